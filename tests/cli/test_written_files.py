@@ -88,7 +88,7 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, here, monkeypat
     """What must be a file is refused, before hours are spent on it."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    monkeypatch.setattr("nes2net.apps.export.onnx._write", lambda *_, **__: pytest.fail("exported"))
+    monkeypatch.setattr("nes2net.apps.export.onnx._write_float32", lambda *_, **__: pytest.fail("exported"))
     spectral_detector.save("d.pth")
     Path("list.csv").write_text("path,label\n" + "".join(f"{n},{('real', 'fake')[n % 2]}\n" for n in range(8)))
     for name in ("out", "out.pth", "out.onnx", "out.png", "a.json", "b.partial"):

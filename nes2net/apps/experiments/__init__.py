@@ -1,7 +1,8 @@
-"""Whole experiments: runs over a grid and seeds, published results and their reproduction.
+"""Run whole experiments over a grid of settings and several seeds, and reproduce published results.
 
-In reading order: ``description`` reads a YAML file, ``plan`` and ``jobs`` make runs of it,
-``running`` and ``slurm`` run them, ``result`` tabulates the figures; ``reproduce`` compares a detector
-with its published figures, and ``missing`` lists the files that are missing. Experiments that come
-with the toolkit are in ``packaged``.
+In reading order: ``description`` reads the YAML file of an experiment. ``plan`` makes its runs, and
+``jobs`` the jobs that train, score and evaluate them. ``running`` does the jobs on this machine,
+and ``slurm`` on a cluster. ``missing`` lists missing files. ``result`` tabulates the figures, and
+``experiment`` writes the tables. ``reproduce`` measures a published result again. Experiments that
+come with the toolkit are in ``packaged``.
 """

@@ -1,4 +1,4 @@
-"""`nes2net experiment`: recipe × seeds → checkpoints → scores → one table; or a published result, measured again."""
+"""`nes2net experiment`: train with several seeds, score, and make one table; or measure a published result again."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def run(
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
-    if task:
-        return _task(task, plan, machine)
+    if task:  # this process does a part of the work of another process
+        return _do_task(task, plan, machine)
     unfinished_jobs = unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)
     lines = ["nothing is missing"]
@@ -114,16 +114,18 @@ def run(
                 )
                 print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
             if not tasks or settings.cluster == "local":
-                return _tables(plan, [])
+                return _write_and_print_tables(plan, [])
             print(f"submitted; the last job writes {plan.out / 'table.html'}, and the same command says what is left")
             return 0
         if jobs == 1:
-            return _tables(plan, do_here(plan.jobs if unfinished_jobs else [], machine, logs, say=_say))
+            return _write_and_print_tables(
+                plan, do_here(plan.jobs if unfinished_jobs else [], machine, logs, say=_print_heading)
+            )
         gpu_ids = _gpu_ids(gpus, device)
         failures = do_in_processes(
             tasks, lambda task: _task_command(words, task.name), logs, num_processes=jobs, gpus=gpu_ids
         )
-        return _tables(plan, failures)
+        return _write_and_print_tables(plan, failures)
 
 
 @called(names={"root": "--data", "data.root": "--data", "data.protocols": "--protocols"})
@@ -155,14 +157,14 @@ def reproduce(
           --checkpoint detector.pth
 
     Args:
-        row: which published result; lists all if not given
+        row: id of a published result; lists all if not given
 
     Files and folders:
         data: folder that holds the corpora
-        keys: their folder; searched for in ROOT if not given
-        protocols: their folder; searched for in ROOT if not given
-        checkpoint: trained detector; trained if not given
-        recipe: to train by, instead of the published one
+        keys: folder of the keys; searched for in ROOT if not given
+        protocols: folder of the protocols; searched for in ROOT if not given
+        checkpoint: detector to measure; trained if not given
+        recipe: recipe to train by, instead of the published one
         ssl_checkpoint: pre-trained front-end, for training
         out: folder to work in; reproduce/ROW if not given
         rows: your own rows, as in nes2net/models/published_results.yaml
@@ -225,7 +227,7 @@ def experiment() -> None:
 
 
 def _machine_flags(machine: Machine) -> list[str]:
-    """The flags of a task's command that say how it computes."""
+    """Return the command-line flags of ``machine``, for the command of a task."""
     flags = ["--device", machine.device]
     if machine.batch_size is not None:
         flags += ["--batch-size", str(machine.batch_size)]
@@ -237,7 +239,12 @@ def _machine_flags(machine: Machine) -> list[str]:
 
 
 def _task_command(words: Sequence[str], task: str) -> list[str]:
-    """The command line of a process that does ``task`` of the experiment run by ``words``."""
+    """Return the command line of a process that does one task of the experiment.
+
+    Args:
+        words: the arguments of `nes2net` that run the whole experiment.
+        task: name of the task.
+    """
     from nes2net.lib.search_path import python_command
 
     python = python_command("from nes2net.cli.main import main; sys.exit(main())")
@@ -245,7 +252,11 @@ def _task_command(words: Sequence[str], task: str) -> list[str]:
 
 
 def _gpu_ids(gpus: str | None, device: str) -> list[str]:
-    """The ids of ``gpus``, or of all GPUs of this machine if none are given and ``device`` allows them."""
+    """Return the ids of the GPUs to use: those in ``gpus``; if there are none, all that ``device`` allows.
+
+    Args:
+        gpus: ids separated by commas; None for all GPUs of this machine.
+    """
     if not gpus and device in ("auto", "cuda"):
         import torch
 
@@ -253,34 +264,37 @@ def _gpu_ids(gpus: str | None, device: str) -> list[str]:
     return gpus.split(",") if gpus else []
 
 
-def _task(name: str, plan: Plan, machine: Machine) -> int:
+def _do_task(name: str, plan: Plan, machine: Machine) -> int:
+    """Do one task in this process, which `nes2net experiment run` started; return the exit status."""
     from nes2net.apps.experiments.jobs import unfinished
     from nes2net.apps.experiments.running import do_here
     from nes2net.apps.experiments.slurm import TABLE
     from nes2net.lib.errors import check_known
 
     if name == TABLE:
-        return _tables(plan, [])
+        return _write_and_print_tables(plan, [])
     tasks = {task.name: task for task in plan.tasks}
     check_known([name], tasks, "the experiment has no task")
     task = tasks[name]
     if task.needs is not None and (before := unfinished(tasks[task.needs].jobs)):
         raise InputError(f"{name} comes after {before[0].name}, which is not done")
-    return _print_failures(do_here(task.jobs, machine, plan.out / "logs", say=_say))
+    return _print_failures(do_here(task.jobs, machine, plan.out / "logs", say=_print_heading))
 
 
-def _say(line: str) -> None:
+def _print_heading(line: str) -> None:
+    """Print a line that announces a job."""
     print(printable(f"== {line}"))
 
 
 def _print_failures(failures: list[Failure]) -> int:
+    """Print ``failures``, and return the largest exit status; 0 without failures."""
     for failure in failures:
         print(printable(worded(str(failure))), file=sys.stderr)
     return max((failure.status or INCOMPLETE for failure in failures), default=0)
 
 
-def _tables(plan: Plan, failures: list[Failure]) -> int:
-    """Write and print the table of the figures, and name what failed."""
+def _write_and_print_tables(plan: Plan, failures: list[Failure]) -> int:
+    """Print ``failures``, write and print the tables of the figures, and return the exit status."""
     from nes2net.apps.experiments.experiment import write_tables
 
     if failures:

@@ -1,4 +1,4 @@
-"""The file of an experiment: runs, seeds, and evaluations."""
+"""Read and check the YAML file of an experiment, which describes its runs, seeds and evaluations."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from nes2net.models.registry import corpora
 PACKAGED = Path(__file__).parent / "packaged"
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
-#: A name that becomes a part of a file's name.
+#: A name that becomes a part of file names.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$")]
-Whole = Annotated[int, Field(ge=1)]
+PositiveInteger = Annotated[int, Field(ge=1)]
 #: Text without control characters: a line feed would begin a new line in a batch script or a table.
-Line = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
+TextLine = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
 #: A value in a batch script. It cannot be a path, because it has no `/`, and has no character that a shell interprets.
 BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
-#: Allowed options of `sbatch`: where a job runs, and its resources. Other options name files, commands or variables.
+#: Allowed options of `sbatch`, which say where a job runs and with which resources. The other options of `sbatch` name
+#: files, commands or variables.
 _BATCH_OPTIONS = (
     "account|clusters|comment|constraint|cpus-per-gpu|exclude|exclusive|gres|hint|licenses|mail-type|mail-user|"
     "mem-per-cpu|mem-per-gpu|nice|nodelist|qos|reservation|switches|threads-per-core|tmp|wckey"
@@ -37,6 +38,8 @@ Metric = Literal["eer", "min_tdcf", "min_dcf"]
 
 
 class _Section(BaseModel):
+    """A section of the file: unknown keys, and values of a wrong type, are errors."""
+
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
@@ -45,7 +48,7 @@ class _Section(BaseModel):
 class Average(_Section):
     """Which checkpoint of a run is scored: a single one, or the average of several."""
 
-    best: Whole
+    best: PositiveInteger
     """How many checkpoints with the lowest `by` are averaged; 1 is the single best one."""
     mode: Literal["mean", "legacy"] = "mean"
     """The mean, or what the published code computes (deviation 1)."""
@@ -58,7 +61,7 @@ class Average(_Section):
         name = f"best{self.best}"
         if self.mode == "legacy":
             name += "_legacy"
-        if self.by != _BY:
+        if self.by != _DEFAULT_BY:
             name += f"_{self.by.replace('/', '-')}"
         return name
 
@@ -68,12 +71,12 @@ class Average(_Section):
         text = "single" if self.best == 1 else f"{self.best} averaged"
         if self.mode == "legacy" and self.best > 1:
             text += " as published"
-        if self.by != _BY:
+        if self.by != _DEFAULT_BY:
             text += f", best by {self.by}"
         return text
 
 
-_BY = Average.model_fields["by"].default
+_DEFAULT_BY = Average.model_fields["by"].default
 
 
 class EvaluationSet(_Section):
@@ -105,7 +108,8 @@ class EvaluationSet(_Section):
     """Evaluate even if some recordings cannot be read."""
 
     @model_validator(mode="after")
-    def _check(self) -> EvaluationSet:
+    def _check_values(self) -> EvaluationSet:
+        """Raise ValueError if values do not fit each other; pydantic calls this."""
         definition = corpora.get(self.corpus)
         check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
         if self.protocol == "full" and self.samples is not None:
@@ -135,22 +139,22 @@ class SlurmSettings(_Section):
     """`local` starts the same jobs on this machine, to try them."""
     partition: BatchValue | None = None
     """Partition; the cluster's default if not given."""
-    minutes: Whole = 1440
+    minutes: PositiveInteger = 1440
     """Time limit of a job; a job that reaches it is queued again, and resumes."""
     gpus: Annotated[int, Field(ge=0)] = 1
     """GPUs of a job, which uses one."""
-    cpus: Whole = 8
+    cpus: PositiveInteger = 8
     """Processors of a job."""
-    memory_gb: Whole | None = None
+    memory_gb: PositiveInteger | None = None
     """Memory of a job."""
-    parallel: Whole = 64
+    parallel: PositiveInteger = 64
     """Jobs of an array that run at once, at most."""
     more: dict[BatchOption, BatchValue | int] = Field(default_factory=dict)
     """Further options of `sbatch` on where a job runs and with which resources, such as `account` and `qos`."""
 
 
-def _averages(values: Any) -> Any:
-    """Replace a number N in ``values`` by the mapping ``best: N``."""
+def _with_mappings(values: Any) -> Any:
+    """Return ``values`` with the mapping ``best: N`` in place of each number N, its short form."""
     if not isinstance(values, list):
         return values
     averages = []
@@ -166,7 +170,7 @@ class Experiment(_Section):
 
     name: Name
     """Name of the experiment, and of its folder if none is given."""
-    title: Line = ""
+    title: TextLine = ""
     """Heading of the table; the name if not given."""
     recipe: str
     """A packaged recipe, or a file: beside this one, or from the working directory."""
@@ -176,7 +180,7 @@ class Experiment(_Section):
     """Each grid point is trained once with each."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     """Keys of the recipe → values, also `recipe` → recipes; every combination is trained."""
-    averages: Annotated[list[Average], BeforeValidator(_averages), Field(min_length=1)] = [Average(best=1)]
+    averages: Annotated[list[Average], BeforeValidator(_with_mappings), Field(min_length=1)] = [Average(best=1)]
     """Which checkpoints of each run are scored: numbers, or mappings of `best`, `mode` and `by`."""
     leave_one_out: bool = False
     """Train without each of `data.corpora` in turn, and evaluate on the sets of that corpus."""
@@ -188,22 +192,24 @@ class Experiment(_Section):
     """Bootstrap draws for each interval."""
     places: dict[str, str] = Field(default_factory=dict)
     """Default values of the `${NAME}` in the file."""
-    out: Line | None = None
+    out: TextLine | None = None
     """Folder for everything; `results/NAME` in the working directory if not given."""
     slurm: SlurmSettings = SlurmSettings()
     """How jobs are submitted to Slurm."""
 
     @model_validator(mode="after")
-    def _check(self) -> Experiment:
-        lists: dict[str, Sequence[Any]] = {
+    def _check_values(self) -> Experiment:
+        """Raise ValueError if values do not fit each other; pydantic calls this."""
+        # Kind of things → their names, which must differ.
+        names_by_kind: dict[str, Sequence[Any]] = {
             "seed": self.seeds,
             "average": [average.name for average in self.averages],
             "metric": self.metrics,
             "evaluation set": [tested.title for tested in self.evaluate],
         }
         for key, values in self.grid.items():
-            lists[f"value of the grid's {key}"] = [json_text(value) for value in values]
-        for kind, names in lists.items():
+            names_by_kind[f"value of the grid's {key}"] = [json_text(value) for value in values]
+        for kind, names in names_by_kind.items():
             for number, name in enumerate(names):
                 if name in names[:number]:
                     raise ValueError(f"the {kind} {shown(name)} is named twice: give each another name, or remove one")
@@ -223,19 +229,21 @@ def load_experiment(
 ) -> Experiment:
     """Read the experiment in a YAML file, or a packaged one by name.
 
-    ``${NAME}`` in the file is replaced by its value in ``assignments``, else by the environment
-    variable ``NAME``, else by the default in the section ``places`` of the file. A name without an
-    assignment must be in this section; otherwise a file of unknown origin could copy any environment
-    variable. ``~`` at the beginning of a text is the home folder.
+    ``${NAME}`` in the file is replaced by a value. The value comes from ``assignments``; if it is
+    not there, from the environment variable ``NAME``; and if there is no such variable, from the
+    section ``places`` of the file. A name without an assignment must be in this section. Otherwise
+    a file of unknown origin could copy any environment variable. ``~`` at the beginning of a text
+    is the home folder.
 
     Args:
+        name: path of the file, or name of a packaged experiment.
         assignments: texts ``NAME=VALUE``.
         overrides: texts ``KEY=VALUE`` for the recipe, which take precedence over the file.
         slurm: texts ``KEY=VALUE`` for the section ``slurm``.
 
     Raises:
-        InputError: if there is no such file, or something in it is unknown, wrong or without a
-            value.
+        InputError: if there is no such file, or if something in the file is unknown, wrong or
+            without a value.
     """
     path = Path(name)
     packaged = packaged_experiments()
@@ -250,7 +258,7 @@ def load_experiment(
     declared = values.get("places")
     defaults = declared if isinstance(declared, dict) else {}  # model_validate refuses any other value below
     variables = set(_VARIABLE.findall(str([value for key, value in values.items() if key != "places"])))
-    assigned = _pairs(assignments, "a place")
+    assigned = _split_assignments(assignments, "a place")
     check_known(assigned, variables, f"experiment {path} has no place")
     value_of = {}
     for variable in sorted(variables):
@@ -265,17 +273,17 @@ def load_experiment(
             )
     for key, value in values.items():
         if key != "places":
-            values[key] = _filled(value, value_of)
+            values[key] = _fill_places(value, value_of)
     for section, texts, hints in (("overrides", overrides, None), ("slurm", slurm, SlurmSettings)):
         settings = {}
-        for key, text in _pairs(texts, "an override").items():
+        for key, text in _split_assignments(texts, "an override").items():
             settings[key] = read_value(text, hint_of(hints, key), f"override {key}: the value")
         if settings and isinstance(values.get(section) or {}, dict):  # model_validate refuses any other value below
             values[section] = {**(values.get(section) or {}), **settings}
     try:
         experiment = Experiment.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"experiment {path}: {_problem(error)}") from error
+        raise InputError(f"experiment {path}: {_first_problem_in_words(error)}") from error
     recipe_beside = path.parent / experiment.recipe
     if os.path.isfile(recipe_beside):
         return experiment.model_copy(update={"recipe": str(recipe_beside)})
@@ -283,12 +291,12 @@ def load_experiment(
 
 
 def packaged_experiments() -> list[str]:
-    """Names of the packaged experiments."""
+    """Return the names of the packaged experiments."""
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
-def _pairs(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE`` into name → value; ``subject`` names such a text in messages."""
+def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
+    """Split texts ``NAME=VALUE``, and return name → value; ``subject`` is the word for a text in messages."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -298,20 +306,20 @@ def _pairs(texts: Iterable[str], subject: str) -> dict[str, str]:
     return pairs
 
 
-def _filled(value: Any, value_of: Mapping[str, str]) -> Any:
-    """Replace every ``${NAME}`` in ``value``, and expand ``~``."""
+def _fill_places(value: Any, value_of: Mapping[str, str]) -> Any:
+    """Return ``value`` with its texts completed: ``${NAME}`` becomes ``value_of[NAME]``, and ``~`` the home folder."""
     if isinstance(value, str):
         text = _VARIABLE.sub(lambda match: value_of[match[1]], value)
         return os.path.expanduser(text) if text.startswith("~") else text
     if isinstance(value, list):
-        return [_filled(item, value_of) for item in value]
+        return [_fill_places(item, value_of) for item in value]
     if isinstance(value, dict):
-        return {key: _filled(item, value_of) for key, item in value.items()}
+        return {key: _fill_places(item, value_of) for key, item in value.items()}
     return value
 
 
-def _problem(error: ValidationError) -> str:
-    """Words for the first problem; for an unknown key, they suggest the nearest known key."""
+def _first_problem_in_words(error: ValidationError) -> str:
+    """Describe the first problem that pydantic found; for an unknown key, suggest the nearest known key."""
     problem = error.errors(include_url=False)[0]
     if problem["type"] != "extra_forbidden":
         return first_problem(error)

@@ -1,7 +1,8 @@
-"""An experiment as a whole: missing inputs, unfinished jobs and their times, and the table of the figures.
+"""Report on a whole experiment: missing inputs, work to do and its time, and the table of the figures.
 
-Times are estimated from the seconds per epoch and trials per second of earlier jobs. If no similar job
-was done, the time is unknown. The time of evaluation, seconds to minutes, is not estimated.
+Times are estimated from the seconds per epoch and the trials per second of earlier jobs. If no
+similar job was done, the time is unknown. The time of evaluation, seconds to minutes, is not
+estimated.
 """
 
 from __future__ import annotations
@@ -26,17 +27,21 @@ from nes2net.lib.yaml_text import write_yaml
 
 
 def missing_for(jobs: Sequence[Job]) -> list[Finding]:
-    """List the missing inputs of ``jobs``, each once."""
+    """List the missing inputs of ``jobs``, without repetitions."""
     findings: dict[str, Finding] = {}
     search = Search()
     for job in jobs:
         for finding in job.missing(search):
-            findings.setdefault(finding.problem, finding)  # a protocol may hold the labels
+            findings.setdefault(finding.problem, finding)  # list it once, even if a file is both protocol and labels
     return list(findings.values())
 
 
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
-    """Lay out the number of measured seeds of each system, the work that is left, and all jobs with their times."""
+    """Describe the state of an experiment as lines for a terminal.
+
+    They show how many seeds of each system are measured, how much work is to do, and all jobs with
+    their estimated times.
+    """
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
@@ -46,7 +51,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
             num_done = sum(job not in unfinished_jobs for job in jobs)
             cells.append(f"{num_done} of {len(jobs)}")
         measured.append(cells)
-    estimates = _estimates(plan.jobs, unfinished_jobs)
+    estimates = _estimate_times(plan.jobs, unfinished_jobs)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
         if job not in unfinished_jobs:
@@ -74,19 +79,24 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 
-def _estimates(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict[Job, tuple[float | None, str]]:
-    """Unfinished training or scoring → estimate in seconds, None if unknown, and the basis of the estimate."""
-    num_epochs: dict[str, int] = {}  # name of a run → epochs that are done
-    epochs: list[tuple[Run, float]] = []  # runs, and seconds of an epoch
-    rates: list[tuple[ScoreJob, int, float]] = []  # scorings, their trials, and trials per second
+def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict[Job, tuple[float | None, str]]:
+    """Estimate the time of each unfinished training or scoring.
+
+    Returns:
+        Job → seconds, None if they are unknown; and words that name the earlier job behind the
+        estimate.
+    """
+    num_epochs: dict[str, int] = {}  # name of a run → number of finished epochs
+    epochs: list[tuple[Run, float]] = []  # run, and median seconds of its epochs
+    rates: list[tuple[ScoreJob, int, float]] = []  # scoring, number of its trials, and trials per second
     for job in jobs:
-        with suppress(InputError):  # doing a job with damaged files will say so
+        with suppress(InputError):  # a job with damaged files raises the error when it is done
             if isinstance(job, TrainJob):
                 history = job.run.history()
                 num_epochs[job.run.name] = len(history)
                 if seconds := [row["seconds"] for row in history if isinstance(row.get("seconds"), float)]:
                     epochs.append((job.run, median(seconds)))
-            elif isinstance(job, ScoreJob) and (rate := _rate_of(job)):
+            elif isinstance(job, ScoreJob) and (rate := _scoring_rate(job)):
                 rates.append((job, *rate))
     estimates: dict[Job, tuple[float | None, str]] = {}
     for job in unfinished_jobs:
@@ -94,12 +104,12 @@ def _estimates(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict[Job,
             count = max(job.run.recipe.train.epochs - num_epochs.get(job.run.name, 0), 0)
             estimates[job] = None, ""
             if epochs:
-                run, epoch_seconds = min(epochs, key=lambda epoch: _unlikeness(epoch[0], job.run))
+                run, epoch_seconds = min(epochs, key=lambda epoch: _dissimilarity(epoch[0], job.run))
                 basis = f"{counted(count, 'epoch')} of {epoch_seconds:.3g} s, as in {run.name}"
                 estimates[job] = count * epoch_seconds, basis
         elif isinstance(job, ScoreJob):
             estimates[job] = None, ""
-            for scoring, total, speed in rates:  # of the same set with another detector
+            for scoring, total, speed in rates:  # scorings of the same set by another detector
                 if scoring.tested == job.tested:
                     basis = f"{counted(total, 'trial')}, {speed:.3g} a second, as in {scoring.run.name}"
                     estimates[job] = total / speed, basis
@@ -107,13 +117,17 @@ def _estimates(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict[Job,
     return estimates
 
 
-def _unlikeness(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
-    """Sort key of runs by similarity: the same run, another seed, another left-out corpus, another grid point."""
+def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
+    """Return a sort key for finding the earlier run that is most similar to a run.
+
+    The key is smallest for the same run. It grows with another seed, more with another left-out
+    corpus, and most with another grid point.
+    """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 
 
-def _rate_of(scoring: ScoreJob) -> tuple[int, float] | None:
-    """Number of trials of ``scoring``, and trials per second; None if the record does not state them."""
+def _scoring_rate(scoring: ScoreJob) -> tuple[int, float] | None:
+    """Return the number of trials of ``scoring``, and trials per second; None if the record does not state them."""
     record = scoring.record()
     if record is None:
         return None
@@ -129,10 +143,14 @@ def _rate_of(scoring: ScoreJob) -> tuple[int, float] | None:
 
 
 def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
-    """Write the table of the figures in all its forms, and the description of the experiment; return result and paths.
+    """Write the description of the experiment, and its result as HTML, JSON, LaTeX and Markdown.
+
+    Returns:
+        The result, and the paths of its files.
 
     Raises:
-        InputError: if no figure is measured yet, a report is damaged, or a file cannot be written.
+        InputError: if no figure is measured yet, if a report is damaged, or if a file cannot be
+            written.
     """
     experiment = plan.experiment
     unfinished_jobs = unfinished(plan.jobs)

@@ -1,9 +1,9 @@
-"""The jobs of an experiment: train, score, evaluate. The records of a job tell whether it is done.
+"""The jobs of an experiment, which train, score and evaluate, and know whether they are done.
 
-Whether a job is done is decided from records, timestamps and checksums of small files, without
-loading a detector or decoding a recording. A job that is not done calls its actions
-(:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …), which compare
-contents and resume earlier work.
+Records, timestamps and checksums of small files tell whether a job is done. No detector is loaded
+for this, and no recording is decoded. A job that is not done calls the same functions as the
+command line (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
+They check the contents of files, and resume earlier work.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ from nes2net.version import __version__
 
 @dataclass(frozen=True)
 class Machine:
-    """Settings of this machine, on which no result depends.
+    """Settings for this machine, which change no result.
 
-    ``batch_size`` and ``num_workers`` apply to scoring. With ``overwrite``, scores of changed
-    recordings or of another device are replaced.
+    ``batch_size`` and ``num_workers`` apply to scoring. With ``overwrite``, scores are replaced if
+    their recordings have changed, or if they were computed on another device.
     """
 
     device: str = "auto"
@@ -64,8 +64,9 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` has the values of the grid as shown in tables; it is empty without a grid. ``sets`` has the
-    names of the evaluation sets on which detectors of the run are scored.
+    ``point`` is the grid point, the values of the grid in words as tables show them; it is empty
+    without a grid. ``sets`` has the names of the evaluation sets on which detectors of the run are
+    scored.
     """
 
     name: str
@@ -80,7 +81,7 @@ class Run:
         return Path(self.recipe.output) / self.recipe.tag
 
     def history(self) -> list[Row]:
-        """The rows of the finished epochs; empty before the first epoch has ended."""
+        """Read the rows of the finished epochs; empty before the first epoch has ended."""
         path = self.folder / HISTORY_FILE
         if not path.is_file():
             return []
@@ -89,9 +90,9 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs, which begins after the job that it ``needs``.
+    """A piece of work with inputs and outputs; it begins after the job ``needs``, if there is one.
 
-    ``name`` has the action and its subject, such as ``score seed1 best3 LA``.
+    ``name`` consists of the action and its subject, such as ``score seed1 best3 LA``.
     """
 
     name: str
@@ -100,7 +101,7 @@ class Job(ABC):
 
     @abstractmethod
     def is_done(self) -> bool:
-        """Whether the outputs of the job exist and were made from its present inputs.
+        """Whether the outputs exist, and were made from the present inputs.
 
         Raises:
             InputError: if the outputs belong to another job, or are damaged.
@@ -108,18 +109,18 @@ class Job(ABC):
 
     @abstractmethod
     def do(self, machine: Machine) -> None:
-        """Do the job, or the rest of it."""
+        """Do the job, or what an interrupted earlier call left to do."""
 
     @abstractmethod
     def missing(self, search: Search) -> list[Finding]:
-        """List missing inputs, except outputs of other jobs."""
+        """List missing inputs; outputs of other jobs do not count as missing."""
 
 
 class TrainJob(Job):
     """Train a run."""
 
     def is_done(self) -> bool:
-        """Whether all epochs of the run are done, or it was stopped early.
+        """Whether all epochs are done, or the training has stopped early.
 
         Raises:
             InputError: if the run folder holds another run.
@@ -135,16 +136,18 @@ class TrainJob(Job):
         return selection.is_done
 
     def do(self, machine: Machine) -> None:
-        _detector.cache_clear()  # frees the memory of the last scored detector
+        """Train the run."""
+        _load_detector.cache_clear()  # frees the memory of the last scored detector
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Finding]:
+        """List the missing inputs of training."""
         return missing_for_training(self.run.recipe, self.run.recipe.name, search)
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreJob(Job):
-    """Score an evaluation set into ``scores``, with the best checkpoint of a run or an average of the best."""
+    """Score an evaluation set into the file ``scores``, with the best checkpoint of a run or an average of several."""
 
     average: Average
     tested: EvaluationSet
@@ -152,12 +155,15 @@ class ScoreJob(Job):
 
     @property
     def part(self) -> Part:
+        """The part of a corpus that is scored."""
         tested = self.tested
         protocols = None if tested.protocols is None else Path(tested.protocols)
         return Part(tested.corpus, Path(tested.root), tested.split, protocols)
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints of the best epochs, followed by their average if there are several; the last one is scored.
+        """Return the paths of the best epochs' checkpoints, and after several also the path of their average.
+
+        The last path is the checkpoint that is scored.
 
         Raises:
             InputError: if the run has fewer saved epochs.
@@ -171,16 +177,16 @@ class ScoreJob(Job):
         return files
 
     def record(self) -> WholeRecord | None:
-        """The record beside the scores; None if there are no scores or no record."""
+        """Read the record beside the scores; None if there are no scores or no record."""
         path = record_path(self.scores)
         if not self.scores.is_file() or not path.is_file():
             return None
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, belong to these trials and checkpoints, and are newer than these."""
+        """Whether the scores are complete, of these trials and checkpoints, and newer than the checkpoints."""
         record = self.record()
-        if record is None or (record.failures and not self.tested.allow_partial) or self._differs(record):
+        if record is None or (record.failures and not self.tested.allow_partial) or self._is_of_other_scoring(record):
             return False
         scored_at = self.scores.stat().st_mtime_ns
         if any(path.stat().st_mtime_ns > scored_at for path in self.checkpoints()):
@@ -188,13 +194,14 @@ class ScoreJob(Job):
         return sha256_of(self.scores) == record.sha256
 
     def do(self, machine: Machine) -> None:
+        """Average checkpoints if necessary, and score the set."""
         tested = self.tested
         average = self.average
         record = self.record()
         *averaged, checkpoint = self.checkpoints()
         if averaged:
             average_run(self.run.folder, best_epochs(self.run.folder, average.best, average.by), average.mode)
-        detector = _detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
+        detector = _load_detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)
         result, _ = score_corpus(
             detector,
@@ -205,7 +212,7 @@ class ScoreJob(Job):
             settings=ScoringSettings(
                 batch_size=machine.batch_size,
                 num_workers=machine.num_workers,
-                overwrite=machine.overwrite or (record is not None and self._differs(record, detector)),
+                overwrite=machine.overwrite or (record is not None and self._is_of_other_scoring(record, detector)),
                 legacy_train_mode=tested.legacy_train_mode,
             ),
         )
@@ -217,15 +224,20 @@ class ScoreJob(Job):
         self.scores.touch()  # now newer than the checkpoints
 
     def _num_samples(self) -> int | None:
-        """The score length in samples; None for whole utterances."""
+        """Return the number of leading samples to score; None for whole utterances."""
         tested = self.tested
         provenance = Provenance(recipe=self.run.recipe.to_dict())
         num_samples: Any = "auto" if tested.samples is None else tested.samples
         usual = corpora.get(tested.corpus).test_samples
         return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
-    def _differs(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether ``record`` is of another checkpoint or ``detector``, of other trials, or of another score length."""
+    def _is_of_other_scoring(self, record: WholeRecord, detector: Detector | None = None) -> bool:
+        """Whether ``record`` belongs to another checkpoint, other trials, or another score length.
+
+        Args:
+            detector: the detector, if it is loaded already; another detector counts as another
+                checkpoint.
+        """
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
             return True
@@ -236,13 +248,14 @@ class ScoreJob(Job):
             "num_samples": self._num_samples(),
             "legacy_train_mode": self.tested.legacy_train_mode,
         }
-        if digest := _digest_of(self.part):
+        if digest := _trials_digest(self.part):
             expected["trials"] = digest
         if detector:
             expected["model"] = detector.fingerprint()
         return bool(differing(record.run, record.run | expected))
 
     def missing(self, search: Search) -> list[Finding]:
+        """List what is missing of the evaluation set."""
         findings = search.part(self.part)
         if self.tested.allow_partial:
             return [finding for finding in findings if not finding.spares_some]
@@ -250,14 +263,18 @@ class ScoreJob(Job):
 
 
 @lru_cache(1)
-def _detector(checkpoint: Path, _changed: int, device: str) -> Detector:
-    """Load a detector; the detector of the last call is kept. ``_changed`` is the time of the file's last change."""
+def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
+    """Load a detector, or return the detector of the last call if all arguments are the same.
+
+    Args:
+        _changed: time of the last change of the file; only a key of the cache.
+    """
     return Detector.from_pretrained(checkpoint, device)
 
 
 @cache
-def _digest_of(corpus_part: Part) -> str | None:
-    """Digest of the trials of a part; None if the trials are not on this machine."""
+def _trials_digest(corpus_part: Part) -> str | None:
+    """Return the digest of the trials of a part; None if the trials are not on this machine."""
     corpus = corpora.get(corpus_part.corpus)
     try:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
@@ -267,7 +284,7 @@ def _digest_of(corpus_part: Part) -> str | None:
 
 
 class ReportFile(BaseModel):
-    """The entries of ``report.json`` that are read: the request, the files that were read, and the figures."""
+    """The part of a report's JSON file that is read here: its settings, its input files, and its figures."""
 
     asked: dict[str, Any]
     inputs: list[dict[str, str]]
@@ -276,9 +293,10 @@ class ReportFile(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class EvaluateJob(Job):
-    """Evaluate a score file: write ``page``, and the figures to a ``.json`` file beside it.
+    """Evaluate a score file: write the report ``page``, and the figures to a ``.json`` file beside the page.
 
-    ``tested`` may exclude other trials than the evaluation set of the scoring job.
+    ``needs`` is the job that scores. Its evaluation set may have other labels and other excluded
+    trials than ``tested``, because evaluations share scores.
     """
 
     needs: ScoreJob
@@ -287,7 +305,7 @@ class EvaluateJob(Job):
     page: Path
 
     def asked(self) -> dict[str, Any]:
-        """The settings that determine the evaluation besides its inputs."""
+        """Return the settings that determine the figures, together with the input files."""
         tested = self.tested
         return {
             **tested.model_dump(include={"corpus", "exclude", "allow_partial"}),
@@ -298,7 +316,7 @@ class EvaluateJob(Job):
         }
 
     def read(self) -> ReportFile | None:
-        """The report; None if it has not been written yet.
+        """Read the JSON file of the report; None if it has not been written yet.
 
         Raises:
             InputError: if the file is damaged.
@@ -309,7 +327,7 @@ class EvaluateJob(Job):
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
-        """Whether the report has these settings, and the files that it was made from have not changed."""
+        """Whether the report has these settings, and its input files have not changed since."""
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():
             return False
@@ -322,6 +340,7 @@ class EvaluateJob(Job):
         return scores == [sha256_of(self.needs.scores)]
 
     def do(self, machine: Machine) -> None:
+        """Evaluate the scores, and write the report."""
         tested = self.tested
         scoring = self.needs
         result = evaluate_systems(
@@ -364,13 +383,15 @@ class EvaluateJob(Job):
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Finding]:
+        """List the labels if they are missing."""
         return search.keys(self.tested.corpus, self.tested.key_path, self.tested.key_phase)
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs that are not done, and the jobs that need one of them.
+    """Select the jobs that are not done, and the jobs that need one of these.
 
-    A job that cannot be checked counts as not done; when it is done, it will report the error.
+    A job that cannot be checked counts as not done. When somebody does the job, it raises the
+    error.
 
     Args:
         jobs: jobs in an order in which each job follows the job that it needs.

@@ -1,4 +1,4 @@
-"""Missing inputs of an experiment: recordings, protocols, keys, pre-training; each with where to get it."""
+"""Find missing inputs (recordings, protocols, keys, pre-training files), and say where to get them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nes2net.training.tasks.task import create_task
 
 
 def training_parts(recipe: Recipe) -> list[Part]:
-    """The parts of corpora that training by ``recipe`` reads, each once."""
+    """List the parts of corpora that training by ``recipe`` reads, without repetitions."""
     purposes: tuple[Literal["train", "dev"], ...] = ("train", "dev")
     corpus_parts = []
     for purpose in purposes:
@@ -33,7 +33,12 @@ def training_parts(recipe: Recipe) -> list[Part]:
 
 
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
-    """List the missing inputs of training by ``recipe``, which is in the file ``name``."""
+    """List the missing inputs of training by ``recipe``.
+
+    Args:
+        name: file name of the recipe, for commands in remedies.
+        search: remembers earlier searches; None for a new one.
+    """
     search = search or Search()
     missing = []
     for corpus_part in training_parts(recipe):
@@ -41,7 +46,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     ssl = recipe.ssl_checkpoint
     frontend = recipe.model["frontend"]
     frontend_name = frontend["name"]
-    is_downloaded = ssl in SIZES  # the name of a published file, which training downloads
+    is_downloaded = ssl in SIZES  # then it is the name of a published file, which training downloads
     if ssl is not None and not is_downloaded and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         remedy = f"get {obtain(frontend_name) or 'it from its authors'}"
@@ -60,7 +65,10 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 
 
 def missing_part(corpus_part: Part) -> list[Finding]:
-    """List a missing protocol and missing recordings of a part; corpora of the hub are downloaded when needed."""
+    """List a missing protocol and missing recordings of a part of a corpus.
+
+    Nothing is missing of a corpus of the hub, because it is downloaded when it is needed.
+    """
     if corpus_part.corpus.startswith("hub:"):
         return []
     corpus = corpus_called(corpus_part.corpus)
@@ -74,7 +82,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     check = CorpusCheck(corpus, Path(corpus_part.root))
     name = f"{corpus.title} {corpus_part.split}"
     split, _ = find_split(check, corpus_part.split, corpus_part.protocols, name)
-    # Without a protocol, only audio files show that the folder is the corpus.
+    # Without a protocol, audio files are the only sign that the folder is the corpus.
     if (
         split.protocol is None
         and split.audio == corpus_part.root
@@ -85,7 +93,12 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 
 
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
-    """List the keys of ``phase`` of a corpus as missing if they cannot be read."""
+    """Report the keys (labels) of a phase of a corpus as missing if they cannot be read.
+
+    Args:
+        name: name of the corpus.
+        keys: file or folder of the keys.
+    """
     corpus = corpus_called(name)
     if corpus is None:
         return []
@@ -98,7 +111,7 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Searches for each part of a corpus and for each key only once, because a large corpus takes long."""
+    """Remembers the results of searches, because a search for a large corpus takes long."""
 
     def __init__(self) -> None:
         self.part = cache(missing_part)
@@ -106,7 +119,7 @@ class Search:
 
 
 def corpus_called(name: str) -> Corpus | None:
-    """The corpus with this name; None if the name is unknown."""
+    """Return the corpus with this name; None if the name is unknown."""
     if name not in corpora.names():
         return None
     return corpora.get(name)

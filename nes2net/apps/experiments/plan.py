@@ -1,4 +1,4 @@
-"""The work of an experiment: its runs, and the jobs that train, score and evaluate them."""
+"""Plan the work of an experiment: its runs, and the jobs that train, score and evaluate them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from nes2net.lib.files import Budget, json_text
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
-_LONGEST = 60  # characters of a grid point in the name of a folder
+_LONGEST_LABEL = 60  # most characters of a grid point in the name of a folder
 _MOST_TRAININGS = 1000  # planning a training takes 8 ms
 _MOST_EVALUATIONS = 10_000
 
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table: a grid point (see :class:`Run`), and the checkpoints of its runs that are scored."""
+    """A row of the table: a grid point (see :class:`Run`), and which checkpoints of its runs are scored."""
 
     point: str
     average: Average
@@ -39,9 +39,10 @@ class System:
 
 @dataclass(frozen=True)
 class Task:
-    """Jobs that one process does one after another: train a run, or score and evaluate one of its averages.
+    """Jobs that one process does one after another.
 
-    ``needs`` is the name of the task that must be done before this task.
+    They train a run, or they score and evaluate one average of a run. ``needs`` is the name of the
+    task that must be done before; None if there is none.
     """
 
     name: str
@@ -51,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Plan:
-    """All jobs of an experiment whose files are in the folder ``out``."""
+    """All runs and jobs of an experiment; ``out`` is the folder of its files."""
 
     experiment: Experiment
     out: Path
@@ -59,7 +60,7 @@ class Plan:
 
     @cached_property
     def tasks(self) -> list[Task]:
-        """The training of each run, and after it a task for each average."""
+        """The tasks of all runs: the training of a run, followed by a task for each average."""
         tasks = []
         for run in self.runs:
             training = TrainJob(f"train {run.name}", run, None)
@@ -71,7 +72,7 @@ class Plan:
         return tasks
 
     def _jobs_of(self, run: Run, average: Average, training: TrainJob) -> list[Job]:
-        """The jobs that score and evaluate an average of a run."""
+        """Make the jobs that score and evaluate an average of a run."""
         subfolder = Path(run.name, average.name)
         jobs: list[Job] = []
         scorings: dict[str, ScoreJob] = {}
@@ -89,14 +90,14 @@ class Plan:
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs, each after the jobs that it needs."""
+        """All jobs, in an order in which each job follows the job that it needs."""
         jobs: list[Job] = []
         for task in self.tasks:
             jobs += task.jobs
         return jobs
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
-        """The evaluation sets of ``run``: all, or only the sets of the corpus that it was trained without."""
+        """Return the evaluation sets of ``run``: all sets, or those of the corpus that its training leaves out."""
         return [tested for tested in self.experiment.evaluate if tested.title in run.sets]
 
     @property
@@ -108,7 +109,7 @@ class Plan:
         return systems
 
     def evaluations(self, system: System, tested: EvaluationSet) -> list[EvaluateJob]:
-        """The evaluations of ``system`` on the set ``tested``, one for each seed."""
+        """Return the evaluations of ``system`` on the set ``tested``, one for each seed."""
         evaluations = []
         for job in self.jobs:
             if isinstance(job, EvaluateJob) and job.tested == tested:
@@ -118,11 +119,11 @@ class Plan:
 
 
 def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
-    """Work out the runs of ``experiment``, whose files go to the folder ``out``.
+    """Make the runs of ``experiment``, whose files go to the folder ``out``.
 
     Raises:
-        InputError: if a recipe or a value of the grid is wrong, two runs would share a folder, or
-            with `leave_one_out` a corpus is not trained on or not evaluated.
+        InputError: if a recipe or a value of the grid is wrong; if two runs would share a folder;
+            or if `leave_one_out` is given and a corpus is not trained on or not evaluated.
     """
     out = Path(out)
     keys = list(experiment.grid)
@@ -136,12 +137,12 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     runs = []
     for combination in itertools.product(*columns):
         settings = dict(zip(keys, combination))
-        point = ", ".join(f"{_short(key)} {_word(value)}".strip() for key, value in settings.items())
+        point = ", ".join(f"{_short_key(key)} {_value_text(value)}".strip() for key, value in settings.items())
         overrides = {**experiment.overrides, **settings}
         source = overrides.pop("recipe", experiment.recipe)
-        recipe = load_recipe(source, [f"{key}={_word(value)}" for key, value in overrides.items()])
-        for left_out, sets in _in_turn(experiment, recipe).items():
-            label = _label(settings, left_out)
+        recipe = load_recipe(source, [f"{key}={_value_text(value)}" for key, value in overrides.items()])
+        for left_out, sets in _sets_by_left_out_corpus(experiment, recipe).items():
+            label = _folder_label(settings, left_out)
             for seed in experiment.seeds:
                 values = recipe.to_dict()
                 values |= {"seed": seed, "output": str(out / "models"), "logs": str(out / "tensorboard")}
@@ -156,11 +157,15 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     return Plan(experiment, out, runs)
 
 
-def _in_turn(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
-    """Alias of each left-out corpus → its evaluation sets; without `leave_one_out`, None → all sets.
+def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
+    """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    The set of a left-out corpus is the set with the name of its alias; if there is no such set, all
+    A left-out corpus has the set that is named by its alias. If there is no such set, it has all
     sets of the same corpus.
+
+    Returns:
+        Alias of a left-out corpus → names of its evaluation sets. Without `leave_one_out`, the only
+        entry is None → all sets.
     """
     if not experiment.leave_one_out:
         return {None: frozenset(tested.title for tested in experiment.evaluate)}
@@ -191,27 +196,27 @@ def _in_turn(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozens
     return sets_of
 
 
-def _short(key: str) -> str:
-    """The last part of a key; empty for the recipe, because its name is clear without the key."""
+def _short_key(key: str) -> str:
+    """Return the last part of a key; empty for the key "recipe", because the recipe's name says enough."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]
 
 
-def _word(value: Any) -> str:
-    """A value as text, as in an override of a recipe."""
+def _value_text(value: Any) -> str:
+    """Write a value of the grid as text, as in an override of a recipe."""
     if isinstance(value, str):
         return value
     return json_text(value, ensure_ascii=False)
 
 
-def _label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """A grid point as a part of folder names; long or unusual text is shortened, with a checksum at the end."""
-    words = [f"{_short(key)}{_word(value)}" for key, value in settings.items()]
+def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
+    """Name a grid point for folder names; a long or unusual name is shortened, and a checksum is added."""
+    words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")
     text = "_".join(re.sub(r"[^A-Za-z0-9_.+-]+", "-", word).strip("-.") for word in words)
-    if len(text) <= _LONGEST and all(re.fullmatch(r"[A-Za-z0-9.+_-]*", word) for word in words):
+    if len(text) <= _LONGEST_LABEL and all(re.fullmatch(r"[A-Za-z0-9.+_-]*", word) for word in words):
         return text
     digest = sha256(json_text([dict(settings), left_out]).encode()).hexdigest()
-    return f"{text[:_LONGEST].rstrip('-.')}-{digest[:6]}"
+    return f"{text[:_LONGEST_LABEL].rstrip('-.')}-{digest[:6]}"

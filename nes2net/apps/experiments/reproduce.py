@@ -32,14 +32,14 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs
 
-_PARTS: dict[str, tuple[str, Registry[Any]]] = {
+_ROLES: dict[str, tuple[str, Registry[Any]]] = {
     "frontend": ("front-end", frontends),
     "aggregation": ("aggregation", aggregations),
     "backend": ("back-end", backends),
 }
-# Options on which no score depends: the source of the weights, settings of training, and sizes of
-# tensors that only pre-training uses.
-_IRRELEVANT = frozenset(
+# Options that change no score: the source of the weights, settings of training, and sizes of tensors that only
+# pre-training uses.
+_WITHOUT_EFFECT = frozenset(
     "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
     "pretraining_heads final_dim latent_vars latent_groups".split()
 )
@@ -50,8 +50,9 @@ class Paths:
     """The files and folders of a reproduction.
 
     ``data`` is the folder of all corpora; each corpus may be in a subfolder with its registered
-    name. By default, ``keys`` and ``protocols`` are in the folder of the corpus, ``ssl_checkpoint``
-    comes from the recipe, and ``recipe`` from the row. Everything is written to ``out``.
+    name. Everything is written to ``out``. If ``keys`` or ``protocols`` is None, the folder of the
+    corpus holds them. If ``recipe`` is None, the row names it. If ``ssl_checkpoint`` is None, the
+    recipe names it. If ``checkpoint`` is None, the detector is trained.
     """
 
     data: Path
@@ -63,16 +64,16 @@ class Paths:
     recipe: Path | None = None
 
     def root(self, corpus: str) -> Path:
-        """The folder of ``corpus``."""
+        """Return the folder of ``corpus``."""
         folder = self.data / corpus
         return folder if folder.is_dir() else self.data
 
     def key(self, row: PublishedRow) -> Path:
-        """File or folder of the labels of ``row``."""
+        """Return the file or folder of the labels of ``row``."""
         return self.keys or self.root(row.corpus)
 
     def recipe_of(self, row: PublishedRow) -> Path | None:
-        """The recipe that trains ``row``; None if there is no recipe."""
+        """Return the path of the recipe that trains ``row``; None if there is no recipe."""
         if self.recipe is not None:
             return self.recipe
         if row.recipe is None:
@@ -81,7 +82,7 @@ class Paths:
 
 
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
-    """List the missing inputs of ``row``."""
+    """List the missing inputs of a reproduction of ``row``."""
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
@@ -95,7 +96,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
         missing.append(Finding("checkpoint", problem, released))
     else:
         try:
-            recipe = _recipe(path, row, paths)
+            recipe = _recipe_with_folders(path, row, paths)
         except InputError as error:
             missing.append(Finding("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
         else:
@@ -114,8 +115,8 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     return missing
 
 
-def _recipe(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
-    """The recipe that trains ``row``, with the folders of ``paths``."""
+def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
+    """Load the recipe ``path`` that trains ``row``, and set the folders of ``paths`` in it."""
     recipe = load_recipe(path, row.overrides)
     training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
     for corpus in recipe.data.corpora:
@@ -129,7 +130,10 @@ def _recipe(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """Differences between the conditions of a measurement and the published conditions, and unchecked conditions."""
+    """How the conditions of a measurement compare with the published conditions; each entry is a text.
+
+    ``differences`` forbid a verdict. ``unchecked`` conditions may differ.
+    """
 
     differences: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
@@ -139,9 +143,9 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
     """Compare the conditions of a measurement with the conditions of ``row``.
 
     Args:
-        config: The architecture of the detector, :attr:`nes2net.detector.Detector.config`.
-        evaluation: The evaluation of its scores.
-        keys: The file or folder of the labels.
+        config: architecture of the measured detector, :attr:`nes2net.detector.Detector.config`.
+        evaluation: evaluation of its scores.
+        keys: file or folder of the labels.
 
     Raises:
         InputError: if the keys or the ASV scores cannot be read.
@@ -180,16 +184,17 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
 
 
 def _asv_numbers(counts: tuple[int, ...]) -> str:
+    """Write the numbers of speaker-verification scores: target, nontarget and spoof."""
     target, nontarget, spoof = counts
     return f"{target:,} target, {nontarget:,} nontarget, {spoof:,} spoof"
 
 
 def _architecture_differences(config: dict[str, Any], published_config: dict[str, Any]) -> list[str]:
-    """The parts and options in which ``config`` differs from the published configuration, in words."""
-    measured = _options(config)
-    published = _options(published_config)
+    """List in words the parts and options in which ``config`` differs from the published configuration."""
+    measured = _relevant_options(config)
+    published = _relevant_options(published_config)
     differences = []
-    for kind, (role, _) in _PARTS.items():
+    for kind, (role, _) in _ROLES.items():
         options = measured[kind]
         name = options.pop("name")
         published_name = published[kind].pop("name")
@@ -205,7 +210,8 @@ def _architecture_differences(config: dict[str, Any], published_config: dict[str
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
     """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
 
-    A back-end has the front-end of the row's recipe, unless the row names a front-end.
+    If ``row.model`` is only a back-end, the front-end is the one that the row names. If the row
+    names none, the front-end of its recipe is taken; without a recipe, XLS-R 300M.
 
     Raises:
         InputError: if the recipe cannot be read.
@@ -223,23 +229,27 @@ def recipe_path(recipe: str) -> Path:
     return packaged if packaged.is_file() else Path(recipe)
 
 
-def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The name and the options of each part on which scores depend, with the types of JSON."""
+def _relevant_options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the name and the options of each part by role; options that change no score are left out.
+
+    Values have the types of JSON.
+    """
     options = {}
-    for kind, (_, registry) in _PARTS.items():
+    for kind, (_, registry) in _ROLES.items():
         parameters = inspect.signature(registry.get(config[kind]["name"])).parameters.values()
         values = {p.name: p.default for p in parameters if p.default is not p.empty}
         values |= config[kind]
-        relevant = {name: value for name, value in values.items() if name not in _IRRELEVANT}
+        relevant = {name: value for name, value in values.items() if name not in _WITHOUT_EFFECT}
         options[kind] = json.loads(json.dumps(relevant))
     return options
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A published row measured again, with a verdict if the conditions do not differ.
+    """The result of measuring a published row again.
 
-    ``trained`` is true if the detector was trained by the recipe, not given as a checkpoint.
+    ``trained`` is true if the detector was trained by the recipe, and false if it was given as a
+    checkpoint.
     """
 
     row: PublishedRow
@@ -248,7 +258,7 @@ class Reproduction:
     trained: bool
 
     def text(self) -> str:
-        """Write the published and the measured figures and the verdict."""
+        """Write the published and the measured figures, and a verdict if no condition differs."""
         row = self.row
         figures_of_system = self.result.rows("systems")[0]
         eer = METRICS["eer"]
@@ -305,18 +315,21 @@ def reproduce(
     repeated; interrupted training and scoring resume.
 
     Args:
-        overwrite: Score again, and replace the scores of another checkpoint.
+        row: the published result.
+        paths: files and folders.
+        allow_partial: evaluate even if scores are missing.
+        overwrite: replace the scores of another checkpoint.
 
     Raises:
         InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
-            malformed, or the folder belongs to another run.
+            malformed, or if the folder belongs to another run.
     """
     checkpoint = paths.checkpoint
     if checkpoint is None:
         path = paths.recipe_of(row)
         if path is None:
             raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
-        recipe = _recipe(path, row, paths)
+        recipe = _recipe_with_folders(path, row, paths)
         recipe.output = str(paths.out / "models")
         recipe.logs = str(paths.out / "logs")
         folder = train(recipe, device)
@@ -326,7 +339,7 @@ def reproduce(
         else:
             checkpoint = folder / f"epoch_{epochs[0]}.pth"
     scores = paths.out / "scores.txt"
-    config = None if row.model is None else published_architecture(row)  # used if the file has no configuration
+    config = None if row.model is None else published_architecture(row)  # for a checkpoint without a configuration
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(
@@ -355,7 +368,7 @@ def reproduce(
 
 
 def judge(published: float, low: float, high: float, digits: int = 2) -> str:
-    """Say whether a published figure is within a measured interval, above or below it; all in percent.
+    """Say whether a published figure lies within, above or below a measured interval; all are in percent.
 
     The published figure is assumed to be rounded to ``digits`` decimal places.
 

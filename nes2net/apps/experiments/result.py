@@ -1,4 +1,4 @@
-"""Tables for a paper: best, mean and deviation of the figures of each system over several training runs."""
+"""Make tables for a paper: best, mean and deviation of the figures of each system over several seeds."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ _OVER_SEEDS = (
 class Measured:
     """The figures of one detector on one evaluation set. Rates are fractions, and costs are normalised.
 
-    ``trials`` and ``key`` are checksums of the recordings and of the labels; ``page`` is the path of
-    the report in the experiment's folder. ``metrics`` has only the metrics that can be computed.
+    ``metrics`` has only the metrics that can be computed. ``interval`` is the 95 % interval of the
+    EER, and ``interval_over`` says what the bootstrap draws. ``left_out`` says which trials have no
+    score. ``trials`` and ``key`` are checksums of the recordings and of the labels. ``page`` is the
+    path of the report in the experiment's folder.
     """
 
     run: str
@@ -49,7 +51,7 @@ class Measured:
     page: str
 
     def figures(self) -> dict[str, Figure]:
-        """The figures of all metrics, the EER with its interval, and the numbers of trials."""
+        """Return the figures of all metrics, with the interval of the EER, and the numbers of trials."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -57,7 +59,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemOnSet:
-    """The figures of a system on an evaluation set; ``num_expected`` seeds are planned."""
+    """The figures of a system on an evaluation set, one entry for each seed; ``num_expected`` seeds are planned."""
 
     system: str
     set: str
@@ -65,7 +67,7 @@ class SystemOnSet:
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """Seed → figure of ``metric``."""
+        """Return seed → figure of ``metric``, for the seeds that have this figure."""
         figures = {}
         for measured in self.measured:
             if metric in measured.metrics:
@@ -76,9 +78,13 @@ class SystemOnSet:
 def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
     """Summarise the figures of the seeds. Lower is better; among equal figures, the first is the best.
 
+    Args:
+        by_seed: seed → figure of ``metric``.
+
     Returns:
-        ``metric`` of the best seed, ``best_seed``, ``mean``, ``deviation`` (the sample's standard deviation, with
-        n − 1) and ``num_seeds``. Mean and deviation have values only for several seeds. Empty without figures.
+        ``metric`` of the best seed, ``best_seed``, ``mean``, ``deviation`` (the standard deviation
+        of the sample, with n − 1) and ``num_seeds``. Mean and deviation have values only for
+        several seeds. The mapping is empty if there are no figures.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]
@@ -111,15 +117,15 @@ def experiment_result(
     """Make the result of an experiment.
 
     Args:
-        measurements: every system on every set, by system.
+        measurements: every system on every set, sorted by system.
         metrics: names of :data:`METRICS`.
-        left_out_in_turn: whether detectors were trained without the corpus of the set; the tables then also have
-            the mean and the worst value over the sets.
+        left_out_in_turn: whether detectors were trained without the corpus of the set. If so, the
+            tables also have the mean and the worst value over the sets.
         notes: remarks about missing or incomparable figures.
 
     Returns:
-        A table for each metric, a table ``over the seeds`` with the details of each EER, and a table ``reports`` with
-        the figures of each detector.
+        A table for each metric, a table ``over the seeds`` with the details of each EER, and a
+        table ``reports`` with the figures of each detector.
     """
     details = []
     reports = []
@@ -163,13 +169,16 @@ def experiment_result(
 
 
 def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: int, left_out_in_turn: bool) -> Table:
-    """The best seed and the mean of each system on each set; the lowest figure on each set is marked."""
+    """Make the table of one metric: the best seed and the mean of each system on each set.
+
+    The lowest figure on each set is marked.
+    """
     rows = []
     for on_set in measurements:
         labels = {"system": on_set.system, "set": on_set.set}
         rows.append(Row(labels, over_seeds(metric, on_set.by_seed(metric))))
     if left_out_in_turn:
-        rows += _across(measurements, metric)
+        rows += _rows_across_sets(measurements, metric)
     measure = METRICS[metric]
     by_set: dict[str, list[float]] = {}
     for row in rows:
@@ -190,8 +199,11 @@ def _paper_table(measurements: Sequence[SystemOnSet], metric: str, num_seeds: in
     return Table(metric, caption, (measure, replace(measure, name="mean", heading="mean")), marked, across="set")
 
 
-def _across(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
-    """Mean and worst of each system over its sets, for the seeds that have all sets."""
+def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Iterator[Row]:
+    """Yield for each system a row with the mean over its sets, and a row with its worst set.
+
+    Only seeds that have figures on all sets are used.
+    """
     for system in dict.fromkeys(on_set.system for on_set in measurements):
         figures_of_sets = [on_set.by_seed(metric) for on_set in measurements if on_set.system == system]
         seeds = [seed for seed in figures_of_sets[0] if all(seed in figures for figures in figures_of_sets)]

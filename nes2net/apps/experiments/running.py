@@ -20,12 +20,12 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_TAIL = 4096  # bytes at the end of a log that are searched for the reason of a failure
+_LOG_TAIL = 4096  # bytes at the end of a log that are searched for the reason of a failure
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job or task that failed, or that did not begin because another one failed."""
+    """A job or task that failed, or that did not begin because the job that it needs failed."""
 
     name: str
     problem: str
@@ -33,6 +33,7 @@ class Failure:
     """Exit status, as of a command; None if the job did not begin."""
 
     def __str__(self) -> str:
+        """Describe the failure in a line."""
         if self.status is None:
             return f"{self.name}: not begun: {self.problem}"
         return f"{self.name}: exit status {self.status}: {self.problem}"
@@ -43,11 +44,14 @@ def do_here(
 ) -> list[Failure]:
     """Do the unfinished ``jobs``, one after another, and return the failures.
 
-    After a failure, only the jobs that need the failed job are not done. The traceback of an
+    After a failure, all jobs are done but those that need the failed job. The traceback of an
     unexpected error is written to the folder ``logs``.
 
+    Args:
+        say: called with a line about each job when it begins.
+
     Raises:
-        Unfinished: if SIGTERM came, or a disk is full.
+        Unfinished: if SIGTERM came, or if a disk is full.
         KeyboardInterrupt: if Ctrl-C was pressed. In both cases, finished work is kept.
     """
     failures: dict[Job, Failure] = {}
@@ -82,50 +86,54 @@ def do_in_processes(
     """Do ``tasks`` in up to ``num_processes`` processes at once, and return the failures.
 
     Args:
-        command: function from a task to its command line.
+        command: function that returns the command line of a task.
         logs: folder for the output of the processes, ``{task}.log``.
-        gpus: values of ``CUDA_VISIBLE_DEVICES``, one for each process; if empty, the variable is left
-            unset.
+        gpus: values of ``CUDA_VISIBLE_DEVICES``, one for each process; if empty, the variable is
+            not changed.
 
     Raises:
-        Unfinished, KeyboardInterrupt: as :func:`do_here`; the processes have received the signal too,
-            and have ended.
+        Unfinished: as :func:`do_here`.
+        KeyboardInterrupt: as :func:`do_here`. In both cases, the signal was passed on to the
+            processes, and they have ended.
     """
-    waiting = list(tasks)
-    free = list(range(num_processes))
+    waiting_tasks = list(tasks)
+    free_slots = list(range(num_processes))
     running: dict[str, tuple[subprocess.Popen, int]] = {}
     failures: dict[str, Failure] = {}
     with writing(logs):
         make_folder(logs)
-    # Divide the processors equally: processes that together have more threads than processors slow each other down.
+    # Divide the processors equally: processes slow each other down if they have more threads than there are processors.
     num_threads = max(1, usable_processors() // num_processes)
-    display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting), leave=True)
+    display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting_tasks), leave=True)
     with StopRequests() as stop, display:
         try:
-            while waiting or running:
-                for task in list(waiting):
+            while waiting_tasks or running:
+                for task in list(waiting_tasks):
                     if task.needs in failures:
-                        waiting.remove(task)
+                        waiting_tasks.remove(task)
                         failures[task.name] = Failure(task.name, f"it needs: {task.needs}")
                         display.update()
-                    elif free and task.needs not in {*running, *(pending.name for pending in waiting)}:
-                        waiting.remove(task)
-                        slot = free.pop(0)
+                    elif free_slots and task.needs not in {*running, *(pending.name for pending in waiting_tasks)}:
+                        waiting_tasks.remove(task)
+                        slot = free_slots.pop(0)
                         environment = dict(os.environ)
                         environment.setdefault("OMP_NUM_THREADS", str(num_threads))
                         if gpus:
                             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-                        with stop.deferred():  # a signal ends every process that was started
-                            running[task.name] = _started(command(task), logs / f"{task.name}.log", environment), slot
+                        with stop.deferred():  # so that a signal does not miss a process that has just been started
+                            running[task.name] = (
+                                _start_process(command(task), logs / f"{task.name}.log", environment),
+                                slot,
+                            )
                 for name, (process, slot) in list(running.items()):
                     status = process.poll()
                     if status is None:
                         continue
                     del running[name]
-                    free.append(slot)
+                    free_slots.append(slot)
                     if status != 0:
                         log = logs / f"{name}.log"
-                        failures[name] = Failure(name, f"{_last_line(log)} ({log})", status)
+                        failures[name] = Failure(name, f"{_last_log_line(log)} ({log})", status)
                     if failures:
                         display.facts = [f"{len(failures)} failed"]
                     display.update()
@@ -135,24 +143,25 @@ def do_in_processes(
             for process, _ in running.values():
                 with suppress(ProcessLookupError):
                     process.send_signal(signal_number)
-            for process, _ in running.values():  # training saves first
+            for process, _ in running.values():  # wait: training saves before it ends
                 process.wait()
             raise
     return list(failures.values())
 
 
-def _last_line(log: Path) -> str:
-    lines = log.read_bytes()[-_TAIL:].decode("utf-8", "replace").splitlines()
+def _last_log_line(log: Path) -> str:
+    """Return the last line of a log that is not empty, usually the reason of a failure."""
+    lines = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if line.strip():
             return one_line(line)
     return "it printed nothing"
 
 
-def _started(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
+def _start_process(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
     """Start a process with this command line; its output goes to the file ``log``."""
     with writing(log), open(log, "wb", opener=never_linked) as file:
-        # A session of its own: Ctrl-C reaches this process, which passes it on once.
+        # In a session of its own, the new process does not get Ctrl-C from the terminal. This process passes it on.
         return subprocess.Popen(
             command,
             stdout=file,

@@ -1,8 +1,8 @@
 """Submit the tasks of an experiment as jobs of a Slurm cluster, with submitit.
 
 All trainings are one array of jobs. The other tasks of each run are an array that waits for the
-training of the run, and a last job makes the table. A job that reaches its time limit, or has to make
-room for another job, saves and is queued again.
+training of the run. A last job makes the table. If a job reaches its time limit, or has to make
+room for another job, it saves its work and is queued again.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from nes2net.lib.plain_data import read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"
-_TO_SAVE = 80  # seconds for saving; submitit sends its signal 90 s before the end of a job
+_SAVE_WITHIN = 80  # seconds; submitit's signal to save comes 90 s before the end of a job
 
 
 class TaskCommand:
-    """A command that submitit runs; when its time is over, it saves and is queued again."""
+    """The command of a job; when the time of the job is over, the command saves and is queued again."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self.command = list(command)
         self._process: subprocess.Popen | None = None
 
     def __call__(self) -> None:
-        """Run the command.
+        """Run the command; submitit calls this in the job.
 
         Raises:
             RuntimeError: if the command fails, so that jobs that need this job do not begin.
@@ -48,20 +48,21 @@ class TaskCommand:
             raise RuntimeError(f"exit status {status} of {' '.join(self.command)}")
 
     def checkpoint(self) -> Any:
-        """Let the process save, and submit the same command again; submitit calls this."""
+        """Let the process save, and submit the same command again; submitit calls this at the time limit."""
         if self._process is not None:
             self._process.send_signal(signal.SIGTERM)
-            until = time.monotonic() + _TO_SAVE
+            until = time.monotonic() + _SAVE_WITHIN
             while self._process.poll() is None and time.monotonic() < until:
                 time.sleep(0.2)
-        return _submitit().helpers.DelayedSubmission(TaskCommand(self.command))
+        return _import_submitit().helpers.DelayedSubmission(TaskCommand(self.command))
 
     def __getstate__(self) -> dict[str, Any]:
+        """Leave out the running process, which cannot be pickled; submitit pickles this object."""
         return {"command": self.command, "_process": None}
 
 
-class _Submitted(BaseModel):
-    """The content of ``jobs.json``: the cluster, and the job of each task."""
+class _SubmittedJobs(BaseModel):
+    """The content of ``jobs.json``: the cluster, and task → id of its job."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     cluster: str
@@ -77,29 +78,38 @@ def submit(
 ) -> dict[str, str]:
     """Submit ``tasks`` and the job that writes the table; return task → job id.
 
-    A task whose job is still queued or running is not submitted again. The cluster ``local`` has no
-    dependencies between jobs, so there this function waits for each stage.
+    A task is not submitted again while its job is queued or running. The cluster ``local`` cannot
+    let one job wait for another, so there this function waits for the jobs itself.
 
     Args:
-        command: function from the name of a task to its command line.
+        command: function that returns the command line of a task, given the name of the task.
         folder: folder for submitit's files and the ids of the jobs.
+        name: name of the jobs.
 
     Raises:
         MissingLibrary: if submitit is not installed.
-        InputError: if there is no Slurm here, or it refuses the jobs.
+        InputError: if there is no Slurm here, or if Slurm refuses the jobs.
     """
-    submitit = _submitit()
+    submitit = _import_submitit()
     job_class = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
     active: dict[str, Any] = {}
     path = folder / "jobs.json"
     if path.is_file():
-        earlier = read_json_as(_Submitted, path, 1 << 24, "a list of submitted jobs", "remove it if no job is queued")
+        earlier = read_json_as(
+            _SubmittedJobs, path, 1 << 24, "a list of submitted jobs", "remove it if no job is queued"
+        )
         if earlier.cluster == settings.cluster:
             jobs = {task: job_class(folder=folder, job_id=id) for task, id in earlier.jobs.items()}
             active = {task: job for task, job in jobs.items() if not job.done()}
     submitted = dict(active)
 
-    def put(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
+    def submit_array(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
+        """Submit the tasks ``names`` as one array, unless they are active.
+
+        Args:
+            after: dependency in the syntax of Slurm; None for no dependency.
+            wait_for: the jobs of the dependency, for the cluster ``local``.
+        """
         names = [task for task in names if task not in active]
         if not names:
             return
@@ -126,20 +136,20 @@ def submit(
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
-        put([task.name for task in tasks if task.needs is None], None, [])
+        submit_array([task.name for task in tasks if task.needs is None], None, [])
         for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
             names = [task.name for task in tasks if task.needs == needed]
             if needed in submitted:
                 training = submitted[needed]
-                put(names, f"afterok:{training.job_id}", [training])
+                submit_array(names, f"afterok:{training.job_id}", [training])
             else:
-                put(names, None, [])
+                submit_array(names, None, [])
         before = list(submitted.values())
         after_all = None
         if before:
             after_all = f"afterany:{':'.join(job.job_id for job in before)}"
         # This job runs even if other jobs failed, because the table lists missing figures.
-        put([TABLE], after_all, before)
+        submit_array([TABLE], after_all, before)
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()
     except (RuntimeError, OSError, submitit.core.utils.FailedJobError) as error:
@@ -149,7 +159,8 @@ def submit(
     return {task: job.job_id for task, job in submitted.items()}
 
 
-def _submitit() -> Any:
+def _import_submitit() -> Any:
+    """Import submitit, which is optional."""
     try:
         import submitit  # optional dependency
     except ImportError as error:

@@ -1,5 +1,6 @@
-"""Explain a score: the parts of a recording, in time and in frequency, that move it, and the weights of the layers.
+"""Explain a score: which parts of a recording, in time and in frequency, move the score, and which layers count.
 
-In reading order: ``explain``, ``subject``, then the methods ``occlusion`` and ``gradients`` with
-their ``relevance``, its check ``faithfulness``, ``layers`` and ``picture``.
+In reading order: ``explain`` is the entry. ``subject`` removes parts of a recording and scores the
+rest. The methods ``occlusion`` and ``gradients`` compute a ``relevance``, which ``faithfulness``
+checks. ``layers`` has the weights of the layers, and ``picture`` draws an explanation.
 """

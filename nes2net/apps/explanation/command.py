@@ -28,7 +28,7 @@ class Method:
 
     Args:
         method: occlusion removes parts; the others need captum
-        baseline: what stands for absence
+        baseline: what replaces a removed part
         bin_seconds: seconds of a time bin
         num_bands: frequency bands up to 8 kHz
         steps: steps of integrated gradients
@@ -62,9 +62,9 @@ def explain(
 ) -> int:
     """Explain the score of recordings.
 
-    A part of relevance above 0 moves the score towards bona fide. The check says whether that can be believed: removing
-    the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that a file could
-    not be explained.
+    A part of relevance above 0 moves the score towards bona fide. The check says whether relevance can be trusted:
+    removing the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that
+    a file could not be explained.
 
     Example:
         nes2net explain recording.wav --model detector.pth --out pictures/
@@ -93,15 +93,16 @@ def explain(
     detector = loading.load(model)
     num_samples = length.of_files()
     if num_samples == "auto":
-        heard = samples_to_score(detector.provenance)
-        print_note(heard.words and f"{heard.words}; --samples chooses another number")
-    failed = 0
+        score_length = samples_to_score(detector.provenance)
+        print_note(score_length.words and f"{score_length.words}; --samples chooses another number")
+    num_failed = 0
     for path in paths:
         title = f"explaining {printable_name(path.name)}"
         try:
             with ProgressDisplay[None](title=title, unit="version", delay=1) as display:
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
+                    """Show that ``count`` more of ``total`` versions of the recording were scored."""
                     display.total = display.bar.total = total
                     display.update(count)
 
@@ -117,7 +118,7 @@ def explain(
         except InputError as error:
             if len(paths) == 1:
                 raise
-            failed += 1
+            num_failed += 1
             why = worded(error.problem)
             if json_:
                 print(json.dumps({"file": str(path), "error": why}), flush=True)
@@ -128,7 +129,7 @@ def explain(
         if json_:
             print(json_text(row), flush=True)
         else:
-            print("\n".join(_lines(path, explanation)) + "\n", flush=True)
+            print("\n".join(_explanation_lines(path, explanation)) + "\n", flush=True)
         if pictures:
             from nes2net.apps.explanation.picture import draw
 
@@ -139,12 +140,13 @@ def explain(
             write_output(data, json_text(row, indent=1) + "\n")
             for written in (drawing, data):
                 say_written(written, beside_data=True)
-    if failed:
-        print(f"{failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
-    return INCOMPLETE if failed else 0
+    if num_failed:
+        print(f"{num_failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
+    return INCOMPLETE if num_failed else 0
 
 
-def _lines(path: Path, explanation: Explanation) -> list[str]:
+def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
+    """Describe the explanation of the recording ``path`` for the terminal."""
     from nes2net.apps.explanation.picture import TITLES
 
     relevance = explanation.relevance

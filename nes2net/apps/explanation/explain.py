@@ -1,4 +1,4 @@
-"""Explain the score of a recording: its relevant parts, the weights of the layers, and a check of the explanation."""
+"""Explain the score of a recording by its relevant parts and the weights of the layers, and check the explanation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
 from nes2net.scoring.score_length import length_of_training, samples_to_score
 
-#: Longest audio in seconds that is explained at once.
+#: Longest part of a recording that is explained at once, in seconds.
 LONGEST = 30.0
 #: Names of the methods.
 EXPLANATION_METHODS = ("occlusion", *METHODS)
@@ -33,7 +33,7 @@ class Explanation:
     """The explanation of the score of a recording, or of a part of it."""
 
     score: float
-    """Higher means more bona fide."""
+    """Score of the explained part; higher means more bona fide."""
     start: float
     """Beginning of the explained part in the recording, in seconds."""
     duration: float
@@ -41,15 +41,15 @@ class Explanation:
     method: str
     """One of :data:`EXPLANATION_METHODS`."""
     baseline: str
-    """The replacement of removed parts, ``"floor"`` or ``"silence"``."""
+    """What replaces removed parts, ``"floor"`` or ``"silence"``, see :data:`nes2net.apps.explanation.subject.Fill`."""
     relevance: Relevance
-    """Relevance of time bins (with times in the recording), of frequency bands, and of their cells."""
+    """Relevance of time bins, frequency bands and cells; times count from the beginning of the recording."""
     layers: Layers | None
     """Weights of the layers; None if the detector does not weigh layers."""
     checks: tuple[Check, ...]
-    """Checks whether removing the most relevant tenth changes the score more than removing a random tenth."""
+    """Results of removing the most relevant tenth, compared with removing random tenths."""
     difference: float | None = None
-    """For integrated gradients, the score minus the score of the baseline, to which the relevance should add up."""
+    """For integrated gradients, score minus score of the baseline; the relevance should add up to it. Else None."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,), the explained samples at 16 kHz."""
     remark: str = ""
@@ -57,13 +57,13 @@ class Explanation:
 
     @property
     def unexplained(self) -> float | None:
-        """For integrated gradients, :attr:`difference` minus the sum of the relevance; otherwise None."""
+        """For integrated gradients, their error: :attr:`difference` minus the sum of the relevance. Else None."""
         if self.difference is None:
             return None
         return self.difference - float(self.relevance.over_time.sum())
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, without the samples."""
+        """Return plain data for JSON, without the samples."""
         facts: dict[str, Any] = {
             "score": self.score,
             "start": self.start,
@@ -90,14 +90,15 @@ class How:
     Args:
         method: ``"occlusion"`` removes parts and works in every precision;
             ``"gradient_x_input"`` and ``"integrated_gradients"`` need captum.
-        baseline: replacement of removed parts: noise at the level of the recording's noise floor, or
-            silence.
+        baseline: what replaces removed parts: ``"floor"``, noise at the level of the recording's
+            noise floor, or ``"silence"``.
         bin_seconds: length of a time bin in seconds.
         num_bands: number of frequency bands, of equal width up to 8 kHz.
-        steps: steps of the path of integrated gradients.
+        steps: number of steps of integrated gradients, from the baseline to the recording.
         draws: number of random tenths that the check removes.
         seed: seed of the noise and of the random tenths.
-        batch_size: versions that are scored at once; None for a number that suits the device.
+        batch_size: number of changed versions of the recording to score at once; None for a number
+            that suits the device.
     """
 
     method: str = "occlusion"
@@ -121,7 +122,7 @@ def explain(
     duration: float | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Explanation:
-    """Explain the score of a recording, or of the part of it that ``start`` and ``duration`` choose.
+    """Explain the score of a recording, or of a part that ``start`` and ``duration`` choose.
 
     The same arguments give the same explanation, up to the rounding of the device.
 
@@ -131,13 +132,14 @@ def explain(
         how: settings of the explanation.
         start: beginning of the part in seconds.
         duration: duration of the part in seconds; None for all samples from ``start`` on.
-        progress: called after each batch with the number of versions in the batch, and the number
-            of all versions.
+        progress: called after each batch of changed versions of the recording, with the number of
+            versions in the batch and the number of all versions.
 
     Raises:
         InputError: as for :meth:`nes2net.Detector.score`; if the part is empty or longer than 30 s;
-            if a setting is out of range; or if the detector has no gradients.
-        MissingLibrary: if the method needs captum and it is not installed.
+            if a setting is out of range; or if the method needs gradients and the detector has
+            none.
+        MissingLibrary: if the method needs captum, which is not installed.
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
     >>> noise = np.random.default_rng(0).standard_normal(8000) / 10
@@ -151,12 +153,12 @@ def explain(
     if not 1 <= draws <= 10_000:
         raise InputError(f"`draws` is a number from 1 to 10,000, not {draws}")
     samples = samples_to_score(detector.provenance, num_samples).num_samples
-    waveform = _read(audio, sample_rate, start, duration, samples)
+    waveform = _read_part(audio, sample_rate, start, duration, samples)
     subject = Subject(detector, waveform, samples, how.batch_size)
     grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
     if progress is not None:
         num_versions = num_occlusions(grid) if method == "occlusion" else num_gradients(method, how.steps)
-        total = 1 + num_versions + 2 * (1 + draws)  # the checks remove bins of time, and cells
+        total = 1 + num_versions + 2 * (1 + draws)  # there are two checks: of time bins and of cells
         subject.progress = lambda count: progress(count, total)
     score = subject.score()
     difference = None
@@ -179,10 +181,17 @@ def explain(
     )
 
 
-def _read(
+def _read_part(
     audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
-    """Read the chosen part of the recording; :class:`InputError` if it is empty or longer than 30 s."""
+    """Read the part of a recording that is explained, (N,) at 16 kHz.
+
+    Args:
+        samples: largest number of samples to read; None for no limit but the longest part.
+
+    Raises:
+        InputError: if the part is empty or longer than 30 s.
+    """
     if not 0 <= start < float("inf"):
         raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")
     if duration is not None and not 0 < duration < float("inf"):

@@ -1,6 +1,6 @@
 """Check whether an explanation is faithful: removing the most relevant parts must change the score.
 
-The change is compared with the change by random removal, as by Samek et al., "Evaluating the
+The change is compared with the change by random removal, as in Samek et al., "Evaluating the
 visualization of what a deep neural network has learned", IEEE TNNLS 28(11), 2017.
 """
 
@@ -15,29 +15,29 @@ import numpy as np
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
 
-#: Fraction of a recording that is removed.
+#: Fraction of the time bins, or of the cells, that is removed.
 REMOVED = 0.1
 
 
 @dataclass(frozen=True)
 class Check:
-    """Changes of the score by removing the most relevant tenth, and by removing random tenths."""
+    """How the score changes without the most relevant tenth, and without random tenths."""
 
     of: str
-    """The kind of removed parts: ``"time"`` bins or time-frequency ``"cells"``."""
+    """What is removed: ``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""
     change: float
-    """Change by removing the most relevant tenth; positive in the direction that the relevance predicts."""
+    """Change of the score without the most relevant tenth; positive if the relevance predicts its direction."""
     random_changes: tuple[float, ...]
-    """Absolute changes by removing random tenths."""
+    """Absolute changes of the score, each without a random tenth."""
 
     @property
     def mean_random_change(self) -> float:
-        """Mean absolute change by removing a random tenth."""
+        """Mean absolute change of the score without a random tenth."""
         return float(np.mean(self.random_changes))
 
     @property
     def ratio(self) -> float:
-        """The change divided by the mean random change; infinite if only the mean random change is 0."""
+        """The change divided by the mean random change: ±inf if only the mean is 0, and 0 if both are 0."""
         mean = self.mean_random_change
         if mean:
             return self.change / mean
@@ -49,6 +49,7 @@ class Check:
         return float(np.mean(np.array(self.random_changes) < self.change))
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
         return {
             "of": self.of,
             "change": self.change,
@@ -60,7 +61,7 @@ class Check:
 
 
 def in_words(checks: Sequence[Check]) -> str:
-    """Write the result of the checks as a sentence.
+    """Say in a sentence whether the explanation can be trusted.
 
     >>> in_words([Check("time", 0.2, (0.1,)), Check("cells", 0.9, (0.1,))])
     'Without its most relevant tenth the score changes 2.0 times (time) and 9.0 times (cells) as much as without a random tenth.'
@@ -76,15 +77,17 @@ def in_words(checks: Sequence[Check]) -> str:
 def check(
     subject: Subject, grid: Removable, score: float, relevance: Relevance, draws: int = 20, seed: int = 0
 ) -> list[Check]:
-    """Remove the most relevant tenth of the time bins and of the cells, and random tenths of both.
+    """Compare removing the most relevant tenth with removing random tenths, for time bins and for cells.
 
-    The most relevant tenth has the largest relevance towards bona fide, or towards spoof if this
-    tenth has the larger sum; so effects of the two directions do not cancel. Random tenths have
-    equally many bins or cells, drawn without replacement.
+    The most relevant tenth is either the tenth with the largest relevance towards bona fide, or the
+    tenth with the largest relevance towards spoof. The tenth with the larger sum is taken. A
+    mixture of both is not, because their effects would cancel. A random tenth has equally many bins
+    or cells, drawn without replacement.
 
     Args:
         score: score of the whole recording.
-        draws: number of random tenths of each kind.
+        draws: number of random tenths of time bins, and of cells.
+        seed: seed of the random tenths.
     """
     rng = np.random.default_rng(seed)
     checks = []

@@ -1,15 +1,19 @@
 """Gradient × input and integrated gradients of the score, over the cells of the Fourier transform.
 
-The waveform is the inverse transform of its cells, so the score is a function of the cells. By
-gradient × input, the relevance of a cell is the real part of gradient times cell, which is the
-derivative of the score with respect to the logarithm of the cell's magnitude. Integrated gradients
-sum this derivative along a path from the magnitudes of the baseline to the magnitudes of the
-recording, a straight line in log magnitudes, with the phases of the recording. A straight line
-between complex cells would pass near 0, where the logarithm of a spectrum has no gradient. The
-relevance over time and the relevance over bands are sums over cells.
+The waveform is the inverse transform of its cells, so the score is a function of the cells.
+
+Gradient × input: the relevance of a cell is the real part of gradient times cell. This is the
+derivative of the score with respect to the logarithm of the cell's magnitude.
+
+Integrated gradients: this derivative is summed along a path from the magnitudes of the baseline to
+the magnitudes of the recording. The path is a straight line in log magnitudes, with the phases of
+the recording. A straight line between complex cells would pass near 0, where the logarithm of a
+spectrum has no gradient.
+
+By both methods, the relevance of a time bin or a band is the sum over its cells.
 
 Shrikumar et al., "Not just a black box", arXiv 1605.01713 (gradient × input); Sundararajan et al.,
-"Axiomatic attribution for deep networks", ICML 2017 (integrated gradients, whose sum is the
+"Axiomatic attribution for deep networks", ICML 2017 (integrated gradients; their sum is the
 difference between the scores of recording and baseline).
 """
 
@@ -28,26 +32,26 @@ from nes2net.scoring.kernel import differentiable, scoring_mode
 
 #: Names of the methods.
 METHODS = ("gradient_x_input", "integrated_gradients")
-# Smallest magnitude of a cell, 150 dB below a full-scale tone, because silence has no logarithm.
-_SILENCE = 1e-5
+# Smallest magnitude of a cell, because 0 has no logarithm; 150 dB below a full-scale tone.
+_SMALLEST_MAGNITUDE = 1e-5
 
 
 def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -> tuple[Relevance, float | None]:
     """Compute the relevance of ``grid`` by ``method``.
 
     Args:
-        method: ``"gradient_x_input"``, or ``"integrated_gradients"``, whose baseline has the
-            magnitudes of the replacement in ``grid``.
-        steps: steps of the path of integrated gradients.
+        method: ``"gradient_x_input"`` or ``"integrated_gradients"``. The baseline of integrated
+            gradients has the magnitudes of ``grid.absent``.
+        steps: number of steps of integrated gradients.
 
     Returns:
-        The relevance; and for integrated gradients the score of the recording minus the score of
-        the baseline, to which the relevance should add up, otherwise None.
+        The relevance, and the score of the recording minus the score of the baseline. The relevance
+        should add up to this difference. The difference is None for gradient × input.
 
     Raises:
         MissingLibrary: if captum is not installed.
-        InputError: if the detector computes in int8, which has no gradients, or a gradient is not
-            finite.
+        InputError: if the detector computes in int8, which has no gradients, or if a gradient is
+            not finite.
     """
     detector = subject.detector
     if detector.precision == "int8":
@@ -58,23 +62,25 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
         raise InputError(f"`steps` is a number from 2 to 10,000, not {steps}")
 
     def score_of(spectrum: Tensor) -> Tensor:
-        """Scores (B,) of transforms B×R×C."""
+        """Return the scores (B,) of transforms B×R×C, with gradients; captum calls this."""
         subject.progress(len(spectrum))
         return detector.backend.scores(detector(subject.repeated(grid.waveform_of(spectrum))))
 
     spectrum = grid.spectrum[None].to(detector.device)
     with scoring_mode(detector), differentiable(detector):
         if method == "gradient_x_input":
-            attributor = _captum().InputXGradient(lambda cells: score_of(torch.view_as_complex(cells)))
+            attributor = _import_captum().InputXGradient(lambda cells: score_of(torch.view_as_complex(cells)))
             gradients = attributor.attribute(torch.view_as_real(spectrum).requires_grad_()).sum(3)  # 1×R×C×2 → 1×R×C
             difference = None
         else:
             phases = torch.polar(torch.ones_like(spectrum.real), spectrum.angle())
-            present = spectrum.abs().clamp(min=_SILENCE).log()  # logarithms of magnitudes
-            absent = grid.absent[None].to(detector.device).abs().clamp(min=_SILENCE).log()
-            attributor = _captum().IntegratedGradients(lambda levels: score_of(levels.exp() * phases))
-            gradients = attributor.attribute(present, absent, n_steps=steps, internal_batch_size=subject.batch_size)
-            ends = subject.scores(grid.waveform_of(torch.cat([present, absent]).exp() * phases).cpu())
+            log_present = spectrum.abs().clamp(min=_SMALLEST_MAGNITUDE).log()  # logarithms of magnitudes
+            log_absent = grid.absent[None].to(detector.device).abs().clamp(min=_SMALLEST_MAGNITUDE).log()
+            attributor = _import_captum().IntegratedGradients(lambda levels: score_of(levels.exp() * phases))
+            gradients = attributor.attribute(
+                log_present, log_absent, n_steps=steps, internal_batch_size=subject.batch_size
+            )
+            ends = subject.scores(grid.waveform_of(torch.cat([log_present, log_absent]).exp() * phases).cpu())
             difference = float(ends[0] - ends[1])
     if not torch.isfinite(gradients).all():
         raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: take occlusion")
@@ -84,11 +90,12 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
 
 def num_gradients(method: str, steps: int) -> int:
-    """Number of versions of the recording that :func:`attribute` scores."""
+    """Return the number of versions of the recording that :func:`attribute` scores."""
     return 1 if method == "gradient_x_input" else steps + 2
 
 
-def _captum() -> Any:
+def _import_captum() -> Any:
+    """Import captum.attr, which is optional."""
     try:
         import captum.attr  # optional dependency
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""The weights that a detector gives to the layers of its front-end for a recording."""
+"""Find the weights that a detector gives to the layers of its front-end for a recording."""
 
 from __future__ import annotations
 
@@ -16,26 +16,28 @@ from nes2net.scoring.kernel import scoring_mode
 
 @dataclass(frozen=True)
 class Layers:
-    """Weights of the L hidden states; state 0 is the input of the first transformer layer."""
+    """Weights of the L hidden states; the first state is the input of the first transformer layer."""
 
     weights: NDArray
-    """(L,), factor of each state: a gate from 0 to 1, or one of weights that add up to 1; 0 for an unused state."""
+    """(L,), factor of each state: gates from 0 to 1, or weights that add up to 1; 0 for an unused state."""
     shares: NDArray
-    """(L,), share of each state in the weighted sum: weight times root mean square, scaled to add up to 1."""
+    """(L,), share of each state in the weighted sum: its weight times its root mean square, scaled to add up to 1."""
 
     def strongest(self, number: int = 3) -> list[int]:
-        """Numbers of the states with the largest shares, largest first."""
+        """Return the numbers of the states with the largest shares, largest first."""
         return np.argsort(-self.shares, kind="stable")[:number].tolist()
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
         return {"weights": self.weights.tolist(), "shares": self.shares.tolist()}
 
 
 def weigh_layers(subject: Subject) -> Layers | None:
-    """The weights of the layers for ``subject``, from the aggregation or from a back-end that reads all layers.
+    """Return the weights that the aggregation, or a back-end that reads all layers, gives to the hidden states.
 
-    None if the detector does not weigh layers, or there is only one hidden state. Shares are needed
-    because the sizes of the states differ by a factor of 100, so that a weight alone says little.
+    None if the detector does not weigh layers, or if there is only one hidden state. The sizes of
+    the states differ by a factor of 100, so a weight alone says little; this is why shares are
+    computed.
     """
     detector: Detector = subject.detector
     if detector.frontend.num_layers < 2:

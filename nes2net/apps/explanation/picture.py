@@ -15,7 +15,7 @@ from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_pict
 _BAR = "#6b7785"
 _WINDOW = 400  # samples of a spectrum: 25 ms
 _RANGE = 70.0  # dB from white to black
-_MOST_COLUMNS = 1200  # the picture has hardly more pixels
+_MOST_COLUMNS = 1200  # of the spectrogram; the picture has hardly more pixels
 #: Method → its name in a title.
 TITLES = {
     "occlusion": "occlusion",
@@ -27,7 +27,7 @@ TITLES = {
 def draw(
     picture: str | Path, explanation: Explanation, *, name: str = "", model: str = "", file_format: str | None = None
 ) -> None:
-    """Draw ``explanation``.
+    """Draw ``explanation`` into the file ``picture``.
 
     Args:
         picture: file to write.
@@ -50,8 +50,8 @@ def draw(
     tint = _draw_cells(cells, explanation)
     time.stairs(relevance.over_time, relevance.times, color=INK, linewidth=1)
     for sign, colour in ((1, BONAFIDE), (-1, SPOOF)):
-        one_side = np.maximum(sign * relevance.over_time, 0) * sign
-        time.stairs(one_side, relevance.times, fill=True, color=colour, alpha=0.7)
+        relevance_of_sign = np.maximum(sign * relevance.over_time, 0) * sign
+        time.stairs(relevance_of_sign, relevance.times, fill=True, color=colour, alpha=0.7)
     time.axhline(0, color=INK, linewidth=0.8)
     time.set_xlabel("time, s")
     time.set_ylabel("relevance")
@@ -74,7 +74,7 @@ def draw(
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     scale = corner.inset_axes((0, 0.5, 1, 0.15))
-    # The colour bar has open ends, because a few cells are stronger than the strongest tint.
+    # The colour bar has open ends, because a few cells are stronger than the value of its strongest tint.
     figure.colorbar(tint, scale, orientation="horizontal", extend="both", ticks=MaxNLocator(3, steps=[1, 2, 5, 10]))
     scale.set_xlabel("relevance of a cell", fontsize=9, color=INK)
     scale.tick_params(colors=INK, labelsize=9)
@@ -88,10 +88,12 @@ def draw(
 
 
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
-    """Draw the spectrogram in grey, loud is black, and over it the relevance, less transparent where it is stronger.
+    """Draw the spectrogram in grey, and over it the relevance of the cells in colour.
+
+    Loud is black. A colour is less transparent if the relevance is stronger.
 
     Returns:
-        The drawing of the relevance.
+        The drawing of the relevance; the caller makes a colour bar for it.
     """
     relevance = explanation.relevance
     padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
@@ -103,7 +105,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     axes.imshow(
         decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
     )
-    # Scale by a quantile: a few cells may be far stronger than all others, which would then be invisible.
+    # Scale by a quantile: a few cells may be far stronger than all others, and must not make them invisible.
     strength = np.abs(relevance.cells)
     strongest = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
     ends = [

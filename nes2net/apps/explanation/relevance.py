@@ -1,4 +1,4 @@
-"""Relevance: how much each part of a recording, in time and in frequency, changes the score."""
+"""Hold the relevance: how much each part of a recording, in time and in frequency, moves the score."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LEAST_SHARE = 0.25
 
 
 class Part(NamedTuple):
-    """A stretch of time, in seconds, or a frequency band, in Hz, and its relevance."""
+    """A stretch of time (ends in seconds) or a frequency band (ends in Hz), with its relevance."""
 
     start: float
     end: float
@@ -23,9 +23,9 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Relevance:
-    """Relevance of time bins, frequency bands and their cells, in units of the score.
+    """Relevance of T time bins, F frequency bands and their cells, in units of the score.
 
-    Above 0, a part moves the score towards bona fide; below 0, towards spoof.
+    A part with relevance above 0 moves the score towards bona fide, below 0 towards spoof.
     """
 
     times: NDArray
@@ -39,22 +39,23 @@ class Relevance:
     cells: NDArray
     """(F, T) float64, relevance of the cells, lowest band first."""
     additive: bool
-    """Whether sums of ``cells`` are ``over_time`` and ``over_bands``, and each of these sums to one score difference."""
+    """Whether ``over_time`` and ``over_bands`` are sums of ``cells``, as for gradients; not so for occlusion."""
 
     def stretches(self) -> list[Part]:
-        """The three stretches of time that move the score most, strongest first.
+        """Return the three stretches of time that move the score most, strongest first.
 
-        Neighbouring bins of one direction make a stretch if each has at least a quarter of the
-        largest relevance. The relevance of a stretch is the sum over its bins if relevance is
-        additive, and otherwise the relevance of its strongest bin.
+        A stretch consists of neighbouring bins that move the score in one direction, each with at
+        least a quarter of the largest relevance. If relevance is additive, the relevance of a
+        stretch is the sum over its bins; otherwise it is the relevance of its strongest bin.
         """
-        return _strongest(self.times, self.over_time, together=True, additive=self.additive)
+        return _strongest_parts(self.times, self.over_time, join_neighbours=True, additive=self.additive)
 
     def strongest_bands(self) -> list[Part]:
-        """The three bands that move the score most, strongest first."""
-        return _strongest(self.bands, self.over_bands, together=False, additive=self.additive)
+        """Return the three bands that move the score most, strongest first."""
+        return _strongest_parts(self.bands, self.over_bands, join_neighbours=False, additive=self.additive)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON."""
         return {
             "times": self.times.tolist(),
             "bands": self.bands.tolist(),
@@ -64,12 +65,19 @@ class Relevance:
         }
 
 
-def _strongest(edges: NDArray, values: NDArray, *, together: bool, additive: bool) -> list[Part]:
-    """The three strongest bins between ``edges``; with ``together``, neighbours of one direction are joined."""
+def _strongest_parts(edges: NDArray, values: NDArray, *, join_neighbours: bool, additive: bool) -> list[Part]:
+    """Return the three strongest bins, strongest first.
+
+    Args:
+        edges: (n+1,), edges of the bins.
+        values: (n,), relevance of the bins.
+        join_neighbours: join neighbouring bins that move the score in one direction.
+        additive: the relevance of joined bins is their sum, and not the relevance of the strongest.
+    """
     sizes = np.abs(values)
     threshold = _LEAST_SHARE * sizes.max(initial=0.0)
     signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)
-    cuts = np.flatnonzero(np.diff(signs)) + 1 if together else np.arange(1, len(values))
+    cuts = np.flatnonzero(np.diff(signs)) + 1 if join_neighbours else np.arange(1, len(values))
     stretches = []
     for bins in np.split(np.arange(len(values)), cuts):
         if len(bins) and signs[bins[0]]:

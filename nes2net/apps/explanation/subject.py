@@ -1,4 +1,4 @@
-"""The subject of an explanation: a detector, and the scored part of a recording, from which parts are removed.
+"""Remove parts of a recording, and score what remains: the basis of every explanation.
 
 Removed parts are replaced, in the short-time Fourier transform, by noise at the level of the
 recording's noise floor. Digital silence would itself be a cue to a detector that uses the logarithm
@@ -29,29 +29,33 @@ Fill = Literal["floor", "silence"]
 WINDOW = 512
 #: Samples from one window to the next, 8 ms.
 HOP = 128
-# The noise floor of a frequency is this quantile of its magnitudes over time, the level while nobody speaks.
+# The noise floor of a frequency is this quantile of its magnitudes over time: about the level while nobody speaks.
 _FLOOR_QUANTILE = 0.1
 _NYQUIST = SAMPLE_RATE / 2
 
 
 class Removable:
-    """A recording on a grid of F frequency bands × T time bins, any of which can be removed.
+    """A recording on a grid of F frequency bands × T time bins, whose cells can be removed.
+
+    The short-time Fourier transform of the recording has R rows (frequencies) and C columns
+    (times). Each belongs to a band or a time bin of the grid.
 
     Args:
         waveform: (N,) float32, 16 kHz.
-        bin_seconds: length of a time bin; the last bin takes the rest.
-        num_bands: F, bands of equal width from 0 to 8 kHz.
+        bin_seconds: length of a time bin in seconds; the last bin also has the rest of the
+            recording.
+        num_bands: F, the number of bands of equal width from 0 to 8 kHz.
         fill: replacement of removed parts, see :data:`Fill`.
         seed: seed of the noise.
 
     Attributes:
         spectrum: (R, C) complex64, the short-time Fourier transform.
-        absent: (R, C) complex64, the replacement of the spectrum.
+        absent: (R, C) complex64, what replaces the spectrum in removed cells.
         times: (T+1,), edges of the time bins in seconds.
         bands: (F+1,), edges of the bands in Hz.
 
     Raises:
-        InputError: if the recording is shorter than two bins, or a setting is out of range.
+        InputError: if the recording is shorter than two bins, or if a setting is out of range.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class Removable:
         self.bands = np.linspace(0, _NYQUIST, num_bands + 1)
         rows, columns = self.spectrum.shape
         centres = torch.arange(columns) * HOP / SAMPLE_RATE
-        # (C,), the time bin of each column; 1e-6 keeps a centre at the edge of a bin from being rounded down
+        # (C,), the time bin of each column; without 1e-6, a centre at the edge of a bin could be rounded down
         self._bin_of = (centres / bin_seconds + 1e-6).long().clamp(max=num_bins - 1)
         # (R,), the band of each row
         self._band_of = (torch.arange(rows) * num_bands // (rows - 1)).clamp(max=num_bands - 1)
@@ -93,42 +97,43 @@ class Removable:
         return len(self.bands) - 1, len(self.times) - 1
 
     def without(self, cells: NDArray) -> Tensor:
-        """Waveforms B×N in which the cells that are true in ``cells`` B×F×T are replaced by :attr:`absent`."""
+        """Return B versions of the recording, B×N, without the cells that are true in ``cells`` B×F×T."""
         removed = torch.from_numpy(np.ascontiguousarray(cells, dtype=bool))
         # Spread the grid's F bands and T time bins over the R×C bins of the spectrum.
         removed = removed[:, self._band_of][:, :, self._bin_of]  # B×R×C
         return self.waveform_of(torch.where(removed, self.absent, self.spectrum))
 
     def waveform_of(self, spectrum: Tensor) -> Tensor:
-        """Waveforms B×N of transforms B×R×C; a linear, differentiable map."""
+        """Return the waveforms B×N of transforms B×R×C; gradients pass through."""
         return torch.istft(spectrum, WINDOW, HOP, window=self.window.to(spectrum.device), length=self.num_samples)
 
     def summed(self, values: Tensor) -> NDArray:
-        """Sums of ``values`` R×C over each cell of the grid, (F, T) float64."""
+        """Return the sums of ``values`` R×C over each cell of the grid, (F, T) float64."""
         bands, bins = self.shape
         rows = torch.zeros(bands, values.shape[1], dtype=torch.float64).index_add(0, self._band_of, values.double())
         return torch.zeros(bands, bins, dtype=torch.float64).index_add(1, self._bin_of, rows).numpy()
 
     def _transform(self, waveform: Tensor) -> Tensor:
-        # Zeros at the ends, because mirrored samples would need more samples than half a window.
+        """Return the short-time Fourier transform (R, C) of ``waveform`` (N,)."""
+        # Pad with zeros, because padding with mirrored samples fails for a recording of less than half a window.
         return torch.stft(waveform, WINDOW, HOP, window=self.window, pad_mode="constant", return_complex=True)
 
 
 class Subject:
-    """A detector and a recording; scores changed versions of the recording like the recording itself.
+    """A detector and a recording; changed versions of the recording are scored like the recording itself.
 
-    A recording that is too short for the detector is first changed and then repeated.
+    If the recording is too short for the detector, it is first changed and then repeated.
 
     Args:
         waveform: (N,) float32, 16 kHz; samples that the detector does not use are cut off.
         num_samples: number of leading samples to score, as for :meth:`nes2net.Detector.score`.
-        batch_size: versions that are scored at once; None for a number that suits the device.
+        batch_size: number of versions to score at once; None for a number that suits the device.
 
     Attributes:
-        progress: called after each batch with its number of waveforms.
+        progress: called after each batch with the number of waveforms in the batch.
 
     Raises:
-        InputError: if the detector takes more than audio, or a number is out of range.
+        InputError: if the detector takes more than audio, or if a number is out of range.
     """
 
     def __init__(
@@ -145,22 +150,26 @@ class Subject:
         self.detector = detector
         self.progress: Callable[[int], object] = lambda _: None
         self.waveform = torch.from_numpy(np.ascontiguousarray(waveform[:score_length], dtype=np.float32))
-        self._indices = torch.arange(score_length) % len(self.waveform)  # of the samples of the repeated recording
+        # (M,): the i-th sample of the detector's input is sample indices[i] of the recording
+        self._indices = torch.arange(score_length) % len(self.waveform)
         suitable = batch_size or default_batch_size(detector.computes_on)
         self.batch_size = 1 if depends_on_batch(detector) else suitable
 
     def repeated(self, waveforms: Tensor) -> Tensor:
-        """The detector's input B×M: versions B×N of the recording, repeated if too short; differentiable."""
-        if coefficient := self.detector.pre_emphasis:  # as pre_emphasised(), but differentiable
+        """Return the detector's input B×M for versions B×N of the recording; gradients pass through.
+
+        Versions that are too short are repeated.
+        """
+        if coefficient := self.detector.pre_emphasis:  # like pre_emphasised(), but with gradients
             waveforms = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)
         return waveforms[:, self._indices.to(waveforms.device)]
 
     def score(self) -> float:
-        """The score of the recording itself."""
+        """Return the score of the unchanged recording."""
         return float(self.scores(self.waveform[None])[0])
 
     def scores(self, waveforms: Tensor) -> NDArray:
-        """The scores (B,) float64 of versions B×N of the recording.
+        """Return the scores (B,) float64 of versions B×N of the recording.
 
         Raises:
             InputError: if the detector gives no score, for example because its weights are damaged.
@@ -172,10 +181,10 @@ class Subject:
         return np.array(scores)
 
     def changes(self, grid: Removable, cells: NDArray, score: float) -> NDArray:
-        """``score`` minus the score without each of K sets of cells, (K,).
+        """Remove K sets of cells, one at a time, and return how much each removal lowers the score, (K,).
 
         Args:
-            cells: K×F×T, true for the cells of a set.
+            cells: K×F×T booleans, true for the cells of a set.
             score: score of the whole recording.
         """
         batches = (cells[start : start + self.batch_size] for start in range(0, len(cells), self.batch_size))

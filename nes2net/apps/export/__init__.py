@@ -1,1 +1,1 @@
-"""A detector in other formats, and what others run it with: ONNX, a Hugging Face Space, the Arena."""
+"""Write a detector in other formats, and for other programs: ONNX, a Hugging Face Space, the Arena."""

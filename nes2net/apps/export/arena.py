@@ -1,8 +1,10 @@
-"""A folder with which the client of the Speech Anti-Spoofing Arena runs a detector: an adapter and ``meta.yaml``.
+"""Write a folder for the Speech Anti-Spoofing Arena, whose client then runs the detector.
 
-The client (`speech-spoof-bench`) calls methods of the submitter's class: ``load`` once, ``score_batch``
-for every few recordings, ``unload`` at the end. :class:`ArenaModel` has these methods. The adapter adds
-the client's base class, which is not needed here.
+The folder has an adapter, which is a Python module, and ``meta.yaml``, which describes the system.
+The client (`speech-spoof-bench`) calls methods of the submitter's class: ``load`` once,
+``score_batch`` for every few recordings, and ``unload`` at the end. :class:`ArenaModel` has these
+methods. The class in the adapter also inherits from the client's base class, so that nes2net does
+not need the client.
 """
 
 from __future__ import annotations
@@ -27,12 +29,15 @@ from nes2net.models.published_models import PUBLISHED
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each
 from nes2net.scoring.waveforms import WaveformReader
 
+#: File name of the adapter.
 ADAPTER = "arena_model.py"
+#: File name of the description of the system.
 META = "meta.yaml"
+#: Name of the detector's folder.
 DETECTOR = "detector"
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 _ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7}")
-_MODULE = '''\
+_ADAPTER_TEXT = '''\
 """A detector of nes2net as the Arena's client runs it; in this folder:
 
 speech-spoof-bench run --model-module arena_model:Model --datasets SpeechAntiSpoofingBenchmarks/InTheWild
@@ -53,25 +58,27 @@ class Model(ArenaModel, AntiSpoofingModel):
     num_samples = {num_samples}  # leading samples of a recording that are scored; None: all
     precision = {precision!r}
 '''
-_HEAD = "# Before you submit, fill in what is null; `nes2net export FOLDER --to arena --check` says what is left.\n"
+_META_COMMENT = (
+    "# Before you submit, fill in what is null; `nes2net export FOLDER --to arena --check` says what is left.\n"
+)
 
 
 class ArenaModel:
-    """A detector with the methods that the Arena's client calls; it scores as `nes2net score` does.
+    """A detector with the methods that the Arena's client calls; it gives the scores of `nes2net score`.
 
-    A subclass sets the class variables.
+    The adapter sets the class variables in a subclass.
     """
 
     name: ClassVar[str] = "unnamed"
     """Name of the system in the client's result."""
     expected_sample_rate: ClassVar[int] = SAMPLE_RATE
-    """Rate in Hz to which the client resamples."""
+    """Sample rate in Hz to which the client resamples recordings."""
     batch_size: ClassVar[int] = 16
     """Largest number of recordings that the client gives at once."""
     checkpoint: ClassVar[str | Path] = ""
     """File, folder or name for :meth:`nes2net.Detector.from_pretrained`."""
     num_samples: ClassVar[int | None] = None
-    """Number of leading samples that are scored; shorter recordings are repeated. None for whole recordings."""
+    """Number of leading samples to score; shorter recordings are repeated. None for whole recordings."""
     precision: ClassVar[str] = "auto"
     """Precision of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
     device: ClassVar[str] = "auto"
@@ -93,19 +100,20 @@ class ArenaModel:
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
         """Score recordings, in their order; higher is more bona fide.
 
-        Only recordings of equal length share a batch, so other recordings change a score by at most 1e-6.
+        Only recordings of equal length share a batch. Other recordings change a score by at most
+        1e-6.
 
         Args:
-            audios: floating-point samples (N,) in [−1, 1], of any lengths. The client gives float32
-                at 16 kHz. As in `nes2net score`, other rates are resampled, and channels (channels,
-                N) are averaged.
+            audios: recordings of any lengths, each floating-point samples (N,) in [−1, 1]. The
+                client gives float32 at 16 kHz. As in `nes2net score`, other rates are resampled,
+                and the channels of samples (channels, N) are averaged.
             srs: sample rates of the recordings in Hz.
 
         Raises:
-            InputError: if the detector is not loaded, the numbers of rates and recordings differ,
-                samples are whole numbers, not finite or far outside [−1, 1], or a score is missing.
-                The client then calls with one recording at a time, and leaves out recordings that
-                fail.
+            InputError: if the detector is not loaded; if the numbers of rates and recordings
+                differ; if samples are whole numbers, not finite or far outside [−1, 1]; or if a
+                recording cannot be scored. The client then repeats the call with single recordings,
+                and leaves out the recordings that fail.
         """
         detector = self._detector
         if detector is None:
@@ -124,7 +132,9 @@ class ArenaModel:
             torch.cuda.empty_cache()
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
+    """A part of ``meta.yaml``; unknown keys, and values of a wrong type, are errors."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
@@ -132,13 +142,17 @@ _Text = Annotated[str, Field(min_length=1)]
 _Address = Annotated[str, Field(pattern=r"^https?://[^\s/]+\S*$")]
 
 
-class _Paper(_Strict):
+class _Paper(_StrictModel):
+    """The paper about a system."""
+
     arxiv_id: Annotated[str, Field(pattern=rf"^(?:{_ARXIV.pattern})$")]
     url: _Address
     bibtex: _Text
 
 
-class _System(_Strict):
+class _System(_StrictModel):
+    """The system that is submitted."""
+
     name: _Text
     slug: Annotated[str, Field(pattern=f"^{_SLUG.pattern}$")]
     description: _Text
@@ -148,8 +162,8 @@ class _System(_Strict):
     paper: _Paper | None = None
 
 
-class _Meta(_Strict):
-    """Content of ``meta.yaml``, as the Arena requires it of a submission."""
+class _Meta(_StrictModel):
+    """The content of ``meta.yaml``; the Arena requires the keys that have no default."""
 
     system: _System
     notes: str | None = None
@@ -157,18 +171,18 @@ class _Meta(_Strict):
 
 @dataclass(frozen=True)
 class About:
-    """Facts that a submitter states about a system."""
+    """Facts that the submitter states about a system."""
 
     name: str | None = None
-    """None takes the name from the detector's facts."""
+    """Name of the system; None for the name in the detector's facts."""
     slug: str | None = None
     """Short name of a-z, 0-9 and -; None derives it from the name."""
     description: str | None = None
-    """None describes the parts of the detector and the scored samples."""
+    """Description in words; None for the names of the detector's parts and the scored samples."""
     code_url: str | None = None
     """URL of the published code; None if it is not known yet."""
     checkpoint_url: str | None = None
-    """URL of the published checkpoint; None for the page of a detector on the hub, or if it is not known yet."""
+    """URL of the published checkpoint; None if it is the page of a detector on the hub, or not known yet."""
     arxiv: str | None = None
     """arXiv number of the paper; None for the paper of a published system with the same front-end and
     back-end, ``"none"`` for no paper."""
@@ -187,13 +201,16 @@ def write_arena(
     """Write the adapter, ``meta.yaml`` and the detector to ``folder``.
 
     Args:
+        metadata: facts that the submitter states.
         num_samples: as :attr:`ArenaModel.num_samples`.
-        hub_name: name of the detector on the Hugging Face hub, from which the adapter then loads
-            it; None to write the detector to the folder.
+        hub_name: name of the detector on the Hugging Face hub; the adapter then loads the detector
+            from there. None to write the detector to the folder.
+        precision: as :attr:`ArenaModel.precision`.
+        batch_size: as :attr:`ArenaModel.batch_size`.
 
     Returns:
-        The ``system`` of :data:`META`; a value that still has to be filled in (:func:`lacking`) is
-        None.
+        The section ``system`` of :data:`META`. Values that still have to be filled in are None, see
+        :func:`lacking`.
 
     Raises:
         InputError: if the Arena does not accept an argument, the detector cannot score audio alone,
@@ -233,15 +250,15 @@ def write_arena(
         key = re.sub(r"\W", "_", number)
         bibtex = f"@misc{{arxiv_{key}, archivePrefix = {{arXiv}}, eprint = {{{number}}}, url = {{{url}}}}}"
         system["paper"] = {"arxiv_id": number, "url": url, "bibtex": bibtex}
-    empty = lacking(system)
-    _check({"system": system | dict.fromkeys(empty, "https://to.fill/in")}, "the arguments")
+    missing_keys = lacking(system)
+    _validate_meta({"system": system | dict.fromkeys(missing_keys, "https://to.fill/in")}, "the arguments")
     if hub_name is None:
         detector.whole().save(folder / DETECTOR)
     if hub_name is None:
         checkpoint_code = f'HERE / "{DETECTOR}"'
     else:
         checkpoint_code = repr(hub_name)
-    adapter = _MODULE.format(
+    adapter = _ADAPTER_TEXT.format(
         name=name,
         batch_size=batch_size,
         checkpoint=checkpoint_code,
@@ -251,14 +268,14 @@ def write_arena(
     make_folder(folder)
     write_text(folder / ADAPTER, adapter)
     header = ""
-    if empty:
-        header = _HEAD
+    if missing_keys:
+        header = _META_COMMENT
     write_text(folder / META, header + write_yaml({"system": system}))
     return system
 
 
 def check_meta(folder: Path) -> None:
-    """Check that ``meta.yaml`` of ``folder`` says all that the Arena asks.
+    """Check that ``meta.yaml`` in ``folder`` has every value that the Arena requires.
 
     Raises:
         InputError: if the file is missing or malformed, or a value is missing or not accepted.
@@ -268,21 +285,22 @@ def check_meta(folder: Path) -> None:
         raise InputError(f"{path} not found: name a folder that `nes2net export CHECKPOINT --to arena --out DIR` wrote")
     content = read_yaml_file(path, None, str(path))
     system = content.get("system") if isinstance(content, dict) else None
-    if isinstance(system, dict) and (empty := lacking(system)):
-        raise InputError(f"{path}: fill in {', '.join(f'system.{key}' for key in empty)}")
-    _check(content, str(path))
+    if isinstance(system, dict) and (missing_keys := lacking(system)):
+        raise InputError(f"{path}: fill in {', '.join(f'system.{key}' for key in missing_keys)}")
+    _validate_meta(content, str(path))
 
 
 def lacking(system: dict[str, Any]) -> list[str]:
-    """The keys of ``system`` that have to be filled in."""
+    """Return the keys of ``system`` that still have to be filled in."""
     return [key for key, field in _System.model_fields.items() if field.is_required() and not system.get(key)]
 
 
 def paper_of(detector: Detector) -> str | None:
-    """Number on arXiv of the paper of a published system with the detector's front-end and back-end.
+    """Return the arXiv number of the paper about the detector's architecture; None if no paper is known.
 
-    For a detector that was loaded as a published system, or with the architecture of one, only the
-    paper of that system counts. None if no paper is known.
+    If the detector has the name or the architecture of a published system, this is the paper of
+    that system. Otherwise it is the paper of a published system with the same front-end and
+    back-end.
     """
     if detector.provenance.architecture:
         models = [detector.provenance.architecture[1]]
@@ -295,7 +313,8 @@ def paper_of(detector: Detector) -> str | None:
     return None
 
 
-def _check(content: Any, source: str) -> None:
+def _validate_meta(content: Any, source: str) -> None:
+    """Raise :class:`InputError` if ``content`` is no valid ``meta.yaml``; ``source`` says where it comes from."""
     try:
         _Meta.model_validate(content)
     except ValidationError as error:

@@ -23,11 +23,11 @@ class Arena(Length):
     Args:
         dtype: precision; auto: the checkpoint's
         batch_size: recordings at once
-        name: its name; if not given, the recipe's or the parts'
-        slug: its name in addresses, of a-z, 0-9 and -
-        code_url: where its code is
-        checkpoint_url: where its weights are, if not on the hub
-        arxiv: number of its paper, such as 2504.05657, or none
+        name: name of the system; if not given, the recipe's or the parts'
+        slug: name of the system in addresses, of a-z, 0-9 and -
+        code_url: where the code is
+        checkpoint_url: where the weights are, if not on the hub
+        arxiv: number of the paper, such as 2504.05657, or none
         check: say what the folder MODEL lacks, and write nothing
     """
 
@@ -41,7 +41,11 @@ class Arena(Length):
     check: bool = False
 
     def write(self, detector: Detector, out: str, hub_name: str | None) -> None:
-        """Write the adapter of ``detector``, and say what its description lacks."""
+        """Write the folder ``out`` for the Arena, and print what its description lacks.
+
+        Args:
+            hub_name: name of the detector on the hub; None to write the detector to the folder.
+        """
         from nes2net.apps.export.arena import ADAPTER, META, About, lacking, write_arena
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 
@@ -104,8 +108,8 @@ def export(
     from nes2net.apps.export.formats import export as exported
     from nes2net.detector import Detector
 
-    if to != "arena" and (only := given(arena)):
-        raise InputError(f"{only[0]} goes with `to=arena`")
+    if to != "arena" and (unused_flags := given(arena)):
+        raise InputError(f"{unused_flags[0]} goes with `to=arena`")
     if arena.check:
         from nes2net.apps.export.arena import META, check_meta
 

@@ -1,4 +1,4 @@
-"""Export a detector: as a published ``.pth``, as a folder, for the transformers library, as ONNX."""
+"""Export a detector as a published ``.pth``, as a folder, for the transformers library, or as ONNX."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.scoring.kernel import check_takes_audio_alone
 
 FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")
-_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file
+_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that write one file
 
 
 def check_export(
     to: str, out: str | Path, *, quantize: str | None = None, calibration: str | Path | None = None
 ) -> None:
-    """Check the arguments of an export that need no detector, before a large one is loaded.
+    """Check the arguments of an export, as far as possible before a large detector is loaded.
 
     Raises:
-        InputError: if an option is for another format, ``out`` has the wrong kind of name, or a package is missing.
+        InputError: if an option is for another format, if ``out`` has the wrong kind of name, or if
+            a package is missing.
     """
     out = Path(out)
     if quantize is not None and to != "onnx":
@@ -53,16 +54,17 @@ def export(
     - ``pth``: a file with the bare state dict under the published names, which the published code
       loads strictly.
     - ``safetensors``: a folder with weights, architecture and a model card.
-    - ``merged``: an adapted detector as a file or folder of this package with the record of its checkpoint.
-    - ``hf``: a folder with two files of weights. ``AutoModel.from_pretrained`` of transformers reads
-      the front-end; the other file has the rest of the detector.
+    - ``merged``: an adapted detector as a file or folder of this package, with the record of its
+      checkpoint.
+    - ``hf``: a folder with two files of weights. One has the front-end, which
+      ``AutoModel.from_pretrained`` of transformers reads; the other has the rest of the detector.
     - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
       :func:`nes2net.apps.export.onnx.export_onnx`.
-    - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given; see
-      :func:`nes2net.apps.export.space.write_space`.
+    - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given;
+      see :func:`nes2net.apps.export.space.write_space`.
 
-    :meth:`Detector.from_pretrained` reads back the first four. A detector with an adapted front-end
-    is merged first (:meth:`Detector.merged`).
+    :meth:`Detector.from_pretrained` reads the first four formats. A detector with an adapted
+    front-end is merged first (:meth:`Detector.merged`).
 
     Raises:
         InputError: if the format is unknown, cannot hold this detector or cannot be quantised, or

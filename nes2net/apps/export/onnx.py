@@ -3,10 +3,10 @@
 :class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
 ``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
 fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
-length only. The metadata describe the detector, as JSON under ``nes2net``; ``input`` says there how a
-recording becomes a waveform. The graph uses only standard ONNX operators and holds up to 2 GB of
-weights itself. Weights of the front-end may be quantised to int8, which makes the file smaller and
-its scores faster on a CPU.
+length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
+``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up
+to 2 GB of weights are in the file itself. Weights of the front-end may be quantised to int8, which
+makes the file smaller and the computation of scores on a CPU faster.
 """
 
 from __future__ import annotations
@@ -40,24 +40,25 @@ from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.score_length import samples_to_score
 from nes2net.version import __version__
 
-#: The opset of files, which is the lowest that torch.onnx translates to.
+#: Opset (version of the ONNX operators) of the files: the lowest that torch.onnx translates to.
 OPSET = 18
-#: Largest accepted difference between the logits of onnxruntime and torch, relative to the largest
-#: logit if that is above 1.
+#: Largest accepted difference between the logits of onnxruntime and torch. If the largest logit is
+#: above 1, the difference is divided by this logit.
 TOLERANCE = 1e-4
-#: The same for the shortest waveform, for which the standard deviation of two similar frames
-#: magnifies rounding.
+#: Largest accepted difference for the shortest waveform. Its two frames are similar, and dividing by their standard
+#: deviation magnifies rounding.
 ROUGH_TOLERANCE = 1e-2
-#: The same for int8, to detect a failed quantisation, not a small loss of accuracy.
+#: Largest accepted difference for int8. It detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
-#: Smallest number of inputs and outputs of a linear layer that int8 makes faster.
+#: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
+#: smaller layer faster.
 _FEWEST_FEATURES = 64
-#: Most bytes of weights in one file: protobuf's limit is 2 GiB, and the graph needs a part of it.
+#: Most bytes of weights in the ONNX file itself: protobuf's limit is 2 GiB, and the graph takes some of it.
 LARGEST_FILE = 2**31 - 2**26
 
 
 #: Score rule → formula of the output `scores` of an ONNX file.
-_SCORES: dict[ScoreRule, str] = {
+_SCORE_FORMULAS: dict[ScoreRule, str] = {
     "logit": "logits[:, -1]",
     "difference": "logits[:, -1] - logsumexp(logits[:, :-1])",
     "probability": "softmax(logits)[:, -1]",
@@ -66,13 +67,14 @@ _SCORES: dict[ScoreRule, str] = {
 
 
 class _WithScores(nn.Module):
-    """A detector with the two outputs of the ONNX file."""
+    """The module that is exported: a detector with the two outputs of the ONNX file."""
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector
 
     def forward(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute scores (B,) and logits B×n of ``waveform`` B×N."""
         logits = self.detector(waveform)
         return self.detector.backend.scores(logits), logits
 
@@ -80,27 +82,28 @@ class _WithScores(nn.Module):
 def export_onnx(
     detector: Detector, path: str | Path, *, num_samples: int | None = None, quantize: str | None = None
 ) -> Path:
-    """Write ``detector``, on the CPU in float32, as an ONNX file in eval mode.
+    """Write ``detector``, which must be on the CPU in float32, as an ONNX file that computes in eval mode.
 
-    Before the file appears, the logits of onnxruntime are compared with torch's, on batches and
-    lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to stay
-    beside the file. Besides the detector, the export needs memory for three to four copies of the
-    weights, and five to quantise them.
+    Before the file appears, the logits of onnxruntime are compared with torch's, on batch sizes and
+    lengths that were not traced. If the weights have more than 2 GB, they go to ``{path}.data``,
+    which has to stay beside the file. The export needs memory for three to four further copies of
+    the weights, and for five copies to quantise them.
 
     Args:
         path: a name that ends in ``.onnx``.
-        num_samples: the only length that the file accepts; None leaves the length free. A back-end
-            that reads one number of frames (SLS) always fixes the length: at 64,600 samples if they
-            give these frames, as in the published recipes, and otherwise at the shortest.
-        quantize: ``"int8"`` quantises the linear layers of the front-end, by onnxruntime's own
-            tool: weights to whole numbers from −64 to 64, with a scale per output, and activations
-            while they are computed, to 8 bits with one range per layer and waveform. Everything
-            else stays float32. A line on standard error says how much logits change.
+        num_samples: the only length that the file accepts; None leaves the length free. If
+            the back-end reads one number of frames only (SLS), the length is always fixed: at
+            64,600 samples, as in the published recipes, if this length gives these frames, and
+            otherwise at the shortest possible length.
+        quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
+            Weights become whole numbers from −64 to 64, with a scale per output. Activations are
+            quantised during the computation, to 8 bits with one range per layer and waveform.
+            Everything else stays float32. A line on standard error says how much the logits change.
 
     Raises:
-        InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a pipe;
-            if the detector is on another device or of another dtype; if ``num_samples`` does not
-            fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
+        InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a
+            pipe; if the detector is on another device or of another dtype; if ``num_samples`` does
+            not fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
             front-end has no linear layers for it; or if the logits differ by more than
             :data:`TOLERANCE`, :data:`ROUGH_TOLERANCE` at the shortest length, or
             :data:`INT8_TOLERANCE`.
@@ -119,9 +122,9 @@ def export_onnx(
     if quantize not in (None, "int8"):
         raise InputError(f"unknown `quantize` {quantize!r}: 'int8' is known")
     detector = detector.whole()
-    if quantize and not _has_large_layers(detector.frontend):
-        raise _nothing_to_quantise(detector)
-    shortest, longest = _lengths(detector, num_samples)
+    if quantize and not _can_quantise(detector.frontend):
+        raise _nothing_to_quantise_error(detector)
+    shortest, longest = _accepted_lengths(detector, num_samples)
     rule = detector.backend.score_rule
     size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
     scored_samples = samples_to_score(detector.provenance).num_samples
@@ -139,22 +142,22 @@ def export_onnx(
         "max_samples": longest,
         "used_samples": None if shortest == longest else detector.used_samples.most,
         "pre_emphasis": detector.pre_emphasis,
-        "scores": f"scores = {_SCORES[rule]}; higher means more bona fide; {NATURE[rule]}",
+        "scores": f"scores = {_SCORE_FORMULAS[rule]}; higher means more bona fide; {NATURE[rule]}",
         "score_rule": rule,
         "quantize": None,
         "config": detector.config,
-        "training": _training_of(detector.provenance),
+        "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
     with scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
-        linear_layers = _write(detector, description, unchecked)
-        _check(detector, unchecked, path)
+        linear_layers = _write_float32(detector, description, unchecked)
+        _compare_with_torch(detector, unchecked, path)
         if quantize:
             if not linear_layers:
-                raise _nothing_to_quantise(detector)
-            _quantise(unchecked, linear_layers, {**description, "quantize": quantize})
-            difference, largest = _check(detector, unchecked, path)
+                raise _nothing_to_quantise_error(detector)
+            _quantise_weights(unchecked, linear_layers, {**description, "quantize": quantize})
+            difference, largest = _compare_with_torch(detector, unchecked, path)
         for file in sorted(folder.iterdir(), reverse=True):  # weights first, then the graph that names them
             target = path.parent / file.name
             with writing(target), replacing(target, durable=True) as temporary:
@@ -165,19 +168,25 @@ def export_onnx(
     return path
 
 
-def _has_large_layers(frontend: nn.Module) -> bool:
-    """Whether a linear layer is large enough to be quantised."""
+def _can_quantise(frontend: nn.Module) -> bool:
+    """Whether ``frontend`` has a linear layer that is large enough to be quantised."""
     layers = [module for module in frontend.modules() if isinstance(module, nn.Linear)]
     return any(min(layer.weight.shape) >= _FEWEST_FEATURES for layer in layers)
 
 
-def _nothing_to_quantise(detector: Detector) -> InputError:
+def _nothing_to_quantise_error(detector: Detector) -> InputError:
+    """Return the error for a detector without linear layers that can be quantised."""
     name = detector.frontend.config["name"]
     return InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
 
 
 def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -> str:
-    """How a recording becomes the input of the graph, in words."""
+    """Describe in words how a recording becomes the input of the graph.
+
+    Args:
+        scored_samples: number of leading samples that are scored; None for all samples.
+        shortest: smallest number of samples that the graph accepts.
+    """
     steps = [f"mono at {SAMPLE_RATE} Hz, in [-1, 1]"]
     if detector.pre_emphasis:
         steps.append(f"x[n] - {detector.pre_emphasis:g} x[n-1] for n > 0")
@@ -190,10 +199,13 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
     return "; ".join(steps)
 
 
-def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
-    """The numbers of samples of the shortest and of the longest waveform.
+def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
+    """Return the numbers of samples of the shortest and of the longest waveform that the graph accepts.
 
-    The longest is None without a limit, and equal to the shortest if the length is fixed.
+    The longest is None if there is no limit. Both are equal if the length is fixed.
+
+    Args:
+        num_samples: the length that the caller fixes; None for no fixed length.
     """
     frontend = detector.frontend
     backend = detector.backend
@@ -210,18 +222,21 @@ def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | No
     return num_samples, num_samples
 
 
-def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
-    """Write the float32 graph; return the names of the linear layers in the front-end."""
+def _write_float32(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
+    """Write the float32 graph to ``path``; return the names of the nodes that can be quantised.
+
+    These nodes are the products of the large linear layers in the front-end.
+    """
     from onnxscript.optimizer import fold_constants, remove_unused_nodes  # optional: the extra onnx
 
     from nes2net.apps.export.onnx_translations import translations  # optional, as above
 
-    waveform = _noise(2, _traced_samples(detector, description))
+    waveform = _test_noise(2, _traced_samples(detector, description))
     with torch.inference_mode():
-        detector(waveform)  # an error of the detector itself shows before torch.onnx wraps it
+        detector(waveform)  # if the detector itself fails, its own error appears here, not wrapped by torch.onnx
     try:
-        with _quiet(), torch.no_grad():  # with gradients, attention would be traced as another kernel
-            if _is_fixed(description):
+        with _silenced(), torch.no_grad():  # with gradients, attention would be traced as a different kernel
+            if _has_fixed_length(description):
                 dynamic = {0: "batch"}
             else:
                 dynamic = {0: "batch", 1: "samples"}
@@ -233,13 +248,13 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[
                 input_names=["waveform"],
                 output_names=["scores", "logits"],
                 opset_version=OPSET,
-                optimize=False,  # it drops additions of constants below 1e-8, such as the floor of a logarithm
+                optimize=False,  # optimising drops additions of constants below 1e-8, such as the floor of a logarithm
                 custom_translation_table=translations(),
                 verbose=False,
             )
             assert program is not None  # torch returns None only if it is given a file
-            fold_constants(program.model)  # onnxruntime lacks some operators in float64, which constants are made of
-            remove_unused_nodes(program.model)  # and warns of each constant that folding left without a use
+            fold_constants(program.model)  # constants need some operators in float64 that onnxruntime lacks
+            remove_unused_nodes(program.model)  # onnxruntime warns of each constant that is not used after folding
     except Exception as error:  # torch.onnx raises many types, and back-ends may come from elsewhere
         reason = first_line(error.__cause__ or error)
         raise InputError(
@@ -247,54 +262,55 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[
         ) from error
     linear_layers = []
     for node in program.model.graph.all_nodes():
-        # Only products of linear layers of the front-end are quantised, if their size is worth it; products with
-        # constants, such as the Fourier matrix of a spectrum, are not.
+        # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
+        # Fourier matrix of a spectrum, are not.
         scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules from outside in, then the operator
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:
             weight: Any = node.inputs[1]
             if weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES:
                 linear_layers.append(str(node.name))
-        node.metadata_props.clear()  # source paths of this machine
+        node.metadata_props.clear()  # remove source paths of this machine
         node.doc_string = None
     program.model.metadata_props[METADATA] = json.dumps(description)
     program.save(path, external_data=description["external_data"] is not None)
     return linear_layers
 
 
-def _quantise(path: Path, nodes: list[str], description: dict[str, Any]) -> None:
-    """Quantise the weights of ``nodes`` in an ONNX file to int8, and describe it by ``description``.
+def _quantise_weights(path: Path, node_names: list[str], description: dict[str, Any]) -> None:
+    """Quantise the weights of the nodes ``node_names`` in the ONNX file ``path`` to int8.
 
-    The weights get 7 bits (``reduce_range``). Processors without VNNI add two products of 8 bits in
-    16 bits, and where such a sum is too large, the scores would be wrong without an error.
+    ``description`` is written into the metadata. The weights get 7 bits (``reduce_range``), because
+    processors without VNNI add two products of 8 bits in 16 bits. If such a sum overflowed, the
+    scores would be wrong without an error.
     """
     import onnx  # optional: the extra onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
 
     model = onnx.load(path)
-    model.graph.ClearField("value_info")  # shapes, which the tool does not correct where it turns Gemm into MatMul
-    weights = {node.input[1] for node in model.graph.node if node.name in nodes}
+    model.graph.ClearField("value_info")  # stated shapes: they would be wrong after the tool turns Gemm into MatMul
+    weights = {node.input[1] for node in model.graph.node if node.name in node_names}
     size = 0
     for tensor in model.graph.initializer:
         if tensor.name in weights:
             size += tensor.ByteSize() // 4
         else:
             size += tensor.ByteSize()
-    beside = f"{path.name}.data" if size > LARGEST_FILE else None
+    external_file = f"{path.name}.data" if size > LARGEST_FILE else None
     (entry,) = (entry for entry in model.metadata_props if entry.key == METADATA)
-    entry.value = json.dumps({**description, "external_data": beside})
+    entry.value = json.dumps({**description, "external_data": external_file})
     path.with_name(f"{path.name}.data").unlink(missing_ok=True)
     try:
-        with _quiet():
+        with _silenced():
             quantize_dynamic(
                 model,
                 path,
                 op_types_to_quantize=["MatMul"],
-                nodes_to_quantize=nodes,
+                nodes_to_quantize=node_names,
                 per_channel=True,
                 reduce_range=True,
                 weight_type=QuantType.QInt8,
-                use_external_data_format=beside is not None,
+                use_external_data_format=external_file is not None,
             )
     except Exception as error:  # the tool raises many types
         reason = first_line(error)
@@ -303,24 +319,26 @@ def _quantise(path: Path, nodes: list[str], description: dict[str, Any]) -> None
         ) from error
 
 
-def _is_fixed(description: dict[str, Any]) -> bool:
+def _has_fixed_length(description: dict[str, Any]) -> bool:
+    """Whether the graph with this ``description`` accepts waveforms of one length only."""
     return description["min_samples"] == description["max_samples"]
 
 
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
-    """A number of samples for tracing that leaves several frames after every pooling.
+    """Return the number of samples of the waveform that is traced.
 
-    torch.export treats a size of 1 as a constant.
+    It leaves several frames after every pooling, because torch.export treats a size of 1 as a
+    constant.
     """
-    if _is_fixed(description):
+    if _has_fixed_length(description):
         return description["min_samples"]
     frames = max(32, 8 * detector.backend.min_frames)
     return detector.frontend.min_samples + (frames - 1) * detector.frontend.hop_length
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the exporter's progress remarks and warnings."""
+def _silenced() -> Iterator[None]:
+    """Silence progress messages and warnings of the exporter within this context."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -331,11 +349,22 @@ def _quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def _check(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
-    """Compare onnxruntime with torch; return the largest difference between logits, and the largest logit."""
+def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tuple[float, float]:
+    """Compare the logits of onnxruntime and torch on noise.
+
+    Args:
+        unchecked: the ONNX file.
+        path: its later name, for the error message.
+
+    Returns:
+        The largest difference between a logit of onnxruntime and of torch, and the largest logit.
+
+    Raises:
+        InputError: if the difference is larger than accepted.
+    """
     exported = OnnxDetector(unchecked, device="cpu")
     traced = _traced_samples(detector, exported.description)
-    if _is_fixed(exported.description):
+    if _has_fixed_length(exported.description):
         sizes = [(1, traced, TOLERANCE), (3, traced, TOLERANCE)]
     else:
         sizes = [
@@ -344,13 +373,13 @@ def _check(detector: Detector, unchecked: Path, path: Path) -> tuple[float, floa
             (4, 2 * traced + 1, TOLERANCE),
         ]
     remedy = "try another version of torch, onnxscript or onnxruntime"
-    if exported.precision == "int8":  # the shortest waveform, the first of three, would magnify its rounding
+    if exported.precision == "int8":  # leave out the first of three, the shortest waveform: it magnifies rounding
         sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
         remedy = "this detector needs float32, so leave out `quantize`"
     largest_difference = 0.0
     largest_logit = 0.0
     for batch, samples, tolerance in sizes:
-        waveform = _noise(batch, samples)
+        waveform = _test_noise(batch, samples)
         with torch.inference_mode():
             expected = detector(waveform)
         difference = (exported(waveform) - expected).abs().max().item()
@@ -365,18 +394,18 @@ def _check(detector: Detector, unchecked: Path, path: Path) -> tuple[float, floa
     return largest_difference, largest_logit
 
 
-def _noise(batch: int, samples: int) -> Tensor:
-    """White noise B×N; half of the last row is silent, to test the floor of a logarithm."""
+def _test_noise(batch: int, samples: int) -> Tensor:
+    """Make white noise B×N; half of the last row is silent, to test the floor of a logarithm."""
     waveform = 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples))
     waveform[-1, samples // 2 :] = 0
     return waveform
 
 
-def _training_of(provenance: Provenance) -> dict[str, Any]:
-    """Facts about the training for the metadata.
+def _training_facts(provenance: Provenance) -> dict[str, Any]:
+    """Collect the facts about the training of a detector for the metadata.
 
-    A published model becomes a start of the training, because the weights in the file cannot be
-    verified.
+    If the detector is a published model, this model is named only as the start of the training. The
+    ONNX file does not claim to be the model itself, because its weights cannot be verified.
     """
     training = provenance.start(places=False)
     if training.published_model:

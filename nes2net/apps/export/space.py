@@ -1,4 +1,4 @@
-"""A folder that becomes a Hugging Face Space with `git push`: a detector with the page of `nes2net serve`."""
+"""Write a folder that becomes a Hugging Face Space by `git push`: a detector with the page of `nes2net serve`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nes2net.scoring.decisions import calibration as calibrations
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.version import __version__
 
-_GRADIO = "6.0.0"  # the oldest version that works with the page, used if Gradio is not installed here
-_APP = '''\
+_GRADIO = "6.0.0"  # the oldest version that works with the page; named if Gradio is not installed here
+_APP_TEXT = '''\
 """The page of `nes2net serve` for the detector in this folder; locally: python app.py."""
 
 import os
@@ -40,11 +40,11 @@ if __name__ == "__main__":
     )
     serve(HERE / "detector", decider, address)
 '''
-_REQUIREMENTS = """\
+_REQUIREMENTS_TEXT = """\
 # nes2net {version}, by an address that a Space can reach: of its repository or its wheel.
 {line}
 """
-_README = """\
+_README_TEXT = """\
 ---
 title: {quoted}
 emoji: 👂
@@ -77,11 +77,14 @@ _ATTRIBUTES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n"
 
 
 def write_space(detector: Detector, folder: Path, calibration: str | Path | None = None) -> None:
-    """Write the detector, the calibration if given, and the files of a Space to ``folder``.
+    """Write the detector, the files of a Space and, if given, a calibration to ``folder``.
+
+    Args:
+        calibration: file of a calibration; None for a page with raw scores.
 
     Raises:
-        InputError: if the calibration does not belong to this detector alone, or a file cannot be
-            written.
+        InputError: if the calibration does not belong to this detector alone, or if a file cannot
+            be written.
     """
     loaded = None if calibration is None else calibrations.load(calibration)
     if loaded is not None:
@@ -100,7 +103,7 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     except PackageNotFoundError:
         gradio = _GRADIO
     facts = {"title": title, "quoted": json.dumps(title), "gradio": gradio, "parts": names, "meaning": meaning}
-    write_text(folder / "README.md", _README.format(**facts))
-    write_text(folder / "requirements.txt", _REQUIREMENTS.format(version=__version__, line=requirement("serve")))
+    write_text(folder / "README.md", _README_TEXT.format(**facts))
+    write_text(folder / "requirements.txt", _REQUIREMENTS_TEXT.format(version=__version__, line=requirement("serve")))
     write_text(folder / ".gitattributes", _ATTRIBUTES)
-    write_text(folder / "app.py", _APP)
+    write_text(folder / "app.py", _APP_TEXT)

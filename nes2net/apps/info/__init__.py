@@ -1,5 +1,7 @@
-"""What a name, a file or a recipe is, and how fast this machine runs it.
+"""Say what a name, a file or a recipe is, and how fast this machine runs a model.
 
-In reading order: ``names``, ``identify`` and ``files`` find out what is meant; ``info``,
-``overview`` and ``sheet`` tell it; ``benchmark`` and ``training_memory`` measure a model here.
+In reading order: ``names`` describes names, with the options of ``part_options`` and the costs of
+``info``. ``identify`` finds out what a file is, and ``files`` describes it. A description is a
+``sheet``; ``overview`` has a stored sheet of all names. ``benchmark`` measures the speed of a model
+here, and ``training_memory`` estimates the memory of its training.
 """

@@ -42,13 +42,13 @@ def bench(
         files: audio to score; generated if not given
         architecture: random weights of a published model or recipe instead; wav2vec2_Nes2Net_X if not given
         base: the weights that an adapted checkpoint leaves out
-        frontend: another one for --architecture, e.g. wav2vec2_small
+        frontend: another front-end for --architecture, e.g. wav2vec2_small
         device: auto, cpu, cuda or cuda:N
         dtype: precision; auto: the checkpoint's
         seconds: length of the utterances
         batch_size: sizes to measure (1 and 8, or 1 and 64 on a GPU)
         rounds: measured rounds, after a first one
-        num_workers: workers, which read audio
+        num_workers: worker processes that read audio
     """
     import numpy as np
     import soundfile

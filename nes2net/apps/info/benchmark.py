@@ -37,7 +37,7 @@ from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
 
-# Kind of device → size of square matrices, whose product is measured for comparison.
+# Kind of device → number of rows of two square matrices; the speed of their product is measured for comparison.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
@@ -57,10 +57,12 @@ class Measured:
 
     @property
     def per_second(self) -> float:
+        """Utterances per second."""
         return self.utterances / self.seconds
 
     @property
     def times_real_time(self) -> float:
+        """Seconds of audio per second."""
         return self.audio / self.seconds
 
 
@@ -72,17 +74,17 @@ def measure(
     rounds: int,
     num_workers: int | None = None,
 ) -> tuple[list[Measured], float]:
-    """Measure every stage once in each of ``rounds`` rounds, after one round to warm up.
+    """Measure every stage ``rounds`` times, after one round to warm up.
 
     Args:
         files: recordings to decode and score, repeated to fill a batch.
         num_samples: number of leading samples to score, at 16 kHz.
         batch_sizes: batch sizes to measure.
-        num_workers: number of workers, which read files while others are scored; None for the
-            default of :func:`nes2net.scoring.corpus.judge_trials`.
+        num_workers: number of worker processes, which read files while other files are scored; None
+            for the default of :func:`nes2net.scoring.corpus.judge_trials`.
 
     Returns:
-        The stages, and the speed of a matrix product in FLOP/s.
+        The speed of each stage, and the speed of a matrix product in FLOP/s.
     """
     check_takes_audio_alone(detector)
     # Operations for one utterance are counted on the meta device if the architecture allows it.
@@ -108,14 +110,14 @@ def measure(
     size = max(batch_sizes)
     batch_files = [*files] * -(-size // len(files))  # at least one batch
     count = len(batch_files)
-    end = {"stage": f"files to scores, batch {size}", "utterances": count, "audio": count * seconds}
-    end["flops"] = count * (flops["front-end"] + flops["back-end"])
+    files_to_scores = {"stage": f"files to scores, batch {size}", "utterances": count, "audio": count * seconds}
+    files_to_scores["flops"] = count * (flops["front-end"] + flops["back-end"])
     trials = [Trial(str(number), path) for number, path in enumerate(batch_files)]
     reader = WaveformReader.of(detector, num_samples)
     plan = Plan(size, whole=num_samples is None)
     read = waveforms_for(detector.device, reader, plan, num_workers)
     score = Compute(detector, plan, Scores())
-    stages.append((lambda: _scored(score(read(trials, (), ALONE))), end))
+    stages.append((lambda: _wait_for_scores(score(read(trials, (), ALONE))), files_to_scores))
     product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
     linear = nn.Linear(product, product, bias=False, device="meta")
@@ -123,7 +125,7 @@ def measure(
     # Use oneDNN for the matrix product if it computes the layers of the detector.
     stages.append((partial(OneDNNLinear(linear), matrix), {}))
 
-    wait = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None
+    synchronize = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None
     durations: list[list[float]] = [[] for _ in stages]
     with (
         scoring_mode(detector),
@@ -132,10 +134,10 @@ def measure(
     ):
         for number in range(rounds + 1):
             for (run, _), times in zip(stages, durations):
-                wait()
+                synchronize()
                 start = time.perf_counter()
                 run()
-                wait()
+                synchronize()
                 if number:
                     times.append(time.perf_counter() - start)
                 display.update()
@@ -144,11 +146,11 @@ def measure(
     return measured, 2 * product**3 / medians[-1]
 
 
-def _scored(batch_results: Iterable[BatchResult]) -> None:
-    """Wait for all scores.
+def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
+    """Iterate over all results; only this computes the scores.
 
     Raises:
-        InputError: for the first file without a score.
+        InputError: if a file has no score.
     """
     for result in batch_results:
         for name, reason in result.failures.items():
@@ -156,7 +158,7 @@ def _scored(batch_results: Iterable[BatchResult]) -> None:
 
 
 def table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:
-    """Format the stages as lines of a Markdown table."""
+    """Format the stages as lines of a Markdown table; ``product`` is the speed of a matrix product in FLOP/s."""
     rows = []
     for stage in measured:
         speed = share = "–"
@@ -176,7 +178,7 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
 
 
 def environment(detector: Detector) -> list[str]:
-    """List the versions and hardware that the figures depend on, as lines of a Markdown list."""
+    """List the versions and the hardware, on which the figures depend, as lines of a Markdown list."""
     lines = [
         f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}",

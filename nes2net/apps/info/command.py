@@ -21,8 +21,9 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         nes2net info wav2vec2_Nes2Net_X
 
     Args:
-        model: a recipe, model, part, loss, task, corpus, condition, command or published result by name; a file or folder; all of a kind,
-            such as corpora; recipe: the keys of a recipe; published: the tables of published results
+        model: name of a recipe, model, part, loss, task, corpus, condition, command or published result; or a file or
+            folder; or a kind, such as corpora, to list its names; or recipe, for the keys of a recipe; or published,
+            for the tables of published results
         key: after recipe: one key or section of a recipe, e.g. train.lr
         json_: print it as JSON
     """
@@ -102,6 +103,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
 
 
 def _as_json(data: list[dict[str, Any]]) -> str:
+    """Write descriptions as JSON; a single description is not in a list."""
     answer: Any = data
     if len(data) == 1:
         answer = data[0]
@@ -109,7 +111,7 @@ def _as_json(data: list[dict[str, Any]]) -> str:
 
 
 def published_results() -> list[Result]:
-    """The published results as the room of `inspect` takes them, which does not import `experiments`."""
+    """Put the rows of the published results into words, for the descriptions in ``names``."""
     from pathlib import Path
 
     from nes2net.apps.info.names import Result

@@ -1,4 +1,4 @@
-"""Describe a file or folder for people: detectors, runs, scores, calibrations and recipes."""
+"""Describe a file or folder for people: a detector, a run, scores, a calibration or a recipe."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
+# Name of a value in the history → its heading.
 _HEADINGS = {
     "loss": "loss",
     "val_loss_wo_aug": "dev loss",
@@ -43,14 +44,15 @@ _HEADINGS = {
     "val_eer_wo_aug": "dev EER",
     "val_min_dcf_wo_aug": "dev minDCF",
 }
-_SHOWN_OTHERWISE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
+# Values of a record that have a heading of their own, or are not shown.
+_SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 
 def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     """Describe a file or folder by its content; nothing in it is executed.
 
     Args:
-        results: published results; the results of the detector's architecture are shown.
+        results: published results; the description shows those of the detector's architecture.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
@@ -83,15 +85,17 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
-        with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints will report the error
+        with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints reports the error below
             start = file.read(4096)
-    if start and not any(byte < 9 or 13 < byte < 32 for byte in start):  # a checkpoint begins as an archive or a pickle
+    if start and not any(
+        byte < 9 or 13 < byte < 32 for byte in start
+    ):  # no control characters: text, not an archive or a pickle
         return _scores_sheet(path)
     return _detector_sheet(identify(path), results)
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
-    """Describe a file or folder with weights."""
+    """Describe an identified file or folder with weights."""
     path = identity.path
     config = identity.architecture
     published = identity.models
@@ -123,7 +127,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     model = " or ".join(models)
     if not loaded_as and not identity.misfit and not PUBLISHED_MODELS.keys().isdisjoint(models):
         model = architecture_words(*models)
-    # The adaptation of the front-end, and the base weights that the checkpoint omits.
+    # Describe the adaptation of the front-end, and the base weights that the checkpoint omits.
     adaptation: dict[str, str] = {}
     _, frontend_options = name_and_options(identity.config, "frontend", "")
     if isinstance(adapt := frontend_options.get("adapt"), dict):
@@ -156,7 +160,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
             tables["parts"] = costs(describe_config(config))
     if config:
         tables["options of the parts that differ from their defaults"] = model_rows(config)
-    if (recipe := _recipe_of(identity.provenance)) is not None:
+    if (recipe := _recipe_if_readable(identity.provenance)) is not None:
         tables["keys of the recipe that differ from the defaults"] = describe_recipe(recipe).tables[
             "keys that differ from the defaults"
         ]
@@ -170,8 +174,8 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
 
 
-def _recipe_of(provenance: Provenance) -> Recipe | None:
-    """The recipe in ``provenance``; None if there is no recipe that this version can read."""
+def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
+    """Return the recipe in ``provenance``; None if there is no recipe, or if this version cannot read it."""
     if provenance.recipe is None:
         return None
     try:
@@ -181,8 +185,8 @@ def _recipe_of(provenance: Provenance) -> Recipe | None:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Facts of a checkpoint about its training, in words: recipe, epoch, data and values."""
-    recipe = _recipe_of(provenance)
+    """Collect facts about the training of a checkpoint in words: recipe, epoch, data and values."""
+    recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
     facts: dict[str, Any] = {}
@@ -213,15 +217,15 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["epoch"] += f" of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
-    facts |= {heading: _value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
+    facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
     for key, value in record.items():
-        if key not in _SHOWN_OTHERWISE and not isinstance(value, (dict, list)):
+        if key not in _SHOWN_ELSEWHERE and not isinstance(value, (dict, list)):
             facts[key] = value
     return facts
 
 
 def _start_in_words(start: Provenance) -> str:
-    """Words for a detector that training started from."""
+    """Describe a detector from which a training started."""
     if start.published:
         name, model = start.published
         return f"{name}; licence of its weights: {model.licence}"
@@ -230,8 +234,8 @@ def _start_in_words(start: Provenance) -> str:
     return architecture_words(start.architecture[0]) if start.architecture else "another detector"
 
 
-def _value(name: str, value: Any) -> Any:
-    """A value of the history for a table; EERs are in percent."""
+def _history_value(name: str, value: Any) -> Any:
+    """Write the value ``name`` of a history; EERs are written in percent."""
     if not isinstance(value, float):
         return value
     if "eer" in name and math.isfinite(value):
@@ -267,18 +271,24 @@ def _run_sheet(folder: Path) -> Sheet:
 
 
 def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, Any]]:
-    """The rows of a history for a table, with the checkpoint of each epoch if its file exists."""
+    """Make a table of a history: the figures of each epoch, and its checkpoint if the file exists.
+
+    Args:
+        rows: the rows of the history.
+        checkpoints: names of the existing checkpoint files.
+    """
     measures = [name for name in _HEADINGS if any(name in row for row in rows)]
     cells = []
     for row in rows:
         checkpoint = f"epoch_{row['epoch']}.pth"
-        figures = {_HEADINGS[name]: _value(name, row.get(name)) for name in measures}
+        figures = {_HEADINGS[name]: _history_value(name, row.get(name)) for name in measures}
         kept_checkpoint = checkpoint if checkpoint in checkpoints else ""
         cells.append({"epoch": row["epoch"], **figures, "kept": kept_checkpoint})
     return cells
 
 
 def _calibration_sheet(path: Path) -> Sheet:
+    """Describe a calibration or fusion; raise InputError if the file is neither."""
     calibration = load_calibration(path)
     kind = "calibration" if len(calibration.weights) == 1 else "fusion"
     facts: dict[str, Any] = {
@@ -322,7 +332,7 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
-    """Facts of the record of a score file, in words."""
+    """Collect facts from the record of a score file, in words."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}
@@ -351,6 +361,7 @@ def _record_facts(path: Path) -> dict[str, Any]:
 
 
 def _scores_sheet(path: Path) -> Sheet:
+    """Describe a score file, with the facts of its record if there is one."""
     try:
         ids, scores = scores_of(path)
     except InputError as error:

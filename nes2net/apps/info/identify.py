@@ -39,7 +39,7 @@ from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
 from nes2net.models.weights_known import checked_record, holds_weights_of
 
-_FIT_LEAST = 0.5  # smallest fraction of fitting tensors at which a state dict is assigned to a published model
+_LEAST_FITTING = 0.5  # a state dict belongs to a published model if at least this fraction of its tensors fits
 
 
 @dataclass
@@ -53,13 +53,13 @@ class Identity:
     models: list[str] = field(default_factory=list)
     """Published models, or published sizes of the front-end, whose tensors have these names and shapes."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Configuration of the detector, or of the front-end as ``{"frontend": …}``; empty if unknown."""
+    """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if it is unknown."""
     dtypes: dict[str, int] = field(default_factory=dict)
-    """Type → how many numbers of the state dict have it, including buffers and pre-training heads."""
+    """Type → number of elements of this type in the state dict, including buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
-    """Difference from the configuration in the file, or else from the nearest published model."""
+    """Tensors that do not fit the configuration in the file, or if there is none, the nearest published model."""
     records: list[str] = field(default_factory=list)
-    """Names of classes in the file of which no objects were built."""
+    """Names of classes that the file mentions; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)
     """Facts in the file about the training, such as the recipe and the epoch."""
     notes: list[str] = field(default_factory=list)
@@ -67,26 +67,26 @@ class Identity:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the state dict has."""
+        """Number of elements in the state dict."""
         return sum(self.dtypes.values())
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The configuration; if it is unknown and only one published model fits, the configuration of this model."""
+        """The configuration; if it is unknown and a single published model fits, the configuration of this model."""
         if not self.config and len(self.models) == 1:
             return PUBLISHED_MODELS.get(self.models[0], {})
         return self.config
 
 
 def identify(path: str | Path) -> Identity:
-    """Identify ``path`` by its content; nothing in it is executed.
+    """Identify the file or folder ``path`` by its content; nothing in it is executed.
 
-    These kinds are known: pre-training files of fairseq, unilm and OpenAI, Hugging Face folders of
-    the types that front-ends read, checkpoints of the published code, checkpoints and folders of this
-    package, ONNX files, resume files, and other state dicts.
+    These kinds are known: pre-training files of fairseq, unilm, UniSpeech and OpenAI; Hugging Face
+    folders of the types that front-ends read; checkpoints of the published code; checkpoints and
+    folders of this package; ONNX files; resume files; and other state dicts.
 
     Raises:
-        InputError: if ``path`` is missing, damaged, or holds no weights.
+        InputError: if ``path`` is missing or damaged, or holds no weights.
     """
     path = Path(path)
     if path.is_dir():
@@ -114,26 +114,32 @@ def identify(path: str | Path) -> Identity:
         epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
         kind = f"resume file of a training run, in epoch {epoch}, step {step}"
         if config:
-            misfit = _misfit(state_dict, config, path)[0]
+            misfit = _compare_with_config(state_dict, config, path)[0]
         else:
             misfit = Misfit()
-        identity = Identity(path, kind, [], config, _dtypes(state_dict), misfit, provenance=Provenance.read(facts))
+        identity = Identity(
+            path, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
+        )
     elif is_openai(content):
         frontend = create_frontend("whisper", path)
-        identity = Identity(path, "Whisper checkpoint (OpenAI)", ["whisper"], dtypes=_dtypes(frontend.state_dict()))
+        identity = Identity(
+            path, "Whisper checkpoint (OpenAI)", ["whisper"], dtypes=_numbers_by_type(frontend.state_dict())
+        )
         identity.notes.append("of the whole model, only the encoder is read")
-        _with_frontend(identity, frontend)
+        _add_frontend(identity, frontend)
     elif (model_type := model_type_of(content)) is not None:
         title, name = MODEL_TYPES[model_type]
         code = {"wav2vec2": "fairseq", "hubert": "fairseq", "wavlm": "unilm"}.get(model_type, "UniSpeech")
-        identity = Identity(path, f"{title} pre-training file ({code})", dtypes=_dtypes(state_dict_of(content, path)))
+        identity = Identity(
+            path, f"{title} pre-training file ({code})", dtypes=_numbers_by_type(state_dict_of(content, path))
+        )
         try:
             frontend = create_frontend(name, path)
         except InputError as error:
             identity.notes.append(f"not usable as a front-end: {error}")
         else:
             identity.models = [name]
-            _with_frontend(identity, frontend)
+            _add_frontend(identity, frontend)
             encoder = encoder_tensors(content) or {}
             if len(encoder) < len(state_dict_of(content, path)):
                 identity.notes.append("of the whole model, only the encoder is read")
@@ -148,15 +154,17 @@ def identify(path: str | Path) -> Identity:
 
 
 def _identify_folder(folder: Path) -> Identity:
-    """Identify a folder of a detector or of a Hugging Face model."""
+    """Identify a folder with a detector or a Hugging Face model."""
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
         description = checked_record(description, state_dict)
         config = description["model"]
         facts = {key: value for key, value in description.items() if key != "model"}
-        misfit, adapted = _misfit(state_dict, config, folder)
+        misfit, adapted = _compare_with_config(state_dict, config, folder)
         kind = "adapted detector's folder" if adapted else "detector folder"
-        return Identity(folder, kind, [], config, _dtypes(state_dict), misfit, provenance=Provenance.read(facts))
+        return Identity(
+            folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
+        )
     has_configuration = (folder / CONFIG_FILE).is_file()
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
@@ -173,16 +181,25 @@ def _identify_folder(folder: Path) -> Identity:
             else:
                 config = description["model"]
                 kind = f"detector, a Hugging Face folder of {title} with a classification head"
-                return Identity(folder, kind, [], config, _dtypes(state_dict), _misfit(state_dict, config, folder)[0])
+                return Identity(
+                    folder,
+                    kind,
+                    [],
+                    config,
+                    _numbers_by_type(state_dict),
+                    _compare_with_config(state_dict, config, folder)[0],
+                )
         frontend = create_frontend(name, folder)
-        identity = Identity(folder, f"Hugging Face folder of {title}", [name], dtypes=_dtypes(frontend.state_dict()))
+        identity = Identity(
+            folder, f"Hugging Face folder of {title}", [name], dtypes=_numbers_by_type(frontend.state_dict())
+        )
         identity.notes += notes
-        return _with_frontend(identity, frontend)
+        return _add_frontend(identity, frontend)
     raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
 
 
-def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
-    """Add to ``identity`` the configuration of ``frontend``, and the published sizes with this configuration."""
+def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
+    """Add the configuration of ``frontend`` and the published sizes with it to ``identity``; return ``identity``."""
     identity.config = {"frontend": frontend.config}
     if frontend.note:
         identity.notes.append(frontend.note)
@@ -196,9 +213,9 @@ def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
 
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    """Identify the state dict of a detector, of this package or of published code."""
+    """Identify the state dict of a detector that this package or published code has saved."""
     record = checked_record(read_record(state_dict), state_dict)
-    dtypes = _dtypes(state_dict)
+    dtypes = _numbers_by_type(state_dict)
     if "model" not in record:
         state_dict = without_wrapper(state_dict, str(path))
     unwrapped = unwrap_frontend(dict(state_dict))
@@ -207,7 +224,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")
     if config := record.get("model"):
         facts = {key: value for key, value in record.items() if key != "model"}
-        misfit, adapted = _misfit(unwrapped, config, path)
+        misfit, adapted = _compare_with_config(unwrapped, config, path)
         kind = f"{'adapted ' * adapted}detector checkpoint of this package"
         return Identity(path, kind, [], config, dtypes, misfit, provenance=Provenance.read(facts))
     misfits = recognise(state_dict)
@@ -232,17 +249,20 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
     nearest, misfit = next(iter(misfits.items()))
     num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
-    if num_fitting < _FIT_LEAST * (num_fitting + len(misfit)):
+    if num_fitting < _LEAST_FITTING * (num_fitting + len(misfit)):
         return Identity(path, "state dict of an unknown model", dtypes=dtypes)
     kind = f"detector checkpoint, nearest to the published {nearest}"
     return Identity(path, kind, [nearest], {}, dtypes, misfit, notes=notes)
 
 
-def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> tuple[Misfit, bool]:
-    """Compare ``state_dict`` with the state dict of the detector with this ``config``.
+def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> tuple[Misfit, bool]:
+    """Compare ``state_dict`` with what a detector with this ``config`` expects.
 
-    The file of an adapted detector may omit the base weights. The second value says whether this
-    file omits them.
+    Args:
+        path: file of the state dict, for error messages.
+
+    Returns:
+        The difference; and whether this is an adapted detector whose file omits the base weights.
     """
     with sound_description(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)
@@ -252,8 +272,8 @@ def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path
     return misfit, partial and detector.frontend.adapted
 
 
-def _dtypes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
-    """Type → how many numbers have it; the most frequent type comes first."""
+def _numbers_by_type(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
+    """Count the elements of each type, as type → number; the most frequent type comes first."""
     numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()

@@ -1,4 +1,4 @@
-"""Describe a model: parameters, multiply-adds, receptive field and published results."""
+"""Describe the parts of a model: parameters, multiply-adds, receptive field, memory and time."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from nes2net.models.registry import (
     frontends,
 )
 
-#: Frames at which the paper counts a back-end's cost: 4 s of XLS-R or WavLM features (arXiv
-#: 2504.05657).
+#: Number of frames for which the paper (arXiv 2504.05657) counts the cost of a back-end: 4 s of XLS-R or WavLM
+#: features.
 PAPER_FRAMES = 200
-# XLS-R 300M and WavLM-Large.
-_DIM = 1024
-_LAYERS = 25
+# Feature dimension and number of hidden states of XLS-R 300M and WavLM-Large.
+_FEATURE_DIM = 1024
+_NUM_STATES = 25
 
-#: Operations per second that estimates of time assume: in bfloat16 a fifth of the dense peak of an
-#: H100 or H200 (989·10¹²), in float32 two fifths of the peak (67·10¹²).
+#: Precision → operations per second that estimates of time assume. For bfloat16, this is a fifth of the
+#: dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12
@@ -46,7 +46,7 @@ BANDWIDTH = 3.35e12
 
 @dataclass
 class PartInfo:
-    """A part of a detector, with ``multiply_adds`` per second of audio and ``notes`` as lines."""
+    """The costs of a part of a detector: ``multiply_adds`` per second of audio; ``notes`` are lines of text."""
 
     role: str
     name: str
@@ -56,9 +56,9 @@ class PartInfo:
 
 
 def count_flops(module: nn.Module, *inputs: Any) -> int:
-    """Count the operations of matrix products and convolutions in one forward pass.
+    """Count the operations of matrix products and convolutions in a forward pass of ``module`` on ``inputs``.
 
-    A multiply-add counts as two.
+    A multiply-add counts as two operations.
 
     >>> count_flops(nn.Linear(10, 5), torch.zeros(2, 10))
     200
@@ -66,7 +66,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     module.eval()
     trained = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in trained:  # with gradients, the counter would hook into autograd
+        for parameter in trained:  # for trained parameters the counter would hook into autograd
             parameter.requires_grad_(False)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             module(*inputs)
@@ -77,9 +77,10 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
-    """Count the most bytes that the results of a forward pass without gradients take at one time.
+    """Compute the peak memory in bytes of the results of operations in a forward pass without gradients.
 
-    Parameters and inputs are not counted. On the meta device the count itself takes no memory.
+    Parameters and inputs are not counted. On the meta device, the forward pass itself takes no
+    memory.
 
     >>> peak_bytes(nn.Sequential(nn.Linear(10, 100), nn.Linear(100, 1)), torch.zeros(2, 10))
     808
@@ -88,46 +89,52 @@ def peak_bytes(module: nn.Module, *inputs: Any) -> int:
     for tensor in (*module.parameters(), *module.buffers(), *inputs):
         if isinstance(tensor, Tensor):
             storages.add(tensor.untyped_storage()._cdata)
-    with torch.no_grad(), _Results(storages) as results:
+    with torch.no_grad(), _ResultMemory(storages) as results:
         module.eval()(*inputs)
-    return results.most
+    return results.peak
 
 
-class _Results(TorchDispatchMode):
-    """Tracks the memory of the tensors that operations return, until it is freed."""
+class _ResultMemory(TorchDispatchMode):
+    """Counts the bytes of tensors that operations return, until the tensors are freed.
+
+    ``storages`` has the ids of storages that are not counted. ``current`` is the number of bytes
+    now, and ``peak`` the largest number so far.
+    """
 
     def __init__(self, storages: set[int]) -> None:
         super().__init__()
-        self.now = self.most = 0
-        self._held = storages
+        self.current = self.peak = 0
+        self._known_storages = storages
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Do an operation and count its results; PyTorch calls this for every operation."""
         result = operation(*args, **(kwargs or {}))
         if isinstance(result, (tuple, list)):
             tensors = result
         else:
             tensors = [result]
         for tensor in tensors:
-            if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self._held:
-                self._held.add(storage._cdata)
-                self.now += storage.nbytes()
+            if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage())._cdata not in self._known_storages:
+                self._known_storages.add(storage._cdata)
+                self.current += storage.nbytes()
                 finalize(storage, self._free, storage._cdata, storage.nbytes())
-        self.most = max(self.most, self.now)
+        self.peak = max(self.peak, self.current)
         return result
 
     def _free(self, storage: int, size: int) -> None:
-        self._held.discard(storage)
-        self.now -= size
+        """Subtract a storage; Python calls this when the storage is freed."""
+        self._known_storages.discard(storage)
+        self.current -= size
 
 
 def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
-    """Describe the parts of a published model, or a front-end, aggregation or back-end.
+    """Describe the costs of a published model's parts, or of a front-end, aggregation or back-end.
 
     Front-ends are counted on 64,600 samples, back-ends and aggregations on the resulting frames.
 
     Args:
-        name: a registered or published name.
-        registry: registry of the name, if parts of several kinds have this name.
+        name: name of a published model or of a part.
+        registry: registry in which to look for the name; None for all.
 
     Raises:
         InputError: if the name is unknown; the message suggests the nearest name.
@@ -140,19 +147,23 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             return [_describe_frontend(create_frontend(name))]
         if registry in (None, backends) and name in backends.names():
             backend = create_backend(name)
-            if backend.feature_dim == 1:  # it reads the waveform
+            if backend.feature_dim == 1:  # the back-end reads the waveform
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
-                return [_describe_head("back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE)]
+                return [
+                    _describe_aggregation_or_backend(
+                        "back-end", backend, waveform, ASVSPOOF_SAMPLES, ASVSPOOF_SAMPLES / SAMPLE_RATE
+                    )
+                ]
             frames = backend.fixed_frames or PAPER_FRAMES
             features = torch.zeros(1, frames, backend.feature_dim)
             inputs: Any = features
             if backend.wants_layers == "all":
                 inputs = [features] * backend.num_states
-            return [_describe_head("back-end", backend, inputs, frames)]
+            return [_describe_aggregation_or_backend("back-end", backend, inputs, frames)]
         if registry in (None, aggregations) and name in aggregations.names():
-            aggregation = create_aggregation(name, _LAYERS, _DIM)
-            states = [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS
-            return [_describe_head("aggregation", aggregation, states, PAPER_FRAMES)]
+            aggregation = create_aggregation(name, _NUM_STATES, _FEATURE_DIM)
+            states = [torch.zeros(1, PAPER_FRAMES, _FEATURE_DIM)] * _NUM_STATES
+            return [_describe_aggregation_or_backend("aggregation", aggregation, states, PAPER_FRAMES)]
     names = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
     raise InputError(f"there is no model or part '{name}'{did_you_mean(name, names, 'nes2net info')}")
 
@@ -160,9 +171,12 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
 def estimates(name: str) -> dict[str, str]:
     """Estimate memory and time of the front-end ``name`` at batch 1 for 64,600 samples; nothing is measured.
 
-    Memory is the weights and the most results that the forward pass holds at one time
-    (:func:`peak_bytes`). Time is operations / :data:`SPEED`, or the time to read the weights once
-    (:data:`BANDWIDTH`) if that is longer; the delay before the first operation is not included.
+    Memory is the weights, plus the peak of the results in the forward pass (:func:`peak_bytes`).
+    Time is the longer of two times: operations / :data:`SPEED`, and the time to read the weights
+    once with :data:`BANDWIDTH`. The delay before the first operation is not included.
+
+    Returns:
+        ``weights``, ``memory`` and ``time`` in words; empty if the front-end has no weights.
     """
     waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device="meta")
     with torch.device("meta"):
@@ -195,6 +209,7 @@ def estimates(name: str) -> dict[str, str]:
 
 
 def _describe_detector(detector: Detector) -> list[PartInfo]:
+    """Describe the parts of a detector on the meta device, on 64,600 samples."""
     descriptions = [_describe_frontend(detector.frontend)]
     with torch.no_grad():
         states = detector.eval().hidden_states(torch.zeros(1, ASVSPOOF_SAMPLES))
@@ -202,11 +217,14 @@ def _describe_detector(detector: Detector) -> list[PartInfo]:
     frames = states[0].shape[1]
     seconds = ASVSPOOF_SAMPLES / SAMPLE_RATE
     if detector.backend.wants_layers == "last":
-        descriptions.append(_describe_head("aggregation", detector.aggregation, states, frames, seconds))
-    return [*descriptions, _describe_head("back-end", detector.backend, features, frames, seconds)]
+        descriptions.append(
+            _describe_aggregation_or_backend("aggregation", detector.aggregation, states, frames, seconds)
+        )
+    return [*descriptions, _describe_aggregation_or_backend("back-end", detector.backend, features, frames, seconds)]
 
 
 def _describe_frontend(frontend: Frontend) -> PartInfo:
+    """Describe a front-end on the meta device, on 64,600 samples."""
     flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES), "all")
     hop = 1e3 * frontend.hop_length / SAMPLE_RATE
     width = 1e3 * frontend.min_samples / SAMPLE_RATE
@@ -215,15 +233,24 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
     ]
     if frontend.num_unused:
         notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
-    notes += _never_trained(frontend)
+    notes += _frozen_note(frontend)
     return PartInfo(
-        "front-end", frontend.config["name"], _parameters(frontend), flops / 2 * SAMPLE_RATE / ASVSPOOF_SAMPLES, notes
+        "front-end", frontend.config["name"], _num_trained(frontend), flops / 2 * SAMPLE_RATE / ASVSPOOF_SAMPLES, notes
     )
 
 
-def _describe_head(
+def _describe_aggregation_or_backend(
     role: str, module: Aggregation | Backend, inputs: Any, frames: int, seconds: float | None = None
 ) -> PartInfo:
+    """Describe an aggregation or a back-end on the meta device.
+
+    Args:
+        role: ``"aggregation"`` or ``"back-end"``.
+        module: the part.
+        inputs: input of the part, features or hidden states.
+        frames: number of frames in the input.
+        seconds: duration of the input in seconds; None for 20 ms per frame.
+    """
     arguments = [inputs]
     if isinstance(module, Backend) and module.num_scores:
         arguments.append(torch.zeros(1, module.num_scores))
@@ -238,30 +265,32 @@ def _describe_head(
         notes.append(f"{sees}; it needs at least {counted(module.min_frames, 'frame')}")
         if module.resolutions:
             notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, module.resolutions))}")
-        notes += _never_trained(module)
+        notes += _frozen_note(module)
         layers = []
         for name, child in module.named_children():
             kind = type(child).__name__
             if isinstance(child, nn.ModuleList):
                 kind = f"{len(child)} × {type(child[0]).__name__}"
-            if num_trained := _parameters(child):
+            if num_trained := _num_trained(child):
                 kind += f", {num_trained:,}"
             layers.append(f"{name} ({kind})")
         notes.append(f"layers: {', '.join(layers)}")
-    return PartInfo(role, module.config["name"], _parameters(module), flops / 2 / seconds, notes)
+    return PartInfo(role, module.config["name"], _num_trained(module), flops / 2 / seconds, notes)
 
 
-def _never_trained(module: nn.Module) -> list[str]:
-    frozen = sum(p.numel() for p in module.parameters()) - _parameters(module)
+def _frozen_note(module: nn.Module) -> list[str]:
+    """Return a note about parameters that are never trained; [] if there are none."""
+    frozen = sum(p.numel() for p in module.parameters()) - _num_trained(module)
     return [f"{frozen:,} more parameters are never trained"] if frozen else []
 
 
-def _parameters(module: nn.Module) -> int:
+def _num_trained(module: nn.Module) -> int:
+    """Return the number of trained parameters."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def describe_config(config: dict[str, Any]) -> list[PartInfo]:
-    """Describe the parts of a detector, or of a front-end alone."""
+    """Describe the parts of the detector with this ``config``, which may have a front-end alone."""
     with torch.device("meta"):
         if "backend" in config:
             return _describe_detector(Detector.from_config(config))
@@ -270,7 +299,7 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
 
 
 def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """A row for each part, and a row for their sum: parameters and multiply-adds per second of audio."""
+    """Make a table of the costs: a row for each part, and a row for their sum if there are several."""
     rows = []
     for description in descriptions:
         rows.append(

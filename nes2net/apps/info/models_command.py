@@ -1,4 +1,4 @@
-"""`nes2net models`: the detectors and front-ends that are fetched by name, and the card of one."""
+"""`nes2net models`: list the detectors and front-ends that are fetched by name, or describe one of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         nes2net predict recording.wav --model AASIST
 
     Args:
-        name: one of them, or a front-end for ssl_checkpoint; its card
+        name: print the card of this detector, or of this front-end for ssl_checkpoint
         json_: print it as JSON
     """
     from nes2net.apps.info.sheet import Sheet
@@ -56,7 +56,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
     detectors = []
-    # Those for commercial use first, and of them the newest; the smallest first among equals.
+    # Detectors for commercial use come first, and among these the newest. Equally new ones stay sorted by size.
     for model in sorted(list_models(), key=lambda model: (PUBLISHED[model.name].non_commercial, -(model.until or 0))):
         detectors.append(
             {

@@ -1,4 +1,4 @@
-"""Every name that ``nes2net info`` knows: recipes, models, parts, corpora, conditions and published results."""
+"""Describe every name that ``nes2net info`` knows: recipes, models, parts, corpora, conditions and results."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ from nes2net.models.registry import (
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
+#: Role of a part in a configuration → registry of its parts.
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 
 
@@ -58,11 +59,16 @@ class Result:
     about: frozenset[str]
     """Names of the model, the recipe and the corpora of the result."""
     facts: dict[str, Any] = field(default_factory=dict)
+    """Further facts: heading → text."""
 
 
 def overview(results: Sequence[Result]) -> Sheet:
-    """The overview: every name under the heading of its kind, with one line that describes it."""
-    tables = {kind.plural: kind.table() for kind in _kinds(results)}
+    """Make the overview: tables of all names by kind, with one line about each name.
+
+    Args:
+        results: the published results.
+    """
+    tables = {kind.plural: kind.table() for kind in _all_kinds(results)}
     tables["keys of a recipe"] = []
     for name, section in SECTIONS.items():
         meaning = plain(section.__doc__ or "").partition(". ")[0].rstrip(".")
@@ -71,19 +77,24 @@ def overview(results: Sequence[Result]) -> Sheet:
 
 
 class _Kind(NamedTuple):
-    """Things of one kind: their names, their lines in the overview, and the function that describes one of them."""
+    """A kind of named things, such as corpora."""
 
     name: str
+    """Name of the kind in the singular."""
     names: list[str]
+    """Names of the things."""
     line: Callable[[str], str]
+    """Function that returns the line of a name in the overview."""
     sheet: Callable[[str, Sequence[Result]], Sheet]
+    """Function that describes a thing by its name, given the published results."""
 
     @property
     def plural(self) -> str:
+        """Name of the kind in the plural."""
         return PLURALS.get(self.name, f"{self.name}s")
 
     def table(self) -> list[dict[str, str]]:
-        """Each name with its line, or with the reason why a part of an installed package has no line."""
+        """Return a row for each name with its line, or with an error if the thing cannot be imported."""
         rows = []
         for name in self.names:
             try:
@@ -93,8 +104,8 @@ class _Kind(NamedTuple):
         return rows
 
 
-def _kinds(results: Sequence[Result]) -> list[_Kind]:
-    """All kinds of named things."""
+def _all_kinds(results: Sequence[Result]) -> list[_Kind]:
+    """Return all kinds of named things, in the order of the overview."""
     figures = {result.id: result.figure for result in results}
     parts = []
     for part_registry in REGISTRIES.values():
@@ -117,24 +128,24 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
         _Kind("command", commands.names(), lambda name: page_of(commands.get(name).__doc__).title, command_sheet),
-        _Kind("published result", list(figures), figures.__getitem__, _result_sheet),
+        _Kind("published result", list(figures), figures.__getitem__, _published_result_sheet),
     ]
 
 
 def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
-    """Kind, such as ``corpora`` → its names."""
-    return {kind.plural: kind.names for kind in _kinds(results)}
+    """Return the names of each kind, such as ``"corpora"`` → names of the corpora."""
+    return {kind.plural: kind.names for kind in _all_kinds(results)}
 
 
 def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
-    """Describe everything with this name, usually one thing, or list the names of the kind ``name``.
+    """Describe every thing with this name, usually one; if ``name`` is a kind, list the names of the kind.
 
     Raises:
         InputError: if nothing has this name; the message suggests the nearest name.
     """
     if name.startswith("hub:"):
         return [corpus_sheet(name, results)]
-    kinds = _kinds(results)
+    kinds = _all_kinds(results)
     if listed := [kind for kind in kinds if kind.plural == name]:
         return [Sheet(name, tables={"names": listed[0].table()}, brief=True)]
     all_names: list[str] = []
@@ -157,11 +168,13 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
 
 
 def _model_line(name: str) -> str:
+    """Describe a published model in the overview by its parts."""
     parts = architecture(PUBLISHED_MODELS[name])
     return f"not for commercial use: {parts}" if PUBLISHED[name].non_commercial else parts
 
 
 def _part_line(registry: Registry, name: str) -> str:
+    """Describe a part in the overview by its title, without the shapes that may end the title."""
     if registry is frontends and name in SIZES and name != SIZES[name].frontend:
         return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
     line = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
@@ -172,6 +185,7 @@ def _part_line(registry: Registry, name: str) -> str:
 
 
 def _corpus_line(name: str) -> str:
+    """Describe a corpus in the overview by its title and its numbers of trials."""
     corpus = corpora.get(name)
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
     text = f"{counts} trials" if counts else corpus.about
@@ -179,6 +193,7 @@ def _corpus_line(name: str) -> str:
 
 
 def _condition_line(name: str) -> str:
+    """Describe a condition in the overview by its first sentence and its strengths."""
     condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
     line = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
@@ -189,7 +204,7 @@ def _condition_line(name: str) -> str:
 
 
 def architecture(config: Mapping[str, Any]) -> str:
-    """The names of a model's parts, with the options that the model sets.
+    """Write the names of a model's parts, with the options that the model sets.
 
     >>> architecture({"frontend": "lps", "backend": {"name": "nes2net_x", "dilation": 1}})
     'lps + nes2net_x (dilation 1)'
@@ -205,7 +220,10 @@ def architecture(config: Mapping[str, Any]) -> str:
 
 
 def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each option of a model's parts that differs from its default; a part without such options has one."""
+    """Return a row for each option of a model's parts that differs from the default.
+
+    If all options of a part have their defaults, one row says so.
+    """
     rows = []
     for role, registry in REGISTRIES.items():
         if config.get(role) is None:
@@ -259,7 +277,7 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
     """Describe a head, a loss or a task, with its requirements and options.
 
     Args:
-        key: the key of a recipe that names such a part.
+        key: key of a recipe whose value names the part.
     """
     kind = registry.get(name)
     options = option_rows(registry, name)
@@ -333,7 +351,7 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_size(name: str) -> dict[str, Any]:
-    """Source and licence of the weights of a published front-end."""
+    """Collect facts about the weights of a published front-end; empty if there are none with this name."""
     if name not in SIZES:
         return {}
     size = SIZES[name]
@@ -381,7 +399,7 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_facts(name: str) -> dict[str, Any]:
-    """Source, licences, scoring and training data of a published model, in words."""
+    """Collect source, licences, scoring and training data of a published model, in words; empty if it is unknown."""
     model = PUBLISHED.get(name)
     if model is None:
         return {}
@@ -403,7 +421,7 @@ def published_facts(name: str) -> dict[str, Any]:
 
 
 def weights_facts(shelf: Shelf) -> dict[str, Any]:
-    """Source and checksum of published weights, and whether they are on this machine."""
+    """Collect source and checksum of published weights, and whether they are on this machine."""
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
@@ -420,7 +438,10 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
 
 
 def comment(recipe: str) -> list[str]:
-    """The paragraphs of the comment at the head of a packaged recipe; each ends with a line that ends a sentence."""
+    """Return the paragraphs of the comment at the head of a packaged recipe.
+
+    A paragraph ends where a line ends with a full stop.
+    """
     text = (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8")
     head = re.match(r"(?:#.*\n)*", text)
     header = ""
@@ -448,7 +469,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     """Describe a recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        sources: key → source of its value.
+        sources: key → comment that says where its value comes from; None to show no sources.
     """
     names = corpora.names()
     checked = "CORPUS"
@@ -475,9 +496,9 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
-    defaults = _flat(Recipe().written())
+    defaults = _values_by_key(Recipe().written())
     changed = []
-    for key, value in _flat(recipe.written()).items():
+    for key, value in _values_by_key(recipe.written()).items():
         if value != defaults.get(key):
             row = {"key": key, "value": value, "default": defaults.get(key)}
             if sources is not None:
@@ -492,8 +513,8 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     return Sheet("recipe", facts, tables=tables, commands=commands)
 
 
-def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Full key → value, for all keys of a recipe outside the model."""
+def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten a recipe: return its keys, such as ``train.lr``, with their values, except the keys of the model."""
     flat: dict[str, Any] = {}
     for key, value in recipe.items():
         if key in SECTIONS:
@@ -504,7 +525,7 @@ def _flat(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value_comments(recipe: str) -> dict[str, str]:
-    """Key → comment beside its value in a packaged recipe or in the base of the recipe."""
+    """Read the comments beside the values of a packaged recipe and of its base recipe, as key → comment."""
     comments: dict[str, str] = {}
     section = ""
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():
@@ -555,7 +576,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     if isinstance(corpus, ListedCorpus):
         for split, files in corpus.parts.items():
             protocols = list(files.protocols)
-            # Show a single folder only: a line with several folders would be too long.
+            # Show the folder only if there is one: a line with several folders would be too long.
             if len(files.folders) == 1:
                 protocols = [os.path.normpath(f"{files.folders[0]}/{protocol}") for protocol in protocols]
             layout.append({"part": split, "protocol": " or ".join(protocols), "audio": " or ".join(files.audio)})
@@ -565,7 +586,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         tables[f"numbers of {edition}"] = _count_rows(counts)
     tables["official numbers of the labels"] = _count_rows(corpus.key_counts)
     tables["expected layout, the first that is there"] = layout
-    # The docstring of the module without markup; its line breaks and columns stay.
+    # Remove the markup from the docstring of the module, but keep its line breaks and columns.
     notes = (sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2].strip()
     for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
         notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
@@ -577,6 +598,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
+    """Return a row for each part of a corpus with its numbers of trials."""
     rows = []
     for split, trials in counts.items():
         fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())
@@ -585,7 +607,8 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
     return rows
 
 
-def _result_sheet(name: str, results: Sequence[Result]) -> Sheet:
+def _published_result_sheet(name: str, results: Sequence[Result]) -> Sheet:
+    """Describe the published result with the id ``name``."""
     result = next(result for result in results if result.id == name)
     commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
     return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

@@ -1,6 +1,6 @@
-"""The overview of all names, from a stored list, because making it imports every part, and torch with the parts.
+"""Read the overview of all names from a stored list, because making it imports every part, and with them torch.
 
-``python scripts/site/overview.py`` writes the list anew.
+``python scripts/site/overview.py`` writes the list again.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from nes2net.models.registry import (
     tasks,
 )
 
+#: The stored list: kind → rows of its table.
 STORED = Path(__file__).with_name("overview.json")
+#: Commands that the overview suggests.
 COMMANDS = [
     "nes2net info published prints the published results as tables",
     "nes2net info NAME says more about one of these; nes2net info FILE says what a file or folder is",
@@ -30,9 +32,9 @@ COMMANDS = [
 
 
 def stored_overview(kind: str | None = None) -> Sheet | None:
-    """The overview, or the table of one ``kind``, such as ``"corpora"``.
+    """Return the stored overview, or only its table of the ``kind``, such as ``"corpora"``.
 
-    None if there is no such kind, or if installed packages have parts, which the list lacks.
+    None if there is no such kind, or if the stored list lacks names that installed packages add.
     """
     registries = (frontends, aggregations, backends, heads, losses, tasks, judgements, corpora, effects, commands)
     if any(registry.names() != registry.names(installed=False) for registry in registries):

@@ -1,4 +1,7 @@
-"""The options of a part, from its constructor, and its description, from its docstrings."""
+"""Read the options of a part from its constructor, and its description from its docstrings.
+
+A part is a front-end, an aggregation, a back-end, a head, a loss, a task or a judgement.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from nes2net.apps.info.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
 from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, judgements, losses, tasks
 
-#: Kind of parts → parameters of constructors that are not options, because the detector sets them.
-_GIVEN = {
+#: Kind of parts → parameters of its constructors that are not options, because the detector sets them.
+_NOT_OPTIONS = {
     frontends.kind: ("checkpoint",),
     aggregations.kind: ("num_layers", "feature_dim"),
     backends.kind: (),
@@ -24,7 +27,8 @@ _GIVEN = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: Key of a recipe whose value is a mapping → the class that declares its options; some of the modules load torch.
+#: Key of a recipe → the class that declares the keys of its value, which is a mapping. The classes are given by
+#: name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
@@ -35,17 +39,18 @@ _DECLARED_BY = {
 #: Kind of parts → its plural, if irregular.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
-# Matches up to the end of the last sentence with a year; a point after a single capital letter belongs to a name.
+# Matches a text up to the end of the last sentence with a year. A point after a single capital letter does not end a
+# sentence, because it belongs to a name.
 _UP_TO_YEAR = re.compile(r".*\b(?:19|20)\d\d\b.*?(?:(?<!\b[A-Z])\.(?=\s+[A-Z])|$)", re.DOTALL)
 
 
 def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """The options of a part, one row each: ``option``, ``takes``, ``default``, ``meaning``."""
-    return rows_of(registry.get(name), _GIVEN[registry.kind])
+    """Return a row for each option of a part, with ``option``, ``takes``, ``default`` and ``meaning``."""
+    return rows_of(registry.get(name), _NOT_OPTIONS[registry.kind])
 
 
 def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """The options of all parts of a kind, besides the part's own options, as rows like :func:`option_rows`."""
+    """Return the options that all parts of a kind have, without the part's own options, as :func:`option_rows`."""
     if registry.kind == frontends.kind:
         meaning = "train a few tensors beside the frozen weights of its transformer layers; null trains the weights."
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
@@ -57,8 +62,8 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The options of a constructor, one row each, except the options in ``left_out``."""
-    meanings = _meanings(inspect.getdoc(_written(factory)) or "")
+    """Return a row for each option of the constructor ``factory``, as :func:`option_rows`, except ``left_out``."""
+    meanings = _option_meanings(inspect.getdoc(_documented(factory)) or "")
     rows = []
     for option, facts in declared(factory).items():
         if option not in left_out:
@@ -71,15 +76,22 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """The options of a recipe's key whose value is a mapping, as in :func:`option_rows`; empty for other keys."""
+    """Describe the mapping that a recipe has under ``key``, such as ``augment.fir``: a row for each of its keys.
+
+    The rows are like those of :func:`option_rows`. Empty if the value of ``key`` is no mapping.
+    """
     if key not in _DECLARED_BY:
         return []
     return rows_of(resolve_name(_DECLARED_BY[key]))
 
 
 def title(registry: Registry, name: str) -> str:
-    """The title of a part: the first line of the docstring of its own module, or of its class."""
-    factory = _written(registry.get(name))
+    """Return the title of a part, which is the first line of a docstring.
+
+    An aggregation or a back-end has a module of its own, whose docstring is taken. For the other
+    kinds, the docstring of the class is taken.
+    """
+    factory = _documented(registry.get(name))
     text = inspect.getdoc(factory)
     if registry.kind not in (frontends.kind, heads.kind, losses.kind, tasks.kind, judgements.kind):
         text = inspect.getdoc(inspect.getmodule(factory)) or text
@@ -87,14 +99,17 @@ def title(registry: Registry, name: str) -> str:
 
 
 def about(registry: Registry, name: str) -> list[str]:
-    """The paragraphs before the arguments in the docstring of a part's class."""
-    text = _SECTIONS.split(inspect.getdoc(_written(registry.get(name))) or "")[0]
+    """Return the paragraphs of the docstring of a part's class, up to its arguments."""
+    text = _SECTIONS.split(inspect.getdoc(_documented(registry.get(name))) or "")[0]
     return [plain(item) for item in re.split(r"\n\n|\n(?=\d\. )", text)]
 
 
 def source(registry: Registry, name: str) -> str:
-    """The publication of a part: the first paragraph with a year in its module or class, up to that sentence."""
-    factory = _written(registry.get(name))
+    """Return the publication of a part: the first paragraph with a year in the docstring of its module or class.
+
+    The paragraph is cut after the last sentence with a year. Empty if there is no year.
+    """
+    factory = _documented(registry.get(name))
     for documented in (inspect.getmodule(factory), factory):
         text = _SECTIONS.split(inspect.getdoc(documented) or "")[0]
         for paragraph in text.split("\n\n"):
@@ -104,7 +119,7 @@ def source(registry: Registry, name: str) -> str:
 
 
 def variant(registry: Registry, name: str) -> str:
-    """The arguments with which a class makes this part of a family; empty if the class itself is the part."""
+    """Return the arguments with which a class makes this part; empty if the part is the class itself."""
     factory = registry.get(name)
     arguments = []
     while isinstance(factory, partial) and not isinstance(factory, Preset):
@@ -116,15 +131,15 @@ def variant(registry: Registry, name: str) -> str:
     return ", ".join(arguments)
 
 
-def _written(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """The class or function with the docstring of a registered factory, which may be a ``partial`` of it."""
+def _documented(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Unwrap ``factory``: return the class or function inside a ``partial``, because only it has a docstring."""
     while isinstance(factory, partial) and not isinstance(factory, Preset):
         factory = factory.func
     return factory
 
 
-def _meanings(docstring: str) -> dict[str, str]:
-    """Option → its text in the section ``Args`` of a docstring.
+def _option_meanings(docstring: str) -> dict[str, str]:
+    """Parse the section ``Args`` of a docstring into option → text.
 
     >>> _meanings("A part.\\n\\nArgs:\\n    a, b: of the\\n        first layer.\\n    c: no.\\n\\nRaises:\\n    d: e")
     {'a': 'of the first layer.', 'b': 'of the first layer.', 'c': 'no.'}

@@ -1,4 +1,4 @@
-"""A description as facts and tables: text for a terminal, or plain data for JSON."""
+"""Describe a thing by facts and tables, as text for a terminal or as plain data for JSON."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from nes2net.lib.terminal import printable_name, table_line, wrapped
 
+#: Width of a text in characters.
 WIDTH = 100
 _AS_WRITTEN = ("value", "default")  # columns whose values are shown as in a recipe
 
@@ -35,18 +36,18 @@ class Sheet:
 
     title: str
     facts: dict[str, Any] = field(default_factory=dict)
-    """Heading → text, number, or a list of texts. Empty facts are left out."""
+    """Heading → text, number, or a list of texts. Empty facts are not shown."""
     notes: str = ""
-    """Text whose lines stay as they are."""
+    """Text that is shown line by line, without wrapping."""
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """Heading → rows with the same columns."""
     commands: list[str] = field(default_factory=list)
     """Commands to type next."""
     brief: bool = False
-    """Whether tables have one line for each row, cut at the right, and no headings of columns."""
+    """Whether tables are brief, see :func:`table`."""
 
     def text(self) -> str:
-        """The description for a terminal, at most 100 columns wide unless a word is longer."""
+        """Write the description for a terminal, at most 100 columns wide unless a word is longer."""
         facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
@@ -68,6 +69,7 @@ class Sheet:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON, without what is empty."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
         filled = {}
         for key, value in content.items():
@@ -79,27 +81,31 @@ class Sheet:
 def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     """Lay out ``rows`` in columns below their headings.
 
-    Cells are wrapped in the widest columns until the table fits. A column without any value is left
-    out. A ``brief`` table has no headings and one line for each row, cut at the right.
+    The widest columns are made narrower, by wrapping their cells, until the table fits. A column
+    without any value is not shown.
+
+    Args:
+        rows: at least one row; all rows have the same columns.
+        brief: show no headings of columns, and one line for each row, which is cut at the right.
     """
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
-    cells = [[_cell(name, row[name]) for name in columns] for row in rows]
+    cells = [[_cell_text(name, row[name]) for name in columns] for row in rows]
     if brief:
         room = WIDTH - 4 - max(len(name) for name, _ in cells)
         cells = [[name, textwrap.shorten(text, room, placeholder=" …")] for name, text in cells]
     else:
         cells.insert(0, columns)
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    words = []
+    longest_words = []
     for column in zip(*cells, strict=True):
-        words.append(max((len(word) for word in " ".join(column).split()), default=0))
+        longest_words.append(max((len(word) for word in " ".join(column).split()), default=0))
     last = len(columns) - 1
     while sum(widths) + 2 * len(widths) > WIDTH:
-        wide = [index for index, width in enumerate(widths) if width > words[index]]
+        wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
         if not wide:
             break
-        # The last column, usually a text, is at least 46 wide if other columns can be narrower.
-        is_long = widths[last] > max(words[last], 46)
+        # The last column is usually a text. It keeps at least 46 characters as long as others can be narrower.
+        is_long = widths[last] > max(longest_words[last], 46)
         if is_long:
             longest_column = last
         else:
@@ -119,14 +125,15 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def _cell(column: str, value: Any) -> str:
+def _cell_text(column: str, value: Any) -> str:
+    """Write ``value`` for a table; columns with values of a recipe show them as JSON."""
     if column in _AS_WRITTEN and not isinstance(value, str):
         return printable_name(json.dumps(value, ensure_ascii=False, default=str))
     return printable_name(shown(value))
 
 
 def shown(value: Any) -> str:
-    """A value as text for people: numbers with separators, lists as in YAML, None as a dash.
+    """Write a value for people: numbers with separators, lists as in YAML, None as a dash.
 
     >>> [shown(value) for value in (1234567, 2.5e-07, True, None, [8, 8], "mean", {"a": [1]})]
     ['1,234,567', '2.5e-07', 'yes', '–', '[8, 8]', 'mean', 'a: [1]']
@@ -147,7 +154,7 @@ def shown(value: Any) -> str:
 
 
 def plain(text: str) -> str:
-    """Text of a docstring without its markup, on one line.
+    """Return the text of a docstring on one line and without markup.
 
     >>> plain(":data:`nes2net.models.backends.nes2net_x` reads\\n``feature_dim`` numbers")
     'nes2net_x reads feature_dim numbers'

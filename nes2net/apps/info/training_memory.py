@@ -20,53 +20,56 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.start import adapted
 from nes2net.training.tasks.task import create_task
 
-_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_REDUCED_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes that a training step takes on its device, without the memory of libraries (about 1 GB for CUDA).
+    """Bytes that a training step takes on its device.
 
-    Temporary memory of kernels, and memory that the allocator cannot reuse, are not counted.
+    The memory of libraries (about 1 GB for CUDA), temporary memory of kernels, and memory that the
+    allocator cannot reuse are not counted.
     """
 
     trained: int
     """Number of trained parameters."""
     weights: int
-    """Bytes of all weights and buffers, trained or not, in float32."""
+    """Bytes of all weights and buffers in float32, whether they are trained or not."""
     optimizer: int
     """Bytes of the gradients of the trained parameters, and of Adam's averages."""
     activations: int
-    """Bytes of tensors that the forward pass of a part of the batch keeps for the backward pass, and
-    with reduced precision of the copies of weights in that precision."""
+    """Bytes of tensors that the forward pass of a part of the batch keeps for the backward pass. With
+    reduced precision, copies of the weights in this precision are among them."""
 
     @property
     def total(self) -> int:
+        """Bytes of everything that is counted."""
         return self.weights + self.optimizer + self.activations
 
 
 def training_memory(recipe: Recipe) -> TrainingMemory:
     """Estimate the memory of a training step of ``recipe`` on one device.
 
-    The forward pass is computed with tensors that have shapes but no numbers. Tensors that automatic
-    differentiation keeps for the backward pass are counted, each storage once. With
-    ``train.activation_checkpointing``, only the inputs of the transformer layers and the tensors kept
-    by the largest layer are counted. **This is not a measurement**: after training on CUDA, the log has
-    the peak of that run.
+    The forward pass is computed with tensors that have shapes but no numbers. The tensors that
+    automatic differentiation keeps for the backward pass are counted, each storage once. With
+    ``train.activation_checkpointing``, the inputs of all transformer layers are counted, but the
+    tensors inside of the largest layer only. **This is not a measurement**: the log of a training
+    on CUDA has the measured peak.
     """
     train = recipe.train
     with torch.device("meta"):
         task = create_task(recipe)
         objective = task.objective(Detector.from_config(with_head(adapted(recipe.model, train.adapt), train.loss)))
-    reduced = _TYPES.get(train.precision)
+    reduced = _REDUCED_TYPES.get(train.precision)
     without_numbers: AbstractContextManager[Any] = torch.device("meta")
     if reduced is not None:
         without_numbers = FakeTensorMode()
     with without_numbers:
-        if reduced is not None:  # the meta device has no autocast: use fake tensors of the CPU
+        if reduced is not None:  # the meta device has no autocast, so replace its tensors by fake tensors of the CPU
             replaced: dict[int, Tensor] = {}
 
-            def like(tensor: Tensor) -> Tensor:
+            def without_numbers_of(tensor: Tensor) -> Tensor:
+                """Return the fake tensor that replaces ``tensor``; a tensor that two modules share is replaced once."""
                 if id(tensor) not in replaced:
                     empty = torch.empty(tensor.shape, dtype=tensor.dtype)
                     is_parameter = isinstance(tensor, nn.Parameter)
@@ -77,14 +80,16 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
 
             for module in objective.modules():
                 for tensors in (module._parameters, module._buffers):
-                    tensors |= {name: like(tensor) for name, tensor in tensors.items() if tensor is not None}
+                    tensors |= {
+                        name: without_numbers_of(tensor) for name, tensor in tensors.items() if tensor is not None
+                    }
         detector = objective.detector
-        weights = _bytes([*detector.parameters(), *detector.buffers()])
+        weights = _total_bytes([*detector.parameters(), *detector.buffers()])
         parameters = objective.trained_parameters()
         trained = sum(parameter.numel() for parameter in parameters)
-        if train.optimizer == "logistic":  # no steps
+        if train.optimizer == "logistic":  # which trains without steps and gradients
             return TrainingMemory(trained, weights, 0, 0)
-        moments = 4 if train.amsgrad else 3  # with the gradient
+        num_copies = 4 if train.amsgrad else 3  # the gradient, and the averages of Adam
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
@@ -93,44 +98,51 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         objective.begin_training(train.freeze_frontend_epochs + 1)
         layers = detector.frontend.transformer_layers if train.activation_checkpointing else ()
         with torch.autocast("cpu", reduced, enabled=reduced is not None):
-            activations = _kept(objective, layers, lambda: objective.computed(objective.features(waveforms), batch))
-        return TrainingMemory(trained, weights, moments * _bytes(parameters), activations)
+            activations = _activation_bytes(
+                objective, layers, lambda: objective.computed(objective.features(waveforms), batch)
+            )
+        return TrainingMemory(trained, weights, num_copies * _total_bytes(parameters), activations)
 
 
-def _bytes(tensors: Sequence[Tensor]) -> int:
+def _total_bytes(tensors: Sequence[Tensor]) -> int:
+    """Return the number of bytes of all ``tensors`` together."""
     return sum(tensor.nbytes for tensor in tensors)
 
 
-def _kept(module: nn.Module, recomputed: Sequence[nn.Module], forward: Callable[[], object]) -> int:
-    """Bytes that ``forward`` keeps for the backward pass, without the parameters of ``module``.
+def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forward: Callable[[], object]) -> int:
+    """Call ``forward``, and return the number of bytes that it keeps for the backward pass.
 
     Args:
-        recomputed: layers whose activations are computed again in the backward pass. Only their inputs
-            and the tensors kept by the largest layer are counted.
+        module: module whose parameters are not counted.
+        recomputed: layers whose activations are computed again in the backward pass. Of these
+            layers, the inputs are counted, and the tensors that the largest layer keeps.
     """
-    counted = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
+    counted_storages = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
     storages = []
-    sizes = [0]  # bytes outside of these layers, then bytes of each layer
+    sizes = [0]  # first the bytes kept outside of the layers, then the bytes that each layer keeps
 
     def keep(tensor: Tensor) -> Tensor:
+        """Count a tensor; autograd calls this for each tensor that it saves."""
         storage = tensor.untyped_storage()
-        if storage._cdata not in counted:
-            counted.add(storage._cdata)
+        if storage._cdata not in counted_storages:
+            counted_storages.add(storage._cdata)
             storages.append(storage)  # a reference, so that no other storage gets this address
-            sizes[current[0]] += storage.nbytes()
+            sizes[current_layer[0]] += storage.nbytes()
         return tensor
 
-    current = [0]  # index of the layer that computes
+    current_layer = [0]  # index in `sizes` of the layer that computes now; a list, so that functions can change it
     inputs = []
     hooks = []
 
     def enter(_: nn.Module, arguments: tuple) -> None:
+        """Begin to count for the next layer; PyTorch calls this before a layer computes."""
         inputs.append(arguments[0].nbytes)
         sizes.append(0)
-        current[0] = len(sizes) - 1
+        current_layer[0] = len(sizes) - 1
 
     def leave(*_: object) -> None:
-        current[0] = 0
+        """Count outside of layers again; PyTorch calls this after a layer has computed."""
+        current_layer[0] = 0
 
     for layer in recomputed:
         hooks += [layer.register_forward_pre_hook(enter), layer.register_forward_hook(leave)]

@@ -1,4 +1,4 @@
-"""The answer about a recording in plain words, in the words of docs/plain.md."""
+"""Say the answer about a recording in plain words; docs/plain.md uses the same words."""
 
 from __future__ import annotations
 
@@ -13,33 +13,37 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# An assumption: so many times as many low windows as chance explains are a reason for doubt.
-_MANY = 3
+# An assumption: low windows are a reason for doubt if there are more than this many times as many as by chance.
+_MANY_TIMES = 3
 
 
 class Answer(NamedTuple):
-    """The answer, the most important sentence first."""
+    """The answer about a recording, in the order of the page: the most important sentence comes first."""
 
     kind: str
     """Class of the style sheet: ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
     verdict: str
+    """The answer in one to three words."""
     meaning: str
+    """What the verdict says, in a sentence or two."""
     facts: list[tuple[str, str]]
-    """Heading and text of what the answer rests on."""
+    """Heading and text of each fact behind the answer."""
     command: str = ""
-    """A command that makes a calibration, if there is none."""
+    """A command that makes a calibration; empty if there is one."""
 
 
 def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answer:
-    """The answer of a row of `nes2net predict`.
+    """Put a row of `nes2net predict` into plain words.
 
     Args:
-        model: name of the detector, for commands.
+        row: the row of the recording, with the scores of its windows.
+        decider: decides by a calibration; None if there is no calibration, and so no answer.
+        model: name of the detector, for the command that makes a calibration.
     """
     if decider is None:
         return _without_calibration(row, model)
     along = row.get("along", {})
-    facts = [("What it rests on", _rests_on(row))]
+    facts = [("What it rests on", _basis_words(row))]
     reason = row.get("reason", "")
     if "remark" in row and row["remark"] != reason:
         facts.append(("Mind", f"{row['remark']}."))
@@ -50,15 +54,15 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
         )
         return Answer("unsure", "Cannot tell", meaning, facts)
     stretch = stretch_of(row)
-    facts.insert(0, ("Probability", _probability(row, decider)))
+    facts.insert(0, ("Probability", _probability_words(row, decider)))
     if stretch is not None:
-        facts.append(("A part that stands out", _standing_out(stretch)))
+        facts.append(("A part that stands out", _stretch_words(stretch)))
     if "low_windows" in along:
-        facts.append(("Single windows", _low_windows(along["low_windows"], along["windows"], row["decision"])))
+        facts.append(("Single windows", _low_window_words(along["low_windows"], along["windows"], row["decision"])))
     if row["decision"] == "bonafide" and "shortest_found" in along:
-        facts.append(("What would be missed", _missed(along["shortest_found"])))
+        facts.append(("What would be missed", _missed_words(along["shortest_found"])))
     if "p_value" in row:
-        facts.append(("How usual it is", _how_usual(row["p_value"])))
+        facts.append(("How usual it is", _usualness_words(row["p_value"])))
     if row["decision"] == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)
@@ -73,7 +77,10 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
 
 
 def stretch_of(row: dict[str, Any]) -> Stretch | None:
-    """The part with the most evidence against bona fide; None if nobody could tell, or nothing was decided."""
+    """Return the part of the recording with the most evidence against bona fide.
+
+    None if no part was searched for, or if the decision is that the detector cannot tell.
+    """
     facts = row.get("along", {}).get("stretch")
     if facts is None or row["decision"] == CANNOT_TELL:
         return None
@@ -81,19 +88,22 @@ def stretch_of(row: dict[str, Any]) -> Stretch | None:
 
 
 def is_fake_in_part(row: dict[str, Any]) -> bool:
-    """Whether the decision "spoof" rests on a stretch alone, because the recording as a whole is like bona fide."""
+    """Whether a stretch alone leads to the decision "spoof", while the recording as a whole is like bona fide."""
     return bool(row.get("along", {}).get("in_part"))
 
 
 def decided_windows(prediction: Prediction) -> NDArray:
-    """Whether each window (K,) of the recording has enough speech, and the recording is fit, to say anything."""
+    """Return K booleans: whether the decision uses a window.
+
+    A window is used if it has enough speech, unless the whole recording is unfit.
+    """
     track = prediction.track
     assert track is not None and track.speech is not None
     return (track.speech >= LEAST_SPEECH) & (not track.remark.unfit)
 
 
 def percent(share: float) -> str:
-    """A share in percent, with more digits near 0 and 100 %, and a space that keeps the line together.
+    """Write a share in percent, with more digits near 0 and 100 %, and a space at which no line breaks.
 
     >>> [percent(share).replace("\N{NO-BREAK SPACE}", " ") for share in (0.7253, 0.9884, 1.0, 0.0004)]
     ['73 %', '98.8 %', '100 %', '0.04 %']
@@ -107,7 +117,7 @@ def percent(share: float) -> str:
 
 
 def in_hundred(share: float) -> str:
-    """A share in whole numbers.
+    """Write a share in words, as "about k in n".
 
     >>> in_hundred(0.107), in_hundred(0.002), in_hundred(0.0), in_hundred(1.0)
     ('about 11 in 100', 'about 2 in 1,000', 'none', 'all')
@@ -121,6 +131,7 @@ def in_hundred(share: float) -> str:
 
 
 def _without_calibration(row: dict[str, Any], model: str) -> Answer:
+    """Say that a score alone is no answer, and how a calibration is made."""
     score = f"{row['score']:.4f}".replace("-", "−")
     meaning = (
         f"The detector gives this recording a score of {score}, and a score alone is no answer. It is higher for real "
@@ -133,14 +144,14 @@ def _without_calibration(row: dict[str, Any], model: str) -> Answer:
         "second makes this report with it."
     )
     words = ["nes2net", "calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "calibration.json"]
-    facts = [("What it rests on", _rests_on(row)), ("How to get an answer", how)]
+    facts = [("What it rests on", _basis_words(row)), ("How to get an answer", how)]
     if "remark" in row:
         facts.append(("Mind", f"{row['remark']}."))
     return Answer("unsure", "No answer", meaning, facts, shlex.join(words))
 
 
-def _rests_on(row: dict[str, Any]) -> str:
-    """The part of the recording behind the answer, or behind the score."""
+def _basis_words(row: dict[str, Any]) -> str:
+    """Say which part of the recording led to the answer, or to the score."""
     if along := row.get("along"):
         windows = counted(along["windows"], "window")
         window = readable_duration(along["window"], exact=True)
@@ -153,7 +164,8 @@ def _rests_on(row: dict[str, Any]) -> str:
     return "The whole recording, judged in one piece."
 
 
-def _probability(row: dict[str, Any], decider: Decider) -> str:
+def _probability_words(row: dict[str, Any], decider: Decider) -> str:
+    """Say how probable bona fide is, at which prior, and from how many recordings this was learned."""
     probability = row["probability"]
     subject = "the recording"
     if "along" in row and row["along"]["windows"] > 1:
@@ -172,7 +184,8 @@ def _probability(row: dict[str, Any], decider: Decider) -> str:
     return words
 
 
-def _standing_out(stretch: Stretch) -> str:
+def _stretch_words(stretch: Stretch) -> str:
+    """Say whether a part of the recording stands out, and which part."""
     if not stretch.stands_out:
         return "None: by chance, bona fide recordings of this length have a part like its lowest."
     return (
@@ -181,25 +194,33 @@ def _standing_out(stretch: Stretch) -> str:
     )
 
 
-def _low_windows(low: dict[str, Any], num_windows: int, decision: str) -> str:
+def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> str:
+    """Say how many windows are low, and how many windows of bona fide speech would be low by chance."""
     expected = round(low["expected"])
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (
         f"{low['num_windows']:,} of {counted(num_windows, 'window')} are lower than nearly all real speech that the "
         f"calibration knows; of real speech {by_chance} would be so, by chance."
     )
-    if decision == "bonafide" and low["num_windows"] > _MANY * max(1, expected):
+    if decision == "bonafide" and low["num_windows"] > _MANY_TIMES * max(1, expected):
         words += " So many of them are a reason to doubt the answer."
     return words
 
 
-def _missed(shortest_found: float | None) -> str:
+def _missed_words(shortest_found: float | None) -> str:
+    """Say how short a fake part would mostly be missed.
+
+    Args:
+        shortest_found: length in seconds of the shortest part that would mostly be found; None if
+            no length would.
+    """
     if shortest_found is None:
         return "A fake part of any length would mostly be missed."
     return f"A fake part shorter than about {shortest_found:.2g} s would mostly be missed."
 
 
-def _how_usual(p_value: float) -> str:
+def _usualness_words(p_value: float) -> str:
+    """Say how many recordings of the calibration are as unusual as this recording."""
     return (
         f"Of the recordings that the calibration was learned from, {in_hundred(p_value)} are as unusual as this one in "
         "length, level or bandwidth, or in how the detector hears them."

@@ -29,8 +29,8 @@ def report(
 ) -> int:
     """Report on one recording in plain words.
 
-    The page says what a detector takes the recording for, what that rests on, how often it is wrong, and what it cannot
-    tell. It contains all it shows, the recording included unless that lasts more than ten minutes.
+    The page says what a detector takes the recording for, and why; how often the detector is wrong; and what it cannot
+    tell. The page needs no other file. A recording of at most ten minutes can be played in it.
 
     Example:
         nes2net report talk.mp3 --model AASIST --calibration c.json --html r.html
@@ -38,8 +38,8 @@ def report(
     Args:
         file: an audio file
         html: page to write
-        pdf: the same on paper; needs WeasyPrint
-        channel: one of several, from 0; their mean if not given
+        pdf: PDF to write, with the same content; needs WeasyPrint
+        channel: channel to examine, from 0; the mean of all if not given
         batch_size: windows at once (8, or 64 on a GPU)
     """
     from nes2net.apps.report.examination import AudioFile, examine
@@ -62,12 +62,20 @@ def report(
     detector = loading.load(model)
     examination = examine(audio, detector, decider, batch_size)
     channel_words = [] if channel is None else ["--channel", str(channel)]
-    words = ["report", _shown(file), "--model", _shown(model), *channel_words, *_flags(loading), *_flags(deciding)]
+    words = [
+        "report",
+        _without_folders(file),
+        "--model",
+        _without_folders(model),
+        *channel_words,
+        *_changed_flags(loading),
+        *_changed_flags(deciding),
+    ]
     for flag, path in (("--html", html), ("--pdf", pdf)):
         if path is not None:
-            words += [flag, _shown(path)]
+            words += [flag, _without_folders(path)]
     making = Making(
-        _shown(model),
+        _without_folders(model),
         printable_name(shlex.join(["nes2net", *words])),
         sha256_of(deciding.calibration) if deciding.calibration else "",
         datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -81,8 +89,8 @@ def report(
     return 0
 
 
-def _flags(settings: Any) -> Iterator[str]:
-    """The flags of ``settings`` that differ from their defaults, with their values."""
+def _changed_flags(settings: Any) -> Iterator[str]:
+    """Yield the flags, each with its value, of those ``settings`` that differ from their defaults."""
     for field in fields(settings):
         value = getattr(settings, field.name)
         if value == field.default:
@@ -90,9 +98,9 @@ def _flags(settings: Any) -> Iterator[str]:
         name = {"config": "architecture"}.get(field.name, field.name)
         yield f"--{name.replace('_', '-')}"
         if value is not True:
-            yield _shown(str(value))
+            yield _without_folders(str(value))
 
 
-def _shown(value: str) -> str:
-    """A value of the command line; a path without its folders, because others get the report."""
+def _without_folders(value: str) -> str:
+    """Return a value of the command line; a path loses its folders, because others get the report."""
     return Path(value).name if Path(value).is_absolute() or Path(value).exists() else value

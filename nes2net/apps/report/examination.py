@@ -24,30 +24,34 @@ from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.population import Traits, measure_blocks
 
-#: Facts for a table: name and text of each.
+#: Rows of a table: name and text of each fact.
 Facts = list[tuple[str, str]]
 
 
 class AudioFile(NamedTuple):
-    """The file of a recording."""
+    """The file of a recording, and facts about it."""
 
     path: Path
     sha256: str
     size: int
-    """Bytes."""
+    """In bytes."""
     coding: str
     """Container and codec, as the decoder names them."""
     sample_rate: int
-    """Hz."""
+    """In Hz."""
     channels: int
+    """Number of channels in the file."""
     duration: float
-    """Seconds."""
+    """In seconds."""
     channel: int | None
     """Number of the channel that is examined, counted from 0; None for the mean of all."""
 
     @classmethod
     def of(cls, path: Path, channel: int | None = None) -> AudioFile:
-        """Decode all of ``path`` to find faults and to measure it.
+        """Decode the whole file ``path`` to measure it, and to find out whether it is damaged.
+
+        Args:
+            channel: number of the channel to examine, counted from 0; None for the mean of all.
 
         Raises:
             InputError: if the file is missing, damaged, or not audio, or has no such channel.
@@ -59,7 +63,7 @@ class AudioFile(NamedTuple):
                 subject=f"audio file {path}",
             )
         if measured.second_decoder:
-            # As for decoding, FFmpeg gets an open file and may use no protocols.
+            # FFmpeg gets an open file and may use no network protocols, as when audio is decoded.
             with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
                 coding = f"{container.format.long_name}, {container.streams.audio[0].codec_context.codec.long_name}"
         else:
@@ -71,20 +75,25 @@ class AudioFile(NamedTuple):
 
     @property
     def recording(self) -> AnyRecording:
-        """The recording, or the channel of it, that is examined."""
+        """What is examined: the file, or one channel of it."""
         return self.path if self.channel is None else ChannelOf(self.path, self.channel)
 
 
 class ErrorCount(NamedTuple):
-    """How many of the calibration's recordings of one class are called wrongly."""
+    """How many of the calibration's recordings of one class are decided wrongly."""
 
     truth: str
+    """The class of the recordings."""
     called: str
+    """The class of the wrong decisions."""
     number: int
+    """Number of recordings of the class."""
     wrong: int
+    """Number of wrong decisions."""
 
     @property
     def share(self) -> float:
+        """Fraction of the decisions that are wrong."""
         return self.wrong / self.number
 
     @property
@@ -99,23 +108,25 @@ class Examination:
 
     file: AudioFile
     traits: Traits
+    """Measures of the signal, such as level and bandwidth."""
     prediction: Prediction
-    """The decision and the windows, as of `nes2net predict --track`."""
+    """The decision and the scores of the windows, as `nes2net predict --track` gives them."""
     detector: Facts
+    """Facts about the detector."""
     for_experts: list[str]
-    """How the recording was scored, and what the numbers mean, a sentence each."""
+    """Sentences that say how the recording was scored, and what the numbers mean."""
     doubts: list[str]
-    """What makes the decision uncertain, a sentence each."""
+    """Sentences that say what makes the decision uncertain."""
     published: list[str]
     """Published figures of the detector."""
     decider: Decider | None = None
-    """None without a calibration."""
+    """Decides by a calibration; None without a calibration."""
     fakes: Prediction | None = None
     """The fake stretches; None if the detector was not trained on segments."""
 
     @property
     def recording(self) -> Facts:
-        """The facts of the recording in words."""
+        """The facts about the recording in words."""
         file = self.file
         level = f"{self.traits.level:.1f} dB of full scale, in its loud parts".replace("-", "−")
         facts = [
@@ -132,7 +143,10 @@ class Examination:
         return [*facts, ("Remarks", self.prediction.row.get("remark") or "nothing remarkable")]
 
     def errors(self) -> Iterator[ErrorCount]:
-        """The errors on the calibration's own recordings; nothing if the calibration does not hold their ratios."""
+        """Count the errors on the recordings of the calibration, for each class.
+
+        Yields nothing if the calibration does not keep the likelihood ratios of its recordings.
+        """
         if self.decider is None or self.decider.calibration.llrs is None:
             return
         threshold = self.decider.llr_threshold
@@ -142,10 +156,15 @@ class Examination:
 
 
 def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_size: int | None) -> Examination:
-    """Score the recording along its time, and collect the facts for its report.
+    """Score the windows of a recording, and collect the facts for its report.
+
+    Args:
+        decider: decides by a calibration; None without a calibration.
+        batch_size: windows to score at once; None for the default.
 
     Raises:
-        InputError: if the detector cannot score the recording, or the calibration belongs to another detector.
+        InputError: if the detector cannot score the recording, or the calibration belongs to
+            another detector.
     """
     score_length = calibrated_samples(decider, detector.provenance)
     doubts = notes_on(detector, decider, score_length.num_samples) if decider is not None else []
@@ -153,11 +172,11 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     predictions = predict(
         detector, [file.path], Once(track=True), channel=channel, decider=decider, batch_size=batch_size
     )
-    prediction = _without_error(next(predictions.rows), file.path)
+    prediction = _raise_if_failed(next(predictions.rows), file.path)
     fakes = None
     if detector.trained_on_segments:
         stretches = predict(detector, [file.path], Stretches(), channel=channel, batch_size=batch_size)
-        fakes = _without_error(next(stretches.rows), file.path)
+        fakes = _raise_if_failed(next(stretches.rows), file.path)
     published = detector.provenance.published
     figures = []
     if published is not None:
@@ -166,7 +185,7 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
         file,
         measure_blocks(stream_audio(file.recording)),
         prediction,
-        _described(detector),
+        _detector_facts(detector),
         [worded(sentence) for sentence in (score_length.words, *predictions.meaning) if sentence],
         [worded(doubt) for doubt in doubts],
         figures,
@@ -175,14 +194,15 @@ def examine(file: AudioFile, detector: Detector, decider: Decider | None, batch_
     )
 
 
-def _without_error(prediction: Prediction, path: Path) -> Prediction:
+def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
+    """Return ``prediction``; raise :class:`InputError` if the recording could not be scored."""
     if error := prediction.row.get("error"):
         raise InputError(error, subject=f"audio file {path}")
     return prediction
 
 
-def _described(detector: Detector) -> Facts:
-    """The facts of a detector in words."""
+def _detector_facts(detector: Detector) -> Facts:
+    """Collect the facts about a detector in words."""
     provenance = detector.provenance
     facts = [("What it learned from", card(provenance) or "its file does not say")]
     published = provenance.published

@@ -1,7 +1,7 @@
-"""Write the report as one HTML page without scripts or links; it contains its styles, its picture and its sound.
+"""Write the report as one HTML page without scripts or links; the page contains its styles, picture and sound.
 
-The template escapes all text from files, and the page's own policy forbids scripts and requests. The
-same recording, detector and calibration give the same bytes, but for the date.
+The template escapes all text from files, and the page's own security policy forbids scripts and
+requests. The same recording, detector and calibration give the same bytes, except for the date.
 """
 
 from __future__ import annotations
@@ -27,29 +27,30 @@ from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 from nes2net.lib.times import clock
 
-#: Seconds of the longest recording that the page contains for a player.
+#: Duration in seconds of the longest recording that the page contains and can play.
 LONGEST_HEARD = 600.0
-_MOST_LISTED = 50  # fake stretches
-_OUTSIDE = re.compile(r' xmlns(:\w+)?="[^"]*"')  # names of XML that HTML does not need
+_MOST_LISTED = 50  # fake stretches that the page lists
+_XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
 
 
 @dataclass(frozen=True)
 class Making:
-    """How a report is made."""
+    """How a report was made, for its last section."""
 
     model: str
     """Name of the detector on the command line."""
     command: str
+    """The whole command, without the folders of its files."""
     calibration_sha256: str
-    """Empty without a calibration."""
+    """Checksum of the calibration; empty without a calibration."""
     date: str
 
 
 def html_page(examination: Examination, making: Making, *, for_paper: bool = False) -> str:
-    """Make the page of a report.
+    """Write a report as an HTML page.
 
     Args:
-        for_paper: leave out the player.
+        for_paper: leave out the player of the recording.
     """
     environment = page_templates("nes2net.apps.report")
     environment.filters |= {"percent": percent, "in_hundred": in_hundred, "clock": clock}
@@ -59,7 +60,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     row = examination.prediction.row
     sound = ""
     if not for_paper and examination.file.duration <= LONGEST_HEARD:
-        sound = _sound(examination.file.recording)
+        sound = _sound_url(examination.file.recording)
     stretches = []
     if examination.fakes is not None:
         stretches = examination.fakes.stretches
@@ -74,7 +75,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
         errors=list(examination.errors()),
         num_silent=int((~decided_windows(examination.prediction)).sum()),
         examination=examination,
-        picture=Markup(_OUTSIDE.sub("", draw(examination))),
+        picture=Markup(_XML_NAMESPACES.sub("", draw(examination))),
         sound=sound,
         for_paper=for_paper,
         listed=stretches[:_MOST_LISTED],
@@ -85,8 +86,8 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     return printable(page)
 
 
-def _sound(path: AnyRecording) -> str:
-    """What the detector hears, one channel at 16 kHz, as the data URL of a FLAC file."""
+def _sound_url(path: AnyRecording) -> str:
+    """Return what the detector gets, one channel at 16 kHz, as a data URL of a FLAC file."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
         for block in stream_audio(path):

@@ -1,4 +1,4 @@
-"""The PDF of a report, by WeasyPrint."""
+"""Print a report as a PDF, by WeasyPrint."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nes2net.lib.installation import how_to_install
 
 
 def weasyprint() -> ModuleType:
-    """WeasyPrint.
+    """Import WeasyPrint, which is optional.
 
     Raises:
-        MissingLibrary: if it is not installed, or lacks the system library Pango.
+        MissingLibrary: if WeasyPrint is not installed, or lacks the system library Pango.
     """
     try:
-        with redirect_stdout(io.StringIO()):  # it prints a banner if a library is missing
+        with redirect_stdout(io.StringIO()):  # WeasyPrint prints a banner if a library is missing
             import weasyprint  # optional dependency
     except ImportError as error:
         raise MissingLibrary(
@@ -34,7 +34,7 @@ def weasyprint() -> ModuleType:
 
 
 def write_pdf(page: str, path: str | Path) -> None:
-    """Print ``page``, the HTML of a report, on A4; nothing outside of the page is read.
+    """Print ``page``, the HTML of a report, on A4 into the file ``path``; no other file or address is read.
 
     Raises:
         InputError: if the file cannot be written.

@@ -1,4 +1,4 @@
-"""The picture of a report: waveform, spectrogram, what the detector says of each window, and fake stretches."""
+"""Draw the picture of a report: waveform, spectrogram, the detector's answer for each window, and fake stretches."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, envelope, name_time
 
 _WINDOW_COLOUR = "#1d4ed8"
 _GREY = "#6b7785"
-_FFT = 512
-_FFT_HOP = 256
-_COLUMNS = 1000  # a page has hardly more pixels
+_FFT = 512  # samples of a spectrum
+_FFT_HOP = 256  # samples from one spectrum to the next
+_COLUMNS = 1000  # of the picture; a page has hardly more pixels
 _RANGE = 70.0  # dB from white to black
-_QUIET = -10.0  # lowest level in dB that is drawn black, for silent recordings; a full-scale sine has 42
-_MOST_JOINED = 500  # windows; a line through more of them would fill the picture
-_MOST_MARKS = 2000  # windows that are drawn as shapes; more of them as pixels
+_QUIET = -10.0  # dB; no lower level is drawn black, so that silence stays white; a full-scale sine has 42 dB
+_MOST_JOINED = 500  # windows that a line joins; a line through more windows would fill the picture
+_MOST_MARKS = 2000  # windows whose marks are vector shapes; the marks of more windows are drawn as pixels
 
 
 def draw(examination: Examination) -> Markup:
-    """Draw the recording over time, as SVG without a reference to anything outside; it is the same every time."""
+    """Draw the recording over time, as SVG that refers to no other file; the same recording gives the same bytes."""
     track = examination.prediction.track
-    assert track is not None  # examine() asks for it
+    assert track is not None  # examine() always scores the windows
     heights = [1.0, 1.6, 2.2]
     if examination.fakes is not None:
         heights.append(0.35)
@@ -77,53 +77,63 @@ def draw(examination: Examination) -> Markup:
 
 
 def _draw_windows(axes: Axes, track: Track, examination: Examination) -> None:
-    """Draw the ratios of the windows, or without a calibration their scores; windows that say nothing are hollow."""
+    """Draw the log-likelihood ratio of each window, or its score if there is no calibration.
+
+    Hollow marks are windows that the decision does not use.
+    """
     decider = examination.decider
     values = np.asarray(track.scores, np.float64)
     usual = None
-    border = None
+    threshold = None
     if decider is not None:
         values = decider.llrs(values)
-        border = decider.llr_threshold
+        threshold = decider.llr_threshold
         if decider.usual_scores is not None:
             usual = decider.llrs(decider.usual_scores)
-    speaks = decided_windows(examination.prediction)
+    is_used = decided_windows(examination.prediction)
     if usual is not None:
         axes.axhspan(float(usual.min()), float(usual.max()), color=BONAFIDE, alpha=0.13, linewidth=0)
-    if border is not None:
-        axes.axhline(border, color=INK, linewidth=1, linestyle="--")
-    line = np.where(speaks, values, np.nan)
+    if threshold is not None:
+        axes.axhline(threshold, color=INK, linewidth=1, linestyle="--")
+    line = np.where(is_used, values, np.nan)
     is_many = len(track) > _MOST_MARKS
     size = float(np.clip(600 / len(track), 1.5, 4.5))
     mark: dict[str, Any] = {"marker": "o", "markersize": size, "rasterized": is_many}
-    if len(track) == 1:  # a single window is as long as its line
+    if len(track) == 1:  # the line of a single window is as long as the window
         ends = track.times[0] + np.array([-0.5, 0.5]) * track.window
-        axes.plot(ends, np.repeat(values, 2), color=_WINDOW_COLOUR if speaks[0] else _GREY, linewidth=1.2, alpha=0.6)
+        axes.plot(ends, np.repeat(values, 2), color=_WINDOW_COLOUR if is_used[0] else _GREY, linewidth=1.2, alpha=0.6)
     width = 0.8 if len(track) <= _MOST_JOINED else 0
     axes.plot(track.times, line, color=_WINDOW_COLOUR, linewidth=width, **mark)
-    axes.plot(track.times[~speaks], values[~speaks], color=_GREY, linestyle="", markerfacecolor="white", **mark)
+    axes.plot(track.times[~is_used], values[~is_used], color=_GREY, linestyle="", markerfacecolor="white", **mark)
     shown = values if usual is None else np.concatenate([values, usual])
-    axes.set_ylim(*score_limits(shown, border))
+    axes.set_ylim(*score_limits(shown, threshold))
     axes.set_ylabel("score" if decider is None else "evidence")
 
 
 def spectrogram(path: AnyRecording, duration: float) -> NDArray:
-    """Mean power in dB of bands × columns; 0 Hz comes first, and the columns divide the recording equally."""
+    """Compute the spectrogram of a recording.
+
+    Args:
+        duration: duration of the recording in seconds.
+
+    Returns:
+        Mean power in dB, bins × columns, from 0 Hz up to 8 kHz. All columns are equally long.
+    """
     num_spectra = max(1, 1 + (round(duration * SAMPLE_RATE) - _FFT) // _FFT_HOP)
     columns = min(_COLUMNS, num_spectra)
     power = np.zeros((columns, _FFT // 2 + 1))
     counts = np.zeros(columns)
     window = np.hanning(_FFT).astype(np.float32)
-    waiting = np.zeros(0, np.float32)
-    done = 0
+    pending_samples = np.zeros(0, np.float32)
+    num_done = 0
     for block in stream_audio(path):
-        waiting = np.concatenate([waiting, block])
-        if len(waiting) < _FFT:
+        pending_samples = np.concatenate([pending_samples, block])
+        if len(pending_samples) < _FFT:
             continue
-        frames = np.lib.stride_tricks.sliding_window_view(waiting, _FFT)[::_FFT_HOP]
-        column = np.minimum((done + np.arange(len(frames))) * columns // num_spectra, columns - 1)
+        frames = np.lib.stride_tricks.sliding_window_view(pending_samples, _FFT)[::_FFT_HOP]
+        column = np.minimum((num_done + np.arange(len(frames))) * columns // num_spectra, columns - 1)
         np.add.at(power, column, np.square(np.abs(np.fft.rfft(frames * window))))
         counts += np.bincount(column, minlength=columns)
-        done += len(frames)
-        waiting = waiting[len(frames) * _FFT_HOP :]
+        num_done += len(frames)
+        pending_samples = pending_samples[len(frames) * _FFT_HOP :]
     return 10 * np.log10(power / np.maximum(counts, 1)[:, None] + 1e-9).T

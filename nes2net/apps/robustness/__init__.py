@@ -1,4 +1,5 @@
-"""How a detector's error rates change when codecs, noise and rooms change the same trials.
+"""Measure how a detector's error rates change when codecs, noise and rooms change the same trials.
 
-In reading order: ``robustness`` holds the figures, ``run`` computes them, ``plots`` draws them.
+In reading order: ``run`` scores the trials under each condition, ``robustness`` computes the error
+rates from the scores, and ``plots`` draws them.
 """

@@ -1,4 +1,7 @@
-"""The plot of a robustness report: error rates under each condition, by family."""
+"""Draw the plot of a robustness report: error rates under each condition, by family.
+
+A family is a kind of condition, such as ``mp3``, at several strengths, such as ``mp3:8``.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ _CAPTION = Markup(
 
 
 def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
-    """Draw the error rates under each condition, and explain the families.
+    """Draw the error rates under each condition, and explain the families in the caption.
 
     Args:
-        clean: the clean trials.
-        rows: the conditions, in the order of the table: most damaging first.
+        clean: row of the clean trials.
+        rows: rows of the conditions, most damaging first.
     """
     families = families_of(rows)
     caption = _CAPTION.format(swatch_svg(0), swatch_svg(1))
@@ -39,7 +42,7 @@ def condition_plots(clean: Row, rows: Sequence[Row]) -> list[Plot]:
 
 
 def families_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Family → its conditions, such as ``mp3`` for ``mp3:8``; both in the order of ``rows``."""
+    """Group the conditions by family: ``mp3`` → rows of ``mp3:8`` and ``mp3:16``, in the order of ``rows``."""
     families: dict[str, list[Row]] = {}
     for row in rows:
         families.setdefault(row.labels["condition"].partition(":")[0], []).append(row)
@@ -47,10 +50,10 @@ def families_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def conditions_svg(clean: Row, families: Sequence[Sequence[Row]]) -> Markup:
-    """Draw EER and HTER under each condition with intervals; dotted lines show the rates of the clean trials."""
+    """Draw EER and HTER under each condition with their intervals; dotted lines are the rates of the clean trials."""
     groups = [[clean], *families]
     rows = [row for group in groups for row in group]
-    # Each condition has a row, and half a row is between two families.
+    # Each condition takes one row of the plot, and half a row separates two families.
     heights = np.arange(len(rows)) + 0.5 * np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     figure, axes = figure_of(4.6, 0.8 + 0.18 * float(heights[-1]))
     for number, name in enumerate(("eer", "hter")):

@@ -1,7 +1,8 @@
-"""Robustness of a detector: its error rates on the same trials, clean and under conditions.
+"""Evaluate the robustness of a detector: its error rates on the same trials, clean and under conditions.
 
-The threshold is chosen on the clean trials, or by a calibration. It is the same under all
-conditions, because in use the condition of a recording is unknown.
+A condition is a change of all recordings, such as a codec or noise. The threshold is chosen on the
+clean trials, or by a calibration. It is the same under all conditions, because in use the condition
+of a recording is unknown.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 
-#: Name of the unchanged trials.
+#: Name of the unchanged trials beside the names of the conditions.
 CLEAN = "clean"
-#: The default rule for the threshold.
+#: The default source of the threshold: the point of equal error rates of the clean trials.
 EER_OF_CLEAN = OperatingPoint("eer")
-# A condition that lacks scores for a larger fraction of the trials counts as failed, because all other
-# conditions would lose these trials too.
+# Largest fraction of the trials for which a condition may lack scores. Above this fraction the condition counts as
+# failed, because its missing trials are excluded under all other conditions too.
 _MOST_MISSING = 0.1
 
 
@@ -61,29 +62,33 @@ def evaluate_robustness(
     failed: Mapping[str, str] | None = None,
     num_available: int | None = None,
 ) -> Result:
-    """Evaluate score files of the same ``trials`` under conditions.
+    """Compute error rates from score files of the same ``trials``, clean and under conditions.
 
     Args:
+        corpus: name of the corpus.
+        phase: phase of its labels.
         trials: labelled trials, in the order of the score files.
         paths: :data:`CLEAN` or condition → score file. A condition that lacks scores for more than
-            a tenth of the trials counts as failed. A trial that lacks a score under one of the other
-            conditions is excluded under all of them.
+            a tenth of the trials counts as failed. A trial that lacks a score under one of the
+            other conditions is excluded under all of them.
         rule: source of the threshold: the decider of a calibration, or an operating point on the
             clean trials.
-        num_resamples, seed: number of draws and seed of the bootstrap. It draws speakers if every
-            trial has a speaker and there are at least ten speakers, otherwise trials.
+        num_resamples: number of draws of the bootstrap. It draws speakers if every trial has a
+            speaker and there are at least ten speakers, and otherwise trials.
+        seed: seed of the bootstrap.
         failed: condition without scores → reason.
         num_available: number of trials of the phase if ``trials`` are a subset; None if ``trials``
             are all of them.
 
     Returns:
-        The table ``conditions``: :data:`CLEAN`, then the conditions, largest rise of the EER first.
+        The table ``conditions``: first :data:`CLEAN`, then the conditions from the largest rise of
+        the EER to the smallest.
 
     Raises:
-        InputError: if a score file does not fit the trials, a class has no trials, or ``rule`` gives
-            no threshold.
+        InputError: if a score file does not fit the trials, if a class has no trials, or if
+            ``rule`` gives no threshold.
     """
-    scores, without_scores = _scores(trials, paths)
+    scores, without_scores = _read_scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
     left_out = _incomplete_trials(trials, scores)
     common = [trial for trial in trials if trial.id not in left_out]
@@ -102,7 +107,7 @@ def evaluate_robustness(
         "rates": functools.partial(metrics.compute_rates, threshold=threshold),
     }
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
-    clean_row, *rows = _rows(values, is_bonafide, threshold, rules, draws)
+    clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
     digests = {name: sha256_of(path) for name, path in paths.items()}
     origin = read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
@@ -126,7 +131,7 @@ def evaluate_robustness(
         "num_resamples": num_resamples,
         "seed": seed,
         "calibration": calibration,
-        "sources": _sources(origin, seed, calibration),
+        "sources": _source_facts(origin, seed, calibration),
         "inputs": inputs,
         "versions": versions(),
     }
@@ -137,35 +142,43 @@ def evaluate_robustness(
     return Result(
         f"{corpora.get(corpus).title}, {phase}: robustness",
         header,
-        [*_lines(header, len(rows)), *words_of(clean_row, rows)],
+        [*_header_lines(header, len(rows)), *words_of(clean_row, rows)],
         [Table("conditions", caption, MEASURES, [clean_row, *rows], "By damage")],
         _notes(left_out, failed),
         (origin and origin.seen) or (),
-        functools.partial(_plots, clean_row, rows),
+        functools.partial(_draw_plots, clean_row, rows),
     )
 
 
-def _rows(
+def _condition_rows(
     values: Mapping[str, NDArray],
     is_bonafide: NDArray,
     threshold: float,
     rules: Mapping[str, Callable[..., Any]],
     draws: dict[str, Any],
 ) -> list[Row]:
-    """The rows of the clean trials and of each condition, largest rise of the EER first."""
+    """Make the table: the row of the clean trials, and a row for each condition, largest rise of the EER first.
+
+    Args:
+        values: :data:`CLEAN` or condition → scores (N,) of the same trials.
+        is_bonafide: (N,) booleans.
+        rules: name of a figure → function that computes it from scores.
+        draws: settings of the bootstrap, as arguments of
+            :class:`nes2net.evaluation.tables.Measured`.
+    """
     clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
     rows = []
     conditions = [name for name in values if name != CLEAN]
     for name in ProgressDisplay(conditions, title="evaluating", unit="condition", delay=3.0):
         measured = Measured(rules, values[name][is_bonafide], values[name][~is_bonafide], **draws)
         changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
-        rows.append(Row({"condition": name}, _figures(measured) | _against(measured, clean, changed)))
+        rows.append(Row({"condition": name}, _error_rates(measured) | _compare_with_clean(measured, clean, changed)))
     rows.sort(key=lambda row: (-row.value("difference"), -row.value("hter"), row.labels["condition"]))
-    return [Row({"condition": CLEAN}, _figures(clean)), *rows]
+    return [Row({"condition": CLEAN}, _error_rates(clean)), *rows]
 
 
-def _sources(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """The origin of the clean scores and of the threshold, without facts that change if the run is repeated."""
+def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
+    """Collect the origin of the clean scores and of the threshold, without facts that a repeated run would change."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -177,7 +190,7 @@ def _sources(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | 
     return sources
 
 
-def _lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
+def _header_lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
     """Say what was evaluated, and at which threshold."""
     numbers = f"{header['num_bonafide'] + header['num_spoof']:,}"
     if header["num_scored"] < header["num_available"]:
@@ -190,8 +203,8 @@ def _lines(header: Mapping[str, Any], num_conditions: int) -> list[str]:
     ]
 
 
-def _figures(measured: Measured) -> dict[str, Figure]:
-    """The error rates of the clean trials or of a condition; misses and false alarms have no intervals."""
+def _error_rates(measured: Measured) -> dict[str, Figure]:
+    """Return the error rates of one row of the table; misses and false alarms have no intervals."""
     return {
         "eer": measured.figure("eer"),
         "hter": measured.figure("hter"),
@@ -200,15 +213,23 @@ def _figures(measured: Measured) -> dict[str, Figure]:
     }
 
 
-def _against(measured: Measured, clean: Measured, changed: float) -> dict[str, Figure]:
-    """The difference between a condition's EER and the clean EER, on the same draws, and the changed decisions."""
+def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> dict[str, Figure]:
+    """Compare a condition with the clean trials.
+
+    Args:
+        changed: fraction of the decisions that the condition changes.
+
+    Returns:
+        The difference between the two EERs with its interval, the p-value of the difference, and
+        ``changed``. Both EERs are computed on the same draws.
+    """
     differences = measured.draws["eer"] - clean.draws["eer"]
     difference = Figure(measured.values["eer"] - clean.values["eer"], metrics.percentiles(differences, 0.95))
     return {"difference": difference, "p_value": Figure(two_sided_p(differences)), "changed": Figure(changed)}
 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
-    """Summarise ``rows``, the conditions by damage, in sentences."""
+    """Summarise the table in sentences; ``rows`` are the conditions, most damaging first."""
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
@@ -242,6 +263,12 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
 
 
 def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> list[str]:
+    """Say which trials and conditions are not in the table.
+
+    Args:
+        left_out: id of a trial → conditions without a score of the trial.
+        failed: condition without figures → reason.
+    """
     notes = []
     if left_out:
         trials = listed([f"{id} ({', '.join(names)})" for id, names in left_out.items()])
@@ -252,20 +279,20 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
     return notes + [f"no figures of {condition}: {reason}" for condition, reason in failed.items()]
 
 
-def _plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
+def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
+    """Draw the plots of the report by heading; the result calls this if a page is written."""
     from nes2net.apps.robustness.plots import condition_plots  # for start-up time: the text needs no Matplotlib
 
     return {"By family": condition_plots(clean, rows)}
 
 
-def _scores(
+def _read_scores(
     trials: Sequence[Trial], paths: Mapping[str, str | Path]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Read the score files.
 
     Returns:
-        Condition → id of a trial → score, of which at most a tenth may be missing; and failed
-        condition → reason.
+        Condition → id of a trial → score, without failed conditions; and failed condition → reason.
     """
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
@@ -287,7 +314,7 @@ def _scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Id of a trial that lacks scores → the conditions without a score of it."""
+    """Find the trials that lack a score under a condition, as id of a trial → these conditions."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]
@@ -300,7 +327,8 @@ def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoin
     """Find the threshold on scores, and say where it comes from.
 
     Args:
-        clean: scores of the clean trials, bona fide and spoofed.
+        clean: scores of the bona fide and of the spoofed clean trials.
+        rule: source of the threshold, as for :func:`evaluate_robustness`.
 
     Raises:
         InputError: if ``rule`` gives no threshold.

@@ -1,7 +1,7 @@
 """Score the same trials under many conditions, write the score files to a folder, and evaluate them.
 
-``OUT/scores/clean.txt`` and a file for each condition are ordinary score files. A complete file is
-not scored again, and an interrupted file is resumed.
+``OUT/scores/clean.txt`` is an ordinary score file, and so is the file of each condition. A complete
+file is not scored again, and an interrupted file is resumed.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 from nes2net.scoring.record import computing
 
-# Largest number of recordings from which babble is mixed.
+# Largest number of recordings that are mixed to babble, the noise of many talkers.
 _MOST_TALKERS = 200
 _RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True)
 class UnderCondition:
-    """Applies a condition to utterances (:class:`nes2net.scoring.waveforms.Transform`).
+    """A condition as the transform of utterances (:class:`nes2net.scoring.waveforms.Transform`).
 
-    Random draws depend only on the seed, the name of the condition and the id of the utterance.
+    Random numbers depend only on the seed, the name of the condition and the id of the utterance.
     """
 
     name: str
@@ -52,7 +52,7 @@ class UnderCondition:
 
     @property
     def identity(self) -> str:
-        """Text that differs if the condition changes waveforms differently, for the record of the scores."""
+        """Text for the record of the scores; two transforms with the same text change waveforms equally."""
         return f"{self.name}, seed {self.seed}{self.sources}"
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:
@@ -62,6 +62,7 @@ class UnderCondition:
 
 
 def _checksum(text: str) -> int:
+    """Return a number that depends on ``text`` alone, as a part of a seed."""
     return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
 
@@ -76,10 +77,11 @@ class Plan:
     num_available: int
     """Number of trials of the phase; ``trials`` may be a subset."""
     names: list[str]
-    """Conditions, without :data:`CLEAN`."""
+    """Names of the conditions, without :data:`CLEAN`."""
     sources: Sources
+    """The recordings from which conditions take noise, impulse responses and babble."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Condition that is not possible here → reason."""
+    """Condition that cannot be applied here, for example without a library → reason."""
     seed: int = 0
 
     def words(self) -> list[str]:
@@ -115,23 +117,26 @@ def plan(
     musan: str | Path | None = None,
     rir: str | Path | None = None,
 ) -> Plan:
-    """Choose trials and conditions.
+    """Choose the trials and conditions of a robustness run.
 
     Trials that the published figures of the corpus exclude are excluded here too. Babble is mixed
-    from up to 200 bona fide trials, which do not depend on the subset.
+    from up to 200 bona fide trials. They are drawn from all trials, whatever the subset is.
 
     Args:
-        phase: phase of the labels; if None, the split.
-        keys: file or folder of the labels; if None, the folder of the corpus.
-        conditions: such as ``"mp3:16"``, or a name alone for all its strengths; if None, all
-            conditions that are possible with these sources and libraries.
-        num_trials: size of the subset, stratified by label and attack; all trials if not given.
-        seed: seed of the subset and of the conditions' random draws.
-        musan, rir: folders of noises and of impulse responses.
+        part: corpus, split and folder.
+        phase: phase of the labels; None if it has the name of the split.
+        keys: file or folder of the labels; None for the folder of the corpus.
+        conditions: names such as ``"mp3:16"``, or ``"mp3"`` for all its strengths; None for all
+            conditions that are possible with these folders and the installed libraries.
+        num_trials: size of a subset, stratified by label and attack; None for all trials.
+        seed: seed of the subset, and of the random numbers in conditions.
+        musan: folder of noises (MUSAN).
+        rir: folder of impulse responses.
 
     Raises:
-        InputError: if corpus, keys, phase or a condition is unknown or cannot be read, a condition
-            is named twice or is not possible here, or no trial of the phase has audio.
+        InputError: if the corpus, the keys, the phase or a condition is unknown or cannot be read;
+            if a condition is named twice or is not possible here; or if no trial of the phase has
+            audio.
     """
     if seed < 0:
         raise InputError(f"`seed` must be 0 or more, got {seed}")
@@ -148,7 +153,7 @@ def plan(
         return Plan(part, phase, trials, len(labelled), list(suite.names), sources, dict(suite.left_out), seed)
     names: list[str] = []
     for text in conditions:
-        names += _expanded(text)
+        names += _expand_strengths(text)
     for number, name in enumerate(names):
         if name in names[:number]:
             raise InputError(f"condition '{name}' is named twice: name each condition once")
@@ -158,7 +163,10 @@ def plan(
 
 
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
-    """The trials of ``phase`` with labels and paths of recordings, without excluded trials."""
+    """Return the trials of ``phase`` with their labels and the paths of their recordings.
+
+    Trials that the corpus excludes from its published figures are missing.
+    """
     corpus = corpora.get(part.corpus)
     key = corpus.keys(part.root if keys is None else keys)
     corpus.check_phase(phase, key)
@@ -177,8 +185,11 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
     return labelled
 
 
-def _expanded(text: str) -> list[str]:
-    """The conditions that ``text`` names, one for each strength, with strengths in the format ``%g``."""
+def _expand_strengths(text: str) -> list[str]:
+    """Return the conditions that ``text`` names: ``mp3`` names all strengths, ``mp3:16`` one of them.
+
+    Strengths are written in the format ``%g``, so that each condition has one name only.
+    """
     name, colon, strength = text.partition(":")
     condition = effects.get(name)
     if not colon:
@@ -203,17 +214,21 @@ def run(
 ) -> Result:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
 
-    A condition under which no trial can be scored is listed in the result and does not end the run. The
-    other arguments are described in :func:`nes2net.actions.scoring.score_corpus` and
+    If no trial can be scored under a condition, the result lists the condition as failed, and the
+    run continues. The other arguments are described in
+    :func:`nes2net.actions.scoring.score_corpus` and
     :func:`nes2net.apps.robustness.robustness.evaluate_robustness`.
 
     Args:
-        num_workers: worker processes that read and change audio; None for one per processor, at most 8.
+        out: folder of the run.
+        num_workers: worker processes that read and change audio; None for one per processor, at
+            most 8.
 
     Raises:
-        InputError: if ``out`` belongs to another run or another run is writing there, a file cannot
-            be written, the trials lack a class or are too few for the operating point, the clean
-            trials cannot be scored, no condition has scores, or the run was started by ``torchrun``.
+        InputError: if ``out`` belongs to another run, or another run is writing there; if a file
+            cannot be written; if the trials lack a class, or are too few for the operating point;
+            if the clean trials cannot be scored, or no condition has scores; or if the run was
+            started by ``torchrun``.
     """
     check_takes_audio_alone(scorer)
     if process_count() > 1:
@@ -224,10 +239,10 @@ def run(
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
-    # Check now, with zeros for scores, that there will be a threshold: this depends only on the numbers of trials.
+    # Check now that there will be a threshold. This depends only on the numbers of trials, so zeros stand for scores.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
-        _claim(out, scorer, plan, num_samples)
+        _claim_folder(out, scorer, plan, num_samples)
         paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
         count = len(plan.trials)
@@ -251,29 +266,32 @@ def run(
                         settings=ScoringSettings(
                             batch_size=batch_size,
                             num_workers=num_workers,
-                            transform=None if name == CLEAN else _transform(name, plan),
+                            transform=None if name == CLEAN else _condition_transform(name, plan),
                             display=display,
                         ),
                     )
-                except NothingDone as error:  # other errors, such as a full disk, do not come from the condition
+                except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
                     if name == CLEAN:
-                        if not path.parent.exists():  # the folder holds nothing yet, so it belongs to no run
+                        if not path.parent.exists():  # nothing was scored, so the folder can be used by another run
                             (out / _RUN_FILE).unlink()
                         raise
                     failed[name] = one_line(str(error))
                 finished += not was_finished
-                if (behind := count * finished - display.done) > 0:  # trials that failed or were scored earlier
-                    display.update(behind)
+                if (
+                    num_uncounted := count * finished - display.done
+                ) > 0:  # trials that failed, or that an earlier run scored
+                    display.update(num_uncounted)
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
             raise InputError(f"no condition has scores: {reasons}")
-        return _evaluated(plan, score_files, failed, rule, num_resamples)
+        return _evaluate(plan, score_files, failed, rule, num_resamples)
 
 
-def _evaluated(
+def _evaluate(
     plan: Plan, paths: dict[str, Path], failed: dict[str, str], rule: Decider | OperatingPoint, num_resamples: int
 ) -> Result:
+    """Evaluate the score files of a run."""
     return evaluate_robustness(
         plan.part.corpus,
         plan.phase,
@@ -287,8 +305,8 @@ def _evaluated(
     )
 
 
-def _transform(name: str, plan: Plan) -> UnderCondition:
-    """Make the transform of a condition; its identity includes the recordings that the condition needs."""
+def _condition_transform(name: str, plan: Plan) -> UnderCondition:
+    """Make the transform of the condition ``name``; its identity names the recordings that the condition mixes in."""
     condition = create_condition(name, plan.sources)
     identity = ""
     for source_name in condition.needs:
@@ -301,8 +319,8 @@ def _transform(name: str, plan: Plan) -> UnderCondition:
     return UnderCondition(name, condition, plan.seed, identity)
 
 
-def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
-    """Write the identity of the run into the folder ``out``, or raise if the folder belongs to another run."""
+def _claim_folder(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
+    """Write the identity of the run into ``out``; raise :class:`InputError` if the folder belongs to another run."""
     run = {
         "corpus": plan.part.corpus,
         "phase": plan.phase,

@@ -1,5 +1,6 @@
-"""Scoring of collections of millions of recordings on Ray Data, shard by shard.
+"""Score collections of millions of recordings on Ray Data, shard by shard.
 
-:func:`nes2net.apps.scale.collection.score_collection` does all of it, and resumes if it was interrupted.
-:func:`nes2net.apps.scale.engine.read` and :func:`nes2net.apps.scale.engine.score` are its steps, for pipelines of one's own.
+:func:`nes2net.apps.scale.collection.score_collection` scores a whole collection, and resumes after
+an interruption. For pipelines of one's own, :func:`nes2net.apps.scale.engine.read` makes a Ray
+dataset of recordings, and :func:`nes2net.apps.scale.engine.score` scores one.
 """

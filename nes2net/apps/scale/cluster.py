@@ -16,19 +16,20 @@ from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_LOCAL_STORE = 4 << 30  # most bytes of shared memory if Ray is started on this machine
+_LOCAL_STORE = 4 << 30  # bytes; most shared memory for Ray's objects if Ray is started on this machine
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Number of scoring actors, and the resources that Ray reserves for each actor.
+    """Number of actors, the processes that score, and the resources that Ray reserves for each actor.
 
     Args:
-        num_actors: None for as many as fit on the GPUs, or without GPUs on all processors but one.
+        num_actors: number of actors; None for as many as fit on the GPUs, or if there are no GPUs,
+            on all processors but one.
         cpus_per_actor: number of threads of an actor without a GPU.
         gpus_per_actor: number of GPUs, which may be a fraction; None for one GPU if there are GPUs.
-        address: address of a Ray cluster, such as ``"auto"``; None for RAY_ADDRESS, or this
-            machine.
+        address: address of a Ray cluster, such as ``"auto"``; None for the address in the variable
+            RAY_ADDRESS, or for this machine.
     """
 
     num_actors: int | None = None
@@ -43,8 +44,12 @@ class Resources:
             if not (value >= 0 and math.isfinite(value)):
                 raise InputError(f"`{name}` is a number of at least 0, not {value}")
 
-    def on(self, available: dict[str, float], device: str) -> Resources:
-        """Replace None by numbers that suit the ``available`` resources of a cluster.
+    def resolved(self, available: dict[str, float], device: str) -> Resources:
+        """Return a copy in which numbers that suit a cluster replace None.
+
+        Args:
+            available: the resources of the cluster: ``"CPU"`` and ``"GPU"`` → number.
+            device: device of the detector, such as ``"auto"`` or ``"cpu"``.
 
         Raises:
             InputError: if the cluster does not have the GPUs.
@@ -59,33 +64,33 @@ class Resources:
             )
         if gpus_per_actor:
             cpus_per_actor: float = 0
-            fitting = gpus // gpus_per_actor
+            num_fitting = gpus // gpus_per_actor
         else:
             cpus_per_actor = self.cpus_per_actor
-            fitting = (available.get("CPU", 1.0) - 1) // max(cpus_per_actor, 1e-3)
+            num_fitting = (available.get("CPU", 1.0) - 1) // max(cpus_per_actor, 1e-3)
         return replace(
             self,
-            num_actors=self.num_actors or max(1, int(fitting)),
+            num_actors=self.num_actors or max(1, int(num_fitting)),
             cpus_per_actor=cpus_per_actor,
             gpus_per_actor=gpus_per_actor,
         )
 
     @property
     def device(self) -> str:
-        """The device of an actor; Ray shows an actor only its own GPUs, so no number is needed."""
+        """The device of an actor, without a number, because Ray shows an actor only its own GPUs."""
         return "cuda" if self.gpus_per_actor else "cpu"
 
-    def remote(self) -> dict[str, float]:
-        """The resources as Ray's options for an actor."""
-        assert self.gpus_per_actor is not None  # set by `on`
+    def ray_options(self) -> dict[str, float]:
+        """Return the resources of one actor as options for Ray."""
+        assert self.gpus_per_actor is not None  # set by `resolved`
         return {"num_cpus": self.cpus_per_actor, "num_gpus": self.gpus_per_actor}
 
 
 def start_ray(resources: Resources) -> bool:
-    """Connect to Ray, unless this process is connected; return whether this call made the connection.
+    """Connect this process to Ray; return False if it was connected already, and True otherwise.
 
-    Without an address and without the variable RAY_ADDRESS, Ray is started on this machine, without
-    a dashboard and with a small store.
+    If neither ``resources`` nor the variable RAY_ADDRESS has an address, Ray is started on this
+    machine, without a dashboard and with a small object store.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # prevents a warning on machines without GPUs
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -103,7 +108,7 @@ def start_ray(resources: Resources) -> bool:
         if resources.address or os.environ.get("RAY_ADDRESS"):
             ray.init(address=resources.address, **quiet)
             return True
-        try:  # an eighth of the memory, at most 4 GiB
+        try:  # an eighth of the memory, at least 256 MiB and at most 4 GiB
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             store = min(_LOCAL_STORE, max(256 << 20, memory // 8))
         except (AttributeError, ValueError, OSError):
@@ -111,12 +116,12 @@ def start_ray(resources: Resources) -> bool:
         processors = math.ceil((resources.num_actors or 1) * resources.cpus_per_actor)
         sys.stderr.flush()
         standard_error = os.dup(2)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        try:  # drop a message of Ray's C++ code about its log level; errors are raised as exceptions
-            os.dup2(nowhere, 2)
+        null_device = os.open(os.devnull, os.O_WRONLY)
+        try:  # hide a message of Ray's C++ code about its log level; errors are raised as exceptions
+            os.dup2(null_device, 2)
             ray.init(
                 address="local",
-                # One more, so that tasks can read and decode even if the actors take all processors.
+                # One processor more, so that tasks can read and decode even if the actors take all others.
                 num_cpus=max(usable_processors(), processors) + 1,
                 include_dashboard=False,
                 object_store_memory=store,
@@ -125,16 +130,16 @@ def start_ray(resources: Resources) -> bool:
         finally:
             os.dup2(standard_error, 2)
             os.close(standard_error)
-            os.close(nowhere)
+            os.close(null_device)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = resources.address or os.environ.get("RAY_ADDRESS") or "this machine"
-        raise InputError(f"Ray cannot be started or reached on {where} ({first_line(error)})") from error
+        location = resources.address or os.environ.get("RAY_ADDRESS") or "this machine"
+        raise InputError(f"Ray cannot be started or reached on {location} ({first_line(error)})") from error
     return True
 
 
 @contextmanager
 def connected(resources: Resources) -> Iterator[None]:
-    """Connect to Ray within this context; afterwards disconnect, unless it was connected before."""
+    """Connect to Ray within this context; afterwards disconnect, unless Ray was connected before."""
     started_here = False
     try:
         with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray would leave processes behind

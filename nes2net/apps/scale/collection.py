@@ -1,4 +1,4 @@
-"""Score a collection shard by shard into a folder of results; the same call resumes."""
+"""Score a collection shard by shard into a folder of results; a repeated call resumes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nes2net.scoring.engine import RunSettings
 from nes2net.scoring.journal import stamp
 from nes2net.training.interruption import StopRequests
 
-_LOST = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
+_KILLED = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Outcome:
     shards: int
     """Number of shards of the source."""
     kept: int = 0
-    """Number of shards that earlier runs had finished."""
+    """Number of shards whose results are from earlier runs."""
     rows: int = 0
     """Number of recordings in finished shards."""
     scored: int = 0
@@ -77,36 +77,37 @@ def score_collection(
     overwrite: bool = False,
     retry_errors: bool = False,
 ) -> Outcome:
-    """Score the shards of ``source`` into the folder ``out``, a Parquet file for each.
+    """Score the shards of ``source`` into the folder ``out``, which gets a Parquet file for each shard.
 
-    A row has ``id``, ``address``, the plain columns of the shard, ``seconds`` (duration of the
-    recording), ``score`` (higher for bona fide), and ``error`` (reason for a missing score). Each file is
-    written as a whole. After an interruption, or if shards were added or replaced, the same call scores
-    the shards without results. A recording that cannot be read has an error in its row; a shard that
-    cannot be read has no results, and the next call tries it again.
+    A row of the file has ``id``, ``address``, the shard's columns of texts, numbers and booleans,
+    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error``
+    (reason for a missing score). Each file is written atomically. After an interruption, or if
+    shards were added or replaced, the same call scores the shards without results. A recording that
+    cannot be read has an error in its row. A shard that cannot be read has no results; the next
+    call tries it again.
 
-    The scores of a shard equal the scores of `nes2net score` for its recordings, in the same order and
-    with the same number of threads: bit for bit in '4sec', and up to the rounding of float32 for whole
-    utterances.
+    The scores of a shard equal the scores of `nes2net score` for the same recordings in the same
+    order, with the same number of threads. They are equal bit for bit if a fixed number of samples
+    is scored, and up to the rounding of float32 for whole utterances.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
-        model: a checkpoint or folder that every machine can read, a name on the Hugging Face hub, or
-            a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None for all
-            samples; "auto" for the choice of :func:`nes2net.scoring.score_length.samples_to_score`,
-            64,600 for most detectors.
+        model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
+            or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
+        num_samples: number of leading samples to score; shorter recordings are repeated. None for
+            all samples; "auto" for the choice of
+            :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
         batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
         resources: number and resources of the actors, and the Ray cluster; by default all of this
             machine.
         overwrite: first remove results of another detector or other settings, and results of shards
             that the source does not have.
-        retry_errors: score shards again that have recordings without a score.
+        retry_errors: score a shard again if some of its recordings have no score.
 
     Raises:
-        InputError: if there is no such source or detector, ``out`` has results of another detector or
-            other settings or of shards that the source does not have, another run is writing to
-            ``out``, or an argument is out of range.
+        InputError: if there is no such source or detector; if ``out`` has results that
+            ``overwrite`` would remove; if another run is writing to ``out``; or if an argument is
+            out of range.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
         Unfinished: if Ray stops, or SIGTERM comes; finished shards are kept.
     """
@@ -121,21 +122,21 @@ def score_collection(
     with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
         done = finished(out)
         _check_source(out, done, shards, overwrite)
-        outdated = _outdated(done, shards)
+        outdated = _outdated_results(done, shards)
         for path in outdated:
             del done[path]
-        outcome, unfinished = _left(out, done, shards, retry_errors)
+        outcome, unfinished = _unfinished_shards(out, done, shards, retry_errors)
         chosen_model = Model.of(model)
-        files = _stamps(Path(chosen_model.name))
+        files = _stamps_of_model(Path(chosen_model.name))
         request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}
         if unfinished or overwrite or not files:
             before = None
         else:
             before = read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == request:
-            return outcome  # without starting Ray and loading the detector, which take half a minute
+            return outcome  # now, because starting Ray and loading the detector takes half a minute
         stack.enter_context(connected(resources))
-        # Replaces Ray's handler of SIGTERM, which prints a stack trace and aborts.
+        # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
         facts = facts_of(chosen_model, num_samples, batch_size, resources)
         _check_run(out, done, facts.run, overwrite)
@@ -143,7 +144,7 @@ def score_collection(
             path.unlink()  # remove outdated results now: if a new shard cannot be read, they must not stay
         if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
-        outcome, unfinished = _left(out, done, shards, retry_errors)
+        outcome, unfinished = _unfinished_shards(out, done, shards, retry_errors)
         described = str(source)
         if not isinstance(source, (str, Path)):
             described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
@@ -165,7 +166,7 @@ def score_collection(
         write_record(out, record)
         began = time.monotonic()
         if unfinished:
-            _score_left(out, unfinished, facts, outcome)
+            _score_shards(out, unfinished, facts, outcome)
         record |= {
             "total": outcome.rows,
             "scored": outcome.scored,
@@ -177,8 +178,11 @@ def score_collection(
     return outcome
 
 
-def _stamps(model: Path) -> str:
-    """The stamps of the files of ``model``; empty for a name on the hub, whose files may change unnoticed."""
+def _stamps_of_model(model: Path) -> str:
+    """Return text that changes if a file of ``model`` changes; empty for a name on the hub.
+
+    A change of a model on the hub would not be noticed.
+    """
     if model.is_dir():
         files = sorted(path for path in model.rglob("*") if path.is_file())
     else:
@@ -187,13 +191,14 @@ def _stamps(model: Path) -> str:
 
 
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
-    """Refuse, or with ``overwrite`` remove, results of shards that the source does not have.
+    """Raise :class:`InputError` if ``out`` has results of shards that the source does not have.
 
-    They would otherwise be among the scores.
+    With ``overwrite``, these results are removed instead. If they stayed, they would be among the
+    scores.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))
-    _remove(
+    _remove_or_refuse(
         out,
         done,
         foreign_results,
@@ -202,8 +207,8 @@ def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Sha
     )
 
 
-def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
-    """The results of shards that have been replaced since they were scored."""
+def _outdated_results(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Path]:
+    """Return the paths of outdated results: their shards were replaced after they were scored."""
     stamps = {shard.address: shard.stamp for shard in shards if shard.stamp != UNKNOWN}
     outdated = []
     for path, result in done.items():
@@ -213,7 +218,13 @@ def _outdated(done: dict[Path, ShardScores], shards: Sequence[Shard]) -> list[Pa
 
 
 def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], overwrite: bool) -> None:
-    """Refuse, or with ``overwrite`` remove, results of another detector or other settings."""
+    """Raise :class:`InputError` if ``out`` has results of another detector or other settings.
+
+    With ``overwrite``, these results are removed instead.
+
+    Args:
+        run: identity of the present run, see :class:`nes2net.apps.scale.engine.Facts`.
+    """
     try:
         record = read_record(out)
     except InputError:
@@ -221,26 +232,32 @@ def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], ov
             raise
         record = None
     if record is None or record.run != run:
-        _remove(out, done, list(done), f"another run{another(record and record.run, run)}", overwrite)
+        _remove_or_refuse(out, done, list(done), f"another run{another(record and record.run, run)}", overwrite)
 
 
-def _remove(out: Path, done: dict[Path, ShardScores], paths: list[Path], whose: str, overwrite: bool) -> None:
-    """Remove the results in ``paths``, or raise :class:`InputError` without ``overwrite``.
+def _remove_or_refuse(
+    out: Path, done: dict[Path, ShardScores], paths: list[Path], origin: str, overwrite: bool
+) -> None:
+    """Remove the results ``paths`` if ``overwrite`` is true; otherwise raise :class:`InputError`.
 
     Args:
-        whose: words for the origin of these results.
+        origin: words that say where these results come from, for the message.
     """
     if paths and not overwrite:
-        raise InputError(f"{out} has results of {whose}: pass `overwrite=True` to remove them, or name another folder")
+        raise InputError(f"{out} has results of {origin}: pass `overwrite=True` to remove them, or name another folder")
     for path in paths:
         path.unlink()
         del done[path]
 
 
-def _left(
+def _unfinished_shards(
     out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], retry_errors: bool
 ) -> tuple[Outcome, list[Shard]]:
-    """The outcome so far, and the shards that still have to be scored."""
+    """Count the finished shards, and list the others.
+
+    Returns:
+        The outcome so far, and the shards that still have to be scored.
+    """
     outcome = Outcome(out, len(shards))
     unfinished = []
     for shard in shards:
@@ -253,16 +270,16 @@ def _left(
     return outcome, unfinished
 
 
-def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
-    """Score ``shards``, and write the results of each shard as soon as they are complete.
+def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
+    """Score ``shards``, write the results of each shard when they are complete, and count them in ``outcome``.
 
     Raises:
         Unfinished: if Ray stops.
     """
-    unseen = {shard.address: shard for shard in shards}
-    gathered: dict[str, list[Piece]] = defaultdict(list)
+    incomplete = {shard.address: shard for shard in shards}
+    pieces_by_shard: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # -1 lets the run continue if a process dies, without the pieces of that process.
+    # With -1 Ray continues if a process dies, without the pieces of this process.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
     recordings = 0
@@ -271,18 +288,18 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
         with display:
             for row in dataset.iter_rows():
                 piece = row["piece"]
-                gathered[piece.shard].append(piece)
+                pieces_by_shard[piece.shard].append(piece)
                 recordings += len(piece.rows)
                 speed = recordings / max(time.monotonic() - began, 1e-9)
                 display.facts = [counted(recordings, "recording"), f"{speed:.1f} recordings/s"]
                 if outcome.unread:
                     display.facts.append(f"{counted(len(outcome.unread), 'shard')} not read")
-                pieces = _complete(gathered[piece.shard])
+                pieces = _in_order_if_complete(pieces_by_shard[piece.shard])
                 display.update(int(pieces is not None))
                 if pieces is None:
                     continue
-                del gathered[piece.shard]
-                shard = unseen.pop(piece.shard)
+                del pieces_by_shard[piece.shard]
+                shard = incomplete.pop(piece.shard)
                 if pieces[-1].fault is not None:
                     outcome.unread[shard.address] = pieces[-1].fault
                 else:
@@ -292,11 +309,11 @@ def _score_left(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) 
         raise Unfinished(
             f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command resumes"
         ) from error
-    outcome.unread |= dict.fromkeys(unseen, _LOST)
+    outcome.unread |= dict.fromkeys(incomplete, _KILLED)
 
 
-def _complete(pieces: Sequence[Piece]) -> list[Piece] | None:
-    """The pieces of a shard in order; None if a piece is missing."""
+def _in_order_if_complete(pieces: Sequence[Piece]) -> list[Piece] | None:
+    """Return the pieces of a shard sorted by number; None if a piece has not arrived yet."""
     in_order = sorted(pieces, key=lambda piece: piece.number)
     last = in_order[-1]
     return in_order if last.last and len(in_order) == last.number + 1 else None

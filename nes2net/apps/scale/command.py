@@ -46,9 +46,9 @@ def scale(
 
     Computing:
         batch_size: recordings in a batch (8, or 64 on a GPU)
-        num_actors: processes that score
-        cpus_per_actor: threads of each without a GPU
-        gpus_per_actor: GPUs of each, or a part of one
+        num_actors: actors, the processes that score
+        cpus_per_actor: threads of an actor without a GPU
+        gpus_per_actor: GPUs of an actor, or a part of a GPU
         address: Ray cluster; this machine if not given
     """
     from nes2net.apps.scale.cluster import Resources

@@ -1,4 +1,8 @@
-"""Score on Ray Data in stages: tasks read shards, tasks decode, and a pool of actors scores."""
+"""Score on Ray Data in three stages: tasks read shards, tasks decode recordings, and actors score them.
+
+A task is a call of a function in some process of the cluster. An actor is a process that keeps a
+detector.
+"""
 
 from __future__ import annotations
 
@@ -34,21 +38,22 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-#: Number of batches in a piece, which are computed without waiting for the next piece.
+#: Number of batches in a piece. An actor computes them without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Processors of a task that reads a shard. Such a task mostly waits. With the resources of a decoding task, Ray would
-# join both, and one process would decode a whole shard.
+# Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding
+# task, Ray would join the two, and one process would decode a whole shard.
 _READING_CPUS = 0.5
-_FETCHED_AT_ONCE = 16  # URLs that are fetched at once; a store answers after about 50 ms
+_FETCHED_AT_ONCE = 16  # URLs that a process fetches at once, because an object store takes about 50 ms to answer
+# Names of columns with recordings, in the order in which they are tried.
 _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
 
 @dataclass(frozen=True)
 class Model:
-    """The arguments of ``Detector.from_pretrained``: a detector by name, its device and precision.
+    """The arguments of ``Detector.from_pretrained``, with which every actor loads the detector.
 
-    The name is the path of a checkpoint or folder that every machine can read, or the name of a
-    model on the Hugging Face hub.
+    ``name`` is the path of a checkpoint or folder that every machine can read, or a name on the
+    Hugging Face hub.
     """
 
     name: str
@@ -59,7 +64,7 @@ class Model:
 
     @classmethod
     def of(cls, model: str | Path | Model) -> Model:
-        """Make a :class:`Model` from ``model``; the path of a file or folder of this machine becomes absolute."""
+        """Make a :class:`Model` from ``model``; a path on this machine becomes absolute."""
         described = model if isinstance(model, Model) else cls(str(model))
         path = Path(described.name)
         return replace(described, name=str(path.resolve())) if path.exists() else described
@@ -70,48 +75,60 @@ class Model:
 
 
 class Facts(NamedTuple):
-    """Facts about a detector, from a process that has loaded it."""
+    """Facts about a detector, found by a process that has loaded the detector."""
 
     run: dict[str, Any]
-    """Plain data that is equal for two runs if and only if their scores may be mixed."""
+    """Identity of the run: two runs whose identities are equal have scores that may be mixed."""
     record: dict[str, Any]
-    """Detector, software and hardware, for the record of a run."""
+    """Facts about detector, software and hardware, for the record of the run."""
     reader: WaveformReader
+    """Decodes recordings to the waveforms that the detector takes."""
     batch_size: int
+    """Number of recordings in a batch."""
     score_length: ScoreLength
     """The part of a recording that is scored."""
     model: Model
-    """The detector, with the device of an actor."""
+    """How an actor loads the detector, with the actor's device."""
     resources: Resources
-    """The resources of the actors, without None."""
+    """The resources of the actors, in which no number is None."""
 
 
 def facts_of(
     model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
 ) -> Facts:
-    """Load ``model`` in a process with the resources of an actor, and return its facts.
+    """Load ``model`` in a process with the resources of an actor, and return the facts about it.
+
+    Args:
+        num_samples: as for :func:`score`.
+        batch_size: as for :func:`score`.
 
     Raises:
         InputError: if the detector cannot be loaded there, or cannot score audio alone.
     """
     ray = library("ray")
-    resources = resources.on(ray.cluster_resources(), model.device)
-    loading = ray.remote(_facts).options(**resources.remote(), max_retries=0)
-    facts = ray.get(loading.remote(replace(model, device=resources.device), num_samples, batch_size, resources))
+    resources = resources.resolved(ray.cluster_resources(), model.device)
+    load_remotely = ray.remote(_load_facts).options(**resources.ray_options(), max_retries=0)
+    facts = ray.get(load_remotely.remote(replace(model, device=resources.device), num_samples, batch_size, resources))
     if isinstance(facts, str):
         raise InputError(facts)
     return facts
 
 
-def _facts(
+def _load_facts(
     model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
 ) -> Facts | str:
+    """Load ``model`` and collect facts; :func:`facts_of` runs this in another process.
+
+    Returns:
+        The facts, or a text that says why the detector cannot be used. An exception would not do,
+        because Ray would put its traceback into the message.
+    """
     try:
         scorer = model.loaded()
         check_takes_audio_alone(scorer)
         score_length = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
         reader = WaveformReader.of(scorer, score_length.num_samples)
-    except InputError as error:  # returned, because Ray would put a traceback into the message of a raised error
+    except InputError as error:
         return str(error)
     batch_size = batch_size or default_batch_size(scorer.computes_on)
     run = computing(scorer, score_length.num_samples)
@@ -119,14 +136,16 @@ def _facts(
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
         record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
-    model = replace(model, dtype=scorer.precision)  # so that "fastest" means the same precision on all machines
+    model = replace(model, dtype=scorer.precision)  # not "fastest", which may differ on other machines
     return Facts(run, record, reader, batch_size, score_length, model, resources)
 
 
 class Scoring:
-    """An actor that loads a detector once and scores decoded pieces.
+    """The actor: loads a detector once, and scores decoded pieces.
 
-    A machine on which the same name leads to another detector, such as an older copy, is refused.
+    Raises:
+        InputError: if the name of the detector leads to another detector on this machine, such as
+            an older copy.
     """
 
     def __init__(self, facts: Facts) -> None:
@@ -136,6 +155,7 @@ class Scoring:
             raise InputError(f"{facts.model.name} is another detector on this machine: give all machines the same one")
 
     def __call__(self, row: dict[str, Piece]) -> dict[str, Piece]:
+        """Score the decoded piece in ``row``; Ray calls this for each row of its dataset."""
         device = self.scorer.device
         with (
             torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
@@ -145,10 +165,14 @@ class Scoring:
 
 
 def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int) -> Piece:
-    """Score a :func:`decoded` piece in the batches of `nes2net score`; ``score`` and ``error`` replace ``waveform``."""
+    """Score a piece that :func:`decoded` made, in the same batches as `nes2net score`.
+
+    Returns:
+        The piece with ``score`` and ``error`` in place of ``waveform`` in its rows.
+    """
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
-    # In place of a missing waveform, there is a text with the reason.
+    # If a recording could not be read, a text with the reason stands in place of its waveform.
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
     read_batches = (collate([Read(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
@@ -159,35 +183,38 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
         errors |= result.failures
     rows = []
     for id, row in zip(waveforms, piece.rows):
-        rows.append({**_without(row, "waveform"), "score": scores.get(id), "error": errors.get(id)})
+        rows.append({**_without_columns(row, "waveform"), "score": scores.get(id), "error": errors.get(id)})
     return replace(piece, rows=rows)
 
 
 def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
-    """Decode and score a dataset of pieces, lazily."""
+    """Return the dataset ``pieces`` decoded and scored; Ray computes it when it is iterated."""
 
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
+        """Decode the piece in ``row``; Ray calls this for each row of its dataset."""
         return {"piece": decoded(row["piece"], facts.reader)}
 
-    # Ray joins two stages with equal resources: on a CPU an actor also decodes, and with a GPU other tasks decode
-    # ahead of the actor.
+    # Ray joins two stages with equal resources. So an actor on a CPU also decodes; if the actor has a GPU, other
+    # processes decode ahead of the actor.
     return pieces.map(decode, num_cpus=facts.resources.cpus_per_actor or 1).map(
         Scoring,
         fn_constructor_args=(facts,),
         compute=library("ray.data").ActorPoolStrategy(size=facts.resources.num_actors),
-        **facts.resources.remote(),
+        **facts.resources.ray_options(),
     )
 
 
 def decoded(piece: Piece, reader: WaveformReader) -> Piece:
-    """Decode the recordings of a piece; ``seconds`` and ``waveform`` replace ``content`` and ``suffix``.
+    """Decode the recordings of a piece.
 
-    ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16 kHz, or a text
-    with the reason why it is missing.
+    Returns:
+        The piece with ``seconds`` and ``waveform`` in place of ``content`` and ``suffix`` in its
+        rows. ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16
+        kHz, or a text that says why the recording cannot be read.
     """
     rows = []
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:
-        fetching = {str(number): pool.submit(_recording, row) for number, row in enumerate(piece.rows)}
+        fetching = {str(number): pool.submit(_recording_of_row, row) for number, row in enumerate(piece.rows)}
         reading = Reading(lambda item: reader.read(fetching[item.id].result()))
         for id, row in zip(fetching, piece.rows):
             waveform = reading[Item(id, row["address"])].content
@@ -195,31 +222,34 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
             if isinstance(waveform, Recording):
                 seconds = waveform.num_samples / SAMPLE_RATE
                 waveform = torch.from_numpy(waveform.waveform)
-            rows.append({**_without(row, "content", "suffix"), "seconds": seconds, "waveform": waveform})
+            rows.append({**_without_columns(row, "content", "suffix"), "seconds": seconds, "waveform": waveform})
     return replace(piece, rows=rows)
 
 
-def _recording(row: Row) -> AnyRecording:
-    """The recording of a row: its bytes, fetched from a URL if necessary, or its path."""
+def _recording_of_row(row: Row) -> AnyRecording:
+    """Return the recording of a row: its bytes, which may have to be fetched from a URL, or its path."""
     address = row["address"]
     if row["content"] is not None:
         return RecordingBytes(address, row["content"], row["suffix"])
     return fetched(address) if is_url(address) else address
 
 
-def _without(row: Row, *names: str) -> Row:
+def _without_columns(row: Row, *names: str) -> Row:
+    """Return a copy of ``row`` without the columns ``names``."""
     return {name: value for name, value in row.items() if name not in names}
 
 
 def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None) -> Dataset:
-    """A lazy dataset of the pieces of ``shards``; a task reads each shard.
+    """Make a Ray dataset of the pieces of ``shards``; a task reads each shard when it is needed.
 
     Args:
+        batch_size: number of recordings in a batch; a piece has whole batches.
         rows: number of recordings in a piece; None for :data:`BATCHES_OF_PIECE` batches.
     """
     rows = rows or BATCHES_OF_PIECE * batch_size
 
     def pieces(row: dict[str, Shard]) -> Iterator[dict[str, Piece]]:
+        """Read the shard in ``row``; Ray calls this for each shard."""
         for piece in pieces_of(row["shard"], rows, batch_size):
             yield {"piece": piece}
 
@@ -228,10 +258,11 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
     return dataset.flat_map(pieces, num_cpus=_READING_CPUS)
 
 
-def _as_rows(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """A dataset of the rows of ``pieces``, with at least ``columns``."""
+def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
+    """Make a dataset with a row for each recording of ``pieces``, and with at least ``columns``."""
 
     def rows(batch: dict[str, Sequence[Piece]]) -> Any:
+        """Make a table of the one piece in ``batch``; Ray calls this for each piece."""
         (piece,) = batch["piece"]
         if piece.fault is not None:
             raise InputError(piece.fault)
@@ -241,19 +272,19 @@ def _as_rows(pieces: Any, columns: Sequence[str]) -> Dataset:
 
 
 def read(source: Source) -> Dataset:
-    """The recordings of ``source`` as a lazy Ray dataset, for :func:`score` or anything else.
+    """Make a Ray dataset of the recordings of ``source``, which are read when they are needed.
 
-    Its rows have ``id``, ``address``, ``content`` (the bytes of an audio file; null if they have to be
-    fetched from the address), ``suffix`` (of the file) and the further columns of the shards. See
-    :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
+    Its rows have ``id``, ``address``, ``content`` (the bytes of an audio file; null if they have to
+    be fetched from the address), ``suffix`` (of the file) and the further columns of the shards.
+    See :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
 
     Raises:
-        InputError: if there is no such source. A shard that cannot be read ends the run of the
-            dataset; :func:`nes2net.apps.scale.collection.score_collection` leaves it out.
+        InputError: if there is no such source. If a shard cannot be read, computing the dataset
+            fails; :func:`nes2net.apps.scale.collection.score_collection` leaves the shard out.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
     start_ray(Resources())
-    return _as_rows(pieces_dataset(shards_of(source), 1, 64), OWN_COLUMNS)
+    return _rows_dataset(pieces_dataset(shards_of(source), 1, 64), OWN_COLUMNS)
 
 
 def score(
@@ -265,28 +296,30 @@ def score(
     resources: Resources | None = None,
     audio: str | None = None,
 ) -> Dataset:
-    """Score the recordings of a Ray dataset, lazily, by a pool of actors that each load ``model`` once.
+    """Score the recordings of a Ray dataset by actors, each of which loads ``model`` once.
 
-    The rows lose the bytes of audio, and get ``seconds`` (duration of the recording), ``score`` (higher
-    for bona fide), and ``error`` (reason for a missing score). Recordings share a batch with their
-    neighbours in a block, so the last digits of a score depend on how Ray cuts the dataset; the
-    scores of :func:`nes2net.apps.scale.collection.score_collection` do not.
+    Ray computes the result when it is iterated. Its rows lack the bytes of audio, and have
+    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason
+    for a missing score). Recordings share a batch with their neighbours in a block of the dataset,
+    so the last digits of a score depend on how Ray cuts the dataset into blocks. The scores of
+    :func:`nes2net.apps.scale.collection.score_collection` do not depend on this.
 
     Args:
         dataset: rows with the bytes of an audio file, or with its path or URL.
-        model: see :class:`Model`; a copy of a :class:`Detector` is saved in a temporary folder of this
-            machine.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None for all
-            samples; "auto" for the choice of :func:`nes2net.scoring.score_length.samples_to_score`,
-            64,600 for most detectors.
+        model: see :class:`Model`. A :class:`Detector` is saved in a temporary folder of this
+            machine, from which the actors load it.
+        num_samples: number of leading samples to score; shorter recordings are repeated. None for
+            all samples; "auto" for the choice of
+            :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
         batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
         resources: number and resources of the actors; by default all resources of Ray.
-        audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs. If None, the
-            first of ``audio``, ``content``, ``bytes``, ``address``, ``path`` and ``url`` that exists.
+        audio: name of the column of the recordings, which holds bytes, ``struct<bytes, path>``,
+            paths or URLs. None for the first existing column of ``audio``, ``content``, ``bytes``,
+            ``address``, ``path`` and ``url``.
 
     Raises:
-        InputError: if an argument is out of range, the detector cannot be loaded, or there is no
-            column of recordings.
+        InputError: if an argument is out of range, if the detector cannot be loaded, or if there is
+            no column of recordings.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
     RunSettings(batch_size=batch_size)  # checks the batch size
@@ -304,11 +337,14 @@ def score(
         batch_format="pyarrow",
         num_cpus=_READING_CPUS,
     )
-    return _as_rows(scored_pieces(pieces, facts), RESULT_COLUMNS)
+    return _rows_dataset(scored_pieces(pieces, facts), RESULT_COLUMNS)
 
 
 def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """Make a piece of the recordings in a table; further columns of the table are kept in ``beside``.
+    """Make a piece of the recordings in a :class:`pyarrow.Table`; its other columns become ``beside``.
+
+    Args:
+        audio: name of the column of the recordings, as for :func:`score`.
 
     Raises:
         InputError: if the table has no column of recordings.

@@ -1,4 +1,4 @@
-"""Import Ray, pyarrow and fsspec only when they are first used."""
+"""Import Ray, pyarrow and fsspec, which are optional, when they are first used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nes2net.lib.installation import how_to_install
 
 
 def library(name: str) -> Any:
-    """Import the module ``name`` of Ray, pyarrow or fsspec.
+    """Import and return the module ``name``, which belongs to Ray, pyarrow or fsspec.
 
     Raises:
         MissingLibrary: if the library is not installed.

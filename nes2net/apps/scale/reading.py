@@ -29,14 +29,14 @@ from nes2net.lib.errors import InputError, first_line, one_line
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json
 
-#: Columns of the recordings of a piece that do not come from the shard.
+#: Columns that every row of a piece has, whatever the columns of the shard are.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
-#: Bytes of content after which a piece ends if it has whole batches.
-_FULL = 64 << 20
-#: Bytes of content after which a piece ends in any case.
-_OVERFULL = 512 << 20
-_MOST_TEXT = 1 << 20  # bytes of a member of a tar file that describes a recording
-# Suffix of a member of a tar file that describes a recording → column for its content.
+#: If a piece has this many bytes of content, it ends as soon as it consists of whole batches.
+_PIECE_BYTES = 64 << 20
+#: If a piece has this many bytes of content, it ends in any case.
+_MOST_PIECE_BYTES = 512 << 20
+_MOST_TEXT = 1 << 20  # bytes; a larger description of a recording in a tar file is ignored
+# Suffix of a description of a recording in a tar file → column for the description.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
 #: Facts about a recording, by the names of columns.
@@ -45,10 +45,10 @@ Row: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Piece:
-    """Some consecutive recordings of a shard. For Ray, a piece is a single row.
+    """Some consecutive recordings of a shard, which are a single row of Ray's dataset.
 
-    Ray cuts and joins blocks of rows by their size. If a recording were a row, the recordings that
-    share a batch would depend on the machine, and so would the last bit of a score.
+    Ray cuts and joins blocks of rows by their size. If each recording were a row, the machine would
+    decide which recordings share a batch, and this changes the last bits of scores.
     """
 
     shard: str
@@ -58,30 +58,36 @@ class Piece:
     last: bool
     """Whether this is the last piece of the shard."""
     rows: list[Row]
-    """A row for each recording; empty if there is a fault."""
+    """A row for each recording; none if there is a fault."""
     fault: str | None = None
-    """Why the rest of the shard cannot be read; None if it can be read."""
+    """Why the shard cannot be read to its end; None without a fault."""
     beside: Any = None
-    """A :class:`pyarrow.Table` with further columns of the recordings; None if the rows have all columns."""
+    """A :class:`pyarrow.Table` with further columns of the recordings; None if there are none."""
 
 
 def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
-    """Read ``shard`` in pieces of ``rows`` recordings, or of fewer whole batches if recordings are large.
+    """Read ``shard`` piece by piece.
 
     The row of a recording has ``id``, ``address``, ``content`` (None if the content has to be
     fetched from the address), ``suffix``, and the further columns of the shard. The last piece may
     have no recordings. If the shard cannot be read to its end, the last piece has the ``fault``.
+
+    Args:
+        rows: number of recordings in a piece; a piece of large recordings has fewer batches.
+        batch_size: number of recordings in a batch.
     """
     rows_of_piece: list[Row] = []
     number = 0
     size = 0
     fault = None
     try:
-        for row in _rows_of(shard):
+        for row in _rows_of_shard(shard):
             rows_of_piece.append(row)
             size += len(row["content"] or b"")
             has_whole_batches = len(rows_of_piece) % batch_size == 0
-            if (has_whole_batches and (len(rows_of_piece) >= rows or size >= _FULL)) or size >= _OVERFULL:
+            if (
+                has_whole_batches and (len(rows_of_piece) >= rows or size >= _PIECE_BYTES)
+            ) or size >= _MOST_PIECE_BYTES:
                 yield Piece(shard.address, number, False, rows_of_piece)
                 number += 1
                 rows_of_piece = []
@@ -95,8 +101,8 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
     yield Piece(shard.address, number, True, rows_of_piece, fault)
 
 
-def _rows_of(shard: Shard) -> Iterator[Row]:
-    """The rows of all recordings of ``shard``."""
+def _rows_of_shard(shard: Shard) -> Iterator[Row]:
+    """Yield a row for each recording of ``shard``, in order."""
     if shard.rows:
         for id, address in shard.rows:
             yield {"id": id, "address": address, "content": None, "suffix": ""}
@@ -110,11 +116,12 @@ def _rows_of(shard: Shard) -> Iterator[Row]:
 
 
 def _suffix(address: str) -> str:
+    """Return the suffix of the file at a path or URL, in lower case."""
     return PurePosixPath(address.partition("?")[0]).suffix.lower()
 
 
 def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
-    """Rows of the recordings in a Parquet or Arrow file, with its columns of texts, numbers and booleans."""
+    """Yield the rows of a Parquet or Arrow file, with the columns that hold texts, numbers or booleans."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
@@ -144,7 +151,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
         for index in range(batch.num_rows):
             (described,) = batch.slice(index, 1).to_pylist()
             content, name = content_of(described.pop(audio))
-            yield _row(shard, str(number), content, PurePosixPath(name).suffix, described)
+            yield _row_of_file(shard, str(number), content, PurePosixPath(name).suffix, described)
             number += 1
 
 
@@ -170,7 +177,7 @@ def opened(address: str) -> Iterator[BinaryIO]:
 
 
 def fetched(address: str) -> RecordingBytes:
-    """The recording at a URL.
+    """Fetch the recording at a URL.
 
     Raises:
         InputError: if the recording cannot be fetched, or is too large.
@@ -184,9 +191,16 @@ def fetched(address: str) -> RecordingBytes:
     return RecordingBytes(address, content, _suffix(address))
 
 
-def _row(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
-    """The row of a recording, with the id from its description or notes, or else its name in the shard."""
-    notes = _notes(described.get("notes"))
+def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
+    """Make the row of a recording in a file.
+
+    The id is taken from ``described`` or the notes in it. Otherwise it is made of the names of
+    shard and recording.
+
+    Args:
+        described: the further columns of the recording.
+    """
+    notes = _parsed_notes(described.get("notes"))
     ids = (facts.get(name) for name in IDS for facts in (described, notes))
     id = next((id for id in ids if id not in (None, "")), f"{shard.name}/{name_in_shard}")
     own_columns = {
@@ -199,8 +213,8 @@ def _row(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, d
     return {**own_columns, **{name: value for name, value in described.items() if name not in own_columns}}
 
 
-def _notes(text: Any) -> dict[str, Any]:
-    """The mapping in the JSON ``text``; empty for anything else, because a recording can be scored without notes."""
+def _parsed_notes(text: Any) -> dict[str, Any]:
+    """Parse the JSON notes about a recording; {} if they are malformed, because notes are not needed for a score."""
     try:
         notes = parsed_json(text, "notes") if isinstance(text, str) else None
     except ValueError:
@@ -209,26 +223,26 @@ def _notes(text: Any) -> dict[str, Any]:
 
 
 def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
-    """Rows of the recordings in a tar file.
+    """Yield the rows of the recordings in a tar file.
 
-    The members that describe a recording are adjacent to it and share its key.
+    A recording and the members that describe it are adjacent, and have the same key.
     """
-    for (_, stem), members in groupby(members_of(file, shard.address), _key):
+    for (_, stem), members in groupby(members_of(file, shard.address), _key_of_member):
         described: Row = {}
         recordings: list[tuple[str, bytes]] = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
-            if not stem:  # a hidden file, such as those that macOS adds
+            if not stem:  # a hidden file, as macOS adds them
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))
             elif suffix in _DESCRIPTIONS and member.size <= _MOST_TEXT:
                 described[_DESCRIPTIONS[suffix]] = member_content(file, member).decode(errors="replace").strip()
         for name, content in recordings:
-            yield _row(shard, name, content, PurePosixPath(name).suffix, described)
+            yield _row_of_file(shard, name, content, PurePosixPath(name).suffix, described)
 
 
-def _key(member: Member) -> tuple[str, str]:
-    """The key of a member: its folder, and its name up to the first dot."""
+def _key_of_member(member: Member) -> tuple[str, str]:
+    """Return the key of a member: its folder, and its file name up to the first dot."""
     folder, name = os.path.split(member.name)
     return folder, name.partition(".")[0]

@@ -1,4 +1,7 @@
-"""The folder of results: a Parquet file for each shard, a record of the run, and a score file of all shards."""
+"""Write and read the folder of results: a Parquet file for each shard, and a record of the run.
+
+:func:`to_score_file` joins the results into a score file.
+"""
 
 from __future__ import annotations
 
@@ -25,25 +28,25 @@ from nes2net.scoring.engine import Finished
 from nes2net.scoring.record import WholeRecord, record_path
 from nes2net.scoring.score_file import check_ids
 
-#: Name of the record in the folder.
+#: Name of the record's file in the folder.
 RECORD = "scale.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
-_KEY = b"nes2net"
+_KEY = b"nes2net"  # under which the facts about a shard stand in the metadata of a file
 _LARGEST_RECORD = 256 << 20  # bytes; the record has a reason for each shard that could not be read
-# Largest number of reasons for missing scores in the record of a score file; the results have all reasons.
+# Most reasons for missing scores in the record of a score file; the files of the shards have all reasons.
 _MOST_FAILURES = 10_000
 
 
 class ShardScores(BaseModel):
-    """Facts about the results of a shard, in the metadata of their file."""
+    """Facts about the results of a shard. They stand in the metadata of its Parquet file."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     shard: str
     """Address of the shard."""
     stamp: str
-    """Stamp of the shard when it was listed."""
+    """Stamp of the shard when it was listed, see :class:`nes2net.apps.scale.sources.Shard`."""
     rows: int
     """Number of recordings."""
     scored: int
@@ -53,7 +56,7 @@ class ShardScores(BaseModel):
 
 
 def read_record(out: Path) -> WholeRecord | None:
-    """The record in ``out``; None if there is no record.
+    """Read the record of the run in ``out``; None if there is no record.
 
     Raises:
         InputError: if the record is damaged.
@@ -66,18 +69,18 @@ def read_record(out: Path) -> WholeRecord | None:
 
 
 def write_record(out: Path, content: dict[str, Any]) -> None:
-    """Write the record in ``out``."""
+    """Write the record of the run into ``out``."""
     write_text(out / RECORD, json_text(content, indent=1))
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """The path of the results of ``shard``; the file name has the name of the shard and a digest of its address."""
+    """Return the path for the results of ``shard``, from the name of the shard and a digest of its address."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
 
 def finished(out: Path) -> dict[Path, ShardScores]:
-    """Path of the results of each finished shard in ``out`` → facts; a damaged file counts as unfinished."""
+    """Find the finished shards in ``out``, as path of the results → facts; damaged files are ignored."""
     files: dict[Path, ShardScores] = {}
     for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
         with suppress(OSError, ValueError, KeyError):
@@ -87,12 +90,12 @@ def finished(out: Path) -> dict[Path, ShardScores]:
 
 
 def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, beside: Any = None) -> Any:
-    """``rows``, which may have different columns, as a :class:`pyarrow.Table`.
+    """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
 
     Args:
-        columns: columns of the table even if there are no rows; further columns of the rows follow the
-            first two.
-        beside: a table whose columns come first.
+        columns: names of columns that the table has in any case. Further columns of the rows are
+            inserted after the second of these.
+        beside: a table with further columns of the same recordings, which come first.
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
@@ -105,7 +108,7 @@ def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, besid
 
 
 def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
-    """Write the results of ``shard``, whole or not at all.
+    """Write the results of ``shard`` atomically, and return the facts about them.
 
     Raises:
         InputError: if the file cannot be written.
@@ -125,7 +128,11 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
 
 
 def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
-    """The results in ``out``, shard by shard, sorted by address: facts, and rows with id, score and error."""
+    """Read the results in ``out`` shard by shard, sorted by address.
+
+    Yields:
+        The facts about a shard, and its rows with id, score and error.
+    """
     for path, done in sorted(finished(out).items(), key=lambda item: item[1].shard):
         try:
             size = path.stat().st_size
@@ -144,12 +151,13 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
     """Write the scores in the folder ``out`` as a score file, with the record ``{path}.json`` beside it.
 
-    Recordings are sorted by the address of their shard; within a shard, the order is kept. Recordings
-    without a score are left out; the record has the reasons for the first ten thousand of them.
+    Recordings are sorted by the address of their shard; within a shard, they keep their order. The
+    score file lacks recordings without a score. The record has the reasons for the first ten
+    thousand of these recordings.
 
     Raises:
-        InputError: if ``out`` has no scores, two recordings have the same id, a score file cannot hold
-            an id, or the file cannot be written.
+        InputError: if ``out`` has no scores, if two recordings have the same id, if an id cannot
+            stand in a score file, or if the file cannot be written.
     """
     out = Path(out)
     path = Path(path)
@@ -160,6 +168,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, float]]:
+        """Yield the recordings with their scores, and collect the failures."""
         for done, rows in results(out):
             check_ids(row["id"] for row in rows)
             for row in rows:

@@ -21,7 +21,7 @@ from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.lib.text_files import read_text
 from nes2net.scoring.journal import stamp
 
-#: A folder, file or pattern, or a URL of one of these; or trials; or paths and URLs of recordings or shards.
+#: A folder, file or pattern, or a URL of one of these; or trials; or several paths and URLs of recordings or shards.
 Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
@@ -36,20 +36,20 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 @dataclass(frozen=True)
 class Shard:
-    """Recordings that are scored together, and whose results are one file."""
+    """Recordings that are scored together. Their results are in one file."""
 
     address: str
-    """Path or URL of the file, or of a list with the number of the first recording."""
+    """Path or URL of the file; for a part of a list, the path of the list and the number of its first recording."""
     stamp: str
     """Text that changes if the file, or the part of the list, changes."""
     name: str = ""
-    """Path of the shard relative to the source; ids of recordings without an id begin with this name."""
+    """Path of the shard relative to the source. If a recording has no id, its id is made of this name."""
     rows: tuple[tuple[str, str], ...] = ()
     """Id and address of each recording of a list; empty for a file of recordings."""
 
 
 def is_url(address: str | Path) -> bool:
-    """Whether ``address`` is a URL, which fsspec opens, and not a path.
+    """Return true for a URL, which fsspec opens, and false for a path.
 
     >>> is_url("s3://bucket/a.parquet"), is_url("data/a.parquet"), is_url(Path("C:/a.parquet"))
     (True, False, False)
@@ -58,15 +58,16 @@ def is_url(address: str | Path) -> bool:
 
 
 def shards_of(source: Source) -> list[Shard]:
-    """The shards of ``source``, sorted by address.
+    """List the shards of ``source``, sorted by address.
 
     ========================================== =========================================================
-    folder, or URL of one                      all ``.parquet``, ``.arrow`` and ``.tar`` files below it but
-                                               ``labels.parquet``; if it has none, its recordings
+    folder, or URL of a folder                 all ``.parquet``, ``.arrow`` and ``.tar`` files in it, except
+                                               ``labels.parquet``; if there are none, its recordings
     file, pattern with ``*``, or URL of these  shards of these kinds
     ``hub:OWNER/NAME[@REVISION]``              the shards of a data set of the Hugging Face hub, which stay there
     ``.txt``, ``.lst`` or ``.list``            a list: a path or URL per line, or an id, a tab, and a path or
-                                               URL; paths are relative to the list, ``#`` begins a comment
+                                               URL; paths are relative to the list, ``#`` begins a
+                                               comment
     trials                                     their ids and audio
     several paths and URLs                     shards of these kinds, and recordings
     ========================================== =========================================================
@@ -78,18 +79,18 @@ def shards_of(source: Source) -> list[Shard]:
         MissingLibrary: if a URL needs a library that is not installed.
     """
     if isinstance(source, (str, Path)):
-        shards = _shards_at(str(source))
+        shards = _shards_of_text(str(source))
     else:
         shards = []
         recordings = []
         for item in source:
             if isinstance(item, Trial):
                 recordings.append((item.id, str(item.audio_path())))
-            elif _is_shard(str(item)):
-                shards.append(_shard(str(item)))
+            elif _has_shard_suffix(str(item)):
+                shards.append(_file_shard(str(item)))
             else:
-                recordings.append((_id_of(str(item)), str(item)))
-        shards += _listed("list", recordings)
+                recordings.append((_as_id(str(item)), str(item)))
+        shards += _shards_of_list("list", recordings)
     if not shards:
         source_name = "the source"
         if isinstance(source, (str, Path)):
@@ -101,17 +102,17 @@ def shards_of(source: Source) -> list[Shard]:
     return sorted(shards, key=lambda shard: shard.address)
 
 
-def _shards_at(name: str) -> list[Shard]:
-    """The shards of a source given as a text."""
+def _shards_of_text(name: str) -> list[Shard]:
+    """List the shards of a source that is a path, a pattern, a URL or the name of a data set on the hub."""
     if name.startswith(_HUB):
         name = f"hf://datasets/{name.removeprefix(_HUB)}"
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
-        return list(_listed(_absolute(name), _rows_of_list(name)))
-    address = _absolute(name)
+        return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
+    address = _absolute_path_or_url(name)
     if "*" not in name and not is_url(name) and not os.path.exists(address):
         raise InputError(f"{name} not found: a folder, a shard, a list or a URL is expected")
-    if "*" not in name and _is_shard(name) and not os.path.isdir(address):
-        return [_shard(name)]
+    if "*" not in name and _has_shard_suffix(name) and not os.path.isdir(address):
+        return [_file_shard(name)]
     if os.path.isfile(address):
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
@@ -122,29 +123,30 @@ def _shards_at(name: str) -> list[Shard]:
             files = store.glob(path)
         else:
             files = store.find(path)
-    except Exception as error:  # each file system has errors of its own
+    except Exception as error:  # each of fsspec's file systems has errors of its own
         raise unreachable(name, error) from error
     folder = f"{path.rstrip('/')}/"
     shards = []
-    for file in filter(_is_shard, files):
+    for file in filter(_has_shard_suffix, files):
         name_in_folder = ""
         if file.startswith(folder):
             name_in_folder = file.removeprefix(folder)
         if is_url(name):
             file = str(store.unstrip_protocol(file))
-        shards.append(_shard(file, name_in_folder))
+        shards.append(_file_shard(file, name_in_folder))
     if shards or not os.path.isdir(address):
         return shards
     recordings = recordings_listed(Path(address))
-    return list(_listed(address, [(_id_of(os.path.relpath(file, address)), str(file)) for file in recordings]))
+    return list(_shards_of_list(address, [(_as_id(os.path.relpath(file, address)), str(file)) for file in recordings]))
 
 
-def _absolute(address: str) -> str:
+def _absolute_path_or_url(address: str) -> str:
+    """Return ``address``, as an absolute path if it is a path."""
     return address if is_url(address) else os.path.abspath(address)
 
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
-    """The id and the address of the recording in each line of a list."""
+    """Yield id and address of the recording in each line of the list ``name``, a path or URL."""
     if is_url(name):
         folder = name.rpartition("/")[0]
         try:
@@ -166,28 +168,34 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
         address = fields[-1]
         if not is_url(address):
             address = os.path.join(folder, address)
-        yield _id_of(fields[0]), address
+        yield _as_id(fields[0]), address
 
 
-def _is_shard(address: str) -> bool:
+def _has_shard_suffix(address: str) -> bool:
+    """Whether the file at a path or URL is a shard, by the suffix of its name."""
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
 def unreachable(address: str, error: Exception) -> InputError:
-    """The error for an address that fsspec cannot read, for example because it needs a library or an account."""
+    """Make the error for an address that fsspec cannot read; ``error`` is the exception of fsspec."""
     if isinstance(error, ImportError):  # of s3fs, gcsfs, aiohttp …
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
 
 
-def _id_of(name: str) -> str:
-    """``name`` as an id: one word, because spaces separate the fields of score files."""
+def _as_id(name: str) -> str:
+    """Make an id of ``name``: one word, because spaces separate the fields of score files."""
     return "%20".join(name.split())
 
 
-def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
-    """Make shards of a list; their stamps include the stamps of local files."""
-    absolute_rows = ((id, _absolute(address)) for id, address in rows)
+def _shards_of_list(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
+    """Divide a list into shards; the stamp of a shard changes if one of its local files changes.
+
+    Args:
+        name: name of the list.
+        rows: id and address of each recording.
+    """
+    absolute_rows = ((id, _absolute_path_or_url(address)) for id, address in rows)
     start = 0
     while rows_of_shard := tuple(islice(absolute_rows, _ROWS_OF_LIST)):
         digest = hashlib.sha256()
@@ -198,8 +206,8 @@ def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
         start += len(rows_of_shard)
 
 
-def _shard(address: str, name: str = "") -> Shard:
-    """The shard at ``address``; without a ``name``, it is named after the last part of the address."""
+def _file_shard(address: str, name: str = "") -> Shard:
+    """Describe the file of recordings at ``address``; an empty ``name`` stands for the last part of the address."""
     name = name or PurePosixPath(address).name
     if not is_url(address):
         # An absolute path is the same in any folder and in any process.

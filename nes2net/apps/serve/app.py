@@ -1,4 +1,4 @@
-"""The web application: the page, and the HTTP API."""
+"""Build the web application: the page, and the HTTP API."""
 
 from __future__ import annotations
 
@@ -17,60 +17,75 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from nes2net.apps.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
-from nes2net.apps.serve.drops import ASKED, DATA, HEARTBEAT
+from nes2net.apps.serve.drops import DATA, HEARTBEAT, KEYS_OF_PATH
 from nes2net.apps.serve.guard import Admit, Guard, Refused
-from nes2net.apps.serve.page import mounted
+from nes2net.apps.serve.page import mount_page
 from nes2net.apps.serve.uploads import Uploads
 from nes2net.lib.errors import InputError, readable_size
 from nes2net.lib.terminal import printable
 from nes2net.version import __version__
 
 _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
-_SCORE = "/api/score"
-_UPLOAD = "/gradio_api/upload"
-# All paths that are answered. Gradio has other routes, which the page does not need.
-_SENT_TO = {_SCORE, _UPLOAD, *ASKED}
-_FETCHED = {
+_SCORE_PATH = "/api/score"
+_UPLOAD_PATH = "/gradio_api/upload"
+# The only paths that are answered. Gradio has other routes, which the page does not need.
+_POST_PATHS = {_SCORE_PATH, _UPLOAD_PATH, *KEYS_OF_PATH}
+_GET_PATHS = {
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/api/info"),
     *(f"/gradio_api/{name}" for name in ("app_id", "info", "startup-events", "theme.css", "upload_progress")),
     DATA,
 }
-_FETCHED_BELOW = ("/assets/", "/static/", "/svelte/", "/heard/", HEARTBEAT)
-_LONGEST_PATH = 250  # bytes; no file of the page has a longer path
-_TIDYING = 20.0  # seconds from one removal of old files to the next
+_GET_PREFIXES = ("/assets/", "/static/", "/svelte/", "/heard/", HEARTBEAT)
+_LONGEST_PATH = 250  # bytes; the paths of the page's own files are shorter
+_TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
 
 
 def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[str] = ()) -> FastAPI:
-    """Build the application.
+    """Build the web application: the page and the HTTP API, behind a :class:`nes2net.apps.serve.guard.Guard`.
 
     Args:
+        desk: scores the recordings.
         model: name of the detector on the page.
-        names, frames: see :class:`nes2net.apps.serve.guard.Guard`.
+        names: names of this machine, besides ``localhost`` and IP addresses.
+        frames: sites that may show the page in a frame.
     """
     uploads = Uploads(desk)
 
     @asynccontextmanager
-    async def tidied(_: FastAPI) -> AsyncIterator[None]:
+    async def tidy_while_serving(_: FastAPI) -> AsyncIterator[None]:
+        """Remove old files in the background; FastAPI holds this context while the server runs."""
         task = asyncio.create_task(_tidy(desk, uploads))
         yield
         task.cancel()
 
     app = FastAPI(
-        title="nes2net", version=__version__, docs_url=None, redoc_url=None, openapi_url=None, lifespan=tidied
+        title="nes2net",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        lifespan=tidy_while_serving,
     )
 
     @app.get("/api/info")
     def info() -> dict[str, Any]:
+        """Answer with the facts about the server."""
         return about(desk, model)
 
-    # The whole body is read before this function is called; `admitted` limits the number of such requests.
-    # The function is not async, so it runs in a thread, in which it may wait.
-    @app.post(_SCORE)
+    # The whole body is received before this function is called; `admit` limits the number of such requests.
+    # The function is not async, so it runs in a thread and may wait for its turn.
+    @app.post(_SCORE_PATH)
     def score(
         file: UploadFile = File(),  # noqa: B008
         track: bool = Query(True),
         channel: int | None = Query(None, ge=0, lt=1000),
     ) -> JSONResponse:
+        """Answer with the scores of an uploaded recording, or with an error.
+
+        Args:
+            track: whether the answer has the scores of the windows.
+            channel: number of the channel to score, counted from 0; None for the mean of all.
+        """
         name = printable(display_name(file.filename))
         try:
             with desk.work_folder() as folder:
@@ -82,15 +97,15 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
                 row = desk.score(source, name, channel=channel).row()
         except InputError as error:
             status = _STATUS.get(type(error), 422)
-            later = {"Retry-After": "10"} if status == 503 else None
-            return JSONResponse({"file": name, "error": str(error)}, status, later)
+            headers = {"Retry-After": "10"} if status == 503 else None
+            return JSONResponse({"file": name, "error": str(error)}, status, headers)
         if not track:
             del row["times"], row["scores"]
         return JSONResponse(row)
 
     @app.get("/heard/{token}")
     def heard(token: str) -> Any:
-        """Send the file for the player, and remove it, because the browser keeps it."""
+        """Send the file that the player plays, and remove it, because the browser keeps a copy."""
         path = desk.player_files.pop(token, None)
         if path is None or not path.is_file():
             return JSONResponse({"error": "no such recording, or it was fetched already"}, 404)
@@ -98,34 +113,41 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         return FileResponse(path, media_type="audio/wav", headers={"cache-control": "no-store"}, background=remove)
 
     @app.exception_handler(RequestValidationError)
-    def misunderstood(_: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = error.errors()[0]
-        text = f"{wrong['loc'][-1]}: {wrong['msg']}; the recording is expected in the form field file"
+    def answer_malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+        """Say which field of a request has the wrong form; FastAPI calls this in place of its own answer."""
+        problem = error.errors()[0]
+        text = f"{problem['loc'][-1]}: {problem['msg']}; the recording is expected in the form field file"
         return JSONResponse({"error": printable(text)}, 422)
 
     @app.exception_handler(HTTPException)
-    def failed(_: Request, error: HTTPException) -> JSONResponse:
+    def answer_error(_: Request, error: HTTPException) -> JSONResponse:
+        """Send an HTTP error as JSON, as all answers of the API; FastAPI calls this for each such error."""
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
-    mounted(app, desk, uploads, about(desk, model))
-    app.add_middleware(Guard, names=list(names), admit=_admission(desk, uploads), frames=list(frames))
+    mount_page(app, desk, uploads, about(desk, model))
+    app.add_middleware(Guard, names=list(names), admit=_make_admit(desk, uploads), frames=list(frames))
     return app
 
 
-def _admission(desk: Desk, uploads: Uploads) -> Admit:
-    """Make the function that decides which requests are answered, and how many bytes they may have."""
-    slots = threading.BoundedSemaphore(desk.limits.waiting + 1)
+def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
+    """Return the function with which the guard decides which requests are answered, see :data:`Admit`."""
+    slots = threading.BoundedSemaphore(desk.limits.waiting + 1)  # limits how many requests to the API run at once
 
     @contextmanager
-    def admitted(method: str, path: str, length: int | None) -> Iterator[int]:
-        is_fetched = method in ("GET", "HEAD") and (path in _FETCHED or path.startswith(_FETCHED_BELOW))
-        is_sent = method == "POST" and path in _SENT_TO
-        if not (is_fetched or is_sent) or len(path.encode()) > _LONGEST_PATH:
+    def admit(method: str, path: str, length: int | None) -> Iterator[int]:
+        """Give the largest number of bytes that the body of a request may have, or refuse the request.
+
+        Args:
+            length: stated length of the body in bytes; None if it is unknown.
+        """
+        is_allowed_get = method in ("GET", "HEAD") and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
+        is_allowed_post = method == "POST" and path in _POST_PATHS
+        if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _LONGEST_PATH:
             raise Refused(404, "nothing is at this address; GET / is the page, POST /api/score the API")
-        if path == _UPLOAD:
-            with uploads.promised(length) as room:
+        if path == _UPLOAD_PATH:
+            with uploads.reserve_room(length) as room:
                 yield room
-        elif path == _SCORE:
+        elif path == _SCORE_PATH:
             if desk.is_full or not slots.acquire(blocking=False):
                 raise Refused(503, str(desk.busy()))
             try:
@@ -135,20 +157,20 @@ def _admission(desk: Desk, uploads: Uploads) -> Admit:
         else:
             yield 0
 
-    return admitted
+    return admit
 
 
 async def _tidy(desk: Desk, uploads: Uploads) -> None:
-    """Remove old files again and again, while the server runs."""
+    """Remove old files every :data:`_TIDY_EVERY` seconds, without end."""
     while True:
-        await asyncio.sleep(_TIDYING)
-        with suppress(OSError):  # when the server stops, the folder is removed
+        await asyncio.sleep(_TIDY_EVERY)
+        with suppress(OSError):  # a server that stops removes the folder
             desk.tidy()
             uploads.tidy()
 
 
 def about(desk: Desk, model: str) -> dict[str, Any]:
-    """Facts about the server for the page and for ``/api/info``."""
+    """Collect the facts about the server that the page and ``/api/info`` show."""
     limits = desk.limits
     config = desk.detector.config
     return {

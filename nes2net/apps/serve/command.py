@@ -1,4 +1,4 @@
-"""`nes2net serve`: a page to listen with, and the same over HTTP."""
+"""`nes2net serve`: a page that plays recordings and shows their scores, and an HTTP API."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def serve(
     timeout: Annotated[float, Flag("S")] = 600.0,
     waiting: int = 8,
 ) -> None:
-    """Open a page to listen with: recordings, and the scores along their time.
+    """Open a page that plays recordings and shows their scores over time.
 
-    The same over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score
+    Programs use it over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score
 
     Example:
         nes2net serve --model detector.pth --open
 
     Where the page is:
-        port: 7860, or the next one that is free, if not given
+        port: the first free one from 7860 on, if not given
         host: address to listen at
         allow_name: a further name of this machine, with --host
         open_: open the page in a browser

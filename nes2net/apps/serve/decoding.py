@@ -1,7 +1,7 @@
 """Decode uploaded files in a separate process, which can be stopped and may crash.
 
-Files of unknown origin are decoded by native code of libsndfile and FFmpeg. If this process
-crashes, the server continues.
+libsndfile and FFmpeg, which are native code, decode files of unknown origin. If they crash, only
+the separate process ends, and the server continues.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.times import readable_duration
 
-_LOOK = 0.2  # seconds between two checks while waiting
-_UNREADABLE = "was read by neither"  # beginning of the reader's message about a file of unknown format
+_CHECK_EVERY = 0.2  # seconds between two checks while waiting
+_UNREADABLE = "was read by neither"  # how the reader's message about a file of unknown format begins
 
 
 class NotDecoded(InputError):
-    """An uploaded file cannot be used; the message does not name it."""
+    """An uploaded file cannot be used; the message does not name the file."""
 
 
 class TooSlow(InputError):
@@ -50,29 +50,29 @@ def decode(
         full_wav: file to write with the samples for the detector (WAV of 32-bit floats).
         player_wav: file to write for a player (WAV of 16-bit integers), or None.
         longest: largest duration in seconds; a longer recording is refused.
-        check: called at once and several times a second; an exception that it raises ends the
-            decoding.
+        check: called at once and several times a second; if it raises an exception, the decoding
+            ends with this exception.
 
     Returns:
-        The duration in seconds, and the comparison of the channels.
+        The duration in seconds, and the comparison of the recording's channels with each other.
 
     Raises:
         NotDecoded: if the file is not a recording, is damaged or is too long.
     """
     secure_multiprocessing()
     context = multiprocessing.get_context("spawn")
-    answers, answer = context.Pipe(duplex=False)
+    receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=_decode, args=(source, full_wav, player_wav, longest, Channels(), answer), daemon=True
+        target=_decode_and_send, args=(source, full_wav, player_wav, longest, Channels(), sender), daemon=True
     )
-    with answers:
+    with receiver:
         try:
             process.start()
-            answer.close()
+            sender.close()
             check()
-            while not answers.poll(_LOOK):
+            while not receiver.poll(_CHECK_EVERY):
                 check()
-            answered = answers.recv()
+            result = receiver.recv()
         except EOFError:
             raise NotDecoded("cannot be decoded: the decoder crashed") from None
         finally:
@@ -80,39 +80,39 @@ def decode(
                 process.join(0)
                 process.kill()
                 process.join()
-    if isinstance(answered, str):
-        raise NotDecoded(answered)
-    return answered
+    if isinstance(result, str):
+        raise NotDecoded(result)
+    return result
 
 
-def _decode(
+def _decode_and_send(
     source: Path | ChannelOf,
     full_wav: Path,
     player_wav: Path | None,
     longest: float,
     channels: Channels,
-    answer: Connection,
+    sender: Connection,
 ) -> None:
-    """The work of the process: send duration and channels, or a message about the file, to ``answer``."""
+    """Decode in the separate process; send duration and ``channels``, or what is wrong with the file, to ``sender``."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
-        answer.send((_written(source, full_wav, player_wav, longest, channels), channels))
+        sender.send((_write_wavs(source, full_wav, player_wav, longest, channels), channels))
     except InputError as error:
-        # Remove the name of the file, which is temporary.
+        # Remove the temporary name of the file, which the user does not know.
         path = str(all_channels(source))
         reason = str(error).removeprefix(f"audio file {source} ").removeprefix(f"audio file {path} ")
         reason = reason.replace(path, "the file")
         if reason.startswith(_UNREADABLE):  # the messages of the two libraries would not help the user
             reason = "not a recording: neither libsndfile nor FFmpeg reads it"
-        answer.send(reason)
+        sender.send(reason)
     except OSError as error:
-        answer.send(f"cannot be read: {error.strerror or type(error).__name__}")
+        sender.send(f"cannot be read: {error.strerror or type(error).__name__}")
 
 
-def _written(
+def _write_wavs(
     source: Path | ChannelOf, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels
 ) -> float:
-    """Write the WAV files, compare the ``channels``, and return the duration in seconds."""
+    """Write the WAV files, compare the channels into ``channels``, and return the duration in seconds."""
     too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)

@@ -45,19 +45,19 @@ if TYPE_CHECKING:
 #: Subfolder of a desk's folder into which the page uploads.
 UPLOADS = "uploads"
 _MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads
-_OFFERED = 300.0  # seconds during which a browser can fetch a file for its player
-_COLUMNS = 1200  # a picture on the page has hardly more pixels
-_FFT = 512
+_OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
+_COLUMNS = 1200  # of a picture; it has hardly more pixels on the page
+_FFT = 512  # samples of a spectrum
 _FFT_HOP = 160  # samples from one spectrum to the next
-_MOST_FRAMES = 24  # spectra of a column; in a longer column they are evenly spaced
+_MOST_FRAMES = 24  # most spectra that are averaged for a column; they do not cover all samples of a long column
 _RANGE = 70.0  # dB from white to black
-_LOUD = -10.0  # lowest level in dB that is drawn black, for silent recordings; a full-scale sine has 42
-#: Function that is called with the fraction of the work that is done, and the current step in words.
+_LOUD = -10.0  # dB; no lower level is drawn black, so that silence stays white; a full-scale sine has 42 dB
+#: Function that shows progress. It is called with the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
 
 class Busy(InputError):
-    """The largest number of recordings is waiting already."""
+    """As many recordings as allowed are waiting already."""
 
 
 class TooLarge(InputError):
@@ -87,7 +87,7 @@ class Limits:
                 raise InputError(f"`{name}` is a number above 0, not {value}")
         if self.waiting > _MOST_WAITING:
             raise InputError(f"`waiting` is at most {_MOST_WAITING}, not {self.waiting}")
-        if self.max_duration > (longest := 12 * 3600):  # a WAV file holds four gigabytes
+        if self.max_duration > (longest := 12 * 3600):  # a WAV file holds at most four gigabytes
             raise InputError(f"`max_duration` is at most {longest} s, not {self.max_duration:g}")
 
     @property
@@ -105,7 +105,7 @@ class Fakes:
     rule: StretchRule
 
     def facts(self) -> dict[str, Any]:
-        """Plain data with the keys of `nes2net predict --segments --json`."""
+        """Return plain data with the keys of `nes2net predict --segments --json`."""
         return {
             "segments": [
                 {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
@@ -117,19 +117,19 @@ class Fakes:
 
 @dataclass(frozen=True)
 class Meaning:
-    """The decision about a recording, and the calibration behind the decision."""
+    """The decision about a recording, and the decider that made it from a calibration."""
 
     decision: Decision
     decider: Decider
 
     def row(self) -> dict[str, Any]:
-        """Plain data of the decision and of its basis."""
+        """Return plain data of the decision and of its basis, with the keys of `nes2net predict --json`."""
         return {**self.decision.row(), "basis": self.decider.basis()}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Waveform and spectrogram with the same C columns over time."""
+    """Waveform and spectrogram of a recording, both in C columns over time."""
 
     low: np.ndarray
     """(C,), the lowest sample of each column."""
@@ -147,7 +147,7 @@ class Scored:
     score: float
     track: Track
     judged: float
-    """Fraction of the recording that the score rests on."""
+    """Fraction of the recording that was scored, 0 to 1."""
     hop: float
     """Seconds from one score of the track to the next."""
     meaning: Meaning | None = None
@@ -158,14 +158,14 @@ class Scored:
     token: str = ""
     """Key in :attr:`Desk.player_files` of the file for a player; empty if there is no such file."""
     fakes: Fakes | None = None
-    """None if the detector was not trained on segments."""
+    """The fake stretches; None if the detector was not trained on segments."""
     remark: str = ""
     """A remark about the scored samples (:mod:`nes2net.data.audio.remarks`); empty if there is nothing to remark."""
     channel: int | None = None
     """Number of the channel that was scored, counted from 0; None for the mean of all."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data with the keys of `nes2net predict --track --json`.
+        """Return plain data with the keys of `nes2net predict --track --json`.
 
         If the detector was trained on segments, the row also has the keys of ``--segments``.
         """
@@ -197,7 +197,7 @@ class Scored:
 
     @property
     def along(self) -> DecisionAlong | None:
-        """The decision, if it was made along the recording."""
+        """The decision if it was made along the recording, from many windows; None otherwise."""
         if self.meaning and isinstance(self.meaning.decision, DecisionAlong):
             return self.meaning.decision
         return None
@@ -212,9 +212,12 @@ class Desk:
     """Scores recordings one at a time, within limits.
 
     Args:
-        folder: folder for temporary files. Only files in :attr:`player_files` stay there, until
-            :meth:`withdraw` removes them, or :meth:`tidy` some minutes after :meth:`offer`.
-        decider: decider of a calibration; None for raw scores.
+        detector: detector that scores the recordings.
+        folder: folder for temporary files. Only files in :attr:`player_files` stay there after
+            scoring. :meth:`withdraw` removes them, or :meth:`tidy` some minutes after
+            :meth:`offer`.
+        limits: limits for recordings; None for the defaults.
+        decider: decides by a calibration; None for raw scores.
 
     Raises:
         InputError: if the calibration belongs to another detector, or the detector needs longer
@@ -231,29 +234,29 @@ class Desk:
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for people: the part of a recording that is scored if not all of it, and doubts about decisions.
+        #: Notes for the user: the part of a recording that is scored, if it is not the whole; doubts about decisions.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
-        self._one = threading.Lock()
-        self._here = 0  # number of recordings that are being scored or wait
-        self._counting = threading.Lock()
+        self._scoring = threading.Lock()  # held while a recording is scored
+        self._num_present = 0  # number of recordings that wait or are being scored
+        self._count_lock = threading.Lock()
         self._closed = threading.Event()
         #: Token → file for the player. A file is there until a browser has fetched it or its time is over.
         self.player_files: dict[str, Path] = {}
-        self._until: dict[str, float] = {}  # token of an offered file → end of its time, by the monotonic clock
+        self._offered_until: dict[str, float] = {}  # token of an offered file → end of its time, by the monotonic clock
 
     def close(self) -> None:
-        """End the scoring of a recording at its next step."""
+        """End the scoring of all recordings, each at its next step."""
         self._closed.set()
 
     @property
     def is_full(self) -> bool:
-        """Whether another recording would have to be refused."""
-        return self._here > self.limits.waiting
+        """Whether a further recording would be refused now."""
+        return self._num_present > self.limits.waiting
 
     def busy(self) -> Busy:
-        """The error for a recording that is refused because too many wait."""
+        """Return the error for a recording that is refused because too many wait."""
         return Busy(
             f"busy: {counted(self.limits.waiting, 'recording is', 'recordings are')} waiting already; try again later"
         )
@@ -272,17 +275,19 @@ class Desk:
 
         Args:
             name: name of the recording in the result.
-            look: whether to make a picture and a file for a player too.
+            look: make a picture and a file for the player of the page too.
             channel: number of the channel to score, counted from 0; None for the mean of all.
-            progress: called with the progress.
-            check: called often; an exception that it raises ends the work.
+            progress: called with the progress, see :data:`Progress`.
+            check: called often; if it raises an exception, the scoring ends with this exception.
 
         Raises:
-            InputError: if the file is not a recording, is damaged or too long; :class:`TooSlow`,
-                :class:`Busy` and :class:`Closed` for reasons of the server.
+            InputError: if the file is not a recording, is damaged or is too long.
+            TooSlow: if scoring takes longer than the time limit.
+            Busy: if too many recordings are waiting.
+            Closed: if the server is being stopped.
         """
-        with self._turn(), self.work_folder() as folder:
-            watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
+        with self._wait_for_turn(), self.work_folder() as folder:
+            end_check = _EndCheck(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
             progress(0.0, "decoding")
             full_wav = folder / "full.wav"
             player_wav = folder / "player.wav" if look else None
@@ -291,30 +296,35 @@ class Desk:
                 full_wav,
                 player_wav,
                 longest=self.limits.max_duration,
-                check=watch.check,
+                check=end_check.check,
             )
             finds_segments = self.detector.trained_on_segments
 
-            def scored(seconds: float) -> None:
-                watch.check()
-                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes is the second half
+            def show_scoring(seconds: float) -> None:
+                """Show progress; called each time that the scores of ``seconds`` from the beginning are known."""
+                end_check.check()
+                share = seconds / duration / (2 if finds_segments else 1)  # the second half is the search for fakes
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
-            watch.check()
+            end_check.check()
             window = usual_window(self.detector, self.decider)
             hop = suitable_hop(duration, window)
-            track = score_track(self.detector, full_wav, window=window, hop=hop, progress=scored, channels=channels)
+            track = score_track(
+                self.detector, full_wav, window=window, hop=hop, progress=show_scoring, channels=channels
+            )
             score = track.score
             judged = track.judged
             remark = track.remark
             recording = None
-            if self.num_samples is not None or duration <= LONG_RECORDING:  # in one piece, as `nes2net predict`
+            if (
+                self.num_samples is not None or duration <= LONG_RECORDING
+            ):  # score in one piece, as `nes2net predict` does
                 recording = WaveformReader.of(self.detector, self.num_samples).read(full_wav)
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
                 judged = recording.judged
                 trained_on = length_of_training(self.detector.provenance)
                 remark = remark_of(recording.plain, recording.num_samples, channels, trained_on)
-            fakes = self._fakes(full_wav, duration, watch, progress) if finds_segments else None
+            fakes = self._find_fakes(full_wav, duration, end_check, progress) if finds_segments else None
             meaning = None
             if self.decider is not None:
                 measurer = Measurer.of(self.detector, self.decider)
@@ -329,7 +339,7 @@ class Desk:
                 else:
                     decision = self.decider(score, traits or measurer.along(blocks, track))
                 meaning = Meaning(decision, self.decider)
-            picture = draw(full_wav, watch.check) if look else None
+            picture = draw(full_wav, end_check.check) if look else None
             token = ""
             if player_wav:
                 token = token_urlsafe(16)
@@ -338,11 +348,12 @@ class Desk:
                 name, score, track, judged, hop, meaning, self.num_samples, picture, token, fakes, remark.text, channel
             )
 
-    def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
-        """The spoofed segments of a recording, as `nes2net predict --segments` finds them."""
+    def _find_fakes(self, path: Path, duration: float, end_check: _EndCheck, progress: Progress) -> Fakes:
+        """Find the fake stretches of a recording, as `nes2net predict --segments` does."""
 
         def show_progress(seconds: float) -> None:
-            watch.check()
+            """Show progress; called each time that the frames of ``seconds`` from the beginning are scored."""
+            end_check.check()
             # Scoring took the first half of the progress bar.
             progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
 
@@ -352,29 +363,34 @@ class Desk:
         return Fakes(stretches, frames.resolution_ms, rule)
 
     def _player_path(self, token: str) -> Path:
+        """Return the path of the file for the player with this ``token``."""
         return self.folder / f"{token}.wav"
 
     def offer(self, tokens: Iterable[str]) -> None:
-        """Let a browser fetch the files with these ``tokens`` for its player, for some minutes from now."""
-        self._until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED)
+        """Give the browser some minutes, from now on, to fetch the player files of these ``tokens``."""
+        self._offered_until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED_FOR)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
-        """Remove the files for the player with these ``tokens``."""
+        """Remove the player files of these ``tokens``."""
         for token in tokens:
             self.player_files.pop(token, None)
             with suppress(OSError):  # Windows cannot remove a file while it is being sent
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove files for the player whose time ends within ``later`` seconds."""
-        for token, until in list(self._until.items()):
+        """Remove the player files whose time is over; tests let ``later`` seconds pass."""
+        for token, until in list(self._offered_until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])
-                self._until.pop(token, None)
+                self._offered_until.pop(token, None)
 
     @contextmanager
     def work_folder(self, prefix: str | None = None) -> Iterator[Path]:
-        """A new folder that is removed with its content at the end of this context."""
+        """Make a folder for this context, and remove it with its content afterwards.
+
+        Args:
+            prefix: beginning of the name of the folder.
+        """
         folder = Path(mkdtemp(dir=self.folder, prefix=prefix))
         try:
             yield folder
@@ -382,32 +398,36 @@ class Desk:
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait until no other recording is being scored, or raise :class:`Busy` if too many wait."""
-        with self._counting:
+    def _wait_for_turn(self) -> Iterator[None]:
+        """Wait until no other recording is being scored; raise :class:`Busy` at once if too many wait."""
+        with self._count_lock:
             if self.is_full:
                 raise self.busy()
-            self._here += 1
+            self._num_present += 1
         try:
-            with self._one:
+            with self._scoring:
                 yield
         finally:
-            with self._counting:
-                self._here -= 1
+            with self._count_lock:
+                self._num_present -= 1
 
 
 @dataclass(frozen=True)
-class _Watch:
-    """Checks whether work on a recording has to end."""
+class _EndCheck:
+    """Decides whether the scoring of a recording has to end early."""
 
     deadline: float
+    """By the monotonic clock, in seconds."""
     closed: threading.Event
+    """Set when the server is being stopped."""
     timeout: float
-    also: Callable[[], object]
+    """The time in seconds that led to the deadline, for the message."""
+    check_caller: Callable[[], object]
+    """Raises an exception if nobody waits for the answer any more."""
 
     def check(self) -> None:
-        """Raise an error if nobody waits for the answer, the server is being stopped, or the time is over."""
-        self.also()
+        """Raise an exception if nobody waits for the answer, the server is being stopped, or the time is over."""
+        self.check_caller()
         if self.closed.is_set():
             raise Closed("the server is being stopped")
         if time.monotonic() > self.deadline:
@@ -417,7 +437,7 @@ class _Watch:
 
 
 def safe_suffix(name: str) -> str:
-    """The suffix of the file ``name``, which helps FFmpeg to recognise the format; empty if it is unusual.
+    """Return the suffix of the file ``name``, which helps FFmpeg to recognise the format; "" if it is unusual.
 
     >>> safe_suffix("talk.m4a"), safe_suffix("a/../b.x y")
     ('.m4a', '')
@@ -427,7 +447,7 @@ def safe_suffix(name: str) -> str:
 
 
 def display_name(name: str | None) -> str:
-    """The last part of a file name from a request, for texts; never a path.
+    """Return the last part of the file name ``name`` of a request, to show it; a path loses its folders.
 
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')
@@ -436,16 +456,18 @@ def display_name(name: str | None) -> str:
 
 
 def draw(path: Path, check: Callable[[], object]) -> Picture:
-    """Draw the WAV file ``path``, 16 kHz mono.
+    """Draw waveform and spectrogram of a recording.
 
     Args:
-        check: called for every column; an exception that it raises ends the drawing.
+        path: WAV file, 16 kHz mono.
+        check: called for every column; if it raises an exception, the drawing ends with this
+            exception.
     """
     low = []
     high = []
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
-    # The samples before a column, which together with the shortest column fill a window.
+    # The last samples before a column. Together with the shortest column they fill one window.
     before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))
@@ -453,13 +475,13 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
             check()
             low.append(samples.min())
             high.append(samples.max())
-            around = np.concatenate([before, samples, np.zeros(max(0, _FFT_HOP - len(samples)), np.float32)])
-            before = around[-len(before) :]
-            count = min(_MOST_FRAMES, 1 + (len(around) - _FFT) // _FFT_HOP)
-            starts = np.linspace(0, len(around) - _FFT, count).astype(int)
-            frames = around[starts[:, None] + np.arange(_FFT)] * window
+            padded = np.concatenate([before, samples, np.zeros(max(0, _FFT_HOP - len(samples)), np.float32)])
+            before = padded[-len(before) :]
+            num_frames = min(_MOST_FRAMES, 1 + (len(padded) - _FFT) // _FFT_HOP)
+            starts = np.linspace(0, len(padded) - _FFT, num_frames).astype(int)
+            frames = padded[starts[:, None] + np.arange(_FFT)] * window
             spectra.append(np.square(np.abs(np.fft.rfft(frames))).mean(0))
-    power = np.array(spectra).T[::-1]  # bins × columns, 8 kHz first
+    power = np.array(spectra).T[::-1]  # bins × columns, from 8 kHz down to 0 Hz
     decibels = 10 * np.log10(power + 1e-9)
     loudest = max(_LOUD, np.quantile(decibels, 0.999))
     grey = np.clip((loudest - decibels) / _RANGE, 0, 1)

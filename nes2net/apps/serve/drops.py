@@ -1,4 +1,8 @@
-"""Check and rewrite the page's requests to Gradio's queue before Gradio gets them."""
+"""Check and rewrite the page's requests to Gradio's queue before Gradio gets them.
+
+A drop is a request to score uploaded files. An event of the page is what starts a drop: files were
+dropped, or speech was recorded. A session is an open page.
+"""
 
 from __future__ import annotations
 
@@ -20,24 +24,24 @@ from nes2net.lib.text_files import has_control
 JOIN = "/gradio_api/queue/join"
 #: Path from which the page gets progress and result of a drop.
 DATA = "/gradio_api/queue/data"
-#: Path that keeps a page open; the name of a session follows.
+#: Beginning of the path with which a page says that it is still open; the name of its session follows.
 HEARTBEAT = "/gradio_api/heartbeat/"
-#: Path → keys of the JSON that it takes.
-ASKED = {
+#: Path → keys of the JSON that a request to the path has.
+KEYS_OF_PATH = {
     JOIN: ("fn_index", "session_hash", "data"),
     "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),
     "/gradio_api/reset": ("event_id",),
 }
 _LONGEST_NAME = 255  # bytes of the name of a file
-_WORD = re.compile(r"[A-Za-z0-9_-]{1,100}")  # names that Gradio gives to sessions (open pages) and their drops
+_GRADIO_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a name that Gradio gives to a session or a drop
 
 
-class Understood:
-    """ASGI middleware that passes on only well-formed requests of the page; on others, Gradio may fail.
+class DropsCheck:
+    """ASGI middleware that passes on only well-formed requests of the page, because Gradio may fail on others.
 
     Args:
         events: Gradio's number of an event of the page → whether the event takes a list of files.
-        sessions: the open pages, by name.
+        sessions: mapping whose keys are the names of the open pages.
         folder: folder of the uploads, which are ``folder/SHA-256/NAME``.
     """
 
@@ -48,18 +52,19 @@ class Understood:
         self.folder = folder
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Check and pass on a request, or answer with an error; the server calls this as the ASGI interface asks."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         path = scope["path"]
         session = None
         try:
-            if path in ASKED:
+            if path in KEYS_OF_PATH:
                 content = await Request(scope, receive).body()
-                receive = _replayed(self._written_anew(content, ASKED[path]), receive)
+                receive = _receive_again(self._rewrite(content, KEYS_OF_PATH[path]), receive)
             elif path.startswith(HEARTBEAT):
-                _word("session_hash", path.removeprefix(HEARTBEAT))
+                _checked_name("session_hash", path.removeprefix(HEARTBEAT))
             elif path == DATA:
-                session = _word("session_hash", Request(scope).query_params.get("session_hash"))
+                session = _checked_name("session_hash", Request(scope).query_params.get("session_hash"))
                 if session not in self.sessions:
                     raise Refused(404, "there is no such session: nothing was dropped in it")
         except ValueError as error:
@@ -75,39 +80,39 @@ class Understood:
             # Another request has ended the session meanwhile, which is not an error.
             await send({"type": "http.response.body", "body": b""})
 
-    def _written_anew(self, content: bytes, keys: tuple[str, ...]) -> bytes:
-        """Check a request's JSON, and write it again with only these ``keys``."""
+    def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:
+        """Check the JSON of a request, and write it again with these ``keys`` only."""
         request = parsed_json(content, "it")
         if not isinstance(request, dict):
             raise ValueError("it is no JSON object")
-        return json.dumps({key: self._part(key, request) for key in keys}).encode()
+        return json.dumps({key: self._checked_value(key, request) for key in keys}).encode()
 
-    def _part(self, key: str, request: Mapping[str, Any]) -> Any:
-        """The checked value of ``key``."""
+    def _checked_value(self, key: str, request: Mapping[str, Any]) -> Any:
+        """Return the value of ``key`` in ``request``, after a check; raise ValueError if it is wrong."""
         value = request.get(key)
         if key == "data":
-            return [self._files(value, self.events[request["fn_index"]])]
+            return [self._checked_files(value, self.events[request["fn_index"]])]
         if key != "fn_index":
-            return _word(key, value)
+            return _checked_name(key, value)
         if type(value) is not int or value not in self.events:
             raise ValueError("there is no such event (fn_index)")
         return value
 
-    def _files(self, data: Any, takes_list: bool) -> Any:
-        """The files of a drop, as Gradio takes them: a list, a single file, or None."""
+    def _checked_files(self, data: Any, takes_list: bool) -> Any:
+        """Return the files of a drop as Gradio takes them: a list, a single file, or None for no file."""
         if not isinstance(data, list) or len(data) != 1:
             raise ValueError("data is no list of one value")
         (value,) = data
         if value is None:
             return None
         if not takes_list:
-            return self._file(value)
+            return self._checked_file(value)
         if not isinstance(value, list):
             raise ValueError("data holds no list of files")
-        return [self._file(item) for item in value]
+        return [self._checked_file(item) for item in value]
 
-    def _file(self, item: Any) -> dict[str, Any]:
-        """An uploaded file, as Gradio takes it."""
+    def _checked_file(self, item: Any) -> dict[str, Any]:
+        """Return ``item`` of a request as Gradio takes a file, after checking that it is an upload."""
         path = item.get("path") if isinstance(item, dict) else None
         if not isinstance(path, str) or has_control(path):
             raise ValueError("data holds what is no file")
@@ -117,17 +122,19 @@ class Understood:
         return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-def _word(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not _WORD.fullmatch(value):
+def _checked_name(key: str, value: Any) -> str:
+    """Return ``value`` if it has the form of Gradio's names; ``key`` is for the error message."""
+    if not isinstance(value, str) or not _GRADIO_NAME.fullmatch(value):
         raise ValueError(f"{key} is not 1 to 100 letters, digits, _ and -")
     return value
 
 
-def _replayed(content: bytes, receive: Any) -> Any:
-    """An ASGI ``receive`` that first gives ``content`` as the body, and then the messages of ``receive``."""
+def _receive_again(content: bytes, receive: Any) -> Any:
+    """Make an ASGI ``receive`` that gives ``content`` as the body, and after it the messages of ``receive``."""
     messages = iter([{"type": "http.request", "body": content}])
 
-    async def again() -> Any:
+    async def receive_content_first() -> Any:
+        """Give the next message to the application, which calls this."""
         return next(messages, None) or await receive()
 
-    return again
+    return receive_content_first

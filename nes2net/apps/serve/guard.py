@@ -1,4 +1,4 @@
-"""Check every request before the application gets it: where it comes from, and how much it sends."""
+"""Check where every request comes from and how much it sends, before the application gets the request."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from nes2net.lib.errors import InputError, readable_size
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
 _SLACK = 1 << 20  # bytes of a request besides the file
-# Bytes of a refused body that are read and thrown away. Otherwise a client that is still sending may never see the
-# answer.
-_THROWN_AWAY = 64 << 20
-_THROWN_AWAY_WITHIN = 60.0  # seconds
+# Most bytes of a refused body that are received and discarded before the answer. If the connection were closed at once,
+# a client that is still sending might not see the answer.
+_MOST_DISCARDED = 64 << 20
+_DISCARD_WITHIN = 60.0  # seconds
 # The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -40,9 +40,9 @@ class Refused(Exception):
         self.status = status
 
 
-#: Function that is called before the body of a request is read, with method, path and stated length of the
-#: request. It raises Refused, or returns a context for the duration of the request, whose value is the largest
-#: number of bytes of the body.
+#: Function that admits a request or raises Refused. It is called before the body is received, with the method, the
+#: path and the stated length of the body. It returns a context for the duration of the request; the value of the
+#: context is the largest number of bytes that the body may have.
 Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
 
 
@@ -51,16 +51,17 @@ class Guard:
 
     - A request must name this machine (``Host``) by an IP address or a known name. This refuses
       foreign web pages whose host name resolves to this machine (DNS rebinding).
-    - A request that a browser sends for a page of another site (``Origin``) is refused.
+    - A request is refused if a browser sends it for a page of another site (``Origin``).
     - A body that is too long, or arrives too slowly, is refused while it arrives.
-    - Only a form may be as long as a file. A form must hold files only, because text fields would be
-      kept in memory.
-    - The browser may load nothing from other servers, and other sites may not show the page in a frame.
+    - Only a form may be as long as a file. A form must hold files only, because text fields would
+      be kept in memory.
+    - The answers forbid the browser to load anything from other servers, and forbid other sites to
+      show the page in a frame.
 
     Args:
         names: names of this machine, besides ``localhost`` and IP addresses.
-        admit: decides about requests that pass these checks.
-        frames: sites that may show the page in a frame nevertheless.
+        admit: function that admits or refuses the requests that pass these checks.
+        frames: sites that may show the page in a frame all the same.
         patience: seconds within which a whole request must arrive.
     """
 
@@ -74,6 +75,7 @@ class Guard:
         self.policy = _POLICY.format(" ".join(("'self'", *frames)))
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Check a request and pass it on, or refuse it; the server calls this as the ASGI interface asks."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
@@ -92,22 +94,23 @@ class Guard:
                 raise Refused(421, f"this server is not known by that name: {advice}")
             origin = headers.get(b"origin")
             foreign = headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate"
-            if foreign or (origin is not None and _host_and_port(origin) != host.lower()):
+            if foreign or (origin is not None and _host_and_port_of(origin) != host.lower()):
                 raise Refused(403, "a page of another site may not use this server")
             with self.admit(scope["method"], scope["path"], length) as room:
-                body.form = _Form.of(headers.get(b"content-type", ""))
+                body.form = _Form.from_content_type(headers.get(b"content-type", ""))
                 body.allow(room if body.form else min(room, _SLACK))
-                if (length or 0) > body.left:
+                if (length or 0) > body.num_allowed:
                     raise body.too_large
-                await self._pass(scope, body, send)
+                await self._forward(scope, body, send)
         except Refused as refusal:
-            await _answer(body, send, refusal)
+            await _send_refusal(body, send, refusal)
 
-    async def _pass(self, scope: dict[str, Any], body: _Body, send: Any) -> None:
-        """Call the application, add headers to its answer, and raise the refusal of the body if there is one."""
-        started = False
+    async def _forward(self, scope: dict[str, Any], body: _Body, send: Any) -> None:
+        """Call the application, add headers to its answer, and raise :class:`Refused` if the body was refused."""
+        started = False  # whether the answer is being sent
 
-        async def with_policy(message: dict[str, Any]) -> None:
+        async def send_with_headers(message: dict[str, Any]) -> None:
+            """Send a part of the answer; the application calls this in place of ``send``."""
             nonlocal started
             if body.refusal and not started:
                 return  # drop the application's answer to the interrupted body
@@ -123,9 +126,9 @@ class Guard:
             await send(message)
 
         try:
-            await self.app(scope, body, with_policy)
+            await self.app(scope, body, send_with_headers)
         except Exception:
-            if not (body.refusal or body.gone):
+            if not (body.refusal or body.is_disconnected):
                 raise
         if body.refusal and not started:
             raise body.refusal
@@ -158,32 +161,37 @@ def is_loopback(host: str) -> bool:
 
 
 class _Body:
-    """The body of a request, with a limit on bytes and seconds; a form must hold files only."""
+    """The body of a request, with limits on bytes and seconds; if it is a form, it must hold files only.
+
+    The application receives the body by calling this object, which takes the place of ASGI's
+    ``receive``.
+    """
 
     def __init__(self, receive: Any, patience: float) -> None:
         self.receive = receive
         self.patience = patience
         self.form: _Form | None = None
         self.deadline = time.monotonic() + patience
-        self.more = True
-        self.gone = False
+        self.is_incomplete = True
+        self.is_disconnected = False
         self.refusal: Refused | None = None
         self.allow(0)
 
     def allow(self, room: int) -> None:
-        """Allow ``room`` bytes, and a few more for the form around the file."""
-        self.left = room + _SLACK
+        """Allow a file of ``room`` bytes, and a few more bytes for the form around the file."""
+        self.num_allowed = room + _SLACK
         self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
 
     async def __call__(self) -> Any:
+        """Receive and check the next message; raise :class:`Refused` if it breaks a limit."""
         try:
-            message = await self.part()
+            message = await self.receive_message()
         except asyncio.TimeoutError:
             self.refusal = Refused(408, f"the request did not come as a whole within {self.patience:g} s")
             raise self.refusal from None
         content = message.get("body", b"")
-        self.left -= len(content)
-        if self.left < 0:
+        self.num_allowed -= len(content)
+        if self.num_allowed < 0:
             self.refusal = self.too_large
         elif self.form:
             self.refusal = self.form.refusal_of(content)
@@ -191,32 +199,33 @@ class _Body:
             raise self.refusal
         return message
 
-    async def part(self) -> Any:
+    async def receive_message(self) -> Any:
         """Receive the next message.
 
-        After a complete body this is the end of the connection, for which there is no time limit.
+        Once the body is complete, the next message is the end of the connection. It may come at any
+        time.
         """
-        if not self.more:
+        if not self.is_incomplete:
             return await self.receive()
         message = await asyncio.wait_for(self.receive(), self.deadline - time.monotonic())
-        self.more = message.get("more_body", False)
-        self.gone = message["type"] == "http.disconnect"
+        self.is_incomplete = message.get("more_body", False)
+        self.is_disconnected = message["type"] == "http.disconnect"
         return message
 
 
 class _Form:
-    """Checks a form, which arrives in pieces: it must hold files only."""
+    """Checks that a form, which arrives in pieces, holds files only."""
 
     def __init__(self, boundary: bytes) -> None:
-        self.name = self.value = b""  # of the current header
+        self.name = self.value = b""  # of the header that is arriving
         self.is_file = False
         watched = ("part_begin", "header_field", "header_value", "header_end", "headers_finished")
         callbacks: Any = {f"on_{event}": getattr(self, event) for event in watched}
         self.parser = MultipartParser(boundary, callbacks)
 
     @classmethod
-    def of(cls, content_type: str) -> _Form | None:
-        """The form that the header ``content_type`` announces; None if it announces no form.
+    def from_content_type(cls, content_type: str) -> _Form | None:
+        """Make the check of the form that the header ``content_type`` announces; None if it announces no form.
 
         Raises:
             Refused: if the header lacks the boundary between the parts of the form.
@@ -230,7 +239,7 @@ class _Form:
             raise Refused(422, "not a form: its header gives no boundary, or too long a one") from None
 
     def refusal_of(self, content: bytes) -> Refused | None:
-        """Parse the next piece of the form; return why the form is refused, or None."""
+        """Parse ``content``, the next piece of the form; return a refusal if the form is wrong, and None otherwise."""
         try:
             self.parser.write(content)
         except FormParserError:
@@ -239,35 +248,40 @@ class _Form:
             return refusal
         return None
 
-    # Callbacks of the parser
+    # The parser calls the following methods. Their names are the names of its events.
 
     def part_begin(self) -> None:
+        """Begin a field of the form."""
         self.name = self.value = b""
         self.is_file = False
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of the name of a header, ``data[start:end]``."""
         self.name += data[start:end]
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
+        """Take a piece of the value of a header, ``data[start:end]``."""
         self.value += data[start:end]
 
     def header_end(self) -> None:
+        """Note whether the header that is now complete says that the field is a file."""
         if self.name.lower() == b"content-disposition":
             self.is_file = b"filename" in parse_options_header(self.value)[1]
         self.name = self.value = b""
 
     def headers_finished(self) -> None:
+        """Refuse the form if the field is not a file."""
         if not self.is_file:
             raise Refused(422, "a form field is no file; the recording is expected in the form field file")
 
 
-async def _answer(body: _Body, send: Any, refusal: Refused) -> None:
-    """Read the rest of the body, up to a limit, and answer with the refusal."""
-    num_bytes = _THROWN_AWAY
-    body.deadline = min(body.deadline, time.monotonic() + _THROWN_AWAY_WITHIN)
+async def _send_refusal(body: _Body, send: Any, refusal: Refused) -> None:
+    """Receive and discard the rest of the body, up to a limit, and answer with the refusal."""
+    num_to_discard = _MOST_DISCARDED
+    body.deadline = min(body.deadline, time.monotonic() + _DISCARD_WITHIN)
     with suppress(asyncio.TimeoutError):
-        while body.more and num_bytes > 0:
-            num_bytes -= len((await body.part()).get("body", b""))
+        while body.is_incomplete and num_to_discard > 0:
+            num_to_discard -= len((await body.receive_message()).get("body", b""))
     content = json.dumps({"error": str(refusal)}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
     if refusal.status == 503:
@@ -277,8 +291,8 @@ async def _answer(body: _Body, send: Any, refusal: Refused) -> None:
     await send({"type": "http.response.body", "body": content})
 
 
-def _host_and_port(origin: str) -> str | None:
-    """Host and port of ``origin``; None if it is malformed."""
+def _host_and_port_of(origin: str) -> str | None:
+    """Return host and port of ``origin``, the header Origin of a request; None if it is malformed."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

@@ -1,4 +1,4 @@
-"""The page, built with Gradio: drop files or record speech, listen, and see the scores over time."""
+"""Build the page with Gradio: users drop files or record speech, listen, and see the scores over time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from nes2net.actions.prediction import COLUMNS, as_columns
 from nes2net.apps.serve.desk import Closed, Desk, Scored, display_name
-from nes2net.apps.serve.drops import Understood
+from nes2net.apps.serve.drops import DropsCheck
 from nes2net.apps.serve.uploads import Uploads
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
@@ -32,7 +32,7 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 #: Largest number of files that are scored after one drop.
 MOST_FILES = 100
 _MOST_POINTS = 400  # points of the score line over the picture
-_BOXES = 1200  # a picture has hardly more pixels
+_BOX_STEPS = 1200  # parts of the duration; fake stretches closer than one part are drawn as one box
 _MOST_LISTED = 200  # fake stretches that are listed below the picture
 _BASIS = ("prior", "operating_point", "llr_threshold")  # facts of the calibration in the table of scores
 _EMPTY = (
@@ -45,12 +45,16 @@ _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace(
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
-def mounted(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> FastAPI:
-    """Mount the page at the root of ``app``; Gradio must have been set up for the folder of ``desk``."""
-    blocks = _blocks(desk, uploads, server_facts)
+def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> FastAPI:
+    """Mount the page at the root of ``app``, and return the result; Gradio must have been set up for ``desk.folder``.
+
+    Args:
+        server_facts: facts about the server, for the templates of the page.
+    """
+    blocks = _build_page(desk, uploads, server_facts)
     events = {number: isinstance(event.inputs[0], gradio.File) for number, event in blocks.fns.items()}
     sessions = blocks._queue.pending_messages_per_session
-    app.add_middleware(Understood, events=events, sessions=sessions, folder=uploads.folder)
+    app.add_middleware(DropsCheck, events=events, sessions=sessions, folder=uploads.folder)
     fonts, monospaced = _FONTS
     theme = gradio.themes.Default(primary_hue="slate", neutral_hue="slate", font=fonts, font_mono=monospaced)
     return gradio.mount_gradio_app(
@@ -71,10 +75,11 @@ def mounted(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: dict[str, 
 def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
     """Let ``component`` accept only files that were uploaded into ``folder``.
 
-    By default, Gradio also downloads a URL that a request gives in place of an upload.
+    Without this, Gradio downloads a URL that a request gives in place of an upload.
     """
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
+        """Return the path of an upload; Gradio calls this with what a request gives as a file."""
         if url_or_file_path is not None:
             url_or_file_path = str(Path(url_or_file_path).resolve())
             # Gradio stores an upload as FOLDER/HASH/NAME.
@@ -85,8 +90,8 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
     component.async_move_resource_to_block_cache = take_upload  # type: ignore[method-assign]
 
 
-def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradio.Blocks:
-    """Build the page's components, and connect them with the desk."""
+def _build_page(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradio.Blocks:
+    """Build the components of the page, and connect them with the desk."""
     template = _TEMPLATES.get_template("results.html.jinja")
 
     def score_drop(
@@ -94,25 +99,29 @@ def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradi
         request: gradio.Request,
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008
     ) -> tuple[str, None]:
-        """Score the dropped files or the recorded one; return the results as HTML, and None to empty the input."""
+        """Score the files of a drop, which Gradio passes; return the results as HTML, and None to empty the input."""
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []
 
         def check() -> None:
-            if not any(event.alive for event in _running(blocks) if event.session_hash == request.session_hash):
+            """Raise :class:`Closed` if the page of this drop was closed."""
+            if not any(event.alive for event in _running_events(blocks) if event.session_hash == request.session_hash):
                 raise Closed("the page was closed")
 
         try:
-            with uploads.taken(paths) as uploaded:
+            with uploads.move_to_drop(paths) as uploaded:
                 for number, path in enumerate(paths):
-                    results.append(_row(desk, path, uploaded.get(path), number, len(paths), progress, check))
-            shown = template.render(rows=list(map(_facts, results)), about=server_facts, downloads=_downloads(results))
+                    results.append(_score_upload(desk, path, uploaded.get(path), number, len(paths), progress, check))
+            shown = template.render(
+                rows=list(map(_template_facts, results)), about=server_facts, downloads=_download_urls(results)
+            )
         except BaseException as error:
-            desk.withdraw(_tokens(results))
+            desk.withdraw(_player_tokens(results))
             if isinstance(error, Closed):
                 raise gradio.Error(str(error), print_exception=False) from None
             raise
-        desk.offer(_tokens(results))  # only now, because scoring many files may take longer than their time
+        # Offer the files only now, because their time may be shorter than the scoring of many files.
+        desk.offer(_player_tokens(results))
         return shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
@@ -136,18 +145,18 @@ def _blocks(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradi
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
         dropped.upload(score_drop, dropped, [shown, dropped], **private)
         spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
-    # Gradio accepts any path of this machine as an upload if a page is mounted but not launched.
+    # Say that the page is launched: otherwise Gradio accepts any path of this machine as an upload.
     blocks.has_launched = blocks.is_running = True
     blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1, api_open=False)
-    uploads.named = lambda: _named(blocks)
+    uploads.queued_paths = lambda: _queued_paths(blocks)
     return blocks
 
 
-def _named(blocks: gradio.Blocks) -> Iterator[str]:
-    """Paths of the files in waiting and running drops; a path is listed once for each drop."""
+def _queued_paths(blocks: gradio.Blocks) -> Iterator[str]:
+    """Yield the paths of the files in waiting and running drops, once for each drop that has the file."""
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
     waiting = [event for line in lines for event in list(line.queue)]
-    for event in (*waiting, *_running(blocks)):
+    for event in (*waiting, *_running_events(blocks)):
         value = None
         if event.data and len(event.data.data) == 1:
             (value,) = event.data.data
@@ -156,8 +165,8 @@ def _named(blocks: gradio.Blocks) -> Iterator[str]:
         yield from {path for path in paths if isinstance(path, str)}
 
 
-def _running(blocks: gradio.Blocks) -> list[Any]:
-    """The drops that are being scored, as events of Gradio's queue."""
+def _running_events(blocks: gradio.Blocks) -> list[Any]:
+    """Return the drops that are being scored, as events of Gradio's queue."""
     events = []
     for job in list(blocks._queue.active_jobs):
         for event in job or ():
@@ -165,7 +174,7 @@ def _running(blocks: gradio.Blocks) -> list[Any]:
     return events
 
 
-def _row(
+def _score_upload(
     desk: Desk,
     path: str,
     source: Path | None,
@@ -174,16 +183,21 @@ def _row(
     progress: gradio.Progress,
     check: Callable[[], object],
 ) -> Scored | dict[str, str]:
-    """Score the uploaded file ``path``, and return the result, or the name and the error of the file.
+    """Score one file of a drop, and return the result, or the name and the error of the file.
 
     Args:
+        path: path under which the file was uploaded; its last part is shown.
         source: where the file is now; None if it was removed.
-        number, count: index of the file in the drop, and number of its files.
+        number: index of the file in the drop, from 0.
+        count: number of files in the drop.
+        progress: progress bar of the page.
+        check: called often; raises :class:`Closed` if the page was closed.
     """
     name = printable_name(display_name(Path(path).name))
     title = name if count == 1 else f"{number + 1} of {count}, {name}"
 
-    def tell(share: float, step: str) -> None:
+    def show_progress(share: float, step: str) -> None:
+        """Show the progress of the drop; ``share`` is the fraction of the current file that is done."""
         progress((number + share) / count, desc=f"{title}: {step}")
 
     check()
@@ -192,7 +206,7 @@ def _row(
             raise InputError(f"not scored: {MOST_FILES} files are taken at once")
         if source is None:
             raise InputError("was removed already: drop it again")
-        return desk.score(source, name, look=True, progress=tell, check=check)
+        return desk.score(source, name, look=True, progress=show_progress, check=check)
     except Closed:
         raise
     except InputError as error:
@@ -202,22 +216,22 @@ def _row(
         return {"file": name, "error": f"not scored: the server failed ({type(error).__name__})"}
 
 
-def _tokens(results: Sequence[Scored | dict[str, str]]) -> list[str]:
-    """The tokens of the files for the player."""
+def _player_tokens(results: Sequence[Scored | dict[str, str]]) -> list[str]:
+    """Return the tokens of the player files of the recordings that were scored."""
     return [result.token for result in results if isinstance(result, Scored)]
 
 
-def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
-    """Facts for the template about a recording, or the error of a recording that was not scored."""
+def _template_facts(result: Scored | dict[str, str]) -> dict[str, Any]:
+    """Collect what the template shows of a recording, or the error of a recording that was not scored."""
     if isinstance(result, dict):
         return {"name": result["file"], "error": result["error"]}
     along = result.along
-    fakes = _fakes(result)
+    fakes = _fake_facts(result)
     boxes: list[tuple[float, float]] = []
     if fakes is not None:
         boxes = fakes["boxes"]
     elif along and along.decision == "spoof" and along.stretch and along.stretch.stands_out:
-        boxes = [_box(along.stretch.start, along.stretch.end, result.track.duration)]
+        boxes = [_box_of(along.stretch.start, along.stretch.end, result.track.duration)]
     return {
         "name": result.name,
         "error": "",
@@ -227,7 +241,7 @@ def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
         "windows": len(result.track),
         "window": result.track.window,
         "is_mean": result.is_mean,
-        "picture": _picture(result),
+        "picture": _picture_facts(result),
         "fakes": fakes,
         "meaning": result.meaning,
         "samples": result.num_samples,
@@ -239,24 +253,27 @@ def _facts(result: Scored | dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _picture(scored: Scored) -> dict[str, Any]:
-    """Facts for the template about the picture; x is in ‰ of the duration, y in % of the height from the top."""
-    assert scored.picture is not None  # _row asks for it
+def _picture_facts(scored: Scored) -> dict[str, Any]:
+    """Collect what the template draws: x is in ‰ of the duration, y in % of the height from the top."""
+    assert scored.picture is not None  # _score_upload has it made
     track = scored.track
     picture = scored.picture
     times, low, middle, high = thinned(track)
-    ticks = _ticks(track.duration)
+    ticks = _time_labels(track.duration)
     threshold = scored.meaning.decider.threshold if scored.meaning else None
     usual = scored.meaning.decider.usual_scores if scored.meaning else None
     lowest, highest = span(track, threshold)
 
     def x(seconds: float) -> float:
+        """Place of a time in ‰ of the duration."""
         return round(1000 * seconds / track.duration, 2)
 
     def y(score: float) -> float:
+        """Place of a score in % of the height, from the top."""
         return round(100 * (highest - score) / (highest - lowest), 2)
 
     def line(values: Sequence[float]) -> list[str]:
+        """Points "x,y" of an SVG line through scores at ``times``."""
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
@@ -266,7 +283,7 @@ def _picture(scored: Scored) -> dict[str, Any]:
         columns = np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
-        """Points of the polygon of the waveform, in a box of 1000 × 100."""
+        """Points "x,y" of one side of the waveform, in a box of 1000 × 100; ``samples`` has one sample per column."""
         points = []
         for column, sample in zip(columns, samples):
             points.append(f"{column:.1f},{50 - 48 * sample / loudest:.1f}")
@@ -282,19 +299,19 @@ def _picture(scored: Scored) -> dict[str, Any]:
         "band": band,
         "threshold": None if threshold is None else y(threshold),
         "usual": None if usual is None else (y(usual[1]), round(y(usual[0]) - y(usual[1]), 2)),
-        "levels": [(value, y(value)) for value in _levels(lowest, highest)],
+        "levels": [(value, y(value)) for value in _score_labels(lowest, highest)],
         "ticks": [(clock(t, int(any(t % 1 for t in ticks))), x(t) / 10) for t in ticks],
         "points": json_text([[round(t, 3), round(v, 4)] for t, v in zip(times, middle)]),
     }
 
 
-def _box(start: float, end: float, duration: float) -> tuple[float, float]:
-    """Place and width of a stretch in ‰ of the duration."""
+def _box_of(start: float, end: float, duration: float) -> tuple[float, float]:
+    """Return place and width of a stretch in ‰ of the duration; ``start`` and ``end`` are in seconds."""
     return round(1000 * start / duration, 2), round(1000 * (end - start) / duration, 2)
 
 
-def _fakes(scored: Scored) -> dict[str, Any] | None:
-    """Facts for the template about fake stretches; x and width of boxes are in ‰ of the duration."""
+def _fake_facts(scored: Scored) -> dict[str, Any] | None:
+    """Collect what the template shows of fake stretches; None if the detector was not trained on segments."""
     if scored.fakes is None:
         return None
     stretches = scored.fakes.stretches
@@ -305,7 +322,7 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
     return {
         "listed": listed,
         "more": len(stretches) - len(listed),
-        "boxes": [_box(start, end, duration) for start, end in drawn_places(stretches, duration / _BOXES)],
+        "boxes": [_box_of(start, end, duration) for start, end in drawn_places(stretches, duration / _BOX_STEPS)],
         "share": sum(s.end - s.start for s in stretches) / duration,
         "rule": scored.fakes.rule,
         "resolution_ms": scored.fakes.resolution_ms,
@@ -313,10 +330,11 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
 
 
 def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Times, and lowest, median and highest scores, of at most ``_MOST_POINTS`` groups of windows.
+    """Reduce a track to a line that can be drawn, by at most ``_MOST_POINTS`` groups of neighbouring windows.
 
-    A first and a last point at the ends of the recording are added, because the first window begins
-    and the last window ends there.
+    Returns:
+        For each group the mean time in seconds, and the lowest, the median and the highest score. A
+        point is added at both ends of the recording, so that the line covers the whole recording.
     """
     groups = np.array_split(np.arange(len(track)), min(len(track), _MOST_POINTS))
     times = [float(track.times[group].mean()) for group in groups]
@@ -326,17 +344,17 @@ def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[f
 
 
 def span(track: Track, threshold: float | None) -> tuple[float, float]:
-    """The ends of the score axis: they include all scores and the threshold, and are at least LEAST_SPAN apart."""
-    shown = [float(track.scores.min()), float(track.scores.max())]
+    """Return both ends of the score axis, for all scores and the threshold; they are at least LEAST_SPAN apart."""
+    shown_scores = [float(track.scores.min()), float(track.scores.max())]
     if threshold is not None:
-        shown.append(threshold)
-    middle = (min(shown) + max(shown)) / 2
-    half = max(LEAST_SPAN, 1.15 * (max(shown) - min(shown))) / 2
+        shown_scores.append(threshold)
+    middle = (min(shown_scores) + max(shown_scores)) / 2
+    half = max(LEAST_SPAN, 1.15 * (max(shown_scores) - min(shown_scores))) / 2
     return middle - half, middle + half
 
 
-def _levels(lowest: float, highest: float) -> list[float]:
-    """Round scores to label on the axis, in steps of 1, 2 or 5 times a power of ten, not too near the ends."""
+def _score_labels(lowest: float, highest: float) -> list[float]:
+    """Return round scores to label on the axis: multiples of 1, 2 or 5 times a power of ten, away from the ends."""
     rough = (highest - lowest) / 5
     power = 10.0 ** np.floor(np.log10(rough))
     step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999))
@@ -346,15 +364,15 @@ def _levels(lowest: float, highest: float) -> list[float]:
     return [round(float(n * step), 6) + 0.0 for n in np.arange(first, last + 1)]  # + 0.0 turns -0 into 0
 
 
-def _ticks(duration: float) -> list[float]:
-    """Times in seconds to label on the time axis, at most six."""
+def _time_labels(duration: float) -> list[float]:
+    """Return the times in seconds to label on the time axis, at most six."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
     step = next((step for step in steps if duration / step <= 6), 14400)
     return [float(t) for t in np.arange(0, duration * 0.85, step)]  # room for the last label on a narrow screen
 
 
-def _downloads(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
-    """Data URLs of a CSV with a line for each file, and of a JSON that has the tracks too."""
+def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
+    """Return links that download the results: as CSV, a line per recording, and as JSON, with the tracks."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
     columns = [*COLUMNS, *_BASIS]
     lines = []
@@ -372,9 +390,10 @@ def _downloads(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
 
 
 def _data_url(kind: str, text: str) -> str:
-    """A URL that contains ``text``, for a link that downloads it."""
+    """Return a URL that contains ``text``, so that a link can download the text; ``kind`` is its MIME type."""
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(printable(text).encode()).decode()}"
 
 
 def _resource(name: str) -> str:
+    """Read the file ``name`` of this package."""
     return (files("nes2net.apps.serve") / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The server: load a detector, and serve the page at an address until it is stopped."""
+"""Load a detector, and serve the page at an address until the server is stopped."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from nes2net.scoring.kernel import check_takes_audio_alone
 
 #: Gradio's usual port.
 PORT = 7860
-_TRIED = 20  # number of ports to try, from PORT on, if no port is given
+_PORTS_TRIED = 20  # number of ports to try, from PORT on, if no port is given
 _CONNECTIONS = 500  # connections at once; more would use up the files that a process may open
-_PROMPT = 20.0  # seconds within which the head of a request must arrive
+_HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
 _GRACE = 2  # seconds for the rest of an answer when the server is stopped
 
 
@@ -45,7 +45,7 @@ class Address:
     port: int | None = None
     """None for 7860, or the next port that is free."""
     names: Sequence[str] = ()
-    """Further names by which browsers may call this machine."""
+    """Further host names of this machine that may stand in the page's address."""
     frames: Sequence[str] = ()
     """Sites that may show the page in a frame."""
 
@@ -63,19 +63,21 @@ def serve(
 
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
-        decider: decider of a calibration with one system; None for raw scores.
-        loading: how to load it; None for the defaults.
+        decider: decides by a calibration that was made for one detector; None for raw scores.
+        address: where the page is, and who may use it.
+        loading: how to load the detector; None for the defaults.
+        limits: limits for a recording, and for waiting recordings; None for the defaults.
         open_browser: open the page in a browser.
 
     Raises:
-        InputError: if the model or the calibration cannot be used, or no port of the address is free.
+        InputError: if the model or the calibration cannot be used, or if no port is free.
     """
     host = address.host
     local = is_loopback(host)
     family, _, _, _, socket_address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     failure = None
-    ports = range(PORT, PORT + _TRIED)
-    refusal = f"none of the ports {PORT} to {PORT + _TRIED - 1} of {host} is free"
+    ports = range(PORT, PORT + _PORTS_TRIED)
+    refusal = f"none of the ports {PORT} to {PORT + _PORTS_TRIED - 1} of {host} is free"
     if address.port is not None:
         ports = range(address.port, address.port + 1)
         refusal = f"port {address.port} of {host} is not free"
@@ -106,7 +108,7 @@ def serve(
         set_up_gradio(desk.folder)
         from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
 
-        app = build(desk, Path(model).name, [*_names(host), *address.names], address.frames)
+        app = build(desk, Path(model).name, [*_machine_names(host), *address.names], address.frames)
         port = listener.getsockname()[1]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         if not local:
@@ -120,7 +122,7 @@ def serve(
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         try:
-            _Server(configured(app), desk).run(sockets=[listener])
+            _Server(uvicorn_config(app), desk).run(sockets=[listener])
         except KeyboardInterrupt:
             print("\nstopped", flush=True)
         finally:
@@ -128,18 +130,18 @@ def serve(
 
 
 def set_up_gradio(folder: Path) -> None:
-    """Change Gradio's settings in the environment of this process, before it is imported.
+    """Set Gradio's environment variables, which Gradio reads when it is imported.
 
-    No history is kept, and files are uploaded below ``folder``.
+    Gradio then keeps no history, and stores uploads below ``folder``.
     """
     os.environ |= {"GRADIO_RUN_HISTORY": "False", "GRADIO_TEMP_DIR": str(folder / UPLOADS)}
 
 
-def configured(app: Any) -> uvicorn.Config:
-    """The settings of uvicorn for the application."""
+def uvicorn_config(app: Any) -> uvicorn.Config:
+    """Return the settings with which uvicorn, the web server, runs the application ``app``."""
     return uvicorn.Config(
         app,
-        http=_Prompt,
+        http=_TimedProtocol,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=_GRACE,
@@ -147,31 +149,32 @@ def configured(app: Any) -> uvicorn.Config:
     )
 
 
-class _Prompt(H11Protocol):
-    """Closes a connection that takes too long for the head of a request; uvicorn alone would wait without end."""
+class _TimedProtocol(H11Protocol):
+    """Closes a connection if the head of a request takes too long; uvicorn alone would wait without end."""
 
-    timer: asyncio.TimerHandle | None = None  # closes the connection
+    timer: asyncio.TimerHandle | None = None  # closes the connection; None while no head is expected
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first request."""
         super().connection_made(transport)
-        self.timer = self.loop.call_later(_PROMPT, transport.close)
+        self.timer = self.loop.call_later(_HEAD_WITHIN, transport.close)
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer once the head of a request has arrived; start it for the next request."""
+        """Stop the timer if the head of a request has arrived; otherwise start it for the next request."""
         super().data_received(data)
         has_head = self.cycle is not None and not self.cycle.response_complete
         if has_head:
             self._stop_timer()
         elif self.timer is None:
-            self.timer = self.loop.call_later(_PROMPT, self.transport.close)
+            self.timer = self.loop.call_later(_HEAD_WITHIN, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer."""
+        """Stop the timer of a connection that the client has closed."""
         self._stop_timer()
         super().connection_lost(exc)
 
     def _stop_timer(self) -> None:
+        """Stop the timer, if it runs."""
         if self.timer is not None:
             self.timer.cancel()
         self.timer = None
@@ -185,15 +188,15 @@ class _Server(uvicorn.Server):
         self.desk = desk
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Close the desk, and stop the server without error messages."""
+        """Close the desk, and stop the server without error messages; uvicorn calls this on a signal."""
         self.desk.close()
         # The answers to open pages never end. Cutting them off is not an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 
 
-def _names(host: str) -> list[str]:
-    """Names of this machine at ``host``, besides IP addresses and ``localhost``."""
+def _machine_names(host: str) -> list[str]:
+    """Return host names by which a browser may address a server at ``host``, besides ``localhost``."""
     if is_address(host) and is_loopback(host):
         return []
     name = socket.gethostname()

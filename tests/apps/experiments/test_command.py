@@ -72,7 +72,7 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, run
 
     before = {one: content for one, (_, content) in files(out).items()}
     with monkeypatch.context() as patch:
-        for name in ("train", "average_run", "score_corpus", "evaluate_systems", "_detector"):
+        for name in ("train", "average_run", "score_corpus", "evaluate_systems", "_load_detector"):
             patch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
         assert run(path)[0] == 0
     assert {one: content for one, (_, content) in files(out).items()} == before

@@ -365,7 +365,7 @@ def test_errors_of_an_export(detector, tmp_path):
 
 
 def test_a_file_with_other_scores_does_not_replace_the_old_one(file, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_engine, "_write", lambda _detector, _description, path: shutil.copy(file, path))
+    monkeypatch.setattr(onnx_engine, "_write_float32", lambda _detector, _description, path: shutil.copy(file, path))
     (tmp_path / "d.onnx").write_text("old")
     other = create("wav2vec2_small", "nes2net_x")
     with torch.no_grad():
@@ -451,7 +451,7 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
 
 
 def test_what_cannot_be_quantised_is_not_exported_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_engine, "_write", lambda *_: pytest.fail("exported"))
+    monkeypatch.setattr(onnx_engine, "_write_float32", lambda *_: pytest.fail("exported"))
     with pytest.raises(InputError, match="front-end 'lps' has no linear layers to quantise: leave out `quantize`"):
         export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
 

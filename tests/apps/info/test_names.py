@@ -129,7 +129,7 @@ def test_a_recipe_says_what_differs_and_from_where(info):
     assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
     assert "2.5e-07" in info("recipe", "train.lr")
     for name in packaged_recipes():
-        sources, values = names._value_comments(name), names._flat(load_recipe(name).written())
+        sources, values = names._value_comments(name), names._values_by_key(load_recipe(name).written())
         of_model = {key for key in sources if key.startswith("model.")}
         assert sources and set(sources) - {"base", "model"} <= {*values, *of_model}, name
 

@@ -21,13 +21,13 @@ from nes2net.apps.scale.cluster import Resources, connected
     ],
 )
 def test_actors_that_fit(wanted, available, device, expected):
-    assert wanted.on(available, device) == expected
+    assert wanted.resolved(available, device) == expected
     assert expected.device == ("cuda" if expected.gpus_per_actor else "cpu")
 
 
 def test_resources_out_of_range():
     with pytest.raises(InputError, match="1 GPUs, but Ray finds 0"):
-        Resources().on({"CPU": 8}, "cuda")
+        Resources().resolved({"CPU": 8}, "cuda")
     with pytest.raises(InputError, match="`num_actors` is at least 1, not 0"):
         Resources(0)
     with pytest.raises(InputError, match="`cpus_per_actor`"):

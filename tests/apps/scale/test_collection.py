@@ -12,7 +12,14 @@ from builders import PATIENCE
 from builders.collection import flac, write_shard
 
 from nes2net import InputError
-from nes2net.apps.scale.collection import _check_run, _check_source, _complete, _left, _outdated, _stamps
+from nes2net.apps.scale.collection import (
+    _check_run,
+    _check_source,
+    _in_order_if_complete,
+    _outdated_results,
+    _stamps_of_model,
+    _unfinished_shards,
+)
 from nes2net.apps.scale.reading import Piece
 from nes2net.apps.scale.results import finished, result_path, write_record, write_results
 from nes2net.apps.scale.sources import Shard, shards_of
@@ -36,19 +43,19 @@ def test_what_is_left_to_do(tmp_path):
     for shard in SHARDS[:2]:
         write_results(tmp_path, shard, ROWS)
     done = finished(tmp_path)
-    outcome, left = _left(tmp_path, done, SHARDS, retry_errors=False)
+    outcome, left = _unfinished_shards(tmp_path, done, SHARDS, retry_errors=False)
     assert left == SHARDS[2:]
     assert (outcome.kept, outcome.rows, outcome.scored, outcome.complete) == (2, 4, 2, False)
-    assert _left(tmp_path, done, SHARDS, retry_errors=True)[1] == SHARDS
-    assert _outdated(done, SHARDS) == []
-    assert _outdated(done, [CHANGED, *SHARDS[1:]]) == [result_path(tmp_path, CHANGED)]
+    assert _unfinished_shards(tmp_path, done, SHARDS, retry_errors=True)[1] == SHARDS
+    assert _outdated_results(done, SHARDS) == []
+    assert _outdated_results(done, [CHANGED, *SHARDS[1:]]) == [result_path(tmp_path, CHANGED)]
 
 
 def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
     first = Piece("s", 0, False, ROWS)
     last = Piece("s", 1, True, ROWS)
-    assert _complete([last]) is None and _complete([first]) is None
-    assert _complete([last, first]) == [first, last]
+    assert _in_order_if_complete([last]) is None and _in_order_if_complete([first]) is None
+    assert _in_order_if_complete([last, first]) == [first, last]
 
 
 def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
@@ -81,7 +88,13 @@ def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
     model.write_bytes(b"weights")
     shard = write_shard(tmp_path / "x.tar", {"a": b"", "b": b""})
     write_results(out, shards_of(shard)[0], ROWS)
-    asked = {"name": str(model), "files": _stamps(model), "num_samples": "auto", "batch_size": None, "device": "auto"}
+    asked = {
+        "name": str(model),
+        "files": _stamps_of_model(model),
+        "num_samples": "auto",
+        "batch_size": None,
+        "device": "auto",
+    }
     asked |= {"dtype": "auto", "config": None, "base": None}
     write_record(out, {"run": RUN, "failures": {}, "asked": asked})
     monkeypatch.setitem(sys.modules, "ray", None)

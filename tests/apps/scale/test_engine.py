@@ -11,7 +11,7 @@ from builders.files import write
 from nes2net import InputError
 from nes2net.apps.scale.cluster import Resources
 from nes2net.apps.scale.engine import Model, decoded, piece_of_rows, scored
-from nes2net.apps.scale.engine import _facts as facts_here
+from nes2net.apps.scale.engine import _load_facts as facts_here
 from nes2net.apps.scale.reading import pieces_of
 from nes2net.apps.scale.sources import shards_of
 from nes2net.data.corpora.trial import Trial

@@ -75,7 +75,7 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
     import uvicorn
 
     from nes2net.apps.serve.app import build
-    from nes2net.apps.serve.server import configured, set_up_gradio
+    from nes2net.apps.serve.server import set_up_gradio, uvicorn_config
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
@@ -83,7 +83,7 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
         desk = Desk(detector, folder, limits, decider)
         set_up_gradio(folder)
         listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(configured(build(desk, "small.pth")))
+        server = uvicorn.Server(uvicorn_config(build(desk, "small.pth")))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:

@@ -151,7 +151,7 @@ def test_a_form_holds_files_alone(server, address):
 
 def test_a_client_that_is_slow_with_the_head_of_a_request_is_cut_off(server, monkeypatch):
     """From the first byte on, and again after an answer; a body may take longer."""
-    monkeypatch.setattr("nes2net.apps.serve.server._PROMPT", 0.5)
+    monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 0.5)
     address, head = ("127.0.0.1", server[0].base_url.port), b"GET /api/info HTTP/1.1\r\nHost: localhost\r\n"
     for before in (b"", head + b"\r\n"):
         with socket.create_connection(address, PATIENCE) as connection:
@@ -254,7 +254,7 @@ def test_errors_have_one_line_and_nothing_is_kept(serving, speech, tmp_path):
 
 
 def test_the_server_tidies_up_by_itself(serving, monkeypatch):
-    for name, seconds in {"app._TIDYING": 0.05, "desk._OFFERED": 0.0, "uploads._FORGOTTEN": 0.5}.items():
+    for name, seconds in {"app._TIDY_EVERY": 0.05, "desk._OFFERED_FOR": 0.0, "uploads._FORGOTTEN_AFTER": 0.5}.items():
         monkeypatch.setattr(f"nes2net.apps.serve.{name}", seconds)
     client, desk = serving()
     paths = upload(client, ("a.wav", wav()), ("never asked for.wav", wav()))

@@ -17,14 +17,23 @@ pytest.importorskip("gradio")
 from builders import loud_is_fake
 
 from nes2net.apps.serve.desk import Desk
-from nes2net.apps.serve.page import _TEMPLATES, _downloads, _facts, _levels, _picture, _ticks, span, thinned
+from nes2net.apps.serve.page import (
+    _TEMPLATES,
+    _download_urls,
+    _picture_facts,
+    _score_labels,
+    _template_facts,
+    _time_labels,
+    span,
+    thinned,
+)
 from nes2net.scoring.decisions import Decider, Population, Traits
 from nes2net.scoring.track import Track
 
 
 def content(found, kind):
     """The text that is downloaded as ``kind``."""
-    return base64.b64decode(_downloads(found)[kind].partition("base64,")[2]).decode()
+    return base64.b64decode(_download_urls(found)[kind].partition("base64,")[2]).decode()
 
 
 def table(found):
@@ -34,7 +43,7 @@ def table(found):
 def render(found, **about):
     template = _TEMPLATES.get_template("results.html.jinja")
     return template.render(
-        rows=list(map(_facts, found)), about={"calibrated": False, **about}, downloads=_downloads(found)
+        rows=list(map(_template_facts, found)), about={"calibrated": False, **about}, downloads=_download_urls(found)
     )
 
 
@@ -81,7 +90,7 @@ def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(scored):
     levels = re.findall(r'class="n2-level" style="top:[\d.]+%">([^<]*)<', left)
     assert len(levels) >= 3 and all(text.startswith("−") for text in levels) and "n2-level" not in picture
     assert 'style="top:75.0%">2<' in right and "frequency, kHz" in right
-    points = [tuple(map(float, point.split(","))) for point in _picture(scored)["line"].split()]
+    points = [tuple(map(float, point.split(","))) for point in _picture_facts(scored)["line"].split()]
     assert points[0][0] == 0 and points[-1][0] == 1000 and scored.track.duration == 10
 
 
@@ -131,8 +140,8 @@ def test_the_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends():
     assert np.ptp(span(track, None)) == 4  # noise does not look like a cliff
     least, most = span(track, 9.0)
     assert least < 1 and most > 9
-    assert _levels(-1, 3) == [0, 1, 2] and str(_levels(-1, 3)[0]) == "0.0"
-    assert _ticks(5.0) == [0, 1, 2, 3, 4] and _ticks(1800) == [0, 300, 600, 900, 1200, 1500]
+    assert _score_labels(-1, 3) == [0, 1, 2] and str(_score_labels(-1, 3)[0]) == "0.0"
+    assert _time_labels(5.0) == [0, 1, 2, 3, 4] and _time_labels(1800) == [0, 300, 600, 900, 1200, 1500]
     scores = np.random.default_rng(0).standard_normal(7000).astype(np.float32)
     times, low, middle, high = thinned(Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0))
     assert len(times) == len(low) == len(middle) == len(high) == 402

@@ -124,6 +124,6 @@ def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
     from nes2net.apps.serve import server
 
     own = socket.gethostname()
-    assert server._names("127.0.0.1") == server._names("::1") == []
-    assert server._names("0.0.0.0")[:2] == server._names("192.168.1.7")[:2] == [own, f"{own}.local"]
-    assert server._names("lab.example")[:2] == ["lab.example", own]
+    assert server._machine_names("127.0.0.1") == server._machine_names("::1") == []
+    assert server._machine_names("0.0.0.0")[:2] == server._machine_names("192.168.1.7")[:2] == [own, f"{own}.local"]
+    assert server._machine_names("lab.example")[:2] == ["lab.example", own]

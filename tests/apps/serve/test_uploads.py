@@ -19,7 +19,7 @@ def put(uploads, name, size=10):
 
 def test_what_no_drop_names_is_forgotten_after_minutes(uploads):
     waits, left = put(uploads, "one/a.wav"), put(uploads, "two/a.wav")
-    uploads.named = lambda: [str(waits)]
+    uploads.queued_paths = lambda: [str(waits)]
     uploads.tidy(200)
     assert waits.exists() and left.exists()
     uploads.tidy(400_000)  # the drop waits for days
@@ -28,9 +28,9 @@ def test_what_no_drop_names_is_forgotten_after_minutes(uploads):
 
 def test_what_was_begun_is_left_alone(uploads):
     """Gradio writes what comes into a temporary file, which is empty at first."""
-    with uploads.promised(1000):
+    with uploads.reserve_room(1000):
         part = put(uploads, "tmp1", 0)
-        with uploads.promised(1000):
+        with uploads.reserve_room(1000):
             put(uploads, "tmp2", 0)
         uploads.tidy(1000)
         assert part.exists()
@@ -41,35 +41,35 @@ def test_what_was_begun_is_left_alone(uploads):
 
 
 def test_room_is_promised_once(uploads):
-    with uploads.promised(900_000) as one, uploads.promised(None) as two:
+    with uploads.reserve_room(900_000) as one, uploads.reserve_room(None) as two:
         assert (one, two) == (900_000, 1_000_000)
-        with pytest.raises(Refused, match="busy") as refused, uploads.promised(200_000):
+        with pytest.raises(Refused, match="busy") as refused, uploads.reserve_room(200_000):
             pass
         assert refused.value.status == 503
-    with uploads.promised(5_000_000) as most:
+    with uploads.reserve_room(5_000_000) as most:
         assert most == 2_000_000
     path = put(uploads, "one/a.wav", 1_500_000)
-    with uploads.taken([str(path)]), pytest.raises(Refused), uploads.promised(1_000_000):
+    with uploads.move_to_drop([str(path)]), pytest.raises(Refused), uploads.reserve_room(1_000_000):
         pass  # what is being scored is counted too
-    with uploads.promised(1_000_000):
+    with uploads.reserve_room(1_000_000):
         pass
 
 
 def test_a_drop_takes_its_files_and_two_pages_may_drop_the_same(uploads, tmp_path):
     path, secret = put(uploads, "one/a.wav"), write(tmp_path / "secret")
-    with uploads.promised(0):
+    with uploads.reserve_room(0):
         begun = put(uploads, "tmp1")
         names = [str(path), str(path), str(begun), str(secret), str(uploads.folder / "none/a.wav"), ""]
-        with uploads.taken(names) as taken:
+        with uploads.move_to_drop(names) as taken:
             assert list(taken) == [str(path)] and taken[str(path)].suffix == ".wav"
             assert not path.exists() and begun.exists() and taken[str(path)].exists()
-            with uploads.taken([str(path)]) as again:
+            with uploads.move_to_drop([str(path)]) as again:
                 assert again == {}
         assert secret.exists() and not taken[str(path)].exists()
     path = put(uploads, "one/a.wav")
     drops = [str(path), str(path)]
-    uploads.named = lambda: drops
+    uploads.queued_paths = lambda: drops
     for left in (True, False):
-        with uploads.taken([str(path)]) as taken:
+        with uploads.move_to_drop([str(path)]) as taken:
             assert taken[str(path)].exists() and path.exists() == left
         drops.pop()
