@@ -98,10 +98,16 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> g
         paths: list[str] | str | None,
         request: gradio.Request,
         progress: gradio.Progress = gradio.Progress(),  # noqa: B008
-    ) -> tuple[str, None]:
-        """Score the files of a drop, which Gradio passes; return the results as HTML, and None to empty the input."""
+    ) -> Iterator[tuple[str, Any]]:
+        """Score the files of a drop, which Gradio passes.
+
+        Yields:
+            The results so far as HTML, after each file; for the input nothing new, and at the end
+            None, which empties it.
+        """
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []
+        rows: list[dict[str, Any]] = []
 
         def check() -> None:
             """Raise :class:`Closed` if the page of this drop was closed."""
@@ -112,9 +118,13 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> g
             with uploads.move_to_drop(paths) as uploaded:
                 for number, path in enumerate(paths):
                     results.append(_score_upload(desk, path, uploaded.get(path), number, len(paths), progress, check))
-            shown = template.render(
-                rows=list(map(_template_facts, results)), about=server_facts, downloads=_download_urls(results)
-            )
+                    rows.append(_template_facts(results[-1]))
+                    if len(rows) < len(paths):
+                        yield (
+                            template.render(rows=rows, about=server_facts, unscored=len(paths) - len(rows)),
+                            gradio.skip(),
+                        )
+            shown = template.render(rows=rows, about=server_facts, downloads=_download_urls(results))
         except BaseException as error:
             desk.withdraw(_player_tokens(results))
             if isinstance(error, Closed):
@@ -122,7 +132,7 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> g
             raise
         # Offer the files only now, because their time may be shorter than the scoring of many files.
         desk.offer(_player_tokens(results))
-        return shown, None
+        yield shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
         gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=server_facts), apply_default_css=False)

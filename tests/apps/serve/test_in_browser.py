@@ -74,7 +74,10 @@ def test_several_files(page, serving, model, speech, calibration, tmp_path, caps
     page.goto(str(client.base_url))
     page.wait_for_selector("#n2-files input[type=file]", state="attached", timeout=WAIT)
     page.set_input_files("#n2-files input[type=file]", [str(file) for file in files])
-    page.wait_for_selector("#n2-results .n2", timeout=WAIT)
+    page.wait_for_selector("[data-n2-unscored]", timeout=WAIT)  # rows come as files are done
+    early = page.locator(".n2-table tbody tr").all_inner_texts()
+    assert 1 <= len(early) < 5 and early[0].startswith("long.flac") and not page.locator(CARD).count()
+    page.wait_for_selector(CARD, timeout=WAIT)
     main(["predict", *map(str, files), "--model", str(model), "--device", "cpu", "--json"])
     expected = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     lines = [line.split("\t") for line in page.locator(".n2-table tbody tr").all_inner_texts()]
