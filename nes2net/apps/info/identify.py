@@ -33,7 +33,13 @@ from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.fitting import changed_options
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import sizes_of
-from nes2net.models.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
+from nes2net.models.loading import (
+    build_errors_as_input_errors,
+    fitting_models,
+    leaves_out_frontend,
+    recognise,
+    without_wrapper,
+)
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
@@ -244,10 +250,10 @@ def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path
     The file of an adapted detector may omit the base weights. The second value says whether this
     file omits them.
     """
-    with sound_description(str(path)), torch.device("meta"):
+    with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)
     partial = detector.is_partial(state_dict)
-    misfit = compare(state_dict, detector.expected(state_dict))
+    misfit = compare(state_dict, detector.expected_tensors(state_dict))
     misfit.values = not_finite(state_dict)
     return misfit, partial and detector.frontend.adapted
 

@@ -16,8 +16,8 @@ class AttentiveMerging(Aggregation):
     """AttM: a gate per layer and utterance, then one linear map of all gated layers.
 
     Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
-    anti-spoofing detection", Interspeech 2024. The published map L·D → D reads the layers
-    interleaved: channel d of layer l is its input d·L + l. The map is computed as a sum of L maps
+    anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads the layers
+    interleaved: channel d of layer l is input d·L + l. Here the map is computed as a sum of L maps
     D → D, which needs no interleaved copy of the layers.
 
     >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
@@ -46,10 +46,10 @@ class AttentiveMerging(Aggregation):
         return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
 
     def maps(self) -> Tensor:
-        """The linear map split by layer, L×D×D.
+        """Split the weight of the linear map by layers: L×D×D.
 
-        The copy is contiguous: reading one layer of the interleaved map would touch the memory of
-        all layers.
+        The result is a contiguous copy, because reading one layer of the interleaved weight would
+        touch the memory of all layers.
         """
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 

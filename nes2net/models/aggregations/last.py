@@ -23,5 +23,5 @@ class Last(Aggregation):
     wants_layers = "last"
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The last of ``hidden_states``, B×T×D."""
+        """Return the last of ``hidden_states``, B×T×D."""
         return hidden_states[-1]

@@ -1,4 +1,4 @@
-"""The base of the front-ends whose pre-trained encoders read log-mel features."""
+"""The base class of front-ends with a pre-trained encoder of log-mel features: w2v-BERT 2.0 and Whisper."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class MelEncoder(Frontend):
     """Waveform B×N → hidden states B×T×D of an encoder of log-mel features.
 
     L, the number of hidden states for ``layers="all"``, is the number of layers plus 1 for the
-    final output. Names of tensors are ``model.`` and the transformers library's name. A
+    final output. Names of tensors are the transformers library's with the prefix ``model.``. A
     ``checkpoint`` determines the options and the weights. Without a checkpoint the weights are
-    random. The features are computed in at least float32 for any precision of the encoder.
+    random. The features are computed in at least float32, in whatever precision the encoder
+    computes.
     """
 
     name: str
@@ -94,5 +95,5 @@ class MelEncoder(Frontend):
         return [self.covering(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
 
     def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, for an encoder that pads waveforms."""
+        """The frames of ``x`` B×T×D that cover ``waveform`` B×N: all frames, unless the encoder pads waveforms."""
         return x

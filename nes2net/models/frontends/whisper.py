@@ -1,4 +1,4 @@
-"""Whisper front-ends, the encoder alone, on the transformers library.
+"""Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
 2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options have the names
@@ -34,9 +34,9 @@ class WhisperFrontend(MelEncoder):
 
     As published, the waveform is padded with zeros to 30 s, the fixed length of the encoder's
     positions, and the attention also reads the padding. Only the T = N // 320 frames of the
-    waveform itself are returned, which is an assumption, because Whisper has no such interface. A
-    waveform of 30 s (480,000 samples) has 1500 frames. Of a longer waveform, only the first 30 s
-    are read: cut it, as training, '4sec' protocols and `track` do.
+    waveform itself are returned. This choice is an assumption, because Whisper has no such
+    interface. A waveform of 30 s (480,000 samples) has 1500 frames. Only the first 30 s of a longer
+    waveform are read: cut the waveform, as training, '4sec' protocols and `track` do.
 
     The defaults are those of Whisper Base, with every dropout 0: 6 layers of 512.
 
@@ -114,20 +114,20 @@ class WhisperFrontend(MelEncoder):
         )
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute the log-mel spectrogram B×bins×T of ``waveform`` B×N after padding or cutting it to 30 s."""
+        """Pad or cut ``waveform`` B×N to ``chunk_length`` (30 s), and compute the log-mel spectrogram B×bins×T."""
         silence = waveform.new_zeros(waveform.shape[0], self.most_samples)
         return whisper_log_mel(
             torch.cat([waveform, silence], dim=1)[:, : self.most_samples], self.config["num_mel_bins"]
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute the input B×T×D of the first layer."""
+        """Compute the input B×T'×D of the first layer from ``features`` B×bins×T; T' = T / 2."""
         x = functional.gelu(self.model.conv1(features))
         x = functional.gelu(self.model.conv2(x)).transpose(1, 2) + self.model.embed_positions.weight
         return functional.dropout(x, self.config["dropout"], self.training)
 
     def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
+        """The frames of ``x`` B×T×D that cover ``waveform`` B×N, without the frames of the padding."""
         return x[:, : waveform.shape[1] // self.hop_length]
 
     @property
