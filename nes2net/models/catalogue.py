@@ -1,4 +1,4 @@
-"""The published detectors that are fetched by name, each with the figures published for it."""
+"""The published detectors that can be downloaded by name, with their facts and published figures."""
 
 from __future__ import annotations
 

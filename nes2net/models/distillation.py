@@ -95,7 +95,7 @@ class TeacherStudent(Frontend):
                     f"teacher and student must give frames of one size at the same times, but {fact} is {of_teacher} for "
                     f"the teacher and {of_student} for the student: give both the same options except the number of layers"
                 )
-        # ``model`` is the name of the front-end's tensors in published checkpoints.
+        # Called ``model``, because in published checkpoints the names of a front-end's tensors begin with this word.
         self.model = nn.ModuleDict({"teacher": teacher_frontend.requires_grad_(False), "student": student_frontend})
         self.config = {"name": "teacher_student", "teacher": teacher_config, "student": student_frontend.config}
         self.out_dim = teacher_frontend.out_dim
@@ -126,14 +126,14 @@ class TeacherStudent(Frontend):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The student's transformer layers, because training does not change those of the teacher."""
+        """The student's transformer layers. The teacher's layers are left out, because they are never trained."""
         student = self.model["student"]
         assert isinstance(student, Frontend)  # for mypy: a ModuleDict only knows modules
         return student.transformer_layers
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The modules after the student's transformer layers."""
+        """The modules after the student's last transformer layer, such as a final layer norm."""
         student = self.model["student"]
         assert isinstance(student, Frontend)
         return student.after_layers

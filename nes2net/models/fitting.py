@@ -2,9 +2,9 @@
 
 Names and shapes determine most options of a back-end: the number of logits, the pooling, the
 groups, the size of a hidden layer. ``fitted_config`` searches among the declared options of the
-parts; it has no rule for a particular part. Each step changes one option: the one after which the
-fewest tensors differ. The search ends if no tensor differs or no change helps. Options that change
-no shape, such as a dilation, keep their values.
+parts; it has no rule for a particular part. Each step changes one option, so that as few tensors as
+possible differ afterwards. The search ends if no tensor differs or no change helps. Options that
+change no shape, such as a dilation, keep their values.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _values_to_try(
 def _suggested_numbers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[set[int], set[int], set[tuple[int, int]]]:
-    """Find numbers in the differences of ``tensors`` and ``expected`` that may be, or may give, values of options.
+    """Find numbers from which values of options may be computed, where ``tensors`` and ``expected`` differ.
 
     Returns:
         Counts: possible lengths of lists of modules. Sizes of dimensions in ``tensors``. Factors:

@@ -219,7 +219,7 @@ class SavedNetwork(Network):
         return detector
 
     def whole(self) -> Self:
-        """This detector, or its copy :meth:`merged` if the front-end is adapted: a detector without a base."""
+        """A detector that needs no base: this one, or its copy :meth:`merged` if the front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
     def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
@@ -295,8 +295,8 @@ class SavedNetwork(Network):
 
         Args:
             path_or_name: a ``.pth`` whole-model state dict; a folder written by :meth:`save`; the
-                name of a published model that can be fetch_published (:func:`nes2net.list_models`);
-                or ``owner/name`` on the Hugging Face hub. An existing file or folder of that name
+                name of a published model that can be downloaded (:func:`nes2net.list_models`); or
+                ``owner/name`` on the Hugging Face hub. An existing file or folder of that name
                 takes precedence.
             device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
             dtype: the precision of scores, see :meth:`set_precision`. ``"auto"`` keeps the
@@ -447,7 +447,7 @@ def named_architecture(name: str) -> dict[str, Any]:
     """The architecture of a published model, with changed options if ``name`` contains options.
 
     Args:
-        name: the name of a published model; ``,part.option=value`` may follow, also repeatedly.
+        name: the name of a published model, after which options ``,part.option=value`` may follow.
 
     Raises:
         InputError: if there is no such model, or an option is not of the form ``part.option=value``.
@@ -573,7 +573,10 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
 
 def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
-    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end."""
+    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end.
+
+    It has all other tensors, so the numbers of tensors tell.
+    """
     return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
 
 

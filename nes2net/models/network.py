@@ -102,11 +102,16 @@ class Network(nn.Module):
 
     @classmethod
     def with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Self:
-        """Build the aggregation and the back-end of ``config`` for ``frontend``."""
+        """Build the aggregation and the back-end of ``config`` for ``frontend``, and join all three.
+
+        Options that depend on the front-end, such as ``feature_dim``, are set if ``config`` does
+        not state them.
+        """
         name, options = name_and_options(config, "aggregation", "last", reserved=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = name_and_options(config, "backend")
         if name in backends.names():  # create_backend raises an error for other names
+            # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
             options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
@@ -196,9 +201,9 @@ class Network(nn.Module):
         else:
             name = named_precision(precision)
         check_precision(name, self.device)
-        if self.precision == "int8" and name != "int8":
-            raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
         if name != "int8":
+            if self.precision == "int8":
+                raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
             self.to(PRECISIONS[name])
         elif self.precision != "int8":
             self._fingerprint = self.fingerprint()  # before quantisation changes the weights
@@ -482,5 +487,5 @@ def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: o
 
     PyTorch calls this hook before ``load_state_dict()``.
     """
-    network.forget_recordings()
+    network.forget_recordings()  # CUDA graphs would read the old weights
     read_published_names(state_dict, prefix, network.backend.checkpoint_prefix)

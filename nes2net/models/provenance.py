@@ -57,8 +57,8 @@ class Provenance:
     """How a detector that fuses scores normalises the scores of other systems; None for other detectors."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
     """Only for a detector of other classes than bona fide and spoof, otherwise empty. ``field`` is
-    the field of a trial that names the class, ``aliases`` are other names of the classes, and
-    ``known`` are the scores of development trials of known classes."""
+    the field of a trial that names the class. ``aliases`` maps values of this field to the classes
+    that they count as. ``known`` are the scores of development trials of known classes."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 
@@ -112,7 +112,7 @@ class Provenance:
 
     @property
     def architecture(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose architecture the detector has; its weights may be other ones."""
+        """Name and facts of the published model whose architecture the detector has; its weights may differ."""
         return _find_published(self.published_model or self.architecture_of)
 
     @property
@@ -139,7 +139,7 @@ class Provenance:
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-        """Description of the trials that were used of a corpus's ``split``; None if unknown.
+        """Description of the trials of a corpus's ``split`` that were used; None if unknown.
 
         Args:
             part: what the trials were used for: ``"train"`` or ``"dev"``.
@@ -152,7 +152,7 @@ class Provenance:
     def ancestors(self) -> Iterator[Provenance]:
         """Yield this provenance, then the provenance of each detector that it descends from; at most 100.
 
-        The detectors that training started from come first, then the ones that those started from.
+        Nearer ancestors come first.
         """
         waiting = [self]
         for number, provenance in enumerate(waiting):  # the loop extends ``waiting``
@@ -211,7 +211,7 @@ def architecture_words(*names: str) -> str:
 
 
 def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings in ``listed``, a value of a record of unknown type; nothing if it is not a list."""
+    """Yield the mappings in ``listed`` if it is a list, otherwise nothing: a record may contain anything."""
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from nes2net.models.checkpoints.published_file import PublishedFile
 
-# Number of samples that the authors score. ``_CROP``: DF Arena, MultiAPI, Spectra and Spoof-SUPERB.
+# Numbers of samples that authors score. ``_CROP`` is for DF Arena, MultiAPI, Spectra and Spoof-SUPERB.
 _CROP = 64_600
 _MAMBO_CROP = 66_800
 _DEEPFENSE_CROP = 64_000

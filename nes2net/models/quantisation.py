@@ -28,7 +28,7 @@ from nes2net.models.frontends.attention import attend
 
 _OFFSET = 128  # is added to int8 activations, because the fast products read unsigned activations
 _LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
-_TINY = 1e-30  # a row whose largest magnitude is smaller is treated as if it were this: prevents a division by 0
+_TINY = 1e-30  # lower limit of a row's largest magnitude: prevents a division by 0 for a row of zeros
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 #: Names of the linear layers in transformer layers of Whisper and w2v-BERT 2.0, which are quantised one by one.
 _LAYERS_OF_OTHER_ENCODERS = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
@@ -135,7 +135,7 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-# The same as a custom operator, for torch.compile: its own rule for oneDNN's operator needs constant weights.
+# For torch.compile, whose own rule for oneDNN's operator only accepts constant weights.
 _onednn_operator = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
 _onednn_operator.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)

@@ -39,7 +39,7 @@ class Registry(Generic[T]):
     """A table: name → object in a module, such as a factory of parts or a corpus.
 
     Args:
-        kind: what the names stand for, as messages call it, such as ``"back-end"``.
+        kind: the word in messages for what a name stands for, such as ``"back-end"``.
         group: name of the entry points by which installed packages add names.
         table: name → ``"module:attribute"``.
     """
@@ -51,7 +51,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        """Name → ``"module:attribute"``, of this package and of installed packages. This package takes precedence."""
+        """Name → ``"module:attribute"``, of this and of installed packages; this package's names take precedence."""
         return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
@@ -115,7 +115,7 @@ class Registry(Generic[T]):
         """Call the factory that is registered under ``name`` with ``options``.
 
         Raises:
-            InputError: as :meth:`checked_factory`; or if the part has more numbers than its limit
+            InputError: as :meth:`checked_factory`; or if the part has too many weights or modules
                 (:func:`nes2net.lib.module_size.limited_size`).
         """
         from nes2net.lib.module_size import limited_size  # start-up: names are listed without torch

@@ -146,7 +146,7 @@ class MixtureOfExperts(Aggregation):
         choice = self.choose(last.flatten(0, 1))
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())  # F×n
         layer_gates = gates.unflatten(1, (-1, self.experts_per_layer)).sum(2).unflatten(0, last.shape[:2])  # B×T×(L−1)
-        return torch.nn.functional.pad(layer_gates.mean(1), (0, 1))
+        return F.pad(layer_gates.mean(1), (0, 1))
 
     def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
         """Apply the chosen experts, and compute log Σ gate · exp(output): L tensors B×T×D → B×T×D."""

@@ -14,8 +14,8 @@ class SqueezeExcitationAggregation(Aggregation):
     """Multiply each layer by a gate, which depends on the means of all layers, and add up the products.
 
     Squeeze-and-excitation (Hu et al., CVPR 2018) with layers in place of channels: the mean of each
-    layer over time and channels goes through L → L/3 → L and a sigmoid. The published CtrSVDD
-    systems use it.
+    layer over time and channels passes through two linear layers, L → L/3 → L, and a sigmoid. The
+    published CtrSVDD systems use this aggregation.
 
     >>> SqueezeExcitationAggregation(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])

@@ -190,7 +190,7 @@ class GraphPool(nn.Module):
 
 
 def image_attention(channels: int) -> nn.Sequential:
-    """The layers that weigh an image of features B×C×F×T for :func:`nodes_of_image`."""
+    """Build the layers that compute weights B×C×F×T from an image B×C×F×T, for :func:`nodes_of_image`."""
     return nn.Sequential(nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1))
 
 
@@ -263,20 +263,22 @@ class SpectroTemporalGraph(Backend):
         self.out_layer = LogitLayer(5 * mixed_dim, num_logits)
 
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
-        """Embedding B×5·``gat_dims[1]`` of ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
+        """Apply all graph layers to the nodes ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
 
-        The learned positions are added to ``spectral``.
+        The learned positions are added to ``spectral`` first. Returns embeddings
+        B×5·``gat_dims[1]``.
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
         branches = []
-        for start, first, pool_temporal, pool_spectral, second in (
+        for initial_master, first_attention, pool_temporal, pool_spectral, second_attention in (
             (self.master1, self.HtrgGAT_layer_ST11, self.pool_hT1, self.pool_hS1, self.HtrgGAT_layer_ST12),
             (self.master2, self.HtrgGAT_layer_ST21, self.pool_hT2, self.pool_hS2, self.HtrgGAT_layer_ST22),
         ):
-            mixed_temporal, mixed_spectral, master = first(temporal, spectral, start.expand(temporal.shape[0], -1, -1))
+            master = initial_master.expand(temporal.shape[0], -1, -1)
+            mixed_temporal, mixed_spectral, master = first_attention(temporal, spectral, master)
             nodes = pool_temporal(mixed_temporal), pool_spectral(mixed_spectral), master
-            branches.append([x + update for x, update in zip(nodes, second(*nodes))])
+            branches.append([x + update for x, update in zip(nodes, second_attention(*nodes))])
         temporal, spectral, master = (torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in zip(*branches))
         return pooled_nodes(temporal, spectral, master)
 

@@ -57,7 +57,10 @@ class Merging(AttentiveMerging):
 
 
 class Decoder(nn.Module):
-    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H. It also contains the last layer, ``LL``."""
+    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H.
+
+    The module also contains the last layer, ``LL``.
+    """
 
     def __init__(self, feature_dim: int, lstm_dim: int, num_logits: int) -> None:
         super().__init__()

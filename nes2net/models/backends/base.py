@@ -57,7 +57,7 @@ class Backend(nn.Module):
     fixed_frames: int | None = None
     """The only T that the back-end takes; None for any T."""
     receptive_field: int | None = None
-    """Number of frames on which an embedding of a frame depends; None for the whole utterance."""
+    """Number of frames that the convolutions read for one frame of output; None for the whole utterance."""
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits; higher means more bona fide."""
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
@@ -104,7 +104,7 @@ class Backend(nn.Module):
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Logits B×n of the utterance. They differ from :meth:`forward` if that gives the logits of frames."""
+        """Logits B×n of the utterance, even for a back-end whose :meth:`forward` gives the logits of frames."""
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:

@@ -205,7 +205,7 @@ class ConformerBlock(nn.Module):
 class Encoder(nn.Module):
     """Add positions to frames, put a class token before them, apply the blocks: frames B×T×E → class token B×E.
 
-    It also contains the last layer, ``fc5``.
+    The module also contains the last layer, ``fc5``.
     """
 
     def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:

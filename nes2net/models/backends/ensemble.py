@@ -34,17 +34,17 @@ class ReversedLogitLayer(LogitLayer):
 class Ensemble(LayerSum):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2.
 
-    First, each layer of each utterance is normalised, over time and features together. Then follow
-    a weighted sum of the layers, a linear map, batch normalisation over the whole map, SELU and
-    LSTM layers. The last frame of the LSTM describes the utterance. From this frame, two
-    perceptrons, one for each class, compute a weight for each system. The logit of a class is Σ
-    weight·(score − bias) over the S systems.
+    Each layer of each utterance is normalised, over time and features together. The layers are
+    multiplied by weights and added up. The sum passes through a linear map, batch normalisation
+    over the whole map, SELU and LSTM layers. The last frame of the LSTM describes the utterance.
+    From this frame, two perceptrons, one for each class, compute a weight for each system. The
+    logit of a class is the sum over the S systems of weight · (score − bias).
 
     State 0, the input of the first layer, is not used. States 1 to L are the outputs of the layers,
     before the front-end's final layer norm. ``scores`` come from other systems. The systems have
     the order of training, and the scores are normalised as in training
-    (:mod:`nes2net.scoring.system_scores`). The published order is that of the baselines of ASVspoof
-    2021: CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
+    (:mod:`nes2net.scoring.system_scores`). The published systems are the baselines of ASVspoof
+    2021, in the order CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
 
     Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
     back-ends. The weights in files keep the published order. As published, the score is the logit

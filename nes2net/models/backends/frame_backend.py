@@ -20,8 +20,9 @@ class FrameBackend(Backend):
     A subclass defines :meth:`frames` and names its last layer, and its constructor calls
     :meth:`build_pooling`. With ``pool``, the frames are pooled to an embedding of the utterance,
     and :meth:`forward` gives the logits of the utterance, B×n. With ``pool=None``, :meth:`forward`
-    gives the logits of the frames, B×T×n. :class:`nes2net.Detector` then scores the utterance by
-    the last layer's logits of the embedding that ``utterance`` defines:
+    gives the logits of the frames, B×T×n. :class:`nes2net.Detector` then computes an embedding of
+    the utterance, and scores the utterance by the last layer's logits. The option ``utterance``
+    says what this embedding is:
 
     - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``. If the last layer is
       linear, the logits are the mean of the frames' logits.

@@ -187,7 +187,7 @@ class PrototypeHead(Head):
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
     """Cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
     with without_autocast(embeddings.device):
-        embeddings, vectors = _of_one_type(embeddings, vectors)
+        embeddings, vectors = _to_common_type(embeddings, vectors)
         return F.normalize(embeddings, dim=1) @ F.normalize(vectors, dim=1).T
 
 
@@ -199,7 +199,7 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     columns are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):
-        embeddings, weight = _of_one_type(embeddings, weight)
+        embeddings, weight = _to_common_type(embeddings, weight)
         length = weight.norm(dim=0, keepdim=True)
         unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
         # The lower limit lets the cosine of an embedding of zeros be 0.
@@ -207,7 +207,7 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
         return (embeddings @ unit / norm).clamp(-1, 1)
 
 
-def _of_one_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Convert both tensors to the more precise of their types, and to at least float32."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)

@@ -130,7 +130,7 @@ class Layer(nn.Module):
 class DualColumn(nn.Module):
     """Read frames forwards in one column and backwards in another, and pool both by attention: B×T×E → B×E.
 
-    It also contains the last layer, ``classifier``.
+    The module also contains the last layer, ``classifier``.
 
     Args:
         layers_per_column: number of layers of each column.

@@ -170,8 +170,8 @@ class MpifRes2Net(Backend):
        ``fusion_reduction`` = 4, but at least 4. Without fusion, groups are added as in Res2Net.
     5. Each block ends with local channel attention over ``attention_kernel`` = 3 channels; 0 for no
        attention.
-    6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as
-       score, or ``"linear"`` for cross-entropy, with the logit of bona fide as score.
+    6. ``head``: ``"angular"`` for the angular softmax loss; the score is then the difference of the
+       cosine logits. ``"linear"`` for cross-entropy; the score is then the logit of bona fide.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

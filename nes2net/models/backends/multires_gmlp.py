@@ -42,7 +42,7 @@ class SpatialGating(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate ``x`` B×T×2C, T at most ``max_frames``."""
+        """Multiply the first half of the channels of ``x`` B×T×2C by its gates; T is at most ``max_frames``."""
         frames = x.shape[1]
         value, gate = x.chunk(2, dim=2)
         return value * (self.weight[:frames, :frames] @ self.norm(gate) + self.bias[:frames, None])
@@ -135,10 +135,10 @@ class MultiresGmlp(Backend):
     Scale i scores segments of 2^i frames. Its input has d_i = ``feature_dim``/2^i channels. It is
     the input of scale i − 1 after halving, by maxima over pairs of frames and of channels. Each
     scale has its own gMLP blocks and two class vectors. The utterance has its own blocks, which
-    read the input of the last scale, but no class vectors: it shares those of the last scale. Train
-    segments alone, or segments and the utterance together, but not the utterance alone. A network
-    that is trained for a single resolution has the weights of all scales, but only one scale is
-    trained.
+    read the input of the last scale, and is compared with the class vectors of the last scale.
+    Train segments alone, or segments and the utterance together, but not the utterance alone. A
+    network that is trained for a single resolution has the weights of all scales, but only one
+    scale is trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. The halving before the last scale begins one frame too

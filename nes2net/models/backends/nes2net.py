@@ -166,8 +166,8 @@ class Nes2Net(FrameBackend):
     Args:
         block, activation: classes of the block and of the activation of the inner level.
         feature_dim: D, the front-end's ``out_dim``.
-        nes_ratio: two numbers: of outer groups, which must divide ``feature_dim`` into C channels
-            each; and of inner splits, which must divide C.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
+            channels, and the number of inner splits, which must divide C.
         dilation: dilation of the inner convolutions of three frames. It is 2 in the ASVspoof 2019
             and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
@@ -310,8 +310,8 @@ class Nes2NetLA(Nes2Net):
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        nes_ratio: two numbers: of outer groups, which must divide ``feature_dim`` into C channels
-            each; and of inner splits, which must divide C.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
+            channels, and the number of inner splits, which must divide C.
         window: number of groups that a group attends to; the group itself is in the middle.
         dilation: dilation of the inner convolutions of three frames.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the

@@ -110,7 +110,7 @@ class Branch(nn.Module):
 class SpectraGraph(nn.Module):
     """The graph part: frames after the bridge, B×T×R → embeddings B×5·``gat_dims[1]``.
 
-    It also contains the last layer, ``out_layer``. The arguments are options of
+    The module also contains the last layer, ``out_layer``. The arguments are options of
     :class:`SpectraAasist`.
     """
 

@@ -66,7 +66,7 @@ class EcapaBlock(nn.Module):
 
 
 class EcapaTdnn(nn.Module):
-    """Frames after the bridge, B×T×R → embeddings B×2M. It also contains the last layer, ``fc6``.
+    """Frames after the bridge, B×T×R → embeddings B×2M. The module also contains the last layer, ``fc6``.
 
     The arguments are options of :class:`SpectraEcapa`; M is ``mfa_dim``.
     """

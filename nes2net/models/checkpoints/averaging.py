@@ -30,7 +30,7 @@ def average_checkpoints(
 ) -> OrderedDict[str, Tensor]:
     """Average checkpoints with the same names and shapes, and return the state dict.
 
-    Memory holds the sum and one checkpoint, whatever the number of files.
+    Only the sum and one checkpoint are in memory at the same time.
 
     Args:
         paths: one or more checkpoint files.

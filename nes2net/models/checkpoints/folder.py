@@ -47,8 +47,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
     The tensors may be memory-mapped from ``path`` itself, which must therefore not be overwritten.
-    safetensors writes a temporary file beside the file that it is asked to write, so it writes into
-    a temporary folder.
+    safetensors writes a temporary file of its own beside its target. The target is therefore in a
+    temporary folder.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -31,8 +31,8 @@ _INTERFACE = [
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
 _LONGEST = 16_000 * 3600  # samples of an hour, the upper limit of ``min_samples`` and ``max_samples``
-_ALIGNMENT = 2**16  # bytes by which a file of weights may be longer than its tensors, because ONNX aligns them
-_LARGEST_CONSTANT = 2**28  # a constant that onnxruntime computes when it loads a file may have as many bytes
+_ALIGNMENT = 2**16  # a file of weights may have so many bytes more than its tensors, because ONNX aligns tensors
+_LARGEST_CONSTANT = 2**28  # bytes of the largest constant that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 
@@ -51,7 +51,7 @@ class OnnxFile:
             it (the package onnxruntime-gpu) and the file is not quantised.
 
     Attributes:
-        session: the session of onnxruntime, which computes.
+        session: the session of onnxruntime.
         computes_on: the device on which the session computes.
         description: the description in the file's metadata.
         precision: ``"int8"`` if the file is quantised, otherwise ``"float32"``.

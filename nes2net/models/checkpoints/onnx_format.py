@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
-_MOST_NUMBERS = 1_000_000  # at most as many numbers are read; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_MOST_NUMBERS = 1_000_000  # limit for numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # messages within messages
 _LARGEST_METADATA = 2**20  # bytes of all texts in the metadata
 _LONGEST_DOMAIN = 1000  # bytes
@@ -28,7 +28,7 @@ _EXTERNAL = 1  # the value of TensorProto.DataLocation for a tensor in another f
 #: First byte of a part of the file, and the byte after its last.
 _Slice: TypeAlias = tuple[int, int]
 
-#: Message of onnx.proto → number of a field → kind of its value, for fields that lead to tensors, domains or metadata.
+#: Message of onnx.proto → number of a field → kind of its value. Other fields lead to no tensors, domains or metadata.
 PARTS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 14: "metadata", 20: "training information", 25: "functions"},
     "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "sparse tensors"},

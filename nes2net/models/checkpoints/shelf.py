@@ -33,12 +33,12 @@ _MOST_TRIES = 3  # tries in a row without a single byte: without a network, the 
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """The facts of a file at the time when it was first seen, after a download or after a user put it there."""
+    """The facts of a file when it was first seen, after a download or after a user had put it there."""
 
     url: str
     """The address, as in :attr:`PublishedFile.url`."""
     first_seen: str
-    """Date of that time, in UTC."""
+    """Date when the file was first seen, in UTC."""
     sha256: str = ""
     """SHA-256 of the file; empty for a folder."""
     size: int | None = None

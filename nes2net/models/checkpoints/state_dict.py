@@ -253,7 +253,7 @@ class Misfit:
     types: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
 
-    def _parts(self) -> list[tuple[str, list[str]]]:
+    def _titled_lists(self) -> list[tuple[str, list[str]]]:
         """The five lists of differences, each with its title."""
         return [
             ("missing", self.missing),
@@ -265,11 +265,11 @@ class Misfit:
 
     def __len__(self) -> int:
         """Number of differences, so that a misfit without differences is false."""
-        return sum(len(names) for _, names in self._parts())
+        return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:
         """The differences in words, at most 5 of each kind."""
-        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._parts() if names)
+        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._titled_lists() if names)
 
 
 def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:

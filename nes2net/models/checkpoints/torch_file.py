@@ -39,7 +39,7 @@ _LEGACY_PROTOCOL = 1001
 # its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28  # bytes that the tensors may take even if the file is small
-# Files that are no checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
+# Files that are not checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
     (8, b"AIF", "a recording (AIFF)"),

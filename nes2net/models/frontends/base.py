@@ -18,8 +18,8 @@ from nes2net.lib.errors import InputError
 class UsedSamples:
     """The number of leading samples that the hidden states depend on, in a front-end without padding.
 
-    An object is called with the number of samples of a waveform. It returns the number of samples
-    up to the end of the last complete frame; later samples are never read. Utterances with the same
+    Call an object with the number of samples of a waveform. The result is the number of samples up
+    to the end of the last complete frame; later samples are never read. Utterances with the same
     result can be cut to this length and share a batch: their hidden states do not change. The
     default values are for a front-end that reads all samples.
 

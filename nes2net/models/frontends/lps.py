@@ -25,7 +25,7 @@ class LogPowerSpectrum(SpectralFrontend):
 
     The steps for each frame are pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and
     log(|X| + e^−80). The defaults are the full-band setting of SR-LA Res2Net (Neural Networks
-    2024), by the authors of MPIF-Res2Net. That MPIF-Res2Net has the same setting is an assumption.
+    2024), by the authors of MPIF-Res2Net. It is an assumption that MPIF-Res2Net has this setting.
     The F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, is ``num_bins=45``; the network reads the first
     80,000 samples (``num_samples``).
 

@@ -1,7 +1,7 @@
 """Linear layers on oneDNN in float32 on the CPU, in inference and in training.
 
-PyTorch computes float32 products by MKL, which uses only AVX2 on processors of other makers than
-Intel. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. Lower
+PyTorch computes float32 products by MKL, which uses only AVX2 on processors that Intel did not
+make. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. Lower
 precisions need no change: PyTorch computes them by oneDNN already.
 
 Some modes of PyTorch do not know oneDNN's operator, or have no rule for its derivative or for

@@ -44,7 +44,7 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → its options that at least one other network does not have.
+#: Network → options of this network that another network does not have.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
@@ -86,10 +86,11 @@ class SSLFrontend(Frontend):
             batch B×N together, as torchaudio's bundles do, and systems that use them; a score then
             depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead of
             1e-5 to the variance, as the transformers library's feature extractor does, so that
-            quiet waveforms become as loud as others. None takes ``"huggingface"`` or false from the
-            folder's ``preprocessor_config.json``; without this file, waveforms are not normalised.
-        repeat_last: repeat the last frame until each hop that begins in the waveform has a frame,
-            as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
+            quiet waveforms become as loud as others. With None, the folder's
+            ``preprocessor_config.json`` decides between ``"huggingface"`` and false. Without this
+            file, waveforms are not normalised.
+        repeat_last: repeat the last frame until there is a frame for each hop that begins in the
+            waveform, as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
         pre_emphasis: coefficient c of the pre-emphasis y[n] = x[n] − c·x[n − 1] of a recording,
             before it is cut or repeated; 0 for none. Spectra's detectors have 0.97.
         extractor_mode: ``"layer_norm"`` for a layer norm after each convolution; ``"default"`` for
@@ -250,7 +251,7 @@ class SSLFrontend(Frontend):
                 for key, shape in _unused_shapes(options).items():
                     self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
         self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
-        # If true, the library lets the waveform require a gradient in train mode, for gradient checkpointing.
+        # With True, the library would let the waveform require a gradient in train mode, for gradient checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)

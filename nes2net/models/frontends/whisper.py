@@ -126,8 +126,8 @@ class WhisperFrontend(MelEncoder):
         x = functional.gelu(self.model.conv2(x)).transpose(1, 2) + self.model.embed_positions.weight
         return functional.dropout(x, self.config["dropout"], self.training)
 
-    def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """The frames of ``x`` B×T×D that cover ``waveform`` B×N, without the frames of the padding."""
+    def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
+        """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
         return x[:, : waveform.shape[1] // self.hop_length]
 
     @property
