@@ -223,7 +223,7 @@ class SavedNetwork(Network):
         return self.merged() if self.frontend.adapted else self
 
     def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
-        """Load a whole-model state dict: its names and shapes must be the detector's.
+        """Load a whole-model state dict, which must have the names and shapes of the detector's tensors.
 
         If ``state_dict`` leaves out frozen tensors, this detector keeps its own frozen tensors.
 

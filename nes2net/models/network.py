@@ -167,7 +167,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes: the device of the weights. Only an ONNX detector may compute on another."""
+        """The device that computes: the device of the weights. Only ONNX detectors may use another."""
         return self.device
 
     @property

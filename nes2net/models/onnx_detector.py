@@ -22,7 +22,7 @@ class OnnxDetector(OnnxFile):
     """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`.
 
     An exported detector is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. Arguments
-    and errors are those of :class:`OnnxFile`.
+    and errors are as for :class:`OnnxFile`.
 
     A quantised file computes one waveform at a time: onnxruntime quantises activations with one
     range for the whole batch, so in a batch a score would depend on the other utterances.

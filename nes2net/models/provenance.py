@@ -15,7 +15,7 @@ START_KEY = "started_from"
 TRIALS_KEY = "trials"
 CLASSES_KEY = "class_labels"
 
-# Keys that :meth:`Provenance.start` keeps: of a recipe's section ``data``, and of each corpus in its list ``corpora``.
+# :meth:`Provenance.start` keeps these keys of a recipe's section ``data``, and of each corpus in its list ``corpora``.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
 _MOST_STARTS = 100  # at most this many ancestors are read, because anyone may have written the record

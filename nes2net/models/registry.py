@@ -346,7 +346,7 @@ judgements: Registry[Any] = (
         },
     )
 )
-#: The commands of :data:`COMMANDS` by name, and those of installed packages.
+#: The commands of :data:`COMMANDS` and of installed packages, by name.
 commands: Registry[Callable[..., int | None]] = Registry(
     "command", "nes2net.commands", {name: target for group in COMMANDS.values() for name, target in group.items()}
 )

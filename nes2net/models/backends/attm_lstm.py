@@ -84,8 +84,8 @@ class AttMLSTM(Backend):
     its final layer norm.
 
     No complete checkpoint of this system is published. This back-end gives the outputs of the
-    published code for random weights. ``torch.export`` fixes the number of frames, because
-    ``nn.LSTM`` does; an ONNX file does not.
+    published code for random weights. A graph of ``torch.export`` has a fixed number of frames,
+    because of ``nn.LSTM``. An ONNX file takes any number.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -84,7 +84,7 @@ class Backend(nn.Module):
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
-        """Embeddings B×E of ``features``, which the last layer reads; ``features`` are those of :meth:`forward`."""
+        """Embeddings B×E of ``features``, which the last layer reads; ``features`` are as for :meth:`forward`."""
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
@@ -252,7 +252,10 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 
 
 def _logits_of_classes(logits: Tensor) -> Tensor:
-    """Logits with a column for each class, B×K: put a logit 0 of spoof before a single logit, which is the log odds."""
+    """Return ``logits`` B×n with a column for each class, B×K.
+
+    A single logit is the log odds of bona fide: a logit 0 of spoof is put before it.
+    """
     if logits.shape[1] == 1:
         return F.pad(logits, (1, 0))
     return logits

@@ -51,7 +51,8 @@ class Ensemble(LayerSum):
     of bona fide alone. The weights of the layers are divided by their sum, without a softmax, and
     may be negative. With ``kind="classification"`` they are not divided.
 
-    ``torch.export`` fixes the number of frames, because ``nn.LSTM`` does; an ONNX file does not.
+    A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
+    takes any number.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -323,7 +323,7 @@ class MamBo(Backend):
             create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
         blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
-        # "mamba2" is part of the published tensor names, whatever the mixer.
+        # "mamba2" is part of the published tensor names for every mixer.
         self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
         self.attention_pool = GatedPooling(embed_dim)
         self.dropout = nn.Dropout(dropout)

@@ -167,7 +167,7 @@ class MpifRes2Net(Backend):
        other blocks have the fusion.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
        channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
-       ``fusion_reduction`` = 4, but at least 4. Without fusion, groups are added as in Res2Net.
+       but at least 4; ``fusion_reduction`` = 4. Without fusion, groups are added as in Res2Net.
     5. Each block ends with local channel attention over ``attention_kernel`` = 3 channels; 0 for no
        attention.
     6. ``head``: ``"angular"`` for the angular softmax loss; the score is then the difference of the

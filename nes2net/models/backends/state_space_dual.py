@@ -3,7 +3,7 @@
 T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
 have the same decay. Within a chunk of frames the scan is therefore a masked product of two
 matrices, as in attention. Only the states between chunks need a recurrence. There are few chunks,
-so that the recurrence is computed as a product, too.
+so that the recurrence is also computed as a product.
 
 Decays are multiplied by adding their logarithms, which are never positive, so that nothing
 overflows. The sums are in float64, in which the difference of two long sums is accurate. All

@@ -146,7 +146,7 @@ _LAYOUTS = (
 
 
 def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
-    """The layout of a whole-model file; None if its names are those of the published Nes2Net code."""
+    """The layout of a whole-model file; None if it has the names of the published Nes2Net code."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 

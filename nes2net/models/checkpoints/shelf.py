@@ -86,7 +86,7 @@ class Shelf:
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path`` has the digest of the published file; for a folder, the file of this name in the folder."""
+        """Whether ``path``, or the file of the published name in the folder ``path``, has the published digest."""
         if path.is_dir() and self.file.name:
             path = path / self.file.name
         if not path.is_file():

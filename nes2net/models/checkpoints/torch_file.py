@@ -172,7 +172,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 storage = torch.UntypedStorage(0, device="cpu")
                 if num_bytes:
                     storage = mapped[start : start + num_bytes]
-                if start % 8:  # not aligned, as views require: copy the bytes
+                if start % 8:  # views need aligned numbers: copy the bytes
                     storage = storage.clone()
                 storages[key] = storage
             return storages[key]
@@ -187,7 +187,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        """An empty storage, filled below; its bytes follow the pickles. The unpickler calls this function."""
+        """Make an empty storage, which is filled below, after all pickles. The unpickler calls this function."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")

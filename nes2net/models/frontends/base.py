@@ -175,7 +175,7 @@ class Frontend(nn.Module):
     def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
         """Apply all transformer layers to ``x`` B×T×D, the input of the first layer.
 
-        The arguments ``layers`` and ``final_norm``, and the result, are those of :meth:`forward`.
+        Arguments and result are as for :meth:`forward`.
         """
         hidden_states = []
         shared = None

@@ -15,7 +15,7 @@ The addresses of files come from the pages of fairseq, HuBERT and MMS, and from 
 addresses of Whisper's files contain their digests. Several users of ``xlsr_300m`` state its digest.
 
 The following facts were written from memory and not checked: all licences, ``normalize`` and
-``hub_options``; the options of ``xlsr_53``, which are those of ``xlsr_300m``; all facts of
+``hub_options``; the options of ``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of
 ``hubert``, ``unispeech_sat_large`` and ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and
 ``whisper_*``, and the counts computed from them. The 1,004 targets of ``mhubert_147`` (1,000
 clusters and fairseq's four special symbols) are an assumption. No pre-training file was at hand:
@@ -63,7 +63,7 @@ class PublishedSize:
     training: Mapping[str, Any] = field(default_factory=dict)
     """Dropouts and similar options that differ from the front-end's defaults; those in a file take precedence."""
     hub_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the folder on the hub that differ from those of the pre-training file."""
+    """Options of the folder on the hub that differ from the pre-training file."""
     notes: str = ""
     """Further facts that a user must know."""
     size: int | None = None

@@ -461,7 +461,7 @@ wav2vec2 = _network(
     task configuration says ``normalize``.
 
     The options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
-    ``engine``. The defaults are those of XLS-R 300M's pre-training file, with every dropout 0: 24
+    ``engine``. The defaults describe XLS-R 300M's pre-training file, with every dropout 0: 24
     layers of 1024, and 317,390,592 parameters with the pre-training heads.
     """,
 )
@@ -475,7 +475,7 @@ hubert = _network(
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. The
     options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
-    ``num_targets``. The defaults are those of HuBERT Base, with every dropout 0: 12 layers of 768.
+    ``num_targets``. The defaults describe HuBERT Base, with every dropout 0: 12 layers of 768.
     UniSpeech-SAT's pre-training heads are not read.
     """,
     extractor_mode="default",
@@ -496,7 +496,7 @@ wavlm = _network(
 
     The CtrSVDD systems layer-normalise waveforms (s3prl, following WavLM-Large's configuration); the
     ASVspoof 5 systems do not. The options have unilm's names and meanings, except ``normalize`` and
-    ``pretraining_heads``. The defaults are those of WavLM-Large: 24 layers of 1024, 315,453,120
+    ``pretraining_heads``. The defaults describe WavLM-Large: 24 layers of 1024, 315,453,120
     parameters.
     """,
     conv_bias=False,

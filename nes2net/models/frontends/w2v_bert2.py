@@ -36,7 +36,7 @@ class W2VBert2Frontend(MelEncoder):
     the last frame is not read but counts in the normalisation, as published. Each layer ends with a
     layer norm, so there is no final layer norm, and ``final_norm`` has no effect.
 
-    The defaults are those of the published model, with every dropout 0: 24 layers of 1024.
+    The defaults describe the published model, with every dropout 0: 24 layers of 1024.
 
     Args:
         checkpoint: a Hugging Face folder. Its configuration replaces the options; heads and

@@ -38,7 +38,7 @@ class WhisperFrontend(MelEncoder):
     interface. A waveform of 30 s (480,000 samples) has 1500 frames. Only the first 30 s of a longer
     waveform are read: cut the waveform, as training, '4sec' protocols and `track` do.
 
-    The defaults are those of Whisper Base, with every dropout 0: 6 layers of 512.
+    The defaults describe Whisper Base, with every dropout 0: 6 layers of 512.
 
     Args:
         checkpoint: a Hugging Face folder or a file of OpenAI, of which only the encoder is read.
