@@ -38,7 +38,7 @@ _STUDENT_LAYERS = 6  # transformer layers of a student, unless its options say o
 
 
 class TeacherStudent(Frontend):
-    """The front-ends of teacher and student, which read the same waveform B×N → their last hidden states, B×T×D each.
+    """The front-ends of teacher and student on one waveform B×N → their last hidden states, B×T×D each.
 
     The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe names
     the file of the teacher's weights; the student may start from the same weights.

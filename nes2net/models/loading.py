@@ -374,7 +374,7 @@ class SavedNetwork(Network):
         state_dict = unwrap_frontend(state_dict)
         assert isinstance(config, dict) or architecture is not None  # for mypy: see the branches above
         if architecture is None and config is not None:
-            architecture = _with_options_of(state_dict, config, str(path_or_name), published_name)
+            architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
         with build_errors_as_input_errors(str(path_or_name)), without_memory():
             empty = cls.from_config(architecture)
         partial = empty.is_partial(state_dict)
@@ -479,7 +479,7 @@ def split_options(name: str) -> list[str]:
     return re.split(r",\s*(?=(?:frontend|aggregation|backend)\.)", name)
 
 
-def _with_options_of(
+def _with_fitting_options(
     state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
 ) -> dict[str, Any]:
     """Change options of ``config`` so that it fits the shapes of ``state_dict``; print a note with the changed options.

@@ -49,7 +49,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
                 "params": num_parameters,
                 "avg.": {None: "–", 1: "N/A"}.get(row.averaged, str(row.averaged)),
                 **cells,
-                "here": " ".join(way[0].upper() for way in row.ways) or "–",
+                "here": " ".join(way[0].upper() for way in row.ways) or "–",  # R and C, see LEGEND
                 "notes": ", ".join(map(str, notes)),
             }
         )

@@ -132,6 +132,7 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
         scale, zeros: scales and zero points of the weights, N each.
     """
     onednn: Any = torch.ops.onednn
+    # Values have scale 1 and zero point 128, outputs scale 1 and zero point 0. No bias is added, no activation applied.
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 

@@ -519,7 +519,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
     sources = sources or Sources()
     suite = ConditionSuite([], {})
-    for name in dict.fromkeys([*effects._built_in, *effects.names()]):
+    for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects first, as in the table
         condition = effects.get(name)
         if missing := [source for source in condition.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"

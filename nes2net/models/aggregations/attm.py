@@ -45,7 +45,7 @@ class AttentiveMerging(Aggregation):
         scores = F.silu(means @ self.W).squeeze(2)  # B×L
         return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
 
-    def maps(self) -> Tensor:
+    def layer_maps(self) -> Tensor:
         """Split the weight of the linear map by layers: L×D×D.
 
         The result is a contiguous copy, because reading one layer of the interleaved weight would
@@ -58,6 +58,6 @@ class AttentiveMerging(Aggregation):
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         merged: Tensor = self.linear_proj.bias
-        for layer, gate, weight in zip(hidden_states, gates, self.maps().unbind()):
+        for layer, gate, weight in zip(hidden_states, gates, self.layer_maps().unbind()):
             merged = merged + F.linear(layer * gate, weight)
         return merged

@@ -142,6 +142,7 @@ class Ensemble(LayerSum):
         # Layer by layer, because torch.onnx fixes the number of frames of an LSTM with several layers.
         zeros = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
         for weights in self.lstm.all_weights:
+            # with biases, 1 layer, no dropout, not in training, one direction, batch first
             x = torch.lstm(x, (zeros, zeros), tuple(weights), True, 1, 0.0, False, False, True)[0]
         return x[:, -1]
 

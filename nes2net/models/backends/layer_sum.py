@@ -51,7 +51,7 @@ class LayerSum(Backend):
     def trunk(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute frames B×T×``projection_dim`` from at least L + 1 ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
-        weights = self.weights_of_layers()
+        weights = self.normalised_weights()
         total = torch.zeros_like(hidden_states[0], dtype=weights.dtype)
         with without_autocast(total.device):
             for weight, state in zip(weights, hidden_states[1 : self.num_states]):
@@ -63,10 +63,10 @@ class LayerSum(Backend):
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The weights, B×(number of hidden states), the same for every utterance; 0 for states that are not read."""
-        weights = F.pad(self.weights_of_layers(), (1, len(hidden_states) - self.num_states))
+        weights = F.pad(self.normalised_weights(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
-    def weights_of_layers(self) -> Tensor:
+    def normalised_weights(self) -> Tensor:
         """The weights (L,) of the layers after normalisation, in at least float32."""
         weights = at_least_float32(self.pesos_capas_W2V).flatten()
         if self._normalisation == "softmax":

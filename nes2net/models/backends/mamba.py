@@ -153,10 +153,9 @@ class DualColumn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Embeddings B×E of the frames ``x`` B×T×E."""
-        forwards = self.column(x, x, self.forward_layers)
-        backwards = self.column(x.flip(1), x, self.backward_layers)
-        pooled = [attend(forwards, self.f_attention_pool), attend(backwards, self.b_attention_pool)]  # B×E each
-        return self.LL(torch.cat(pooled, dim=1))
+        forwards = attention_pool(self.column(x, x, self.forward_layers), self.f_attention_pool)  # B×E
+        backwards = attention_pool(self.column(x.flip(1), x, self.backward_layers), self.b_attention_pool)  # B×E
+        return self.LL(torch.cat([forwards, backwards], dim=1))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
         """Apply the ``layers`` of a column to frames ``x`` B×T×E, then the final norm.
@@ -177,7 +176,7 @@ class DualColumn(nn.Module):
         return self.norm_f((residual + last).to(x.dtype))
 
 
-def attend(x: Tensor, score: nn.Linear) -> Tensor:
+def attention_pool(x: Tensor, score: nn.Linear) -> Tensor:
     """Mean of the frames ``x`` B×T×E over time, weighted by a softmax: B×E. ``score`` computes the logit of a frame."""
     return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
 

@@ -114,19 +114,19 @@ class Scales(nn.Module):
         self.post_nets_utt = GmlpNet(dims[last], gmlp_layers, max_frames // 2**last)
         self.dropout = nn.Dropout(dropout)
 
-    def maps(self, features: Tensor) -> list[Tensor]:
+    def scale_inputs(self, features: Tensor) -> list[Tensor]:
         """The inputs of all scales, B×T_i×d_i each.
 
         Scale 0 reads ``features`` B×T×D. Scale i reads the input of scale i − 1 after halving.
         """
-        maps = [features]
+        scale_inputs = [features]
         for block in list(self.blocks)[1:]:
-            maps.append(block(maps[-1]))
-        return maps
+            scale_inputs.append(block(scale_inputs[-1]))
+        return scale_inputs
 
-    def utterance(self, maps: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×d/2 of utterances. ``maps`` are the inputs of the scales; the last, B×T×d, is read."""
-        return self.post_nets_utt.mean(self.dropout(maps[-1]))
+    def utterance(self, scale_inputs: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×d/2 of utterances, computed from the input of the last scale, B×T×d."""
+        return self.post_nets_utt.mean(self.dropout(scale_inputs[-1]))
 
 
 class MultiresGmlp(Backend):
@@ -211,23 +211,23 @@ class MultiresGmlp(Backend):
 
         The weight of a state that is not read is 0.
         """
-        weights = F.pad(self._shares(), (0, len(hidden_states) - self.num_states))
+        weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Embeddings B×E of utterances, E = ``feature_dim``/64."""
-        return self._scales.utterance(self._maps(hidden_states))
+        return self._scales.utterance(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
         """Segment length in ms → cosines B×T_i×2, for each of the ``resolutions``."""
-        return self._segments(self._maps(hidden_states), frame_ms)
+        return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(
         self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
         """Compute :meth:`segments` and :meth:`embed` from the same inputs of scales."""
-        maps = self._maps(hidden_states)
-        return self._segments(maps, frame_ms), self._scales.utterance(maps)
+        scale_inputs = self._scale_inputs(hidden_states)
+        return self._segment_cosines(scale_inputs, frame_ms), self._scales.utterance(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """Number of segments for each of the :attr:`resolutions`.
@@ -250,20 +250,20 @@ class MultiresGmlp(Backend):
         assert isinstance(scales, Scales)  # for mypy: a ModuleList only knows modules
         return scales
 
-    def _maps(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
+    def _scale_inputs(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
         """The inputs of all scales, B×T_i×d_i each, computed from ``hidden_states``, L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
-        return self._scales.maps(gated_sum(hidden_states[: self.num_states], self._shares().unbind()))
+        return self._scales.scale_inputs(gated_sum(hidden_states[: self.num_states], self._state_weights().unbind()))
 
-    def _shares(self) -> Tensor:
+    def _state_weights(self) -> Tensor:
         """Weights (L,) of the L hidden states that are read. They add up to 1."""
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
-    def _segments(self, maps: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
-        """Compute :meth:`segments` from ``maps``, the inputs of all scales."""
+    def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
+        """Compute :meth:`segments` from the inputs of all scales."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:
-                embeddings = net(maps[i])  # B×T_i×d_i/2
+                embeddings = net(scale_inputs[i])  # B×T_i×d_i/2
                 cosines[2**i * frame_ms] = head(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
         return cosines

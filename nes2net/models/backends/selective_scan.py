@@ -96,7 +96,7 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
     earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # an outer chunk starts from the end state of the previous one
-    before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], first=1)
+    before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], delay=1)
     return _run(_transitions(u, delta, A, b), before)
 
 
@@ -110,7 +110,7 @@ def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tup
 
 
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """Compute s ← decay·s + drive for each pair (decay, drive), and yield each s. The first s is ``state`` or zero."""
+    """Start from ``state`` or zero; for each pair (decay, drive), compute s ← decay·s + drive, and yield s."""
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)
@@ -137,16 +137,16 @@ def _steps(x: Tensor) -> Tensor:
     return chunks(x, CHUNK).movedim(-1, 0)
 
 
-def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tensor:
+def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tensor:
     """Undo :func:`_steps`: put frames in the order of time, B×``num_frames``×….
 
     Args:
         steps: CHUNK tensors B×K×….
-        first: number of frames by which the result is delayed: zeros come first, and as many frames
+        delay: number of frames by which the result is delayed: zeros come first, and as many frames
             are dropped at the end.
     """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
-    return F.pad(x, [0, 0] * (x.ndim - 2) + [first, num_frames - first - x.shape[1]])
+    return F.pad(x, [0, 0] * (x.ndim - 2) + [delay, num_frames - delay - x.shape[1]])
 
 
 @torch.library.custom_op("nes2net::selective_scan", mutates_args=())
@@ -173,7 +173,7 @@ def _backward_operator(
         grad_C = (grad.unsqueeze(2) @ _in_order(steps, num_frames)).squeeze(2)
         grad_B = ((delta * x).unsqueeze(2) @ g).squeeze(2)
         grad_u = (g @ B.unsqueeze(3)).squeeze(3)
-        grad_log_decay = g * _in_order(steps, num_frames, first=1) * torch.exp(delta.unsqueeze(3) * A)
+        grad_log_decay = g * _in_order(steps, num_frames, delay=1) * torch.exp(delta.unsqueeze(3) * A)
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
     # Contiguous, because the fake operator below tells the compiler so.

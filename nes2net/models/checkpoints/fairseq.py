@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nes2net.lib.errors import InputError, shown
 from nes2net.models.checkpoints.model_types import check_type, is_openai
-from nes2net.models.checkpoints.state_dict import state_dict_in, state_dict_of
+from nes2net.models.checkpoints.state_dict import only_state_dict_in, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
@@ -247,7 +247,7 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     A prefix that all names share is removed, and the head of a fine-tuned model of fairseq is left
     out. A detector does not count as a pre-trained model.
     """
-    tensors = state_dict_in(content) or {}
+    tensors = only_state_dict_in(content) or {}
     prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
     if len(prefixes) != 1:
         return None

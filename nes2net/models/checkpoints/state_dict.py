@@ -146,7 +146,7 @@ def _is_state_dict(value: Any) -> bool:
     return all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in value)
 
 
-def state_dict_in(content: Any) -> dict[str, Tensor] | None:
+def only_state_dict_in(content: Any) -> dict[str, Tensor] | None:
     """The only state dict in the content of a checkpoint file, unchanged; None if there is none, or several."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None

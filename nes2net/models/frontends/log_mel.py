@@ -46,7 +46,7 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     frames = (x * 2**15).unfold(1, WINDOW, HOP)  # B×T×400
     frames = frames - frames.mean(2, keepdim=True)
     previous_samples = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-    window = torch.hann_window(WINDOW, periodic=False, dtype=x.dtype, device=x.device) ** 0.85
+    window = torch.hann_window(WINDOW, periodic=False, dtype=x.dtype, device=x.device) ** 0.85  # Povey
     spectrum = torch.view_as_real(torch.fft.rfft((frames - 0.97 * previous_samples) * window, 512))
     power = spectrum.square().sum(-1)  # B×T×257
     log_mel = (power @ kaldi_filters(num_bins, x)).clamp_min(torch.finfo(torch.float32).eps).log()
@@ -87,7 +87,7 @@ def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
     Slaney's mel scale is linear below 1000 Hz (15 mel), and logarithmic above. The filters have the
     type and the device of ``like``.
     """
-    step = math.log(6.4) / 27
+    step = math.log(6.4) / 27  # 27 mel from 1000 to 6400 Hz
     highest = 15 + math.log(SAMPLE_RATE / 2000) / step
     mels = torch.linspace(0, highest, num_bins + 2, dtype=_precise(like), device=like.device)
     edges = torch.where(mels < 15, mels * (200 / 3), 1000 * torch.exp((mels - 15) * step))

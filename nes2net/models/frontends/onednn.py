@@ -42,7 +42,7 @@ class _Linear(torch.autograd.Function):
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute x Wᵀ + b, …×D → …×D'."""
         assert _product is not None  # OneDNNLinear.forward() has checked it
-        return _product(x, weight, bias, "none", [], "")
+        return _product(x, weight, bias, "none", [], "")  # without an activation after the product
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
