@@ -18,7 +18,7 @@ from torch import Tensor
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import declared, name_and_options
 from nes2net.lib.without_memory import without_memory
-from nes2net.models.checkpoints.published_names import of_frontend
+from nes2net.models.checkpoints.published_names import select_frontend
 from nes2net.models.checkpoints.state_dict import Misfit, compare
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
@@ -45,7 +45,7 @@ def fitted_config(
     tensors = _without_frontend(state_dict)
     model = dict(config)
     misfit, expected = _compare_with(tensors, frontend, model)
-    frontend_tensors = of_frontend(state_dict)
+    frontend_tensors = select_frontend(state_dict)
     if frontend_tensors and not fits_frontend(frontend_tensors, frontend):
         return None
     if misfit is None or share_of_other_names(tensors, expected) > _MOST_OTHER_NAMES:
@@ -89,7 +89,7 @@ def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 
 def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of aggregation and back-end in a whole-model state dict."""
-    left_out = of_frontend(state_dict)
+    left_out = select_frontend(state_dict)
     return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
 
 

@@ -44,7 +44,7 @@ from nes2net.models.checkpoints.folder import (
     write_tensors,
 )
 from nes2net.models.checkpoints.huggingface import holds_other_model, read_weights
-from nes2net.models.checkpoints.published_names import layout_of, of_frontend, unwrap_frontend
+from nes2net.models.checkpoints.published_names import layout_of, select_frontend, unwrap_frontend
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
@@ -152,7 +152,7 @@ class SavedNetwork(Network):
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
         tensors = self.state_dict()
-        names = set(of_frontend(tensors))
+        names = set(select_frontend(tensors))
         return names if tensors.keys() - names == state_dict.keys() else set()
 
     def is_partial(self, state_dict: Mapping[str, Tensor]) -> bool:
@@ -190,8 +190,8 @@ class SavedNetwork(Network):
                 if base is not None:
                     message += f"; {base} was not found"
                 raise InputError(message)
-            tensors = of_frontend(_tensors_of_base(base, frontend))
-            check_fit(tensors, of_frontend(self.state_dict()), str(base))
+            tensors = select_frontend(_tensors_of_base(base, frontend))
+            check_fit(tensors, select_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
         base_path = find_base(record, checkpoint, base, remedy)
@@ -563,7 +563,7 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    has_frontend = bool(of_frontend(state_dict))  # False if the front-end was frozen
+    has_frontend = bool(select_frontend(state_dict))  # False if the front-end was frozen
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), has_frontend))
         for name, config in PUBLISHED_MODELS.items()
@@ -591,7 +591,7 @@ def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()
-    names_left_out = set() if frontend else set(of_frontend(tensors))
+    names_left_out = set() if frontend else set(select_frontend(tensors))
     return {name: tensor for name, tensor in tensors.items() if name not in names_left_out}
 
 
@@ -650,7 +650,7 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
     state_dict = unwrap_frontend(state_dict)
-    has_frontend = bool(of_frontend(state_dict))
+    has_frontend = bool(select_frontend(state_dict))
     shares = {}  # for the models that may fit with other options: share of names that do not match
     for name, misfit in misfits.items():
         different = [*misfit.missing, *misfit.left_over, *misfit.shapes, *misfit.types]

@@ -17,7 +17,7 @@ from nes2net.apps.info.names import architecture
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_tables
-from nes2net.models.published_tables import LEGEND, numbered_notes, system_rows, reproduction_rows
+from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
 
 
 def page(text: str) -> str:

@@ -139,7 +139,7 @@ class Ensemble(LayerSum):
         x = self.trunk(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]
-        # Layer by layer, because torch.onnx fixes the number of frames of an LSTM with several layers.
+        # Compute layer by layer, because torch.onnx fixes the number of frames of an LSTM with several layers.
         zeros = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
         for weights in self.lstm.all_weights:
             # with biases, 1 layer, no dropout, not in training, one direction, batch first

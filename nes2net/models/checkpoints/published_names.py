@@ -174,6 +174,6 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return unwrapped
 
 
-def of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def select_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Select the tensors of the front-end in a whole-model state dict."""
     return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}
