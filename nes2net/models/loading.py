@@ -306,8 +306,8 @@ class SavedNetwork(Network):
                 as a file of the published code. Give it as for :meth:`from_config`; options may
                 follow a name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine
                 shapes, such as the number of logits, are read from the checkpoint, and a note names
-                them. With None, the architecture is that of the published model whose tensors have
-                the same names and shapes.
+                them. With None, the published model whose tensors have the same names and shapes
+                gives the architecture.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
                 ``base.pth`` of a run. With None, the file that the checkpoint names; if there is no

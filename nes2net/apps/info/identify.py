@@ -15,7 +15,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.plain_data import check_plain
 from nes2net.models.checkpoints.classification import holds_classifier, read_classifier
-from nes2net.models.checkpoints.fairseq import encoder_tensors, is_head, model_type_of
+from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
@@ -145,7 +145,7 @@ def identify(path: str | Path) -> Identity:
                 identity.notes.append("of the whole model, only the encoder is read")
             read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
             if not frontend.config["pretraining_heads"]:  # heads that the front-end ignores are not a misfit
-                encoder = {k: v for k, v in encoder.items() if k in read or not is_head(k)}
+                encoder = {k: v for k, v in encoder.items() if k in read or not is_pretraining_head(k)}
             identity.misfit = compare(encoder, read)
     else:
         identity = _identify_state_dict(path, state_dict_of(content, path))

@@ -1,4 +1,4 @@
-"""XLSR-Mamba: two columns of Mamba blocks, one of which reads the utterance backwards.
+"""XLSR-Mamba: two columns of Mamba blocks; the second column reads the utterance backwards.
 
 Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack
 detection", IEEE SPL 2025 (arXiv 2411.10027). The block comes from Mamba (A. Gu, T. Dao, arXiv

@@ -162,7 +162,7 @@ class MpifRes2Net(Backend):
        followed by BatchNorm and ReLU. Four stages: ``blocks`` = (2, 2, 2, 2), ``planes`` = (16, 32,
        64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
        of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
-       All convolutions except those of the gates have Kaiming initialisation (fan out).
+       All convolutions outside the gates have Kaiming initialisation (fan out).
     3. The first block of a stage is Res2Net's "stage" type, in which groups are independent. All
        other blocks have the fusion.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``

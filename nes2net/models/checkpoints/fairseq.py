@@ -260,7 +260,7 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     return encoder
 
 
-def is_head(name: str) -> bool:
+def is_pretraining_head(name: str) -> bool:
     """Whether only pre-training uses the tensor that fairseq calls ``name``."""
     return name.startswith(_HUBERT_HEADS)
 

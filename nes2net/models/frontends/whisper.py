@@ -41,8 +41,8 @@ class WhisperFrontend(MelEncoder):
     The defaults describe Whisper Base, with every dropout 0: 6 layers of 512.
 
     Args:
-        checkpoint: a Hugging Face folder or a file of OpenAI, of which only the encoder is read.
-            Its configuration replaces the options. None for random weights.
+        checkpoint: a Hugging Face folder or a file of OpenAI. Only the encoder is read. The
+            configuration replaces the options. None for random weights.
         num_mel_bins: number of bins of the log-mel spectrogram: 80, or 128 in large-v3.
         chunk_length: length in seconds to which waveforms are padded.
         encoder_layers: number of transformer layers, L − 1.
