@@ -1,10 +1,10 @@
 """The network of a detector, and its files.
 
-In reading order: ``frontends``, ``aggregations`` and ``backends`` are the parts, built by name
-(``registry``); ``network`` joins them; ``checkpoints`` reads and writes tensors in files;
-``loading``, ``fitting`` and ``weights_known`` make a network from a file; ``catalogue`` and
-``published_models`` list the detectors that are fetched by name, ``published_results`` the
-published figures; then ``quantisation``, ``distillation`` and ``onnx_detector``.
+In reading order: ``registry`` builds the parts, which are ``frontends``, ``aggregations`` and
+``backends``, by name. ``network`` joins the parts. ``checkpoints`` reads and writes tensors in
+files. ``loading``, ``fitting`` and ``weights_known`` make a network from a file.
+``published_models`` and ``catalogue`` list published detectors, and ``published_results`` their
+figures. Special detectors are in ``quantisation``, ``distillation`` and ``onnx_detector``.
 
 Imports ``lib`` and ``data``.
 """

@@ -1,4 +1,4 @@
-"""The published detectors that are fetched by name, each with the figures published for it."""
+"""The published detectors that can be downloaded by name, with their facts and published figures."""
 
 from __future__ import annotations
 
@@ -14,27 +14,33 @@ class ListedModel:
 
     name: str
     good_for: str
+    """The purpose for which a user may choose this detector."""
     parameters: int
+    """Number of trainable parameters."""
     size: int
     """Size of the download in bytes; if unknown, estimated as 4 bytes for each parameter."""
     trained_on: tuple[str, ...]
+    """Names of the corpora whose trials trained the detector."""
     until: int | None
     """Year of the newest attacks that may be in the training data."""
     reported: tuple[str, ...]
     """Published figures of this detector, as in ``nes2net info published``."""
     licence: str
+    """Licence of the weights."""
     score: str
     """The kind of score: ``logit``, ``probability``, …"""
     scored: str
-    """How the authors score."""
+    """How the authors score: the number of samples, and the score rule."""
     source: str
+    """Publication, and the addresses of code or weights."""
     address: str
+    """Web address of the file."""
     known_by: str
-    """How the file is identified: by a digest, by a commit on the hub, or not at all (``not pinned``)."""
+    """The digest or the commit on the hub that identifies the file; ``not pinned`` if there is neither."""
 
 
 def list_models() -> list[ListedModel]:
-    """The published detectors that are fetched by name, the smallest first.
+    """List the published detectors that can be downloaded, with the smallest first.
 
     >>> [model.name for model in list_models()][:2]
     ['AASIST-L', 'AASIST']

@@ -2,9 +2,10 @@
 
 J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
 2309.08285). There is no published code. The student has learned the teacher's embeddings of bona
-fide speech only. If the embeddings of teacher and student differ, the speech is likely spoofed. One
-front-end contains the front-ends of both, and one back-end the back-ends of both, so that the two
-form an ordinary detector.
+fide speech only. If the embeddings of teacher and student differ, the speech is likely spoofed.
+
+``TeacherStudent`` is a front-end that contains both front-ends, and ``OneClassDistillation`` a
+back-end that contains both back-ends. Together they form an ordinary detector.
 """
 
 from __future__ import annotations
@@ -31,24 +32,25 @@ PartOption = Annotated[
     | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
     Takes("a name, or a mapping of name and options"),
 ]
-#: Names of the two halves, in this order.
+#: Names of the two halves, in the order of their hidden states.
 HALVES = ("teacher", "student")
-_STUDENT_LAYERS = 6
+_STUDENT_LAYERS = 6  # transformer layers of a student, unless its options say otherwise: an assumption
 
 
 class TeacherStudent(Frontend):
-    """Teacher and student front-end on one waveform B×N → their last hidden states, both B×T×D.
+    """The front-ends of teacher and student on one waveform B×N → their last hidden states, B×T×D each.
 
     The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe names
     the file of the teacher's weights; the student may start from the same weights.
 
     Args:
         teacher: name and options of the teacher's front-end.
-        student: options in which the student's front-end differs from the teacher's, or another
-            name and its options. null for the teacher's front-end cut to 6 layers, an assumption.
+        student: options in which the student's front-end differs from the teacher's, or the name
+            and options of another front-end. null for the teacher's front-end with 6 transformer
+            layers, which is an assumption.
 
     Raises:
-        InputError: if the two do not give frames of one size at the same times.
+        InputError: if the frames of teacher and student differ in size or times.
 
     >>> frontend = TeacherStudent(teacher="wav2vec2_small", student={"encoder_layers": 1})
     >>> [tuple(state.shape) for state in frontend(torch.zeros(2, 16000), layers="all")]
@@ -70,7 +72,7 @@ class TeacherStudent(Frontend):
                 "the front-end teacher_student takes no pre-training file: leave `ssl_checkpoint` out, and name a "
                 "trained detector with `train.task.teacher`"
             )
-        name, options = _half("teacher", teacher, "checkpoint")
+        name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config
         if student is None:
@@ -79,7 +81,7 @@ class TeacherStudent(Frontend):
                 student["encoder_layers"] = _STUDENT_LAYERS
         if not isinstance(student, str) and student.get("name", teacher_config["name"]) == teacher_config["name"]:
             student = {**teacher_config, **student}
-        name, options = _half("student", student, "checkpoint")
+        name, options = _half_options("student", student, "checkpoint")
         student_frontend = create_frontend(name, **options)
         teacher_weight = next(teacher_frontend.parameters(), None)
         student_weight = next(student_frontend.parameters(), None)
@@ -93,7 +95,7 @@ class TeacherStudent(Frontend):
                     f"teacher and student must give frames of one size at the same times, but {fact} is {of_teacher} for "
                     f"the teacher and {of_student} for the student: give both the same options except the number of layers"
                 )
-        # ``model`` is the name of the front-end's tensors in published checkpoints.
+        # Called ``model``, because in published checkpoints the names of a front-end's tensors begin with this word.
         self.model = nn.ModuleDict({"teacher": teacher_frontend.requires_grad_(False), "student": student_frontend})
         self.config = {"name": "teacher_student", "teacher": teacher_config, "student": student_frontend.config}
         self.out_dim = teacher_frontend.out_dim
@@ -115,7 +117,8 @@ class TeacherStudent(Frontend):
         """Compute the last hidden states of ``waveform`` B×N.
 
         Args:
-            layers: ``"all"`` for the states of teacher and student, ``"last"`` for the student's.
+            layers: ``"all"`` for the last state of the teacher and of the student, ``"last"`` for
+                the last state of the student alone.
             final_norm: passed to both front-ends.
         """
         halves = HALVES if layers == "all" else HALVES[1:]
@@ -123,14 +126,14 @@ class TeacherStudent(Frontend):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The student's transformer layers: training does not change the teacher's."""
+        """The student's transformer layers. The teacher's layers are left out, because they are never trained."""
         student = self.model["student"]
         assert isinstance(student, Frontend)  # for mypy: a ModuleDict only knows modules
         return student.transformer_layers
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The modules after the student's transformer layers."""
+        """The modules after the student's last transformer layer, such as a final layer norm."""
         student = self.model["student"]
         assert isinstance(student, Frontend)
         return student.after_layers
@@ -142,20 +145,20 @@ class TeacherStudent(Frontend):
 
 
 class OneClassDistillation(Backend):
-    """Hidden states of teacher and student, B×T×``feature_dim`` each → (−s, s), B×2; s is the score.
+    """Hidden states of teacher and student, B×T×``feature_dim`` each → logits (−s, s), B×2.
 
-    s is the mean of two cosines between teacher and student: the cosine between the means over time
-    of their hidden states, and the cosine between the embeddings of their back-ends. These two
-    levels, with equal weights, are an assumption. The last layers of the back-ends are removed. The
-    teacher's back-end is never trained and always in eval mode. The front-end must be
+    The score s is the mean of two cosines between teacher and student: the cosine between the means
+    over time of their hidden states, and the cosine between the embeddings of their back-ends.
+    These two levels and their equal weights are an assumption. The last layers of the back-ends are
+    removed. The teacher's back-end is never trained and always in eval mode. The front-end must be
     ``teacher_student``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         backend: name and options of the back-end, the same for teacher and student.
         frontend_level: compare the hidden states too. If false, s is the cosine between the
-            embeddings alone, for front-ends without weights, such as ``lps``: teacher and student
-            have equal hidden states there.
+            embeddings alone. This is for front-ends without weights, such as ``lps``, where the
+            hidden states of teacher and student are equal.
         num_logits: n, always 2.
 
     Raises:
@@ -181,7 +184,7 @@ class OneClassDistillation(Backend):
     ) -> None:
         super().__init__(feature_dim)
         self.frontend_level = frontend_level
-        name, options = _half("backend", backend, "feature_dim")
+        name, options = _half_options("backend", backend, "feature_dim")
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
             why = "has no last layer of its own"
@@ -210,17 +213,17 @@ class OneClassDistillation(Backend):
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×2E of the two hidden states: the teacher's E numbers, then the student's.
+        """Embeddings B×2E of the two hidden states ``features``: E numbers of the teacher, then E of the student.
 
-        The E numbers are the hidden state's mean over time (D numbers, if :attr:`frontend_level`)
-        and the embedding of the back-end.
+        The E numbers are the mean over time of the hidden state (D numbers, only if
+        ``frontend_level``), then the embedding of the back-end.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        """The vectors to compare, of the back-end ``half`` and its input ``state`` B×T×D."""
+        """The vectors to compare: the mean over time of ``state`` B×T×D, and the embedding of ``state`` by ``half``."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -231,22 +234,22 @@ class Similarity(nn.Module):
     """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
 
     Args:
-        first: sizes of all levels but the last. The last level has the remaining numbers.
+        first_sizes: sizes of all levels but the last. The last level has the remaining numbers.
     """
 
-    def __init__(self, first: Sequence[int]) -> None:
+    def __init__(self, first_sizes: Sequence[int]) -> None:
         super().__init__()
-        self.first = list(first)
+        self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """For each level, the teacher's vectors and the student's, in at least float32."""
+        """For each level: the vectors of the teacher and of the student, B×D each, in at least float32."""
         size = embeddings.shape[1] // 2
-        sizes = [*self.first, size - sum(self.first)]
+        sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))
         return list(zip(teacher, student))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(−s, s) B×2 of ``embeddings`` B×2E, in at least float32."""
+        """Compute (−s, s) B×2 from ``embeddings`` B×2E, in at least float32; s is the mean of the levels' cosines."""
         with without_autocast(embeddings.device):
             normal = [[F.normalize(half, dim=1) for half in level] for level in self.levels(embeddings)]
             cosines = [(teacher * student).sum(dim=1) for teacher, student in normal]  # (B,) each
@@ -254,11 +257,11 @@ class Similarity(nn.Module):
             return torch.cat([-similarity, similarity], dim=1)
 
 
-def _half(option: str, value: str | Mapping[str, Any], reserved: str) -> tuple[str, dict[str, Any]]:
-    """Name and options of the teacher's or student's front-end or back-end, from ``value``.
+def _half_options(option: str, value: str | Mapping[str, Any], reserved: str) -> tuple[str, dict[str, Any]]:
+    """Split ``value``, which describes a front-end or back-end of teacher or student, into its name and options.
 
     Args:
-        option: the name of the option that has this ``value``, for messages.
+        option: the name of the option with this ``value``, for messages.
         reserved: an option that ``value`` must not contain, because this module sets it.
 
     Raises:

@@ -1,10 +1,10 @@
 """Read options of a detector from the shapes of its tensors.
 
 Names and shapes determine most options of a back-end: the number of logits, the pooling, the
-groups, the size of a hidden layer. The search only uses the declared options of the parts, and no
-rule for a particular part. Each step changes the one option that leaves the fewest tensors
-different, until no tensor differs or no change helps. Options that change no shape, such as a
-dilation, keep their values.
+groups, the size of a hidden layer. ``fitted_config`` searches among the declared options of the
+parts; it has no rule for a particular part. Each step changes one option, so that as few tensors as
+possible differ afterwards. The search ends if no tensor differs or no change helps. Options that
+change no shape, such as a dilation, keep their values.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ from torch import Tensor
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import declared, name_and_options
 from nes2net.lib.without_memory import without_memory
-from nes2net.models.checkpoints.published_names import of_frontend
+from nes2net.models.checkpoints.published_names import select_frontend
 from nes2net.models.checkpoints.state_dict import Misfit, compare
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
 from nes2net.models.registry import Registry, aggregations, backends
 
+#: Part of a detector → its registry, and its name if the configuration does not name it.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
-_MOST_SHARE = 0.5  # if more than half of the names differ, the parts are other ones, and no options can fit
-_MOST_NUMBERS = 40  # most counts, sizes and ratios, of each kind, that are tried for an option
+_MOST_OTHER_NAMES = 0.5  # if a larger share of names differs, the file has other parts, and no options can fit
+_MOST_NUMBERS = 40  # at most this many counts, sizes and factors are tried for an option
 _MOST_TRIES = 400  # each try builds the parts, which takes a few milliseconds
 
 
 def fitted_config(
     state_dict: Mapping[str, Tensor], frontend: Frontend, config: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """``config`` with the options of aggregation and back-end that fit the shapes of ``state_dict``.
+    """Change options of aggregation and back-end in ``config`` until they fit the shapes of ``state_dict``.
 
-    None if no options fit.
+    Returns the changed configuration, or None if no options fit.
 
     Args:
         frontend: the front-end of ``config``, on the meta device.
     """
     tensors = _without_frontend(state_dict)
     model = dict(config)
-    misfit, expected = _misfit(tensors, frontend, model)
-    frontend_tensors = of_frontend(state_dict)
+    misfit, expected = _compare_with(tensors, frontend, model)
+    frontend_tensors = select_frontend(state_dict)
     if frontend_tensors and not fits_frontend(frontend_tensors, frontend):
         return None
-    if misfit is None or share_of_other_kinds(tensors, expected) > _MOST_SHARE:
+    if misfit is None or share_of_other_names(tensors, expected) > _MOST_OTHER_NAMES:
         return None
     tries = 0
     while misfit:
@@ -57,7 +58,7 @@ def fitted_config(
             tries += 1
             if tries > _MOST_TRIES:
                 return None
-            new_misfit, new_expected = _misfit(tensors, frontend, candidate)
+            new_misfit, new_expected = _compare_with(tensors, frontend, candidate)
             if new_misfit is not None and len(new_misfit) < smallest:
                 smallest = len(new_misfit)
                 best = new_misfit, candidate, new_expected
@@ -68,7 +69,7 @@ def fitted_config(
 
 
 def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
-    """Whether ``tensors`` have exactly the published names, the shapes and the types of ``frontend``'s tensors."""
+    """Whether ``tensors``, under their published names, have the names, shapes and types of ``frontend``'s tensors."""
     return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
 
 
@@ -88,17 +89,17 @@ def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 
 def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of aggregation and back-end in a whole-model state dict."""
-    left_out = of_frontend(state_dict)
+    left_out = select_frontend(state_dict)
     return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
 
 
-def _misfit(
+def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Compare ``tensors`` with the aggregation and back-end of ``model``.
+    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with theirs.
 
-    Returns the differences, and the tensors of aggregation and back-end. The differences are None
-    if ``model`` cannot be built.
+    Returns the differences, and name → tensor of the parts that were built. The differences are
+    None if ``model`` cannot be built.
     """
     try:
         with without_memory():
@@ -108,28 +109,33 @@ def _misfit(
     return compare(tensors, expected), expected
 
 
-def share_of_other_kinds(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """The share of tensor names that only one of the two has, without the names of the front-end.
+def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
+    """The share of tensor names that only one of the two state dicts has, from 0 (equal names) to 1.
 
-    Names that differ only in numbers, such as ``layers.0.weight`` and ``layers.1.weight``, count as
-    one name.
+    Names of the front-end do not count. Names that differ only in numbers, such as
+    ``layers.0.weight`` and ``layers.1.weight``, count as one name.
     """
-    found_kinds = {_kind(name) for name in _without_frontend(state_dict)}
-    expected_kinds = {_kind(name) for name in _without_frontend(expected)}
-    all_kinds = found_kinds | expected_kinds
-    return len(found_kinds ^ expected_kinds) / max(1, len(all_kinds))
+    names = {_without_numbers(name) for name in _without_frontend(state_dict)}
+    expected_names = {_without_numbers(name) for name in _without_frontend(expected)}
+    all_names = names | expected_names
+    return len(names ^ expected_names) / max(1, len(all_names))
 
 
-def _kind(name: str) -> str:
-    """``name`` with ``#`` for each number between dots: ``layers.0.weight`` → ``layers.#.weight``."""
+def _without_numbers(name: str) -> str:
+    """Replace each number between dots in ``name`` by ``#``: ``layers.0.weight`` → ``layers.#.weight``."""
     return re.sub(r"(?<![^.])\d+(?![^.])", "#", name)
 
 
 def _candidates(
     model: Mapping[str, Any], tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[dict[str, Any]]:
-    """``model`` with one option of one part changed, for each value that the tensors suggest."""
-    counts, sizes, factors = _numbers(tensors, expected)
+    """Yield copies of ``model`` in which one option of one part is changed, for each value to try.
+
+    Args:
+        tensors: aggregation and back-end in the checkpoint.
+        expected: aggregation and back-end of ``model``.
+    """
+    counts, sizes, factors = _suggested_numbers(tensors, expected)
     for role, (registry, default_name) in _PARTS.items():
         name, options = name_and_options(model, role, default_name)
         if name not in registry.names():
@@ -138,15 +144,20 @@ def _candidates(
             if key in _OF_FRONTEND:
                 continue
             value = options.get(key, option.default)
-            for new_value in _values(value, option.choices, counts, sizes, factors):
+            for new_value in _values_to_try(value, option.choices, counts, sizes, factors):
                 if new_value != value and option.fits(new_value):
                     yield {**model, role: {"name": name, **options, key: new_value}}
 
 
-def _values(
+def _values_to_try(
     value: Any, choices: tuple[str, ...], counts: set[int], sizes: set[int], factors: set[tuple[int, int]]
 ) -> Iterator[Any]:
-    """Yield values to try for an option that now has ``value``; for a list, change one element at a time."""
+    """Yield values to try for an option that now has ``value``; for a list, change one element at a time.
+
+    Args:
+        choices: the allowed values, if the option declares them.
+        counts, sizes, factors: the result of :func:`_suggested_numbers`.
+    """
     if choices:
         yield from choices
     elif isinstance(value, bool):
@@ -156,24 +167,25 @@ def _values(
         yield from sorted(counts | sizes | scaled)
     elif isinstance(value, (list, tuple)):
         for index, element in enumerate(value):
-            for new_element in _values(element, (), counts, sizes, factors):
+            for new_element in _values_to_try(element, (), counts, sizes, factors):
                 yield [*value[:index], new_element, *value[index + 1 :]]
 
 
-def _numbers(
+def _suggested_numbers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[set[int], set[int], set[tuple[int, int]]]:
-    """Numbers that the values of options may be computed from, where ``tensors`` and ``expected`` differ.
+    """Find numbers from which values of options may be computed, where ``tensors`` and ``expected`` differ.
 
-    These are lengths of lists of modules, sizes of dimensions, and ratios of found to expected
-    sizes, as pairs of numerator and denominator.
+    Returns:
+        Counts: possible lengths of lists of modules. Sizes of dimensions in ``tensors``. Factors:
+        ratios of the sizes in ``tensors`` and ``expected``, as pairs (numerator, denominator).
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():
         for word in name.split("."):
             if word.isdecimal() and len(word) < 4:
-                # Index i means i + 1 modules at least; an option may be one larger than the number of modules, such
-                # as the groups of Nes2Net.
+                # Index i means at least i + 1 modules. An option may be larger than the number of modules by one,
+                # such as the number of groups of Nes2Net.
                 counts |= {int(word), int(word) + 1, int(word) + 2}
     sizes: set[int] = set()
     factors: set[tuple[int, int]] = set()
@@ -184,5 +196,5 @@ def _numbers(
             if size != expected_size and size and expected_size:
                 sizes.add(size)
                 factors |= {(size, expected_size), (expected_size, size)}
-    few = set(sorted(counts)[:_MOST_NUMBERS])
-    return few, set(sorted(sizes)[:_MOST_NUMBERS]), set(sorted(factors)[:_MOST_NUMBERS])
+    fewer_counts = set(sorted(counts)[:_MOST_NUMBERS])
+    return fewer_counts, set(sorted(sizes)[:_MOST_NUMBERS]), set(sorted(factors)[:_MOST_NUMBERS])

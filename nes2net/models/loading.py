@@ -1,8 +1,8 @@
 """Read and write detectors in files: architecture and weights, with or without the frozen tensors.
 
-In reading order: ``SavedNetwork`` builds, saves and loads a detector; ``fetched`` and
-``named_architecture`` find a published one by its name; ``recognise`` and ``recognised`` find the
-published model that a checkpoint of other code fits.
+In reading order: ``SavedNetwork`` builds, saves and loads a detector; ``fetch_published`` and
+``named_architecture`` find a published model by its name; ``recognise`` and ``only_fitting_model``
+find the published model that fits a checkpoint of other code.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from nes2net.models.checkpoints.folder import (
     write_tensors,
 )
 from nes2net.models.checkpoints.huggingface import holds_other_model, read_weights
-from nes2net.models.checkpoints.published_names import layout_of, of_frontend, unwrap_frontend
+from nes2net.models.checkpoints.published_names import layout_of, select_frontend, unwrap_frontend
 from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.checkpoints.state_dict import (
     Misfit,
@@ -56,7 +56,7 @@ from nes2net.models.checkpoints.state_dict import (
     save_state_dict,
     with_metadata,
 )
-from nes2net.models.fitting import changed_options, fitted_config, share_of_other_kinds
+from nes2net.models.fitting import changed_options, fitted_config, share_of_other_names
 from nes2net.models.frontends.adaptation import merge
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import SIZES, pretraining_file
@@ -70,11 +70,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-_MOST_WRAPPERS = 4  # modules around a detector, one in the other, whose prefixes are removed
+_MOST_WRAPPERS = 4  # at most this many prefixes of modules around a detector are removed
 
 
 class SavedNetwork(Network):
-    """A network that is built from a description, saved to files, and loaded from them."""
+    """A network with methods that build it from a description, save it to files and load it from files."""
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
@@ -105,8 +105,8 @@ class SavedNetwork(Network):
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
         """Build the architecture on the meta device, without memory, for weights from a file.
 
-        None if a part computes tensors at construction that are not in checkpoints: on the meta
-        device, these tensors would have no values.
+        Returns None if the constructor of a part computes tensors that checkpoints do not contain:
+        on the meta device, these tensors would have no values.
         """
         with without_memory():
             detector = cls.from_config(config)
@@ -114,12 +114,12 @@ class SavedNetwork(Network):
 
     @property
     def _saves_all(self) -> bool:
-        """Whether the state dict contains all parameters and buffers, so that a file can replace them all."""
+        """Whether the state dict contains every parameter and buffer, so that a file can give all their values."""
         saved_ids = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
         return all(id(tensor) in saved_ids for tensor in (*self.parameters(), *self.buffers()))
 
     def base_names(self) -> set[str]:
-        """State-dict names of the frozen tensors of an adapted front-end; empty for other front-ends."""
+        """State-dict names of the base, the frozen tensors of an adapted front-end; empty for other front-ends."""
         return {f"ssl_model.{name}" for name in self.frontend.base}
 
     def trained_state_dict(self) -> dict[str, Tensor]:
@@ -134,7 +134,7 @@ class SavedNetwork(Network):
         return base_digest(self._base_tensors())
 
     def _set_base(self, file: str | Path) -> None:
-        """From now on, :meth:`save` leaves out the frozen tensors of the adapted front-end: ``file`` holds them."""
+        """Record that ``file`` holds the frozen tensors of the adapted front-end: :meth:`save` leaves them out."""
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
@@ -142,27 +142,27 @@ class SavedNetwork(Network):
         save_state_dict(self._base_tensors(), file)
         self._set_base(file)
 
-    def left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
+    def names_left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
         """Names of the tensors that ``state_dict`` leaves out because they were frozen.
 
-        For an adapted front-end these are its frozen tensors. For another front-end these are all
-        of its tensors, if ``state_dict`` has exactly the tensors of the other parts, as in
-        Spoof-SUPERB's files. In all other cases the set is empty.
+        If the front-end is adapted, these are its frozen tensors. If ``state_dict`` has exactly the
+        tensors of aggregation and back-end, as in Spoof-SUPERB's files, these are all tensors of
+        the front-end. In all other cases the set is empty.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
         tensors = self.state_dict()
-        names = set(of_frontend(tensors))
+        names = set(select_frontend(tensors))
         return names if tensors.keys() - names == state_dict.keys() else set()
 
     def is_partial(self, state_dict: Mapping[str, Tensor]) -> bool:
-        """Whether ``state_dict`` leaves tensors out, see :meth:`left_out`."""
-        return bool(self.left_out(state_dict))
+        """Whether ``state_dict`` leaves out frozen tensors, see :meth:`names_left_out`."""
+        return bool(self.names_left_out(state_dict))
 
-    def expected(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of this detector that ``state_dict`` must contain: all but :meth:`left_out`."""
-        left_out = self.left_out(state_dict)
-        return {name: tensor for name, tensor in self.state_dict().items() if name not in left_out}
+    def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors of this detector that ``state_dict`` must contain: all but :meth:`names_left_out`."""
+        names_left_out = self.names_left_out(state_dict)
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in names_left_out}
 
     def load_base(
         self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
@@ -171,17 +171,18 @@ class SavedNetwork(Network):
 
         Args:
             record: :attr:`base` of the saved detector, from the checkpoint.
-            checkpoint: a file or folder. The file of the frozen tensors may lie beside it.
+            checkpoint: the file or folder of the detector. The file of the frozen tensors may lie
+                beside it.
             base: as for :meth:`from_pretrained`.
-            remedy: the part of the error message that says what to do.
+            remedy: the end of error messages, which says what to do.
 
         Raises:
-            InputError: if the tensors are not found, or have another digest.
+            InputError: if the tensors are not found, or have another digest than in ``record``.
         """
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
         base = pretraining_file(base)
-        if not self.frontend.adapted:  # the whole front-end was left out
+        if not self.frontend.adapted:  # then ``checkpoint`` leaves out the whole front-end
             if base is None or not base.exists():
                 message = (
                     f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
@@ -189,8 +190,8 @@ class SavedNetwork(Network):
                 if base is not None:
                     message += f"; {base} was not found"
                 raise InputError(message)
-            tensors = of_frontend(_tensors_of_base(base, frontend))
-            check_fit(tensors, of_frontend(self.state_dict()), str(base))
+            tensors = select_frontend(_tensors_of_base(base, frontend))
+            check_fit(tensors, select_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
         base_path = find_base(record, checkpoint, base, remedy)
@@ -218,23 +219,24 @@ class SavedNetwork(Network):
         return detector
 
     def whole(self) -> Self:
-        """This detector, or :meth:`merged` if its front-end is adapted."""
+        """A detector that needs no base: this one, or its copy :meth:`merged` if the front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
     def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
-        """Load a whole-model state dict strictly.
+        """Load a whole-model state dict, which must have the names and shapes of the detector's tensors.
 
-        If ``state_dict`` leaves out frozen tensors, this detector keeps its own.
+        If ``state_dict`` leaves out frozen tensors, this detector keeps its own frozen tensors.
 
         Args:
             path: file of the state dict, for messages.
 
         Raises:
-            InputError: if ``state_dict`` does not fit; the message names keys and shapes.
+            InputError: if ``state_dict`` does not fit; the message says which names and shapes
+                differ.
         """
         state_dict = unwrap_frontend(state_dict)
         partial = self.is_partial(state_dict)
-        check_fit(state_dict, self.expected(state_dict), path)
+        check_fit(state_dict, self.expected_tensors(state_dict), path)
         self.load_state_dict(state_dict, strict=not partial)
 
     def save(self, path: str | Path, **record: Any) -> None:
@@ -267,7 +269,7 @@ class SavedNetwork(Network):
 
         Args:
             name: ``owner/name`` on the hub.
-            private: whether a new repository is private.
+            private: make the repository private, if it does not exist yet.
             token: None for the token of ``hf auth login``.
 
         Raises:
@@ -293,26 +295,27 @@ class SavedNetwork(Network):
 
         Args:
             path_or_name: a ``.pth`` whole-model state dict; a folder written by :meth:`save`; the
-                name of a published model that can be fetched (:func:`nes2net.list_models`); or
+                name of a published model that can be downloaded (:func:`nes2net.list_models`); or
                 ``owner/name`` on the Hugging Face hub. An existing file or folder of that name
                 takes precedence.
             device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
             dtype: the precision of scores, see :meth:`set_precision`. ``"auto"`` keeps the
-                precision of the checkpoint; if its tensors have several types, the type that can
-                represent the numbers of all of them.
-            config: the architecture, for a checkpoint that does not contain it, such as those of
-                the published code. It is given as for :meth:`from_config`; options may follow a
-                name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine shapes, such
-                as the number of logits, are read from the checkpoint, and a note names them. None
-                for the published model whose tensors have the names and shapes of the checkpoint's.
+                precision of the checkpoint; if its tensors have several types, the type to which
+                PyTorch promotes them all.
+            config: the architecture, for a checkpoint that does not contain its architecture, such
+                as a file of the published code. Give it as for :meth:`from_config`; options may
+                follow a name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine
+                shapes, such as the number of logits, are read from the checkpoint, and a note names
+                them. With None, the published model whose tensors have the same names and shapes
+                gives the architecture.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
-                ``base.pth`` of a run. None for the file that the checkpoint names; if it is not
-                there, a file of that name beside the checkpoint.
+                ``base.pth`` of a run. With None, the file that the checkpoint names; if there is no
+                such file, the file of the same name beside the checkpoint.
 
         Raises:
-            InputError: if there is no such checkpoint, it is damaged or does not fit, or its base
-                is not found or has another digest.
+            InputError: if there is no such checkpoint, if it is damaged or does not fit, or if its
+                base is not found or has another digest.
         """
         precision = None
         if dtype not in ("auto", "fastest"):
@@ -323,7 +326,7 @@ class SavedNetwork(Network):
         path = Path(path_or_name)
         fetched_name = ""
         if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
-            path = fetched(name)
+            path = fetch_published(name)
             config = config or name
             fetched_name = name
         elif not exists(path):
@@ -356,13 +359,13 @@ class SavedNetwork(Network):
         if architecture is None and config is None:
             path_note = f" (it has no {CONFIG})" if path.is_dir() else ""
             state_dict = without_wrapper(state_dict, str(path_or_name))
-            published_name, config = recognised(state_dict, str(path_or_name), path_note)
+            published_name, config = only_fitting_model(state_dict, str(path_or_name), path_note)
         elif isinstance(config, str):
             published_name = config.partition(",")[0]
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
-        if architecture is None and fetched_name:  # ``fetched`` has checked the file
+        if architecture is None and fetched_name:  # fetch_published() has checked the digest of the file
             provenance = replace(provenance, published_model=fetched_name)
         elif architecture is None and published_name in PUBLISHED_MODELS:
             provenance = replace(provenance, published_model=published_name)
@@ -371,16 +374,16 @@ class SavedNetwork(Network):
         state_dict = unwrap_frontend(state_dict)
         assert isinstance(config, dict) or architecture is not None  # for mypy: see the branches above
         if architecture is None and config is not None:
-            architecture = _with_options_of(state_dict, config, str(path_or_name), published_name)
-        with sound_description(str(path_or_name)), without_memory():
+            architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
+        with build_errors_as_input_errors(str(path_or_name)), without_memory():
             empty = cls.from_config(architecture)
         partial = empty.is_partial(state_dict)
         if base is not None and not partial:
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
-        # Check the tensors of the file first: a small file could describe a model that fills the memory.
-        check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
+        # Check the tensors before building with memory: a small file could describe a model that fills the memory.
+        check_fit(state_dict, empty.expected_tensors(state_dict), str(path_or_name))
         detector = empty
-        if not empty._saves_all:
+        if not empty._saves_all:  # tensors that no file contains need values, so build on the CPU
             detector = cls.from_config(architecture)
         if partial:
             detector.load_base(base_record, path, base)
@@ -410,7 +413,7 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     if is_detector:
         state_dict = read_folder(path)[0]
     elif path.is_file():
-        with suppress(InputError):  # perhaps a pre-training file of another form: create_frontend reads it below
+        with suppress(InputError):  # create_frontend() below also reads other kinds of pre-training files
             state_dict = load_state_dict(path)
             is_detector = "model" in read_record(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -424,11 +427,11 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
 # Published models by name
 
 
-def fetched(name: str) -> Path:
+def fetch_published(name: str) -> Path:
     """The file of the published model ``name`` on this machine; the first call downloads the file.
 
     Raises:
-        InputError: if the model has no address for programs, or the file has another digest.
+        InputError: if no program can download the model, or the file has another digest.
         Unfinished: if the connection breaks.
     """
     model = PUBLISHED[name]
@@ -441,7 +444,10 @@ def fetched(name: str) -> Path:
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """The architecture that ``name`` describes: the name of a published model, and possibly options.
+    """The architecture of a published model, with changed options if ``name`` contains options.
+
+    Args:
+        name: the name of a published model, after which options ``,part.option=value`` may follow.
 
     Raises:
         InputError: if there is no such model, or an option is not of the form ``part.option=value``.
@@ -473,15 +479,23 @@ def split_options(name: str) -> list[str]:
     return re.split(r",\s*(?=(?:frontend|aggregation|backend)\.)", name)
 
 
-def _with_options_of(
+def _with_fitting_options(
     state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
 ) -> dict[str, Any]:
-    """``config`` with the options that fit the shapes of ``state_dict``; a note names the changed options."""
-    with sound_description(path):
+    """Change options of ``config`` so that it fits the shapes of ``state_dict``; print a note with the changed options.
+
+    Args:
+        path: name of the checkpoint, for messages.
+        published_name: the published model that ``config`` comes from; empty if there is none.
+
+    Returns:
+        The changed architecture, or ``config`` itself if no options fit.
+    """
+    with build_errors_as_input_errors(path):
         check_model(config)
         frontend = _meta_frontend(json.dumps(config["frontend"]))
     fitted = fitted_config(state_dict, frontend, config)
-    if fitted is None:  # check_fit, which the caller calls next, raises an error with the differences
+    if fitted is None:  # the caller then calls check_fit(), whose error names the differences
         return config
     if changes := changed_options(config, fitted):
         example = f"{published_name or 'NAME'},backend.OPTION=VALUE"
@@ -493,8 +507,8 @@ def _with_options_of(
 
 
 @contextmanager
-def sound_description(path: str) -> Iterator[None]:
-    """Turn errors of building the model that ``path`` describes into :class:`InputError`."""
+def build_errors_as_input_errors(path: str) -> Iterator[None]:
+    """Turn errors of the ``with`` block, which builds the model that ``path`` describes, into :class:`InputError`."""
     try:
         yield
     except MissingLibrary:
@@ -510,18 +524,20 @@ def sound_description(path: str) -> Iterator[None]:
 def without_wrapper(
     state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
 ) -> Mapping[str, Tensor]:
-    """Remove a prefix that all names share, such as ``net.``, unless the detector's own names have it.
+    """Remove a prefix that all names share, such as ``net.``, which a module around the detector has added.
 
     Args:
-        config: architecture of the detector. None for a published model: their names share no
-            prefix.
+        path: name of the checkpoint, for messages.
+        config: architecture of the detector. A prefix that belongs to the names of its own tensors
+            is kept. None if the checkpoint may be any published model: the names of a published
+            model share no prefix.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
         if layout_of(state_dict) is not None or not all(name.startswith(prefix) for name in state_dict):
             break
         if config is not None:
-            with sound_description(path):
+            with build_errors_as_input_errors(path):
                 check_model(config)
                 tensors = _published_tensors(json.dumps(config), True)
             if any(name in tensors for name in state_dict):
@@ -535,15 +551,19 @@ def without_wrapper(
 
 
 def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
-    """Compare a whole-model state dict with each published model; the nearest model comes first.
+    """Compare a whole-model state dict with each published model.
 
     Args:
         pretrained: also compare with models whose front-end is pre-trained.
+
+    Returns:
+        Name of the published model → differences; the model with the fewest differences comes
+        first.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    has_frontend = bool(of_frontend(state_dict))  # False if the front-end was frozen
+    has_frontend = bool(select_frontend(state_dict))  # False if the front-end was frozen
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), has_frontend))
         for name, config in PUBLISHED_MODELS.items()
@@ -553,43 +573,51 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
 
 def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
-    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end."""
+    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end.
+
+    It has all other tensors, so the numbers of tensors tell.
+    """
     return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
 
 
 @cache
 def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
-    """The meta tensors of the architecture in the JSON ``config``, with or without its front-end."""
+    """Name → tensor on the meta device, for the architecture in the JSON text ``config``; cached.
+
+    Args:
+        frontend: include the tensors of the front-end.
+    """
     model = json.loads(config)
     with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()
-    left_out = set() if frontend else set(of_frontend(tensors))
-    return {name: tensor for name, tensor in tensors.items() if name not in left_out}
+    names_left_out = set() if frontend else set(select_frontend(tensors))
+    return {name: tensor for name, tensor in tensors.items() if name not in names_left_out}
 
 
 @cache
 def _meta_frontend(config: str) -> Frontend:
-    """The front-end in the JSON ``config``, on the meta device; cached, as many published models have the same."""
+    """Build the front-end in the JSON text ``config`` on the meta device; cached, as many published models share it."""
     name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
     with without_memory():
         return create_frontend(name, **options)
 
 
-def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
-    """Name and architecture of the only published model that a checkpoint fits.
+def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
+    """Name and architecture of the only published model that fits a checkpoint.
 
-    If no published model has the checkpoint's shapes, the result is the model whose options can be
-    set to match them.
+    If no published model has the shapes of the checkpoint, the result is the published model whose
+    options can be changed so that its shapes match.
 
     Args:
+        path: name of the checkpoint, for messages.
         path_note: text after ``path`` in the error message.
 
     Raises:
         InputError: if no published model fits, or several do.
     """
-    # First try the few models without a pre-trained front-end: the front-ends of the others need the transformers
-    # library, which takes seconds to import. No file fits models of both kinds.
+    # First try the few models without a pre-trained front-end. Pre-trained front-ends need the transformers library,
+    # which takes seconds to import. No file fits models of both kinds.
     misfits = recognise(state_dict, pretrained=False)
     fitting = fitting_models(state_dict, misfits)
     if not fitting:
@@ -610,10 +638,11 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> t
 
 
 def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
-    """The published models that ``state_dict`` fits, with their architectures.
+    """Name → architecture of the published models that fit ``state_dict``.
 
-    If ``state_dict`` fits no model, the result is the models that need the fewest changed options
-    to match its shapes.
+    If no model fits, options of the models are changed until the shapes match. The result then has
+    the models that need the fewest changes, with the changed options. It is empty if no change
+    helps.
 
     Args:
         misfits: the result of :func:`recognise`.
@@ -621,13 +650,13 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
     state_dict = unwrap_frontend(state_dict)
-    has_frontend = bool(of_frontend(state_dict))
-    shares = {}
+    has_frontend = bool(select_frontend(state_dict))
+    shares = {}  # for the models that may fit with other options: share of names that do not match
     for name, misfit in misfits.items():
         different = [*misfit.missing, *misfit.left_over, *misfit.shapes, *misfit.types]
         if not any(text.startswith("ssl_model.model.") for text in different):
             expected = _published_tensors(json.dumps(PUBLISHED_MODELS[name]), has_frontend)
-            shares[name] = share_of_other_kinds(state_dict, expected)
+            shares[name] = share_of_other_names(state_dict, expected)
     fitted: dict[str, dict[str, Any]] = {}
     for name in [name for name, share in shares.items() if share == min(shares.values())]:
         config = PUBLISHED_MODELS[name]

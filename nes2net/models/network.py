@@ -44,11 +44,12 @@ EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
 
 
 class Network(nn.Module):
-    """A waveform B×N → logits B×n, or a score.
+    """Front-end, aggregation and back-end in a row: waveform B×N → logits B×n, or scores (B,).
 
-    The back-end's ``score_rule`` computes the score from the logits: in most systems the score is
+    The back-end's ``score_rule`` computes the score from the logits. In most systems the score is
     the second of two logits, or the only logit. A higher score means more bona fide. Scores are not
     calibrated: choose a threshold on a development set recorded in your own conditions.
+
     ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
     checkpoints.
 
@@ -93,7 +94,7 @@ class Network(nn.Module):
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
-        self._asked_for = ""  # set_precision's last choice: the type of the weights does not show tf32 and int8
+        self._chosen_precision = ""  # set by set_precision: the type of the weights does not show tf32 and int8
         self._fingerprint = ""  # fingerprint of the weights before they were quantised
         self._replayed: Replayed | None = None  # computes the scores of a compiled detector
         self.register_state_dict_post_hook(_write_published_names)
@@ -101,11 +102,16 @@ class Network(nn.Module):
 
     @classmethod
     def with_frontend(cls, frontend: Frontend, config: Mapping[str, Any]) -> Self:
-        """Build the aggregation and the back-end of ``config`` for ``frontend``."""
+        """Build the aggregation and the back-end of ``config`` for ``frontend``, and join all three.
+
+        Options that depend on the front-end, such as ``feature_dim``, are set if ``config`` does
+        not state them.
+        """
         name, options = name_and_options(config, "aggregation", "last", reserved=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = name_and_options(config, "backend")
-        if name in backends.names():  # create_backend raises for unknown names
+        if name in backends.names():  # create_backend raises an error for other names
+            # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
             options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
         return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
@@ -120,7 +126,7 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
-        """A line for each part, with its number of parameters and main facts."""
+        """A few lines: each part with its number of parameters and main options, then precision, device and mode."""
         name = self.backend.config["name"]
         options = self.backend.config
         if name in backends.names():
@@ -129,7 +135,10 @@ class Network(nn.Module):
         for key, value in options.items():
             if isinstance(value, tuple):
                 value = list(value)
-            if key not in ("name", "feature_dim"):  # the front-end gives this size
+            if key not in (
+                "name",
+                "feature_dim",
+            ):  # feature_dim is the out_dim of the front-end, which is printed already
                 texts.append(f"{key}={value}")
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
         unused = ""
@@ -141,7 +150,7 @@ class Network(nn.Module):
             _part_line("front-end", self.frontend, f"{states} of {self.frontend.out_dim}"),
             _part_line("aggregation", self.aggregation, unused),
             _part_line("back-end", self.backend, ", ".join(texts)),
-            f"{_count(self):,} parameters, {self.precision} on {self.device}, {mode} mode",
+            f"{_num_parameters(self):,} parameters, {self.precision} on {self.device}, {mode} mode",
         ]
         if self.source:
             lines.append(f"from {printable_name(self.source)}")
@@ -158,7 +167,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes: the device of the weights."""
+        """The device that computes: the device of the weights. Only ONNX detectors may use another."""
         return self.device
 
     @property
@@ -169,8 +178,8 @@ class Network(nn.Module):
     @property
     def precision(self) -> str:
         """Precision in which scores are computed: the type of the weights, ``"tf32"`` or ``"int8"``."""
-        if self._asked_for == "int8" or (self._asked_for == "tf32" and self.dtype == torch.float32):
-            return self._asked_for
+        if self._chosen_precision == "int8" or (self._chosen_precision == "tf32" and self.dtype == torch.float32):
+            return self._chosen_precision
         return str(self.dtype).removeprefix("torch.")
 
     def set_precision(self, precision: str | torch.dtype) -> Self:
@@ -192,15 +201,15 @@ class Network(nn.Module):
         else:
             name = named_precision(precision)
         check_precision(name, self.device)
-        if self.precision == "int8" != name:
-            raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
         if name != "int8":
+            if self.precision == "int8":
+                raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
             self.to(PRECISIONS[name])
         elif self.precision != "int8":
-            self._fingerprint = self.fingerprint()
+            self._fingerprint = self.fingerprint()  # before quantisation changes the weights
             merge(self.frontend)
             quantise(self)
-        self._asked_for = name
+        self._chosen_precision = name
         return self
 
     @property
@@ -225,7 +234,7 @@ class Network(nn.Module):
 
     @property
     def num_scores(self) -> int:
-        """Number of scores of other systems that the detector takes besides a waveform; mostly 0."""
+        """Number of scores of other systems that the detector takes besides a waveform; 0 unless it fuses scores."""
         return self.backend.num_scores
 
     @property
@@ -236,7 +245,7 @@ class Network(nn.Module):
 
     @property
     def used_samples(self) -> UsedSamples:
-        """Length of a waveform → the number of its leading samples that the scores depend on."""
+        """A callable: number of samples of a waveform → number of leading samples that its scores depend on."""
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
@@ -254,7 +263,7 @@ class Network(nn.Module):
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
-        """Logits B×n of :meth:`features`, and of ``scores`` if the back-end takes scores."""
+        """Apply the back-end: logits B×n of the :meth:`features` of a waveform, and of ``scores`` B×num_scores."""
         if scores is None:
             return self.backend.utterance_logits(features)
         if not self.num_scores:
@@ -285,7 +294,7 @@ class Network(nn.Module):
 
         If the back-end's ``feature_dim`` is larger than D, zeros are appended to each frame.
         """
-        padding = 0, self.num_zeros
+        padding = 0, self.num_zeros  # at the start and end of the last dimension
         if self.backend.wants_layers != "all":
             features = self.aggregation(hidden_states)
             return pad(features, padding) if self.num_zeros else features
@@ -295,7 +304,7 @@ class Network(nn.Module):
 
     @property
     def num_zeros(self) -> int:
-        """Number of zeros appended to each frame, for a back-end whose ``feature_dim`` is larger than D."""
+        """Number of zeros appended to each frame: how much the back-end's ``feature_dim`` exceeds D."""
         return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
@@ -336,15 +345,17 @@ class Network(nn.Module):
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector.
 
+        A compiled detector replays a CUDA graph if it can.
+
         Args:
-            system_scores: the ``scores`` of :meth:`forward`.
+            system_scores: scores of other systems, the ``scores`` of :meth:`forward`.
         """
         if self._replayed is None or self.training or system_scores is not None:
             return self._scores(waveform, system_scores)
         return self._replayed(waveform)
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` if no class is bona fide: such a detector has no score."""
+        """Raise :class:`InputError` if the detector has no score, because none of its classes is bona fide."""
         if self.classes[-1] != BONAFIDE:
             raise InputError(
                 f"this detector has the classes {listed(self.classes, 5)}, without bona fide, so it has no score: take the "
@@ -372,7 +383,7 @@ class Network(nn.Module):
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that the detector scores, ascending; empty if it scores no segments."""
+        """Lengths in ms of the segments that the detector scores, ascending; empty if it cannot score segments."""
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
@@ -385,9 +396,9 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the detector was trained to score segments.
 
-        If the checkpoint contains a recipe, the recipe decides. Without a recipe, a back-end that
-        is made for segments counts as trained on segments. Other back-ends do not: their last layer
-        was trained on utterances.
+        If the checkpoint contains a recipe, the recipe decides. Without a recipe, the answer is yes
+        for a back-end that is made for segments. For any other back-end the answer is no, because
+        its last layer was trained on utterances.
         """
         if self.provenance.recipe is not None:
             section = self.provenance.recipe.get("segments")
@@ -426,7 +437,10 @@ class Network(nn.Module):
         self._replayed = Replayed(self._scores)
 
     def _apply(self, *args: Any, **options: Any) -> Self:
-        """Drop CUDA graphs before ``to()``, ``half()``, … replace the weights: graphs hold their addresses."""
+        """Drop CUDA graphs, because they hold addresses of weights.
+
+        PyTorch calls this method in ``to()`` and ``half()``.
+        """
         self.forget_recordings()
         return super()._apply(*args, **options)
 
@@ -448,9 +462,9 @@ class Network(nn.Module):
 
 
 def _part_line(role: str, module: Frontend | Aggregation | Backend, description: str) -> str:
-    """The line of a part in the text of a detector."""
+    """A line for ``__repr__``: ``role``, name, number of parameters and ``description`` of the part ``module``."""
     facts = [description] if description else []
-    if num_parameters := _count(module):
+    if num_parameters := _num_parameters(module):
         facts.insert(0, f"{num_parameters:,} parameters")
     line = f"{role}: {module.config['name']}"
     if facts:
@@ -458,17 +472,20 @@ def _part_line(role: str, module: Frontend | Aggregation | Backend, description:
     return shorten(line, 98, placeholder=" …)")
 
 
-def _count(module: nn.Module) -> int:
+def _num_parameters(module: nn.Module) -> int:
     """Number of parameters of ``module``."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _write_published_names(network: Network, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """The hook after ``state_dict()``: rename the tensors in ``state_dict`` to the published names."""
+    """Rename the tensors in ``state_dict`` to the published names. PyTorch calls this hook after ``state_dict()``."""
     write_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
 
 
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
-    """The hook before ``load_state_dict()``: rename the tensors from the published names."""
-    network.forget_recordings()
+    """Rename the published names in ``state_dict`` to the network's.
+
+    PyTorch calls this hook before ``load_state_dict()``.
+    """
+    network.forget_recordings()  # CUDA graphs would read the old weights
     read_published_names(state_dict, prefix, network.backend.checkpoint_prefix)

@@ -22,7 +22,7 @@ class OnnxDetector(OnnxFile):
     """A detector in an ONNX file of :func:`nes2net.apps.export.onnx.export_onnx`.
 
     An exported detector is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. Arguments
-    and errors are those of :class:`OnnxFile`.
+    and errors are as for :class:`OnnxFile`.
 
     A quantised file computes one waveform at a time: onnxruntime quantises activations with one
     range for the whole batch, so in a batch a score would depend on the other utterances.
@@ -30,13 +30,13 @@ class OnnxDetector(OnnxFile):
     Attributes:
         device: the CPU. Waveforms must be on the CPU even if onnxruntime computes on CUDA
             (:attr:`computes_on`).
-        provenance: the training data, as the exported checkpoint stated them
+        provenance: the facts about training data that the exported checkpoint stated
             (:meth:`nes2net.models.provenance.Provenance.start`).
     """
 
     device = torch.device("cpu")
     num_scores = 0
-    resolutions = ()  # of segments, which are not in the graph
+    resolutions = ()  # the exported graph scores no segments
     trained_on_segments = False
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
@@ -54,11 +54,11 @@ class OnnxDetector(OnnxFile):
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:
-        """No modules: a caller that looks for modules in train mode finds none."""
+        """Return no modules: an exported detector has none that could be in train mode."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
-        """Raise :class:`InputError` for train mode: an exported detector is always in eval mode."""
+        """Do nothing for eval mode; raise :class:`InputError` for train mode, which an exported detector lacks."""
         if mode:
             raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
         return self
@@ -68,7 +68,11 @@ class OnnxDetector(OnnxFile):
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
-        """Compute the ``output`` of the graph, ``"logits"`` or ``"scores"``, and check its shape."""
+        """Run the graph on ``waveform`` B×N, and check the shape of the result.
+
+        Args:
+            output: ``"logits"`` for B×n, or ``"scores"`` for (B,).
+        """
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
             limit = accepted_lengths(self.min_samples, self.max_samples)
@@ -76,7 +80,7 @@ class OnnxDetector(OnnxFile):
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]
-        if self.precision == "int8":
+        if self.precision == "int8":  # one waveform at a time, see the class
             batches = np.split(array, len(array))
         for batch in batches:
             try:

@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 
-# Keys of the record in a checkpoint; the fields of ``Provenance`` with the same values explain them.
+# Keys of the record in a checkpoint. :meth:`Provenance.read` puts the values into the fields of similar names.
 RECORD_KEY = "published_model"
 ARCHITECTURE_KEY = "architecture_of"
 START_KEY = "started_from"
 TRIALS_KEY = "trials"
 CLASSES_KEY = "class_labels"
 
-# Keys of a recipe's ``data``, and of each item of its ``corpora``, that a copy of the detector keeps.
-_DATA = ("num_samples", "crop")
-_OF_EACH = ("name", "train_split", "dev_split", "dev_phase")
-_MOST_STARTS = 100  # a limit, because anyone may have written the record
+# :meth:`Provenance.start` keeps these keys of a recipe's section ``data``, and of each corpus in its list ``corpora``.
+_DATA_KEYS = ("num_samples", "crop")
+_CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
+_MOST_STARTS = 100  # at most this many ancestors are read, because anyone may have written the record
 
 
 class UsedCorpus(NamedTuple):
-    """A corpus of a recipe, and the splits that training used."""
+    """A corpus of a recipe, and the splits of the corpus that training used."""
 
     name: str
     root: str
@@ -32,6 +32,7 @@ class UsedCorpus(NamedTuple):
     dev_split: str | None
     """None if the epoch was not selected on this corpus."""
     dev_phase: str | None
+    """Phase of a challenge whose trials selected the epoch, such as ``progress``; None for all trials of the split."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,18 @@ class Provenance:
     architecture_of: str = ""
     """Name of the published model whose architecture the detector has, with other or unknown weights."""
     recipe: Mapping[str, Any] | None = None
-    """The recipe of the training, as plain data; :meth:`start` keeps only the keys about data."""
+    """The recipe of the training, as plain data; after :meth:`start`, only its name and its keys about data."""
     trials: tuple[Mapping[str, Any], ...] = ()
     """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the
     keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``."""
     started_from: tuple[Provenance, ...] = ()
     """Provenance of the detectors that the training started from."""
     score_ranges: Any = None
-    """How a fusion normalises the scores of other systems; None for other detectors."""
+    """How a detector that fuses scores normalises the scores of other systems; None for other detectors."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
-    """For a detector of other classes than bona fide and spoof: ``field``, the field of a trial that
-    names the class; ``aliases`` of the classes; and ``known``, the scores of development trials of
-    known classes. Otherwise empty."""
+    """Only for a detector of other classes than bona fide and spoof, otherwise empty. ``field`` is
+    the field of a trial that names the class. ``aliases`` maps values of this field to the classes
+    that they count as. ``known`` are the scores of development trials of known classes."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 
@@ -71,13 +72,13 @@ class Provenance:
         trials = facts.pop(TRIALS_KEY, None)
         starts = facts.pop(START_KEY, None)
         return cls(
-            _if_is(published, str) or "",
-            _if_is(architecture, str) or "",
-            _if_is(recipe, dict),
+            _value_if(published, str) or "",
+            _value_if(architecture, str) or "",
+            _value_if(recipe, dict),
             tuple(_mappings(trials)),
             tuple(cls.read(start) for start in list(_mappings(starts))[:_MOST_STARTS]),
             facts.pop("score_ranges", None),
-            _if_is(facts.pop(CLASSES_KEY, None), dict) or {},
+            _value_if(facts.pop(CLASSES_KEY, None), dict) or {},
             facts,
         )
 
@@ -107,12 +108,12 @@ class Provenance:
         >>> Provenance(architecture_of="AASIST").published is None
         True
         """
-        return _named(self.published_model)
+        return _find_published(self.published_model)
 
     @property
     def architecture(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose architecture the detector has, whatever its weights."""
-        return _named(self.published_model or self.architecture_of)
+        """Name and facts of the published model whose architecture the detector has; its weights may differ."""
+        return _find_published(self.published_model or self.architecture_of)
 
     @property
     def name(self) -> str:
@@ -124,7 +125,7 @@ class Provenance:
     @property
     def data(self) -> Mapping[str, Any]:
         """The section ``data`` of the recipe; empty if unknown."""
-        return _if_is((self.recipe or {}).get("data"), dict) or {}
+        return _value_if((self.recipe or {}).get("data"), dict) or {}
 
     @property
     def corpora(self) -> list[UsedCorpus]:
@@ -133,15 +134,15 @@ class Provenance:
         for corpus in _mappings(self.data.get("corpora")):
             if isinstance(corpus.get("name"), str):
                 splits = corpus.get("train_split", "train"), corpus.get("dev_split", "dev"), corpus.get("dev_phase")
-                train, dev, phase = (_if_is(split, str) for split in splits)
+                train, dev, phase = (_value_if(split, str) for split in splits)
                 corpora.append(UsedCorpus(corpus["name"], str(corpus.get("root") or ""), train, dev, phase))
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-        """Description of the trials in a corpus's ``split`` that served as ``part``; None if unknown.
+        """Description of the trials of a corpus's ``split`` that were used; None if unknown.
 
         Args:
-            part: ``"train"`` or ``"dev"``.
+            part: what the trials were used for: ``"train"`` or ``"dev"``.
         """
         for trials in self.trials:
             if (trials.get("part"), trials.get("corpus"), trials.get("split")) == (part, corpus, split):
@@ -149,7 +150,10 @@ class Provenance:
         return None
 
     def ancestors(self) -> Iterator[Provenance]:
-        """Yield this provenance and those of all detectors it descends from, nearest first, at most 100."""
+        """Yield this provenance, then the provenance of each detector that it descends from; at most 100.
+
+        Nearer ancestors come first.
+        """
         waiting = [self]
         for number, provenance in enumerate(waiting):  # the loop extends ``waiting``
             if number == _MOST_STARTS:
@@ -158,10 +162,13 @@ class Provenance:
             waiting += provenance.started_from
 
     def start(self, places: bool = True) -> Provenance:
-        """The training facts to keep in a copy of the detector, or in a detector initialised from it.
+        """The facts about training data, for a copy of this detector or for a detector that starts from its weights.
+
+        Settings without influence on the data, such as the seed, are dropped, and so are the
+        figures.
 
         Args:
-            places: keep the folders of the data; false for files that are given to other people.
+            places: keep the folders of the corpora; false for files that are given to other people.
 
         >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
         >>> Provenance.read({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3}).start().to_dict()
@@ -169,9 +176,9 @@ class Provenance:
         """
         recipe: dict[str, Any] | None = None
         if self.recipe is not None and isinstance(self.recipe.get("data"), dict):
-            data = {key: self.data[key] for key in _DATA if key in self.data}
+            data = {key: self.data[key] for key in _DATA_KEYS if key in self.data}
             if isinstance(self.data.get("corpora"), list):
-                keys: tuple[str, ...] = _OF_EACH
+                keys: tuple[str, ...] = _CORPUS_KEYS
                 if places:
                     keys = (*keys, "root")
                 data["corpora"] = [
@@ -204,16 +211,16 @@ def architecture_words(*names: str) -> str:
 
 
 def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings in ``listed``; nothing if ``listed`` is not a list."""
+    """Yield the mappings in ``listed`` if it is a list, otherwise nothing: a record may contain anything."""
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
 
 
-def _if_is(value: Any, kind: type) -> Any:
-    """``value`` if it is a ``kind``, otherwise None."""
+def _value_if(value: Any, kind: type) -> Any:
+    """``value`` if it has the type ``kind``, otherwise None: a record may contain anything."""
     return value if isinstance(value, kind) else None
 
 
-def _named(name: str) -> tuple[str, PublishedModel] | None:
-    """Name and facts of the published model ``name``; None if there is no such model."""
+def _find_published(name: str) -> tuple[str, PublishedModel] | None:
+    """``name`` and the facts of the published model with this name; None if there is no such model."""
     return (name, PUBLISHED[name]) if name in PUBLISHED else None

@@ -1,7 +1,7 @@
-"""The published detectors: architectures, scoring by their authors, licences and training data.
+"""The published detectors: their architectures, how their authors score, their licences and training data.
 
 In reading order: ``PublishedModel`` has the fields; the functions after it build the models of
-families that share most facts; ``PUBLISHED`` is the table.
+families whose members share most facts; ``PUBLISHED`` is the table.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from nes2net.models.checkpoints.published_file import PublishedFile
 
-#: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
+# Numbers of samples that authors score. ``_CROP`` is for DF Arena, MultiAPI, Spectra and Spoof-SUPERB.
 _CROP = 64_600
 _MAMBO_CROP = 66_800
 _DEEPFENSE_CROP = 64_000
@@ -22,9 +22,9 @@ _DEEPFENSE_CROP = 64_000
 class PublishedModel:
     """A published detector.
 
-    A corpus that the toolkit reads is named as in ``nes2net info``. If the source states the split,
-    it follows a colon: ``"asvspoof2019_la:train"``. Other corpora have the names that their authors
-    gave them.
+    Corpora that the toolkit reads have the names of ``nes2net info``. If the source states the
+    split, the name of the split follows a colon: ``"asvspoof2019_la:train"``. Other corpora have
+    the names that their authors gave them.
     """
 
     config: Mapping[str, Any]
@@ -47,14 +47,13 @@ class PublishedModel:
     """Number of samples of each utterance that the authors score; shorter utterances are repeated.
     None for the whole utterance; ``"corpus"`` if the number depends on the corpus."""
     crop: Literal["head", "random"] = "head"
-    """Where the authors cut these samples: at the start or at a random position. This toolkit cuts
-    at the start unless told otherwise."""
+    """Where the authors begin to read these samples: at the start of the utterance or at a random
+    position. This toolkit begins at the start unless told otherwise."""
     scored_in: str = ""
     """Files of the authors' code, or a card, that show how the authors score. Empty if nothing public
     shows the scoring: :attr:`scored` is then an assumption."""
     code: str = ""
-    """Name of the code that wrote the checkpoint, if checkpoints of several codes have the same names
-    and shapes."""
+    """Name of the published code that wrote the checkpoint; empty if the names of the tensors tell the code."""
     file: PublishedFile | None = None
     """The file that a program can download. None if a person must download it from a web page, or if
     the publisher does not say which file it is."""
@@ -64,9 +63,9 @@ class PublishedModel:
     by_hand: str = ""
     """Where a person finds the file, if it is released but no program can download it."""
     parameters: int | None = None
-    """Number of trainable parameters; set if :attr:`file` is."""
+    """Number of trainable parameters; None only if :attr:`file` is None."""
     good_for: str = ""
-    """The purpose for which a user may choose this detector; set if :attr:`file` is."""
+    """The purpose for which a user may choose this detector; empty only if :attr:`file` is None."""
     notes: tuple[str, ...] = ()
     """Further facts that a user should know."""
 
@@ -92,7 +91,7 @@ class PublishedModel:
 
     @property
     def score_rule(self) -> str:
-        """The rule that computes the score from the logits."""
+        """The rule that computes the score from the logits (:data:`nes2net.models.backends.base.ScoreRule`)."""
         backend = self.config["backend"]
         if isinstance(backend, str):
             return "logit"
@@ -100,7 +99,7 @@ class PublishedModel:
 
     @property
     def trained(self) -> str:
-        """The training data in short: at most two corpora by name, otherwise their number.
+        """The training data in a few words: the names of one or two corpora, or else the number of corpora.
 
         >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained, PUBLISHED["spectra_0"].trained
         ('asvspoof2019_la:train', '9 corpora', 'not stated')
@@ -127,7 +126,7 @@ class PublishedModel:
         return "NC" in self.licence or "non-commercial" in self.licence
 
     def facts(self) -> dict[str, Any]:
-        """The facts that the record of a score file keeps, as plain data."""
+        """The facts that are written into the record beside a score file, as plain data."""
         return {
             "source": self.source,
             "licence": self.licence,
@@ -157,7 +156,7 @@ _ON_ASVSPOOF5: dict[str, Any] = {
 
 
 def _ctrsvdd(backend: str) -> PublishedModel:
-    """A CtrSVDD system: WavLM-Large, SE aggregation, one logit, dilation 1."""
+    """A CtrSVDD system: WavLM-Large, the aggregation ``sea``, and ``backend`` with one logit and dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return PublishedModel(
         {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
@@ -172,7 +171,12 @@ def _ctrsvdd(backend: str) -> PublishedModel:
 
 
 def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
-    """A detector of AntiDeepfake: the mean of the last hidden state and a linear layer."""
+    """A detector of AntiDeepfake: a front-end, the mean of its last hidden state over time, and a linear layer.
+
+    Args:
+        hub: the part of the repository's name before ``-anti-deepfake``.
+        parameters: number of trainable parameters.
+    """
     return PublishedModel(
         {
             "frontend": {"name": frontend, "normalize": True},
@@ -226,7 +230,13 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
 
 
 def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) -> PublishedModel:
-    """A detector of DF Arena: RAPTOR on XLS-R."""
+    """A detector of DF Arena: the back-end RAPTOR on XLS-R.
+
+    Args:
+        size: the size in the repository's name, such as ``"1B"``.
+        file: its checkpoint on the hub.
+        parameters: number of trainable parameters.
+    """
     return PublishedModel(
         {
             "frontend": {"name": frontend, "pretraining_heads": False, "normalize": False},
@@ -269,8 +279,9 @@ def _spectra(
 
     Args:
         repository: its repository on the hub.
-        threshold: the threshold of its card.
-        revision, size, sha256: of its file.
+        parameters: number of trainable parameters.
+        threshold: the threshold that its model card states.
+        revision, size, sha256: commit, number of bytes and SHA-256 of its file.
     """
     return PublishedModel(
         {"frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97}, "backend": backend},
@@ -290,7 +301,7 @@ def _spectra(
     )
 
 
-#: Keeps 0.7 of the temporal nodes, unlike the code of AASIST's authors.
+#: The back-end of DeepFense's AASIST keeps 0.7 of the temporal nodes; the code of AASIST's authors keeps 0.5.
 _DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
 
 
@@ -320,8 +331,8 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
 
     Args:
         upstream: s3prl's name of the encoder; empty if it equals ``frontend``.
-        normalize: whether s3prl layer-normalises the waveform for this encoder. The pre-training
-            file of the encoder says so.
+        normalize: whether s3prl layer-normalises the waveform, as the pre-training file of the
+            encoder says.
     """
     return PublishedModel(
         {
@@ -342,8 +353,8 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
     )
 
 
-#: Name → published detector. `WavLM_*` are the CtrSVDD systems and `wavlm_*` the ASVspoof 5
-#: systems; AASIST and AASIST-L work on the waveform.
+#: Name → published detector. The names ``WavLM_…`` are the CtrSVDD systems, and the names ``wavlm_…`` the ASVspoof 5
+#: systems. AASIST and AASIST-L read the waveform itself.
 PUBLISHED: dict[str, PublishedModel] = {
     "wav2vec2_Nes2Net_X": PublishedModel(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
@@ -533,10 +544,10 @@ PUBLISHED: dict[str, PublishedModel] = {
 #: Names of the published models → their architectures.
 PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
 
-#: Name → :attr:`PublishedModel.code`, for the models that have one.
+#: Name of a published model → :attr:`PublishedModel.code`, for models whose ``code`` is not empty.
 CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
 
-#: Purpose → the detector with which a user may begin.
+#: Purpose → name of the detector to try first.
 BEGIN_WITH = {
     "a small machine": "AASIST-L",
     "calls, and commercial use": "spectra_aasist",

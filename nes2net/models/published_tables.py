@@ -9,7 +9,7 @@ from typing import Any
 
 from nes2net.models.published_results import PublishedRow, PublishedTable
 
-#: Sign or heading of the tables → its meaning.
+#: Heading or sign in the tables → its meaning.
 LEGEND = {
     "figures": "EER in %, best (mean) of the runs that the source reports; –: not reported",
     "front-end": "as the source names it",
@@ -22,13 +22,17 @@ LEGEND = {
 
 
 def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
-    """Number the notes of all results in the order of their first use."""
+    """Text of a note → its number, counted from 1 in the order in which results first use the notes."""
     notes = dict.fromkeys(note for table in tables for row in table.rows for note in row.notes)
     return {note: number for number, note in enumerate(notes, start=1)}
 
 
 def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
-    """A row for each system, with the facts that the source states, the figures, and the numbers of the notes."""
+    """A row (heading → text) for each system: the facts that its source states, its figures, its numbered notes.
+
+    Args:
+        numbers: the result of :func:`numbered_notes`.
+    """
     rows = []
     for results in table.systems:
         row = next(iter(results.values()))
@@ -45,17 +49,17 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
                 "params": num_parameters,
                 "avg.": {None: "–", 1: "N/A"}.get(row.averaged, str(row.averaged)),
                 **cells,
-                "here": " ".join(way[0].upper() for way in row.ways) or "–",
+                "here": " ".join(way[0].upper() for way in row.ways) or "–",  # R and C, see LEGEND
                 "notes": ", ".join(map(str, notes)),
             }
         )
     return rows
 
 
-def way_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
-    """A row for each system with the ways to measure its figures again, or the reason why there is none.
+def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
+    """A row (heading → text) for each system: how its figures can be measured again, or why they cannot.
 
-    Systems whose rows are equal share one row.
+    Equal rows are merged into one.
     """
     rows = []
     for table in tables:
@@ -74,13 +78,13 @@ def way_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
 
 
 def _label(row: PublishedRow) -> str:
-    """Name of the system, marked with ‡ if it fuses several systems."""
+    """Name of the system in tables, marked with ‡ if it fuses several systems."""
     label = row.label or row.system
     return f"{label}‡" if row.fusion else label
 
 
 def plain_tables(tables: Sequence[PublishedTable]) -> list[dict[str, Any]]:
-    """Each table with all fields of its results, as plain data."""
+    """Convert tables to plain data, with all fields of their results, for JSON."""
     return [
         {
             "title": table.title,

@@ -1,8 +1,9 @@
 """Int8 products on the CPU: weights are quantised per output channel, activations per row during scoring.
 
-Each row has its own scale. A score therefore does not depend on the other utterances of a batch,
-and no calibration data are needed. The linear layers of transformers compute in int8. The other
-layers compute in bfloat16 if the processor has instructions for bfloat16, otherwise in float32.
+Each row of activations has its own scale. A score therefore does not depend on the other utterances
+of a batch, and no calibration data are needed. The linear layers of transformers compute in int8.
+The other layers compute in bfloat16 if the processor has instructions for bfloat16, otherwise in
+float32.
 
 In reading order: ``quantised_rows`` and ``Int8Linear``; the products by oneDNN and in float32; the
 modules that replace the parts of a transformer layer; ``fastest_precision`` and ``quantise``.
@@ -25,42 +26,42 @@ from nes2net.lib.devices import check_precision
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 
-_OFFSET = 128  # added to activations: the fast products take unsigned activations and signed weights
-_LARGEST = 126  # largest quantised activation: rounding the scale to bfloat16 may turn 126 into 127, but not into 128
-_TINY = 1e-30  # smallest magnitude that a scale is computed from: prevents a division by 0 for a row of zeros
+_OFFSET = 128  # is added to int8 activations, because the fast products read unsigned activations
+_LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
+_TINY = 1e-30  # lower limit of a row's largest magnitude: prevents a division by 0 for a row of zeros
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
-#: Linear layers in the transformer layers of Whisper and of w2v-BERT 2.0 that are quantised one by one.
-_SINGLE = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
+#: Names of the linear layers in transformer layers of Whisper and w2v-BERT 2.0, which are quantised one by one.
+_LAYERS_OF_OTHER_ENCODERS = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
 
 
 class Rows(NamedTuple):
-    """A tensor …×K, quantised by row."""
+    """A tensor x …×K, quantised by row: x ≈ (values − 128) · scale."""
 
     values: Tensor
-    """uint8, …×K: round(x / scale) + 128."""
+    """round(x / scale) + 128: uint8, …×K."""
     scale: Tensor
-    """…×1."""
+    """Scale of each row: …×1, in the type of x."""
 
 
 def quantised_rows(x: Tensor) -> Rows:
-    """Quantise each row of ``x`` …×K, bfloat16 or float32, by its largest magnitude."""
+    """Quantise each row of ``x`` …×K, bfloat16 or float32, so that its largest magnitude becomes 126."""
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
-    # The bits of a magnitude, read as an integer, grow with the magnitude: the mask removes the sign bit. PyTorch
-    # finds the largest integer several times as fast as the largest floating-point number.
+    # Read as an integer, the bits of a magnitude grow with the magnitude. PyTorch finds the largest integer several
+    # times as fast as the largest floating-point number. The mask removes the sign bit.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _LARGEST / largest.clamp_min_(_TINY)
     values = (x * factor).round_().to(torch.int8).view(torch.uint8)
-    return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))  # flipping the top bit adds 128
+    return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))  # XOR flips the top bit: adds 128
 
 
 class Int8Linear(nn.Module):
-    """Linear layers with int8 weights that read the same input; their outputs are concatenated.
+    """One or more linear layers with int8 weights, which read the same input; their outputs are concatenated.
 
-    There are no gradients. The weights are not parameters, so ``state_dict()`` raises an error
-    instead of leaving them out.
+    There are no gradients. The weights are not parameters: ``state_dict()`` would silently leave
+    them out, and therefore raises an error.
 
     Args:
         linears: layers with K inputs each, and N outputs together.
@@ -83,7 +84,10 @@ class Int8Linear(nn.Module):
         self.register_state_dict_pre_hook(_refuse_saving)
 
     def _apply(self, *args: Any, **options: Any) -> Int8Linear:
-        """Refuse to move to another device: the packed weights stay on the CPU."""
+        """Refuse to move to another device, because the packed weights stay on the CPU.
+
+        PyTorch calls this in ``to()``.
+        """
         super()._apply(*args, **options)
         if self.bias.device.type != "cpu":
             raise InputError("a detector in int8 computes on the CPU only: load it again for another device")
@@ -95,11 +99,11 @@ class Int8Linear(nn.Module):
 
 
 def _refuse_saving(*_: Any) -> None:
-    """The hook before ``state_dict()``."""
+    """Raise :class:`InputError`. PyTorch calls this hook before ``state_dict()``, which would lack the int8 weights."""
     raise InputError("a detector in int8 cannot be saved: save the detector that it was made from")
 
 
-#: (values uint8 …×K, precision) → (values − 128) Wᵀ, …×N
+#: Function from quantised values (uint8, …×K) and a precision to (values − 128) Wᵀ (…×N, in this precision).
 Product = Callable[[Tensor, torch.dtype], Tensor]
 
 
@@ -107,41 +111,50 @@ Product = Callable[[Tensor, torch.dtype], Tensor]
 
 
 def onednn_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare oneDNN's product with W = ``weight`` (int8, N×K) · ``scale`` (float32, N)."""
+    """Prepare a product by oneDNN with W = ``weight`` (int8, N×K) · ``scale`` (float32, one number per row, N)."""
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
     zeros = torch.zeros(len(weight), dtype=torch.int64)
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
-        call = _compilable if torch.compiler.is_compiling() else _call_onednn
+        """The prepared product: (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
+        call = _onednn_operator if torch.compiler.is_compiling() else _call_onednn
         return call(values, packed, scale, zeros, dtype)
 
     return product
 
 
 def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, dtype: torch.dtype) -> Tensor:
-    """The product of :func:`onednn_product`: ``values`` have scale 1 and zero point 128, weights ``scale`` and 0."""
+    """Call oneDNN's operator for (``values`` − 128) Wᵀ, in ``dtype``.
+
+    Args:
+        values: uint8, …×K.
+        packed: the int8 weights in oneDNN's layout.
+        scale, zeros: scales and zero points of the weights, N each.
+    """
     onednn: Any = torch.ops.onednn
+    # Values have scale 1 and zero point 128, outputs scale 1 and zero point 0. No bias is added, no activation applied.
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-# A custom operator, because the compiler's rule for oneDNN's operator takes only constant weights.
-_compilable = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
-_compilable.register_fake(
+# For torch.compile, whose own rule for oneDNN's operator only accepts constant weights.
+_onednn_operator = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
+_onednn_operator.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
 )
 
 
 def plain_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare the product of :func:`onednn_product` in float32, for every processor."""
+    """As :func:`onednn_product`, but compute in float32 by PyTorch, which works on every processor."""
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
+        """The prepared product: (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
         return (functional.linear(values.float() - _OFFSET, weight.float()) * scale).to(dtype)
 
     return product
 
 
 def fastest_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare the product that is fastest on this processor."""
+    """As :func:`onednn_product` if this processor has fast int8 products, otherwise as :func:`plain_product`."""
     prepare = onednn_product if has_fast_product() else plain_product
     return prepare(weight, scale)
 
@@ -158,7 +171,7 @@ def has_fast_product() -> bool:
     generator = torch.Generator().manual_seed(0)
     weight = torch.randint(-127, 128, (32, 64), dtype=torch.int8, generator=generator)
     values = torch.randint(1, 256, (8, 64), dtype=torch.uint8, generator=generator)
-    weight[:8] = 127  # the largest numbers make the largest sums, which would overflow
+    weight[:8] = 127  # the largest numbers give the largest sums, which overflow in int16
     values[:2] = 255
     try:
         computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
@@ -170,17 +183,17 @@ def has_fast_product() -> bool:
 def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
     check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # bool() is False, for builds without a check
+    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # bool() is False: builds may lack a check
 
 
 def has_fast_float16() -> bool:
-    """Whether this processor has instructions for products of float16 numbers; True if PyTorch does not say."""
+    """Whether this processor has instructions for products of float16 numbers; True if PyTorch cannot tell."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older versions
     return any(capabilities.get(name, True) for name in ("avx512_fp16", "amx_fp16"))
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """A note that this processor emulates ``precision``; empty if it does not, or if ``device`` is not the CPU."""
+    """A note for users that the CPU emulates ``precision``, which is slow; empty if no note is needed."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks know no other processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
@@ -195,7 +208,7 @@ def emulation_note(precision: str, device: torch.device) -> str:
 
 
 class Int8Rows(Int8Linear):
-    """One linear layer with int8 weights that quantises its own input, …×K → …×N."""
+    """A linear layer with int8 weights for input in floating point, …×K → …×N: it quantises its input itself."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Compute x Wᵀ + b of ``x`` …×K: …×N."""
@@ -203,26 +216,34 @@ class Int8Rows(Int8Linear):
 
 
 class Int8FeedForward(nn.Module):
-    """The feed-forward part of a transformer layer, B×T×D → B×T×D."""
+    """The feed-forward part of a transformer layer in int8, B×T×D → B×T×D.
 
-    def __init__(self, original: Any) -> None:  # a feed-forward module of the transformers library
+    Args:
+        original: the feed-forward module of the transformers library.
+    """
+
+    def __init__(self, original: Any) -> None:
         super().__init__()
         self.intermediate_dense = Int8Linear(original.intermediate_dense)
         self.intermediate_act_fn = original.intermediate_act_fn
         self.output_dense = Int8Linear(original.output_dense)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply both layers and the activation to ``x`` B×T×D."""
-        return _in_parts(self._compute, x)
+        """Apply both layers and the activation to ``x`` B×T×D, a few utterances at a time."""
+        return _few_at_a_time(self._compute, x)
 
     def _compute(self, x: Tensor) -> Tensor:
-        """The output B×T×D for a few utterances ``x`` B×T×D."""
+        """Apply both layers and the activation to a few utterances ``x`` B×T×D at once."""
         activations = self.intermediate_act_fn(self.intermediate_dense(quantised_rows(x)))
         return self.output_dense(quantised_rows(activations))
 
 
 class Int8Attention(nn.Module):
-    """Self-attention, B×T×D → B×T×D. One product computes queries, keys and values."""
+    """Self-attention in int8, B×T×D → B×T×D. One product computes queries, keys and values.
+
+    Args:
+        original: the attention module of the transformers library.
+    """
 
     def __init__(self, original: Any) -> None:
         super().__init__()
@@ -231,11 +252,15 @@ class Int8Attention(nn.Module):
         self.out_proj = Int8Linear(original.out_proj)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D; return (output B×T×D, None), as transformer layers expect."""
-        return _in_parts(self._attend, hidden_states), None  # type: ignore[return-value]
+        """Attend over ``hidden_states`` B×T×D.
+
+        Returns the output B×T×D, and None in place of attention weights: the library's layers
+        expect such a pair.
+        """
+        return _few_at_a_time(self._attend, hidden_states), None  # type: ignore[return-value]
 
     def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """The output B×T×D for a few utterances ``x`` B×T×D; ``bias`` …×T×T is added to the scores."""
+        """Attend over a few utterances ``x`` B×T×D at once; ``bias`` …×T×T is added to the attention scores."""
         qkv = self.qkv_proj(quantised_rows(x))  # B×T×3D
         query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
         out = attend(query, key, value, bias)
@@ -243,7 +268,7 @@ class Int8Attention(nn.Module):
 
 
 class Int8RelativeAttention(Int8Attention):
-    """:class:`Int8Attention` with WavLM's gated bias, which the float module computes."""
+    """:class:`Int8Attention` with WavLM's gated position bias, which the ``original`` module computes."""
 
     def __init__(self, original: Any) -> None:
         super().__init__(original)
@@ -252,49 +277,54 @@ class Int8RelativeAttention(Int8Attention):
         self.original = original
 
     def position_bias(self, frames: int) -> Tensor:
-        """Ungated bias 1×H×T×T for T ``frames``."""
+        """Position bias 1×H×T×T, before gating, for T ``frames``."""
         return self.original.position_bias(frames)
 
     def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:
-        """Attend over ``hidden_states`` B×T×D; return (output B×T×D, None, ungated bias 1×H×T×T).
+        """Attend over ``hidden_states`` B×T×D.
 
-        The layers of a transformer share the bias: the first layer computes it, the others get it
-        as ``position_bias``.
+        The layers of a transformer share the position bias: the first layer computes it, and the
+        other layers get it as ``position_bias``.
+
+        Returns:
+            The output B×T×D; None in place of attention weights, as the library's layers expect;
+            and the position bias 1×H×T×T, before gating.
         """
         if position_bias is None:
             position_bias = self.position_bias(hidden_states.shape[1])
 
-        def attend(x: Tensor) -> Tensor:
+        def attend_with_bias(x: Tensor) -> Tensor:
+            """Attend over a few utterances ``x`` B×T×D, with their gated bias."""
             return self._attend(x, self.original.gated_bias(x, position_bias).to(x.dtype))
 
-        return _in_parts(attend, hidden_states), None, position_bias  # type: ignore[return-value]
+        return _few_at_a_time(attend_with_bias, hidden_states), None, position_bias  # type: ignore[return-value]
 
 
-def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply ``compute`` to a few utterances of the batch ``x`` B×T×D at a time.
+def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply ``compute`` to the batch ``x`` B×T×D, a few utterances at a time, because this is faster.
 
-    The intermediate results of about 256 rows per thread fit into the processor's cache; those of a
-    whole batch do not.
+    The intermediate results of about 256 frames per thread fit into the processor's cache. The
+    intermediate results of a whole batch do not fit.
     """
     if torch.compiler.is_compiling():
         return compute(x)
-    utterances = max(1, 256 * torch.get_num_threads() // x.shape[1])  # an utterance of 4 s has 201 rows
-    if len(x) <= utterances:
+    num_utterances = max(1, 256 * torch.get_num_threads() // x.shape[1])  # an utterance of 4 s has 201 frames
+    if len(x) <= num_utterances:
         return compute(x)
-    return torch.cat([compute(batch) for batch in x.split(utterances)])
+    return torch.cat([compute(utterances) for utterances in x.split(num_utterances)])
 
 
 # Precision of a detector
 
 
 def fastest_precision(model: nn.Module, device: torch.device) -> str:
-    """Choose the precision in which ``model`` scores fastest on ``device``, by rule, without measuring times.
+    """Choose the precision in which ``model`` should score fastest on ``device``.
 
-    A machine therefore always chooses the same precision. On a GPU the choice is bfloat16 if the
-    GPU supports it. On a CPU only models with a pre-trained transformer become faster: the choice
-    is int8 if the processor multiplies int8 numbers exactly (:func:`has_fast_product`), otherwise
-    bfloat16 if it multiplies bfloat16 numbers (:func:`has_fast_bfloat16`). In all other cases the
-    choice is float32.
+    The choice follows rules and measures no times, so that a machine always chooses the same
+    precision. On a GPU the choice is bfloat16 if the GPU supports it. On a CPU only models with a
+    pre-trained transformer become faster. Their precision is int8 if the processor multiplies int8
+    numbers exactly (:func:`has_fast_product`), otherwise bfloat16 if the processor has instructions
+    for it (:func:`has_fast_bfloat16`). In all other cases the choice is float32.
     """
     if device.type == "cuda":
         with suppress(InputError):
@@ -302,7 +332,7 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
             return "bfloat16"
     if device.type != "cpu" or not _transformer_layers(model):
         return "float32"
-    if has_fast_product() and not _obstacle(model):
+    if has_fast_product() and not _reason_against_int8(model):
         return "int8"
     return "bfloat16" if has_fast_bfloat16() else "float32"
 
@@ -312,8 +342,8 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
     return [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
 
 
-def _obstacle(model: nn.Module) -> str | None:
-    """Why the transformer layers of ``model`` cannot be quantised, and what to do; None if they can."""
+def _reason_against_int8(model: nn.Module) -> str | None:
+    """The reason why ``model`` cannot be quantised to int8, and what to do; None if there is no reason."""
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
         return "int8 is for the engine transformers, not for fairseq: leave out `engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
@@ -329,10 +359,10 @@ def quantise(model: nn.Module) -> nn.Module:
     gradients and no dropout, and cannot be saved.
 
     Raises:
-        InputError: if the model has no transformer layers, or the layers have adapters, or the
+        InputError: if the model has no transformer layers, if the layers have adapters, or if the
             engine of the front-end is fairseq.
     """
-    if reason := _obstacle(model):
+    if reason := _reason_against_int8(model):
         raise InputError(reason)
     layers = _transformer_layers(model)
     in_layers = {id(module) for layer in layers for module in layer.modules()}
@@ -345,12 +375,12 @@ def quantise(model: nn.Module) -> nn.Module:
                 setattr(module, name, Int8Attention(child))
             elif linear_names.issuperset(("intermediate_dense", "output_dense")):
                 setattr(module, name, Int8FeedForward(child))
-            elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):
-                setattr(module, name, Int8Rows(child))  # in_layers: a back-end may have layers of the same name
+            elif name in _LAYERS_OF_OTHER_ENCODERS and id(module) in in_layers and isinstance(child, nn.Linear):
+                setattr(module, name, Int8Rows(child))  # in_layers excludes layers of a back-end with the same name
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                # The positional convolution computes its weight from a norm and a direction in each call: compute the
-                # weight once. (Removing the parametrization would remove it from copies of ``child`` too.) The new
-                # layer needs no padding, because embed_positions() pads.
+                # In each call, the positional convolution computes its weight from a norm and a direction. Compute the
+                # weight once, in a new layer: removing the parametrization would also remove it from copies of
+                # ``child``. The new layer needs no padding, because embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
                 plain.weight = nn.Parameter(child.weight.detach())

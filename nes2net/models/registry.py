@@ -3,12 +3,12 @@
 In reading order: ``Registry`` and the tables of names; then the functions ``create_…`` that build a
 part from its name and options.
 
-The command line and the recipes use the same names. Each name stands for ``"module:attribute"``.
-The module is imported when the object is first needed, so that listing names is fast. Installed
-packages add their own names by entry points of the groups ``nes2net.frontends``,
-``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.heads``, ``nes2net.losses``,
-``nes2net.tasks``, ``nes2net.judgements``, ``nes2net.corpora``, ``nes2net.effects`` and
-``nes2net.commands`` (see docs/extending.md).
+The command line and the recipes use the same names. Each name stands for an object, written as
+``"module:attribute"``. The module is imported when the object is first needed, so that listing
+names is fast. Installed packages add their own names by entry points of the groups
+``nes2net.frontends``, ``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.heads``,
+``nes2net.losses``, ``nes2net.tasks``, ``nes2net.judgements``, ``nes2net.corpora``,
+``nes2net.effects`` and ``nes2net.commands`` (see docs/extending.md).
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 
 
 class Registry(Generic[T]):
-    """A table of names, each of which stands for an object in a module: a factory of parts, a corpus, ….
+    """A table: name → object in a module, such as a factory of parts or a corpus.
 
     Args:
-        kind: word for such an object in messages, such as ``"back-end"``.
+        kind: the word in messages for what a name stands for, such as ``"back-end"``.
         group: name of the entry points by which installed packages add names.
         table: name → ``"module:attribute"``.
     """
@@ -47,16 +47,16 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, group: str, table: dict[str, str]) -> None:
         self.kind = kind
         self.group = group
-        self._own = dict(table)
+        self._built_in = dict(table)
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        """Name → target, of this package and of installed packages; this package's names take precedence."""
-        return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._own}
+        """Name → ``"module:attribute"``, of this and of installed packages; this package's names take precedence."""
+        return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
         """All registered names, sorted; only this package's names if ``installed`` is false."""
-        return sorted(self._table if installed else self._own)
+        return sorted(self._table if installed else self._built_in)
 
     def module(self, name: str) -> str:
         """Name of the module that holds the object registered under ``name``."""
@@ -66,7 +66,8 @@ class Registry(Generic[T]):
         """Register ``target`` (``"module:attribute"``) under ``name``.
 
         Raises:
-            InputError: if the name is taken, or ``target`` has another form.
+            InputError: if the name is taken, or ``target`` is not of the form
+                ``"module:attribute"``.
         """
         if not all(target.partition(":")):
             raise InputError(f"{self.kind} '{name}' is registered as '{target}': write 'module:attribute'")
@@ -85,16 +86,16 @@ class Registry(Generic[T]):
         module, _, attribute = self._table[name].partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except Exception as error:  # the module of another package may raise anything
-            if name in self._own:
+        except Exception as error:  # importing another package may raise anything
+            if name in self._built_in:
                 raise
             raise InputError(
                 f"{self.kind} '{name}' cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
                 f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
             ) from error
 
-    def checked(self, name: str, options: Mapping[str, Any]) -> Any:
-        """Get the factory ``name``, and check its ``options``.
+    def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Import the factory that is registered under ``name``, and check ``options`` for it.
 
         Raises:
             InputError: if a name or option is unknown (the message suggests the nearest name), or
@@ -111,14 +112,15 @@ class Registry(Generic[T]):
         return factory
 
     def create(self, name: str, **options: Any) -> T:
-        """Call the factory ``name`` with ``options``.
+        """Call the factory that is registered under ``name`` with ``options``.
 
         Raises:
-            InputError: as :meth:`checked`, or if the part is too large.
+            InputError: as :meth:`checked_factory`; or if the part has too many weights or modules
+                (:func:`nes2net.lib.module_size.limited_size`).
         """
         from nes2net.lib.module_size import limited_size  # start-up: names are listed without torch
 
-        factory = self.checked(name, options)
+        factory = self.checked_factory(name, options)
         with limited_size(f"{self.kind} '{name}'"):
             return factory(**options)
 
@@ -127,7 +129,7 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora; ``hub:OWNER/NAME`` names a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """As :meth:`Registry.get`; ``hub:OWNER/NAME`` gives a corpus that downloads the data set when needed."""
+        """As :meth:`Registry.get`; for ``hub:OWNER/NAME``, a corpus that downloads the data set when needed."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
@@ -135,7 +137,7 @@ class CorpusRegistry(Registry["Corpus"]):
         return hub_corpus(name)
 
     def module(self, name: str) -> str:
-        """As :meth:`Registry.module`."""
+        """As :meth:`Registry.module`; the module of all names ``hub:OWNER/NAME`` is the same."""
         if name.startswith("hub:"):
             return "nes2net.data.corpora.hub"
         return super().module(name)
@@ -204,7 +206,7 @@ backends: Registry[Backend] = Registry(
         "multires_gmlp": "nes2net.models.backends.multires_gmlp:MultiresGmlp",
     },
 )
-heads: Registry[Any] = Registry(  # subclasses of nes2net.models.backends.heads.Head, and the linear layer
+heads: Registry[Any] = Registry(  # the linear layer, and subclasses of nes2net.models.backends.heads.Head
     "head",
     "nes2net.heads",
     {
@@ -216,7 +218,7 @@ heads: Registry[Any] = Registry(  # subclasses of nes2net.models.backends.heads.
         "prototypes": "nes2net.models.backends.heads:PrototypeHead",
     },
 )
-losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, a type that ``models`` must not import
+losses: Registry[Any] = Registry(  # subclasses of nes2net.training.losses.Criterion, which ``models`` must not import
     "loss",
     "nes2net.losses",
     {
@@ -231,7 +233,7 @@ losses: Registry[Any] = Registry(  # of nes2net.training.losses.Criterion, a typ
         "prototypes": "nes2net.training.losses:Prototypes",
     },
 )
-tasks: Registry[Any] = Registry(  # of nes2net.training.tasks.task.Task, a type that ``models`` must not import
+tasks: Registry[Any] = Registry(  # subclasses of nes2net.training.tasks.task.Task, which ``models`` must not import
     "task",
     "nes2net.tasks",
     {
@@ -305,7 +307,7 @@ effects: Registry[type[Effect]] = Registry(
         "rawboost": "nes2net.data.augment.rawboost:RawBoost",
     },
 )
-#: The commands by task, as the help groups them: name → ``"module:attribute"``.
+#: The commands in the groups of the help: group → name → ``"module:attribute"``.
 COMMANDS: dict[str, dict[str, str]] = {
     "prepare": {"data": "nes2net.cli.data:data", "augment": "nes2net.cli.augment:augment"},
     "train": {"train": "nes2net.cli.train:train", "average": "nes2net.cli.average:average"},
@@ -332,17 +334,19 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "more": {"published": "nes2net.cli.published.command:published", "completion": "nes2net.cli.completion:completion"},
 }
-judgements: Registry[Any] = Registry(  # of nes2net.scoring.judgement.Judgement, a type that ``models`` must not import
-    "judgement",
-    "nes2net.judgements",
-    {
-        "scores": "nes2net.evaluation.judgements:Scores",
-        "frames": "nes2net.evaluation.judgements:Frames",
-        "embeddings": "nes2net.scoring.embeddings:Embeddings",
-        "classes": "nes2net.evaluation.classes:Classes",
-    },
+judgements: Registry[Any] = (
+    Registry(  # subclasses of nes2net.scoring.judgement.Judgement, which ``models`` must not import
+        "judgement",
+        "nes2net.judgements",
+        {
+            "scores": "nes2net.evaluation.judgements:Scores",
+            "frames": "nes2net.evaluation.judgements:Frames",
+            "embeddings": "nes2net.scoring.embeddings:Embeddings",
+            "classes": "nes2net.evaluation.classes:Classes",
+        },
+    )
 )
-#: The commands of :data:`COMMANDS` by name, and those of installed packages.
+#: The commands of :data:`COMMANDS` and of installed packages, by name.
 commands: Registry[Callable[..., int | None]] = Registry(
     "command", "nes2net.commands", {name: target for group in COMMANDS.values() for name, target in group.items()}
 )
@@ -352,7 +356,7 @@ commands: Registry[Callable[..., int | None]] = Registry(
 
 
 def takes_checkpoint(name: str) -> bool:
-    """Whether the front-end ``name`` can start from a pre-training file; a spectrum cannot.
+    """Whether the front-end ``name`` can start from a pre-training file. A spectrum, for example, cannot.
 
     Raises:
         InputError: if there is no such front-end.
@@ -361,7 +365,7 @@ def takes_checkpoint(name: str) -> bool:
 
     factory = frontends.get(name)
     while isinstance(factory, partial):
-        if "checkpoint" in factory.keywords:  # the partial binds it to None: a front-end without pre-training
+        if "checkpoint" in factory.keywords:  # checkpoint=None: a front-end without pre-training
             return False
         factory = factory.func
     if inspect.isclass(factory) and issubclass(factory, Frontend):
@@ -387,7 +391,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     from nes2net.models.frontends.base import Frontend  # start-up: names are listed without torch
 
     adaptation = options.pop("adapt", None)
-    if adaptation is not None:  # checked first: reading a checkpoint takes long
+    if adaptation is not None:  # check its options before the checkpoint, which takes long to read
         from nes2net.models.frontends.adaptation import adapt, check_adaptation  # start-up, as above
 
         adaptation = check_adaptation(adaptation, f"front-end '{name}': adapt")
@@ -397,7 +401,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     frontend = frontends.create(name, checkpoint=checkpoint, **options)
     if checkpoint is not None:
         check_size(name, frontend.model_type, frontend.config, checkpoint)
-    frontend = _checked(frontend, Frontend, "front-end", name, options)
+    frontend = _check_contract(frontend, Frontend, "front-end", name, options)
     if adaptation is not None:
         adapt(frontend, adaptation)
     return frontend
@@ -417,7 +421,7 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     from nes2net.models.aggregations.base import Aggregation  # start-up: names are listed without torch
 
     aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
-    return _checked(aggregation, Aggregation, "aggregation", name, options)
+    return _check_contract(aggregation, Aggregation, "aggregation", name, options)
 
 
 def create_backend(name: str, **options: Any) -> Backend:
@@ -437,19 +441,22 @@ def create_backend(name: str, **options: Any) -> Backend:
     from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
 
     parameters = inspect.signature(backends.get(name)).parameters
-    general = {key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters}
-    check_options(GeneralOptions, general, f"back-end '{name}'")
-    backend = backends.create(name, **{key: value for key, value in options.items() if key not in general})
-    backend = _checked(backend, Backend, "back-end", name, options)
+    # Options that every back-end takes, unless its own constructor has an option of the same name.
+    general_options = {
+        key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters
+    }
+    check_options(GeneralOptions, general_options, f"back-end '{name}'")
+    backend = backends.create(name, **{key: value for key, value in options.items() if key not in general_options})
+    backend = _check_contract(backend, Backend, "back-end", name, options)
     num_logits = 2
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
-    GeneralOptions(**general).apply(backend, num_logits, create_head)
+    GeneralOptions(**general_options).apply(backend, num_logits, create_head)
     return backend
 
 
 def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int) -> Any:
-    """Build a head over embeddings of size ``in_features``.
+    """Build a head, the last layer of a back-end: embeddings B×``in_features`` → logits B×``num_logits``.
 
     Args:
         head: one of ``nes2net.models.registry.heads.names()``, or a mapping of ``name`` and options.
@@ -461,18 +468,22 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
     from nes2net.models.backends.heads import Head  # start-up: names are listed without torch
 
     name, options = name_and_options({"head": head}, "head", reserved=("in_features", "out_features"))
-    kind = heads.checked(name, options)
-    if issubclass(kind, Head) and kind.compares_two and num_logits != 2:
+    head_class = heads.checked_factory(name, options)
+    if issubclass(head_class, Head) and head_class.compares_two and num_logits != 2:
         raise InputError(f"head '{name}' compares spoof with bona fide: num_logits is 2, not {num_logits}")
-    if issubclass(kind, Head) and num_logits < 2:
+    if issubclass(head_class, Head) and num_logits < 2:
         raise InputError(
             f"head '{name}' compares classes: num_logits is at least 2, not {num_logits}, or take head=linear"
         )
-    return kind(in_features, num_logits, **options)
+    return head_class(in_features, num_logits, **options)
 
 
 def create_condition(text: str, sources: Sources | None = None) -> Effect:
-    """Build a condition, an effect at one strength: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
+    """Build a condition, which is an effect at one strength.
+
+    Args:
+        text: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
+        sources: folders of noises and impulse responses, for the effects that need them.
 
     Raises:
         InputError: if the name is unknown, or the strength or a source does not fit.
@@ -493,13 +504,13 @@ class ConditionSuite(NamedTuple):
     """The default conditions of a robustness report."""
 
     names: list[str]
-    """Conditions such as ``"mp3:16"``, grouped by effect, and within an effect from mild to hard."""
+    """Conditions such as ``"mp3:16"``: effect by effect, and the mildest strength of an effect first."""
     left_out: dict[str, str]
-    """The effects that this machine or the given sources do not allow: name → reason."""
+    """Name → reason, for the effects that this machine or the given sources do not allow."""
 
 
 def default_conditions(sources: Sources | None = None) -> ConditionSuite:
-    """Every effect at each of its default strengths, as far as ``sources`` and installed libraries allow.
+    """List every effect at each of its default strengths, as far as ``sources`` and installed libraries allow.
 
     Raises:
         InputError: if a folder of ``sources`` cannot be used.
@@ -508,7 +519,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
     sources = sources or Sources()
     suite = ConditionSuite([], {})
-    for name in dict.fromkeys([*effects._own, *effects.names()]):
+    for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects first, as in the table
         condition = effects.get(name)
         if missing := [source for source in condition.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
@@ -518,18 +529,23 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
             create_condition(texts[0], sources)
         except InputError as error:
             if not isinstance(error, MissingLibrary) and "speech" not in condition.needs:
-                raise  # the folder was named, but cannot be used
+                raise  # the user named a folder, but it cannot be used
             suite.left_out[name] = str(error)  # a library is missing, or there are too few recordings for babble
         else:
             suite.names.extend(texts)
     return suite
 
 
-def _checked(module: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
-    """Check that ``module`` is a ``contract``, such as :class:`Backend`, and set ``module.config`` if it is missing.
+def _check_contract(module: Any, contract: type[Part], kind: str, name: str, options: dict[str, Any]) -> Part:
+    """Return ``module`` after checking its class; set ``module.config`` if the factory has not set it.
+
+    Args:
+        contract: the class that ``module`` must have, such as :class:`Backend`.
+        kind: word for the part in messages, such as ``"back-end"``.
+        name, options: what the part was created from, for ``module.config``.
 
     Raises:
-        InputError: if ``module`` is an object of another class.
+        InputError: if ``module`` is not a ``contract``.
     """
     if not isinstance(module, contract):
         raise InputError(

@@ -15,7 +15,7 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: Key of a saved record with the digest of its tensors, if these are a published model's.
+#: Key of a saved record: the digest of the tensors, if they are the weights of a published model.
 TENSORS_KEY = "tensors_sha256"
 
 
@@ -24,8 +24,8 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
     Args:
         path: the file or folder of ``state_dict``.
-        given_name: the name or path that the user gave. If it is the model's ``owner/name`` on the
-            hub and not a file, the weights came from the hub.
+        given_name: the name or path that the user gave. If this is the model's ``owner/name`` on
+            the hub, and there is no such file, the weights came from the hub and count as known.
     """
     model = PUBLISHED.get(name)
     if model is None:
@@ -41,10 +41,10 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
 
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``.
+    """Return the ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``, without the digest.
 
-    If the tensors have changed since, a published model in the record is named for its architecture
-    only, not for its weights.
+    If the record names a published model but the tensors have changed since, the result names the
+    model only for its architecture, not for its weights.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

@@ -191,7 +191,7 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise InputError("`judgement` needs a `name`, to which the other options belong")
-    return judgements.checked(name, options)(**options)
+    return judgements.checked_factory(name, options)(**options)
 
 
 def judgement_of(path: str | Path) -> Judgement[Any]:

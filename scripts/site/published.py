@@ -17,7 +17,7 @@ from nes2net.apps.info.names import architecture
 from nes2net.lib.terminal import markdown_table
 from nes2net.models.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.models.published_results import published_tables
-from nes2net.models.published_tables import LEGEND, numbered_notes, system_rows, way_rows
+from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction_rows, system_rows
 
 
 def page(text: str) -> str:
@@ -34,7 +34,7 @@ def results() -> str:
         parts += [f"### {table.title}", *map(wrapped, (table.about, *table.notes))]
         parts += [markdown(system_rows(table, numbers))] if table.systems else []
     ways = []
-    for row in way_rows(tables):
+    for row in reproduction_rows(tables):
         recipe, address = row["recipe"], row["checkpoint or code"]
         link = f"[{re.sub(r'^https://(github.com/)?', '', address)}]({address})" if address else ""
         ways.append(row | {"recipe": f"`{recipe}`" if recipe else "", "checkpoint or code": link})

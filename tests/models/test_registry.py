@@ -17,13 +17,13 @@ BACK, FRONT = "back-end", "front-end"
 CREATE = {FRONT: create_frontend, BACK: create_backend}
 #: Published sizes have the options of their front-end, and test_every_option_is_declared for them all.
 SAME = {name for name, size in SIZES.items() if name != size.frontend}
-PARTS = [(registry, name) for registry in (frontends, backends) for name in registry._own if name not in SAME]
+PARTS = [(registry, name) for registry in (frontends, backends) for name in registry._built_in if name not in SAME]
 WRONG = ["x" * 300, [], {}, "1", -1, 10**9, 10**5000, math.nan, math.inf, 1e300, object(), [[1]], [10**9] * 9]
 
 
 @pytest.mark.parametrize("registry", [frontends, backends])
 def test_every_option_is_declared(registry):
-    for name in registry._own:
+    for name in registry._built_in:
         factory = registry.get(name)
         undeclared = inspect.signature(factory).parameters.keys() - declared(factory).keys()
         assert not undeclared, f"{name}: {undeclared}"

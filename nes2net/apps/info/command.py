@@ -61,7 +61,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         print(text)
     elif model == "published" and key is None:
         from nes2net.models.published_results import published_tables
-        from nes2net.models.published_tables import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
+        from nes2net.models.published_tables import LEGEND, numbered_notes, plain_tables, reproduction_rows, system_rows
 
         tables = published_tables()
         if json_:
@@ -71,7 +71,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         rows: dict[str, list[dict[str, Any]]] = {each.title: system_rows(each, numbers) for each in tables}
         rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
         ways = []
-        for row in way_rows(tables):
+        for row in reproduction_rows(tables):
             cells = []
             for heading in ("recipe", "checkpoint or code"):
                 if row[heading]:

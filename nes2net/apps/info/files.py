@@ -22,7 +22,7 @@ from nes2net.lib.files import sha256_of
 from nes2net.lib.options import name_and_options
 from nes2net.models.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE
-from nes2net.models.loading import sound_description
+from nes2net.models.loading import build_errors_as_input_errors
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import corpora
@@ -156,7 +156,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     }
     tables: dict[str, list[dict[str, Any]]] = {}
     if config and not identity.misfit:
-        with sound_description(str(path)):
+        with build_errors_as_input_errors(str(path)):
             tables["parts"] = costs(describe_config(config))
     if config:
         tables["options of the parts that differ from their defaults"] = model_rows(config)

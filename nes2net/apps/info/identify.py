@@ -15,7 +15,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.plain_data import check_plain
 from nes2net.models.checkpoints.classification import holds_classifier, read_classifier
-from nes2net.models.checkpoints.fairseq import encoder_tensors, is_head, model_type_of
+from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
 from nes2net.models.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
@@ -33,7 +33,13 @@ from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.fitting import changed_options
 from nes2net.models.frontends.base import Frontend
 from nes2net.models.frontends.sizes import sizes_of
-from nes2net.models.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
+from nes2net.models.loading import (
+    build_errors_as_input_errors,
+    fitting_models,
+    leaves_out_frontend,
+    recognise,
+    without_wrapper,
+)
 from nes2net.models.provenance import Provenance
 from nes2net.models.published_models import PUBLISHED_MODELS
 from nes2net.models.registry import create_frontend
@@ -145,7 +151,7 @@ def identify(path: str | Path) -> Identity:
                 identity.notes.append("of the whole model, only the encoder is read")
             read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
             if not frontend.config["pretraining_heads"]:  # heads that the front-end ignores are not a misfit
-                encoder = {k: v for k, v in encoder.items() if k in read or not is_head(k)}
+                encoder = {k: v for k, v in encoder.items() if k in read or not is_pretraining_head(k)}
             identity.misfit = compare(encoder, read)
     else:
         identity = _identify_state_dict(path, state_dict_of(content, path))
@@ -264,10 +270,10 @@ def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any
     Returns:
         The difference; and whether this is an adapted detector whose file omits the base weights.
     """
-    with sound_description(str(path)), torch.device("meta"):
+    with build_errors_as_input_errors(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)
     partial = detector.is_partial(state_dict)
-    misfit = compare(state_dict, detector.expected(state_dict))
+    misfit = compare(state_dict, detector.expected_tensors(state_dict))
     misfit.values = not_finite(state_dict)
     return misfit, partial and detector.frontend.adapted
 

@@ -425,7 +425,7 @@ def weights_facts(shelf: Shelf) -> dict[str, Any]:
     first = ""
     if (record := shelf.first_seen()) is not None:
         first = ", ".join(filter(None, (record.first_seen, record.sha256 or record.revision)))
-    if shelf.here() is None:
+    if shelf.find() is None:
         on_machine = "no"
     else:
         on_machine = "yes"

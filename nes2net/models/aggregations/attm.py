@@ -16,8 +16,8 @@ class AttentiveMerging(Aggregation):
     """AttM: a gate per layer and utterance, then one linear map of all gated layers.
 
     Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
-    anti-spoofing detection", Interspeech 2024. The published map L·D → D reads the layers
-    interleaved: channel d of layer l is its input d·L + l. The map is computed as a sum of L maps
+    anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads the layers
+    interleaved: channel d of layer l is input d·L + l. Here the map is computed as a sum of L maps
     D → D, which needs no interleaved copy of the layers.
 
     >>> AttentiveMerging(25, 16)([torch.randn(2, 5, 16)] * 25).shape
@@ -45,11 +45,11 @@ class AttentiveMerging(Aggregation):
         scores = F.silu(means @ self.W).squeeze(2)  # B×L
         return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
 
-    def maps(self) -> Tensor:
-        """The linear map split by layer, L×D×D.
+    def layer_maps(self) -> Tensor:
+        """Split the weight of the linear map by layers: L×D×D.
 
-        The copy is contiguous: reading one layer of the interleaved map would touch the memory of
-        all layers.
+        The result is a contiguous copy, because reading one layer of the interleaved weight would
+        touch the memory of all layers.
         """
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 
@@ -58,6 +58,6 @@ class AttentiveMerging(Aggregation):
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         merged: Tensor = self.linear_proj.bias
-        for layer, gate, weight in zip(hidden_states, gates, self.maps().unbind()):
+        for layer, gate, weight in zip(hidden_states, gates, self.layer_maps().unbind()):
             merged = merged + F.linear(layer * gate, weight)
         return merged

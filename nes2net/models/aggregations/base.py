@@ -14,8 +14,8 @@ from nes2net.lib.errors import InputError
 class Aggregation(nn.Module):
     """L hidden states B×T×D → one feature map B×T×D.
 
-    Layers are added one at a time, so that the hidden states are never copied into one L×B×T×D
-    tensor. State-dict keys are the published ones, without ``ssl_model.``.
+    Aggregations add one layer after the other, so that the hidden states are never copied into one
+    L×B×T×D tensor. State-dict keys are the published keys without ``ssl_model.``.
 
     Args:
         num_layers: L, the front-end's ``num_layers``.
@@ -32,7 +32,7 @@ class Aggregation(nn.Module):
     min_layers: int = 1
     """Smallest allowed L."""
     penalty: Tensor | None = None
-    """A term to add to the loss, set by the last forward pass in train mode; None for no term."""
+    """A term that training adds to the loss; the last forward pass in train mode has computed it. None for no term."""
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()
@@ -55,8 +55,9 @@ class Aggregation(nn.Module):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """The weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
 
-        A layer's weight is the mean over time of the factor that multiplies the layer. Factors lie
-        between 0 and 1; in some aggregations the weights of the layers add up to 1.
+        The aggregation multiplies each layer by a factor between 0 and 1. The weight of a layer is
+        the mean of its factor over time. In some aggregations the weights of all layers add up to
+        1.
         """
         return None
 
@@ -75,7 +76,7 @@ class Aggregation(nn.Module):
 
 
 def gated_sum(hidden_states: Sequence[Tensor], gates: Iterable[Tensor]) -> Tensor:
-    """Add up gate · layer over the layers.
+    """Multiply each layer by its gate, and add up the products: L tensors B×T×D → B×T×D.
 
     Args:
         hidden_states: at least one tensor B×T×D.

@@ -12,7 +12,8 @@ from nes2net.models.aggregations.base import Aggregation
 class Last(Aggregation):
     """Take the last hidden state, after the final layer norm.
 
-    The XLS-R systems and the ASVspoof 5 recipe use it (Liu et al., "Nes2Net", T-IFS 2025).
+    The XLS-R systems and the ASVspoof 5 recipe use this aggregation (Liu et al., "Nes2Net", T-IFS
+    2025).
 
     >>> import torch
     >>> states = [torch.zeros(2, 5, 16), torch.ones(2, 5, 16)]
@@ -23,5 +24,5 @@ class Last(Aggregation):
     wants_layers = "last"
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The last of ``hidden_states``, B×T×D."""
+        """Return the last of ``hidden_states``, B×T×D."""
         return hidden_states[-1]

@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.options import Size
 from nes2net.models.aggregations.base import Aggregation
 
-_FLOOR = math.log(torch.finfo(torch.float64).eps)  # −36.0437, the published code's value for log 0
+_FLOOR = math.log(torch.finfo(torch.float64).eps)  # −36.0437, which the published code uses for log 0
 
 
 class Expert(nn.Module):
@@ -28,26 +28,27 @@ class Expert(nn.Module):
         self.conv2 = nn.Linear(hidden_dim, feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the expert to frames ``x`` …×D."""
         return self.conv2(F.relu(self.conv1(x)))
 
 
 class Choice(NamedTuple):
-    """The k experts, of n, that the gate chose for each of F frames."""
+    """The k of n experts that the gate chose for each of F frames."""
 
     experts: Tensor
-    """The chosen experts, F×k."""
+    """Numbers of the chosen experts, F×k."""
     log_gates: Tensor
     """Logarithms of the gates of the chosen experts, F×k."""
     clean: Tensor
-    """Logits without noise, F×n."""
+    """Logits of the gate without noise, F×n."""
     noisy: Tensor
-    """Logits with noise, by which the experts were chosen, F×n."""
+    """Logits of the gate with noise, by which the experts were chosen, F×n."""
     deviation: Tensor | None
     """Standard deviation of the noise, F×n; None without noise."""
 
 
 class MixtureOfExperts(Aggregation):
-    """log Σ_e gate_e · exp(expert_e(layer of e)) over the chosen experts of each frame.
+    """log Σ_e gate_e · exp(expert_e(layer of e)): for each frame, a sum over the experts e that a gate chose.
 
     Z. Wang et al., "Mixture of experts fusion for fake audio detection using frozen wav2vec 2.0",
     ICASSP 2025, arXiv 2409.11909. Each of the first L − 1 hidden states has ``experts_per_layer``
@@ -63,8 +64,8 @@ class MixtureOfExperts(Aggregation):
         top_k: number of experts that the gate chooses for a frame.
         hidden_dim: hidden size of an expert.
         noise_epsilon: least standard deviation of the noise.
-        underflow: value of an element whose sum of exponentials is 0 in float32: −36.04 without a
-            gradient (``floor``, published) or its true value (``exact``).
+        underflow: what to return for an element whose sum of exponentials is 0 in float32:
+            ``exact`` for the true value, or ``floor`` for −36.04 without a gradient, as published.
         balance_weight: weight of the balancing loss in training, :meth:`balance_loss`.
 
     >>> MixtureOfExperts(25, 16)([torch.randn(2, 5, 16)] * 25).shape
@@ -96,10 +97,10 @@ class MixtureOfExperts(Aggregation):
         self.noise_epsilon = noise_epsilon
         self.underflow = underflow
         self.balance_weight = balance_weight
-        # With zeros, all logits are equal at first: the noise alone chooses.
+        # Zeros make all logits equal at first, so that the noise alone chooses experts.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # Mean and deviation of the noise before scaling. They never change, but published files contain them.
+        # Mean and standard deviation of the noise before scaling, which never change; published files contain them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
@@ -121,7 +122,7 @@ class MixtureOfExperts(Aggregation):
         return self.combine(hidden_states, choice)
 
     def choose(self, frames: Tensor, noise: Tensor | None = None) -> Choice:
-        """Choose experts for ``frames`` F×D of the last hidden state.
+        """Let the gate choose experts for ``frames`` F×D of the last hidden state.
 
         Args:
             noise: standard normal numbers, F×n; None for no noise.
@@ -133,8 +134,8 @@ class MixtureOfExperts(Aggregation):
             if noise is not None:
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
-            # A stable sort takes the first of equal logits, on every device; topk() would differ on a GPU. All logits
-            # are equal for the initial gate of zeros.
+            # A stable sort takes the first of equal logits on every device, but topk() on a GPU may take another. All
+            # logits are equal before training.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
@@ -144,11 +145,11 @@ class MixtureOfExperts(Aggregation):
         last = hidden_states[-1]
         choice = self.choose(last.flatten(0, 1))
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())  # F×n
-        of_layers = gates.unflatten(1, (-1, self.experts_per_layer)).sum(2).unflatten(0, last.shape[:2])  # B×T×(L−1)
-        return torch.nn.functional.pad(of_layers.mean(1), (0, 1))
+        layer_gates = gates.unflatten(1, (-1, self.experts_per_layer)).sum(2).unflatten(0, last.shape[:2])  # B×T×(L−1)
+        return F.pad(layer_gates.mean(1), (0, 1))
 
     def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
-        """Add up the exponentials of the chosen experts' outputs: L tensors B×T×D → B×T×D."""
+        """Apply the chosen experts, and compute log Σ gate · exp(output): L tensors B×T×D → B×T×D."""
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
         if torch.compiler.is_compiling():  # the compiler needs shapes that do not depend on the experts chosen
             outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
@@ -156,13 +157,13 @@ class MixtureOfExperts(Aggregation):
                 output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)
                 outputs = torch.where((choice.experts == e).unsqueeze(2), output, outputs)
         else:  # each expert reads only the frames that chose it
-            chosen_experts = choice.experts.flatten()  # of frame 0, then of frame 1, …
+            chosen_experts = choice.experts.flatten()  # F·k: k experts of frame 0, then k experts of frame 1, …
             order = chosen_experts.argsort(stable=True)
-            if chosen_experts.is_meta:  # without values, for counting costs: every split of the frames costs the same
+            if chosen_experts.is_meta:  # no values: a counter of operations calls this, and any split costs the same
                 counts = [len(frames) for frames in chosen_experts.tensor_split(self.num_experts)]
             else:
                 counts = F.one_hot(chosen_experts, self.num_experts).sum(dim=0).tolist()
-            frames = (order // self.top_k).split(counts)
+            frames = (order // self.top_k).split(counts)  # for each expert, the numbers of its frames
             expert_outputs = [
                 expert(layers[e // self.experts_per_layer].index_select(0, frames[e]))
                 for e, expert in enumerate(self.experts)
@@ -176,11 +177,11 @@ class MixtureOfExperts(Aggregation):
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
 
     def balance_loss(self, choice: Choice) -> Tensor:
-        """Squared coefficients of variation of the experts' importance and load, added up.
+        """A loss that is small if all experts are used equally: squared variations of importance and load, added up.
 
         The importance of an expert is the sum of its gates over all frames. Its load is the
-        expected number of frames that would choose it under new noise; without noise, the number
-        that chose it (Shazeer et al., ICLR 2017, eqs. 6–11).
+        expected number of frames that would choose it if the noise were drawn again. Without noise
+        it is the number of frames that chose it (Shazeer et al., ICLR 2017, eqs. 6–11).
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:

@@ -11,11 +11,11 @@ from nes2net.models.aggregations.base import Aggregation, gated_sum
 
 
 class SqueezeExcitationAggregation(Aggregation):
-    """Add up the layers, each times a gate that is computed from the means of all layers.
+    """Multiply each layer by a gate, which depends on the means of all layers, and add up the products.
 
     Squeeze-and-excitation (Hu et al., CVPR 2018) with layers in place of channels: the mean of each
-    layer over time and channels goes through L → L/3 → L and a sigmoid. The published CtrSVDD
-    systems use it.
+    layer over time and channels passes through two linear layers, L → L/3 → L, and a sigmoid. The
+    published CtrSVDD systems use this aggregation.
 
     >>> SqueezeExcitationAggregation(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
@@ -33,7 +33,7 @@ class SqueezeExcitationAggregation(Aggregation):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Gate of each utterance and layer, B×L in (0, 1), from the layers' means."""
+        """Gates B×L in (0, 1), one for each utterance and layer, computed from the means of the layers."""
         means = torch.stack([layer.mean(dim=(1, 2)) for layer in hidden_states], dim=1)  # B×L
         return self.fc_att_merge(means)
 

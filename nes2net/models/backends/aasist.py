@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nes2net.lib.options import FeatureDim, Logits
 from nes2net.models.backends.base import Backend, LogitLayer
 
-#: Makes a linear layer, or one in its place, from the numbers of inputs and outputs.
+#: Class of a linear layer, or of a layer in its place: it is called with the numbers of inputs and outputs.
 Linear = Callable[[int, int], nn.Module]
 PoolRatio = Annotated[float, Field(gt=0, le=1)]
 
@@ -29,6 +29,7 @@ class ResidualBlock(nn.Module):
     """Two convolutions of size 2×3 and a skip connection: B×C×F×T → B×C'×F×T.
 
     Args:
+        in_channels, out_channels: C and C'.
         first: leave out the normalisation of the input, as in the encoder's first block.
     """
 
@@ -45,18 +46,20 @@ class ResidualBlock(nn.Module):
         self.reshape_skip = in_channels != out_channels
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
             self.bn1(x)  # the published code ignores the result: the call only updates the running statistics
-        y = self.conv2(F.selu(self.bn2(self.conv1(x))))  # conv1 gives F + 1 rows, conv2 F again
+        y = self.conv2(F.selu(self.bn2(self.conv1(x))))  # F + 1 rows after conv1, F rows after conv2
         if self.reshape_skip:
             x = self.conv_downsample(x)
         return y + x
 
 
 def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:
-    """Chain residual blocks with 1 input channel and ``channels`` output channels.
+    """Chain residual blocks: B×1×F×T → B×C×F×T.
 
     Args:
+        channels: number of output channels of each block; C is the last of them.
         after_block: modules that follow each block.
     """
     inputs = [1, *channels[:-1]]
@@ -69,17 +72,17 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
-    """Learned vector ``size``×1 whose products with pairs of nodes are attention scores."""
+    """A new parameter ``size``×1; its products with vectors of pairs of nodes are attention scores."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
 def _pairs(x: Tensor) -> Tensor:
-    """Products x_i ⊙ x_j of all nodes i, j: B×N×D → B×N×N×D."""
+    """Products x_i ⊙ x_j of all pairs of nodes i, j in ``x`` B×N×D: B×N×N×D."""
     return x.unsqueeze(2) * x.unsqueeze(1)
 
 
 def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Batch normalisation of ``x`` B×N×D in which each node is an example."""
+    """Apply batch normalisation to the nodes ``x`` B×N×D, as if each node were an example of the batch."""
     return bn(x.flatten(0, 1)).view_as(x)
 
 
@@ -90,7 +93,7 @@ class GraphAttention(nn.Module):
     all nodes.
     """
 
-    temperature = 2.0
+    temperature = 2.0  # divides the attention scores before the softmax
 
     def __init__(self, in_dim: int, out_dim: int, linear: Linear = nn.Linear) -> None:
         super().__init__()
@@ -102,6 +105,7 @@ class GraphAttention(nn.Module):
         self.input_drop = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Update the nodes ``x`` B×N×D to B×N×D'."""
         x = self.input_drop(x)
         scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)  # B×N×N
         x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
@@ -111,14 +115,14 @@ class GraphAttention(nn.Module):
 class HeterogeneousGraphAttention(nn.Module):
     """Graph attention over two types of nodes and a master node (HS-GAL, Sec. 2.3).
 
-    The master node gathers from both types.
+    The master node is updated by an attention over the nodes of both types.
 
     Args:
         linear: class of the linear layers.
         activated: apply SELU to the nodes after batch normalisation.
     """
 
-    temperature = 100.0
+    temperature = 100.0  # divides the attention scores before the softmax
 
     def __init__(self, in_dim: int, out_dim: int, linear: Linear = nn.Linear, activated: bool = True) -> None:
         super().__init__()
@@ -139,7 +143,7 @@ class HeterogeneousGraphAttention(nn.Module):
         self.activated = activated
 
     def forward(self, type1: Tensor, type2: Tensor, master: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Update ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D to D' dimensions each."""
+        """Update the nodes ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D; their size becomes D'."""
         n1 = type1.shape[1]
         n2 = type2.shape[1]
         x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))  # B×(N₁+N₂)×D
@@ -147,7 +151,7 @@ class HeterogeneousGraphAttention(nn.Module):
         gathered = torch.softmax(scores / self.temperature, dim=1).transpose(1, 2) @ x
         master = self.proj_with_attM(gathered) + self.proj_without_attM(master)
 
-        # N = N₁ + N₂. Each pair of node types has an attention vector.
+        # Each pair of node types has an attention vector. N = N₁ + N₂.
         h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D'
         from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
@@ -175,8 +179,8 @@ class GraphPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool the nodes ``x`` B×N×D."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
-        # As published, ⌊N·ratio⌋ is computed in floating point, in which ⌊90·0.7⌋ is 62; sym_int() also does so for a
-        # traced number of nodes. For the ratio 0.5, integer division has the same result and traces several times faster.
+        # As published, ⌊N·ratio⌋ is computed in floating point, in which ⌊90·0.7⌋ is 62. sym_int() computes the same
+        # for a traced N. For the ratio 0.5, integer division gives the same and is traced several times faster.
         nodes = x.shape[1]
         if self.ratio == 0.5:
             num_kept = nodes // 2
@@ -186,7 +190,7 @@ class GraphPool(nn.Module):
 
 
 def image_attention(channels: int) -> nn.Sequential:
-    """The layers that weigh an image of features B×C×F×T for :func:`nodes_of_image`."""
+    """Build the layers that compute weights B×C×F×T from an image B×C×F×T, for :func:`nodes_of_image`."""
     return nn.Sequential(nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1))
 
 
@@ -194,7 +198,7 @@ def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Spectral nodes B×F×C and temporal nodes B×T×C: sums of ``image`` B×C×F×T over T and over F, with softmax weights.
 
     Args:
-        weights: B×C×F×T, before the softmax.
+        weights: B×C×F×T, before the softmax, from :func:`image_attention`.
     """
     spectral = (image * torch.softmax(weights, dim=3)).sum(dim=3).transpose(1, 2)
     temporal = (image * torch.softmax(weights, dim=2)).sum(dim=2).transpose(1, 2)
@@ -202,7 +206,12 @@ def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def pooled_nodes(temporal: Tensor, spectral: Tensor, master: Tensor) -> Tensor:
-    """Embedding B×5D: the largest magnitudes and the means of both types of nodes, and the master node B×1×D."""
+    """Compute an embedding B×5D: largest magnitudes and means of both types of nodes, and the master node.
+
+    Args:
+        temporal, spectral: nodes B×N_T×D and B×N_S×D.
+        master: B×1×D.
+    """
     pooled = [temporal.abs().amax(1), temporal.mean(1), spectral.abs().amax(1), spectral.mean(1), master.squeeze(1)]
     return torch.cat(pooled, dim=1)
 
@@ -216,9 +225,9 @@ class SpectroTemporalGraph(Backend):
         spectral_nodes: N_S, number of spectral nodes.
         num_logits: n.
         gat_dims: sizes of a node after the first and after the heterogeneous attention.
-        pool_ratios: shares of nodes kept in the spectral, the temporal and the heterogeneous
-            graphs. The published configurations state a fourth ratio and a fourth temperature,
-            which the published code does not use.
+        pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
+            heterogeneous graphs. The published configurations state a fourth ratio, which the
+            published code does not use.
     """
 
     last_layer_name = "out_layer"
@@ -254,20 +263,22 @@ class SpectroTemporalGraph(Backend):
         self.out_layer = LogitLayer(5 * mixed_dim, num_logits)
 
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
-        """Embedding B×5·``gat_dims[1]`` of ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
+        """Apply all graph layers to the nodes ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
 
-        This method adds the learned positions to ``spectral``.
+        The learned positions are added to ``spectral`` first. Returns embeddings
+        B×5·``gat_dims[1]``.
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
         branches = []
-        for start, first, pool_temporal, pool_spectral, second in (
+        for initial_master, first_attention, pool_temporal, pool_spectral, second_attention in (
             (self.master1, self.HtrgGAT_layer_ST11, self.pool_hT1, self.pool_hS1, self.HtrgGAT_layer_ST12),
             (self.master2, self.HtrgGAT_layer_ST21, self.pool_hT2, self.pool_hS2, self.HtrgGAT_layer_ST22),
         ):
-            mixed_temporal, mixed_spectral, master = first(temporal, spectral, start.expand(temporal.shape[0], -1, -1))
+            master = initial_master.expand(temporal.shape[0], -1, -1)
+            mixed_temporal, mixed_spectral, master = first_attention(temporal, spectral, master)
             nodes = pool_temporal(mixed_temporal), pool_spectral(mixed_spectral), master
-            branches.append([x + update for x, update in zip(nodes, second(*nodes))])
+            branches.append([x + update for x, update in zip(nodes, second_attention(*nodes))])
         temporal, spectral, master = (torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in zip(*branches))
         return pooled_nodes(temporal, spectral, master)
 
@@ -276,19 +287,19 @@ class Aasist(SpectroTemporalGraph):
     """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
 
     T is at least 3. In a graph of ``torch.export``, T is at least 24, so that two temporal nodes
-    are left after the pooling of frames by 3 and both poolings of nodes.
+    are left after frames are pooled by 3 and nodes are pooled twice.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         num_logits: n.
-        pool_ratios: shares of nodes kept in the spectral, the temporal and the heterogeneous
-            graphs. DeepFense keeps 0.7 of the temporal nodes.
+        pool_ratios: shares of nodes that are kept in the spectral, in the temporal and in the
+            heterogeneous graphs. DeepFense keeps 0.7 of the temporal nodes.
 
     >>> sum(p.numel() for p in Aasist().parameters())
     447242
     """
 
-    min_frames = 3  # the 3×3 max-pooling makes one temporal node of three frames
+    min_frames = 3  # 3×3 max-pooling makes one temporal node from three frames
 
     def __init__(
         self,

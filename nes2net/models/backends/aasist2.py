@@ -20,9 +20,10 @@ class Res2NetBlock(nn.Module):
     """A Res2Net block of 3×3 convolutions with squeeze-excitation and a skip: B×C×F×T → B×C'×F×T.
 
     Args:
-        width: channels of a group.
-        scale: number of groups. The first group passes unchanged. From the third group on, the
-            output of the previous group is added before the convolution.
+        in_channels, out_channels: C and C'.
+        width: number of channels of a group.
+        scale: number of groups. The first group is not convolved. Before the third and each later
+            group is convolved, the output of the previous group is added.
         se_ratio: the hidden layer of the squeeze-excitation has C'/``se_ratio`` channels.
         first: leave out the normalisation of the input.
     """
@@ -50,6 +51,7 @@ class Res2NetBlock(nn.Module):
             self.skip = nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
         first, *splits = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)
         outputs = [first]
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
@@ -67,8 +69,9 @@ class Aasist2(Aasist):
     Y. Zhang et al., "Improving short utterance anti-spoofing with AASIST2", ICASSP 2024 (arXiv
     2309.08279): :class:`~nes2net.models.backends.aasist.Aasist` with Res2Net blocks instead of
     residual blocks, trained with additive-margin softmax. The authors published no code, so nothing
-    here could be compared with their numbers. The order within a block, the width, the scale and
-    the squeeze-excitation are assumptions; the last three are taken from other people's code.
+    here could be compared with their numbers. Four choices are assumptions: the order of operations
+    in a block, the width, the scale and the squeeze-excitation. The last three are taken from code
+    of other people.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

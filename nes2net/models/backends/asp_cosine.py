@@ -41,7 +41,7 @@ class AspCosine(LayerSum):
     torch.Size([2, 2])
     """
 
-    min_frames = 2
+    min_frames = 2  # a single frame has no standard deviation over time
     last_layer_name = "head"
 
     def __init__(

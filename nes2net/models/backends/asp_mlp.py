@@ -30,7 +30,7 @@ class AspMlp(Backend):
     torch.Size([2, 1])
     """
 
-    min_frames = 2
+    min_frames = 2  # a single frame has no standard deviation over time
     last_layer_name = "mlp.3"
 
     def __init__(

@@ -22,8 +22,8 @@ from nes2net.models.backends.base import Backend, LogitLayer
 class SiLU(nn.Module):
     """SiLU, with a linear layer that is never used.
 
-    The published code passes ``nn.Linear`` where SiLU expects its ``inplace`` flag, so that its
-    checkpoints contain the layer. The layer is kept here so that checkpoints load and save
+    The published code passes an ``nn.Linear`` where SiLU expects its flag ``inplace``, so that
+    checkpoints contain this layer. The layer is kept here so that checkpoints load and save
     completely. It gets no gradient.
     """
 
@@ -32,6 +32,7 @@ class SiLU(nn.Module):
         self.inplace = nn.Linear(unused_dim, unused_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply SiLU to each number of ``x``; the linear layer is not used."""
         return F.silu(x)
 
 
@@ -48,6 +49,7 @@ class Merging(AttentiveMerging):
         )
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
+        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         gated = torch.stack([layer * gate for layer, gate in zip(hidden_states, gates)], dim=3)  # B×T×D×L
@@ -55,7 +57,10 @@ class Merging(AttentiveMerging):
 
 
 class Decoder(nn.Module):
-    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H; then ``LL``, B×H → B×n."""
+    """One LSTM layer and the mean of its outputs over time, B×T×D → B×H.
+
+    The module also contains the last layer, ``LL``.
+    """
 
     def __init__(self, feature_dim: int, lstm_dim: int, num_logits: int) -> None:
         super().__init__()
@@ -63,6 +68,7 @@ class Decoder(nn.Module):
         self.LL = LogitLayer(lstm_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the LSTM to ``x`` B×T×D, and return the mean of its outputs over time, B×H."""
         outputs, _ = self.lstm(x)
         return outputs.mean(dim=1)
 
@@ -70,16 +76,16 @@ class Decoder(nn.Module):
 class AttMLSTM(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The back-end merges the layers itself, without an aggregation, because its projection L·D →
-    L·D/4 → D differs from the ``attm`` aggregation's. State 0, the input of the first layer, is not
-    used. States 1 to L = ``num_layers``, the outputs of the first L layers, are merged; the
+    The back-end merges the layers itself, without an aggregation, because it has two linear layers,
+    L·D → L·D/4 → D, where the aggregation ``attm`` has one. State 0, the input of the first layer,
+    is not used. States 1 to L = ``num_layers``, the outputs of the first L layers, are merged; the
     front-end may be deeper. The paper's system with half of the front-end merges 12 of
     WavLM-Large's 24 layers. As in the published code, the front-end's last layer is taken before
     its final layer norm.
 
     No complete checkpoint of this system is published. This back-end gives the outputs of the
-    published code for random weights. ``torch.export`` fixes the number of frames, because
-    ``nn.LSTM`` does; an ONNX file does not.
+    published code for random weights. A graph of ``torch.export`` has a fixed number of frames,
+    because of ``nn.LSTM``. An ONNX file takes any number.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -111,11 +117,11 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates, with a column for each hidden state; 0 for states that are not merged."""
+        """The gates, B×(number of hidden states); 0 for states that are not merged."""
         read = hidden_states[1 : self.num_layers + 1]
         return F.pad(self.feat_merge.layer_weights(read), (1, len(hidden_states) - 1 - self.num_layers))
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×H of L + 1 or more ``hidden_states`` B×T×D; H is ``lstm_dim``."""
+        """Embeddings B×H of at least L + 1 ``hidden_states`` B×T×D; H is ``lstm_dim``."""
         self.check_hidden_states(hidden_states)
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

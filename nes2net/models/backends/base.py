@@ -15,7 +15,7 @@ from nes2net.lib.errors import InputError, counted
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """The rule that computes a score from logits, see :func:`scores_of`."""
-#: Rule → description of the score for users. By every rule, a higher score means more bona fide.
+#: Score rule → description of the score for users. With every rule, a higher score means more bona fide.
 NATURE: dict[ScoreRule, str] = {
     "logit": "no probability",
     "difference": "no probability",
@@ -27,19 +27,19 @@ NATURE: dict[ScoreRule, str] = {
 class Backend(nn.Module):
     """Features B×T×D → logits B×n; :attr:`score_rule` computes the score from the logits.
 
-    The last layer computes logits from an embedding: ``last_layer(embed(features))``. A subclass
-    defines :meth:`embed` and names its last layer. A back-end with ``wants_layers = "all"`` takes
-    the sequence of hidden states instead of the features. State-dict keys are the published names
-    without :attr:`checkpoint_prefix`.
+    The logits are ``last_layer(embed(features))``: the last layer computes them from an embedding.
+    A subclass defines :meth:`embed` and :attr:`last_layer_name`. A back-end with ``wants_layers =
+    "all"`` takes the sequence of hidden states instead of the features. State-dict keys are the
+    published names without :attr:`checkpoint_prefix`.
 
     Args:
-        feature_dim: D; None if the class sets :attr:`feature_dim` or does not declare a size.
+        feature_dim: D; None if the class sets :attr:`feature_dim` itself, or accepts any size.
     """
 
     config: dict[str, Any]
     """The name and options that build this back-end again; :func:`nes2net.create_backend` sets them."""
     feature_dim: int = 0
-    """D, the size of a feature vector; 0 if the back-end does not declare it."""
+    """D, the size of a feature vector; 0 if the back-end accepts any size."""
     checkpoint_prefix: str = ""
     """Prefix of the back-end's keys in the whole-model checkpoints of the published code."""
     wants_layers: Literal["last", "all"] = "last"
@@ -51,24 +51,24 @@ class Backend(nn.Module):
     num_states: int = 1
     """Least number of hidden states, if ``wants_layers`` is ``"all"``."""
     min_frames: int = 1
-    """Smallest T."""
+    """Smallest allowed T."""
     max_frames: int | None = None
-    """Largest T; None for no limit."""
+    """Largest allowed T; None for no limit."""
     fixed_frames: int | None = None
     """The only T that the back-end takes; None for any T."""
     receptive_field: int | None = None
-    """Number of frames that the convolutions see; None for the whole utterance."""
+    """Number of frames that the convolutions read for one frame of output; None for the whole utterance."""
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits; higher means more bona fide."""
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
-    """Names of the classes, one for each logit, bona fide last. A single logit has two classes."""
+    """Names of the classes, one for each logit, bona fide last. A back-end with one logit also has two classes."""
     resolutions: tuple[int, ...] = ()
     """Lengths, in frames, of the segments that :meth:`segments` scores; empty if it scores no segments."""
     made_for_segments: bool = False
     """Whether the back-end is built to score segments. Other back-ends with :attr:`resolutions` are
     trained on utterances, unless a recipe says otherwise."""
     last_layer_name: str = ""
-    """Name of the last layer, as in ``get_submodule``; empty if no layer can be replaced."""
+    """Dotted name of the last layer, as for ``get_submodule``; empty if there is no such layer."""
 
     def __init__(self, feature_dim: int | None = None) -> None:
         super().__init__()
@@ -80,11 +80,11 @@ class Backend(nn.Module):
         def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
 
     def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; of hidden states if ``wants_layers`` is ``"all"``."""
+        """Logits B×n of ``features``: B×T×D, or a list of hidden states B×T×D if ``wants_layers`` is ``"all"``."""
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
-        """Embeddings B×E of ``features``, the input of the last layer."""
+        """Embeddings B×E of ``features``, which the last layer reads; ``features`` are as for :meth:`forward`."""
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
@@ -100,11 +100,11 @@ class Backend(nn.Module):
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Number of segments in ``num_frames`` frames, for each of the :attr:`resolutions`."""
+        """Number of segments that an utterance of ``num_frames`` has, for each of the :attr:`resolutions`."""
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Logits B×n of the utterance, even for a back-end whose :meth:`forward` gives logits of frames."""
+        """Logits B×n of the utterance, even for a back-end whose :meth:`forward` gives the logits of frames."""
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
@@ -128,24 +128,23 @@ class Backend(nn.Module):
 
     @staticmethod
     def posteriors(logits: Tensor) -> Tensor:
-        """Posteriors B×K of the :attr:`classes` from ``logits`` B×n: their softmax, in float64.
+        """Posteriors B×K of the K :attr:`classes`: the softmax of ``logits`` B×n, in float64.
 
         Posteriors are not calibrated. If the head was not trained with a softmax, such as
-        ``one_class``, only their order means something.
+        ``one_class``, only the order of posteriors has a meaning.
         """
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
-        """Weights B×L that a back-end with ``wants_layers = "all"`` gives to L ``hidden_states`` B×T×D.
+        """Weights B×L by which the back-end weighs the L ``hidden_states`` B×T×D; None if it does not weigh layers.
 
-        :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights` defines the weights.
-        Layers that the back-end does not read have weight 0. None if the back-end does not weigh
-        layers.
+        :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights` says what a weight is.
+        Layers that the back-end does not read have the weight 0.
         """
         return None
 
     def check_features(self, features: Tensor) -> None:
-        """Raise :class:`InputError` unless ``features`` is B×T×D with enough frames."""
+        """Raise :class:`InputError` unless ``features`` is B×T×D, with an allowed number of frames."""
         if features.ndim != 3 or features.shape[2] != self.feature_dim:
             raise InputError(
                 f"features must be batch × frames × {self.feature_dim}, got {' × '.join(map(str, features.shape))}; "
@@ -167,7 +166,7 @@ class Backend(nn.Module):
             )
 
     def check_hidden_states(self, hidden_states: Sequence[Tensor]) -> None:
-        """Raise :class:`InputError` unless there are enough hidden states, all B×T×D of one shape."""
+        """Raise :class:`InputError` unless there are enough ``hidden_states``, all with the same shape B×T×D."""
         if len(hidden_states) < self.num_states:
             raise InputError(
                 f"this back-end reads {self.num_states} hidden states, got {len(hidden_states)}; "
@@ -199,8 +198,9 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
 
-    Logits are not rounded to half precision, not even within autocast or with half-precision weights.
-    In bfloat16, most of a thousand scores would equal another score, and ties change error rates.
+    Logits are never rounded to half precision, even within autocast or with half-precision weights.
+    In bfloat16, most of a thousand scores would equal another score, and equal scores change error
+    rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
@@ -210,7 +210,7 @@ class LogitLayer(nn.Linear):
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits, unless the back-end has another rule."""
 
-    def __init__(self, in_features: int, out_features: int) -> None:  # nn.Linear's other arguments are no head options
+    def __init__(self, in_features: int, out_features: int) -> None:  # without other arguments of nn.Linear
         super().__init__(in_features, out_features)
 
     def forward(self, embeddings: Tensor) -> Tensor:
@@ -230,11 +230,12 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     """Scores (B,) of ``logits`` B×n, whose last column is bona fide.
 
     Args:
-        rule: ``"logit"`` and ``"cosine"`` take the last logit, which is a cosine for ``"cosine"``.
-            ``"difference"`` is the last logit − logsumexp of the others: the log odds of bona fide
-            by a softmax. For two logits this is their difference; a single logit is the log odds.
-            ``"probability"`` is the softmax probability of bona fide. It ranks like
-            ``"difference"``, but in float32 all differences above about 17 tie at probability 1.
+        rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
+            then a cosine. ``"difference"`` is the last logit − logsumexp of the others: the log
+            odds of bona fide after a softmax. For two logits this is their difference; a single
+            logit is the log odds itself. ``"probability"`` is the softmax probability of bona fide.
+            It ranks like ``"difference"``, but in float32 all differences above about 17 become
+            equal probabilities of 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -251,14 +252,21 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 
 
 def _logits_of_classes(logits: Tensor) -> Tensor:
-    """A logit for each class, B×n. A single logit is the log odds of bona fide: the logit of spoof is then 0."""
+    """Return ``logits`` B×n with a column for each class, B×K.
+
+    A single logit is the log odds of bona fide: a logit 0 of spoof is put before it.
+    """
     if logits.shape[1] == 1:
         return F.pad(logits, (1, 0))
     return logits
 
 
 def check_divides(option: str, divisor: int, size: str, number: int) -> None:
-    """Raise :class:`InputError` if ``option`` = ``divisor`` does not divide ``size`` = ``number``.
+    """Raise :class:`InputError` if ``divisor`` does not divide ``number``.
+
+    Args:
+        option: name of the option with the value ``divisor``, for the message.
+        size: name of the size with the value ``number``, for the message.
 
     >>> check_divides("num_heads", 4, "embed_dim", 150)
     Traceback (most recent call last):

@@ -3,8 +3,8 @@
 Conformer: E. Rosello, A. Gomez-Alanis, A. M. Gomez, A. Peinado, "A conformer-based classifier for
 variable-length utterance processing in anti-spoofing", Interspeech 2023.
 TCM: D.-T. Truong, R. Tao, T. Nguyen, H.-T. Luong, K. A. Lee, E. S. Chng, "Temporal-channel modeling
-in multi-head self-attention for synthetic speech detection", Interspeech 2024. TCM adds one token
-per head to each self-attention: a summary of that head's channels over the whole utterance.
+in multi-head self-attention for synthetic speech detection", Interspeech 2024. TCM adds a token for
+each head to the self-attention. The token summarises the channels of the head over the utterance.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from nes2net.lib.options import FeatureDim, Logits, Probability
 from nes2net.models.backends.base import Backend, LogitLayer, check_divides
 
-MAX_FRAMES = 10_000
+MAX_FRAMES = 10_000  # number of positions in the published table
 
 
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
-    """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, else cosine.
+    """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, cosine in odd channels.
 
     Vaswani et al. (2017), Sec. 3.5. As in the published table, angles are computed in float64 and
     rounded to float32; then sine and cosine are computed in float32. At position 10,000 the rounded
-    angle has an error of 5e-4. A table computed entirely in float64 would therefore differ.
+    angle has an error of 5e-4, so that a table computed only in float64 would differ.
 
     >>> position_table(3, 4)[0, :, 0]
     tensor([0.0000, 0.8415, 0.9093])
@@ -56,6 +56,7 @@ class FeedForward(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply both layers to the tokens ``x`` B×N×E."""
         return self.net(x)
 
 
@@ -69,6 +70,7 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Attend over the tokens ``x`` B×N×E."""
         heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d, h·d = E
         query, key, value = heads.unbind(dim=2)
         attended = F.scaled_dot_product_attention(query, key, value)  # B×h×N×d
@@ -78,9 +80,9 @@ class SelfAttention(nn.Module):
 class HeadTokenAttention(SelfAttention):
     """Self-attention with temporal-channel modelling (Truong et al. 2024, Sec. 3), B×N×E → B×N×E.
 
-    h head tokens (Lu et al., "DHVT", NeurIPS 2022) take part in the attention. Then the mean of the
-    frames and the mean of the head tokens are added to the class token, and the head tokens are
-    removed.
+    h head tokens (Lu et al., "DHVT", NeurIPS 2022) take part in the attention. Afterwards, the mean
+    of the frames and the mean of the head tokens are added to the class token, and the head tokens
+    are removed.
     """
 
     def __init__(self, embed_dim: int, num_heads: int) -> None:
@@ -91,7 +93,7 @@ class HeadTokenAttention(SelfAttention):
         self.pos_embed = nn.Parameter(torch.zeros(1, num_heads, embed_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over the tokens ``x`` B×N×E, whose first is the class token, and the head tokens."""
+        """Attend over the tokens ``x`` B×N×E and the head tokens; the first token of ``x`` is the class token."""
         # A head token is computed from the means of the head's channels over all tokens.
         means = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
         tokens = self.ht_proj(means).unflatten(2, (self.num_heads, -1))  # B×h×h×d
@@ -106,7 +108,7 @@ class HeadTokenAttention(SelfAttention):
 class DepthwiseConv(nn.Module):
     """A convolution per channel that keeps the length, B×C×N → B×C×N.
 
-    A kernel of even size reads one more past token than future tokens.
+    A kernel of even size reads one more token before the current token than after it.
     """
 
     def __init__(self, channels: int, kernel_size: int) -> None:
@@ -115,13 +117,15 @@ class DepthwiseConv(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel_size, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve each channel of ``x`` B×C×N."""
         return self.conv(F.pad(x, self.padding))
 
 
 class Transpose(nn.Module):
-    """Swap tokens and channels, B×N×C ↔ B×C×N. A module, because the published keys count the modules in order."""
+    """Swap tokens and channels, B×N×C ↔ B×C×N. This is a module because published names of tensors count modules."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Swap the last two axes of ``x``."""
         return x.transpose(1, 2)
 
 
@@ -148,6 +152,7 @@ class Convolution(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the module to the tokens ``x`` B×N×E."""
         return self.net(x)
 
 
@@ -160,17 +165,19 @@ class PreNorm(nn.Module):
         self.norm = nn.LayerNorm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise the tokens ``x`` B×N×E, then apply ``fn``."""
         return self.fn(self.norm(x))
 
 
 class Half(nn.Module):
-    """Halve the output of ``fn``, B×N×E → B×N×E, as for the feed-forward layers in Gulati et al., eq. 1."""
+    """Halve the output of ``fn``, B×N×E → B×N×E: a half-step feed-forward layer (Gulati et al., eq. 1)."""
 
     def __init__(self, fn: nn.Module) -> None:
         super().__init__()
         self.fn = fn
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply ``fn`` to the tokens ``x`` B×N×E, and halve the result."""
         return 0.5 * self.fn(x)
 
 
@@ -189,13 +196,17 @@ class ConformerBlock(nn.Module):
         self.post_norm = nn.LayerNorm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to the tokens ``x`` B×N×E."""
         for module in (self.ff1, self.attn, self.conv, self.ff2):
             x = x + module(x)
         return self.post_norm(x)
 
 
 class Encoder(nn.Module):
-    """Add positions, prepend a class token, apply the blocks: frames B×T×E → class token B×E."""
+    """Add positions to frames, put a class token before them, apply the blocks: frames B×T×E → class token B×E.
+
+    The module also contains the last layer, ``fc5``.
+    """
 
     def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
         super().__init__()
@@ -206,7 +217,7 @@ class Encoder(nn.Module):
         self.fc5 = LogitLayer(embed_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The class token B×E after all blocks, for frames ``x`` B×T×E, T at most ``MAX_FRAMES``."""
+        """Return the class token B×E after all blocks, for frames ``x`` B×T×E; T is at most ``MAX_FRAMES``."""
         x = x + self.positional_emb[:, : x.shape[1]]
         x = torch.cat([self.class_token.expand(x.shape[0], 1, -1), x], dim=1)  # B×(T + 1)×E
         for block in self.encoder_blocks:

@@ -24,7 +24,7 @@ _PERCEPTRON_DIM = 40
 
 
 class ReversedLogitLayer(LogitLayer):
-    """A last layer with bona fide in row 0 of its weights, as published, but last in its logits, as everywhere here."""
+    """A last layer B×E → B×n with bona fide in row 0 of the published weights, but in the last column of the logits."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Logits B×n of ``embeddings`` B×E, in reverse order of the weights' rows."""
@@ -34,23 +34,25 @@ class ReversedLogitLayer(LogitLayer):
 class Ensemble(LayerSum):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim``, and scores B×S → logits B×2.
 
-    Each layer is normalised separately, over time and features of an utterance together. A weighted
-    sum of the layers, a linear map, batch normalisation over the whole map, SELU and LSTM layers
-    follow. The last frame of the LSTM describes the utterance. Two perceptrons, one for each class,
-    compute a weight for each system from this frame. A logit is Σ weight·(score − bias) over the S
-    systems.
+    Each layer of each utterance is normalised, over time and features together. The layers are
+    multiplied by weights and added up. The sum passes through a linear map, batch normalisation
+    over the whole map, SELU and LSTM layers. The last frame of the LSTM describes the utterance.
+    From this frame, two perceptrons, one for each class, compute a weight for each system. The
+    logit of a class is the sum over the S systems of weight · (score − bias).
 
     State 0, the input of the first layer, is not used. States 1 to L are the outputs of the layers,
-    before the front-end's final layer norm. ``scores`` come from other systems, in the order of
-    training and normalised as in training (:mod:`nes2net.scoring.system_scores`). The published
-    order is CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2, the baselines of ASVspoof 2021.
+    before the front-end's final layer norm. ``scores`` come from other systems. The systems have
+    the order of training, and the scores are normalised as in training
+    (:mod:`nes2net.scoring.system_scores`). The published systems are the baselines of ASVspoof
+    2021, in the order CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
 
     Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
-    back-ends. The weights keep the published order. As published, the score is the logit of bona
-    fide alone. The weights of the layers are divided by their sum, without a softmax, and may be
-    negative; with ``kind="classification"`` they are not divided.
+    back-ends. The weights in files keep the published order. As published, the score is the logit
+    of bona fide alone. The weights of the layers are divided by their sum, without a softmax, and
+    may be negative. With ``kind="classification"`` they are not divided.
 
-    ``torch.export`` fixes the number of frames, because ``nn.LSTM`` does; an ONNX file does not.
+    A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
+    takes any number.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -102,7 +104,7 @@ class Ensemble(LayerSum):
             self.last_layer_name = "lineal_class.2"
 
     def forward(self, hidden_states: Sequence[Tensor], scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Logits B×n of L + 1 or more ``hidden_states`` B×T×D and ``scores`` B×S, spoof first.
+        """Logits B×n of at least L + 1 ``hidden_states`` B×T×D, and of ``scores`` B×S for a fusion; spoof comes first.
 
         Raises:
             InputError: if the hidden states do not fit, or the scores are missing or do not fit.
@@ -110,7 +112,7 @@ class Ensemble(LayerSum):
         if self.kind == "classification":
             return super().forward(hidden_states)
         weights_bonafide, weights_spoof = self.weights(hidden_states)
-        self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch of an exported graph
+        self.check_scores(scores, weights_bonafide.shape[0])  # len() would fix the batch size of an exported graph
         assert scores is not None  # check_scores() raises for None
         with without_autocast(scores.device):  # half precision would round the scores
             unbiased = at_least_float32(scores) - at_least_float32(self.biases)
@@ -122,10 +124,10 @@ class Ensemble(LayerSum):
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings of ``hidden_states``: for a fusion, :meth:`summary`.
+        """Embeddings B×H of ``hidden_states`` for a fusion: their :meth:`summary`.
 
-        With ``kind="classification"``, the hidden layer B×40 of the perceptron, which is the input
-        of the last layer.
+        With ``kind="classification"``, embeddings are B×40: the hidden layer of the perceptron,
+        which the last layer reads.
         """
         summary = self.summary(hidden_states)
         if self.kind == "fusion":
@@ -133,17 +135,18 @@ class Ensemble(LayerSum):
         return self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The last output of the LSTM, B×H, for L + 1 or more ``hidden_states`` B×T×D."""
+        """The last frame of the LSTM's output, B×H, for at least L + 1 ``hidden_states`` B×T×D."""
         x = self.trunk(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]
-        # Layer by layer, because torch.onnx fixes the number of frames of an LSTM with several layers.
+        # Compute layer by layer, because torch.onnx fixes the number of frames of an LSTM with several layers.
         zeros = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
         for weights in self.lstm.all_weights:
+            # with biases, 1 layer, no dropout, not in training, one direction, batch first
             x = torch.lstm(x, (zeros, zeros), tuple(weights), True, 1, 0.0, False, False, True)[0]
         return x[:, -1]
 
 
 def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
-    """A hidden layer of 40 units with ReLU, and the layer ``last``."""
+    """Build a perceptron: a hidden layer of 40 units with ReLU, then the layer ``last``."""
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

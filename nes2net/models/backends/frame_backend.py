@@ -1,4 +1,4 @@
-"""Back-ends that compute an embedding of each frame: logits of the frames, and of the utterance."""
+"""The base class of back-ends that compute an embedding of each frame: logits of frames and of utterances."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ class FrameBackend(Backend):
     A subclass defines :meth:`frames` and names its last layer, and its constructor calls
     :meth:`build_pooling`. With ``pool``, the frames are pooled to an embedding of the utterance,
     and :meth:`forward` gives the logits of the utterance, B×n. With ``pool=None``, :meth:`forward`
-    gives the logits of the frames, B×T×n. :class:`nes2net.Detector` then scores the utterance by
-    the last layer's logits of the embedding that ``utterance`` defines:
+    gives the logits of the frames, B×T×n. :class:`nes2net.Detector` then computes an embedding of
+    the utterance, and scores the utterance by the last layer's logits. The option ``utterance``
+    says what this embedding is:
 
     - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``. If the last layer is
       linear, the logits are the mean of the frames' logits.
@@ -30,22 +31,23 @@ class FrameBackend(Backend):
     - ``"attentive"``: a weighted mean of the frames' embeddings. A small network and a softmax over
       time compute the weights (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 
-    In a training batch, the zeros that pad a shorter utterance make frames like any others: they
-    count in the mean and in the attention, and may have the lowest score. Scoring never pads
-    utterances.
+    In a training batch, a shorter utterance is padded with zeros. The frames of the padding are
+    treated like other frames: they count in the mean and in the attention, and may have the lowest
+    score. Scoring never pads utterances.
     """
 
     pool: str | None
     utterance: Utterance
     pooling: Pooling | None
-    """Pools embeddings of frames, B×E×T → B×E'; None to choose the frame with the lowest score."""
+    """The module that pools embeddings of frames, B×E×T → B×E'; None for ``utterance="min"``, which chooses a frame."""
 
     def build_pooling(self, pool: str | None, utterance: Utterance, frame_dim: int) -> int:
         """Set :attr:`pooling`, and return the size of the utterance's embedding.
 
         Args:
             pool: a name of :data:`nes2net.models.backends.pooling.POOLINGS`, or None.
-            frame_dim: E.
+            utterance: see the class.
+            frame_dim: E, size of the embedding of a frame.
 
         Raises:
             InputError: if both ``utterance`` and ``pool`` are given.
@@ -58,7 +60,7 @@ class FrameBackend(Backend):
         self.pool = pool
         self.utterance = utterance
         self.made_for_segments = pool is None
-        # Pooled statistics (mean and deviation) have 2E numbers: their last layer cannot read frames of E numbers.
+        # With mean and deviation, the last layer reads 2E numbers, so that it cannot read the E numbers of a frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
         self.pooling = None
         if utterance == "min":
@@ -81,7 +83,7 @@ class FrameBackend(Backend):
         return self.last_layer(self.embed(features))
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Logits B×n of the utterance, also with ``pool=None``."""
+        """Logits B×n of the utterance, even with ``pool=None``."""
         return self(features, utterance=True)  # type: ignore[call-arg]
 
     def embed(self, features: Any) -> Tensor:
@@ -112,13 +114,13 @@ class FrameBackend(Backend):
         if self.pooling is not None:
             return self.pooling(frames.transpose(1, 2))
         logits = self.frame_logits(frames.detach())
-        # Rounded probabilities near 1 are equal; the differences of logits, which rank alike, are not.
+        # Probabilities near 1 are rounded to equal numbers. Differences of logits rank alike, and stay different.
         rule: ScoreRule = "difference" if self.score_rule == "probability" else self.score_rule
         lowest = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2]).argmin(dim=1)  # B
         return frames.gather(1, lowest[:, None, None].expand(-1, 1, frames.shape[2])).squeeze(1)
 
     def _check_sees_frames(self) -> None:
-        """Raise :class:`InputError` if the last layer cannot read frames."""
+        """Raise :class:`InputError` if the last layer cannot read embeddings of frames."""
         if not self.resolutions:
             raise InputError(
                 f"the last layer reads the statistics of `model.backend.pool={self.pool}`, not frames: take "

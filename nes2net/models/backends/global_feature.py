@@ -36,7 +36,7 @@ class GF(Backend):
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, hidden_dim: Size = 128, num_logits: Logits = 2) -> None:
         super().__init__(feature_dim)
-        # Lists, because the published code has an entry for each of several front-ends.
+        # Lists, because the published code has an item for each of several front-ends.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 
@@ -54,15 +54,16 @@ class BLSTM(nn.Module):
         self.l_blstm = nn.LSTM(dim, dim // 2, bidirectional=True, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the outputs B×T×E of the LSTM for ``x`` B×T×E, without its states."""
         return self.l_blstm(x)[0]
 
 
 class LGF(GF):
     """GF with two bidirectional LSTMs and a skip connection around both, before the mean over time.
 
-    Features B×T×``feature_dim`` → logits B×``num_logits``. In a training batch, the LSTMs also read
-    the zeros that pad a shorter utterance. ``torch.export`` fixes the number of frames, because
-    ``nn.LSTM`` does; an ONNX file does not.
+    Features B×T×``feature_dim`` → logits B×``num_logits``. In a training batch, a shorter utterance
+    is padded with zeros, which the LSTMs read too. A graph of ``torch.export`` has a fixed number
+    of frames, because of ``nn.LSTM``. An ONNX file takes any number.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -88,6 +89,7 @@ class MaxFeatureMap(nn.Module):
     """The maximum of channel c and channel c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Take the maximum of the two halves of the channels of ``x`` B×C×T×H."""
         return torch.maximum(*x.chunk(2, dim=1))
 
 
@@ -110,9 +112,9 @@ class LLGF(Backend):
     """LGF with a light CNN between the linear map and the LSTMs.
 
     Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The CNN reads the output of the
-    linear map as an image T×H with one channel, and makes an image T/16×H/16 with 32 channels. A
-    frame is then a vector of E = 32·⌊H/16⌋ numbers. ``torch.export`` fixes the number of frames,
-    because ``nn.LSTM`` does; an ONNX file does not.
+    linear map as an image T×H with one channel, and outputs an image T/16×H/16 with 32 channels.
+    Each of the T/16 frames is then a vector of E = 32·⌊H/16⌋ numbers. A graph of ``torch.export``
+    has a fixed number of frames, because of ``nn.LSTM``. An ONNX file takes any number.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -1,7 +1,7 @@
 """Heads: last layers of a back-end that compare an embedding with vectors of the classes.
 
-The option ``head`` of every back-end replaces its last linear layer by a head. Losses of
-:mod:`nes2net.training.losses` that compare embeddings with class vectors train the head's vectors.
+Every back-end has the option ``head``, by which a head replaces its last linear layer. The losses
+in :mod:`nes2net.training.losses` that compare embeddings with class vectors train these vectors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Head(nn.Module):
     score_rule: ScoreRule = "logit"
     """The rule that computes the score from the logits."""
     compares_two = False
-    """Whether the head only compares spoof with bona fide, n = 2."""
+    """Whether n must be 2, because the head compares spoof with bona fide."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -46,9 +46,9 @@ class Head(nn.Module):
 class AngularHead(Head):
     """Cosine logits of embeddings relative to class 0, |x|·(cos θ_j − cos θ_0): B×E → B×n.
 
-    Subtracting the logit of class 0 does not change a softmax. Of two logits, the last is then the
-    cosine-logit difference, which is the score. The rows of ``weight`` n×E are scaled to unit
-    length, and there is no bias (A-softmax, Liu et al., CVPR 2017).
+    Subtracting the logit of class 0 does not change a softmax. With two classes, the last logit is
+    then the difference of the two cosine logits, which is the score. The rows of ``weight`` n×E are
+    scaled to unit length, and there is no bias (A-softmax, Liu et al., CVPR 2017).
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -56,15 +56,16 @@ class AngularHead(Head):
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Logits B×n of ``embeddings`` B×E; the logit of class 0 is 0."""
         unit = F.normalize(at_least_float32(self.weight), dim=1)
         return precise_linear(embeddings, unit - unit[:1])
 
 
 class CosineHead(Head):
-    """Scaled cosines between embeddings and class vectors: B×E → B×n; for two, the difference is the score.
+    """Scaled cosines between embeddings and class vectors: B×E → B×n.
 
-    ``centers`` is n×E; the last row is bona fide. Additive-margin softmax trains the vectors (Wang
-    et al., IEEE SPL 2018).
+    With two classes, the difference of the scaled cosines is the score. ``centers`` is n×E; the
+    last row is bona fide. Additive-margin softmax trains the vectors (Wang et al., IEEE SPL 2018).
 
     Args:
         scale: factor of the cosines. Training sets it to the scale of the loss, so that a softmax
@@ -79,6 +80,7 @@ class CosineHead(Head):
         self.scale = scale
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Scaled cosines B×n of ``embeddings`` B×E and the class vectors."""
         return self.scale * cosines(embeddings, self.centers)
 
 
@@ -98,12 +100,13 @@ class OneClassHead(Head):
         nn.init.kaiming_uniform_(self.center, 0.25)
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """(−s, s) B×2 of ``embeddings`` B×E; s is the cosine with the vector of bona fide speech."""
         bonafide = self.cosine(embeddings, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """The cosines B×1 of ``embeddings`` B×E and ``center``."""
+        """Cosines B×1 of ``embeddings`` B×E and ``center`` 1×E."""
         return cosines(embeddings, center)
 
 
@@ -119,12 +122,12 @@ class OneClassColumnHead(OneClassHead):
 
     @property
     def center(self) -> nn.Parameter:  # type: ignore[override]
-        """The column, E×1."""
+        """The vector of bona fide speech, the column ``weight`` E×1."""
         return self.weight
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """The cosines B×1 of ``embeddings`` B×E and ``center`` E×1."""
+        """Cosines B×1 of ``embeddings`` B×E and ``center`` E×1."""
         return renormed_cosines(embeddings, center)
 
 
@@ -133,8 +136,8 @@ class P2SGradHead(Head):
 
     ``weight`` is E×n; the last column is bona fide. The mean squared error of the cosines trains
     the vectors (Wang & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the
-    published code: a cosine is exact to 1e-7 only, and a column shorter than 1e-5 does not get unit
-    length.
+    published code (:func:`renormed_cosines`). Cosines therefore have an error of 1e-7, and a column
+    shorter than 1e-5 does not get unit length.
     """
 
     score_rule = "cosine"
@@ -144,18 +147,19 @@ class P2SGradHead(Head):
         self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Cosines B×n of ``embeddings`` B×E and the class vectors."""
         return renormed_cosines(embeddings, self.weight)
 
 
 class PrototypeHead(Head):
-    """Largest scaled cosine between an embedding and the prototypes of a class: B×E → B×2.
+    """For each class, the largest scaled cosine between an embedding and the class's prototypes: B×E → B×2.
 
-    The difference of the two numbers is the score. ``bonafide`` is 1×E, ``spoof`` K×E. The loss
-    :class:`nes2net.training.losses.Prototypes` trains them (Huang et al., ICASSP 2025, arXiv
-    2501.14240).
+    The difference of the two numbers is the score. Bona fide has one prototype, ``bonafide`` 1×E,
+    and spoof has K prototypes, ``spoof`` K×E. The loss :class:`nes2net.training.losses.Prototypes`
+    trains the prototypes (Huang et al., ICASSP 2025, arXiv 2501.14240).
 
     Args:
-        spoof_prototypes: K; 20 is an assumption.
+        spoof_prototypes: K, number of prototypes of spoof; 20 is an assumption.
         scale: factor of the cosines, as for :class:`CosineHead`.
     """
 
@@ -176,40 +180,41 @@ class PrototypeHead(Head):
         self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Largest scaled cosines of ``embeddings`` B×E with the prototypes of spoof and of bona fide, B×2."""
         return self.scale * nearest_cosines(embeddings, self.spoof, self.bonafide)
 
 
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
     """Cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
     with without_autocast(embeddings.device):
-        embeddings, vectors = _of_one_type(embeddings, vectors)
+        embeddings, vectors = _to_common_type(embeddings, vectors)
         return F.normalize(embeddings, dim=1) @ F.normalize(vectors, dim=1).T
 
 
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     """Cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
-    The columns are scaled as published. First PyTorch's ``renorm``, which adds 1e-7 to a length,
-    shortens columns that are longer than 1e-5 to the length 1e-5. Then all columns are multiplied
-    by 1e5.
+    The columns are scaled as published. First, PyTorch's ``renorm`` shortens columns that are
+    longer than 1e-5 to the length 1e-5; it adds 1e-7 to the length that it divides by. Then all
+    columns are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):
-        embeddings, weight = _of_one_type(embeddings, weight)
+        embeddings, weight = _to_common_type(embeddings, weight)
         length = weight.norm(dim=0, keepdim=True)
         unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
-        # The limit gives an embedding of zeros the cosine 0.
+        # The lower limit lets the cosine of an embedding of zeros be 0.
         norm = embeddings.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return (embeddings @ unit / norm).clamp(-1, 1)
 
 
-def _of_one_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Convert both tensors to the more precise of their types, and to at least float32."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
 
 def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
-    """Largest cosine between ``embeddings`` B×E and the vectors K×E of each of n ``classes``: B×n."""
+    """For each of n ``classes`` (vectors K×E), the largest cosine between ``embeddings`` B×E and its vectors: B×n."""
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
 
@@ -221,7 +226,7 @@ HeadOption = Annotated[
 
 
 class GeneralOptions:
-    """The options that every back-end takes besides its own.
+    """The options that every back-end takes, in addition to the options of its own class.
 
     Args:
         head: last layer: a name, or a mapping of ``name`` and options; null for the back-end's own
@@ -243,14 +248,16 @@ class GeneralOptions:
         self.classes = classes
 
     def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
-        """Set the head, the score rule and the classes of ``backend``, which has ``num_logits`` logits.
+        """Set the head, the score rule and the classes of ``backend``, as the options say.
 
         Args:
+            num_logits: number of logits of ``backend``.
             create_head: :func:`nes2net.models.registry.create_head`, passed in because the
                 registry imports this module.
 
         Raises:
-            InputError: if the last layer cannot be replaced, or the number of classes is wrong.
+            InputError: if the last layer cannot be replaced, or if ``classes`` are not one name for
+                each logit.
         """
         if self.head is not None:
             last = backend.last_layer

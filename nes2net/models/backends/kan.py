@@ -1,4 +1,4 @@
-"""A Kolmogorov-Arnold layer: every pair of an input and an output has a spline of its own.
+"""Kolmogorov-Arnold layers, in which every pair of an input and an output has its own spline.
 
 Liu et al., "KAN: Kolmogorov-Arnold networks", ICLR 2025 (arXiv 2404.19756), in the form of the
 detectors Spectra-AASIST3 and AASIST3.
@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 
-_NOISE = 0.05  # of the first splines, before division by the number of grid cells
+_NOISE = 0.05  # initial values of splines are random in ± _NOISE / number of grid cells
 
 
 class KanLinear(nn.Module):
     """y_o = Σ_i base_weight[o, i]·PReLU(x_i) + Σ_i spline_scaler[o, i]·Σ_g spline_weight[o, i, g]·B_g(x_i).
 
     The B-splines B_g have ``grid_size`` cells of equal width between −1 and 1, and ``spline_order``
-    more on either side. Where |x_i| lies beyond all cells, every B_g is 0 and the first sum is left.
-    There is no bias.
+    more cells on either side. If x_i lies outside all cells, every B_g(x_i) is 0, and only the
+    first sum counts. There is no bias.
 
     Args:
         in_features, out_features: numbers of inputs i and outputs o.
@@ -51,7 +51,7 @@ class KanLinear(nn.Module):
         self.base_activation = nn.PReLU()
 
     def bases(self, x: Tensor) -> Tensor:
-        """The values …×i×(G + k) of all splines at ``x`` …×i."""
+        """The values …×i×(G + k) of all B-splines at the inputs ``x`` …×i."""
         x = x.unsqueeze(-1)
         knots = self.grid.to(x.dtype)
         values = ((x >= knots[:, :-1]) & (x < knots[:, 1:])).to(x.dtype)
@@ -62,9 +62,9 @@ class KanLinear(nn.Module):
         return values
 
     def coefficients(self, values: Tensor) -> Tensor:
-        """Weights o×i×(G + k) of the splines that take ``values`` (G + 1)×i×o at the knots from −1 to 1.
+        """Find weights o×i×(G + k) with which the splines have ``values`` (G + 1)×i×o at the knots from −1 to 1.
 
-        Of all solutions, they have the smallest norm.
+        There are many solutions; the result has the smallest norm.
         """
         knots = self.grid[0, self.spline_order : self.spline_order + self.grid_size + 1].double()
         bases = self.bases(knots.unsqueeze(1).expand(-1, self.in_features))[:, 0]  # (G + 1)×(G + k)
@@ -80,10 +80,10 @@ class KanLinear(nn.Module):
 
 
 class KanLogits(KanLinear):
-    """A last layer B×i → B×o whose logits are float32 in any precision, so that few scores are equal."""
+    """A last layer B×i → B×o whose logits are float32 in every precision, so that scores are rarely equal."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits B×o of ``x`` B×i, in float32, or in float64 if ``x`` is."""
+        """Logits B×o of ``x`` B×i: float32, or float64 if ``x`` is float64."""
         with without_autocast(x.device):
             x = at_least_float32(x)
             scaled = at_least_float32(self.spline_weight * self.spline_scaler.unsqueeze(2))

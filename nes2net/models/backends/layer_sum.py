@@ -1,4 +1,4 @@
-"""The trunk of ``asp_cosine`` and ``ensemble``: a weighted sum of normalised layers, projected.
+"""The common start of ``asp_cosine`` and ``ensemble``: a weighted sum of normalised layers, and a linear map.
 
 J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for
 the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573); parameter names come from the published
@@ -26,8 +26,8 @@ class LayerSum(Backend):
 
     1. Each layer of each utterance is normalised, over time and features together, to mean 0 and
        (biased) variance 1, in at least float32.
-    2. The layers are added with learned weights. The first hidden state, the input of the first
-       layer, is left out.
+    2. The layers are multiplied by learned weights and added up. The first hidden state, which is
+       the input of the first layer, is left out.
     3. A linear layer, batch normalisation over the whole map, and SELU follow.
 
     Args:
@@ -42,16 +42,16 @@ class LayerSum(Backend):
     def __init__(self, feature_dim: int, num_layers: int, projection_dim: int, layer_weights: LayerWeights) -> None:
         super().__init__(feature_dim)
         self.num_states = num_layers + 1
-        self._divisor = layer_weights
+        self._normalisation = layer_weights
         draw_weights = torch.zeros if layer_weights == "softmax" else torch.rand
         self.pesos_capas_W2V = nn.Parameter(draw_weights(1, num_layers, 1, 1))
         self.LL = nn.Linear(feature_dim, projection_dim)
         self.first_bn = nn.BatchNorm2d(1)
 
     def trunk(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Frames B×T×``projection_dim`` of L + 1 ``hidden_states`` B×T×D."""
+        """Compute frames B×T×``projection_dim`` from at least L + 1 ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
-        weights = self.weights_of_layers()
+        weights = self.normalised_weights()
         total = torch.zeros_like(hidden_states[0], dtype=weights.dtype)
         with without_autocast(total.device):
             for weight, state in zip(weights, hidden_states[1 : self.num_states]):
@@ -62,15 +62,15 @@ class LayerSum(Backend):
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The weights, the same for every utterance, with a column for each hidden state; 0 if it is not read."""
-        weights = F.pad(self.weights_of_layers(), (1, len(hidden_states) - self.num_states))
+        """The weights, B×(number of hidden states), the same for every utterance; 0 for states that are not read."""
+        weights = F.pad(self.normalised_weights(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
-    def weights_of_layers(self) -> Tensor:
-        """The weights of the layers (L,), in at least float32."""
+    def normalised_weights(self) -> Tensor:
+        """The weights (L,) of the layers after normalisation, in at least float32."""
         weights = at_least_float32(self.pesos_capas_W2V).flatten()
-        if self._divisor == "softmax":
+        if self._normalisation == "softmax":
             return torch.softmax(weights, dim=0)
-        if self._divisor == "sum":
+        if self._normalisation == "sum":
             return weights / weights.sum()
         return weights

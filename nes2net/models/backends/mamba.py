@@ -1,4 +1,4 @@
-"""XLSR-Mamba: two columns of Mamba blocks, one of which reads the utterance backwards.
+"""XLSR-Mamba: two columns of Mamba blocks; the second column reads the utterance backwards.
 
 Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack
 detection", IEEE SPL 2025 (arXiv 2411.10027). The block comes from Mamba (A. Gu, T. Dao, arXiv
@@ -21,14 +21,14 @@ from nes2net.lib.options import FeatureDim, Logits, Takes
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.selective_scan import selective_scan
 
-STATE_DIM = 16
-CONV_KERNEL = 4
-NORM_EPS = 1e-5
+STATE_DIM = 16  # size of the state of each channel
+CONV_KERNEL = 4  # frames
+NORM_EPS = 1e-5  # added to the mean square in RMS norms
 
 
 @cache
 def fused_selective_scan() -> Callable[..., Tensor] | None:
-    """The CUDA kernel of mamba_ssm, or None if that package is not installed."""
+    """The selective scan of the package mamba_ssm, a CUDA kernel; None if the package is not installed."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # optional
     except ImportError:
@@ -61,28 +61,34 @@ class Mixer(nn.Module):
         self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix the frames ``x`` B×T×E."""
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
         delta = F.linear(delta, self.dt_proj.weight)  # B×T×2E; the scan adds the bias in its own precision
-        scan = self._fused_scan if self._takes_fused_scan(x) else self._scan
+        scan = self._fused_scan if self._can_use_fused_scan(x) else self._scan
         return self.out_proj(scan(x, delta, B, C, z))
 
     @staticmethod
-    def _takes_fused_scan(x: Tensor) -> bool:
-        """Whether to use mamba_ssm's kernel: not if training must be deterministic.
+    def _can_use_fused_scan(x: Tensor) -> bool:
+        """Whether :meth:`_fused_scan` can compute the scan of ``x``.
 
-        The kernel's backward pass adds numbers in any order (atomicAdd).
+        It is not used if training must be deterministic, because the backward pass of the kernel
+        adds numbers in any order (atomicAdd).
         """
         must_repeat = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
         can_run = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()
         return can_run and not must_repeat and fused_selective_scan() is not None
 
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Scan ``x`` and multiply the result by the gate SiLU(``z``): B×T×2E.
+        """Scan ``x`` B×T×2E and multiply the result by the gate SiLU(``z``): B×T×2E.
 
-        As in the kernel, the scan is computed in at least float32, because states add up over
+        The scan is computed in at least float32, as in the CUDA kernel, because states add up over
         hundreds of frames.
+
+        Args:
+            delta: B×T×2E, before the bias and the softplus.
+            B, C: B×T×N, see :func:`nes2net.models.backends.selective_scan.selective_scan`.
         """
         wide = torch.promote_types(x.dtype, torch.float32)
         delta = F.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
@@ -91,9 +97,9 @@ class Mixer(nn.Module):
         return (y * F.silu(z)).to(x.dtype)
 
     def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Compute :meth:`_scan` with the kernel of mamba_ssm, which expects time as the last axis."""
+        """Compute the same as :meth:`_scan` by the CUDA kernel of mamba_ssm, in which time is the last axis."""
         fused = fused_selective_scan()
-        assert fused is not None  # see _takes_fused_scan()
+        assert fused is not None  # _can_use_fused_scan() has checked it
         y = fused(
             x.mT.contiguous(),
             delta.mT.contiguous(),
@@ -117,13 +123,17 @@ class Layer(nn.Module):
         self.norm = nn.RMSNorm(embed_dim, eps=NORM_EPS)
 
     def forward(self, residual: Tensor) -> Tensor:
+        """Normalise ``residual`` B×T×E, then apply the mixer: B×T×E."""
         return self.mixer(self.norm(residual.to(self.norm.weight.dtype)))
 
 
 class DualColumn(nn.Module):
-    """Read frames forwards and backwards, and pool both columns by attention: B×T×E → B×E.
+    """Read frames forwards in one column and backwards in another, and pool both by attention: B×T×E → B×E.
+
+    The module also contains the last layer, ``classifier``.
 
     Args:
+        layers_per_column: number of layers of each column.
         final_norm: see :class:`Mamba`.
     """
 
@@ -137,18 +147,20 @@ class DualColumn(nn.Module):
         self.b_attention_pool = nn.Linear(embed_dim, 1)
         self.LL = nn.Linear(2 * embed_dim, embed_dim)
         self.classifier = LogitLayer(embed_dim, num_logits)
-        with torch.no_grad():  # as in GPT-2 and mamba_ssm: n layers together add the variance of one layer
+        with torch.no_grad():  # as in GPT-2 and mamba_ssm, so that n layers together add the variance of one layer
             for layer in [*self.forward_layers, *self.backward_layers]:
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
     def forward(self, x: Tensor) -> Tensor:
-        forwards = self.column(x, x, self.forward_layers)
-        backwards = self.column(x.flip(1), x, self.backward_layers)
-        pooled = [attend(forwards, self.f_attention_pool), attend(backwards, self.b_attention_pool)]  # B×E each
-        return self.LL(torch.cat(pooled, dim=1))
+        """Embeddings B×E of the frames ``x`` B×T×E."""
+        forwards = attention_pool(self.column(x, x, self.forward_layers), self.f_attention_pool)  # B×E
+        backwards = attention_pool(self.column(x.flip(1), x, self.backward_layers), self.b_attention_pool)  # B×E
+        return self.LL(torch.cat([forwards, backwards], dim=1))
 
     def column(self, x: Tensor, unreversed: Tensor, layers: nn.ModuleList) -> Tensor:
-        """Pass ``x`` B×T×E through a column; the residual is at least float32, as published.
+        """Apply the ``layers`` of a column to frames ``x`` B×T×E, then the final norm.
+
+        The residual is at least float32, as published.
 
         Args:
             unreversed: the frames in forward order, which the published final norm reads.
@@ -156,34 +168,35 @@ class DualColumn(nn.Module):
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
-        # The published code adds the model's input to the residual instead of the last layer's output: the last layer
-        # need not be computed.
+        # The published code adds the model's input to the residual, not the output of the last layer. The last layer
+        # is then not computed.
         last = unreversed
         if self.final_norm != "published":
             last = layers[-1](residual)
         return self.norm_f((residual + last).to(x.dtype))
 
 
-def attend(x: Tensor, score: nn.Linear) -> Tensor:
-    """Mean of the frames, weighted by the softmax of their scores: B×T×E → B×E."""
+def attention_pool(x: Tensor, score: nn.Linear) -> Tensor:
+    """Mean of the frames ``x`` B×T×E over time, weighted by a softmax: B×E. ``score`` computes the logit of a frame."""
     return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
 
 
 class Mamba(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The scan is plain PyTorch (:mod:`nes2net.models.backends.selective_scan`). If mamba_ssm is
-    installed, its kernel is used on CUDA, except in torch.compile and torch.export.
+    The scan is plain PyTorch (:mod:`nes2net.models.backends.selective_scan`). If the package
+    mamba_ssm is installed, its kernel is used on CUDA, except in ``torch.compile`` and
+    ``torch.export``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         embed_dim: E, channels of a frame.
-        num_layers: Mamba layers of both columns together, an even number.
-        final_norm: input of a column's final norm. ``"output"``, as drawn in the paper: the output
-            of the column. ``"published"``, as in the published code, which published weights need:
-            the residual plus the model's input instead of the last layer's output. The last layer
-            of each column then has no effect and gets no gradient. In the backward column the
-            residual is reversed in time, but the input is not.
+        num_layers: number of Mamba layers in both columns together, an even number.
+        final_norm: input of a column's final norm. ``"output"`` is the output of the column, as
+            drawn in the paper. ``"published"`` is the residual plus the model's input instead of
+            the last layer's output, as in the published code; published weights need it. The last
+            layer of each column then has no effect and gets no gradient. In the backward column the
+            residual is reversed in time, but the model's input is not.
         num_logits: n.
 
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape
@@ -206,7 +219,7 @@ class Mamba(Backend):
         super().__init__(feature_dim)
         self.LL = nn.Linear(feature_dim, embed_dim)
         self.first_bn = nn.BatchNorm2d(1)
-        # Published checkpoints name these layers "conformer".
+        # The name "conformer" is part of the published names of tensors.
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:

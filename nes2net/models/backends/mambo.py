@@ -4,8 +4,8 @@ Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers come from Mamba, 
 Gu, ICML 2024, arXiv 2405.21060) and Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941). Hydra
 reads the utterance in both directions.
 
-In reading order: the mixers ``Mamba2`` and ``Hydra``, perceptron and attention, ``Block`` and
-``Stack``, and ``MamBo``, which is built of them.
+In reading order: the mixers ``Mamba2`` and ``Hydra``; ``GatedPerceptron`` and ``Attention``;
+``Block`` and ``Stack``; and ``MamBo``, the back-end, which is built of all these.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nes2net.models.backends.base import Backend, LogitLayer, check_divides
 from nes2net.models.backends.mamba import NORM_EPS, Mixer, draw_delta_bias
 from nes2net.models.backends.state_space_dual import state_space_dual
 
-CAUSAL_KERNEL = 4
+CAUSAL_KERNEL = 4  # frames
 
 
 class Norm(nn.RMSNorm):
@@ -34,39 +34,42 @@ class Norm(nn.RMSNorm):
         super().__init__(dim, eps=NORM_EPS)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last axis of ``x`` …×E."""
         return super().forward(x.to(self.weight.dtype))
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution per channel over time, B×T×C → B×T×C; if ``causal``, without later frames."""
+    """A convolution over time for each channel, B×T×C → B×T×C. If ``causal``, it does not read later frames."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
         padding = 0 if causal else kernel // 2
         super().__init__(channels, channels, kernel, padding=padding, groups=channels)
-        self.before = kernel - 1 if causal else 0
+        self.padding_before = kernel - 1 if causal else 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve each channel of ``x`` B×T×C over time."""
         x = x.transpose(1, 2)
-        if self.before:
-            x = F.pad(x, (self.before, 0))
+        if self.padding_before:
+            x = F.pad(x, (self.padding_before, 0))
         return super().forward(x).transpose(1, 2)
 
 
 class Mamba2(nn.Module):
     """The mixer of Mamba-2, B×T×E → B×T×E, causal in time.
 
-    ``expand``·E inner channels are split into h heads of ``head_dim`` channels. Each head has a
-    state ``head_dim``×S.
+    ``expand``·E inner channels are split into h heads of P = ``head_dim`` channels. Each head has a
+    state P×S; S is ``state_dim``.
     """
 
     both_ways = False
+    """Whether a second scan reads the frames backwards, as in :class:`Hydra`."""
 
     def __init__(self, embed_dim: int, state_dim: int, head_dim: int, expand: int) -> None:
         super().__init__()
         inner_dim = expand * embed_dim
         scans = 2 if self.both_ways else 1
         heads = inner_dim // head_dim
-        # Sizes of the outputs of ``in_proj``: z; x with B and C of each scan; Δ of each scan.
+        # Sizes of the three outputs of ``in_proj``: the gate z; x with B and C of each scan; Δ of each scan.
         self.sizes = [inner_dim, inner_dim + 2 * scans * state_dim, scans * heads]
         self.state_dim = state_dim
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
@@ -75,7 +78,7 @@ class Mamba2(nn.Module):
         self.dt_bias = nn.Parameter(draw_delta_bias(heads))
         log_decays = torch.zeros(heads)
         if not self.both_ways:
-            log_decays = torch.empty(heads).uniform_(1, 16).log()  # as in Mamba-2's code; Hydra's starts at log 1
+            log_decays = torch.empty(heads).uniform_(1, 16).log()  # as in Mamba-2's code; Hydra begins with log 1 = 0
         self.A_log = nn.Parameter(log_decays)
         self.D = nn.Parameter(torch.ones(heads))
         if self.both_ways:
@@ -84,6 +87,7 @@ class Mamba2(nn.Module):
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix the frames ``x`` B×T×E, each with the frames before it."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
         with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
@@ -98,40 +102,42 @@ class Mamba2(nn.Module):
 class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
-    The output of each scan is delayed by a frame, so that no scan contains the current frame. The
-    current frame is added with a learned factor per head. Sizes are those of :class:`Mamba2`.
+    The output of each scan is delayed by a frame, so that it does not depend on the current frame.
+    Then the current frame is added, times a learned factor for each head. The arguments are those
+    of :class:`Mamba2`.
     """
 
     both_ways = True
 
     def forward(self, x: Tensor) -> Tensor:
+        """Mix the frames ``x`` B×T×E in both directions."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         inner_dim = self.sizes[0]
         x, BC = F.silu(self.conv1d(xBC)).split([inner_dim, self.sizes[1] - inner_dim], dim=2)
         factor = self.fc_D(x)  # B×T×h
         with without_autocast(x.device):  # states add up over hundreds of frames: half precision is too coarse
             heads = at_least_float32(x).unflatten(2, (factor.shape[2], -1))  # B×T×h×P
-            # One call computes both scans: the second half of the batch scans backwards.
+            # One call computes both scans: the second half of the batch has the frames in reverse order.
             B, C, later_B, later_C = at_least_float32(BC).chunk(4, dim=2)
             delta, later_delta = at_least_float32(delta).chunk(2, dim=2)
-            delta = F.softplus(_and_reversed(delta, later_delta) + at_least_float32(self.dt_bias))
+            delta = F.softplus(_join_directions(delta, later_delta) + at_least_float32(self.dt_bias))
             y = state_space_dual(
-                _and_reversed(heads, heads),
+                _join_directions(heads, heads),
                 delta,
                 -torch.exp(at_least_float32(self.A_log)),
-                _and_reversed(B, later_B),
-                _and_reversed(C, later_C),
+                _join_directions(B, later_B),
+                _join_directions(C, later_C),
             )
-            delayed = F.pad(y, (0, 0, 0, 0, 1, -1))  # by a frame
+            delayed = F.pad(y, (0, 0, 0, 0, 1, -1))  # delayed by one frame
             forwards, backwards = delayed.unflatten(0, (2, -1)).unbind()
             skip = at_least_float32(factor) + at_least_float32(self.D)
             y = (forwards + backwards.flip(1) + skip.unsqueeze(3) * heads).flatten(2)
         return self.out_proj(self.norm(y) * F.silu(z))
 
 
-def _and_reversed(x: Tensor, backward: Tensor) -> Tensor:
-    """Concatenate ``x`` B×T×… and ``backward`` B×T×…, which is reversed in time, to a batch 2B×T×…."""
-    return torch.cat([x, backward.flip(1)])
+def _join_directions(forward: Tensor, backward: Tensor) -> Tensor:
+    """Reverse ``backward`` B×T×… in time, and append it to the batch ``forward`` B×T×…: 2B×T×…."""
+    return torch.cat([forward, backward.flip(1)])
 
 
 class GatedPerceptron(nn.Module):
@@ -145,11 +151,12 @@ class GatedPerceptron(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the perceptron to each frame of ``x`` B×T×E."""
         return self.dropout(self.w2_out(_gated(self.w1_w3_combined(x))))
 
 
 def _gated(x: Tensor) -> Tensor:
-    """The second half of ``x`` …×2k times the SiLU of the first half: …×k."""
+    """Multiply the second half of ``x`` …×2k by the SiLU of its first half: …×k."""
     gate, value = x.chunk(2, dim=-1)
     return F.silu(gate) * value
 
@@ -165,26 +172,32 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Attend over the frames ``x`` B×T×E."""
         heads = self.conv1d(self.in_proj(x)).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×T×d
         attended = F.scaled_dot_product_attention(*heads.unbind(dim=2))  # B×h×T×d
         return self.out_proj(attended.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
-    """A residual block: frames B×T×E plus ``module`` applied to their RMS norm."""
+    """A residual block, B×T×E → B×T×E: x + module(RMS norm of x).
+
+    Args:
+        kind: the name of ``module`` in published files: ``"mamba"``, ``"mlp"`` or ``"mha"``.
+    """
 
     def __init__(self, embed_dim: int, kind: str, module: nn.Module) -> None:
         super().__init__()
         self.norm = Norm(embed_dim)
-        self.kind = kind  # the module's name in the published files
+        self.kind = kind
         self.add_module(kind, module)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to the frames ``x`` B×T×E."""
         return x + getattr(self, self.kind)(self.norm(x))
 
 
 class Stack(nn.Module):
-    """Blocks and an RMS norm, B×T×E → B×T×E; the residual sum is at least float32."""
+    """A sequence of blocks and an RMS norm, B×T×E → B×T×E. The sum of the residuals is at least float32."""
 
     def __init__(self, blocks: list[Block], embed_dim: int) -> None:
         super().__init__()
@@ -192,6 +205,7 @@ class Stack(nn.Module):
         self.norm = Norm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply all blocks and the norm to the frames ``x`` B×T×E."""
         x = at_least_float32(x)
         for block in self.layers:
             x = block(x)
@@ -207,11 +221,12 @@ class Projection(nn.Module):
         self.norm = Norm(embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Project the frames ``x`` B×T×D to B×T×E."""
         return F.silu(self.norm(self.input_proj(x)))
 
 
 class GatedPooling(nn.Module):
-    """The mean of frames, weighted by a softmax over time: B×T×E → B×E. A gated perceptron gives the scores."""
+    """Mean of frames, weighted by a softmax over time: B×T×E → B×E. A gated perceptron computes the logits."""
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
@@ -220,21 +235,25 @@ class GatedPooling(nn.Module):
         self.to_score = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool the frames ``x`` B×T×E to B×E."""
         return (torch.softmax(self.to_score(_gated(self.gate_value_proj(x))), dim=1) * x).sum(dim=1)
 
 
 class MamBo(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The network is a sequence of ``num_layers`` equal groups. With N = ``num_mixers``, the blocks of
-    a group are: ``mambo_1``, N mixers and a perceptron; ``mambo_2``, N mixers and attention;
-    ``mambo_3``, N mixers, a perceptron, attention and a perceptron; ``mambo_4``, N mixers, a
-    perceptron, N mixers and attention.
+    The network is a sequence of ``num_layers`` equal groups. The topology says which blocks a group
+    has, with N = ``num_mixers``:
+
+    - ``mambo_1``: N mixers and a perceptron;
+    - ``mambo_2``: N mixers and attention;
+    - ``mambo_3``: N mixers, a perceptron, attention and a perceptron;
+    - ``mambo_4``: N mixers, a perceptron, N mixers and attention.
 
     The published systems read 66,800 samples and are scored by the difference of the logits, in
     bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised together
     (``normalize="batch"`` of the front-end). The published configuration states a head dimension of
-    32, but the code does not pass this number to the mixers, which use 64. The mixers ``GDN``
+    32. The code does not pass this number to the mixers, so that they use 64. The mixers ``GDN``
     (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) of the published code are not built
     here. The default topology, mixer, and numbers of groups and mixers are assumptions. The scans
     are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
@@ -304,7 +323,7 @@ class MamBo(Backend):
             create["mamba"] = lambda: Mixer(embed_dim)
         self.input_proj = Projection(feature_dim, embed_dim)
         blocks = [Block(embed_dim, kind, create[kind]()) for kind in group * num_layers]
-        # "mamba2" is part of the published tensor names, whatever the mixer.
+        # "mamba2" is part of the published tensor names for every mixer.
         self.stacked_mamba2 = nn.ModuleDict({"layers": Stack(blocks, embed_dim)})
         self.attention_pool = GatedPooling(embed_dim)
         self.dropout = nn.Dropout(dropout)

@@ -24,16 +24,17 @@ class MeanLinear(FrameBackend):
     (``normalize=True`` of the front-end). They score whole utterances by the probability of bona
     fide, or by the cosine of the one-class head.
 
-    The mean includes all frames. In a training batch, these include the zeros that pad a shorter
-    utterance, as published. Scoring never pads utterances.
+    The mean is over all frames. In a training batch, a shorter utterance is padded with zeros, and
+    the mean includes the frames of the padding, as published. Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         head: ``"linear"``; ``"one_class"``, the published vector of bona fide speech, D×1; or any
             other head (:mod:`nes2net.models.backends.heads`).
         num_logits: n; 2 for a head that compares two classes.
-        projection_dim: output size of a linear layer before the mean, and size of the embedding:
-            256 in Spoof-SUPERB. None for no such layer and embeddings of size D.
+        projection_dim: output size of a linear layer before the mean, which is then the size of the
+            embedding: 256 in Spoof-SUPERB. With None there is no such layer, and embeddings have
+            size D.
         pool: ``"mean"``. None gives the logits of each frame, B×T×``num_logits``, from the same
             weights: a linear detector of spoofed segments.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
@@ -78,7 +79,7 @@ class MeanLinear(FrameBackend):
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D; E is D, or the size of the projection."""
         if self.projector is not None and self.utterance == "mean":
-            # A linear layer commutes with the mean: projecting one vector is cheaper than T frames.
+            # The mean of projected frames is the projection of the mean, which is cheaper to compute.
             self.check_features(features)
             return self.projector(features.mean(dim=1))
         return super().embed(features)

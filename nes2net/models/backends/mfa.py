@@ -19,7 +19,7 @@ from nes2net.models.backends.pooling import AttentiveStatisticsPooling, Pooling
 
 
 class Attention(nn.Module):
-    """Weights over time: B×T×D → B×T×1, which add up to 1."""
+    """Attention weights of frames, B×T×D → B×T×1, which add up to 1 over time."""
 
     def __init__(self, feature_dim: int) -> None:
         super().__init__()
@@ -27,15 +27,15 @@ class Attention(nn.Module):
         self.v = nn.Parameter(torch.rand(feature_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Softmax over time of tanh(v·(W x + b))."""
+        """Softmax over time of tanh(v·(W x + b)), for frames ``x`` B×T×D."""
         return torch.softmax(torch.tanh(self.lin_proj(x) @ self.v), dim=1).unsqueeze(2)
 
 
 class ThirdPartyPooling(Pooling):
     """Attentive pooling as in the public code of other authors: B×D×T → B×2D.
 
-    Unlike usual statistics, the weighted mean μ is divided by T once more. In place of the standard
-    deviation stands Σ w·x² − (μ/T)², in which the divided mean is subtracted.
+    Two things are unusual. The weighted mean μ is divided by T once more. In place of the standard
+    deviation, the second half of the result is Σ w·x² − (μ/T)².
     """
 
     def __init__(self, feature_dim: int) -> None:
@@ -44,6 +44,7 @@ class ThirdPartyPooling(Pooling):
         self.attention = Attention(feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x`` B×D×T to B×2D."""
         x = x.transpose(1, 2)  # B×T×D
         weights = self.attention(x)  # B×T×1
         mean = (weights * x).mean(dim=1)  # μ/T, B×D
@@ -55,19 +56,20 @@ class MultiFusion(nn.Module):
     """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers.
 
     Args:
-        poolings: one pooling for each layer, and last the pooling over layers.
+        poolings: a pooling over time for each layer; the last item is the pooling over layers.
     """
 
     def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:
         super().__init__()
-        *of_layers, over_layers = poolings
-        self.t_asp = nn.ModuleList(of_layers)
+        *over_time, over_layers = poolings
+        self.t_asp = nn.ModuleList(over_time)
         self.l_asp = over_layers
         self.lin_proj1 = nn.Linear(2 * feature_dim, feature_dim)
         self.lin_proj2 = nn.Linear(2 * feature_dim, feature_dim)
         self.batch_norm = nn.BatchNorm1d(feature_dim)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        """Pool ``layers``, L tensors B×T×D, to B×D."""
         pooled = [pool(layer.transpose(1, 2)) for pool, layer in zip(self.t_asp, layers)]  # L tensors B×2D
         over_layers = self.l_asp(self.lin_proj1(torch.stack(pooled, dim=1)).transpose(1, 2))  # B×L×D → B×2D
         return self.batch_norm(self.lin_proj2(over_layers))
@@ -77,13 +79,14 @@ class MFA(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
     The published system fine-tunes WavLM-Large. Its code is not public. The paper says that
-    attentive statistics pooling is done over time in each layer, and then over layers. The rest of
+    attentive statistics pooling is done over time in each layer, and then over layers. All else in
     the ``paper`` variant is an assumption: mean and standard deviation with a bottleneck of 128
-    (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`), the hidden states 1 to
-    L, a linear map 2D → D after the pooling over time, which all layers share, and another after
-    the pooling over layers. The ``third_party`` variant computes as the public code of other
-    authors: it reads the hidden states 0 to L − 1, divides the weighted mean by T once more, and
-    uses the variance in place of the standard deviation.
+    (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`); the hidden states 1 to
+    L; a linear map 2D → D after the pooling over time, the same for all layers; and another linear
+    map after the pooling over layers.
+
+    The ``third_party`` variant computes the same as the public code of other authors. It reads the
+    hidden states 0 to L − 1 and pools by :class:`ThirdPartyPooling`.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

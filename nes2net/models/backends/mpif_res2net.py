@@ -22,10 +22,10 @@ from nes2net.models.backends.base import Backend
 from nes2net.models.backends.heads import HeadOption
 from nes2net.models.registry import create_head
 
-#: Perspective → the axes of an image B×C×T×F that its gate averages.
+#: Perspective → the axes of an image B×C×T×F over which the input of its gate is averaged.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
-_MOST_NUMBERS = 5 * 10**8  # largest feature map of an utterance; the default on XLS-R 2B features has 479 million
-_ASSUMED_FRAMES = 600  # for this limit, if the number of frames depends on the utterance
+_MOST_NUMBERS = 5 * 10**8  # largest feature map of an utterance; with XLS-R 2B and defaults it has 479 million numbers
+_ASSUMED_FRAMES = 600  # number of frames for that limit, if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -36,10 +36,15 @@ Stages = Field(min_length=1, max_length=8)
 class PerspectiveFusion(nn.Module):
     """Fuse a group's own split x with the previous group's output p to g ⊙ x + (1 − g) ⊙ p, all B×C×T×F.
 
-    g is the mean of the gates of all perspectives. The gate of a perspective averages x + p over
-    the other axes, and passes the mean through a bottleneck of 1×1 convolutions and a sigmoid. The
-    convex sum follows attentional feature fusion (Dai et al., WACV 2021). The bottleneck has few
-    units, which could all die under a ReLU: it has SiLU.
+    g is the mean of the gates of all perspectives. For the gate of a perspective, x + p is averaged
+    over other axes; a bottleneck of 1×1 convolutions and a sigmoid follow. The convex sum follows
+    attentional feature fusion (Dai et al., WACV 2021). The activation of the bottleneck is SiLU,
+    because its few units could all die under a ReLU.
+
+    Args:
+        channels: C.
+        perspectives: keys of ``_POOLED``.
+        reduction: the bottleneck is this many times narrower than C.
     """
 
     def __init__(self, channels: int, perspectives: Sequence[str], reduction: int) -> None:
@@ -53,15 +58,16 @@ class PerspectiveFusion(nn.Module):
         )
 
     def forward(self, x: Tensor, previous: Tensor) -> Tensor:
+        """Fuse the group's own split ``x`` with the output of the ``previous`` group, both B×C×T×F."""
         both = x + previous
         gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
         return previous + sum(gates) / len(gates) * (x - previous)
 
 
 class LocalChannelAttention(nn.Module):
-    """ECA (Wang et al., CVPR 2020), B×C×T×F → B×C×T×F: a gate per channel.
+    """ECA (Wang et al., CVPR 2020), B×C×T×F → B×C×T×F: multiply each channel by a gate.
 
-    A convolution over the means of the channel and of its neighbours computes the gate.
+    The gate is computed by a convolution over the means of the channel and of its neighbours.
     """
 
     def __init__(self, kernel_size: int) -> None:
@@ -69,6 +75,7 @@ class LocalChannelAttention(nn.Module):
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Multiply each channel of ``x`` B×C×T×F by its gate."""
         gate = torch.sigmoid(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)  # B×C
         return x * gate[:, :, None, None]
 
@@ -78,14 +85,17 @@ class Res2NetBlock(nn.Module):
 
     The first block of a stage has a ``stride`` and is Res2Net's "stage" type. Its groups are
     convolved independently, because the previous group's output has a lower resolution than a
-    split. The last group is average-pooled. The shortcut is average pooling and a 1×1 convolution.
-    In all other blocks the input of a group is ``join(own split, previous group's output)``.
+    split. The last group is average-pooled. The shortcut consists of average pooling and a 1×1
+    convolution. In all other blocks, the input of a group joins its own split with the output of
+    the previous group.
 
     Args:
-        width: channels of a group.
+        in_channels, out_channels: C and C'.
+        width: number of channels of a group.
         scale: number of groups.
         stride: stride of the first block of a stage; None for other blocks.
-        joins: modules that join a split with the previous output; None to add them.
+        joins: for each group that has a previous group, a module that joins its split with the
+            previous output. None to add the two.
         attention_kernel: channels that the local channel attention sees; 0 for no attention.
     """
 
@@ -125,6 +135,7 @@ class Res2NetBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map an image of features ``x`` B×C×T×F to B×C'×T'×F'."""
         splits = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
         outputs: list[Tensor] = []
         for index, (split, conv, bn) in enumerate(zip(splits, self.convs, self.bns)):
@@ -141,26 +152,26 @@ class MpifRes2Net(Backend):
 
     The abstract names the purpose of the multi-perspective fusion, but no details. The paper
     reports an EER of 3.29 % and a min t-DCF of 0.2557 on ASVspoof 2021 LA. The following points are
-    assumptions, mostly taken from the code that the same group published for SR-LA Res2Net with F0
-    sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers.
+    assumptions. Most are taken from the code that the same group published for SR-LA Res2Net with
+    F0 sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers.
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` = 45 bins (``lps`` with
-       ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames. None
-       leaves T as it is.
+       ``num_bins=45``). Utterances are repeated or cut to T = ``num_frames`` = 600 frames; with
+       None they keep their lengths.
     2. Stem: ``stem_convolutions`` = 3 convolutions of size 3×3 with ``stem_channels`` = 16, each
        followed by BatchNorm and ReLU. Four stages: ``blocks`` = (2, 2, 2, 2), ``planes`` = (16, 32,
        64, 128), ``strides`` = (1, 2, 2, 2), ``expansion`` = 2. Each block has ``scale`` = 8 groups
        of ⌊planes·``base_width``/64⌋ channels, ``base_width`` = 26. Global average pooling follows.
-       All convolutions except those of the gates have Kaiming initialisation (fan out).
-    3. The first block of a stage is Res2Net's "stage" type, in which groups do not see each other.
-       All other blocks have the fusion.
+       All convolutions outside the gates have Kaiming initialisation (fan out).
+    3. The first block of a stage is Res2Net's "stage" type, in which groups are independent. All
+       other blocks have the fusion.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
        channel, time and frequency. The bottleneck of a gate has C/``fusion_reduction`` channels,
-       ``fusion_reduction`` = 4, but at least 4. Without fusion, groups are added as in Res2Net.
+       but at least 4; ``fusion_reduction`` = 4. Without fusion, groups are added as in Res2Net.
     5. Each block ends with local channel attention over ``attention_kernel`` = 3 channels; 0 for no
        attention.
-    6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as
-       score, or ``"linear"`` for cross-entropy, with the logit of bona fide as score.
+    6. ``head``: ``"angular"`` for the angular softmax loss; the score is then the difference of the
+       cosine logits. ``"linear"`` for cross-entropy; the score is then the logit of bona fide.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -174,7 +185,7 @@ class MpifRes2Net(Backend):
         base_width: channels of a group per 64 planes.
         scale: number of groups of a block.
         fusion: fuse the groups through gates; otherwise add them.
-        perspectives: the axes along which gates differ.
+        perspectives: the axes along which the values of gates differ.
         fusion_reduction: the bottleneck of a gate is this many times narrower than the group.
         attention_kernel: number of channels that the local channel attention sees; 0 for none.
         head: last layer, see 6; ``"linear"`` or any other of :mod:`nes2net.models.backends.heads`.
@@ -261,7 +272,7 @@ class MpifRes2Net(Backend):
         self.blocks = nn.ModuleList(stages)
         self.head = create_head(head, channels, num_logits)
         for name, module in self.named_modules():
-            # The gates keep PyTorch's smaller initial weights, so that they begin near one half.
+            # The gates keep PyTorch's smaller initial weights, so that they are near one half before training.
             if isinstance(module, nn.Conv2d) and ".gates." not in name:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 

@@ -1,4 +1,4 @@
-"""Multi-resolution gMLP: cosines of segments of 20 to 640 ms and of the utterance (PartialSpoof).
+"""Multi-resolution gMLP, which scores segments of 20 to 640 ms and the utterance by cosines (PartialSpoof).
 
 L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "The PartialSpoof database and countermeasures
 for the detection of short fake speech segments embedded in an utterance", IEEE/ACM TASLP 31, 2023
@@ -24,15 +24,15 @@ from nes2net.models.backends.heads import P2SGradHead
 Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.
 RESOLUTIONS: tuple[Resolution, ...] = (20, 40, 80, 160, 320, 640)
-_STATE_WEIGHTS = 30  # number of state weights in published files; more than there are hidden states
-_LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale
+_STATE_WEIGHTS = 30  # number of weights of hidden states in published files, in which there are only 25 states
+_LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale: 32
 
 
 class SpatialGating(nn.Module):
-    """Gate one half of the channels by the other half, mixed over time: B×T×2C → B×T×C.
+    """Multiply one half of the channels by a gate that the other half gives, mixed over time: B×T×2C → B×T×C.
 
     ``weight`` is ``max_frames``×``max_frames``; row t weighs the input frames for output frame t.
-    Initially ``weight`` is near 0 and ``bias`` is 1, so that the gate is near 1.
+    Before training ``weight`` is near 0 and ``bias`` is 1, so that gates are near 1.
     """
 
     def __init__(self, channels: int, max_frames: int) -> None:
@@ -42,14 +42,14 @@ class SpatialGating(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate ``x`` B×T×2C, T at most ``max_frames``."""
+        """Multiply the first half of the channels of ``x`` B×T×2C by its gates; T is at most ``max_frames``."""
         frames = x.shape[1]
-        passed, gate = x.chunk(2, dim=2)
-        return passed * (self.weight[:frames, :frames] @ self.norm(gate) + self.bias[:frames, None])
+        value, gate = x.chunk(2, dim=2)
+        return value * (self.weight[:frames, :frames] @ self.norm(gate) + self.bias[:frames, None])
 
 
 class GmlpBlock(nn.Module):
-    """A residual gMLP block over B×T×d."""
+    """A residual gMLP block, B×T×d → B×T×d."""
 
     def __init__(self, dim: int, max_frames: int) -> None:
         super().__init__()
@@ -59,6 +59,7 @@ class GmlpBlock(nn.Module):
         self.proj2 = nn.Linear(dim // 4, dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Apply the block to the frames ``x`` B×T×d."""
         return x + self.proj2(self.sgu(F.gelu(self.proj1(self.norm(x)))))
 
 
@@ -71,10 +72,11 @@ class GmlpNet(nn.Module):
         self.fc = nn.Linear(dim, dim // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Embeddings B×T×d/2 of the frames ``x`` B×T×d."""
         return self.fc(self.layers(x))
 
     def mean(self, x: Tensor) -> Tensor:
-        """Embeddings B×d/2 of the utterances ``x`` B×T×d."""
+        """Embeddings B×d/2 of utterances ``x`` B×T×d: the mean over time before the last linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
 
@@ -89,11 +91,17 @@ class Halving(nn.Module):
         self.padding = int(padding), 0
 
     def forward(self, x: Tensor) -> Tensor:
+        """Halve the number of frames and of channels of ``x`` B×T×d."""
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)
 
 
 class Scales(nn.Module):
-    """The layers that halve the features for each scale, and the gMLP networks of scales and utterance."""
+    """The layers that halve the features for each scale, and the gMLP networks of the scales and of the utterance.
+
+    Args:
+        dims: number of channels d_i of each scale.
+        gmlp_layers, max_frames, dropout: options of :class:`MultiresGmlp`.
+    """
 
     def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
         super().__init__()
@@ -106,43 +114,47 @@ class Scales(nn.Module):
         self.post_nets_utt = GmlpNet(dims[last], gmlp_layers, max_frames // 2**last)
         self.dropout = nn.Dropout(dropout)
 
-    def maps(self, features: Tensor) -> list[Tensor]:
-        """The input of each scale, B×T_i×d_i. Scale 0 reads ``features``, scale i the halved input of scale i − 1."""
-        maps = [features]
-        for block in list(self.blocks)[1:]:
-            maps.append(block(maps[-1]))
-        return maps
+    def scale_inputs(self, features: Tensor) -> list[Tensor]:
+        """The inputs of all scales, B×T_i×d_i each.
 
-    def utterance(self, maps: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×d/2 of the utterances, from the input of the last scale, ``maps[-1]`` B×T×d."""
-        return self.post_nets_utt.mean(self.dropout(maps[-1]))
+        Scale 0 reads ``features`` B×T×D. Scale i reads the input of scale i − 1 after halving.
+        """
+        scale_inputs = [features]
+        for block in list(self.blocks)[1:]:
+            scale_inputs.append(block(scale_inputs[-1]))
+        return scale_inputs
+
+    def utterance(self, scale_inputs: Sequence[Tensor]) -> Tensor:
+        """Embeddings B×d/2 of utterances, computed from the input of the last scale, B×T×d."""
+        return self.post_nets_utt.mean(self.dropout(scale_inputs[-1]))
 
 
 class MultiresGmlp(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
 
-    Scale i scores segments of 2^i frames. Its input has d_i = ``feature_dim``/2^i channels: the
-    input of scale i − 1, halved by maxima over pairs of frames and channels. Each scale has its own
-    gMLP blocks and two class vectors. The utterance has its own blocks, which read the last scale's
-    input, but shares the last scale's class vectors. Train the utterance together with segments, or
-    segments alone, but not the utterance alone. A network for a single resolution has the same
-    weights, of which only one scale is trained.
+    Scale i scores segments of 2^i frames. Its input has d_i = ``feature_dim``/2^i channels. It is
+    the input of scale i − 1 after halving, by maxima over pairs of frames and of channels. Each
+    scale has its own gMLP blocks and two class vectors. The utterance has its own blocks, which
+    read the input of the last scale, and is compared with the class vectors of the last scale.
+    Train segments alone, or segments and the utterance together, but not the utterance alone. A
+    network that is trained for a single resolution has the weights of all scales, but only one
+    scale is trained.
 
-    The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states. A softmax of
-    learned numbers weighs the states. The halving before the last scale begins one frame early:
-    frame j of 640 ms consists of frames 2j − 1 and 2j of 320 ms, and therefore lies 320 ms before
-    the label with which it is compared. This back-end does the same, because the published weights
-    were trained in this way.
+    The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
+    weighted by a softmax of learned numbers. The halving before the last scale begins one frame too
+    early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320 ms. It therefore lies 320
+    ms before the label with which it is compared. This back-end does the same, because the
+    published weights were trained in this way.
 
-    The gates mix all frames of an utterance. In a training batch, the zeros that pad a shorter
-    utterance therefore change its scores, as published. Scoring never pads utterances.
+    The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
+    with zeros, which therefore change its scores, as published. Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         num_layers: L, number of hidden states that are read, starting with the first.
         gmlp_layers: number of gMLP blocks of each scale.
-        max_frames: M; the gates of scale i have weights for M // 2^i frames. The back-end takes at
-            most 32·(M // 32) − 1 frames, because the last halving adds a frame.
+        max_frames: M; the gates of scale i have weights for M // 2^i frames. Utterances may have
+            32·(M // 32) − 1 frames at most, because the last halving adds a frame.
         resolutions: lengths in ms of the segments that are scored, for frames of 20 ms.
         dropout: dropout of the utterance's branch.
         num_logits: n, always 2.
@@ -187,7 +199,7 @@ class MultiresGmlp(Backend):
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
-        # A list, because the published code has an entry for each of several front-ends.
+        # A list, because the published code has an item for each of several front-ends.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
         # The keys are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
@@ -195,57 +207,63 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Weights B×L that add up to 1, the same for every utterance; 0 for states that are not read."""
-        weights = F.pad(self._shares(), (0, len(hidden_states) - self.num_states))
+        """Weights B×L of the L ``hidden_states``. They add up to 1 and are the same for every utterance.
+
+        The weight of a state that is not read is 0.
+        """
+        weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Embeddings B×E of utterances, E = ``feature_dim``/64."""
-        return self._scales.utterance(self._maps(hidden_states))
+        return self._scales.utterance(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
         """Segment length in ms → cosines B×T_i×2, for each of the ``resolutions``."""
-        return self._segments(self._maps(hidden_states), frame_ms)
+        return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(
         self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same inputs of scales."""
-        maps = self._maps(hidden_states)
-        return self._segments(maps, frame_ms), self._scales.utterance(maps)
+        """Compute :meth:`segments` and :meth:`embed` from the same inputs of the scales."""
+        scale_inputs = self._scale_inputs(hidden_states)
+        return self._segment_cosines(scale_inputs, frame_ms), self._scales.utterance(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Number of segments for each of the :attr:`resolutions`; the padded last halving adds one."""
+        """Number of segments for each of the :attr:`resolutions`.
+
+        The last scale has one more, because of its padding.
+        """
         counts = zip(self.resolutions, super().num_segments(num_frames))
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Replace the class vectors of the last scale by ``layer``. The utterance shares them."""
+        """Replace the class vectors of the last scale, which the utterance shares, by ``layer``."""
         if not isinstance(layer, P2SGradHead):
             raise InputError("multires_gmlp compares every scale with class vectors: its head is p2sgrad")
         super().replace_last_layer(layer)
 
     @property
     def _scales(self) -> Scales:
-        """The layers of all scales."""
+        """The only item of ``m_transform``: the layers of all scales."""
         scales = self.m_transform[0]
         assert isinstance(scales, Scales)  # for mypy: a ModuleList only knows modules
         return scales
 
-    def _maps(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
-        """The inputs of all scales."""
+    def _scale_inputs(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
+        """The inputs of all scales, B×T_i×d_i each, computed from ``hidden_states``, L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
-        return self._scales.maps(gated_sum(hidden_states[: self.num_states], self._shares().unbind()))
+        return self._scales.scale_inputs(gated_sum(hidden_states[: self.num_states], self._state_weights().unbind()))
 
-    def _shares(self) -> Tensor:
-        """Weights (L,) of the hidden states that are read; they add up to 1."""
+    def _state_weights(self) -> Tensor:
+        """Weights (L,) of the L hidden states that are read. They add up to 1."""
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
-    def _segments(self, maps: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
+    def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
         """Compute :meth:`segments` from the inputs of all scales."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:
-                embeddings = net(maps[i])  # B×T_i×d_i/2
+                embeddings = net(scale_inputs[i])  # B×T_i×d_i/2
                 cosines[2**i * frame_ms] = head(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2])
         return cosines

@@ -1,16 +1,17 @@
 """Nes2Net, Nes2Net-X, Nes2Net-X SeLU, Nes2Net-LA: nested Res2Nets without dimensionality reduction.
 
-In reading order: ``Res2NetBlock`` and ``Res2NetXBlock`` are the inner levels, ``Nes2Net`` is the
-outer level and the back-end; ``Nes2NetLA`` follows with its attention between groups.
+In reading order: ``Res2NetBlock`` and ``Res2NetXBlock`` are the inner levels. ``Nes2Net`` is the
+outer level and the back-end. ``Nes2NetLA`` adds attention between the groups.
 
 T. Liu, D.-T. Truong, R. K. Das, K. A. Lee, H. Li, "Nes2Net: a lightweight nested architecture for
 foundation model driven speech anti-spoofing", IEEE T-IFS 20, 2025 (arXiv 2504.05657). The variants
-differ only in the inner block and the activation. Channels are split into groups, and one group
-passes through unchanged: the first group in the paper, the last group in its code and here.
+differ only in the inner block and the activation. Channels are split into groups. One group is not
+changed: the first group in the paper, but the last group in the published code and here.
 
-Inside, a feature map is an image of height 1, B×C×1×T. Transposing features B×T×D gives such an
-image in the channels-last memory layout, without a copy. In this layout all operations below read
-and write contiguous channels. PyTorch's 1-D convolutions do not support the layout.
+Within the back-end, a feature map is an image of height 1, B×C×1×T, because PyTorch's 2-D
+convolutions support the channels-last memory layout, and its 1-D convolutions do not. Transposing
+features B×T×D gives such an image in this layout, without a copy. All operations below then read
+and write contiguous channels.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Conv(nn.Conv1d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve in 2-D with a kernel of height 1."""
+        """Convolve ``x`` B×C×1×T in 2-D with a kernel of height 1."""
         return F.conv2d(
             x, self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding), dilation=(1, *self.dilation)
         )
@@ -54,7 +55,7 @@ class ColumnConv(nn.Conv2d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve with the image axes of weight, padding and dilation swapped."""
+        """Convolve ``x`` B×C×1×T, with the two image axes of weight, padding and dilation swapped."""
         return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
 
 
@@ -68,13 +69,21 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Multiply each channel of ``x`` B×C×1×T by its gate."""
         return x * self.se(x)  # gates are B×C×1×1
 
 
 class Res2NetBlock(nn.Module):
     """The inner level: a Res2Net bottleneck (Gao et al., TPAMI 2021), B×C×1×T → B×C×1×T.
 
-    Everywhere, activation and then normalisation follow a convolution.
+    Every convolution is followed by the activation, and then by batch normalisation.
+
+    Args:
+        channels: C.
+        scale: number of splits of the channels.
+        dilation: dilation of the convolutions of three frames.
+        activation: module of the activation.
+        se_channels: channels of the hidden layer of the squeeze-excitation.
     """
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
@@ -95,7 +104,7 @@ class Res2NetBlock(nn.Module):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Convolve each of the ``splits`` B×C/scale×1×T but the last, after adding the previous output."""
+        """Outputs for all ``splits`` B×C/scale×1×T but the last: add the previous output to the split, and convolve."""
         outputs: list[Tensor] = []
         for split, conv, bn in zip(splits, self.convs, self.bns):
             if outputs:
@@ -104,10 +113,11 @@ class Res2NetBlock(nn.Module):
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
+        """Add the residual branch to ``x`` B×C×1×T."""
         return self.bottleneck(x) + x
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """The residual branch, B×C×1×T, of ``x`` B×C×1×T."""
+        """Compute the residual branch B×C×1×T, which :meth:`forward` adds to ``x`` B×C×1×T."""
         splits = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)  # B×C/scale×1×T each
         y = torch.cat([*self.hierarchy(splits), splits[-1]], dim=1)  # B×C×1×T
         return self.se(self.bn3(self.activation(self.conv3(y))))
@@ -116,15 +126,18 @@ class Res2NetBlock(nn.Module):
 class Res2NetXBlock(Res2NetBlock):
     """The inner level of Nes2Net-X, which keeps splits side by side as columns instead of adding them.
 
-    The first column is the last split. Step i appends split i as a column, convolves all columns
-    with the same kernel, and outputs their weighted sum. The published code keeps the N columns in
-    a fourth axis, B×C×T×N. Here the columns lie in the batch axis, N·B×C×1×T, because convolution,
-    activation and normalisation treat a column like another utterance: no step copies the columns
-    to another axis.
+    At first, the only column is the last split. Step i appends split i as a column, convolves all
+    columns with the same kernel, and outputs their weighted sum. The published code keeps the N
+    columns in a fourth axis, B×C×T×N. Here the columns lie in the batch axis, N·B×C×1×T, because
+    convolution, activation and normalisation treat a column like an utterance. No step needs to
+    copy the columns to another axis.
     """
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
-        """Build the layers of :meth:`hierarchy`; step i has i + 2 columns, weighted equally at first."""
+        """Build the layers of :meth:`hierarchy`, for splits of ``width`` channels.
+
+        Step i has i + 2 columns, whose weights are equal before training.
+        """
         steps = range(self.scale - 1)
         self.weighted_sum = nn.ParameterList(torch.full((1, 1, 1, step + 2), 1 / (step + 2)) for step in steps)
         self.convs = nn.ModuleList(
@@ -133,7 +146,7 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """The weighted sums of columns, one for each of the ``splits`` B×C/scale×1×T but the last."""
+        """Outputs for all ``splits`` B×C/scale×1×T but the last: weighted sums of columns."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
@@ -147,18 +160,18 @@ class Nes2Net(FrameBackend):
     """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
     :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
-    channels are split into ``nes_ratio[0]`` groups. Each group but the last is added to the output
-    of the previous group and passes through an inner block. The number of channels never changes.
+    channels are split into ``nes_ratio[0]`` groups. For each group but the last, the output of the
+    previous group is added, and an inner block follows. The number of channels never changes.
 
     Args:
-        block, activation: block and activation of the inner level.
+        block, activation: classes of the block and of the activation of the inner level.
         feature_dim: D, the front-end's ``out_dim``.
-        nes_ratio: number of outer groups, which must divide ``feature_dim`` into C channels each;
-            and number of inner splits, which must divide C.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
+            channels, and the number of inner splits, which must divide C.
         dilation: dilation of the inner convolutions of three frames. It is 2 in the ASVspoof 2019
             and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
-            logits of each frame, B×T×``num_logits``; its checkpoints are those of ``"mean"``.
+            logits of each frame, B×T×``num_logits``; the tensors are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
@@ -167,7 +180,7 @@ class Nes2Net(FrameBackend):
         num_logits: n, 1 or more.
 
     Raises:
-        InputError: if a split does not divide evenly.
+        InputError: if a number of ``nes_ratio`` does not divide the channels.
 
     >>> nes2net(num_logits=1)(torch.randn(2, 201, 1024)).shape
     torch.Size([2, 1])
@@ -198,7 +211,7 @@ class Nes2Net(FrameBackend):
         check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
         check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
         se_channels = max(channels // se_ratio, se_floor)
-        # Frames that the convolutions see. The squeeze-excitation, which sees all frames, is not counted.
+        # This counts only the convolutions: the squeeze-excitation depends on all frames.
         self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
         self.activation = activation(inplace=True)
@@ -211,10 +224,13 @@ class Nes2Net(FrameBackend):
 
     def frames(self, features: Tensor) -> Tensor:
         """Embeddings of frames, B×T×D, of ``features`` B×T×D."""
-        return self.join(self.groups_of(features))
+        return self.join(self.group_outputs(features))
 
-    def groups_of(self, features: Tensor) -> list[Tensor]:
-        """The outputs of the inner blocks, and the unchanged last group: B×C×1×T each, C = D/groups."""
+    def group_outputs(self, features: Tensor) -> list[Tensor]:
+        """Split ``features`` B×T×D into groups, and apply the inner blocks: one output B×C×1×T for each group.
+
+        C is D/groups. The last group is not changed.
+        """
         self.check_features(features)
         groups = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
         outputs: list[Tensor] = []
@@ -238,17 +254,22 @@ class DropoutBlock(Res2NetXBlock):
         self.dropout = nn.Dropout(0.2)
 
     def bottleneck(self, x: Tensor) -> Tensor:
-        """The residual branch after dropout, B×C×1×T."""
+        """Compute the residual branch B×C×1×T of ``x`` B×C×1×T, and apply dropout."""
         return self.dropout(super().bottleneck(x))
 
 
 class LocalBlockAttention(nn.Module):
     """Attention between the groups: J maps B×C×1×T → J maps B×C×1×T.
 
-    The mean of a group over time is a token. A token attends to itself and its neighbours. A
-    missing neighbour of the first groups is replaced by the first group, a missing neighbour of the
-    last groups by the last group. The result is added to each frame of the group. Queries, keys and
-    values all contain the learned position.
+    The mean of a group over time is a token. A token attends to itself and to the tokens of
+    neighbouring groups. Where a neighbour is missing, the first or the last group takes its place.
+    The result is added to each frame of the group. A learned position of the group is added to
+    queries, keys and values.
+
+    Args:
+        groups: J.
+        channels: C.
+        window: number of tokens that a token attends to, an odd number.
     """
 
     def __init__(self, groups: int, channels: int, window: int) -> None:
@@ -259,8 +280,9 @@ class LocalBlockAttention(nn.Module):
         self.proj_v = nn.Linear(channels, channels, bias=False)
         self.proj_out = nn.Linear(channels, channels, bias=False)
         self.dropout = nn.Dropout(0.1)
-        reach = range(-(window // 2), window // 2 + 1)
-        self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in reach]  # window×J
+        steps = range(-(window // 2), window // 2 + 1)
+        # window×J: for each step, the neighbour of each group.
+        self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in steps]
 
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
         """Add the output of the attention to each of ``groups``."""
@@ -282,18 +304,18 @@ class Nes2NetLA(Nes2Net):
     B×``num_logits``. In training, 20 % of an inner block's output and 10 % of the attention weights
     are dropped.
 
-    The published files contain an attention over all channels, ``global_attn``, that the published
-    code never calls. Its weights are kept so that files load and save completely; they are never
+    The published files contain an attention over all channels, ``global_attn``, which the published
+    code never calls. Its weights are kept so that files load and save completely, but are never
     trained.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
-        nes_ratio: number of outer groups, which must divide ``feature_dim`` into C channels each;
-            and number of inner splits, which must divide C.
+        nes_ratio: the number of outer groups, which must divide ``feature_dim`` into groups of C
+            channels, and the number of inner splits, which must divide C.
         window: number of groups that a group attends to; the group itself is in the middle.
         dilation: dilation of the inner convolutions of three frames.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.models.backends.pooling`). None gives the
-            logits of each frame, B×T×``num_logits``; its checkpoints are those of ``"mean"``.
+            logits of each frame, B×T×``num_logits``; the tensors are the same as for ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored from its frames: ``"mean"``,
             ``"min"`` or ``"attentive"`` (:class:`nes2net.models.backends.frame_backend.FrameBackend`).
         se_ratio, se_floor: the hidden layer of the squeeze-excitation has
@@ -301,7 +323,7 @@ class Nes2NetLA(Nes2Net):
         num_logits: n.
 
     Raises:
-        InputError: if a split does not divide evenly.
+        InputError: if a number of ``nes_ratio`` does not divide the channels.
 
     >>> Nes2NetLA(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
     torch.Size([2, 2])
@@ -335,12 +357,12 @@ class Nes2NetLA(Nes2Net):
             num_logits=num_logits,
         )
         self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
-        # One head, because the shapes of the tensors do not depend on the number of heads.
+        # The number of heads is unknown. It does not matter: the shapes of the tensors do not depend on it.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:
         """Embeddings of frames, B×T×D, of ``features`` B×T×D."""
-        return self.join(self.local_block_attn(self.groups_of(features)))
+        return self.join(self.local_block_attn(self.group_outputs(features)))
 
 
 nes2net = partial(Nes2Net, Res2NetBlock, nn.ReLU)

@@ -9,10 +9,10 @@ from nes2net.lib.devices import at_least_float32
 
 
 class Pooling(nn.Module):
-    """The contract of a pooling: B×D×T → B×``out_dim``."""
+    """The base class of poolings, which map a feature map B×D×T to B×``out_dim``."""
 
     out_dim: int
-    """D', the size of the vector."""
+    """Size of the pooled vector."""
 
 
 class MeanPooling(Pooling):
@@ -27,6 +27,7 @@ class MeanPooling(Pooling):
         self.out_dim = feature_dim
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x`` B×D×T to B×D."""
         return x.mean(dim=2)
 
 
@@ -50,6 +51,7 @@ class AttentivePooling(Pooling):
         self.linear2 = nn.Conv1d(bottleneck_dim, 1, 1, bias=False)  # a bias would not change a softmax
 
     def forward(self, x: Tensor) -> Tensor:
+        """Pool ``x`` B×D×T to B×D."""
         energies = self.linear2(torch.tanh(self.linear1(x)))  # B×1×T
         weights = torch.softmax(at_least_float32(energies), dim=2)
         return (weights * x.to(weights.dtype)).sum(dim=2).to(x.dtype)
@@ -60,15 +62,15 @@ class AttentiveStatisticsPooling(Pooling):
 
     Okabe et al., "Attentive statistics pooling for deep speaker embedding", Interspeech 2018, eqs.
     3–6. Each channel has its own weights over time, as in ECAPA-TDNN, Sec. 2.1, but without
-    ECAPA-TDNN's global context. ``linear1`` and ``linear2`` are 1×1 convolutions, as in the
-    published checkpoints. The statistics are computed in at least float32, because the variance is
-    a difference of two nearly equal numbers.
+    ECAPA-TDNN's global context. ``linear1`` and ``linear2`` are convolutions of kernel size 1, as
+    in the published checkpoints. The statistics are computed in at least float32, because the
+    variance is a difference of two nearly equal numbers.
 
     >>> AttentiveStatisticsPooling(16)(torch.randn(2, 16, 5)).shape
     torch.Size([2, 32])
     """
 
-    min_variance = 1e-10
+    min_variance = 1e-10  # lower limit of the variance, so that the gradient of its square root is finite
 
     def __init__(self, feature_dim: int, bottleneck_dim: int = 128) -> None:
         super().__init__()
@@ -78,15 +80,15 @@ class AttentiveStatisticsPooling(Pooling):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``x`` B×D×T to B×2D: the means, then the standard deviations."""
-        at_least = torch.promote_types(x.dtype, torch.float32)
-        weights = torch.softmax(self.linear2(torch.tanh(self.linear1(x))).to(at_least), dim=2)
-        wide = x.to(at_least)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        weights = torch.softmax(self.linear2(torch.tanh(self.linear1(x))).to(dtype), dim=2)
+        wide = x.to(dtype)
         mean = (weights * wide).sum(dim=2)
         variance = (weights * wide.square()).sum(dim=2) - mean.square()
         return torch.cat([mean, variance.clamp(min=self.min_variance).sqrt()], dim=1).to(x.dtype)
 
 
-#: Poolings by the names that back-ends take; each is built from D.
+#: Name of a pooling in the options of back-ends → its class, which is built from D.
 POOLINGS: dict[str, type[MeanPooling] | type[AttentivePooling] | type[AttentiveStatisticsPooling]] = {
     "mean": MeanPooling,
     "attentive": AttentivePooling,

@@ -23,11 +23,12 @@ from nes2net.models.backends.conformer import MAX_FRAMES, ConformerBlock, Encode
 class Raptor(Backend):
     """Hidden states B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
 
-    The back-end reads all hidden states, including the input of the first layer. Attention over
-    time, with one vector for all layers, pools each state; a linear map and a sigmoid compute the
-    gate of the state from the result. The sum of gate · state is batch-normalised as an image with
-    one channel. The conformer of :data:`~nes2net.models.backends.conformer.tcm` reads this sum at
-    width D, without a linear map in between.
+    The back-end reads all hidden states, including the input of the first layer. Each state is
+    pooled by attention over time, with the same vector for all layers. A linear map and a sigmoid
+    compute the gate of the state from the pooled vector. The sum of gate · state is
+    batch-normalised as an image with one channel. The conformer of
+    :data:`~nes2net.models.backends.conformer.tcm` reads this sum at width D, without a linear map
+    in between.
 
     Assumption: the last hidden state is taken after the front-end's final layer norm, as the
     transformers library of 2025 gave it (``final_norm``).
@@ -83,7 +84,7 @@ class Raptor(Backend):
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
     def merge(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The sum of the ``hidden_states`` B×T×D times their gates, B×T×D."""
+        """Multiply each of the ``hidden_states`` B×T×D by its gate, and add up the products: B×T×D."""
         gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         return gated_sum(hidden_states, gates)
 

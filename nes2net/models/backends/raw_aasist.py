@@ -28,10 +28,10 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
 
     The edges range from 0 to half the sampling rate.
 
-    A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies in cycles per sample.
-    As for the published weights, the edges are computed in float64 and the rest in float32. Filters
-    computed entirely in float64 would differ by 2.4e-5. NumPy is used because PyTorch's sine
-    differs from NumPy's in the last bit of some taps.
+    A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies f in cycles per sample
+    and times t in samples. As for the published weights, the edges are computed in float64, and all
+    else in float32. Filters that are computed only in float64 would differ by 2.4e-5. NumPy is used
+    because PyTorch's sine differs from NumPy's in the last bit of some taps.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])
@@ -65,7 +65,7 @@ class RawAasist(SpectroTemporalGraph):
     sample_rate = 16000
     num_filters = 70
     num_taps = 129
-    min_frames = num_taps - 1 + 3**7  # so that one temporal node is left after the filters and seven poolings by 3
+    min_frames = num_taps - 1 + 3**7  # one temporal node is left after the filters and seven poolings by 3
     filters: Tensor
 
     def __init__(
@@ -93,7 +93,7 @@ class RawAasist(SpectroTemporalGraph):
     def embed(self, waveform: Tensor) -> Tensor:
         """Embeddings B×160 of ``waveform`` B×N or B×N×1, after dropout in training.
 
-        N is 64,600 in training.
+        In the authors' training, N is 64,600.
         """
         if waveform.ndim == 3 and waveform.shape[2] == 1:
             waveform = waveform.squeeze(2)

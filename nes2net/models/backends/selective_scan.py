@@ -4,12 +4,13 @@ A. Gu, T. Dao, "Mamba: linear-time sequence modeling with selective state spaces
 (arXiv 2312.00752), Sec. 3.2, eqs. 2 and 4.
 
 A loop over all T frames is slow, and an exported loop has a fixed T. Here time is cut into K chunks
-of 16 frames, and two passes step through all chunks in parallel. The first pass starts each chunk
-from zero and gives the contribution of the chunk to the state after it. The second pass starts each
-chunk from its true state. Decays are multiplied by adding their logarithms, which are never
-positive, and are never divided. Nothing overflows, and the result equals the loop's up to rounding.
+of 16 frames, and two passes step through the frames of all chunks in parallel. The first pass
+starts each chunk from a zero state, and gives the contribution of the chunk to the state after it.
+The second pass starts each chunk from its true state. Decays are multiplied by adding their
+logarithms, which are never positive. Decays are never divided, so that nothing overflows. Up to
+rounding, the result equals the result of the loop.
 
-All operations are deterministic on CUDA; ``torch.cumsum`` of floats, which is not, is avoided.
+All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not, and is not used.
 """
 
 from collections import deque
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._higher_order_ops.scan import scan
 
-CHUNK = 16
+CHUNK = 16  # frames in a chunk
 
 
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
         y, B×T×D; only its first derivatives can be computed.
 
     >>> frames, one = torch.ones(1, 3, 1), torch.ones(1, 1)
-    >>> selective_scan(frames, frames, -0.6931472 * one, frames, frames).flatten()  # each state half the last, plus one
+    >>> selective_scan(frames, frames, -0.6931472 * one, frames, frames).flatten()  # s_t = s_{t−1} / 2 + 1
     tensor([1.0000, 1.5000, 1.7500])
     """
     if not torch.compiler.is_exporting():
@@ -50,8 +51,9 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     if not torch.onnx.is_in_onnx_export():
         return _scan(x, delta, A, B, C)
 
-    # Frame by frame, the scan takes five nodes of an ONNX graph; chunks would take hundreds.
+    # A scan frame by frame takes five nodes of an ONNX graph; a scan in chunks would take hundreds.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Compute one frame; scan() calls this. Returns (state and A for the next frame), and y_t B×D."""
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
@@ -61,49 +63,54 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Scan in chunks of time: :func:`selective_scan` in ordinary tensor operations."""
+    """Compute :func:`selective_scan` by ordinary tensor operations, in chunks of time."""
     states = _states(delta * x, delta, A, B)
     return _in_order([(state @ c.unsqueeze(3)).squeeze(3) for state, c in zip(states, _steps(C))], x.shape[1])
 
 
 def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
-    """States s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N.
+    """Yield the states s_t = exp(Δ_t A)·s_{t−1} + u_t b_t: CHUNK tensors B×K×D×N.
 
     Tensor i holds the states at frame i of all K chunks.
+
+    Args:
+        u: B×T×D.
+        delta, A: as for :func:`selective_scan`.
+        b: B×T×N.
     """
     # First pass from zero: the deque keeps only the states after the last frame of each chunk, B×K×D×N.
     left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()
-    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k, again a scan, of K steps. It is cut
-    # into chunks of CHUNK steps, too. Between these outer chunks, all pairs are computed, which is quadratic in T / 256.
+    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. This is again a scan, with K steps,
+    # and is also cut into chunks, the outer chunks. All pairs of outer chunks are computed: quadratic in T / 256.
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
-    since = torch.stack(list(accumulate(log_decays)))  # sums of the first 1, 2, … steps of an outer chunk
-    # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j, with each outer chunk's total log decay
-    # d_i = since[-1] and its own end state e_j = states[-1].
+    since = torch.stack(list(accumulate(log_decays)))  # log decay from the start of an outer chunk to each of its steps
+    # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i is the log decay of outer chunk
+    # i, since[-1], and e_j is the state at the end of outer chunk j if it starts from zero, states[-1].
     index = torch.arange(states.shape[2], device=states.device)
     k = index[:, None]
     j = index
     between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
-    # In float64: TF32 does not apply to it, and a long sum is rounded little.
+    # In float64, because TF32 does not apply to it, and the rounding of a long sum stays small.
     log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
     earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # an outer chunk starts from the end state of the previous one
-    before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], first=1)
+    before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], delay=1)
     return _run(_transitions(u, delta, A, b), before)
 
 
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield exp(Δ_t A) and u_t b_t, CHUNK pairs B×K×D×N.
+    """Yield the factors exp(Δ_t A) and the terms u_t b_t of the recurrence: CHUNK pairs of tensors B×K×D×N.
 
-    Both passes compute the pairs, which is faster than storing them.
+    Both passes compute the pairs, because this is faster than storing them.
     """
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 
 
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """Yield the states of s ← decay·s + drive for each pair (decay, drive), starting from ``state`` or zero."""
+    """Start from ``state`` or zero; for each pair (decay, drive), compute s ← decay·s + drive, and yield s."""
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)
@@ -114,33 +121,37 @@ def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = No
 def chunks(x: Tensor, size: int) -> Tensor:
     """Cut time into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the end.
 
-    One or two chunks are spare, so that K is at least 2 for any T: torch.export treats size 1 as a
-    special case. With T unknown, torch.export supports neither a reshape to K×``size`` nor a slice
-    back to T; unfolding and negative padding replace them.
+    The last one or two chunks are only zeros, so that K is at least 2 for any T: torch.export
+    treats size 1 as a special case. For an unknown T, torch.export supports neither a reshape to
+    K×``size`` nor a slice of T frames. This module uses unfolding and negative padding instead.
     """
     num_chunks = x.shape[1] // size + 2
     return F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * size - x.shape[1]]).unfold(1, size, size)
 
 
 def _steps(x: Tensor) -> Tensor:
-    """The frames of all chunks, B×T×… → CHUNK×B×K×…; zeros after the end (Δ = 0) leave a state unchanged."""
+    """Cut ``x`` B×T×… into chunks, and put the frames of a chunk first: CHUNK×B×K×….
+
+    Zeros follow the end: Δ = 0 leaves a state unchanged.
+    """
     return chunks(x, CHUNK).movedim(-1, 0)
 
 
-def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tensor:
-    """Undo :func:`_steps`, B×``num_frames``×….
+def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tensor:
+    """Undo :func:`_steps`: put frames in the order of time, B×``num_frames``×….
 
     Args:
-        first: number of zero frames to put before the first frame; as many frames are dropped at
-            the end.
+        steps: CHUNK tensors B×K×….
+        delay: number of frames by which the result is delayed: zeros come first, and as many frames
+            are dropped at the end.
     """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
-    return F.pad(x, [0, 0] * (x.ndim - 2) + [first, num_frames - first - x.shape[1]])
+    return F.pad(x, [0, 0] * (x.ndim - 2) + [delay, num_frames - delay - x.shape[1]])
 
 
 @torch.library.custom_op("nes2net::selective_scan", mutates_args=())
 def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """:func:`_scan` as one operator, which the compiler does not look into."""
+    """:func:`_scan` as one operator, so that torch.compile does not compile its parts."""
     with torch.autocast(x.device.type, enabled=False):
         return _scan(x, delta, A, B, C)
 
@@ -149,7 +160,7 @@ def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 def _backward_operator(
     grad: Tensor, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the five inputs, from ``grad`` = ȳ, B×T×D.
+    """Gradients of the five inputs of :func:`_scan_operator`, from the gradient ``grad`` = ȳ of its output, B×T×D.
 
     The states are computed again, because storing them would take more memory. The gradients of the
     states, g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1}, are a scan of the same form, backwards in time.
@@ -162,10 +173,10 @@ def _backward_operator(
         grad_C = (grad.unsqueeze(2) @ _in_order(steps, num_frames)).squeeze(2)
         grad_B = ((delta * x).unsqueeze(2) @ g).squeeze(2)
         grad_u = (g @ B.unsqueeze(3)).squeeze(3)
-        grad_log_decay = g * _in_order(steps, num_frames, first=1) * torch.exp(delta.unsqueeze(3) * A)
+        grad_log_decay = g * _in_order(steps, num_frames, delay=1) * torch.exp(delta.unsqueeze(3) * A)
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
-    # Contiguous, as the fake operator below promises the compiler.
+    # Contiguous, because the fake operator below tells the compiler so.
     grad_x = (grad_u * delta).contiguous()
     return grad_x, grad_delta.contiguous(), grad_A.contiguous(), grad_B.contiguous(), grad_C.contiguous()
 

@@ -19,31 +19,32 @@ from nes2net.lib.options import Follows, Takes, at_most_states
 from nes2net.models.aggregations.base import gated_sum
 from nes2net.models.backends.base import Backend, LogitLayer
 
-POOL = 3
-HIDDEN_DIM = 1024
+POOL = 3  # size and stride of the max-pooling over frames and channels
+HIDDEN_DIM = 1024  # size of the embedding
 
 
 class LogProbabilityLayer(LogitLayer):
     """A linear layer, SELU and log-softmax: embeddings B×E → log-probabilities B×n."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Log-probabilities B×n of ``embeddings`` B×E."""
         return F.log_softmax(F.selu(super().forward(embeddings)), dim=1)
 
 
 class SLS(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → log-probabilities B×``num_logits``; T is fixed.
 
-    The output is log-softmax(SELU(·)), as published; its last column is the score. Training with
-    cross-entropy works as usual, because the log-softmax of log-probabilities changes nothing. As
-    in the published code, the front-end's last layer is taken before its final layer norm.
+    The output is log-softmax(SELU(·)), as published, and its last column is the score.
+    Cross-entropy applies a second log-softmax, which does not change log-probabilities. As in the
+    published code, the front-end's last layer is taken before its final layer norm.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         num_layers: L; the back-end reads the last L of the given hidden states. A front-end of 24
-            layers gives 25 states; with L = 24, the input of the first layer is not read.
+            layers gives 25 states: with L = 24, all but the input of the first layer are read.
         num_frames: T, 201 for 64,600 samples. The size of ``fc1`` depends on T, because the feature
-            map is flattened. T may be up to two frames longer if pooling by 3 drops these frames,
-            as in the published code. Any other T is an error.
+            map is flattened. Numbers of frames that give the same T // 3 after pooling are accepted
+            too, as in the published code. Any other T is an error.
         num_logits: n, at least 2.
 
     >>> backend = SLS(feature_dim=48, num_layers=4, num_frames=9)
@@ -75,12 +76,12 @@ class SLS(Backend):
         self.fc3 = LogProbabilityLayer(HIDDEN_DIM, num_logits)
 
     def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Gate of each utterance and layer, B×L×1 in (0, 1), from the layer's mean over time."""
+        """Gates B×L×1 in (0, 1), one for each utterance and layer, computed from the layer's mean over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         return torch.sigmoid(self.fc0(means))
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates, with a column for each hidden state; 0 for states that are not read."""
+        """The gates, B×(number of hidden states); 0 for states that are not read."""
         unread = len(hidden_states) - self.num_layers
         return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
 

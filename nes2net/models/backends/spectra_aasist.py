@@ -1,7 +1,7 @@
 """The back-ends of Spectra-AASIST and Spectra-AASIST3: AASIST with positions in time, four branches, and KAN layers.
 
-lab260, hub repositories ``lab260/Spectra-AASIST`` and ``lab260/Spectra-AASIST3`` (2026); there is no
-paper. What they share with AASIST is in :mod:`nes2net.models.backends.aasist`.
+lab260, hub repositories ``lab260/Spectra-AASIST`` and ``lab260/Spectra-AASIST3`` (2026); there is
+no paper. The parts that are the same in AASIST are in :mod:`nes2net.models.backends.aasist`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from nes2net.models.backends.aasist import (
 from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.kan import KanLinear, KanLogits
 
-_CHANNELS = 64  # of the encoder, and of a node before attention
+_CHANNELS = 64  # output channels of the encoder, which are the size of a node before attention
 
 
 class Bridge(nn.Module):
-    """Two linear layers of frames, B×T×``in_dim`` → B×T×``out_dim``."""
+    """Two linear layers that are applied to each frame, B×T×``in_dim`` → B×T×``out_dim``."""
 
     def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()
@@ -42,12 +42,12 @@ class Bridge(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Map ``features`` B×T×D to B×T×R."""
+        """Map the frames ``features`` B×T×``in_dim`` to B×T×``out_dim``."""
         return self.mlp(features)
 
 
 class PreActivatedBlock(ResidualBlock):
-    """A residual block whose first convolution reads normalised and activated input; the skip reads the input."""
+    """A residual block whose first convolution reads the input after normalisation and activation."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``x`` B×C×F×T to B×C'×F×T."""
@@ -68,18 +68,23 @@ class ImageEncoder(nn.Module):
         sizes = (1, 32, 32, _CHANNELS, _CHANNELS, _CHANNELS, _CHANNELS)
         blocks = []
         for number, (in_channels, out_channels) in enumerate(pairwise(sizes)):
-            # A sequence of one block, as the published names have it.
+            # A sequence with a single block, because the published names of tensors count two levels.
             blocks.append(nn.Sequential(PreActivatedBlock(in_channels, out_channels, first=number == 0)))
         self.enc = nn.Sequential(*blocks)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Encode ``image`` B×1×F×T."""
+        """Encode ``image`` B×1×F×T to B×64×F/3×T/3."""
         pooled = F.max_pool2d(image.abs(), 3)
         return F.selu(self.first_bn1(self.enc(F.selu(self.first_bn(pooled)))))
 
 
 class Branch(nn.Module):
-    """A master node and two heterogeneous attentions, with pooling between them."""
+    """One of four parallel branches: a master node, and two heterogeneous attentions with a pooling in between.
+
+    Args:
+        gat_dims: sizes of a node before and after the attentions.
+        linear: class of the linear layers.
+    """
 
     def __init__(self, gat_dims: tuple[int, int], linear: Callable[[int, int], nn.Module]) -> None:
         super().__init__()
@@ -92,15 +97,22 @@ class Branch(nn.Module):
         self.drop_way = nn.Dropout(0.2)
 
     def forward(self, temporal: Tensor, spectral: Tensor) -> list[Tensor]:
-        """Temporal, spectral and master nodes after both attentions."""
+        """Apply the branch to the nodes ``temporal`` B×N_T×D and ``spectral`` B×N_S×D.
+
+        Returns the temporal nodes, the spectral nodes and the master node.
+        """
         master = self.master.expand(len(temporal), -1, -1)
         temporal, spectral, master = self.HtrgGAT_layer_ST1(temporal, spectral, master)
         nodes = self.pool_hT(temporal), self.pool_hS(spectral), master
-        return [self.drop_way(node + more) for node, more in zip(nodes, self.HtrgGAT_layer_ST2(*nodes))]
+        return [self.drop_way(node + update) for node, update in zip(nodes, self.HtrgGAT_layer_ST2(*nodes))]
 
 
 class SpectraGraph(nn.Module):
-    """The graph part: bridged frames B×T×R → embeddings B×5·``gat_dims[1]``, and the last layer ``out_layer``."""
+    """The graph part: frames after the bridge, B×T×R → embeddings B×5·``gat_dims[1]``.
+
+    The module also contains the last layer, ``out_layer``. The arguments are options of
+    :class:`SpectraAasist`.
+    """
 
     def __init__(
         self,
@@ -130,7 +142,7 @@ class SpectraGraph(nn.Module):
         self.out_layer = last_layer(5 * mixed_dim, num_logits)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Embeddings of bridged ``frames`` B×T×R."""
+        """Embeddings B×5·``gat_dims[1]`` of ``frames`` B×T×R, which have passed the bridge."""
         frames = frames + self.pos_T[:, : frames.shape[1]]
         x = self.enc(frames.transpose(1, 2).unsqueeze(1))  # B×64×R/3×T/3
         spectral, temporal = nodes_of_image(x, self.attention(x))  # B×R/3×64, B×T/3×64
@@ -147,10 +159,10 @@ class SpectraAasist(Backend):
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         bridge_dim: R, size of a frame after the bridge.
-        layer: every linear layer after the bridge: ``"linear"`` (Spectra-AASIST), or ``"kan"``
-            (Spectra-AASIST3), a Kolmogorov-Arnold layer.
+        layer: kind of all linear layers after the bridge: ``"linear"`` (Spectra-AASIST), or
+            ``"kan"`` for Kolmogorov-Arnold layers (Spectra-AASIST3).
         gat_dims: sizes of a node after the first and after the heterogeneous attention.
-        max_frames: rows of the table of positions; 400 frames of 20 ms are 8 s.
+        max_frames: largest T, for which there are learned positions; 400 frames of 20 ms are 8 s.
         num_logits: n.
 
     >>> SpectraAasist(feature_dim=16, bridge_dim=12)(torch.zeros(2, 30, 16)).shape

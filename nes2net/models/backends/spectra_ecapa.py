@@ -1,4 +1,4 @@
-"""The back-end of Spectra-0: an ECAPA-TDNN with convolution, ReLU and batch normalisation in this order.
+"""The back-end of Spectra-0: an ECAPA-TDNN in which ReLU comes before batch normalisation.
 
 lab260, hub repository ``lab260/spectra_0`` (2026); there is no paper. ECAPA-TDNN: Desplanques et al.,
 Interspeech 2020 (arXiv 2005.07143).
@@ -17,11 +17,11 @@ from nes2net.models.backends.base import Backend, LogitLayer
 from nes2net.models.backends.spectra_aasist import Bridge
 
 _SCALE = 8  # groups of channels in a block
-_LEAST_VARIANCE = 1e-4
+_LEAST_VARIANCE = 1e-4  # lower limit of variances over time, before the square root
 
 
 class SqueezeExcitation(nn.Module):
-    """Multiply each channel of B×C×T by a gate that sees the mean over time."""
+    """Multiply each channel by a gate that depends on the means of all channels over time: B×C×T → B×C×T."""
 
     def __init__(self, channels: int, hidden_dim: int) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate ``x`` B×C×T."""
+        """Multiply each channel of ``x`` B×C×T by its gate."""
         return x * self.se(x)
 
 
@@ -46,7 +46,7 @@ class EcapaBlock(nn.Module):
         width = channels // _SCALE
         self.conv1 = nn.Conv1d(channels, width * _SCALE, 1)
         self.bn1 = nn.BatchNorm1d(width * _SCALE)
-        groups = range(_SCALE - 1)  # the last group stays as it is
+        groups = range(_SCALE - 1)  # the last group is not convolved
         self.convs = nn.ModuleList(nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation) for _ in groups)
         self.bns = nn.ModuleList(nn.BatchNorm1d(width) for _ in groups)
         self.conv3 = nn.Conv1d(width * _SCALE, channels, 1)
@@ -54,7 +54,7 @@ class EcapaBlock(nn.Module):
         self.se = SqueezeExcitation(channels, se_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` B×C×T."""
+        """Map ``x`` B×C×T to B×C×T."""
         *groups, last_group = self.bn1(self.conv1(x).relu()).chunk(_SCALE, dim=1)
         outputs: list[Tensor] = []
         for group, conv, bn in zip(groups, self.convs, self.bns):
@@ -66,7 +66,10 @@ class EcapaBlock(nn.Module):
 
 
 class EcapaTdnn(nn.Module):
-    """Bridged frames B×T×R → embeddings B×2M, and the last layer ``fc6``."""
+    """Frames after the bridge, B×T×R → embeddings B×2M. The module also contains the last layer, ``fc6``.
+
+    The arguments are options of :class:`SpectraEcapa`; M is ``mfa_dim``.
+    """
 
     def __init__(
         self, bridge_dim: int, channels: int, mfa_dim: int, attention_dim: int, se_dim: int, num_logits: int
@@ -91,7 +94,7 @@ class EcapaTdnn(nn.Module):
         self.fc6 = LogitLayer(2 * mfa_dim, num_logits)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Embeddings of bridged ``frames`` B×T×R."""
+        """Embeddings B×2M of ``frames`` B×T×R, which have passed the bridge."""
         x = self.bn1(self.conv1(frames.transpose(1, 2)).relu())  # B×C×T
         outputs: list[Tensor] = []
         total = x
@@ -114,9 +117,9 @@ class SpectraEcapa(Backend):
         feature_dim: D, the front-end's ``out_dim``.
         bridge_dim: R, size of a frame after the bridge.
         channels: C, channels of the four blocks.
-        mfa_dim: M, channels after the outputs of the blocks are joined.
-        attention_dim: channels inside the attention over time.
-        se_dim: channels inside squeeze-excitation.
+        mfa_dim: M, channels of the layer that joins the outputs of the blocks.
+        attention_dim: channels of the hidden layer of the attention over time.
+        se_dim: channels of the hidden layer of the squeeze-excitation.
         num_logits: n.
 
     >>> SpectraEcapa(feature_dim=16, bridge_dim=12, channels=16, mfa_dim=24)(torch.zeros(2, 30, 16)).shape
@@ -124,7 +127,7 @@ class SpectraEcapa(Backend):
     """
 
     last_layer_name = "ecapa_tdnn.fc6"
-    min_frames = 2  # a variance over time
+    min_frames = 2  # fewer frames have no unbiased variance over time
 
     def __init__(
         self,

@@ -2,12 +2,12 @@
 
 T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
 have the same decay. Within a chunk of frames the scan is therefore a masked product of two
-matrices, as in attention. Only the states between chunks need a recurrence; there are few chunks,
-so that the recurrence is computed as a product too.
+matrices, as in attention. Only the states between chunks need a recurrence. There are few chunks,
+so that the recurrence is also computed as a product.
 
-Decays are multiplied by adding their logarithms, which are never positive. The sums are in float64:
-a difference of two long sums stays accurate, and nothing overflows. All operations are
-deterministic on CUDA; ``torch.cumsum`` of floats, which is not, is avoided.
+Decays are multiplied by adding their logarithms, which are never positive, so that nothing
+overflows. The sums are in float64, in which the difference of two long sums is accurate. All
+operations are deterministic on CUDA. ``torch.cumsum`` of floats is not, and is not used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nes2net.models.backends.selective_scan import chunks
 
-CHUNK = 32
+CHUNK = 32  # frames in a chunk
 
 
 def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
         y, B×T×h×P.
 
     >>> one = torch.ones(1, 3, 1)
-    >>> state_space_dual(one[..., None], one, torch.tensor([-0.6931472]), one, one).flatten()  # each half the last, plus one
+    >>> state_space_dual(one[..., None], one, torch.tensor([-0.6931472]), one, one).flatten()  # s_t = s_{t−1} / 2 + 1
     tensor([1.0000, 1.5000, 1.7500])
     """
     num_frames = x.shape[1]
@@ -59,7 +59,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
 
 
 def _decays(log_decay: Tensor) -> Tensor:
-    """Row k and column j are exp(Σ_{j < i ≤ k} log_decay_i) if k ≥ j, else 0: …×N → …×N×N."""
+    """Decays from step j (column) to step k (row), exp(Σ_{j < i ≤ k} log_decay_i), or 0 if k < j: …×N → …×N×N."""
     index = torch.arange(log_decay.shape[-1], device=log_decay.device)
     ahead = index[:, None] < index  # k < j
     total = log_decay.double() @ (~ahead).double().mT  # cumulative sums, …×N

@@ -30,21 +30,21 @@ def average_checkpoints(
 ) -> OrderedDict[str, Tensor]:
     """Average checkpoints with the same names and shapes, and return the state dict.
 
-    Memory holds the sum and one checkpoint, whatever the number of files.
+    Only the sum and one checkpoint are in memory at the same time.
 
     Args:
         paths: one or more checkpoint files.
-        mode: ``"mean"`` computes the mean of each tensor in float64 and casts the mean back;
-            integer counters get an integer mean. ``"legacy"`` repeats a fault of the
-            published code, in which loading the second checkpoint overwrites the first one in the
-            sum: (2·c2 + c3 + … + cn)/n (deviation 1).
+        mode: ``"mean"`` computes the mean of each tensor in float64 and converts it back to the
+            type of the tensor; the mean of integer counters is an integer. ``"legacy"`` repeats a
+            fault of the published code: loading the second checkpoint overwrites the first
+            checkpoint in the sum, so the result is (2·c2 + c3 + … + cn)/n (deviation 1).
         weights: a weight of at least 0 for each checkpoint; the weights are divided by their sum.
             None for equal weights.
 
     Raises:
-        InputError: if there are no paths, the mode is unknown, the weights are unusable, the
-            checkpoints do not fit each other, or tensors are neither weights nor counters; the
-            message names the tensors. Adapted detectors with different bases do not fit each other.
+        InputError: if there are no paths, if the mode is unknown, if the weights are unusable, if
+            the checkpoints do not fit each other, or if tensors are neither weights nor counters.
+            The message names the tensors. Adapted detectors with different bases do not fit.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -63,48 +63,53 @@ def average_checkpoints(
         scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
         shares = [weight / sum(scaled_weights) for weight in scaled_weights]
     state = _read(paths[0])
-    like = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
+    first_checkpoint = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
     state.clear()  # free the tensors before the next checkpoint is read
     total: OrderedDict[str, Tensor] = OrderedDict()
     # In the published code, the second checkpoint overwrites the first one in the sum, and is then added again.
     if mode == "legacy" and len(paths) > 1:
         paths = [paths[1], *paths[1:]]
     for number, path in enumerate(paths):
-        state = _read(path, like)
+        state = _read(path, first_checkpoint)
         while state:  # free each tensor as soon as it has been added
             key, tensor = state.popitem(last=False)
             if shares is not None:
                 value = tensor.double() * shares[number]
             elif mode == "legacy":
-                value = tensor.to(like[key].dtype)
-            elif like[key].is_floating_point():
+                value = tensor.to(first_checkpoint[key].dtype)
+            elif first_checkpoint[key].is_floating_point():
                 value = tensor.to(torch.float64)
             else:  # integers are summed as integers
                 value = tensor.to(torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
     for key, value in total.items():
         if shares is not None:
-            if not like[key].is_floating_point():
+            if not first_checkpoint[key].is_floating_point():
                 value = value.round()
         elif value.is_floating_point():
             value = value / len(paths)
         else:
             value = value // len(paths)
-        total[key] = value.to(like[key].dtype)
-    return with_metadata(total, metadata_of(like))
+        total[key] = value.to(first_checkpoint[key].dtype)
+    return with_metadata(total, metadata_of(first_checkpoint))
 
 
-def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
-    """Read a checkpoint; check that its tensors are weights and counters and fit those of ``like``."""
+def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
+    """Read a checkpoint; check that all its tensors are weights or counters.
+
+    Args:
+        first_checkpoint: a state dict that must have the same names, shapes and base; None for no
+            comparison.
+    """
     state = load_state_dict(path)
     if unsuitable := [
         f"{k} ({named_type(v)})" for k, v in state.items() if v.dtype not in (*WEIGHTS, *COUNTERS, torch.bool)
     ]:
         raise InputError(f"{path} cannot be averaged: {listed(unsuitable, 3)} are neither weights nor counters")
-    if like is not None:
-        check_fit(state, like, f"{path} (averaged with others)")
+    if first_checkpoint is not None:
+        check_fit(state, first_checkpoint, f"{path} (averaged with others)")
         digest = _base_digest(state)
-        first_digest = _base_digest(like)
+        first_digest = _base_digest(first_checkpoint)
         if digest != first_digest:
             raise InputError(
                 f"{path} cannot be averaged with the first checkpoint: its base has the SHA-256 {digest}, not {first_digest}; "
@@ -114,7 +119,7 @@ def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> Ordered
 
 
 def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """First 12 digits of the SHA-256 of an adapted detector's base; ``"none"`` for other checkpoints."""
+    """First 12 digits of the SHA-256 of an adapted detector's base; ``"none"`` for a checkpoint without a base."""
     base = read_record(state_dict).get("base")
     if not isinstance(base, dict):
         return "none"

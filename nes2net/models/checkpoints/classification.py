@@ -1,7 +1,8 @@
 """Read Hugging Face folders of wav2vec 2.0, HuBERT and WavLM with a classification head, as whole detectors.
 
-The head of ``Wav2Vec2ForSequenceClassification`` and its relatives is the back-end ``mean_linear`` with a
-projection. Only the names of the classes tell which of them is bona fide: both orders are common.
+The head of ``Wav2Vec2ForSequenceClassification``, and of the same class for HuBERT and WavLM, is
+the back-end ``mean_linear`` with a projection. Both orders of bona fide and spoof are common, so
+the names of the classes must tell which class is bona fide.
 """
 
 from __future__ import annotations
@@ -32,42 +33,44 @@ _SPOOF_WORDS = frozenset(
     "spoof spoofed fake deepfake synthetic synthesized synthesised generated ai tts cloned clone artificial vocoded".split()
 )
 _NEGATIONS = frozenset(("not", "non", "no", "un"))
-# Words of a label: at non-alphanumerics, and where a capital begins a word, as in AIVoice.
+# Pattern of a word in a label. Capitals begin a new word: AIVoice is AI and Voice.
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def holds_classifier(folder: Path) -> bool:
-    """Whether ``folder`` is a Hugging Face folder of one of :data:`ARCHITECTURES`."""
+    """Whether ``folder`` is a Hugging Face folder of a model whose class is in :data:`ARCHITECTURES`."""
     if not (folder / CONFIG_FILE).is_file():
         return False
-    return _architecture(read_configuration(folder)) is not None
+    return _frontend_of_class(read_configuration(folder)) is not None
 
 
 def read_classifier(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a folder: the state dict of a detector under this toolkit's names, and the description of its model.
+    """Read a Hugging Face folder with a classification head as a detector.
 
-    The description has the key ``"model"``, from which :meth:`nes2net.Detector.from_config` builds it.
+    Returns:
+        The state dict under this toolkit's names; and ``{"model": …}`` with the architecture, as
+        :meth:`nes2net.Detector.from_config` takes it.
 
     Raises:
-        InputError: if the folder is damaged, its head is not supported, or the names of its classes do not tell
-            which is bona fide.
+        InputError: if the folder is damaged, if its head is not supported, or if the names of its
+            classes do not tell which class is bona fide.
     """
     config = read_configuration(folder)
-    name = _architecture(config)
-    assert name is not None, "holds_classifier() is asked before"
+    name = _frontend_of_class(config)
+    assert name is not None, "call holds_classifier() first"
     check_supported(folder, config)
     labels = class_labels(folder, config)
-    order = in_order(labels, folder)
+    order = order_of_classes(labels, folder)
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
     aggregation = "last"
     if config.get("use_weighted_layer_sum", False):
         aggregation = "weighted_sum"
-        state_dict["ssl_model.weight_hidd"] = _tensor(weights, "layer_weights", folder)
+        state_dict["ssl_model.weight_hidd"] = _required_tensor(weights, "layer_weights", folder)
     for part in ("weight", "bias"):
-        state_dict[f"projector.{part}"] = _tensor(weights, f"projector.{part}", folder)
-        rows = _tensor(weights, f"classifier.{part}", folder)
+        state_dict[f"projector.{part}"] = _required_tensor(weights, f"projector.{part}", folder)
+        rows = _required_tensor(weights, f"classifier.{part}", folder)
         if len(rows) != len(labels):
             raise InputError(f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}")
         state_dict[f"proj_fc.{part}"] = rows[order]
@@ -84,22 +87,23 @@ def read_classifier(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return state_dict, {"model": model}
 
 
-def _architecture(config: Mapping[str, Any]) -> str | None:
-    """The front-end of the class in ``config``; None for another class."""
+def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
+    """Name of the front-end for the class of the model in ``config``; None for a class not in :data:`ARCHITECTURES`."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
     return None
 
 
-def _tensor(weights: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
+def _required_tensor(weights: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
+    """The tensor ``name`` of ``weights``; raise :class:`InputError` if it is missing."""
     if name not in weights:
         raise InputError(f"{folder} has no tensor {name}, which its class has: fetch it again")
     return weights[name]
 
 
 def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` if the network or the preprocessing of a folder is one that is not computed here."""
+    """Raise :class:`InputError` if this toolkit does not compute the network or the preprocessing of a folder."""
     problem = config.get("problem_type")
     if problem not in (None, "single_label_classification"):
         raise InputError(f"{folder}: problem_type is {shown(problem)}; only single_label_classification is supported")
@@ -116,10 +120,11 @@ def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """Names of the classes, in the order of the logits.
+    """Names of the classes, in the order of the logits, from ``id2label`` in the configuration.
 
     Raises:
-        InputError: if there are fewer than two, names repeat, or ``label2id`` contradicts them.
+        InputError: if there are fewer than two names, if names repeat, or if ``label2id``
+            contradicts ``id2label``.
     """
     names = config.get("id2label")
     if not isinstance(names, dict) or len(names) < 2:
@@ -138,10 +143,10 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     return texts
 
 
-def side_of(label: str) -> str | None:
-    """The label that the words of a class name mean: ``"bonafide"``, ``"spoof"``, or None if they decide nothing.
+def bonafide_or_spoof(label: str) -> str | None:
+    """What the words of a class name mean: ``"bonafide"``, ``"spoof"``, or None if the words do not tell.
 
-    >>> [side_of(name) for name in ("AIVoice", "bona-fide", "unreal", "LABEL_1", "not real")]
+    >>> [bonafide_or_spoof(name) for name in ("AIVoice", "bona-fide", "unreal", "LABEL_1", "not real")]
     ['spoof', 'bonafide', None, None, None]
     """
     words = [word.lower() for word in _WORD.findall(label)]
@@ -153,15 +158,19 @@ def side_of(label: str) -> str | None:
     return BONAFIDE if means_bonafide else SPOOF
 
 
-def in_order(labels: Sequence[str], folder: Path) -> list[int]:
-    """Numbers of the classes with bona fide last.
+def order_of_classes(labels: Sequence[str], folder: Path) -> list[int]:
+    """Order of the classes in which bona fide is last, as indices into ``labels``.
+
+    Args:
+        folder: named in messages.
 
     Raises:
-        InputError: if a name decides nothing, or not exactly one class is bona fide.
+        InputError: if a name means neither bona fide nor spoof, or if not exactly one class is bona
+            fide.
     """
-    sides = [side_of(label) for label in labels]
-    bonafide = [number for number, side in enumerate(sides) if side == BONAFIDE]
-    if None in sides or len(bonafide) != 1:
+    meanings = [bonafide_or_spoof(label) for label in labels]
+    bonafide = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
+    if None in meanings or len(bonafide) != 1:
         raise InputError(
             f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which does not tell which one is bona fide: "
             "write names such as fake and real into id2label and label2id, and check the scores on labelled recordings"

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from nes2net.lib.errors import InputError, shown
 from nes2net.models.checkpoints.model_types import check_type, is_openai
-from nes2net.models.checkpoints.state_dict import state_dict_in, state_dict_of
+from nes2net.models.checkpoints.state_dict import only_state_dict_in, state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# fairseq's name and the transformers library's name; {n} is a number, {rest} the end of the name. Names that are
-# equal in both are not listed.
+# Pairs of fairseq's and the transformers library's name of a tensor. {n} is a number, and {rest} the rest of the name.
+# Names that are equal in both are not listed.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -41,14 +41,14 @@ _NAMES = [
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
     ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
 ]
-# The name of a group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") has one number less than a layer norm's.
+# The same pair for a group norm (wav2vec 2.0 Base, fairseq's extractor mode "default").
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
-# The prefix of the pre-trained model in fairseq's fine-tuned models, which also have a head.
+# In fairseq's fine-tuned models, the prefix of the names of the pre-trained model; other names are the head's.
 _PRETRAINED = "w2v_model."
 # A tensor in every file of fairseq and unilm.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
-# Tensors that only pre-training uses: of UniSpeech-SAT alone, and of HuBERT and UniSpeech-SAT together.
+# Beginnings of names of tensors that only pre-training uses: in UniSpeech-SAT alone; in HuBERT or UniSpeech-SAT.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
 _HUBERT_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
 # Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.
@@ -78,13 +78,15 @@ _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 _MOST_CONVOLUTIONS = 64
 _LONGEST_EXPRESSION = 2000  # characters
 
+#: Translation of names: pattern of a name, and template of the new name.
 _Rules = list[tuple[re.Pattern, str]]
 
 
 def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
-    """Compile pairs of names with {n} and {rest} to pairs of a pattern and a template."""
+    """Compile pairs of names with {n} and {rest}, old and new, to rules for :func:`_translate`."""
 
     def pattern(name: str) -> re.Pattern:
+        """Compile a name with {n} and {rest} to a pattern."""
         return re.compile(re.escape(name).replace(r"\{n\}", r"(?P<n>\d+)").replace(r"\{rest\}", "(?P<rest>.+)"))
 
     return [(pattern(source), target) for source, target in pairs]
@@ -136,7 +138,7 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
-    """Apply the first rule that matches; without one, return ``name``."""
+    """Translate ``name`` by the first rule whose pattern matches; without such a rule, return ``name``."""
     for pattern, template in rules:
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
@@ -147,18 +149,18 @@ def _translate(name: str, rules: _Rules) -> str:
 
 
 def read_ssl_checkpoint(
-    path: str | Path, types: Iterable[str], known: Iterable[str]
+    path: str | Path, types: Iterable[str], wanted_options: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM); no code in it is run.
 
     Fine-tuned models of fairseq and files converted by s3prl are read too. A prefix that all names
-    share is removed. If the file has no configuration, such as torchaudio's, the caller must give
-    the options of the model.
+    share is removed. Some files, such as torchaudio's, have no configuration: the caller must then
+    know the options of the model.
 
     Args:
         types: the expected types of models
             (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
-        known: names of the front-end's options; other options of the file are ignored.
+        wanted_options: names of the front-end's options; other options of the file are ignored.
 
     Returns:
         The state dict under fairseq's names; the options in the file's configuration, with
@@ -167,8 +169,8 @@ def read_ssl_checkpoint(
         UniSpeech-SAT are never read.
 
     Raises:
-        InputError: if the file is missing, is not a pre-training file, has another type, or calls
-            functions.
+        InputError: if the file is missing, is not a pre-training file, has another type, or asks
+            for functions.
     """
     path = Path(path)
     if not path.is_file():
@@ -199,7 +201,7 @@ def read_ssl_checkpoint(
         raise InputError(f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported")
     if config.get("_name") in ("wav2vec2", "hubert"):
         config = {**_DEFAULTS, **config}
-    options = plain({k: config[k] for k in known if k in config}, f"the configuration in {path}")
+    options = plain({k: config[k] for k in wanted_options if k in config}, f"the configuration in {path}")
     if options.get("final_dim") == 0:  # in fairseq, 0 stands for the size of a hidden state
         options["final_dim"] = options["encoder_embed_dim"]
     if isinstance(options.get("conv_feature_layers"), str):
@@ -221,8 +223,8 @@ def read_ssl_checkpoint(
 def model_type_of(content: Any) -> str | None:
     """The type of the model in a file of fairseq or unilm; None for any other file.
 
-    The tensors tell most types. wav2vec 2.0 and HuBERT without pre-training heads have the same
-    tensors; their configurations tell them apart.
+    Most types follow from the tensors. Without pre-training heads, wav2vec 2.0 and HuBERT have the
+    same tensors, and the configuration decides.
     """
     names = encoder_tensors(content)
     if names is None:
@@ -240,12 +242,12 @@ def model_type_of(content: Any) -> str | None:
 
 
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
-    """The tensors of a pre-trained model in the content of a file, by fairseq's names; None for any other file.
+    """The tensors of the pre-trained encoder in the ``content`` of a file, by fairseq's names; None for any other file.
 
     A prefix that all names share is removed, and the head of a fine-tuned model of fairseq is left
     out. A detector does not count as a pre-trained model.
     """
-    tensors = state_dict_in(content) or {}
+    tensors = only_state_dict_in(content) or {}
     prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
     if len(prefixes) != 1:
         return None
@@ -258,17 +260,17 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
     return encoder
 
 
-def is_head(name: str) -> bool:
-    """Whether only pre-training uses the tensor with fairseq's ``name``."""
+def is_pretraining_head(name: str) -> bool:
+    """Whether only pre-training uses the tensor that fairseq calls ``name``."""
     return name.startswith(_HUBERT_HEADS)
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """Return the model's part of the configuration in a file.
+    """The options of the model in the configuration of a file; empty if there are none.
 
-    The configuration is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), in ``model_cfg`` of
-    s3prl's files, or in ``args`` (Namespace) of older files. For a fine-tuned model, the
-    configuration of the pre-trained model is in ``w2v_args``.
+    The configuration is in ``cfg`` of fairseq's and unilm's files, in ``model_cfg`` of s3prl's
+    files, or in ``args`` of older files. In a fine-tuned model, the configuration of the
+    pre-trained model is in ``w2v_args``.
     """
     config: dict[str, Any] = {}
     for key in ("cfg", "model_cfg", "args"):
@@ -281,7 +283,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     """``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise empty."""
-    for _ in range(4):  # records within records
+    for _ in range(4):  # a record may lie within a record
         if isinstance(value, Record):
             value = content_of(value)
     return value if isinstance(value, dict) else {}
@@ -290,7 +292,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """Read fairseq's ``conv_feature_layers``, a Python expression of lists, sums and repetitions.
 
-    fairseq evaluates the expression as Python code. This function never does: it only understands
+    fairseq evaluates the expression as Python code. This function runs no code: it only understands
     lists of tuples of numbers, sums, and repetitions.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
@@ -298,7 +300,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """
 
     def value(node: ast.expr) -> Any:
-        """The value of ``node``; ValueError for any other expression."""
+        """Compute the value of an expression; raise ValueError for an expression of another form."""
         match node:
             case ast.List(elts=items):
                 return [value(item) for item in items]
@@ -307,13 +309,13 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
             case ast.Constant(value=int() as number):
                 return number
             case ast.BinOp(left=left, op=ast.Add(), right=right):
-                return few(value(left) + value(right))
+                return not_too_long(value(left) + value(right))
             case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant(value=int() as times)) if 0 < times <= 64:
-                return few(value(left) * times)
+                return not_too_long(value(left) * times)
         raise ValueError
 
-    def few(layers: Any) -> Any:
-        """``layers`` if it is a list that is not too long; repetitions within repetitions could fill the memory."""
+    def not_too_long(layers: Any) -> Any:
+        """Return the list ``layers``; raise ValueError if it is long: nested repetitions could fill the memory."""
         if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
             raise ValueError
         return layers

@@ -1,7 +1,7 @@
-"""Detector folders (safetensors, YAML configuration, model card), also on the Hugging Face hub, and their bases.
+"""Read and write detector folders (safetensors, YAML, model card), exchange them with the hub, and find their bases.
 
-The base of an adapted detector is the set of frozen tensors of its front-end, which the checkpoint
-leaves out. The checkpoint records the SHA-256 of the base and the file that holds the base.
+The base of an adapted detector is the set of frozen tensors of its front-end. The checkpoint leaves
+out the base, and records its SHA-256 and the file that holds it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FIL
 from nes2net.models.checkpoints.model_types import types_of
 from nes2net.models.checkpoints.state_dict import digest, load_state_dict
 
-#: All tensors of a detector under the published names. If the folder also has :data:`HEAD`, only the tensors of the
-#: front-end, under the names of the transformers library.
+#: The file of all tensors of a detector, under the published names. In a folder with :data:`HEAD`, this file has only
+#: the tensors of the front-end, under the names of the transformers library.
 WEIGHTS = "model.safetensors"
-#: The tensors of aggregation and back-end, in a folder whose front-end the transformers library can read.
+#: The file of the tensors of aggregation and back-end, in a folder that the transformers library can read.
 HEAD = "head.safetensors"
+#: The file that describes the detector: its architecture and further facts.
 CONFIG = "config.yaml"
-#: What is fetched of a repository; pickles such as ``training_args.bin`` are not.
+#: Files of a repository that are downloaded. Other files, such as the pickle ``training_args.bin``, are not.
 _FETCHED = [WEIGHTS, HEAD, CONFIG, CONFIG_FILE, PREPROCESSOR_FILE, "pytorch_model.bin"]
 _HUB = "https://huggingface.co/"
 
 
 def clear(folder: Path) -> None:
-    """Make ``folder``, or remove its description, so that a half-written folder cannot be loaded as a detector."""
+    """Make ``folder``; if it exists, remove its descriptions, so that it cannot be loaded while it is half written."""
     with writing(folder, "name another folder"):
         make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
@@ -45,8 +46,9 @@ def clear(folder: Path) -> None:
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
-    ``path`` may be the file that the tensors are mapped from, so it is not overwritten. safetensors
-    writes a temporary file of its own beside its target, so the target is in a temporary folder.
+    The tensors may be memory-mapped from ``path`` itself, which must therefore not be overwritten.
+    safetensors writes a temporary file of its own beside its target. The target is therefore in a
+    temporary folder.
     """
     with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -55,12 +57,13 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the weights of a detector's folder under the published names, and the description.
+    """Read a detector's folder: return the state dict under the published names, and the description.
 
-    The description contains the architecture under the key ``"model"``, and the keys of the record.
+    The description has the architecture under the key ``"model"``. Its other keys are the record of
+    :func:`write_description`.
 
     Raises:
-        InputError: if the folder has no description, or a part is missing or damaged.
+        InputError: if the folder has no description, or if a file is missing or damaged.
     """
     config_file = folder / CONFIG
     if not config_file.is_file():
@@ -76,13 +79,18 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{config_file} does not describe a model: a mapping with the key 'model' is expected")
     if not (folder / HEAD).is_file():
         return load_state_dict(folder / WEIGHTS), description
-    frontend, _, _ = read_huggingface_folder(folder, types_of(kind), known=())
+    frontend, _, _ = read_huggingface_folder(folder, types_of(kind), wanted_options=())
     state_dict = {f"ssl_model.model.{name}": tensor for name, tensor in frontend.items()}
     return {**state_dict, **load_state_dict(folder / HEAD)}, description
 
 
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
-    """Write the architecture and the model card of a detector's folder."""
+    """Write the model card into a detector's folder, and :data:`CONFIG` with the architecture and ``record``.
+
+    Args:
+        config: the architecture (:attr:`nes2net.models.network.Network.config`).
+        record: further plain data about the detector.
+    """
     names = " → ".join(config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     card = (
         "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
@@ -95,14 +103,17 @@ def write_description(folder: Path, config: dict[str, Any], record: dict[str, An
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
-#: Files that an interrupted write may have left in a folder, at its top or below.
+#: Patterns of files that are not uploaded: an interrupted write may have left them in a folder or one level below.
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 
 
 def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:
-    """Upload a detector's folder to the Hugging Face hub as ``owner/name`` and return its address.
+    """Upload a detector's folder to the Hugging Face hub, and return the address of the repository.
 
-    The repository is created if it does not exist.
+    Args:
+        name: ``owner/name``; the repository is created if it does not exist.
+        private: make a new repository private.
+        token: None for the token of ``hf auth login``.
     """
     from huggingface_hub import HfApi  # start-up
 
@@ -116,9 +127,11 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
 
 
 def download(name: str) -> Path:
-    """Download a model from the Hugging Face hub and return its folder.
+    """Download the model ``owner/name`` from the Hugging Face hub, and return its folder on this machine.
 
-    A name that cannot be a repository on the hub is reported as a missing file.
+    Raises:
+        InputError: if the hub does not give the model. If ``name`` cannot be a repository on the
+            hub, the message calls it a missing file.
     """
     if name.count("/") != 1 or name.startswith((".", "/")) or Path(name).suffix in (".pth", ".pt", ".safetensors"):
         raise InputError(f"checkpoint {name} not found")
@@ -129,8 +142,8 @@ def download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=_FETCHED))
 
 
-_SHOWN = 12  # digits of a SHA-256 in a message
-#: What the message about a missing or wrong base advises, if the caller has an argument ``base``.
+_SHOWN = 12  # digits of a SHA-256 that a message shows
+#: Advice in messages about a missing or wrong base, for callers that have an argument ``base``.
 NAME_IT = "name the base with `base`"
 
 
@@ -140,13 +153,13 @@ def base_digest(base: Mapping[str, Tensor]) -> str:
 
 
 def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: str = NAME_IT) -> Path:
-    """The file or folder that holds the base of ``checkpoint``.
+    """Find the file or folder that holds the base of ``checkpoint``.
 
     Args:
-        record: ``{"digest": …, "file": …}`` from the checkpoint. The file may also be beside the
-            checkpoint.
+        record: ``{"digest": …, "file": …}`` from the checkpoint. A file of the same name beside the
+            checkpoint is found too.
         base: the file or folder that the user names; None for the file in the record.
-        remedy: the part of the error message that says what to do.
+        remedy: the end of error messages, which says what to do.
 
     Raises:
         InputError: if the file or folder is missing, or ``record`` does not identify a base.
@@ -182,10 +195,10 @@ def read_base(
     """Read and check the base of ``checkpoint``; return its tensors under their published names.
 
     Args:
-        path: the result of :func:`find_base`.
+        path: the file or folder of the base, from :func:`find_base`.
         names: the published names of the base's tensors.
         record, remedy: as for :func:`find_base`.
-        read: function that reads ``path``; the result may contain further tensors.
+        read: function that reads the tensors in ``path``, which may be more than the base.
 
     Raises:
         InputError: if ``path`` cannot be read, or its tensors have another digest.

@@ -16,7 +16,9 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
-_OUR_NORMALIZE = "nes2net_normalize"  # an exported front-end's option ``normalize``, if the library has no equivalent
+_OUR_NORMALIZE = (
+    "nes2net_normalize"  # key for the option ``normalize`` of an exported front-end, if the library lacks it
+)
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
@@ -52,7 +54,7 @@ _RENAMED = {
     "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
     "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
 }
-# Tensors that a front-end does not have: heads of fine-tuned models, and convolutions after the encoder.
+# Beginnings of names of tensors that front-ends do not read: heads of fine-tuned models, layers after the encoder.
 _HEADS = (
     "adapter.",
     "lm_head.",
@@ -63,7 +65,7 @@ _HEADS = (
     "feature_extractor.proj",
     "objective.",
 )
-# Pre-training heads in folders of UniSpeech-SAT; folders of HuBERT have no heads.
+# Beginnings of names of pre-training heads in folders of UniSpeech-SAT. Folders of HuBERT have no heads.
 _HUBERT_HEADS = (
     "quantizer.",
     "project_q.",
@@ -72,13 +74,13 @@ _HUBERT_HEADS = (
     "label_embeddings_concat",
     "layer_norm_for_extract.",
 )
-# Option → the only supported value.
+# Option of a configuration → the only supported value.
 _SUPPORTED = {
     "hidden_act": "gelu",
     "feat_extract_activation": "gelu",
     "feat_proj_layer_norm": True,
     "conv_pos_batch_norm": False,
-    "adapter_attn_dim": None,  # no adapters in the layers, which fine-tuned MMS models have
+    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in the layers, which are not supported
 }
 
 
@@ -102,7 +104,14 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
-    """The transformers library's configurations of a front-end and of the preprocessing of waveforms."""
+    """Make the transformers library's configurations for the export of a front-end.
+
+    Args:
+        config: name and options of the front-end.
+
+    Returns:
+        The configuration of the network, and the feature extractor, which normalises waveforms.
+    """
     kind = {"wavlm": "WavLM", "hubert": "Hubert"}.get(config["name"], "Wav2Vec2")
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
@@ -116,19 +125,19 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def read_huggingface_folder(
-    folder: str | Path, types: Iterable[str], known: Iterable[str]
+    folder: str | Path, types: Iterable[str], wanted_options: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a Hugging Face folder: the state dict under fairseq's names, the options, and the type.
 
     The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
     The folder does not need a ``preprocessor_config.json``, because these models read the waveform.
-    If there is such a file, :func:`says_normalize` reads it.
+    If there is such a file, :func:`normalize_of_folder` reads it.
 
     Args:
         types: the expected types of models
             (:data:`nes2net.models.checkpoints.model_types.MODEL_TYPES`).
-        known: names of the front-end's options; other options of the folder are ignored.
+        wanted_options: names of the front-end's options; other options of the folder are ignored.
 
     Raises:
         InputError: if the folder has no configuration or weights, or holds another type of model.
@@ -142,12 +151,12 @@ def read_huggingface_folder(
     mode = "layer_norm"
     if config.get("feat_extract_norm", "group") == "group":
         mode = "default"
-    heads_of_kind = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
+    heads = _HEADS if kind in ("wav2vec2", "wavlm") else (*_HEADS, *_HUBERT_HEADS)
     prefix = f"{kind.replace('-', '_')}."
     state_dict = {}
     for name, tensor in read_weights(folder).items():
         name = name.removeprefix(prefix)
-        if not name.startswith(heads_of_kind):
+        if not name.startswith(heads):
             state_dict[from_library(name, mode)] = tensor
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     try:
@@ -162,14 +171,15 @@ def read_huggingface_folder(
         raise InputError(
             f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
         ) from error
-    heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
-    if not heads:
+    has_pretraining_heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
+    if not has_pretraining_heads:
         state_dict.pop("mask_emb", None)
-    return state_dict, {**{k: v for k, v in options.items() if k in set(known)}, "pretraining_heads": heads}, kind
+    options = {key: value for key, value in options.items() if key in set(wanted_options)}
+    return state_dict, {**options, "pretraining_heads": has_pretraining_heads}, kind
 
 
-def says_normalize(folder: Path) -> Literal["batch", "huggingface"] | bool | None:
-    """The option ``normalize`` that preprocessor_config.json implies; None if the file is missing.
+def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool | None:
+    """The value of a front-end's option ``normalize`` that fits preprocessor_config.json; None if the file is missing.
 
     Raises:
         InputError: if the file is damaged, or ``do_normalize`` is neither true nor false.
@@ -190,7 +200,7 @@ def says_normalize(folder: Path) -> Literal["batch", "huggingface"] | bool | Non
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate a tensor's name in files of any release of the transformers library to fairseq's name.
+    """Translate a tensor's name in a file of the transformers library, of any release, to fairseq's name.
 
     >>> from_library("encoder.pos_conv_embed.conv.weight_g")
     'encoder.pos_conv.0.weight_g'
@@ -199,7 +209,7 @@ def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def holds_other_model(folder: Path) -> bool:
-    """Whether ``folder`` is a Hugging Face folder of a model that is not a front-end."""
+    """Whether ``folder`` has weights in a Hugging Face layout, but no configuration of a pre-trained front-end."""
     if not any((folder / name).is_file() for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
         return False
     if not (folder / CONFIG_FILE).is_file():

@@ -1,7 +1,7 @@
-"""Pre-trained encoders of log-mel features: Hugging Face folders of w2v-BERT 2.0 and Whisper.
+"""Read pre-trained encoders of log-mel features: Hugging Face folders of w2v-BERT 2.0 and Whisper, OpenAI's files.
 
-OpenAI's own files of Whisper are read too. Options have fairseq's names, as for the other
-front-ends. Tensors have the transformers library's names.
+Options have fairseq's names, as for the other front-ends. Tensors have the transformers library's
+names.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Family:
     options: Mapping[str, str]
     """Option of the front-end → key of the configuration with the same values."""
     presumed: Mapping[str, Any]
-    """Further key of the configuration → the only value that the front-end computes."""
+    """Further key of the configuration → the only value that the front-end supports."""
     prefixes: tuple[str, ...]
-    """Prefixes that the encoder's tensors may have, in models with more parts than the encoder."""
+    """Possible prefixes of the encoder's tensors, in models that have more parts than the encoder."""
     left_out: tuple[str, ...]
     """Beginnings of the names of tensors outside the encoder, after removal of a prefix."""
     extractor: str
-    """Class of the feature extractor."""
+    """Class of the transformers library's feature extractor."""
     features: Mapping[str, Any]
-    """Key of the feature extractor's settings → the only supported value, or the option that gives this value."""
+    """Key of the feature extractor's settings → the only supported value, or the name of the option with this value."""
 
 
 W2V_BERT2 = Family(
@@ -113,7 +113,7 @@ WHISPER = Family(
 #: Frames of Whisper's encoder in one second.
 FRAMES_PER_SECOND = 50
 
-# OpenAI's name of a tensor → the transformers library's.
+# Pattern of OpenAI's name of a tensor → the transformers library's name.
 _OPENAI = {
     r"blocks\.(\d+)\.attn\.query\.": r"layers.\1.self_attn.q_proj.",
     r"blocks\.(\d+)\.attn\.key\.": r"layers.\1.self_attn.k_proj.",
@@ -126,6 +126,7 @@ _OPENAI = {
     r"positional_embedding$": "embed_positions.weight",
     r"ln_post\.": "layer_norm.",
 }
+# Option of the front-end → key of ``dims`` in OpenAI's files.
 _OPENAI_DIMS = {
     "num_mel_bins": "n_mels",
     "encoder_layers": "n_audio_layer",
@@ -137,11 +138,12 @@ _OPENAI_DIMS = {
 def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read tensors and options of the encoder in a Hugging Face folder, or in OpenAI's file of Whisper.
 
-    Heads, adapters and decoders are left out.
+    Tensors of heads, adapters and decoders are left out. Tensors have the transformers library's
+    names, and options the front-end's.
 
     Raises:
         InputError: if ``checkpoint`` holds another type of model or a variant that the front-end
-            does not compute, or if its feature extractor is missing or has other settings.
+            does not support, or if its feature extractor is missing or has other settings.
     """
     path = Path(checkpoint)
     if path.is_dir():
@@ -178,7 +180,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a Hugging Face folder: :func:`read_mel_encoder` for folders."""
+    """As :func:`read_mel_encoder`, for a Hugging Face folder."""
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
     for name, value in family.presumed.items():
@@ -221,7 +223,11 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
 
 
 def _seconds(positions: Any, path: Path) -> int:
-    """The length in seconds of an encoder with so many ``positions``."""
+    """Convert the number of positions (frames) of Whisper's encoder to seconds.
+
+    Raises:
+        InputError: if ``positions`` is not a whole number of seconds.
+    """
     if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
         raise InputError(
             f"{path} has {shown(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
@@ -230,7 +236,7 @@ def _seconds(positions: Any, path: Path) -> int:
 
 
 def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Put ``prefix`` before the names, and convert floating-point numbers to float32."""
+    """Copy a state dict: put ``prefix`` before each name, and convert floating-point tensors to float32."""
     converted = {}
     for name, tensor in state_dict.items():
         if tensor.is_floating_point():

@@ -1,4 +1,4 @@
-"""The types of pre-trained models that front-ends read, by Hugging Face's names, and the library that has them."""
+"""The types of pre-trained models that front-ends read, and the import of the transformers library."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from nes2net.lib.errors import InputError, MissingLibrary, first_line, listed, s
 
 
 class ModelType(NamedTuple):
-    """A type of model: its title, and the name of the front-end that reads models of this type and any size."""
+    """A type of pre-trained model."""
 
     title: str
+    """Name of the type in the literature."""
     frontend: str
+    """Name of the front-end that reads models of this type and any size."""
 
 
-#: Hugging Face's ``model_type`` → the type. Files of fairseq and unilm are sorted into the same types.
+#: Hugging Face's ``model_type`` → the type. The models in files of fairseq and unilm have the same types.
 MODEL_TYPES = {
     "wav2vec2": ModelType("wav2vec 2.0", "wav2vec2"),
     "hubert": ModelType("HuBERT", "hubert"),
@@ -28,23 +30,25 @@ MODEL_TYPES = {
 
 
 def is_openai(content: object) -> bool:
-    """Whether the content of a file is a checkpoint of Whisper in OpenAI's own format."""
+    """Whether the ``content`` of a file is a checkpoint of Whisper in OpenAI's own format."""
     return isinstance(content, dict) and all(isinstance(content.get(k), dict) for k in ("dims", "model_state_dict"))
 
 
 def types_of(frontend: str) -> tuple[str, ...]:
-    """The types that the front-end ``frontend`` reads."""
+    """Names of the types of models that the front-end called ``frontend`` reads."""
     return tuple(name for name, kind in MODEL_TYPES.items() if kind.frontend == frontend)
 
 
 def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) -> str:
-    """Return ``model_type``, the type of the model in ``path``.
+    """Check the type of the model in ``path``, and return it.
 
     Args:
-        types: the expected types; by default all types.
+        model_type: the type that the file states.
+        types: the expected types; empty if any known type is expected.
 
     Raises:
-        InputError: if the type is unknown or not expected; the message names the front-end for it.
+        InputError: if the type is unknown or not expected. The message names the front-end that
+            reads the type.
     """
     types = tuple(types)
     if not isinstance(model_type, str) or model_type not in MODEL_TYPES:
@@ -61,11 +65,11 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
 def from_transformers(*names: str) -> list[Any]:
     """Return classes of the transformers library by their names.
 
-    If torchaudio is installed, the library imports it. This import fails if torchaudio was built
-    for another version of PyTorch.
+    If torchaudio is installed, the transformers library imports it. That import fails if torchaudio
+    was built for another version of PyTorch.
 
     Raises:
-        MissingLibrary: if the library cannot be imported; the message says what to do.
+        MissingLibrary: if the transformers library cannot be imported; the message says what to do.
     """
     try:
         import transformers  # start-up: takes seconds

@@ -30,20 +30,20 @@ _INTERFACE = [
     [("waveform", "tensor(float)", 2)],
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
-_LONGEST = 16_000 * 3600  # samples in an hour, a limit for ``min_samples`` and ``max_samples``
-_ALIGNMENT = 2**16  # bytes, the largest alignment of tensors in a file of ONNX
-_LARGEST_CONSTANT = 2**28  # bytes of a constant that onnxruntime may compute when it loads a file
+_LONGEST = 16_000 * 3600  # samples of an hour, the upper limit of ``min_samples`` and ``max_samples``
+_ALIGNMENT = 2**16  # a file of weights may have so many bytes more than its tensors, because ONNX aligns tensors
+_LARGEST_CONSTANT = 2**28  # bytes of the largest constant that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 
 
 class OnnxFile:
-    """A detector's ONNX file, open for computing.
+    """A detector's ONNX file in a session of onnxruntime, with the facts that the file states.
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. All weights must be in the file, or in the file beside it that its description
-    names.
+    written it. The weights are in the file, or in one other file in the same folder, which the
+    description names.
 
     Args:
         path: the file.
@@ -52,7 +52,7 @@ class OnnxFile:
 
     Attributes:
         session: the session of onnxruntime.
-        computes_on: the device that the session really uses.
+        computes_on: the device on which the session computes.
         description: the description in the file's metadata.
         precision: ``"int8"`` if the file is quantised, otherwise ``"float32"``.
         config: configuration of the detector that was exported.
@@ -119,12 +119,12 @@ class OnnxFile:
         self.pre_emphasis: float = self.description["pre_emphasis"]
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file and of any weights beside it."""
+        """SHA-256 of the file, and of the other file that holds its weights, if there is one."""
         return sha256_of(*self._files)
 
 
 def require(*modules: str) -> None:
-    """Raise :class:`MissingLibrary` if one of the ``modules``, which ONNX files need, cannot be imported."""
+    """Raise :class:`MissingLibrary` if one of the ``modules`` cannot be imported; reading ONNX files needs them."""
     for name in modules:
         try:
             __import__(name)
@@ -133,7 +133,7 @@ def require(*modules: str) -> None:
 
 
 def accepted_lengths(shortest: int, longest: int | None) -> str:
-    """Which numbers of samples a detector takes, in words.
+    """Say in words which numbers of samples a detector takes; ``longest`` is None for no limit.
 
     >>> accepted_lengths(400, None), accepted_lengths(400, 64_000), accepted_lengths(64_000, 64_000)
     ('at least 400', '400 to 64000', 'only 64000')
@@ -146,11 +146,14 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
 
 
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
-    """The providers that onnxruntime should use for ``device``, with their options.
+    """The execution providers that onnxruntime should use for ``device``, with their options.
 
     On CUDA, TF32 is switched off: its products have a mantissa of 10 bits, and scores would differ
-    from PyTorch's. cuDNN chooses convolutions by a heuristic, because its default, an exhaustive
-    search, would run again for each new length of waveforms.
+    from PyTorch's. cuDNN chooses its algorithm for convolutions by a heuristic. The default is a
+    search through all algorithms, which would run again for each new length of waveforms.
+
+    Args:
+        available: names of the providers that this onnxruntime has.
 
     Raises:
         InputError: if the device is unknown or onnxruntime does not support it.
@@ -172,7 +175,10 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
-    """The device that computes, from a mapping of a session's providers to their options.
+    """The device on which a session computes.
+
+    Args:
+        options: provider of the session → its options, as onnxruntime returns them.
 
     >>> device_in_use({"CUDAExecutionProvider": {"device_id": "1"}, "CPUExecutionProvider": {}})
     device(type='cuda', index=1)
@@ -183,7 +189,7 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
 
 
 class _Description(BaseModel):
-    """The fields of the description in a file's metadata that are checked; programs ignore other keys."""
+    """The description of a detector in the metadata of its file. Keys that are not listed here are allowed."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -199,11 +205,11 @@ class _Description(BaseModel):
 
 
 def _read_description(path: Path) -> dict[str, Any]:
-    """Read the description in a file, and check the file beside it that holds weights, if there is one.
+    """Read the description in an ONNX file; if the weights are in another file, check that file too.
 
     Raises:
-        InputError: if the file is missing or not written by this toolkit, or if the weights are not
-            in the file that the description names.
+        InputError: if the ONNX file is missing or not written by this toolkit, or if the weights
+            are not in the file that the description names.
     """
     if path.suffix != ".onnx":
         raise InputError(
@@ -227,7 +233,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     if declared is not None:
         beside = path.parent / declared
         size = content.beside.get(declared, 0)
-        if not os.path.isfile(beside):  # False also for an impossible name
+        if not os.path.isfile(beside):  # also False, without an error, for a name that no file can have
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")

@@ -1,8 +1,8 @@
 """Check the content of an ONNX file from its bytes, before onnxruntime loads it.
 
-The format is protobuf (onnx.proto). Parts that this toolkit never exports are refused, because
-onnxruntime expands functions and sparse tensors to any size, runs operators of other domains, and
-reads tensors from any file that an ONNX file names.
+The format is protobuf (onnx.proto). Parts that this toolkit never exports are refused: onnxruntime
+would expand functions and sparse tensors to any size, run operators of other domains, and read
+tensors from any file that an ONNX file names.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
-_MOST_NUMBERS = 1_000_000  # numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_MOST_NUMBERS = 1_000_000  # limit for numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # messages within messages
 _LARGEST_METADATA = 2**20  # bytes of all texts in the metadata
 _LONGEST_DOMAIN = 1000  # bytes
-_MOST_PER_BYTE = 4  # numbers in a byte of a tensor, for ONNX's smallest types
-_MANY = 2**63  # more numbers than any file holds; a limit for products of sizes
-_EXTERNAL = 1  # TensorProto.DataLocation
+_MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smallest types have 2 bits
+_MANY = 2**63  # products of sizes stop at this number, which is larger than any file
+_EXTERNAL = 1  # the value of TensorProto.DataLocation for a tensor in another file
 
+#: First byte of a part of the file, and the byte after its last.
 _Slice: TypeAlias = tuple[int, int]
 
-#: Message of onnx.proto → number of a field → kind of its value, for fields that lead to tensors, domains or metadata.
+#: Message of onnx.proto → number of a field → kind of its value. Other fields lead to no tensors, domains or metadata.
 PARTS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 14: "metadata", 20: "training information", 25: "functions"},
     "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "sparse tensors"},
@@ -45,20 +46,20 @@ _REFUSED = ("training information", "functions", "sparse tensors")
 
 
 class OnnxContent(NamedTuple):
-    """The metadata of an ONNX file, and the files that it needs."""
+    """The metadata of an ONNX file, and the other files that hold its tensors."""
 
     metadata: dict[str, str]
     """Name → text."""
     beside: dict[str, int]
-    """Name of another file that holds tensors → the bytes that this file must have."""
+    """Name of another file that holds tensors → number of bytes that this file must have at least."""
 
 
 class _Damaged(Exception):
-    """The bytes are not the protobuf messages of ONNX."""
+    """Raised if the bytes of a file are not protobuf messages of ONNX; :func:`read_onnx` catches it."""
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file, and read all but the numbers of its tensors.
+    """Check an ONNX file, without reading the numbers of its tensors; return what the caller needs of it.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -92,7 +93,8 @@ def foreign(path: Path, why: str) -> InputError:
 class _Reader:
     """Reads the bytes of an ONNX file as protobuf messages, and collects :attr:`found`.
 
-    A message is given by the slice of its bytes in the file.
+    Methods take a message as the slice of its bytes in the file. A damaged file raises
+    :class:`_Damaged`, and a part that this toolkit never exports raises :class:`InputError`.
     """
 
     def __init__(self, path: Path, content: mmap.mmap) -> None:
@@ -101,11 +103,16 @@ class _Reader:
         self.budget = Budget(str(path), _LARGEST_METADATA, _MOST_NUMBERS)
         self.found = OnnxContent({}, {})
 
-    def message(self, kind: str, where: _Slice, depth: int) -> None:
-        """Check the message ``where`` and the messages in it; ``kind`` is a key of :data:`PARTS`."""
+    def message(self, kind: str, message_slice: _Slice, depth: int) -> None:
+        """Check a message and, recursively, the messages in it.
+
+        Args:
+            kind: name of the message in onnx.proto, a key of :data:`PARTS`.
+            depth: number of messages around this one.
+        """
         if depth > _DEEPEST:
             raise _Damaged(f"more than {_DEEPEST} messages within each other")
-        for number, value in self.fields(where):
+        for number, value in self.fields(message_slice):
             kind_of_field = PARTS[kind].get(number)
             if kind_of_field is None or isinstance(value, int):
                 continue
@@ -123,12 +130,15 @@ class _Reader:
             else:
                 self.message(kind_of_field, value, depth + 1)
 
-    def tensor(self, where: _Slice) -> None:
-        """Check that the bytes of a TensorProto suffice for its dimensions; record the other file that holds them."""
+    def tensor(self, message_slice: _Slice) -> None:
+        """Check that a TensorProto has enough bytes for its dimensions.
+
+        If another file holds the bytes, the file is recorded in :attr:`found`.
+        """
         count = 1
         location = 0
         outside: dict[str, str] = {}
-        for number, value in self.fields(where):  # 1: dims, 13: external_data, 14: data_location
+        for number, value in self.fields(message_slice):  # 1: dims, 13: external_data, 14: data_location
             if number == 1:
                 sizes = [value] if isinstance(value, int) else self.varints(value)
                 for size in sizes:
@@ -140,7 +150,7 @@ class _Reader:
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
-        num_bytes = where[1] - where[0]
+        num_bytes = message_slice[1] - message_slice[0]
         if outside or location == _EXTERNAL:
             if outside.keys() != {"location", "offset", "length"}:
                 raise _Damaged("external data without location, offset and length")
@@ -153,18 +163,19 @@ class _Reader:
         if count > _MOST_PER_BYTE * num_bytes:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
-    def entry(self, where: _Slice) -> tuple[str, str]:
-        """Key and value of a StringStringEntryProto."""
-        self.budget.take("texts", bytes=where[1] - where[0])
-        texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(where) if isinstance(v, tuple)}
+    def entry(self, message_slice: _Slice) -> tuple[str, str]:
+        """Read the key and the value of a StringStringEntryProto."""
+        self.budget.take("texts", bytes=message_slice[1] - message_slice[0])
+        texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(message_slice) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
 
-    def fields(self, where: _Slice) -> Iterator[tuple[int, int | _Slice]]:
-        """Yield the number and value of each field: a number for a varint, a slice for bytes.
+    def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
+        """Yield the number and the value of each field of a message.
 
-        Fields of 4 or 8 bytes, such as floats, are skipped.
+        The value of a varint is a number, and the value of bytes is their slice. Fields of 4 or 8
+        bytes, such as floats, are skipped.
         """
-        position, end = where
+        position, end = message_slice
         while position < end:
             tag, position = self.varint(position, end)
             number = tag >> 3
@@ -189,15 +200,15 @@ class _Reader:
                 yield number, (position, position + length)
             position += length
 
-    def varints(self, where: _Slice) -> Iterator[int]:
-        """Yield the numbers of a packed field."""
-        position, end = where
+    def varints(self, message_slice: _Slice) -> Iterator[int]:
+        """Yield the numbers of a packed field, which is a sequence of varints."""
+        position, end = message_slice
         while position < end:
             value, position = self.varint(position, end)
             yield value
 
     def varint(self, position: int, end: int) -> tuple[int, int]:
-        """Read a number of 7 bits a byte, lowest first; return the number and the position after it."""
+        """Read a varint (7 bits in each byte, lowest bits first); return the number, and the position after it."""
         self.budget.take("numbers outside its tensors", steps=1)
         value = 0
         for shift in range(0, 70, 7):

@@ -1,4 +1,4 @@
-"""Addresses of files that somebody else publishes, and the digests that identify the files."""
+"""``PublishedFile``: the address of a file that other people publish, and the digest that identifies it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class PublishedFile:
     """
 
     url: str
-    """A web address, or ``hub:OWNER/NAME[@REVISION]/FILE`` for a file on the Hugging Face hub. Without
-    ``/FILE``, the folder of a model of the transformers library."""
+    """A web address, or ``hub:OWNER/NAME[@REVISION]/FILE`` for a file on the Hugging Face hub.
+    ``hub:OWNER/NAME[@REVISION]`` is the folder of a model of the transformers library."""
     size: int | None = None
     """Size in bytes; None if unknown."""
     sha256: str = ""
@@ -32,12 +32,12 @@ class PublishedFile:
 
     @property
     def hub(self) -> re.Match[str] | None:
-        """The groups ``repository``, ``revision`` and ``file`` of a hub address; None for another server."""
+        """A match with groups ``repository``, ``revision`` and ``file`` for a hub address; None for other servers."""
         return _HUB.fullmatch(self.url)
 
     @property
     def address(self) -> str:
-        """The address for a browser."""
+        """The web address, which a browser opens."""
         if (hub := self.hub) is None:
             return self.url
         page = f"https://huggingface.co/{hub['repository']}"

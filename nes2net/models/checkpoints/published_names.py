@@ -1,7 +1,8 @@
-"""Names of tensors in whole-model checkpoints of the published code.
+"""Names of tensors in whole-model checkpoints of published code, and their translation.
 
-Names of the front-end begin with ``ssl_model.model.``, and names of the aggregation with
-``ssl_model.``. Names of a back-end begin with the prefix of this back-end, which may be empty.
+Detectors save the names of the published Nes2Net code. Names of the front-end begin with
+``ssl_model.model.``, and names of the aggregation with ``ssl_model.``. Names of a back-end begin
+with the prefix of this back-end, which may be empty.
 """
 
 from __future__ import annotations
@@ -54,20 +55,20 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
 
 @dataclass(frozen=True)
 class Layout:
-    """Names of tensors in the whole-model files of a published code, and this toolkit's names for them."""
+    """How a published code names the tensors in its whole-model files, and what this toolkit calls them."""
 
     marks: tuple[str, ...]
-    """Tensors that all files of this layout have; files of other layouts lack at least one of them."""
+    """Names of tensors that together identify the layout: only files of this layout have them all."""
     prefixes: Mapping[str, str]
-    """Beginning of a name → beginning of the name here; other names are not changed."""
+    """Beginning of a name in the file → beginning in this toolkit; names with other beginnings are kept."""
     library_encoder: str = ""
-    """Prefix of the encoder's names, if the rest of a name is the transformers library's name."""
+    """Prefix of the encoder's names, if the transformers library's names follow it; otherwise empty."""
     torchaudio_encoder: str = ""
-    """Prefix of the encoder's names, if the rest of a name is torchaudio's name."""
+    """Prefix of the encoder's names, if torchaudio's names follow it; otherwise empty."""
     unused: str = r"(?!)"
-    """Pattern of the names of tensors that no part of a detector has; the default matches no name."""
+    """Pattern of the names of tensors that a detector does not need; the default matches no name."""
     code: str = ""
-    """Name of the code that writes this layout, if models of other codes have the same tensors."""
+    """Name of the code that writes this layout. Empty if the tensors alone tell the code."""
 
     def name_here(self, name: str) -> str:
         """This toolkit's name for the tensor ``name`` of a file with this layout."""
@@ -81,21 +82,22 @@ class Layout:
 
 
 def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
-    """The layout of DeepFense: a front-end, a back-end, and a loss that contains the last layer.
+    """A layout of DeepFense, whose files have a front-end, a back-end, and a loss that contains the last layer.
 
     Some files of DeepFense also contain tensors that only the encoder's pre-training uses. No score
     depends on these tensors.
 
     Args:
-        mark: a tensor of the back-end that tells it from other back-ends.
-        backend: beginning of the back-end's names here.
-        last: beginning of the last layer's names here.
-        prefixes: further beginnings of names in the back-end → beginnings here.
+        mark: name of a tensor that only this back-end of DeepFense has.
+        backend: this toolkit's prefix of the back-end's names.
+        last: this toolkit's prefix of the last layer's names.
+        prefixes: beginning of a name in the back-end → beginning in this toolkit, if it is not
+            ``backend``.
     """
-    of_backend = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
+    backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
-        prefixes={"losses.0.fc.": last, **of_backend, "backend.": backend},
+        prefixes={"losses.0.fc.": last, **backend_prefixes, "backend.": backend},
         library_encoder="frontend.model.",  # with DeepFense's option `source`, names may also be fairseq's
         unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
         r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
@@ -144,15 +146,15 @@ _LAYOUTS = (
 
 
 def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
-    """The layout of a whole-model file; None if its names are those of the published Nes2Net code."""
+    """The layout of a whole-model file; None if it has the names of the published Nes2Net code."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Give the tensors of a whole-model file the names that a detector saves.
 
-    Files of other published codes have other layouts, and a wrapper such as s3prl's ``upstream``
-    adds a prefix to WavLM's keys.
+    Tensors that a detector does not need are left out. Files of other published codes have other
+    layouts. A wrapper around the encoder, such as s3prl's ``upstream``, adds a prefix to its names.
 
     >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']
@@ -160,7 +162,7 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if (layout := layout_of(state_dict)) is not None:
         unused = re.compile(layout.unused)
         state_dict = {layout.name_here(k): v for k, v in state_dict.items() if not unused.fullmatch(k)}
-    end = "encoder.pos_conv.0.weight_v"
+    end = "encoder.pos_conv.0.weight_v"  # a tensor that every encoder has
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
         return state_dict
@@ -172,6 +174,6 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     return unwrapped
 
 
-def of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of the front-end in a whole-model state dict."""
+def select_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Select the tensors of the front-end in a whole-model state dict."""
     return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}

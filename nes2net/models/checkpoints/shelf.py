@@ -2,8 +2,8 @@
 
 A file of the hub is kept in huggingface_hub's cache. A file of another server is kept as
 ``nes2net/models/NAME/FILE`` below the folder of assets (``HF_ASSETS_CACHE``, in ``HF_HOME``). A
-user may also put a file there by hand. ``NAME.json`` beside the folder ``NAME`` records the address
-and the digest of the file when it was first seen.
+user may also put a file there by hand. When a file is first seen, its address and digest are
+recorded in ``NAME.json`` beside the folder ``NAME``.
 """
 
 from __future__ import annotations
@@ -26,32 +26,34 @@ from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
-# Patterns of the files that a front-end needs of a folder on the hub.
-_OF_A_FOLDER = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # in a row that receive no byte: without a network, the error comes after three seconds
+# Patterns of the files in a folder on the hub that a front-end needs.
+_FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
+_MOST_TRIES = 3  # tries in a row without a single byte: without a network, the error comes after three seconds
 
 
 @dataclass(frozen=True)
 class FirstSeen:
-    """The facts of a file when it was first seen: downloaded from an address, or put there by hand."""
+    """The facts of a file when it was first seen, after a download or after a user had put it there."""
 
     url: str
+    """The address, as in :attr:`PublishedFile.url`."""
     first_seen: str
-    """Date, in UTC."""
+    """Date when the file was first seen, in UTC."""
     sha256: str = ""
-    """Empty for a folder."""
+    """SHA-256 of the file; empty for a folder."""
     size: int | None = None
+    """Size of the file in bytes; None for a folder."""
     revision: str = ""
     """Commit on the hub; empty for other servers, and for files that were put there by hand."""
 
 
 class _Record(RootModel[FirstSeen]):
-    """The content of ``NAME.json``."""
+    """The content of ``NAME.json``, for the reader that checks it."""
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """The place of a published file on this machine."""
+    """The place of a published file on this machine; :meth:`take` downloads the file if it is missing."""
 
     name: str
     """Name of the model or front-end, such as ``"AASIST"``."""
@@ -68,23 +70,23 @@ class Shelf:
 
     @property
     def place(self) -> Path:
-        """The path for a file of a server other than the hub, or for a file that a user puts there by hand."""
+        """The path of a file that comes from a server other than the hub, or that a user puts there by hand."""
         return self.folder / self.file.name  # without a name, this is the folder itself
 
     @property
     def record(self) -> Path:
-        """The file that records the facts of :class:`FirstSeen`."""
+        """Path of ``NAME.json``, which records the facts of :class:`FirstSeen`."""
         return self.folder.with_name(f"{self.name}.json")
 
     def first_seen(self) -> FirstSeen | None:
-        """The facts of the file when it was first seen; None if it was never seen, or at another address."""
+        """The recorded facts of the file; None if the file was never seen, or was seen at another address."""
         if not self.record.is_file():
             return None
         record = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path``, or a file in this folder, has the digest of the published file."""
+        """Whether ``path``, or the file of the published name in the folder ``path``, has the published digest."""
         if path.is_dir() and self.file.name:
             path = path / self.file.name
         if not path.is_file():
@@ -96,8 +98,8 @@ class Shelf:
             return False
         return sha256_of(path) == identity.sha256
 
-    def here(self) -> Path | None:
-        """The file or folder on this machine; None if it is not here. No server is asked."""
+    def find(self) -> Path | None:
+        """Find the file or folder on this machine, without asking a server; None if it is missing."""
         if self.place.exists():
             return self.place
         if (hub := self.file.hub) is None:
@@ -117,26 +119,26 @@ class Shelf:
         return None
 
     def take(self) -> Path:
-        """The file or folder on this machine; downloaded if it is not here, checked when it is first seen.
+        """Return the path of the file or folder. It is downloaded if it is missing, and checked when it is first seen.
 
         Raises:
-            InputError: if the file is not here and cannot be downloaded, or if its digest differs
-                from the known digest or from the digest that was first seen.
+            InputError: if the file is missing and cannot be downloaded, or if its digest differs
+                from the published digest or from the digest when it was first seen.
             Unfinished: if the connection breaks; the same call resumes the download.
         """
-        path = self.here()
+        path = self.find()
         first_seen = self.first_seen()
         if path is not None and first_seen is not None and self.file.sha256 in ("", first_seen.sha256):
             # A file of the same size is not hashed again, because it may have gigabytes.
             if path.is_dir() or path.stat().st_size == first_seen.size:
                 return path
         if path is None:
-            path = self._fetched()
-        self._check(path, first_seen)
+            path = self._fetch()
+        self._check_digest(path, first_seen)
         return path
 
-    def _fetched(self) -> Path:
-        """Download the file, and print where it comes from and its licence."""
+    def _fetch(self) -> Path:
+        """Download the file or folder and return its path; print the address and the licence before."""
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
             if self.file.hub is None:
@@ -154,7 +156,7 @@ class Shelf:
             ) from error
 
     def _from_hub(self, hub: re.Match[str]) -> Path:
-        """Download the file or folder from the hub into huggingface_hub's cache."""
+        """Download the file or folder from the address ``hub`` into huggingface_hub's cache; return its path."""
         from huggingface_hub import hf_hub_download, snapshot_download  # start-up
 
         repository = hub["repository"]
@@ -162,10 +164,10 @@ class Shelf:
         with hub_errors("the hub did not give it", f"https://huggingface.co/{repository}"):
             if hub["file"]:
                 return Path(hf_hub_download(repository, hub["file"], revision=revision))
-            return Path(snapshot_download(repository, revision=revision, allow_patterns=_OF_A_FOLDER))
+            return Path(snapshot_download(repository, revision=revision, allow_patterns=_FOLDER_FILES))
 
     def _from_server(self) -> Path:
-        """Download the file from another server to :attr:`place`."""
+        """Download the file from another server to :attr:`place`; return this path."""
         from huggingface_hub import constants  # start-up
         from huggingface_hub.utils import WeakFileLock  # start-up
 
@@ -184,8 +186,15 @@ class Shelf:
                 client.fetch(client.described(remote), self.place, f"fetching {self.name}")
         return self.place
 
-    def _check(self, path: Path, first_seen: FirstSeen | None) -> None:
-        """Compare the digest of ``path`` with the known digests; record it if the file is first seen."""
+    def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
+        """Compare the digest of ``path`` with all known digests. Write a record if the file is seen for the first time.
+
+        Args:
+            first_seen: the earlier record; None if the file is seen for the first time.
+
+        Raises:
+            InputError: if the digests differ.
+        """
         from nes2net.lib.http_files import digests_of  # start-up
 
         sha256 = revision = ""

@@ -1,8 +1,8 @@
 """Read, write and compare state dicts in files. No code in a file is run.
 
 A detector's ``.pth`` is a bare state dict, which the published code can load strictly. This toolkit
-keeps further facts (the architecture, the recipe, the epochs of an average) in the state dict's own
-metadata, which PyTorch preserves and other code ignores.
+keeps further facts, such as the architecture and the recipe, in the state dict's own metadata.
+PyTorch preserves the metadata, and other code ignores them.
 
 In reading order: ``load_state_dict`` and ``state_dict_of`` read, ``save_state_dict`` writes,
 ``compare`` and ``check_fit`` compare names and shapes, ``digest`` identifies the tensors.
@@ -29,12 +29,12 @@ from nes2net.lib.this_process import usable_processors
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, plain
 
-_METADATA = "nes2net"
+_METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
 _MOST_TENSORS = 50_000
 _LONGEST_NAME = 1000  # characters
-# Keys under which training programs save a model.
+# Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
-_MOST_CONTAINERS = 2  # dictionaries around a state dict, one in the other
+_MOST_CONTAINERS = 2  # a state dict may lie in a dictionary within a dictionary
 _MOST_HEADER = 1 << 24  # bytes of the header of a safetensors file, which has about 150 bytes for each tensor
 
 #: Types of weights, and of counters such as the number of batches in batch normalisation.
@@ -46,16 +46,16 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
     The file is a bare state dict (``.pth``, ``.pt``, ``.bin``), a dictionary that contains a state
-    dict and other objects such as the epoch, or a safetensors file. If a dictionary has several
-    state dicts, the state dict with the key ``"model"``, ``"state_dict"`` or ``"model_state"`` is
-    read. The prefix ``module.`` of ``DataParallel`` is removed. The tensors are views of the
+    dict and other objects such as the epoch, or a safetensors file. In a dictionary with several
+    state dicts, the key of the model must be ``"model"``, ``"state_dict"`` or ``"model_state"``.
+    The prefix ``module.`` of ``DataParallel`` is removed. The tensors are views of the
     memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: also read a file that calls functions, without calling them.
+        tensors_only: also read a file that asks for functions, which are not called.
 
     Raises:
-        InputError: if the file is missing or damaged, has no state dict, or calls functions.
+        InputError: if the file is missing or damaged, has no state dict, or asks for functions.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -67,13 +67,16 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
         if header > min(_MOST_HEADER, path.stat().st_size):
             raise ValueError(f"its header would take {header} bytes")
         tensors = load_file(path)
-    except Exception as error:  # any class: from safetensors, or from PyTorch for an unknown type or shape
+    except Exception as error:  # safetensors, and PyTorch for an unknown type or shape, may raise any class
         raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
     return state_dict_of(tensors, path)
 
 
 def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
-    """Return the state dict in the content of a checkpoint file.
+    """Return the state dict in the content of a checkpoint file, with plain metadata and without ``module.``.
+
+    Args:
+        path: name of the file, for messages.
 
     Raises:
         InputError: if ``content`` has no state dict, several state dicts, or too much metadata.
@@ -97,7 +100,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
         )
     metadata: OrderedDict[str, dict[str, Any]] | None = None
     if (file_metadata := metadata_of(content)) is not None:
-        metadata = OrderedDict()  # keep only the versions of modules, which PyTorch reads, and our record
+        metadata = OrderedDict()  # keep the versions of modules, which PyTorch reads, and this toolkit's record
         for module, entries in file_metadata.items():
             if isinstance(module, str) and isinstance(entries, dict):
                 version = entries.get("version")
@@ -113,9 +116,10 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 
 
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
-    """The state dicts at the outermost level of ``content`` that has any, by the keys that lead to them.
+    """Find state dicts in ``content`` and in dictionaries within it: path of keys → state dict.
 
-    If one of the state dicts has a key of ``_USUAL_KEYS``, the result is only this state dict.
+    The result has the state dicts of one level only: the outermost level that has any. If the key
+    of a state dict is in ``_USUAL_KEYS``, the result is only this state dict.
     """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
@@ -142,8 +146,8 @@ def _is_state_dict(value: Any) -> bool:
     return all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in value)
 
 
-def state_dict_in(content: Any) -> dict[str, Tensor] | None:
-    """The state dict in the content of a checkpoint file, unchanged; None unless there is exactly one."""
+def only_state_dict_in(content: Any) -> dict[str, Tensor] | None:
+    """The only state dict in the content of a checkpoint file, unchanged; None if there is none, or several."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None
 
@@ -174,15 +178,15 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
 
 
 def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) -> Any:
-    """Copy plain data so that equal parts become one object.
+    """Copy plain data so that equal parts become one object, and equal data give equal bytes in a file.
 
     A pickle stores the same object once, but equal objects separately. Without this function, the
     file of a resumed run would therefore differ from the file of an uninterrupted run. The time is
     linear in the number of different objects, even if a list contains another list many times.
 
     Args:
-        copies: id of an original → its copy.
-        canonical: type and content of a copy → the copy.
+        copies: id of an original → its copy; this function fills it.
+        canonical: type and content → the one copy with this content; this function fills it.
     """
     if id(value) in copies:
         return copies[id(value)]
@@ -204,7 +208,7 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The ``record`` that :func:`save_state_dict` wrote; empty for a checkpoint of other code."""
+    """The ``record`` that :func:`save_state_dict` wrote into the metadata; empty for a checkpoint of other code."""
     record: Any = metadata_of(state_dict)
     for key in ("", _METADATA):
         if isinstance(record, dict):
@@ -223,7 +227,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
     with replacing(path, durable=True) as temporary, open(temporary, "wb") as file:
         try:
             torch.save(content, file)
-        except RuntimeError as error:  # PyTorch's writer hides the system's error, such as a full disk, behind its own
+        except RuntimeError as error:  # PyTorch raises this class for errors of the system, such as a full disk
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from error
             raise
@@ -237,9 +241,10 @@ class Misfit:
         missing: names that only the model has.
         left_over: names that only the state dict has.
         shapes: name and both shapes of each tensor whose shapes differ.
-        types: name and both types of each tensor whose types do not fit, such as a counter in place
-            of a weight.
-        values: names of tensors with NaN or infinite numbers; :func:`compare` leaves it empty.
+        types: name and both types of each tensor whose type does not fit, such as an integer in
+            place of a weight.
+        values: names of tensors with NaN or infinite numbers. :func:`compare` does not fill this
+            list.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -248,8 +253,8 @@ class Misfit:
     types: list[str] = field(default_factory=list)
     values: list[str] = field(default_factory=list)
 
-    def _parts(self) -> list[tuple[str, list[str]]]:
-        """Title and content of each list of differences."""
+    def _titled_lists(self) -> list[tuple[str, list[str]]]:
+        """The five lists of differences, each with its title."""
         return [
             ("missing", self.missing),
             ("left over", self.left_over),
@@ -259,19 +264,20 @@ class Misfit:
         ]
 
     def __len__(self) -> int:
-        """Number of differences: a misfit is false if there are none."""
-        return sum(len(names) for _, names in self._parts())
+        """Number of differences, so that a misfit without differences is false."""
+        return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:
         """The differences in words, at most 5 of each kind."""
-        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._parts() if names)
+        return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._titled_lists() if names)
 
 
 def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
     """Compare the names and shapes of two state dicts, and the kinds of their numbers.
 
-    Weights may have any floating-point type, and counters any integer type. A counter of the model
-    may also be a floating-point number in ``state_dict``, because other programs average counters.
+    Weights may have any floating-point type, and counters any integer type. Where the model has a
+    counter, ``state_dict`` may have a floating-point number, because some programs average
+    counters.
     """
     return Misfit(
         missing=[k for k in expected if k not in state_dict],
@@ -302,7 +308,7 @@ def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
     """Check that two state dicts have the same names and shapes, and weights where weights are needed.
 
     Raises:
-        InputError: if the state dicts differ, or ``state_dict`` has NaN or infinite numbers; the
+        InputError: if the state dicts differ, or if ``state_dict`` has NaN or infinite numbers. The
             message names the tensors.
     """
     if misfit := compare(state_dict, expected):
@@ -320,7 +326,8 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
     for name, tensor in state_dict.items():
         if tensor.dtype not in WEIGHTS or tensor.is_meta:
             continue
-        # The sum is finite only if all numbers are, and much faster than isfinite(). It may also overflow.
+        # A finite sum means that all numbers are finite, and is computed much faster than isfinite(). An infinite
+        # sum may be an overflow.
         total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
         if not total.isfinite() and not tensor.isfinite().all():
             names.append(name)
@@ -333,8 +340,9 @@ def digest(state_dict: Mapping[str, Tensor]) -> bytes:
     Several threads hash one tensor each, so that hashing is not slower than reading the file.
     """
 
-    def digest_of(item: tuple[str, Tensor]) -> bytes:
-        name, tensor = item
+    def digest_of(name_and_tensor: tuple[str, Tensor]) -> bytes:
+        """Hash one tensor; each thread calls this function."""
+        name, tensor = name_and_tensor
         facts = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
         numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
         return hashlib.sha256(facts.encode()).digest() + hashlib.sha256(numbers).digest()

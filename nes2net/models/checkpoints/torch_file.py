@@ -27,17 +27,19 @@ from nes2net.lib.guarded_pickle import Exceeded, Refused
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
 
-#: Function from the key of a tensor's storage and its number of bytes to the storage.
+#: Function from the key of a storage and its number of bytes to the storage.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
+#: Function from a stream, its number of bytes and a :data:`_StorageOf` to the content of the next pickle in the stream.
+_Unpickle: TypeAlias = Callable[[Any, int, _StorageOf], Any]
 
 # The beginning of a file of torch.save before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# Tensors may take 4 times the bytes of the file. Copying takes more memory than the file has if a tensor repeats its
-# storage (a stride of 0) or shares the storage with other tensors (tied weights).
+# The tensors of a file may take at most 4 times the bytes of the file. They take more than the file if a tensor repeats
+# its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
-_ALWAYS_FIT = 1 << 28  # bytes that tensors may take in any case
-# Files of other kinds: offset of their mark, the mark, and a name for the kind.
+_ALWAYS_FIT = 1 << 28  # bytes that the tensors may take even if the file is small
+# Files that are not checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
     (8, b"AIF", "a recording (AIFF)"),
@@ -64,13 +66,16 @@ _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with 
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
-    """Return the content of a file of ``torch.save``, and the names of classes that were read as records.
+    """Read a file of ``torch.save``; return its content, and the names of classes that were read as records.
 
     The tensors of a zip archive are views of the memory-mapped file: do not write to the file while
-    the tensors are in use. With ``tensors_only``, refused names are read as records too.
+    the tensors are in use.
+
+    Args:
+        tensors_only: read objects of refused classes as records too, instead of raising an error.
 
     Raises:
-        InputError: if the file is missing, damaged or of another kind, or calls functions.
+        InputError: if the file is missing, damaged or of another kind, or asks for functions.
     """
     check_file(path)
     check_arrived(path)
@@ -87,12 +92,13 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             size = path.stat().st_size
             budget = Budget(str(path), max(_MOST_EXPANSION * size, _ALWAYS_FIT), _MOST_STEPS, size, _REMEDY)
 
-            def unpickled(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
+            def unpickle(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
+                """Read the next pickle in ``stream``; ``read`` below calls this function."""
                 return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
 
             read = _read_zip if zipped else _read_legacy
-            content = read(path, file, unpickled)
-        budget.take("tensors, repeated parts included", bytes=_expanded(content))
+            content = read(path, file, unpickle)
+        budget.take("tensors, repeated parts included", bytes=_num_bytes_of_tensors(content))
     except InputError:
         raise
     except Refused as error:
@@ -120,20 +126,20 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
 
 def check_file(path: Path) -> None:
     """Raise :class:`InputError` unless ``path`` is a file."""
-    if not os.path.isfile(path):  # False also for a name that no file can have
+    if not os.path.isfile(path):  # also False, without an error, for a name that no file can have
         raise InputError(f"checkpoint {path} not found")
 
 
-def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
-    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member for each storage."""
+def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
+    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member of the archive for each storage."""
     size = path.stat().st_size
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             raise InputError(
                 f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
             )
-        members: dict[str, zipfile.ZipInfo] = {}  # by their names below the archive's folder
-        for member in archive.infolist():  # refuse members that torch.save never writes
+        members: dict[str, zipfile.ZipInfo] = {}  # name below the archive's only folder → member
+        for member in archive.infolist():  # raise for members that torch.save never writes
             folder, _, name = member.filename.partition("/")
             odd = {"..", "."} & set(member.filename.split("/")) or "\\" in member.filename or ":" in folder
             if not folder or not name or odd:
@@ -155,31 +161,33 @@ def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _Storag
         storages: dict[str, torch.UntypedStorage] = {}
 
         def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
+            """The first ``num_bytes`` of the member ``key``, memory-mapped. The unpickler calls this function."""
             if key not in storages:
                 member = members[f"data/{key}"]
                 if num_bytes > member.file_size:
                     raise ValueError(f"storage {key} has {member.file_size} bytes, not {num_bytes}")
-                # The local header has 30 bytes, whose last 4 are the lengths of two fields after it; then come the data.
+                # A header of 30 bytes ends with the lengths of two fields. The fields and then the data follow it.
                 file.seek(member.header_offset + 26)
                 start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
                 storage = torch.UntypedStorage(0, device="cpu")
                 if num_bytes:
                     storage = mapped[start : start + num_bytes]
-                if start % 8:  # views need aligned numbers
+                if start % 8:  # views need aligned numbers: copy the bytes
                     storage = storage.clone()
                 storages[key] = storage
             return storages[key]
 
         with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[type-var]
-            return unpickled(stream, members["data.pkl"].file_size, storage_of)
+            return unpickle(stream, members["data.pkl"].file_size, storage_of)
 
 
-def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
+def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
+        """Make an empty storage, which is filled below, after all pickles. The unpickler calls this function."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")
@@ -187,7 +195,8 @@ def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int
         return storages[key]
 
     def load() -> Any:
-        return unpickled(file, size, storage_of)
+        """Read the next of the five pickles."""
+        return unpickle(file, size, storage_of)
 
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
@@ -204,8 +213,8 @@ def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int
     return content
 
 
-def _parts(value: Any) -> Iterable[Any]:
-    """The values in a container or record."""
+def _children(value: Any) -> Iterable[Any]:
+    """The values that lie directly in the container or record ``value``; nothing for other values."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
@@ -215,18 +224,18 @@ def _parts(value: Any) -> Iterable[Any]:
     return ()
 
 
-def _expanded(content: Any) -> int:
-    """Count the bytes of all tensors in nested containers and records, each as often as it occurs."""
-    sizes: dict[int, int] = {}
+def _num_bytes_of_tensors(content: Any) -> int:
+    """Bytes of all tensors in nested containers and records; a tensor counts as often as it occurs."""
+    sizes: dict[int, int] = {}  # id of a value → bytes of the tensors in it
     stack = [(content, False)]
     while stack:
-        value, parts_are_known = stack.pop()
+        value, children_are_counted = stack.pop()
         if isinstance(value, Tensor):
             sizes[id(value)] = math.prod(value.shape) * value.element_size()
-        elif parts_are_known:
-            sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _parts(value))
-        elif id(value) not in sizes and (items := _parts(value)):
-            sizes[id(value)] = 0  # ends cycles: a node of omegaconf contains its parent
+        elif children_are_counted:
+            sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _children(value))
+        elif id(value) not in sizes and (items := _children(value)):
+            sizes[id(value)] = 0  # for cycles: a node of omegaconf contains its parent
             stack.append((value, True))
             stack += [(item, False) for item in items]
     return sizes.get(id(content), 0)

@@ -1,8 +1,9 @@
 """An unpickler that runs no code, and a function that copies foreign metadata as plain data.
 
 A pickle is a program: it names functions and calls them. This unpickler builds only tensors and
-plain containers. Every other class becomes a :class:`Record`, which stores its arguments and does
-nothing. A name that does not belong in a checkpoint, such as ``os.system``, raises an error.
+plain containers. In place of an object of any other class, it builds a :class:`Record`, which
+stores the arguments and runs no code. A name that does not belong in a checkpoint, such as
+``os.system``, raises an error.
 
 In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below it in place of
 PyTorch's; ``plain`` copies metadata.
@@ -27,6 +28,7 @@ from nes2net.lib.files import Budget
 from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.lib.plain_data import LONGEST_NUMBER, MOST_BYTES, MOST_DEPTH, MOST_VALUES
 
+# Name of PyTorch's class of a storage → type of its numbers.
 _STORAGES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -74,9 +76,9 @@ _MOST_DIMENSIONS = 64  # of a tensor
 
 
 class Record:
-    """The arguments, items, elements and state of an object in a pickle whose class is never built.
+    """Stands for an object in a pickle whose class is not built: its arguments, items, elements and state.
 
-    The methods are those that the unpickler calls to fill an object.
+    The unpickler calls the methods to fill the record, as a pickle fills an object.
     """
 
     __slots__ = ("arguments", "elements", "items", "state")
@@ -87,7 +89,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
-        """Keep the arguments of the call. Without ``__init__``, an unpickler may also call ``__new__`` alone."""
+        """Keep the arguments. This is done here and not in ``__init__``, which an unpickler may leave out."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None
@@ -96,15 +98,19 @@ class Record:
         return self
 
     def __setstate__(self, state: Any) -> None:
+        """Keep the state that the object would get."""
         self.state = state
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        """Keep an item that a dictionary-like object would get."""
         self.items[key] = value
 
     def append(self, element: Any) -> None:
+        """Keep an element that a list-like object would get."""
         self.elements.append(element)
 
     def extend(self, elements: Any) -> None:
+        """Keep elements that a list-like object would get."""
         self.elements.extend(elements)
 
 
@@ -113,9 +119,10 @@ class TensorUnpickler(GuardedUnpickler):
 
     Args:
         budget: see :class:`GuardedUnpickler`.
-        storage_of: returns the storage of a tensor with this key and number of bytes.
-        records: name of a class → its subclass of :class:`Record`; the unpickler fills it.
-        tensors_only: read refused names as records too.
+        storage_of: function from the key of a storage and its number of bytes to the storage.
+        records: name of a class → the subclass of :class:`Record` that stands for it. The unpickler
+            adds each class that it meets.
+        tensors_only: read objects of refused classes as records too, instead of raising an error.
     """
 
     keeps_state = (Record,)
@@ -137,7 +144,10 @@ class TensorUnpickler(GuardedUnpickler):
         self.tensors_only = tensors_only
 
     def find_class(self, module: str, name: str) -> Any:
-        """The object that stands for ``module.name`` of the pickle; never an import."""
+        """Return what stands for ``module.name`` of the pickle; nothing is imported.
+
+        The unpickler calls this method.
+        """
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
         if module == "torch" and isinstance(dtype := vars(torch).get(name), torch.dtype):
@@ -151,8 +161,8 @@ class TensorUnpickler(GuardedUnpickler):
             return partial(self._container, *_CONTAINERS[full_name])
         if full_name == "_codecs.encode":
             return self.encode
-        # A record runs nothing, but a file that asks for os.system or the like is an attack, and should be reported.
-        # Of the standard library and PyTorch, only known data classes are therefore accepted.
+        # A record runs no code. But a file that asks for a function such as os.system is an attack, and should be
+        # reported. Of the standard library and PyTorch, only known data classes are therefore accepted.
         package = full_name.partition(".")[0]
         is_refused = package in sys.stdlib_module_names or package == "torch"
         if (
@@ -171,7 +181,13 @@ class TensorUnpickler(GuardedUnpickler):
         return self.records[full_name]
 
     def _container(self, kind: type, position: int, *arguments: Any) -> Any:
-        """Make a container of the items in the argument at ``position``; empty if the call has no such argument."""
+        """Make a container of type ``kind``, where the pickle calls its constructor.
+
+        Args:
+            position: index of the argument that has the items. If the call has no such argument,
+                the container is empty.
+            arguments: arguments of the call.
+        """
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
             raise TypeError(f"a {kind.__name__} is made of items")
@@ -181,7 +197,12 @@ class TensorUnpickler(GuardedUnpickler):
         return kind(self.copied(items))
 
     def persistent_load(self, saved_id: Any) -> _Storage:
-        """The storage that ``saved_id`` describes as ``torch.save`` does: type, key and number of elements."""
+        """Return the storage that ``saved_id`` describes. The unpickler calls this method.
+
+        Args:
+            saved_id: ``("storage", type, key, device, number of elements)``, as ``torch.save``
+                writes it.
+        """
         match saved_id:
             case ("storage", torch.dtype() as dtype, str() | int() as key, _, int() as numel, *view) if (
                 numel >= 0 and len(view) <= 1
@@ -194,7 +215,10 @@ class TensorUnpickler(GuardedUnpickler):
         return _Storage(self.storage_of(str(key), numel * dtype.itemsize), dtype)
 
     def load_build(self) -> None:
-        """Set the state of an object; of an ordered dictionary, only PyTorch's metadata."""
+        """Execute the instruction BUILD, which sets the state of an object.
+
+        An ordered dictionary only gets metadata.
+        """
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
         state = self.stack.pop()
@@ -224,31 +248,31 @@ def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, 
 def _rebuild_tensor_of(
     storage: _Storage, offset: int, size: tuple, stride: tuple, _grad: Any, _hooks: Any, dtype: torch.dtype, *_: Any
 ) -> Tensor:
-    """Make a tensor that views the bytes of ``storage`` as numbers of ``dtype``."""
+    """As :func:`_rebuild_tensor`, but the bytes of ``storage`` are numbers of ``dtype``."""
     return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)
 
 
 def _rebuild_parameter(data: Tensor, *_: Any) -> Tensor:
-    """A parameter becomes a tensor."""
+    """Return the tensor ``data`` in place of a parameter."""
     if not isinstance(data, Tensor):
         raise TypeError("a parameter is not a tensor")
     return data
 
 
 def _reconstruct(cls: type, _base: Any, _state: Any) -> Record:
-    """An object that ``copyreg`` would build becomes an empty record."""
+    """Return an empty record in place of an object that ``copyreg`` would build."""
     if not (isinstance(cls, type) and issubclass(cls, Record)):
         raise TypeError("an object has no class")
     return cls()
 
 
 def _annotation(*_: Any) -> Record:
-    """A type such as ``Tuple[int, str]``, which structured configurations store as a call, becomes an empty record."""
+    """Return an empty record in place of a type such as ``Tuple[int, str]``, which some configurations contain."""
     return Record()
 
 
 def _enum_member(cls: type, name: Any) -> Record:
-    """``getattr(Class, "MEMBER")``, as Python 3.11 stores a member of an enumeration, becomes a record.
+    """Return a record in place of the member ``name`` of an enumeration, stored as ``getattr(Class, "MEMBER")``.
 
     Raises:
         Refused: if a pickle calls ``getattr`` with other arguments.
@@ -258,6 +282,7 @@ def _enum_member(cls: type, name: Any) -> Record:
     return cls(name)
 
 
+# Name of a function that a pickle may call → the function to call in its place.
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor": _rebuild_tensor,
     "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
@@ -288,11 +313,11 @@ _CONTAINERS: dict[str, tuple[type, int]] = {
 
 
 def plain(value: Any, owner: str) -> Any:
-    """Copy metadata as plain data: mappings from text, lists, tuples, text, numbers, truth values, None.
+    """Copy metadata as plain data: mappings with texts as keys, lists, tuples, texts, numbers, truth values, None.
 
-    A :class:`Record` becomes its content (:func:`content_of`); any other object becomes a short
-    text that describes the object. An object that occurs several times is copied and counted each
-    time.
+    In place of a :class:`Record` the copy has its content (:func:`content_of`), and in place of any
+    other object a short text that describes it. An object that occurs several times is copied and
+    counted each time.
 
     Args:
         owner: beginning of the error message, such as the name of the file.
@@ -306,6 +331,7 @@ def plain(value: Any, owner: str) -> Any:
     budget = Budget(f"{owner}: its metadata", MOST_BYTES, MOST_VALUES)
 
     def copy(value: Any, level: int) -> Any:
+        """Copy ``value``, which lies ``level`` containers deep."""
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
         if level > MOST_DEPTH:
@@ -330,7 +356,7 @@ def plain(value: Any, owner: str) -> Any:
 
 
 def content_of(record: Record) -> Any:
-    """Return the attributes of a Namespace, the content of omegaconf's nodes, the value of an enumeration's member."""
+    """The data in a record: attributes of a Namespace, content of a node of omegaconf, or value of an enumeration."""
     state = record.items
     if isinstance(record.state, dict):
         state = record.state

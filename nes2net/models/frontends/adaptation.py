@@ -22,7 +22,7 @@ from nes2net.lib.errors import InputError, check_known, shown
 from nes2net.lib.options import Probability, Takes, check_options
 from nes2net.models.frontends.base import Frontend
 
-#: Kind of adaptation → its options.
+#: Kind of adaptation → names of its options.
 KINDS: dict[str, tuple[str, ...]] = {
     "lora": ("rank", "alpha", "targets", "dropout"),
     "dora": ("rank", "alpha", "targets", "dropout"),
@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "prompt": ("tokens", "deep"),
     "bitfit": (),
 }
-# Last names of linear layers in the transformer layers of all front-ends.
+# Names of the linear layers within a transformer layer, in all front-ends.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
 
@@ -62,8 +62,8 @@ class Adaptation:
         dropout: for LoRA and DoRA: probability of dropout at the input of A, in training.
         bottleneck: for adapters: size between the two linear layers; the paper has 8, 64 and 256.
         tokens: for prompts: number of vectors; 10 is an assumption.
-        deep: for prompts: give each transformer layer its own vectors, in place of the previous
-            layer's outputs for its vectors (VPT-Deep).
+        deep: for prompts: give each transformer layer its own vectors, which replace the previous
+            layer's outputs at these positions (VPT-Deep).
     """
 
     kind: Literal["lora", "dora", "adapter", "prompt", "bitfit"]
@@ -77,12 +77,12 @@ class Adaptation:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The kind and its options, as plain data."""
+        """The kind and the options of this kind, as plain data."""
         return {"kind": self.kind, **{name: asdict(self)[name] for name in KINDS[self.kind]}}
 
 
 def check_adaptation(options: Any, owner: str) -> Adaptation:
-    """Check a mapping of the options of :class:`Adaptation`.
+    """Check a mapping of the options of :class:`Adaptation`, and build the adaptation.
 
     Args:
         owner: beginning of the error message, such as ``"`train.adapt`"``.
@@ -117,12 +117,12 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit trains biases instead.
 
-    LoRA, DoRA and adapters change no hidden state at first. Random numbers come from PyTorch's
-    generator, in the order of the layers. ``frontend`` is changed in place.
+    LoRA, DoRA and adapters do not change hidden states before training. Random numbers come from
+    PyTorch's generator, in the order of the layers. ``frontend`` is changed in place.
 
     Raises:
         InputError: if ``frontend`` is adapted already or has no transformer layers, or if the
-            layers lack the named linear layers or are too small for the rank.
+            linear layers to adapt do not exist or are too small for the rank.
     """
     name = frontend.config["name"]
     kind = adaptation.kind
@@ -139,21 +139,23 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     if kind == "adapter":
         # An adapter follows the last linear layer of the attention, and of the feed-forward network.
         for layer_name, linear in _linear_layers(frontend, "all").items():
-            if _last(layer_name) in ("out_proj", "linear_out", "output_dense", "fc2"):
+            if _last_word(layer_name) in ("out_proj", "linear_out", "output_dense", "fc2"):
                 parent = frontend.get_submodule(layer_name.rpartition(".")[0])
-                setattr(parent, _last(layer_name), _rename(Bottleneck(linear, adaptation.bottleneck)))
+                setattr(
+                    parent, _last_word(layer_name), _keep_names_of_linear(Bottleneck(linear, adaptation.bottleneck))
+                )
     elif kind == "prompt":
-        like = next(frontend.transformer_layers[0].parameters())
+        weight = next(frontend.transformer_layers[0].parameters())
         layers = 1
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
-        prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
-        # Assumption: standard normal numbers, as large as the output of the layer norm before the layers.
+        prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
+        # Assumption: standard normal numbers, which are as large as the output of a layer norm.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:
             for layer_name, parameter in layer.named_parameters():
-                parameter.requires_grad_(_last(layer_name) == "bias")
+                parameter.requires_grad_(_last_word(layer_name) == "bias")
     else:
         _add_lora(frontend, adaptation)
     tensors = frontend.state_dict(keep_vars=True)
@@ -164,8 +166,8 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 def merge(frontend: Frontend) -> None:
     """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
 
-    LoRA and DoRA are added to weights. The biases of BitFit are weights already. Adapters and
-    prompts cannot be added to a weight, and are kept.
+    The tensors of LoRA and DoRA are added to the weights. BitFit has trained weights (biases), and
+    adds nothing. Adapters and prompts cannot be added to a weight, and are kept.
     """
     if not frontend.adapted:
         return
@@ -179,7 +181,13 @@ def merge(frontend: Frontend) -> None:
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
-    """Name in ``frontend`` → linear layer, for the layers in the transformer that ``targets`` names.
+    """Find the linear layers in the transformer layers that ``targets`` names.
+
+    Args:
+        targets: as for :class:`Adaptation`.
+
+    Returns:
+        Dotted name in ``frontend`` → linear layer.
 
     Raises:
         InputError: if ``targets`` names a layer that does not exist.
@@ -188,13 +196,13 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     layers = {
         name: module
         for name, module in frontend.named_modules()
-        if id(module) in inside and isinstance(module, nn.Linear) and _last(name) in (*_ATTENTION, *_FEED_FORWARD)
+        if id(module) in inside and isinstance(module, nn.Linear) and _last_word(name) in (*_ATTENTION, *_FEED_FORWARD)
     }
-    last_names = dict.fromkeys(map(_last, layers))
+    last_names = dict.fromkeys(map(_last_word, layers))
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
     else:
-        # Name that a user may give, fairseq's or the transformers library's → the library's name.
+        # Name that a user may give, in fairseq or in the transformers library → name in the library.
         library_names = {"fc1": "intermediate_dense", "fc2": "output_dense", **{name: name for name in last_names}}
         target_names = tuple(library_names.get(name, name) for name in targets)
         check_known(
@@ -202,16 +210,16 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
             last_names,
             f"the transformer layers of front-end '{frontend.config['name']}' have no linear layer",
         )
-    return {name: module for name, module in layers.items() if _last(name) in target_names}
+    return {name: module for name, module in layers.items() if _last_word(name) in target_names}
 
 
-def _last(name: str) -> str:
-    """The last word of a dotted ``name``."""
+def _last_word(name: str) -> str:
+    """The part of a dotted ``name`` after the last dot."""
     return name.rpartition(".")[2]
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Replace linear layers by peft's layers with LoRA or DoRA, under this toolkit's names of tensors."""
+    """Replace the linear layers to adapt by peft's layers with LoRA or DoRA; tensors get this toolkit's names."""
     from peft import LoraConfig, inject_adapter_in_model  # start-up: takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)
@@ -228,7 +236,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
     inject_adapter_in_model(config, frontend)
     del frontend.peft_config
     for _, _, layer in _lora_layers(frontend):
-        _rename(layer)
+        _keep_names_of_linear(layer)
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
@@ -242,11 +250,12 @@ def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
 
 
 class Bottleneck(nn.Module):
-    """``linear`` with output y, followed by an adapter: y + W₂·GELU(W₁·y + b₁) + b₂, …×D' → …×D.
+    """A linear layer with output y, and an adapter after it: y + W₂·GELU(W₁·y + b₁) + b₂, …×D' → …×D.
 
-    W₂ and b₂ are 0 at first, so that the adapter first changes nothing.
+    W₂ and b₂ are 0 before training, so that the adapter changes nothing at first.
 
     Args:
+        linear: the linear layer, D' → D.
         size: number of rows of W₁.
     """
 
@@ -266,7 +275,7 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-# Name of a tensor in its module, and in state dicts.
+# Pairs: name of a tensor in a module that replaces a linear layer, and its name in state dicts.
 _NAMES = [
     ("base_layer.weight", "weight"),
     ("base_layer.bias", "bias"),
@@ -276,15 +285,21 @@ _NAMES = [
 ]
 
 
-def _rename(layer: nn.Module) -> nn.Module:
-    """Let ``layer``, which replaces a linear layer, keep the names of the linear layer in state dicts."""
-    layer.register_state_dict_post_hook(partial(_hook, _NAMES))
-    layer.register_load_state_dict_pre_hook(partial(_hook, [(new_name, name) for name, new_name in _NAMES]))
+def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
+    """Let ``layer``, which replaces a linear layer, keep the names of the linear layer in state dicts; return it."""
+    layer.register_state_dict_post_hook(partial(_rename_tensors, _NAMES))
+    layer.register_load_state_dict_pre_hook(partial(_rename_tensors, [(new_name, name) for name, new_name in _NAMES]))
     return layer
 
 
-def _hook(names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any) -> None:
-    """Rename the ``tensors`` under ``prefix`` by the pairs ``names``, in place."""
-    for source, target in names:
-        if prefix + source in tensors:
-            tensors[prefix + target] = tensors.pop(prefix + source)
+def _rename_tensors(
+    names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any
+) -> None:
+    """Rename the ``tensors`` under ``prefix``, in place. PyTorch calls this hook when it makes or loads a state dict.
+
+    Args:
+        names: pairs of old and new names.
+    """
+    for name, new_name in names:
+        if prefix + name in tensors:
+            tensors[prefix + new_name] = tensors.pop(prefix + name)

@@ -8,17 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SHORT = 512  # frames; for longer recordings, whole matrices of weights would take much memory
+_SHORT = 512  # frames; for longer recordings, whole T×T matrices of weights would take much memory
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-    """Attend with ``query``, ``key`` and ``value`` B×H×T×D/H: B×H×T×D/H.
+    """Compute scaled dot-product attention of ``query``, ``key`` and ``value``, B×H×T×D/H each: B×H×T×D/H.
 
-    PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16,
-    computing whole matrices of weights takes two thirds of the time (``scripts/bench scoring``).
+    PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16, this
+    function computes the whole T×T matrices of weights, which takes two thirds of the time
+    (``scripts/bench scoring``).
 
     Args:
-        bias: …×T×T, added to the scores before the softmax.
+        bias: …×T×T, added to the attention scores before the softmax.
+        dropout: probability of dropout of attention weights.
 
     >>> query, key, value = torch.randn(3, 1, 2, 50, 8, dtype=torch.bfloat16)
     >>> bias = torch.randn(1, 2, 50, 50, dtype=torch.bfloat16)
@@ -50,5 +52,5 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 def for_transformers(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, dropout: float = 0.0, **_: Any
 ) -> tuple[Tensor, None]:
-    """:func:`attend` with the interface of the transformers library: return B×T×H×D/H and None for the weights."""
+    """:func:`attend` as the transformers library calls it: returns B×T×H×D/H, and None in place of the weights."""
     return attend(query, key, value, mask, dropout).transpose(1, 2), None

@@ -1,4 +1,4 @@
-"""The contract of a front-end: waveform in, hidden states out."""
+"""The contract of a front-end, which computes hidden states from a waveform."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from nes2net.lib.errors import InputError
 class UsedSamples:
     """The number of leading samples that the hidden states depend on, in a front-end without padding.
 
-    A call with the length of a waveform returns the number of samples up to the end of the last
-    complete frame; later samples are never read. Utterances with the same result can be cut to this
-    length and share a batch, without any change of their hidden states. The defaults are for a
-    front-end that reads all samples.
+    Call an object with the number of samples of a waveform. The result is the number of samples up
+    to the end of the last complete frame; later samples are never read. Utterances with the same
+    result can be cut to this length and share a batch: their hidden states do not change. The
+    default values are for a front-end that reads all samples.
 
     Args:
         first: number of samples of the shortest waveform that gives a frame.
         step: number of samples from one frame to the next.
-        most: number of samples after which nothing is read; None for no limit.
+        most: largest number of samples that are read; None for no limit.
 
     >>> used = UsedSamples(400, 320)  # wav2vec 2.0
     >>> used(64600), used(64720), used(64719), used(399)
@@ -38,6 +38,7 @@ class UsedSamples:
     most: int | None = None
 
     def __call__(self, num_samples: int) -> int:
+        """How many samples of a waveform of ``num_samples`` are used; all, if it is shorter than a frame."""
         if self.most is not None:
             num_samples = min(num_samples, self.most)
         if num_samples < self.first:
@@ -45,15 +46,15 @@ class UsedSamples:
         return self.first + (num_samples - self.first) // self.step * self.step
 
 
-#: The hidden states that a front-end returns: the last state or all states.
+#: Which hidden states a front-end returns: only the last state, or all states.
 Layers = Literal["last", "all"]
 
 
 def check_hop_length(hop_length: int, min_hop_length: int) -> None:
-    """Check that a hop is not so short that the frames of a short waveform would fill the memory.
+    """Refuse a very short hop, with which the frames of a short waveform would fill the memory.
 
     Raises:
-        InputError: if ``hop_length`` is below ``min_hop_length`` samples.
+        InputError: if ``hop_length`` is less than ``min_hop_length`` samples.
     """
     if hop_length < min_hop_length:
         raise InputError(
@@ -77,16 +78,17 @@ class Frontend(nn.Module):
     used_samples: UsedSamples = UsedSamples()
     """Length of a waveform → number of leading samples that the hidden states depend on; by default all."""
     pre_emphasis: float = 0.0
-    """The coefficient of the pre-emphasis that the front-end wants of a recording before it is cut. Whoever
-    reads recordings applies it (:func:`nes2net.data.audio.waveform.pre_emphasised`), ``forward`` does not."""
+    """Coefficient of the pre-emphasis of a recording before it is cut; 0 for none. The code that
+    reads recordings applies it (:func:`nes2net.data.audio.waveform.pre_emphasised`); ``forward``
+    does not."""
     full_precision: bool = False
     """Whether the waveform must be at least float32, for any type of the weights."""
     model_type: str = ""
-    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); empty without one."""
+    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); otherwise empty."""
     note: str = ""
-    """A note for users about an option that the checkpoint decided; usually empty."""
+    """A note for users about an option whose value comes from the checkpoint; usually empty."""
     num_unused: int = 0
-    """Count of numbers in tensors of pre-training, which are only kept for checkpoints."""
+    """Number of parameters that only pre-training uses; they are kept so that checkpoints load and save completely."""
     base: frozenset[str] = frozenset()
     """State-dict names of the frozen tensors of an adapted front-end; empty if it is not adapted."""
     encoder_layerdrop: float = 0.0
@@ -94,7 +96,7 @@ class Frontend(nn.Module):
     takes_checkpoint: ClassVar[bool] = True
     """Whether the constructor takes a pre-training file."""
     takes_prompt: bool = False
-    """Whether ``forward`` can put a prompt before the frames, by :meth:`with_prompt`."""
+    """Whether the front-end calls :meth:`with_prompt`, so that it can be adapted by a prompt."""
     model: Any
     """The network, under the name that it has in published checkpoints."""
 
@@ -121,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether a few tensors are trained instead of all weights (:mod:`nes2net.models.frontends.adaptation`)."""
+        """Whether only a few added tensors are trained (:mod:`nes2net.models.frontends.adaptation`)."""
         return "adapt" in self.config
 
     @property
@@ -135,11 +137,11 @@ class Frontend(nn.Module):
         return ()
 
     def with_prompt(self, x: Tensor, layer: int) -> Tensor:
-        """Put a prompt of P vectors before the frames of ``x``, the input of transformer layer ``layer``.
+        """Put a prompt of P vectors before the frames of ``x``, the input of transformer layer number ``layer``.
 
-        Layer 0 reads frames B×T×D; the result is B×(P+T)×D. The input of a later layer is
-        B×(P+T)×D already: a deep prompt replaces the P vectors, another prompt leaves them. Without
-        a prompt, ``x`` is returned.
+        The input of layer 0 is B×T×D, and the result is B×(P+T)×D. The input of a later layer is
+        B×(P+T)×D already. A deep prompt then replaces the P vectors; a prompt that is not deep
+        leaves them. A front-end without a prompt returns ``x``.
         """
         prompt = getattr(self.model, "prompt", None)  # 1×P×D; a deep prompt is L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):
@@ -149,21 +151,32 @@ class Frontend(nn.Module):
         return torch.cat([prompt[layer].expand(len(x), -1, -1).to(x.dtype), x], dim=1)
 
     def without_prompt(self, x: Tensor) -> Tensor:
-        """The frames B×T×D of ``x`` B×(P+T)×D, without the vectors of a prompt."""
+        """Remove the P vectors of a prompt: ``x`` B×(P+T)×D → frames B×T×D."""
         prompt = getattr(self.model, "prompt", None)
         if prompt is None:
             return x
         return x[:, prompt.shape[1] :]
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Apply one transformer layer to ``x`` B×T×D; return the output, and ``shared`` for the next layer."""
+        """Apply one transformer layer to ``x`` B×T×D.
+
+        Args:
+            shared: what an earlier layer computed for all layers, such as a position bias; None for
+                the first layer.
+
+        Returns:
+            The output B×T×D, and ``shared`` for the next layer.
+        """
         out = layer(x, None)  # no mask
         if isinstance(out, tuple):
             out = out[0]
         return out, shared
 
     def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-        """Compute the hidden states that :meth:`forward` returns from ``x`` B×T×D, the first layer's input."""
+        """Apply all transformer layers to ``x`` B×T×D, the input of the first layer.
+
+        Arguments and result are as for :meth:`forward`.
+        """
         hidden_states = []
         shared = None
         for number, layer in enumerate(self.transformer_layers):
@@ -181,7 +194,7 @@ class Frontend(nn.Module):
         return [*hidden_states, x]
 
     def checkpoint_activations(self) -> None:
-        """From now on, compute the activations of transformer layers again in the backward pass.
+        """Let the backward pass compute the activations of transformer layers again, instead of storing them.
 
         Training then takes less memory and about a third more time. The gradients are the same,
         because dropout draws the same numbers again (T. Chen et al., "Training deep nets with
@@ -208,7 +221,7 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # of checkpoint_activations(): compile the function inside
+            if isinstance(layer.forward, partial):  # set by checkpoint_activations(): compile the layer's own forward()
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

@@ -18,28 +18,28 @@ from nes2net.lib.installation import how_to_install
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.frontends.base import Layers
 
-# Options that fairseq's Wav2Vec2Config lacks, or that only pre-training uses.
-_OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
+# Options that are not passed to fairseq: its Wav2Vec2Config lacks them, or only pre-training uses them.
+_NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
 
 
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    The state dict of the module has the published keys. The module also loads the keys of the
-    transformers library, because the front-end translates the keys of all checkpoints to these.
+    The state dict of the module has the published names. The module can also load the names of the
+    transformers library, into which the front-end translates the names of all checkpoints.
 
     Raises:
         MissingLibrary: if fairseq cannot be imported.
     """
     try:
         from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
-    except (ImportError, ValueError, AttributeError) as error:  # 0.12.2 raises the last two on current Python and NumPy
+    except (ImportError, ValueError, AttributeError) as error:  # fairseq 0.12.2 raises the last two on new Python
         raise MissingLibrary(
             f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
             f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
             "compiler); or use engine=transformers, whose outputs are the same"
         ) from error
-    fields = {k: v for k, v in options.items() if k not in _OTHERS}
+    fields = {k: v for k, v in options.items() if k not in _NOT_PASSED}
     fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
     with torch.device("cpu"):  # fairseq's initialisation cannot run on the meta device
         model = Wav2Vec2Model(Wav2Vec2Config(**fields))
@@ -52,12 +52,16 @@ def build_model(options: dict[str, Any]) -> nn.Module:
 
 
 def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-    """Compute the hidden states that :meth:`nes2net.models.frontends.ssl.SSLFrontend.forward` returns."""
+    """Compute the hidden states that :meth:`nes2net.models.frontends.ssl.SSLFrontend.forward` returns.
+
+    Args:
+        model: fairseq's ``Wav2Vec2Model``.
+    """
     encoder = model.encoder
-    inputs: dict[Any, Tensor] = {}
+    inputs: dict[Any, Tensor] = {}  # "layer_norm" or number of a layer → input of this module
 
     def keep(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
-        """A hook that stores the input of a module."""
+        """Store the input of the module ``name``. PyTorch calls this hook before the module computes."""
         inputs[name] = args[0]
 
     hooks = [encoder.layer_norm.register_forward_pre_hook(partial(keep, "layer_norm"))]
@@ -68,14 +72,14 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     finally:
         for hook in hooks:
             hook.remove()
-    last = out  # the last layer's own output
+    before_norm = out  # the last layer's own output
     if encoder.layer_norm_first:
-        last = inputs["layer_norm"]
-    states = [out if final_norm else last]
+        before_norm = inputs["layer_norm"]
+    states = [out if final_norm else before_norm]
     if layers != "all":
         return states
     # For a dropped layer, report the next layer's input. fairseq's layers read T×B×D with T padded to an even number.
-    state = last
+    state = before_norm
     for i in reversed(range(len(encoder.layers))):
         if i in inputs:
             state = inputs[i].transpose(0, 1)[:, : out.shape[1]]
@@ -84,6 +88,9 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
 
 
 def _read_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
-    """The hook before ``load_state_dict()``: rename the transformers library's names to fairseq's, in place."""
+    """Rename tensors from the transformers library's names to fairseq's.
+
+    PyTorch calls this hook before ``load_state_dict()``.
+    """
     for key in [k for k in state_dict if k.startswith(prefix)]:
         state_dict[prefix + to_fairseq(key[len(prefix) :], extractor_mode)] = state_dict.pop(key)

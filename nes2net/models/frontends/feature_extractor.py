@@ -12,10 +12,10 @@ from torch.nn import functional
 def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     """Compute features B×T×C of ``waveform`` B×N by the ``extractor`` of the transformers library.
 
-    Before and after a layer norm over channels, the library transposes the feature map, and each
-    transposition copies the map. Here 2-D convolutions of height 1 keep the channels innermost in
-    memory, and nothing is copied. On the CPU this takes about half the time, in float32 and
-    bfloat16. On other devices the library's own forward runs.
+    The library transposes the feature map before and after each layer norm, which copies the map.
+    Here 2-D convolutions of height 1 keep the channels innermost in memory, and nothing is copied.
+    On the CPU this takes about half the time, in float32 and bfloat16. On other devices the
+    library's own ``forward`` runs.
     """
     if waveform.device.type != "cpu":
         return extractor(waveform).transpose(1, 2)
@@ -23,20 +23,25 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     waveform = waveform[:, None, None]  # B×1×1×N
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
-    # One utterance at a time: the activations of the first layers then fit into the processor's cache.
+    # One utterance at a time, so that the activations of the first layers fit into the processor's cache.
     return torch.cat([_convolve(extractor, weights, utterance) for utterance in waveform.split(1)])
 
 
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
-    """Apply the layers of ``extractor`` to ``x`` B×1×1×N: B×T×C."""
+    """Apply the layers of ``extractor`` to ``x`` B×1×1×N: B×T×C.
+
+    Args:
+        weights: the weight of each convolution, from :func:`_channels_last`.
+    """
     for layer, weight in zip(extractor.conv_layers, weights):
-        # First layer: in bfloat16, a matrix product with frames of the waveform takes a third of a convolution's time.
+        # The first layer is computed as a matrix product with frames of the waveform: in bfloat16 this takes a third of
+        # the time of a convolution.
         if x.shape[1] == 1:
             frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
         else:
             x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))
-        norm = getattr(layer, "layer_norm", None)  # not every layer has one
+        norm = getattr(layer, "layer_norm", None)  # not every layer has a norm
         if isinstance(norm, nn.LayerNorm):
             x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         elif norm is not None:  # the group norm in the first layer of wav2vec 2.0 Base
@@ -46,9 +51,9 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
 
 
 def embed_positions(embedding: Any, x: Tensor) -> Tensor:
-    """Compute the positional ``embedding`` of the transformers library for ``x`` B×T×D: B×T×D.
+    """Compute the positional embeddings B×T×D of ``x`` B×T×D by ``embedding``, a module of the transformers library.
 
-    On the CPU, this grouped convolution takes half of the library's time in bfloat16, and two
+    On the CPU, the grouped convolution here takes half of the library's time in bfloat16, and two
     thirds in float32.
     """
     if x.device.type != "cpu":
@@ -61,5 +66,5 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
 
 
 def _channels_last(weight: Tensor) -> Tensor:
-    """The ``weight`` of a 1-D convolution as the weight of a 2-D convolution of height 1, channels innermost."""
+    """Convert the ``weight`` C'×C×K of a 1-D convolution for a 2-D convolution of height 1, with channels innermost."""
     return weight.unsqueeze(2).clone(memory_format=torch.channels_last)

@@ -22,10 +22,10 @@ class LinearFrequencyCepstrum(SpectralFrontend):
 
     M. Sahidullah, T. Kinnunen, C. Hanilçi, "A comparison of features for synthetic speech
     detection", Interspeech 2015. The steps for each frame are: pre-emphasis, a symmetric Hamming
-    window, |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``,
-    log10(· + 2.2e-16) and an orthonormal DCT-II, of which the lowest coefficients are kept,
-    including the 0th. Differences are Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]); the first and the
-    last frame are repeated at the ends. ΔΔ is computed from Δ in the same way.
+    window, |FFT|², triangular filters equally spaced from 0 Hz to ``max_frequency``, log10(· +
+    2.2e-16) and an orthonormal DCT-II. The lowest coefficients are kept, including the 0th.
+    Differences are Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]); the first and the last frame are
+    repeated at the ends. ΔΔ is computed from Δ in the same way.
 
     The defaults are the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of 2021 LA has
     ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
@@ -97,7 +97,7 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         self.max_frequency = max_frequency
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the LFCC of ``x`` B×N: static, Δ and ΔΔ, B×T×D.
+        """Compute the LFCC of ``x`` B×N after pre-emphasis: cepstral coefficients, then Δ and ΔΔ, B×T×D.
 
         T = 1 + (N − window_length) // hop_length.
         """

@@ -29,9 +29,10 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
     The computation is in float64, because in float32 a quiet band beside a loud band is mostly
     rounding error: normalised bins of 40 real recordings would differ by up to 0.011 (7e-5 root
-    mean square), the bins of a tone by 0.12. For 4 s of speech these are 2·10⁷ of about 10¹¹
-    operations, so that float64 costs little even on a GPU with few float64 units. Apple's GPUs do
-    not support float64: there the computation is in float32.
+    mean square), and the bins of a tone by 0.12. For 4 s of speech, the features take 2·10⁷
+    operations, and the whole front-end about 10¹¹. Float64 therefore costs little, even on a GPU
+    with few float64 units. On Apple's GPUs, which do not support float64, the computation is in
+    float32.
 
     Args:
         waveform: in [−1, 1], at least 560 samples (two frames).
@@ -44,9 +45,9 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
         x = x.double()
     frames = (x * 2**15).unfold(1, WINDOW, HOP)  # B×T×400
     frames = frames - frames.mean(2, keepdim=True)
-    before = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
-    window = torch.hann_window(WINDOW, periodic=False, dtype=x.dtype, device=x.device) ** 0.85
-    spectrum = torch.view_as_real(torch.fft.rfft((frames - 0.97 * before) * window, 512))
+    previous_samples = torch.cat([frames[..., :1], frames[..., :-1]], dim=2)
+    window = torch.hann_window(WINDOW, periodic=False, dtype=x.dtype, device=x.device) ** 0.85  # Povey
+    spectrum = torch.view_as_real(torch.fft.rfft((frames - 0.97 * previous_samples) * window, 512))
     power = spectrum.square().sum(-1)  # B×T×257
     log_mel = (power @ kaldi_filters(num_bins, x)).clamp_min(torch.finfo(torch.float32).eps).log()
     log_mel = log_mel.to(waveform.dtype)
@@ -58,9 +59,9 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     """Compute Whisper's log-mel spectrogram of a padded waveform: B×N → B×bins×T, T = N // 160.
 
     The steps are: frames centred every 160 samples, a periodic Hann window, an FFT of length 400,
-    powers, Slaney's mel triangles up to 8 kHz, and log10. Values below the utterance's largest
-    value − 8 are raised to this limit; then x becomes (x + 4) / 4. As published, the computation is
-    in float32; for a float64 waveform it is in float64.
+    powers, Slaney's mel triangles up to 8 kHz, and log10. Values that are more than 8 below the
+    utterance's largest value are raised to this limit. Then each value x becomes (x + 4) / 4. As
+    published, the computation is in float32; for a float64 waveform it is in float64.
     """
     window = torch.hann_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
     spectrum = torch.stft(waveform, WINDOW, HOP, window=window, return_complex=True)[..., :-1]  # B×201×T
@@ -71,7 +72,10 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
 
 def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
-    """Kaldi's filters for an FFT of length 512, 257×bins: triangles with straight sides on the mel scale."""
+    """Kaldi's filters for an FFT of length 512, 257×bins: triangles with straight sides on the mel scale.
+
+    The filters have the type and the device of ``like``.
+    """
     lowest, highest = (1127 * math.log1p(frequency / 700) for frequency in (20, SAMPLE_RATE / 2))
     edges = torch.linspace(lowest, highest, num_bins + 2, dtype=_precise(like), device=like.device)
     return _triangles(1127 * torch.log1p(_frequencies(257, like) / 700), edges).to(like.dtype)
@@ -80,9 +84,10 @@ def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
 def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
     """Slaney's filters for an FFT of length 400, 201×bins: triangles of equal area with straight sides in Hz.
 
-    Slaney's mel scale is linear below 1000 Hz (15 mel), and logarithmic above.
+    Slaney's mel scale is linear below 1000 Hz (15 mel), and logarithmic above. The filters have the
+    type and the device of ``like``.
     """
-    step = math.log(6.4) / 27
+    step = math.log(6.4) / 27  # 27 mel from 1000 to 6400 Hz
     highest = 15 + math.log(SAMPLE_RATE / 2000) / step
     mels = torch.linspace(0, highest, num_bins + 2, dtype=_precise(like), device=like.device)
     edges = torch.where(mels < 15, mels * (200 / 3), 1000 * torch.exp((mels - 15) * step))
@@ -90,17 +95,20 @@ def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
 
 
 def _precise(like: Tensor) -> torch.dtype:
-    """The most precise type on the device of ``like``; Apple's GPUs have no float64."""
+    """The most precise type on the device of ``like``: float64, but float32 on Apple's GPUs."""
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 def _frequencies(num_bins: int, like: Tensor) -> Tensor:
-    """Frequencies in Hz of the bins of a spectrum."""
+    """Frequencies in Hz of the ``num_bins`` bins of a spectrum, on the device of ``like``."""
     return torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=_precise(like), device=like.device)
 
 
 def _triangles(positions: Tensor, edges: Tensor) -> Tensor:
-    """Triangles of height 1 at each inner edge, 0 at its neighbours: values at ``positions``, positions×(edges − 2)."""
+    """Values of triangular filters at ``positions``: positions×(edges − 2).
+
+    The filter of an inner edge is 1 at this edge, and 0 from the neighbouring edges on.
+    """
     lower = edges[:-2]
     centre = edges[1:-1]
     upper = edges[2:]

@@ -12,6 +12,7 @@ from torch import Tensor
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 
+#: Value of the option ``window`` → function that makes the window.
 _WINDOWS = {
     "blackman": torch.blackman_window,
     "hamming": torch.hamming_window,
@@ -24,7 +25,7 @@ class LogPowerSpectrum(SpectralFrontend):
 
     The steps for each frame are pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and
     log(|X| + e^−80). The defaults are the full-band setting of SR-LA Res2Net (Neural Networks
-    2024), by the authors of MPIF-Res2Net. That MPIF-Res2Net has the same setting is an assumption.
+    2024), by the authors of MPIF-Res2Net. It is an assumption that MPIF-Res2Net has this setting.
     The F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, is ``num_bins=45``; the network reads the first
     80,000 samples (``num_samples``).
 
@@ -33,7 +34,7 @@ class LogPowerSpectrum(SpectralFrontend):
         hop_length: samples from one frame to the next.
         window: ``"blackman"``, ``"hamming"`` or ``"hann"``.
         pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
-        num_bins: number of the lowest bins to keep; None for all n_fft/2 + 1.
+        num_bins: number of bins to keep, from 0 Hz on; None for all n_fft/2 + 1 bins.
         normalize: subtract the mean of each bin over the utterance, and divide by the standard
             deviation over all bins and frames. No publication states whether to do so.
         num_samples: number of leading samples of a waveform to read; None for all.
@@ -80,7 +81,7 @@ class LogPowerSpectrum(SpectralFrontend):
         self.window = _WINDOWS[window]
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the log spectrum B×T×bins of ``x`` B×N; T = 1 + (N − n_fft) // hop_length."""
+        """Compute the log spectrum B×T×bins of ``x`` B×N after pre-emphasis; T = 1 + (N − n_fft) // hop_length."""
         window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
         spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
         # B×all bins×T → B×T×bins

@@ -1,4 +1,4 @@
-"""The base of the front-ends whose pre-trained encoders read log-mel features."""
+"""The base class of front-ends with a pre-trained encoder of log-mel features: w2v-BERT 2.0 and Whisper."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class MelEncoder(Frontend):
     """Waveform B×N → hidden states B×T×D of an encoder of log-mel features.
 
     L, the number of hidden states for ``layers="all"``, is the number of layers plus 1 for the
-    final output. Names of tensors are ``model.`` and the transformers library's name. A
+    final output. Tensors have the transformers library's names with the prefix ``model.``. A
     ``checkpoint`` determines the options and the weights. Without a checkpoint the weights are
-    random. The features are computed in at least float32 for any precision of the encoder.
+    random. The features are computed in at least float32, even if the encoder computes in a lower
+    precision.
     """
 
     name: str
@@ -91,8 +92,8 @@ class MelEncoder(Frontend):
         self.check_length(waveform)
         with without_autocast(waveform.device):
             features = self.features(at_least_float32(waveform)).to(next(self.model.parameters()).dtype)
-        return [self.covering(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
+        return [self.drop_padding(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
 
-    def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, for an encoder that pads waveforms."""
+    def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
+        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, if the encoder pads waveforms."""
         return x

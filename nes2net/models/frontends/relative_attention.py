@@ -13,14 +13,14 @@ from nes2net.models.frontends.attention import attend
 
 
 class GatedRelativeAttention(nn.Module):
-    """Self-attention with a bias per distance, gated by the query: B×T×D → B×T×D.
+    """Self-attention with a position bias for each distance, which the query gates: B×T×D → B×T×D.
 
     S. Chen et al., "WavLM", arXiv 2110.13900, Sec. III-A.
 
     This module replaces ``WavLMAttention`` of the transformers library in a layer, and keeps the
-    parameters and their names. The library's module computes the H×T×T weights and averages them
-    over the heads; this module uses PyTorch's scaled dot-product attention. There is no padding
-    mask.
+    parameters and their names. The library's module computes all H×T×T weights, to return their
+    mean over the heads. This module uses PyTorch's scaled dot-product attention, which is faster.
+    There is no padding mask.
 
     Args:
         attention: the library's module. In the first layer it contains ``rel_attn_embed``, the
@@ -50,7 +50,7 @@ class GatedRelativeAttention(nn.Module):
         self.gru_rel_pos_const = attention.gru_rel_pos_const
 
     def position_bias(self, frames: int) -> Tensor:
-        """Ungated bias 1×H×T×T for T ``frames``; only the first layer's module can compute it."""
+        """Position bias 1×H×T×T, before gating, for T ``frames``. Only the first layer's module can compute it."""
         position = torch.arange(frames, device=self.rel_attn_embed.weight.device)
         buckets = relative_position_bucket(position - position[:, None], self.num_buckets, self.max_distance)
         return self.rel_attn_embed(buckets).permute(2, 0, 1).contiguous()[None]  # T×T×H → 1×H×T×T
@@ -61,8 +61,8 @@ class GatedRelativeAttention(nn.Module):
         """Attend over ``hidden_states`` B×T×D.
 
         Returns:
-            The outputs that the library's layers expect: B×T×D; None in place of the attention
-            weights; and the ungated bias 1×H×T×T.
+            The output B×T×D; None in place of the attention weights, as the library's layers
+            expect; and the position bias 1×H×T×T, before gating.
         """
         if position_bias is None:  # in the library's own encoder, the first layer computes the bias
             position_bias = self.position_bias(hidden_states.shape[1])
@@ -73,30 +73,30 @@ class GatedRelativeAttention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2)), None, position_bias
 
     def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
-        """Gated bias B×H×T×T for the attention over ``hidden_states`` B×T×D."""
-        # Each of the two gates is the sum of four outputs of a linear layer: add up the weights instead.
+        """Gate ``position_bias`` 1×H×T×T by the queries' ``hidden_states`` B×T×D: B×H×T×T."""
+        # A gate is the sum of four outputs of a linear layer. Adding up the weights of the layer gives the same sum.
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
         heads = self._heads(hidden_states)
         update, reset = functional.linear(heads, weight, bias).sigmoid().chunk(2, dim=-1)  # B×H×T×1 each
         return (update * (reset * self.gru_rel_pos_const - 1) + 2) * position_bias
 
     def _heads(self, x: Tensor) -> Tensor:
-        """Split the channels into heads."""
+        """Split the channels of ``x`` B×T×D into heads: B×H×T×D/H."""
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B×T×D → B×H×T×D/H
 
 
 def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:
-    """Bucket of each ``distance`` (key − query, in frames), as in T5.
+    """Number of the bucket of each ``distance`` (key − query, in frames), as in T5: 0 to ``num_buckets`` − 1.
 
-    Half of the buckets is for later keys, half for earlier keys. The first half of these buckets
-    holds one distance each. The others grow logarithmically up to ``max_distance``; all larger
-    distances share the last bucket.
+    Half of the buckets are for later keys, and half for earlier keys. In each half, the first
+    buckets hold one distance each. The other buckets grow logarithmically up to ``max_distance``;
+    all larger distances share the last bucket.
 
     >>> relative_position_bucket(torch.tensor([0, -1, -79, -80, -5000, 1, 5000]), 320, 800).tolist()
     [0, 1, 79, 80, 159, 161, 319]
     """
     half = num_buckets // 2
-    exact = half // 2
+    exact = half // 2  # number of buckets that hold one distance each
     size = distance.abs()
     logarithmic = torch.log(size.clamp(min=exact).float() / exact) / math.log(max_distance / exact) * (half - exact)
     bucket = torch.where(size < exact, size, (exact + logarithmic).long().clamp(max=half - 1))
@@ -111,8 +111,8 @@ class RelativeKeyAttention(nn.Module):
 
     This module replaces ``Wav2Vec2BertSelfAttention`` of the transformers library in a layer, and
     keeps the parameters and their names. The library looks up an embedding for each pair of frames,
-    T×T×D/H numbers. This module multiplies each query by the embeddings of all distances, which are
-    few, and looks up the products. There is no padding mask.
+    which takes T×T×D/H numbers. There are only few distances, so this module multiplies each query
+    by the embeddings of all distances, and looks up the products. There is no padding mask.
 
     Args:
         attention: the library's module.
@@ -134,7 +134,11 @@ class RelativeKeyAttention(nn.Module):
             self.add_module(name, module)
 
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
-        """Attend over ``hidden_states`` B×T×D; return (output B×T×D, None), as the library's layers expect."""
+        """Attend over ``hidden_states`` B×T×D.
+
+        Returns the output B×T×D, and None in place of attention weights: the library's layers
+        expect such a pair.
+        """
         projections = (self.linear_q, self.linear_k, self.linear_v)
         query, key, value = (
             projection(hidden_states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for projection in projections
@@ -144,8 +148,8 @@ class RelativeKeyAttention(nn.Module):
         return self.linear_out(out.transpose(1, 2).flatten(2)), None
 
     def position_bias(self, query: Tensor) -> Tensor:
-        """Products B×H×T×T of ``query`` B×H×T×D/H and the embeddings of distances, scaled as attention scores."""
+        """Scaled products B×H×T×T of ``query`` B×H×T×D/H and embeddings of distances, to add to the scores."""
         products = query @ self.distance_embedding.weight.T.to(query.dtype) * query.shape[-1] ** -0.5
         position = torch.arange(query.shape[2], device=query.device)
-        distance = (position - position[:, None]).clamp(-self.left, self.right) + self.left  # query×key
+        distance = (position - position[:, None]).clamp(-self.left, self.right) + self.left  # index for query×key
         return products.gather(3, distance.expand(*query.shape[:2], -1, -1))

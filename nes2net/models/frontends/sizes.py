@@ -1,4 +1,4 @@
-"""The published sizes of the pre-trained front-ends: one table of the options in which they differ.
+"""The published sizes of the pre-trained front-ends: a table of their options, files and licences.
 
 ``create_frontend`` builds a front-end of a published size by its name, and checks that a given file
 has this size. The front-ends in :data:`MODEL_TYPES` read any size.
@@ -6,20 +6,20 @@ has this size. The front-ends in :data:`MODEL_TYPES` read any size.
 In reading order: ``PublishedSize`` and the table ``SIZES``; ``check_size`` compares a file with the
 table; ``pretraining_file`` downloads a file; ``obtain`` says where to get a file.
 
-The following facts were checked against lists of the tensors of published files. Names, shapes,
-counts and options: ``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``,
-``mms_300m``, ``mms_1b``, ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. Dropouts: the
-same without ``wavlm_large``.
+Names, shapes, counts and options were checked against lists of the tensors of published files, for
+``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``,
+``mms_1b``, ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. Dropouts were checked for the
+same sizes except ``wavlm_large``.
 
 The addresses of files come from the pages of fairseq, HuBERT and MMS, and from Whisper's code. The
 addresses of Whisper's files contain their digests. Several users of ``xlsr_300m`` state its digest.
 
 The following facts were written from memory and not checked: all licences, ``normalize`` and
-``hub_options``; the options of ``xlsr_53``, taken from ``xlsr_300m``; all facts of ``hubert``,
-``unispeech_sat_large`` and ``mhubert_147``, whose 1,004 targets (1,000 clusters and fairseq's four
-special symbols) are assumed; the sizes and dropouts of ``w2v_bert2`` and ``whisper_*``, and the
-counts computed from them. No pre-training file was at hand: ``nes2net info FILE`` compares a file
-with this table.
+``hub_options``; the options of ``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of
+``hubert``, ``unispeech_sat_large`` and ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and
+``whisper_*``, and the counts computed from them. The 1,004 targets of ``mhubert_147`` (1,000
+clusters and fairseq's four special symbols) are an assumption. No pre-training file was at hand:
+``nes2net info FILE`` compares a file with this table.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from nes2net.models.checkpoints.published_file import PublishedFile
 
 @dataclass(frozen=True)
 class PublishedSize:
-    """A pre-trained model that can be downloaded."""
+    """A published pre-trained model: its size, its files and its licence."""
 
     title: str
     """Name of the model in the literature."""
@@ -56,14 +56,14 @@ class PublishedSize:
     licence: str
     """Licence of the weights, as the hub or the authors state it."""
     normalize: bool | None
-    """Whether the model's own configuration layer-normalises waveforms; None if the model reads a
-    spectrum. A published detector normalises waveforms only if its recipe says so."""
+    """Whether the model's own configuration says that waveforms are layer-normalised; None if the
+    model reads a spectrum. A published detector normalises waveforms only if its recipe says so."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of this size that differ from the front-end's defaults."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Dropouts and similar options of the file that differ from the defaults. A given file takes precedence."""
+    """Dropouts and similar options that differ from the front-end's defaults; those in a file take precedence."""
     hub_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the folder on the hub that differ from those of the pre-training file."""
+    """Options of the folder on the hub that differ from the pre-training file."""
     notes: str = ""
     """Further facts that a user must know."""
     size: int | None = None
@@ -73,7 +73,7 @@ class PublishedSize:
 
     @property
     def published(self) -> PublishedFile:
-        """The file to download: the pre-training file, or else the folder on the hub."""
+        """The pre-training file to download, or the folder on the hub if no address of the file is known."""
         if (address := _ADDRESSES.get(self.source)) is None:
             return PublishedFile(f"hub:{self.hub}")
         return PublishedFile(address.format(file=self.file, sha256=self.sha256), self.size, self.sha256)
@@ -84,8 +84,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: The options that define a size: a checkpoint with other values has another size. Dropouts, normalisation and
-#: tensors that only pre-training uses are not among them.
+#: Names of the options that define a size: a checkpoint with other values has another size. Options about dropout,
+#: normalisation and tensors that only pre-training uses do not define a size.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",
@@ -155,7 +155,7 @@ _HUB_BIAS = {"conv_bias": True}
 _HUB_HUBERT = "The hub's folder has biases of the convolutions, which fairseq's file does not have."
 _HUB_NORMALIZES = "The hub's folder says that waveforms are normalised; fairseq's configuration says they are not."
 _WHISPER = "https://github.com/openai/whisper"
-#: Source → address of its files.
+#: Source of a file → pattern of the file's address.
 _ADDRESSES = {
     _W2V: "https://dl.fbaipublicfiles.com/fairseq/wav2vec/{file}",
     _XLSR: "https://dl.fbaipublicfiles.com/fairseq/wav2vec/{file}",
@@ -267,7 +267,7 @@ SIZES: dict[str, PublishedSize] = {
 
 
 def __getattr__(name: str) -> Any:
-    """The constructor of the published size ``name``: the registry finds it as an attribute of this module."""
+    """Make the constructor of the published size ``name``, which the registry reads as an attribute of this module."""
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     size = SIZES[name]
@@ -276,22 +276,28 @@ def __getattr__(name: str) -> Any:
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
-    """The published sizes with the options of ``config``; several sizes may have the same options."""
+    """Names of the published sizes that have the options of ``config``; there may be several.
+
+    Args:
+        model_type: type of the model, as in :attr:`PublishedSize.model_type`.
+        config: name and options of a front-end.
+    """
     return [name for name, size in SIZES.items() if size.model_type == model_type and not _differences(name, config)]
 
 
 def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str | Path) -> None:
     """Check that the checkpoint ``path`` has the published size ``name``.
 
-    Nothing is checked if ``name`` is not a published size, or if it is also the name of a front-end
-    of any size.
+    Nothing is checked if ``name`` is not a published size. A name such as ``hubert``, which is also
+    the name of a front-end of any size, is not checked either.
 
     Args:
+        model_type: type of the model in the checkpoint; empty if unknown.
         config: configuration of the front-end that was built from the checkpoint.
 
     Raises:
-        InputError: if the checkpoint has another size or type, or if its file name is the file name
-            of another model of the same size.
+        InputError: if the checkpoint has another size or type, or if its file is named like the
+            file of another model of the same size.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
@@ -319,7 +325,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 
 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
-    """The file or folder ``path_or_name``, or the published file of the size with this name.
+    """Path of a pre-training file or folder, for a path or for the name of a published size; None for None.
 
     A published file is downloaded once (:class:`nes2net.models.checkpoints.shelf.Shelf`). An
     existing file or folder with the name of a size takes precedence.
@@ -355,8 +361,8 @@ def check_pretrained(name: str) -> None:
     """Refuse to train the published size ``name`` without its pre-training file.
 
     Raises:
-        InputError: if ``name`` is a published size, but not also the name of a front-end of any
-            size.
+        InputError: if ``name`` is a published size. A name such as ``hubert``, which is also the
+            name of a front-end of any size, raises no error.
     """
     if name in SIZES and name != SIZES[name].frontend:
         raise InputError(
@@ -367,7 +373,7 @@ def check_pretrained(name: str) -> None:
 
 
 def obtain(name: str) -> str:
-    """Where to get the pre-training file of a published size, in words; empty if ``name`` is not a published size.
+    """Say where to get the pre-training file of a published size; empty if ``name`` is not a published size.
 
     >>> obtain("wavlm_large")
     'WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm, or the folder https://huggingface.co/microsoft/wavlm-large'
@@ -382,9 +388,9 @@ def obtain(name: str) -> str:
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
-    """How ``config`` differs from the size ``name``, in a text for each option.
+    """Describe the differences between ``config`` and the published size ``name``, in a text for each option.
 
-    Values of the size's folder on the hub count as equal.
+    A value is also right if the size's folder on the hub has it.
     """
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}
@@ -399,5 +405,5 @@ def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` with lists in place of tuples, so that both compare equal."""
+    """Replace tuples in ``value`` by lists, so that a tuple and a list with equal elements compare equal."""
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,4 +1,4 @@
-"""The base of spectral front-ends, which have no weights: options, precision and pre-emphasis."""
+"""The base class of spectral front-ends, which have no weights: it handles options, precision and pre-emphasis."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
 class SpectralFrontend(Frontend):
     """Waveform B×N → features of frames B×T×D, after pre-emphasis.
 
-    The features are float32 in any precision, also within autocast, because powers of a spectrum
-    exceed the range of float16. For a float64 waveform they are float64.
+    The features are float32 in every precision of the detector, also within autocast, because
+    powers of a spectrum exceed the range of float16. The features of a float64 waveform are
+    float64.
     """
 
     takes_checkpoint = False

@@ -1,8 +1,8 @@
 """Self-supervised front-ends on waveforms: strided convolutions, then a transformer.
 
-One network serves wav2vec 2.0, HuBERT and WavLM; checkpoints have fairseq's parameter names. The
+wav2vec 2.0, HuBERT and WavLM are one class; checkpoints have fairseq's parameter names. The
 attention of WavLM has a gated bias of relative positions. wav2vec 2.0 and HuBERT differ only in the
-tensors of pre-training. :mod:`nes2net.models.frontends.sizes` lists the published sizes.
+tensors that pre-training uses. :mod:`nes2net.models.frontends.sizes` lists the published sizes.
 
 In reading order: ``SSLFrontend`` reads the checkpoint, builds the network and computes the hidden
 states; the functions below it check options and translate names; ``wav2vec2``, ``hubert`` and
@@ -29,8 +29,8 @@ from nes2net.models.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, 
 from nes2net.models.checkpoints.huggingface import (
     PREPROCESSOR_FILE,
     library_options,
+    normalize_of_folder,
     read_huggingface_folder,
-    says_normalize,
 )
 from nes2net.models.checkpoints.mel_encoders import as_float32
 from nes2net.models.checkpoints.model_types import from_transformers, types_of
@@ -44,17 +44,17 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → options that not all networks have.
+#: Network → options of this network that another network does not have.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
     "wavlm": {"num_buckets", "max_distance"},
 }
-_OF_SOME = set().union(*OWN_OPTIONS.values())
+_OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
 # Limits, so that a short configuration cannot describe a network that fills the memory.
 _LONGEST_FRAME = 160_000  # samples; 400 in XLS-R
 _LEAST_HOP = 128  # samples; 320 in XLS-R
-_MOST_NUMBERS = 1024  # outputs of a convolution for each sample of the waveform; 103 in XLS-R
+_MOST_NUMBERS = 1024  # numbers that a convolution may output per sample of the waveform; 103 in XLS-R
 
 _Number = Annotated[int, Field(ge=1, le=4096)]
 Convolutions = Annotated[
@@ -83,13 +83,14 @@ class SSLFrontend(Frontend):
         checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder. Its
             configuration replaces all options except ``normalize``. None for random weights.
         normalize: true to layer-normalise each waveform first. ``"batch"`` normalises the whole
-            batch B×N together, as torchaudio's bundles and systems on them do; a score then depends
-            on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead of 1e-5 to the
-            variance, as the transformers library's feature extractor does, so that quiet waveforms
-            become as loud as others. None takes ``"huggingface"`` or false from the folder's
-            ``preprocessor_config.json``; without this file, waveforms are not normalised.
-        repeat_last: repeat the last frame until each hop that begins in the waveform has a frame,
-            as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
+            batch B×N together, as torchaudio's bundles do, and systems that use them; a score then
+            depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead of
+            1e-5 to the variance, as the transformers library's feature extractor does, so that
+            quiet waveforms become as loud as others. With None, the folder's
+            ``preprocessor_config.json`` decides between ``"huggingface"`` and false. Without this
+            file, waveforms are not normalised.
+        repeat_last: repeat the last frame until there is a frame for each hop that begins in the
+            waveform, as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
         pre_emphasis: coefficient c of the pre-emphasis y[n] = x[n] − c·x[n − 1] of a recording,
             before it is cut or repeated; 0 for none. Spectra's detectors have 0.97.
         extractor_mode: ``"layer_norm"`` for a layer norm after each convolution; ``"default"`` for
@@ -121,8 +122,8 @@ class SSLFrontend(Frontend):
         latent_vars: number of entries of each codebook of pre-training.
         latent_groups: number of codebooks of pre-training.
         engine: ``"transformers"``, or ``"fairseq"`` for the original module if fairseq is
-            installed. A checkpoint does not depend on the engine: names, shapes and outputs are the
-            same.
+            installed. Both engines have the same names, shapes and outputs, and read the same
+            checkpoints.
 
     Raises:
         InputError: if options do not fit each other, or the checkpoint cannot be used.
@@ -197,11 +198,11 @@ class SSLFrontend(Frontend):
             "latent_groups": latent_groups,
             "engine": engine,
         }
-        options = {key: value for key, value in options.items() if key not in _OF_SOME - OWN_OPTIONS[name]}
+        options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
         if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
-            normalize = says_normalize(Path(checkpoint))
+            normalize = normalize_of_folder(Path(checkpoint))
             reason = f"its {PREPROCESSOR_FILE} says so"
             if normalize is None:
                 reason = f"it has no {PREPROCESSOR_FILE}"
@@ -211,11 +212,11 @@ class SSLFrontend(Frontend):
             )
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
-            state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), known=options)
+            state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), wanted_options=options)
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
-        _check_together(options)
+        _check_combination(options)
         self.engine = options.pop("engine", "transformers")
         self.config = {"name": name, **options}
         if normalize:
@@ -250,7 +251,7 @@ class SSLFrontend(Frontend):
                 for key, shape in _unused_shapes(options).items():
                     self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
         self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
-        # Otherwise the library makes the waveform require a gradient in train mode, for gradient checkpointing.
+        # With True, the library would let the waveform require a gradient in train mode, for gradient checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
@@ -266,7 +267,7 @@ class SSLFrontend(Frontend):
 
     @property
     def after_layers(self) -> Sequence[nn.Module]:
-        """The final layer norm if ``layer_norm_first``; otherwise empty, because the norm precedes the layers."""
+        """The final layer norm if ``layer_norm_first``; otherwise empty, because the norm comes before the layers."""
         if not self.layer_norm_first:
             return []
         return [self.model.encoder.layer_norm]
@@ -305,7 +306,7 @@ class SSLFrontend(Frontend):
         return states
 
     def _encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-        """Compute the hidden states of a waveform after normalisation."""
+        """Compute the hidden states of :meth:`forward` from the normalised ``waveform`` B×N."""
         if self.engine == "fairseq":
             return fairseq_engine.encode(self.model, waveform, layers, final_norm)
         encoder = self.model.encoder
@@ -319,22 +320,25 @@ class SSLFrontend(Frontend):
         return self.through_layers(encoder.dropout(x), layers, final_norm)
 
     def set_normalize(self, normalize: bool | str) -> None:
-        """Change how waveforms are normalised; ``normalize`` is a value of the option."""
+        """Change how waveforms are normalised.
+
+        The argument is a value of the option ``normalize``; false for not at all.
+        """
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
             self.used_samples = UsedSamples()
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """Apply one transformer layer to ``x`` B×T×D; in WavLM, ``shared`` is the position bias of all layers."""
+        """As :meth:`Frontend.run_layer`; in WavLM, ``shared`` is the position bias of all layers, 1×H×T×T."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
-        if shared is None:  # computed here and not in the first layer, which layer drop may skip
+        if shared is None:  # not computed in the first layer, because layer drop may skip that layer
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Number of samples that one frame depends on; a shorter waveform has no frame.
+    """Number of samples that one frame depends on, after all convolutions; a shorter waveform has no frame.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400
@@ -345,12 +349,12 @@ def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
     return length
 
 
-def _check_together(options: dict[str, Any]) -> None:
+def _check_combination(options: dict[str, Any]) -> None:
     """Check options that depend on each other.
 
     Raises:
-        InputError: if sizes are not divisible, or the convolutions make too many numbers or too
-            long frames.
+        InputError: if a size is not divisible by another, if the convolutions output too many
+            numbers, or if a frame depends on too many samples.
     """
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
@@ -373,7 +377,10 @@ def _check_together(options: dict[str, Any]) -> None:
 
 
 def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
-    """Build the network for ``options``. HuBERT is a Wav2Vec2Model, too: a HubertModel computes the same."""
+    """Build the network for ``options``.
+
+    HuBERT is built as a ``Wav2Vec2Model``, which computes the same as a ``HubertModel``.
+    """
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
     gated = "num_buckets" in options
@@ -389,7 +396,7 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Name → shape of the tensors that only pre-training uses; detectors never train them."""
+    """fairseq's name → shape, for the tensors that only pre-training uses. Detectors never train them."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
@@ -412,7 +419,7 @@ def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """The hook after ``state_dict()``: rename the tensors to fairseq's names, in place."""
+    """Rename the tensors to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         child, _, name = key[len(prefix) :].partition(".")
         published = name.replace("__", ".")
@@ -422,7 +429,7 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
-    """The hook before ``load_state_dict()``: rename the tensors from fairseq's names, in place."""
+    """Rename the tensors from fairseq's names, in place. PyTorch calls this hook before ``load_state_dict()``."""
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
@@ -433,8 +440,13 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
 
 
 def _network(name: str, description: str, **defaults: Any) -> Preset:
-    """The constructor of the network ``name``: without other networks' options, and with these defaults."""
-    return Preset(SSLFrontend, name, summary=description, without=_OF_SOME - OWN_OPTIONS[name], **defaults)
+    """Make the constructor of the network ``name``: :class:`SSLFrontend` without options of other networks.
+
+    Args:
+        description: docstring of the constructor.
+        defaults: option → default that differs from the class's.
+    """
+    return Preset(SSLFrontend, name, summary=description, without=_OPTIONS_OF_SOME - OWN_OPTIONS[name], **defaults)
 
 
 wav2vec2 = _network(
@@ -449,7 +461,7 @@ wav2vec2 = _network(
     task configuration says ``normalize``.
 
     The options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
-    ``engine``. The defaults are those of XLS-R 300M's pre-training file, with every dropout 0: 24
+    ``engine``. The defaults describe XLS-R 300M's pre-training file, with every dropout 0: 24
     layers of 1024, and 317,390,592 parameters with the pre-training heads.
     """,
 )
@@ -463,7 +475,7 @@ hubert = _network(
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. The
     options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
-    ``num_targets``. The defaults are those of HuBERT Base, with every dropout 0: 12 layers of 768.
+    ``num_targets``. The defaults describe HuBERT Base, with every dropout 0: 12 layers of 768.
     UniSpeech-SAT's pre-training heads are not read.
     """,
     extractor_mode="default",
@@ -484,14 +496,14 @@ wavlm = _network(
 
     The CtrSVDD systems layer-normalise waveforms (s3prl, following WavLM-Large's configuration); the
     ASVspoof 5 systems do not. The options have unilm's names and meanings, except ``normalize`` and
-    ``pretraining_heads``. The defaults are those of WavLM-Large: 24 layers of 1024, 315,453,120
+    ``pretraining_heads``. The defaults describe WavLM-Large: 24 layers of 1024, 315,453,120
     parameters.
     """,
     conv_bias=False,
 )
 
-#: Options of a front-end that learns from scratch in minutes on a CPU. Its four convolutions have a hop of 16 ms. It is
-#: not a published model.
+#: Options of a small front-end, which is not a published model: it learns from scratch in minutes on a CPU. Its four
+#: convolutions have a hop of 16 ms.
 SMALL: dict[str, Any] = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,

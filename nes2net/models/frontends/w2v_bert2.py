@@ -32,11 +32,11 @@ class W2VBert2Frontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of a w2v-BERT 2.0 Conformer.
 
     The front-end reads pairs of frames with 80 log-mel bins of Kaldi, normalised per bin and
-    utterance. T is half the number of 10 ms frames, rounded down. As published, an odd last frame
-    counts in the normalisation. Each layer ends with a layer norm, so there is no final layer norm,
-    and ``final_norm`` has no effect.
+    utterance. T is half the number of 10 ms frames, rounded down. If the number of frames is odd,
+    the last frame is not read but counts in the normalisation, as published. Each layer ends with a
+    layer norm, so there is no final layer norm, and ``final_norm`` has no effect.
 
-    The defaults are those of the published model, with every dropout 0: 24 layers of 1024.
+    The defaults describe the published model, with every dropout 0: 24 layers of 1024.
 
     Args:
         checkpoint: a Hugging Face folder. Its configuration replaces the options; heads and
@@ -46,7 +46,8 @@ class W2VBert2Frontend(MelEncoder):
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
         encoder_attention_heads: number of heads of the self-attention.
         conv_kernel: kernel size of the causal depthwise convolutions, in frames; odd.
-        left_positions: distance in frames beyond which all keys before the query share a position.
+        left_positions: number of frames; all keys that are farther before the query share one
+            position.
         right_positions: the same for keys after the query.
         dropout: probability of dropout at the encoder's input and at a feed-forward network's
             output. All probabilities apply in training only.
@@ -133,7 +134,7 @@ class W2VBert2Frontend(MelEncoder):
         return torch.cat([log_mel[:, :-1:2], log_mel[:, 1::2]], dim=2)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute the input B×T×D of the first layer."""
+        """Compute the input B×T×D of the first layer from ``features`` B×T×160."""
         return self.model.encoder.dropout(self.model.feature_projection(features)[0])
 
     @property

@@ -1,4 +1,4 @@
-"""Whisper front-ends, the encoder alone, on the transformers library.
+"""Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
 2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options have the names
@@ -34,15 +34,15 @@ class WhisperFrontend(MelEncoder):
 
     As published, the waveform is padded with zeros to 30 s, the fixed length of the encoder's
     positions, and the attention also reads the padding. Only the T = N // 320 frames of the
-    waveform itself are returned, which is an assumption, because Whisper has no such interface. A
-    waveform of 30 s (480,000 samples) has 1500 frames. Of a longer waveform, only the first 30 s
-    are read: cut it, as training, '4sec' protocols and `track` do.
+    waveform itself are returned. This choice is an assumption, because Whisper has no such
+    interface. A waveform of 30 s (480,000 samples) has 1500 frames. Only the first 30 s of a longer
+    waveform are read: cut the waveform, as training, '4sec' protocols and `track` do.
 
-    The defaults are those of Whisper Base, with every dropout 0: 6 layers of 512.
+    The defaults describe Whisper Base, with every dropout 0: 6 layers of 512.
 
     Args:
-        checkpoint: a Hugging Face folder or a file of OpenAI, of which only the encoder is read.
-            Its configuration replaces the options. None for random weights.
+        checkpoint: a Hugging Face folder or a file of OpenAI. Only the encoder is read. The
+            configuration replaces the options. None for random weights.
         num_mel_bins: number of bins of the log-mel spectrogram: 80, or 128 in large-v3.
         chunk_length: length in seconds to which waveforms are padded.
         encoder_layers: number of transformer layers, L − 1.
@@ -114,19 +114,19 @@ class WhisperFrontend(MelEncoder):
         )
 
     def features(self, waveform: Tensor) -> Tensor:
-        """Compute the log-mel spectrogram B×bins×T of ``waveform`` B×N after padding or cutting it to 30 s."""
+        """Pad or cut ``waveform`` B×N to ``chunk_length`` (30 s), and compute the log-mel spectrogram B×bins×T."""
         silence = waveform.new_zeros(waveform.shape[0], self.most_samples)
         return whisper_log_mel(
             torch.cat([waveform, silence], dim=1)[:, : self.most_samples], self.config["num_mel_bins"]
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        """Compute the input B×T×D of the first layer."""
+        """Compute the input B×T'×D of the first layer from ``features`` B×bins×T; T' = T / 2."""
         x = functional.gelu(self.model.conv1(features))
         x = functional.gelu(self.model.conv2(x)).transpose(1, 2) + self.model.embed_positions.weight
         return functional.dropout(x, self.config["dropout"], self.training)
 
-    def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
+    def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
         """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
         return x[:, : waveform.shape[1] // self.hop_length]
 

@@ -27,7 +27,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
         InputError: if a name or option is unknown, or an option is out of range.
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
-    kind = losses.checked(name, options)
+    kind = losses.checked_factory(name, options)
     if not (inspect.isclass(kind) and issubclass(kind, Criterion)):
         raise InputError(f"loss '{name}' is a {kind!r}: make it a subclass of nes2net.training.losses.Criterion")
     return kind, options

@@ -20,7 +20,7 @@ from nes2net.models.registry import create_condition, default_conditions, effect
 
 NAMES = [
     f"{name}:{strength:g}" if strength is not None else name
-    for name in effects._own
+    for name in effects._built_in
     for strength in effects.get(name).strengths or (None,)
 ]
 
@@ -135,5 +135,5 @@ def test_the_page_has_a_row_for_every_condition():
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
     assert rows == [
         [f"`{name}`", of.unit, ", ".join(f"{strength:g}" for strength in of.strengths)]
-        for name, of in ((name, effects.get(name)) for name in effects._own)
+        for name, of in ((name, effects.get(name)) for name in effects._built_in)
     ]

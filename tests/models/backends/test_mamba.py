@@ -174,11 +174,11 @@ def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monke
     monkeypatch.setattr(mamba, "fused_selective_scan", lambda: documented_scan)
     with FakeTensorMode():
         on_gpu = torch.empty(1, device="cuda")
-    assert Mixer._takes_fused_scan(on_gpu) and not Mixer._takes_fused_scan(torch.empty(1))
+    assert Mixer._can_use_fused_scan(on_gpu) and not Mixer._can_use_fused_scan(torch.empty(1))
     with cuda_algorithms(deterministic=True):
-        assert not Mixer._takes_fused_scan(on_gpu)
+        assert not Mixer._can_use_fused_scan(on_gpu)
         with torch.no_grad():
-            assert Mixer._takes_fused_scan(on_gpu)
+            assert Mixer._can_use_fused_scan(on_gpu)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="mamba_ssm's kernel needs CUDA")

@@ -53,7 +53,7 @@ def test_the_last_scale_begins_one_frame_of_320_ms_early():
     """Published: frame j of 640 ms is made of frames 2j − 1 and 2j of 320 ms, 32j − 16 to 32j + 15 of 20 ms."""
     scales = create_backend("multires_gmlp", **SMALL).double().eval()._scales
     features = torch.randn(1, 63, 128, dtype=torch.float64, requires_grad=True)
-    last = scales.maps(features)[-1]
+    last = scales.scale_inputs(features)[-1]
     assert last.shape == (1, 2, 4)
     last[:, 1].sum().backward()
     seen = features.grad.abs().sum(2).nonzero()[:, 1]

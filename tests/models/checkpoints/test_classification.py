@@ -8,7 +8,7 @@ import torch
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
-from nes2net.models.checkpoints.classification import side_of
+from nes2net.models.checkpoints.classification import bonafide_or_spoof
 
 transformers = pytest.importorskip("transformers")
 
@@ -113,7 +113,7 @@ def test_several_spoofed_classes_have_names(tmp_path, waveform):
     ],
 )
 def test_names_of_classes_decide_by_whole_words(name, side):
-    assert side_of(name) == side
+    assert bonafide_or_spoof(name) == side
 
 
 @pytest.mark.parametrize(

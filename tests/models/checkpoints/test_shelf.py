@@ -27,11 +27,11 @@ def test_a_file_is_fetched_once_and_its_licence_said_once(assets, capsys):
     with running(CONTENT) as server:
         url = f"{server.address}/weights/MODEL.pth"
         model = Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256), "MIT")
-        assert model.here() is None
+        assert model.find() is None
         model.folder.mkdir(parents=True)
         model.place.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])  # an interrupted file goes on
         assert model.take() == assets / "MODEL" / "MODEL.pth" and model.take().read_bytes() == CONTENT
-        assert server.fetched() == ["/weights/MODEL.pth"] and model.here() == model.place
+        assert server.fetched() == ["/weights/MODEL.pth"] and model.find() == model.place
         assert server.requests[-1][2]["range"] == "bytes=300-"
     said = capsys.readouterr().err
     assert said.count("licence: MIT") == 1 and url in said and "not pinned" not in said
@@ -101,6 +101,6 @@ def test_a_folder_of_the_hub(assets, tmp_path, monkeypatch):
     (folder / "config.json").write_text("{}")
     model = Shelf("MODEL", PublishedFile("hub:owner/name"))
     snapshot = make_cache(tmp_path / "hub", "owner/name", folder, kind="model")
-    assert model.here() is None  # the configuration alone
+    assert model.find() is None  # the configuration alone
     (snapshot / "model.safetensors").write_bytes(CONTENT)
     assert model.take() == snapshot and model.first_seen().revision == snapshot.name
