@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, check_known, counted
-from nes2net.metrics.classes import accepting
+from nes2net.metrics.classes import threshold_accepting
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
 """A score of being known that is computed from logits (:func:`known_scores`)."""
@@ -279,7 +279,7 @@ class KnownThreshold:
     @property
     def threshold(self) -> float:
         """The score at or above which 95 % of known trials lie; a recording below it is of no known class."""
-        return accepting(np.array(self.scores))
+        return threshold_accepting(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
         """The conformal p-value: the share of known trials whose score is at most ``score``.
