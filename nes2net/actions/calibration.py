@@ -96,7 +96,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """A sentence on how certain error rates on these trials are, and how many trials would be surer."""
+        """A sentence on how certain error rates on these trials are, and how many trials would be better."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 

@@ -134,10 +134,11 @@ class Drift:
 
     @property
     def shifts(self) -> list[str]:
-        """A sentence for each trait without drift whose recordings lie mostly on one side of the old median.
+        """Sentences on traits that have no drift, but a shift.
 
-        The old median is that of the calibration's recordings. A shift alone is no drift, because
-        a median also moves if the share of spoofed recordings changes.
+        New recordings then lie mostly on one side of the median of the calibration's recordings. A
+        shift alone is no drift, because a median also moves if the share of spoofed recordings
+        changes.
         """
         shifted = []  # (comparison, shift)
         for comparison in self.comparisons:
@@ -254,7 +255,8 @@ def measure_drift(
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        alpha: probability that any of the tests finds drift if the recordings are like the calibration's.
+        alpha: probability that any of the tests finds drift if the recordings are like the
+            calibration's.
         by: length of the periods in which recordings are counted.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 

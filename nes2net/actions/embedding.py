@@ -60,7 +60,7 @@ def embed_recordings(
 
 
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
-    """Make a trial of each audio file in ``files`` and in folders among them; its id is its path."""
+    """Make a trial of each audio file in ``files`` and in folders among them; the id of a trial is its path."""
     return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
 
 
@@ -70,7 +70,7 @@ def frontend_alone(
     device: str = "auto",
     dtype: str = "auto",
 ) -> Detector:
-    """Build a detector of a front-end without a trained back-end, to embed hidden states of the front-end.
+    """Build a detector from a front-end alone, with an untrained back-end, to embed hidden states.
 
     Args:
         frontend: name of the front-end, or a mapping of name and options as in a recipe.

@@ -129,7 +129,8 @@ class Loading(Architecture):
         """Load the detector ``model``; a file with the suffix ``.onnx`` is an exported detector.
 
         Raises:
-            InputError: if the detector cannot be loaded, or a flag does not fit an exported detector.
+            InputError: if the detector cannot be loaded, or a flag does not fit an exported
+                detector.
         """
         if Path(model).suffix != ".onnx":
             return self.load(model)
@@ -272,7 +273,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
         file: where the number is printed; None for standard output.
 
     Returns:
-        The exit status of the command: 0, or that of incomplete work if a recording failed.
+        The exit status of the command: 0, or the status for incomplete work if a recording failed.
     """
     if not is_first():
         return 0

@@ -138,8 +138,8 @@ class Along:
     """The windows along a recording, each of which has a score."""
 
     window: float | None = None
-    """Length of a window in seconds; None for the length that the calibration scored, or that of training
-    crops."""
+    """Length of a window in seconds; None for the length that the calibration scored, or else the
+    length of the training crops."""
     hop: float | None = None
     """Distance of windows in seconds. None for half a window in a recording of up to two minutes, and for a
     whole window in a longer recording."""
@@ -158,10 +158,10 @@ class Once(Question):
     """One score for each recording."""
 
     num_samples: int | Literal["auto"] | None = "auto"
-    """Number of leading samples to score; shorter recordings are repeated. None scores whole recordings
-    in one piece. ``"auto"`` takes the number of the calibration or of the detector's training; if
-    there is no such number, recordings are scored whole, and longer ones than two minutes by the
-    mean of their windows."""
+    """Number of leading samples to score; shorter recordings are repeated. None scores whole
+    recordings in one piece. ``"auto"`` takes the number of the calibration or of the detector's
+    training; if there is no such number, whole recordings are scored, and a recording of more than
+    two minutes gets the mean of its windows."""
     along: Along | None = None
     """The windows of ``track``, and of recordings that are scored by the mean of their windows. None
     for the usual windows."""
@@ -359,7 +359,7 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a row by column of a table; the facts of the decision along a recording get columns, too."""
+    """Arrange the values of a row for a table: column → value; decisions along a recording have columns, too."""
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
     stretch = along.get("stretch", {})
@@ -452,8 +452,8 @@ class _Scoring:
     def _predict_scored(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
         """Decide on a recording that has a ``score``, and score it along its time if this is needed.
 
-        Scores along its time are needed if only its beginning was scored but all of it is decided
-        on, or if the question asks for them.
+        This is needed if ``score`` is of the beginning only, but the decision is on the whole
+        recording. It is also needed if the question asks for the scores along its time.
         """
         row = {**_identity_facts(source), "score": score}
         extent = _extent_facts(file, self.num_samples)
@@ -493,9 +493,10 @@ class _Scoring:
         return Prediction(source, row | self._track_facts(track, shown.hop), track, words=words)
 
     def _predict_by_mean(self, source: AnyRecording) -> Prediction:
-        """Score a long recording by the mean along its time.
+        """Score a long recording by the mean of the scores along its time.
 
-        If the result does not show the scores along its time, a note on standard error says so.
+        If the result does not have the scores along its time, a note on standard error explains the
+        score.
         """
         duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)
@@ -556,7 +557,8 @@ class _Scoring:
 
         Args:
             score: the score of the recording.
-            beginning: the traits of the scored beginning of the recording; None without a calibration.
+            beginning: the traits of the scored beginning of the recording; None without a
+                calibration.
         """
         decider = self.asking.decider
         if decider is None:

@@ -150,7 +150,10 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute the cost of each trial in Cllr, in bits: log2(1 + e^−b) if bona fide (B,), log2(1 + e^s) if spoofed (S,)."""
+    """Compute what each trial costs in Cllr, in bits.
+
+    The costs are log2(1 + e^−b) of bona fide scores (B,), and log2(1 + e^s) of spoofed scores (S,).
+    """
     return np.logaddexp(0, -bonafide) / math.log(2), np.logaddexp(0, spoof) / math.log(2)
 
 
@@ -180,7 +183,7 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
 
 
 def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) -> float:
-    """Compute the normalised :func:`dcf` to the last bit as the evaluation package of ASVspoof 5 does.
+    """Compute the normalised :func:`dcf` exactly as the evaluation package of ASVspoof 5 computes it.
 
     The package prints all digits of this cost, so the operations have the package's order.
     """

@@ -41,7 +41,7 @@ def compute_eer(
 
     If all scores are equal, the EER is 0.5 by ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1 by
     ``"asvspoof"``, as in the published programs. By ``"interpolated"`` the EER then depends only on
-    ``order``, because the published program sorts equal scores in an unstable order.
+    ``order``. (The published program sorts equal scores in an unstable order.)
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
@@ -76,7 +76,7 @@ def compute_eer(
     if method != "interpolated":
         order = None
     scores, is_bonafide = sorted_trials(bonafide, spoof, order)
-    # The numbers of trials before each step, because a trial at the threshold is accepted.
+    # Count the trials before each step: a trial at the threshold is accepted.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
@@ -102,7 +102,8 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     An element stands for one trial, or for several trials of one class with one score.
 
     Args:
-        scores: (N,), the score of each element, ascending; among equal scores bona fide comes first.
+        scores: (N,), the score of each element, ascending; among equal scores bona fide comes
+            first.
         bonafide, spoof: (N,), the number of bona fide and of spoofed trials of each element; one of
             the two is 0.
 
@@ -236,7 +237,8 @@ def checked_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDA
 def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
     """Sort the trials of both classes by score, ascending.
 
-    Equal scores are sorted by ``order``, as for :func:`compute_eer`; by default bona fide comes first.
+    Equal scores are sorted by ``order``, as for :func:`compute_eer`; by default bona fide comes
+    first.
 
     Returns:
         The sorted scores, and whether each score is bona fide.
@@ -259,7 +261,7 @@ def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
 def interpolated_crossing(
     rejected_bonafide: NDArray, rejected_spoof: NDArray, num_bonafide: int, num_spoof: int
 ) -> tuple[float, int, float]:
-    """Interpolate the EER linearly between the two steps between which FRR reaches FAR.
+    """Find the two steps between which FRR reaches FAR, and interpolate the EER linearly.
 
     Args:
         rejected_bonafide, rejected_spoof: Numbers of rejected trials at each step, shape (N,),
@@ -267,8 +269,8 @@ def interpolated_crossing(
 
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.
-        The rates are equal at the fraction ``share``, in [0, 1], of the way to this step from the
-        step before. If FRR never reaches FAR, ``after`` is the last step and ``share`` is 1.
+        The rates are equal at the fraction ``share``, in [0, 1], of the way from the step before to
+            this step. If FRR never reaches FAR, ``after`` is the last step and ``share`` is 1.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

@@ -28,7 +28,7 @@ from nes2net.metrics.resampling import any_metric, quick_metric
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
+_ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
 
 #: Draws a resample with a random generator: how often each trial of [bonafide, spoof] is in it, (B + S,).
 Draw = Callable[[np.random.Generator], NDArray]
@@ -51,10 +51,12 @@ class Draws(TypedDict, total=False):
     """The speaker of each spoofed trial, length S."""
     num_threads: int | None
     """Number of threads for the metrics that :func:`bootstrap_interval` lists; by default
-    :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on this number."""
+    :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on this
+    number."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
-    """Is called with the draws and their number; yields the same draws, and shows how many are done.
-    :func:`nes2net.lib.progress.bootstrap_progress` is such a function. By default nothing is shown."""
+    """Is called with the draws and their number; yields the same draws, and shows how many are
+    done. :func:`nes2net.lib.progress.bootstrap_progress` is such a function. By default nothing is
+    shown."""
 
 
 class Comparison(NamedTuple):
@@ -118,23 +120,23 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval for an effective number of trials: the error rate of so many
-    independent trials would have the variance of the draws. Surveys of clusters use this interval
+    This is Wilson's interval with an effective number of trials: with so many independent trials,
+    an error rate would have the same variance as the draws. Surveys of clusters use this interval
     for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals for
     proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019.
 
     With many errors, the interval is as wide as the percentile interval. With few errors or none,
     the draws vary too little. The variance of the draws is therefore averaged with the variance of
-    ``num_trials`` independent trials, which has the weight of ten errors; the average counts only
-    if it is larger. In simulations with 40 bona fide trials, 400 spoofed trials and an EER of
-    2.3 %, a 95 % interval contains the EER 97 times out of 100. The percentile interval contains
-    the EER 80 times (``scripts/bench intervals``).
+    ``num_trials`` independent trials; the latter has the weight of ten errors. The average counts
+    only if it is larger than the variance of the draws. In simulations with 40 bona fide trials,
+    400 spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of 100.
+    The percentile interval contains the EER 80 times (``scripts/bench intervals``).
 
     Args:
         rate: In [0, 1].
         draws: Rates of the resamples, shape (R,).
-        num_trials: Number of independent trials whose error rate would vary as much as the rate;
-            see :func:`trials_behind`.
+        num_trials: Effective number of trials behind the rate: an error rate on so many independent
+            trials would vary as much. See :func:`trials_behind`.
         confidence: Between 0 and 1.
 
     Raises:
@@ -305,7 +307,7 @@ def _resample(
     evaluators = [fast or any_metric(*system) for fast, system in zip(quick, systems)]
 
     def resample(index: int) -> NDArray:
-        """The metrics of all systems (columns,) on resample number ``index``."""
+        """Compute the metrics of all systems (columns,) on resample number ``index``."""
         counts = draw(np.random.default_rng([seed, index]))
         return np.hstack([evaluate(counts) for evaluate in evaluators])
 

@@ -31,8 +31,8 @@ from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-#: A metric on a resample. The argument says how often each trial of [bonafide, spoof] was drawn, (B + S,); the result is
-#: a number or Rates.
+#: A metric on a resample. The argument says how often each trial of [bonafide, spoof] was drawn, (B + S,); the result
+#: is a number or Rates.
 Resampled = Callable[[NDArray], Any]
 
 
@@ -144,7 +144,7 @@ def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, versi
 
 
 def _quick_minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
-    """Make the quick form of a minimum over all thresholds, of a ``cost(frr, far)`` that is linear in both rates.
+    """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds; the cost is linear in both rates.
 
     Over the copies of a trial, and along a straight piece of the ROC curve, a linear cost is
     smallest at one of the two ends. The steps between the ends are therefore skipped.

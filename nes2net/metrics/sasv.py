@@ -31,11 +31,11 @@ def compute_a_dcf(
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
             score speaks for the claimed speaker and for bona fide speech.
-        method: The thresholds; a trial is accepted above a threshold. ``"asvspoof5"`` is the rule of
-            the evaluation package of ASVspoof 5: the first threshold accepts all trials, and then
-            every trial is a step. Among equal scores, targets come first, then nontargets, then
-            spoofed trials. With ``"distinct"``, the thresholds are the distinct scores, so the cost
-            of a useless system may be up to 1.58.
+        method: The thresholds; a trial is accepted above a threshold. ``"asvspoof5"`` is the rule
+            of the evaluation package of ASVspoof 5: the first threshold accepts all trials, and
+            then every trial is a step. Among equal scores, targets come first, then nontargets,
+            then spoofed trials. With ``"distinct"``, the thresholds are the distinct scores, so the
+            cost of a useless system may be up to 1.58.
 
     Returns:
         ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold that attains it.
@@ -78,13 +78,13 @@ def compute_t_eer(
             from :func:`~nes2net.metrics.eer.det_curve`.
         asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its
             threshold.
-        method: The rule that chooses one of these pairs of thresholds. ``"asvspoof5"`` is the rule of
-            the evaluation package of ASVspoof 5. Every ASV trial is a step. An ASV threshold counts
-            only if the ASV system's miss rate is below the mean of its two false alarm rates. The
-            rule takes the first pair at which P_fa,nontarget / P_fa,spoof of the ASV system is
-            nearest to P_fa / (1 − P_miss) of the countermeasure. By ``"distinct"``, equal ASV scores
-            are one step. This rule takes the first pair at which the rates of misses and of
-            accepted nontargets are nearest to each other.
+        method: The rule that chooses one of these pairs of thresholds. ``"asvspoof5"`` is the rule
+            of the evaluation package of ASVspoof 5. Every ASV trial is a step. An ASV threshold
+            counts only if the ASV system's miss rate is below the mean of its two false alarm
+            rates. The rule takes the first pair at which P_fa,nontarget / P_fa,spoof of the ASV
+            system is nearest to P_fa / (1 − P_miss) of the countermeasure. By ``"distinct"``, equal
+            ASV scores are one step. This rule takes the first pair at which the rates of misses and
+            of accepted nontargets are nearest to each other.
 
     Returns:
         The rate at which the tandem accepts spoofed trials at this pair, a fraction in [0, 1].

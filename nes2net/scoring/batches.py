@@ -35,10 +35,9 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
-# Whole utterances are sorted by length in windows of trials. A window has at most so many batches and
-# trials: enough to fill batches with utterances of one length, and few enough for the memory. The first
-# window is small, so that scoring starts after few headers were read. Each further window is larger by the
-# factor _GROWTH.
+# Whole utterances are sorted by length within windows of trials. These limits of a window, in batches and in trials,
+# are large enough to fill batches with utterances of one length, and small enough for the memory. The first window is
+# small, so that scoring starts after few headers were read. Each further window is larger by the factor _GROWTH.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
@@ -100,7 +99,7 @@ def plan_batches(
             None keeps the order of the trials and ignores their lengths.
         most_samples: largest number of samples in a batch of more than one trial, by the lengths of
             ``length_of``; None for no limit.
-        done: ids of trials; a batch of only such trials is skipped.
+        done: ids of trials; a batch is skipped if all its trials are in ``done``.
         rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
@@ -114,7 +113,7 @@ def plan_batches(
         for length, group in groups:
             size = batch_size
             if most_samples is not None:
-                samples = length  # a negative length stands for no file, or for the file's size
+                samples = length  # a negative length means that there is no file, or states the file's size
                 if length == _NO_FILE:
                     samples = 1
                 elif length < 0:
@@ -187,8 +186,8 @@ class Plan:
     batch_size: int
     """The largest number of recordings in a batch."""
     whole: bool = False
-    """Whether whole recordings are scored. Only recordings of one length then share a batch, which
-    has at most as many samples as ``batch_size`` utterances of 4 s."""
+    """Whether whole recordings are scored. Only recordings of one length then share a batch, and a
+    batch has at most as many samples as ``batch_size`` utterances of 4 s."""
     filled: bool = True
     """Whether a batch may be filled up with further rows; this is possible if no row depends on others."""
     compiled: bool = False
@@ -231,9 +230,9 @@ class Plan:
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """Make the ``length_of`` for :func:`plan_batches` that reads the length from the header of a file.
 
-    If a header does not state the length, −2 − the number of bytes is given instead, and −1 without
-    a readable file. Wrong lengths do no harm: after decoding, :func:`collate` splits a batch into
-    groups of one length.
+    If a header does not state the length, the result is −2 minus the number of bytes. Without a
+    readable file, the result is −1. Wrong lengths do no harm: after decoding, :func:`collate`
+    splits a batch into groups of one length.
     """
 
     def length(trial: Trial) -> int:
@@ -274,7 +273,7 @@ class Reading(Dataset):
 
     def __getitem__(self, item: Item) -> Read:
         """Read an item, in a worker; if this fails, the reason takes the place of the content."""
-        audio = stamp(item.path)  # before reading, so that a file that is replaced meanwhile has another stamp later
+        audio = stamp(item.path)  # before reading: if the file is replaced meanwhile, its stamp differs later
         try:
             content = self.read(item)
         except InputError as error:
@@ -324,7 +323,8 @@ def waveforms_for(
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
     Args:
-        device: the device that computes; it decides how many workers read, and how memory is pinned.
+        device: the device that computes; it decides how many workers read, and how memory is
+            pinned.
         num_workers: number of workers; None for :func:`default_workers`.
     """
 
@@ -359,7 +359,7 @@ def default_workers(device: torch.device) -> int:
 
 
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
-    """Number of rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few on a GPU.
+    """Number of rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few fixed numbers on a GPU.
 
     A GPU plans its convolutions anew for each number of rows. This takes longer than computing some
     superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds it.

@@ -106,7 +106,7 @@ def decide(
 ) -> Decision:
     """Decide on a recording, for :meth:`nes2net.Detector.decide`.
 
-    A recording longer than the calibration's scores is decided on along windows.
+    If the recording is longer than the part that the calibration scored, windows along it decide.
     """
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)

@@ -77,7 +77,8 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
     """Read the names of the classes from the first line, ``header``.
 
     Raises:
-        InputError: if this is no header, or the names are not the ``expected`` names, if there are any.
+        InputError: if this is not a header, or if ``expected`` names are given and the names
+            differ.
     """
     first, *names = header.split("\t")
     if first != _ID or len(set(names)) != len(names) or len(names) < 2:

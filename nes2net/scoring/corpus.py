@@ -79,9 +79,9 @@ def judge_trials(
 ) -> Finished:
     """Judge ``trials`` into the file ``out``, in order.
 
-    Each value equals the value computed for the utterance alone, up to the rounding of float32,
-    because utterances share a batch only if they give the detector the same number of samples, so
-    that there is no padding. A front-end with ``normalize: batch`` is the exception (see
+    Each value equals the value computed for the utterance alone, up to the rounding of float32.
+    There is no padding, because utterances share a batch only if they give the detector the same
+    number of samples. A front-end with ``normalize: batch`` is the exception (see
     :attr:`Judgement.of_batch`): a note is printed, and the batch size becomes part of the run's
     identity.
 

@@ -33,16 +33,17 @@ _ROWS_AT_ONCE = 8192  # rows that are in memory while the finished file is writt
 class Embeddings(Judgement[NDArray]):
     """The embedding of a recording: E numbers, float32.
 
-    A ``.npy`` file is an array N×E, and ``{out}.csv`` has the id and label of each row. In this list an
-    apostrophe comes before an id that a spreadsheet would take for a formula
-    (:func:`~nes2net.lib.text_files.as_cell`). A ``.parquet`` file has the columns ``id``, ``label`` and
-    ``embedding``, a list of E numbers.
+    A ``.npy`` file is an array N×E, and ``{out}.csv`` has the id and label of each row. In this
+    list an apostrophe comes before an id that a spreadsheet would take for a formula
+    (:func:`~nes2net.lib.text_files.as_cell`). A ``.parquet`` file has the columns ``id``, ``label``
+    and ``embedding``, a list of E numbers.
 
     Args:
-        of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the mean over
-            time of the back-end's input, ``"backend"`` for the input of the back-end's last layer.
-        layer: the hidden state of the front-end: ``"last"``, a number from 0 (the input of the first
-            layer), or ``"all"`` hidden states in a row.
+        of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the mean
+            over time of the back-end's input, ``"backend"`` for the input of the back-end's last
+            layer.
+        layer: the hidden state of the front-end: ``"last"``, a number from 0 (the input of the
+            first layer), or ``"all"`` hidden states in a row.
 
     Raises:
         InputError: if ``layer`` is another word, or does not fit ``of``.
@@ -90,7 +91,7 @@ class Embeddings(Judgement[NDArray]):
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
-        """The file ``out``, and beside an array the list of ids and labels."""
+        """The file ``out``; if it is an array, also the list of ids and labels beside it."""
         return [out, _list_beside(out)] if out.suffix == ".npy" else [out]
 
     def rows_are(self, out: Path) -> str:

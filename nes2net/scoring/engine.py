@@ -1,12 +1,12 @@
 """The one loop over a corpus: read, compute, keep rows, and write a complete file in order.
 
-An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal, and
-the finished file. There are outputs of scores, scores of frames, embeddings and traits. A row is a
-trial with its value. During the run, rows go to a journal beside the file
+An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
+and the finished file. There are outputs of scores, scores of frames, embeddings and traits. A row
+is a trial with its value. During the run, rows go to a journal beside the file
 (:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the same call resumes
-from the journal and gives exactly the same file. The finished file is written under another name and
-then renamed. The record ``{out}.json`` beside the file states the run that made the file, and the
-trials without a row.
+from the journal and gives exactly the same file. The finished file is written under another name
+and then renamed. The record ``{out}.json`` beside the file states the run that made the file, and
+the trials without a row.
 """
 
 from __future__ import annotations
@@ -286,7 +286,7 @@ def _find_earlier_work(
 
     Raises:
         InputError: if a file or a journal belongs to another run, or was changed, and ``overwrite``
-            does not allow to replace it.
+            does not allow replacing it.
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
@@ -435,7 +435,7 @@ def _write_finished(
                 record["failures"] = result.failures
                 record["sha256"] = sha256_of(files[0])
                 record_file.write_text(json_text(record, indent=1), encoding="utf-8")
-                out.unlink(missing_ok=True)  # so that old rows never have the new record beside them
+                out.unlink(missing_ok=True)  # so that the new record never stands beside old rows
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "

@@ -27,8 +27,8 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
 
-# As many files are read ahead as fill 6 batches. Only as many as fill 4 batches are searched for files of
-# equal length; the other files are still being read while a batch is computed.
+# Number of batches of files that are read ahead, and number of these batches that are searched for files of equal
+# length. The other files are still being read while a batch is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
@@ -64,9 +64,10 @@ def judge_files(
     longest: int | None = None,
     measurer: Measurer | None = None,
 ) -> Iterator[JudgedFile[T]]:
-    """Judge files in the order of ``paths``, each when it is taken from the iterator; ``paths`` may be endless.
+    """Judge files in the order of ``paths``.
 
-    Only files that give the detector the same number of samples share a batch. Each value therefore
+    A file is judged when its result is taken from the iterator, so ``paths`` may be endless. Only
+    files that give the detector the same number of samples share a batch. Each value therefore
     equals the value computed for the file alone, to 1e-6.
 
     Args:
@@ -192,7 +193,7 @@ class _Batches(Generic[T]):
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first of ``files`` together with files of equal length among the others; store the results."""
+        """Judge the first file together with other ``files`` of equal length, and store the results."""
         first = files[0].read()
         if first is None:
             return

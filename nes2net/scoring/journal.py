@@ -38,7 +38,7 @@ class Row(NamedTuple, Generic[T]):
 
 
 def stamp(path: str | Path | None) -> str:
-    """Make a word of a file's size and time of last change, by which a replaced file is recognised.
+    """Make a word from a file's size and time of last change; the word differs after the file is replaced.
 
     A recording in a shard has the stamp of the shard. The stamp of a missing file is ``-``.
     """
@@ -68,7 +68,8 @@ class Journal(Generic[T]):
         self.to_json = to_json
         try:
             make_folder(path.parent)
-            # Without a buffer, so that closing the file does not try again to write a line that the disk has no room for.
+            # Without a buffer: closing a file with a buffer would try again to write a line for which the disk has no
+            # room.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
             with open(path, "rb") as file:  # an incomplete last line is cut off
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
@@ -152,7 +153,7 @@ class Place(NamedTuple):
 
 
 class Journalled(Generic[T]):
-    """The rows in the journals of a run, whose values stay on the disk, and the failures by id.
+    """The rows and failures in the journals of a run. Values stay on the disk until they are read.
 
     Args:
         files: the journals, open for reading.

@@ -61,7 +61,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """Adapt the ``reader`` of waveforms, the user's choice, to this judgement; mostly it stays unchanged.
+        """Adapt the ``reader`` that the user chose to this judgement; most judgements return it unchanged.
 
         Raises:
             InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.
@@ -104,7 +104,7 @@ class Judgement(Output[T]):
         """
 
     def in_words(self, told: Mapping[str, Any]) -> str:
-        """Words for a line of ``nes2net predict``, from the facts ``told`` by :meth:`tell`, without the remark."""
+        """Put the facts ``told`` by :meth:`tell`, without the remark, into words for ``nes2net predict``."""
         words = []
         for name, fact in told.items():
             if name == "remark":
@@ -207,7 +207,7 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
-    if len(first_line(path).split()) == 2:  # most files hold scores, for which no other judgement is imported
+    if len(first_line(path).split()) == 2:  # most files hold scores; no other judgement is then imported
         return as_judgement("scores")
     return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))
 

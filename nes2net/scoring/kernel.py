@@ -186,8 +186,8 @@ def start(
         stream: a name that seeds the random numbers of a detector in train mode; None to leave the
             random state as it is.
         rows: number of waveforms to compute at once. Smaller batches are filled up, because each
-            new size would compile the detector, or plan a GPU's convolutions, again. None to compute
-            just the B waveforms.
+            new size would compile the detector, or plan a GPU's convolutions, again. None to
+            compute just the B waveforms.
     """
 
     def results_of(scores: Tensor) -> list[Result]:
@@ -210,7 +210,8 @@ def start_rows(
 
     Args:
         scorer: the detector with which ``compute`` computes.
-        message: text for a row with a number {} that is not finite, such as ``"score is {}"``.
+        message: what the reason says of a number that is not finite; ``{}`` stands for the number,
+            as in ``"score is {}"``.
         compute: computes rows B×K of waveforms B×N.
         rows: as for :func:`start`.
     """
@@ -307,8 +308,8 @@ def _start_or_split(
     return start_parts(rows and half, half)
 
 
-# For each scorer that once ran out of memory: its device and precision, and the number of samples, in all rows of a
-# batch together, that it computes at once since then.
+# For each scorer that once ran out of memory: its device, its precision, and the largest number of samples, in all
+# rows of a batch together, that it computes at once.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
@@ -342,7 +343,7 @@ def _not_finite_reason(message: str, number: float) -> str:
 
 
 class _ModeInForce:
-    """A mode of a scorer that threads use, and the state to restore when the last thread leaves the mode."""
+    """The mode of a scorer while threads use it, and the state to restore when the last thread leaves."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
         """Remember the state of ``scorer``, and put it into train or eval mode."""
@@ -355,7 +356,7 @@ class _ModeInForce:
             scorer.train(train)
 
     def restore(self) -> None:
-        """Put the scorer back into the state before."""
+        """Restore the modes and buffers that the scorer had before."""
         for module, training in self.modes:
             module.training = training
         for buffer, before in self.buffers:
@@ -400,8 +401,9 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
 def differentiable(scorer: nn.Module) -> Iterator[None]:
     """Make a detector in eval mode differentiable on a GPU; use this inside of :func:`scoring_mode`.
 
-    cuDNN computes gradients of recurrent layers only in train mode. The recurrent layers are therefore
-    put into train mode, and their dropout is set to 0. Mode and dropout are restored at the end.
+    cuDNN computes gradients of recurrent layers only in train mode. The recurrent layers are
+    therefore put into train mode, and their dropout is set to 0. Mode and dropout are restored at
+    the end.
     """
     layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
     before = [(layer.training, layer.dropout) for layer in layers]

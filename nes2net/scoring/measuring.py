@@ -244,7 +244,7 @@ class Measurer:
         return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure the part of ``recording`` that the detector scores; the embedding stays empty.
+        """Measure the part of ``recording`` that the detector scores; the result has no embedding.
 
         Args:
             remark: the remark on this part, which says whether it is unfit.
@@ -276,9 +276,9 @@ class Measurer:
 
         Args:
             blocks: the whole recording in blocks (N,), 16 kHz in [−1, 1].
-            beginning: the traits of the beginning of the recording, if only this was scored for the
-                recording's score. ``judged`` is taken from these traits, and the embedding if the first
-                window has speech. None if the recording's score is the mean of the track.
+            beginning: the traits of the beginning of the recording, if the recording's score is the
+                score of its beginning. ``judged`` is taken from these traits, and the embedding if
+                the first window has speech. None if the recording's score is the mean of the track.
         """
         traits = measure_blocks(blocks)._replace(duration=track.window, judged=track.judged, unfit=track.remark.unfit)
         if beginning is None:

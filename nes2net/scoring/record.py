@@ -60,7 +60,7 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
         return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
     def line(trial: Trial) -> str:
-        """What the digest takes of a trial."""
+        """The text by which a trial enters the digest."""
         folder, name = os.path.split(trial.path or "")
         return json.dumps([trial.id, resolved(folder), name])
 

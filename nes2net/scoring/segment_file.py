@@ -162,10 +162,10 @@ class _Reader:
 
 
 def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
-    """Read utterances, frames and scores from all lines of ``text`` at once.
+    """Read utterances, frames and scores from all lines of ``text`` at once, because there are millions.
 
-    This is quick, which a file of millions of lines needs. The result is None if a line does not have
-    the form of :func:`lines`; the lines must then be read one by one, by :func:`_parsed_row`.
+    The result is None if a line does not have the form of :func:`lines`. The lines must then be
+    read one by one, by :func:`_parsed_row`.
     """
     if not text.isascii():
         return None
@@ -174,7 +174,7 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
     between = np.flatnonzero((codes <= ord(" ")) | (codes == 127))
     if len(between) % 3 or (codes[between].reshape(-1, 3) != [ord(" "), ord(" "), ord("\n")]).any():
         return None
-    lengths = np.diff(between, prepend=-1)  # of the fields, plus 1
+    lengths = np.diff(between, prepend=-1)  # lengths of the fields, plus 1
     if lengths.min() == 1 or lengths.max() > _LONGEST_LINE // 3:
         return None
     words = text.split()

@@ -72,8 +72,8 @@ _MOST_BLOCKS = 64  # more held blocks than this are joined in one array
 class SlidingWindows:
     """Cuts a recording that arrives into windows of ``length`` samples, one every ``hop`` samples.
 
-    The last window ends with the recording. A recording shorter than a window is one window. At most
-    the samples of two windows and the pushed block are held in memory. The class is a
+    The last window ends with the recording. A recording shorter than a window is one window. At
+    most the samples of two windows and the pushed block are held in memory. The class is a
     :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = SlidingWindows(4, 3)
@@ -164,8 +164,8 @@ class Stream:
         hop: distance of windows in seconds.
         batch_size: number of windows that are computed at once; a window waits until its batch is
             complete. None for 8 on a CPU and 64 on a GPU.
-        channels: the comparison of the recording's channels, if they were averaged before the samples
-            are pushed; None to compare the channels of the pushed samples.
+        channels: the comparison of the recording's channels, if they were averaged before the
+            samples are pushed; None to compare the channels of the pushed samples.
         progress: is called after each batch with the end of its last window in seconds.
 
     Raises:

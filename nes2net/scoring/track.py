@@ -217,7 +217,7 @@ def frame_scores(
                 if isinstance(scores, str):
                     raise InputError(scores)
                 end = window.start + len(window.samples)
-                # Frames of the first and the last half step are dropped, except at the ends of the recording.
+                # Drop the frames of the first and the last half step of a window, except at the ends of the recording.
                 first = 0 if window.start == 0 else step // 2
                 last = -(-len(window.samples) // frame) if window.is_last else step + step // 2
                 if len(scores) < last and not window.is_last:

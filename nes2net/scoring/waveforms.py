@@ -70,12 +70,13 @@ class WaveformReader:
         longest: a whole file of more samples is refused with
             :class:`~nes2net.data.audio.read.LongAudio`; None for no limit.
         crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
-        seed: seed of the random starts; a start depends only on this seed and on the name of the file.
+        seed: seed of the random starts; a start depends only on this seed and on the name of the
+            file.
         transform: changes the whole recording first.
         padding: how a recording is filled up, ``"repeat"`` or ``"zeros"``.
         peak_normalize: ``"recording"`` divides by the largest absolute sample of the whole
-            recording, ``"cut"`` by that of the part that is taken, after filling up; ``"no"`` keeps
-            the level.
+            recording, ``"cut"`` by the largest of the part that is taken, after filling up.
+            ``"no"`` keeps the level.
         pre_emphasis: coefficient of the pre-emphasis, which is applied before the cut.
         channel: number of the channel to take, counted from 0; None for the mean of all.
     """

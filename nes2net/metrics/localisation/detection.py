@@ -3,8 +3,9 @@
 Spoof is the class to detect. F1 (van Rijsbergen, "Information Retrieval", 1979) is computed over
 frames as in the ADD 2023 challenge (J. Yi et al., arXiv 2305.13774, track 2), or over seconds. The
 intersection over union is Jaccard's index. Boundaries are compared as in music segmentation: each
-true boundary with at most one detected boundary, within a tolerance (D. Turnbull et al., "A supervised approach for detecting boundaries in
-music using difference features and boosting", ISMIR 2007).
+true boundary with at most one detected boundary, within a tolerance (D. Turnbull et al., "A
+supervised approach for detecting boundaries in music using difference features and boosting", ISMIR
+2007).
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ def detection(counts: ArrayLike) -> Detection:
     """Compute precision, recall, F1 and intersection over union from hits, false alarms and misses.
 
     Args:
-        counts: hits, false alarms and misses, shape (3,); or a row for each utterance, shape (U, 3),
-            and the rows are summed. They are numbers of frames or boundaries, or seconds.
+        counts: hits, false alarms and misses, shape (3,); or a row for each utterance, shape (U,
+            3), and the rows are summed. They are numbers of frames or boundaries, or seconds.
 
     >>> detection([3.0, 1.0, 1.0])
     Detection(precision=0.75, recall=0.75, f1=0.75, iou=0.6)

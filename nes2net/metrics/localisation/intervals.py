@@ -2,9 +2,9 @@
 
 Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
 frames, but the EER thresholds of all resamples lie close together. First the sorted frames are
-divided into a few bins, and summed for each bin and utterance. From these sums follows the window
-of bins that contains all thresholds. Each resample then visits only the frames of this window. The
-result is exact.
+divided into a few bins, and summed for each bin and utterance. These sums show which window of bins
+contains all thresholds. Each resample then visits only the frames of this window. The result is
+exact.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from nes2net.metrics.resampling import Resampled, quick_metric
 _CHUNK = 64  # resamples that are summed at once
 _BINS = 32  # largest number of bins
 _FEW = 100_000  # a window of at most this many frames is not narrowed further
-_KEPT = 100_000_000  # most numbers of 8 bits in draws that are kept for the next figure
+_KEPT = 100_000_000  # draws are kept for the next figure if they have at most so many numbers, of 8 bits each
 
 
 def range_eer_interval(
@@ -74,7 +74,7 @@ def range_interval_of(
     sums_below = resamples.sums(amounts_below)
 
     def eer(index: int) -> float:
-        """The range-based EER of resample number ``index``."""
+        """Compute the range-based EER of resample number ``index``."""
         weights = resamples.counts(index).take(window.utterance)
         bonafide, spoof = sums_below[index]
         sizes = resamples.sizes[index]
@@ -129,7 +129,7 @@ def point_interval_of(
     sizes = resamples.sizes.round().astype(np.int64)
 
     def eer(index: int) -> Any:
-        """The point-based EER of resample number ``index``."""
+        """Compute the point-based EER of resample number ``index``."""
         draws_of_utterances = resamples.counts(index)
         trial_counts = []
         for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
@@ -225,7 +225,7 @@ class _Resamples:
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
 
     def figures(self, figure: Callable[[int], float]) -> NDArray:
-        """Compute ``figure(index)`` for the numbers of all resamples, in threads: (R,)."""
+        """Compute ``figure(index)`` for the number ``index`` of each resample, in threads: (R,)."""
         # Threads run in parallel, because NumPy releases Python's global lock.
         with ThreadPoolExecutor(usable_processors()) as pool:
             return np.array(list(bootstrap_progress(pool.map(figure, range(self.number)), self.number)))
@@ -287,7 +287,7 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # otherwise below 0 if there is time after the last frame
+    rise[:, -1] = 1  # it would stay below 0 if there is time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
     # Rounding may move a crossing at the edge of a bin to the neighbouring bin.
     first = max(0, int(crossed.min()) - 1)

@@ -7,7 +7,8 @@ lines does not matter.
 
 A label file of the audio editor Audacity has the segments of one recording. A line has three fields
 separated by tabs, ``start end label``. Audacity can add a second line with the range of frequencies
-of a label (Audacity manual, "Importing and Exporting Labels"); this module does not write that line.
+of a label (Audacity manual, "Importing and Exporting Labels"); this module does not write that
+line.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamag
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
 In reading order: ``point_eer`` over frames; ``measured_frames``, which prepares the frames for
-``point_eer`` at a resolution; ``range_eer`` over seconds. ``point_eer_of`` and ``range_eer_of`` take
-frames that are already sorted or timed.
+``point_eer`` at a resolution; ``range_eer`` over seconds. ``point_eer_of`` and ``range_eer_of``
+take frames that are already sorted or timed.
 """
 
 from __future__ import annotations
@@ -182,8 +182,8 @@ def measured_frames(
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
         measured_at: resolution of the column in ms, a multiple or a divisor of ``resolution_ms``.
-        by_segments: how labels at a finer resolution than the scores' are made: from the segments,
-            as published; or if False, pooled from labels of 10-ms frames.
+        by_segments: whether labels at a finer resolution are made from the segments, as published.
+            If False, they are pooled from labels of 10-ms frames.
 
     Raises:
         InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
@@ -311,8 +311,8 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     utterance; frames that start after the end are dropped. The time of spoofed segments is spoofed,
     and all other time is bona fide. A frame is called spoof if its score is at or below the
     threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at the
-    first threshold where ``|FPR − FNR|`` is smallest. This search is exact, whereas the bisection of
-    the published script may not end.
+    first threshold where ``|FPR − FNR|`` is smallest. This search is exact, whereas the bisection
+    of the published script may not end.
 
     Args:
         resolution_ms: length of a frame in ms.

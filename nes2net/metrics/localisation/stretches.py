@@ -97,7 +97,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # A frame is inside a stretch if, up to this frame, a stretch has begun later than one has ended.
+    # A frame is inside a stretch if, among the frames up to it, the last begin is later than the last end.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))

@@ -1,9 +1,10 @@
 """Decide on a whole recording from the scores of windows along it, and say what stands out in it.
 
-The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to move
-the mean is found by the cumulative sum of :class:`~nes2net.scoring.decisions.evidence.Evidence`. How high
-this sum rises by chance depends on the detector and on the length of the recording. It is therefore
-simulated with the trials of the calibration.
+The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to
+move the mean is found by the cumulative sum of
+:class:`~nes2net.scoring.decisions.evidence.Evidence`. How high this sum rises by chance depends on
+the detector and on the length of the recording. It is therefore simulated with the trials of the
+calibration.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ LEAST_SPEECH = 0.25
 # A fake part is called found if its sum stands out in at least this share of simulated recordings.
 _FOUND = 0.5
 _SIMULATIONS = 2000
-_MOST_WINDOWS = 1000  # of a simulated recording; a longer recording is treated as several recordings of this length
+_MOST_WINDOWS = 1000  # most windows of a simulated recording; a longer one counts as several of this length
 _BELOW = 0.025  # share of the calibration's bona fide trials below the usual range
-_MOST_LENGTHS = 16  # lengths of fake parts that are simulated
+_MOST_LENGTHS = 16  # most lengths of fake parts that are simulated
 _SEED = 0
 
 
@@ -50,7 +51,7 @@ class Stretch:
     llr: float
     """Mean natural-log likelihood ratio of bona fide of its windows, bounded."""
     p_value: float
-    """Share of bona fide recordings of this length that have so much evidence somewhere, by simulation."""
+    """Share of simulated bona fide recordings of this length that have as much evidence in some stretch."""
 
     @property
     def stands_out(self) -> bool:
@@ -73,14 +74,14 @@ class Stretch:
 
 
 class LowWindows(NamedTuple):
-    """The low windows of a recording: their ratios are below 97.5 % of the calibration's bona fide trials."""
+    """The low windows of a recording: their ratios are below those of 97.5 % of the bona fide trials."""
 
     llr: float
     """The natural-log likelihood ratio below which a window is low."""
     num_windows: int
     """Number of low windows."""
     expected: float
-    """Number of low windows that is expected in a bona fide recording."""
+    """Expected number of low windows in a bona fide recording."""
     p_value: float
     """Share of bona fide recordings with at least as many low windows."""
 
@@ -150,7 +151,7 @@ class DecisionAlong(Decision):
 
 
 def suitable_hop(duration: float, window: float) -> float:
-    """The distance of windows for a decision: half a ``window`` up to two minutes, else a whole; all in seconds."""
+    """Choose the distance of windows in seconds: half a ``window`` up to two minutes, else a whole ``window``."""
     return window / 2 if duration <= 120 else window
 
 
@@ -159,10 +160,11 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 
     The first rule that applies decides:
 
-    1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's recordings;
+    1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
+       recordings;
     2. "spoof" if the mean ratio is below the decider's threshold, or if a stretch stands out;
-    3. "cannot tell" if there are more low windows than chance explains, or if the detector would miss a
-       fake half of such a recording more often than find it;
+    3. "cannot tell" if there are more low windows than chance explains, or if the detector would
+       miss a fake half of such a recording more often than find it;
     4. else "bonafide".
 
     Args:
@@ -240,9 +242,10 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
     """Count the ratios that are lower than those of 97.5 % of the calibration's bona fide trials.
 
-    The share of windows below the k-th lowest of N trials has a Beta distribution, however ratios are
-    distributed. Among n windows side by side, the number below this trial is therefore beta-binomial (Wilks,
-    "Determination of sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
+    The share of windows below the k-th lowest of N trials has a Beta distribution, however ratios
+    are distributed. Among n windows side by side, the number below this trial is therefore
+    beta-binomial (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
+    Mathematical Statistics 12, 1941).
 
     Args:
         llrs: the ratio of each window with speech; windows may overlap.
@@ -269,13 +272,13 @@ class _Chance(NamedTuple):
     bonafide: NDArray
     """(S,) sorted: the highest sum in each of S simulated bona fide recordings."""
     found: NDArray
-    """(L,): for each of ``lengths``, the share of recordings with such a fake part whose sum stands out."""
+    """(L,): for each of ``lengths``, how often the sum stands out if a fake part has this length, a share."""
     lengths: NDArray
     """(L,), ascending: lengths of fake parts, in windows."""
     num_windows: int
     """Number of windows of a simulated recording."""
     repeats: float
-    """Length of the real recording, in simulated recordings; 1 unless the recording is very long."""
+    """How many simulated recordings are as long as the real recording; 1 unless it is very long."""
 
     @classmethod
     def of(cls, decider: Decider, num_windows: int) -> _Chance | None:
@@ -287,8 +290,8 @@ class _Chance(NamedTuple):
         if llrs is None:
             return None
         largest = decider.calibration.largest_llr
-        # One more trial of each class has the ratio that speaks most for the other class. So no sum is taken for rarer
-        # than the number of trials can show.
+        # Add to each class a trial with the ratio that speaks most for the other class. Without it, a sum could look
+        # rarer than so few trials can show.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
         count = min(num_windows, _MOST_WINDOWS)
@@ -330,7 +333,7 @@ class _Chance(NamedTuple):
 
 
 def _highest_sums(steps: NDArray) -> NDArray:
-    """The highest values (S,) of S cumulative sums that never fall below 0.
+    """Compute the highest values (S,) of S cumulative sums that never fall below 0.
 
     ``steps`` (K, S) holds what each of K windows adds to each sum.
     """

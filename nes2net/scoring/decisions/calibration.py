@@ -157,8 +157,8 @@ class LinearCalibration:
         The unit is a recording, or a frame of some length.
 
         Args:
-            scores: what made the scores to calibrate; its ``num_samples`` is not compared, see
-                :meth:`unlike`.
+            scores: the detector and the unit of the scores to calibrate; ``num_samples`` is not
+                compared, see :meth:`unlike`.
             remedy: advice in the message if another detector made the scores.
 
         Returns:
@@ -404,10 +404,10 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
-    """Say how certain error rates on so many trials are, and how many trials would be surer.
+    """Say how certain error rates on so many trials are, and how many trials would make them more certain.
 
-    With n trials and no error, Wilson's 95 % interval of the error rate ends at z² / (n + z²), where
-    z = 1.96.
+    With n trials and no error, Wilson's 95 % interval of the error rate ends at z² / (n + z²),
+    where z = 1.96.
 
     >>> how_sure(40, 400)
     '40 bona fide trials: if none of them is wrong, up to 9 % of others may still be (95 % interval); 73 of each class \
@@ -422,7 +422,7 @@ bound that to 5 %, 381 to 1 %'
 
 
 def _num_trials_needed(rate: float) -> int:
-    """The number of trials after which, without an error, the 95 % interval of the error rate is below ``rate``."""
+    """Find how many trials without an error bring the upper end of the 95 % interval down to ``rate``."""
     return next(number for number in itertools.count(1) if wilson_interval(0.0, number)[1] <= rate)
 
 
@@ -460,8 +460,8 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
         num_bonafide: number of bona fide trials.
 
     Returns:
-        The K weights and the offset in one vector (K + 1,); and the reason why the minimum was not
-        found, empty if it was found.
+        The K weights and the offset in one vector (K + 1,); and an empty text, or the reason why
+            the minimum was not found.
     """
     from scipy.optimize import minimize  # start-up: scoring needs no SciPy
     from scipy.special import expit  # start-up, as above

@@ -319,9 +319,9 @@ class Decider:
     def _unlike_scores(self, score: float) -> str:
         """The reason why a ``score`` is unlike the scores of the calibration's trials; else empty.
 
-        A score is unlike them if it lies below or above all of them. This also happens by chance, with
-        a probability of 2/(N + 1) for N trials, so it counts only if ``abstain`` is at least this
-        probability.
+        A score is unlike them if it lies below or above all of them. This also happens by chance,
+        with a probability of 2/(N + 1) for N trials, so it counts only if ``abstain`` is at least
+        this probability.
         """
         llrs = self.calibration.llrs
         if llrs is None:

@@ -51,13 +51,13 @@ class Evidence:
     The mean of the ratios ℓ is the ratio of a typical window. Older windows count less, by a
     half-life, and overlapping windows do not make the mean more certain. A cumulative sum detects a
     change in the middle of a stream (CUSUM; Page, "Continuous inspection schemes", Biometrika 41,
-    1954). Each window adds θ − ℓ, times the share of the window that is new, where θ is the decider's
+    1954). Each window adds θ − ℓ, times the share of the window that is new; θ is the decider's
     threshold. The sum never falls below 0.
 
     An alarm begins when the probability is at most ``alarm_probability``, or the sum at least
     ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``, or the
-    sum at least half of ``alarm_against``. The defaults are assumptions: measure how many false alarms
-    they give in an hour.
+    sum at least half of ``alarm_against``. The defaults are assumptions: measure how many false
+    alarms they give in an hour.
 
     Args:
         decider: turns scores into ratios. Its bound of ratios keeps a single window from deciding.
@@ -87,7 +87,7 @@ class Evidence:
         alarm_against: float = 7.0,
         latch: bool = False,
     ) -> None:
-        """Check the numbers, and begin before the first window."""
+        """Check the numbers; no window is added yet."""
         for name, seconds in (("window", window), ("alarm_against", alarm_against)):
             if not 0 < seconds < math.inf:
                 raise InputError(f"`{name}` is a number above 0, not {seconds}")
@@ -139,7 +139,8 @@ class Evidence:
                 speech changes neither mean nor sum.
 
         Raises:
-            InputError: if the window ends before the last added window, or a number is out of its range.
+            InputError: if the window ends before the last added window, or a number is out of its
+                range.
         """
         state = self._state
         if not 0 <= speech <= 1:

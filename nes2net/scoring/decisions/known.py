@@ -68,7 +68,7 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
 
 
 def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
-    """Compute the score ``kind`` (N,), not ``"max_logit"``, of logits ``z`` N×K in float64; see :func:`known_scores`."""
+    """Compute a score (N,) of :func:`known_scores`, except ``"max_logit"``, from logits ``z`` N×K in float64."""
     if kind == "energy":
         return temperature * logsumexp(z / temperature)
     if kind == "sme":
@@ -184,7 +184,8 @@ class Reference:
         """
         _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
         predicted = []
-        for classes in self.classes[neighbours].tolist():  # nearest first: of equal counts, max takes the first
+        # The nearest comes first, so that ``max`` takes the nearest of equally frequent classes.
+        for classes in self.classes[neighbours].tolist():
             predicted.append(max(dict.fromkeys(classes), key=classes.count))
         return np.array(predicted)
 
@@ -296,8 +297,8 @@ class KnownThreshold:
     def p_value(self, score: float) -> float:
         """Compute the conformal p-value: the share of known trials whose score is at most ``score``.
 
-        The recording itself counts as one of these trials. About a fraction α of recordings of known
-        classes has p ≤ α, if the recordings are like the development trials.
+        The recording itself counts as one of these trials. About a fraction α of recordings of
+        known classes has p ≤ α, if the recordings are like the development trials.
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 

@@ -1,15 +1,16 @@
 """The traits of a calibration's recordings, and whether another recording is like them.
 
-A calibration holds for recordings like its own. For each trait of a recording, its distance from the
-middle of the calibration's recordings is measured; the largest distance says how unusual the
+A calibration holds for recordings like its own. For each trait of a recording, its distance from
+the middle of the calibration's recordings is measured; the largest distance says how unusual the
 recording is. The unit of the distances by duration, level and bandwidth is the spread of the
 calibration's recordings on the same side of the middle. The distance by the embedding of the
 detector's back-end is measured as in Lee et al., "A simple unified framework for detecting
 out-of-distribution samples and adversarial attacks", NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
-al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For recordings
-like the calibration's, about a fraction α have p ≤ α, whatever the distribution of distances.
+al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
+recordings like the calibration's, about a fraction α have p ≤ α, whatever the distribution of
+distances.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
 def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
     """Measure a recording that comes in blocks, such as :func:`nes2net.data.audio.read.stream_audio` gives.
 
-    The result equals the result of :func:`measure` to the last bit. Measuring takes 10 MB of memory,
-    and 15 MB more for each day of audio.
+    The result equals the result of :func:`measure` to the last bit. Measuring takes 10 MB of
+    memory, and 15 MB more for each day of audio.
 
     Raises:
         InputError: if there are no samples.
@@ -150,7 +151,10 @@ _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
 
 
 def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
-    """Cut the first ``num_samples`` of ``blocks`` into float64 chunks of ``_CHUNK`` samples; the last may be shorter."""
+    """Cut the first ``num_samples`` of ``blocks`` into float64 chunks of ``_CHUNK`` samples.
+
+    The last chunk may be shorter.
+    """
     pieces = list[NDArray]()
     num_pending = 0
     unread = math.inf if num_samples is None else num_samples
@@ -175,7 +179,8 @@ def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterabl
 def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
     """Cut samples (N,) into frames (T, length) without overlap.
 
-    Remaining samples at the end are dropped, but fewer samples than a frame are filled up with zeros.
+    Remaining samples at the end are dropped, but fewer samples than a frame are filled up with
+    zeros.
     """
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
@@ -248,8 +253,9 @@ class _Ranges(TypedDict):
 class EmbeddingModel:
     """Two normal distributions of embeddings, of bona fide and of spoof, with one covariance.
 
-    The covariance has a variance of its own in each of R principal directions, and the same variance
-    in all other directions (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B 61, 1999).
+    The covariance has a variance of its own in each of R principal directions, and the same
+    variance in all other directions (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B
+    61, 1999).
     """
 
     means: Annotated[
@@ -358,8 +364,8 @@ class Population:
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
         """Learn the population from the traits and the classes of recordings.
 
-        Embeddings are used if all of ``traits`` have an embedding. The same recordings give the same
-        result.
+        Embeddings are used if all of ``traits`` have an embedding. The same recordings give the
+        same result.
 
         Args:
             traits: the traits of N recordings.
@@ -440,8 +446,8 @@ class Population:
     def edges(self) -> dict[str, Spread]:
         """Trait → its value at distance 1 below the middle, at the middle, and at distance 1 above it.
 
-        Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding`` is
-        the distance from the means of their model.
+        Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
+        is the distance from the means of their model.
         """
         edges = {}
         for name, (low, middle, high) in self.usual.items():

@@ -1,13 +1,13 @@
 """What is usual among the recordings of a calibration, and tests whether new recordings are like them.
 
-In reading order: ``usual_of`` makes a ``Usual`` for each trait of a calibration's recordings: a range,
-and how many recordings lie outside of this range by chance. ``compare`` makes a ``Comparison`` for
-each trait.
+In reading order: ``usual_of`` makes a ``Usual`` for each trait of a calibration's recordings. A
+``Usual`` has a range, and says how many recordings lie outside of it by chance. ``compare`` makes a
+``Comparison`` for each trait.
 
-New recordings have no labels, so the tests count how many of them lie outside of the ranges that hold
-95 % of the calibration's recordings. These ranges are themselves estimated, from N recordings. The
-share outside of a range between two order statistics has a Beta distribution, however the trait is
-distributed: Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
+New recordings have no labels, so the tests count how many of them lie outside of the ranges that
+hold 95 % of the calibration's recordings. These ranges are themselves estimated, from N recordings.
+The share outside of a range between two order statistics has a Beta distribution, however the trait
+is distributed: Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
 Mathematical Statistics 12, 1941. The number outside among n new recordings is therefore
 beta-binomial. A binomial test against 5 % would ignore that N is finite: with 100 recordings of the
 calibration and 500 new recordings like them, it would give p ≤ 0.01 in a third of all cases.
@@ -157,7 +157,7 @@ class Comparison:
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
-    """The smallest number of unusual recordings that is drift whatever other tests find; n + 1 if there is none."""
+    """With this many unusual recordings there is drift, whatever other tests find; n + 1 if no number suffices."""
 
     @property
     def name(self) -> str:
@@ -195,8 +195,8 @@ class Comparison:
 def usual_of(calibration: LinearCalibration) -> list[Usual]:
     """List what is usual among the recordings of ``calibration``.
 
-    There is a :class:`Usual` for the ratios, for each trait, for all traits together, and for being fit
-    to decide on.
+    There is a :class:`Usual` for the ratios, for each trait, for all traits together, and for being
+    fit to decide on.
 
     Raises:
         InputError: if the calibration holds neither ratios nor traits of 10 recordings.
@@ -212,7 +212,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
             chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
         def llr_of(score: float, traits: Traits) -> float:
-            """The ``value_of`` of the ratio."""
+            """The ratio of a recording, for :attr:`Usual.value_of`."""
             return float(calibration([score])[0])
 
         all_usual.append(Usual("llr", tuple(ranges), tuple(chance), llr_of))
@@ -236,7 +236,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         factor, unit = SHOWN[name]
 
         def scalar_of(score: float, traits: Traits, name: str = name) -> float:
-            """The ``value_of`` of the scalar trait ``name``."""
+            """The scalar trait ``name`` of a recording, for :attr:`Usual.value_of`."""
             return float(getattr(traits, name))
 
         low, middle, high = edges[name]
@@ -245,7 +245,7 @@ def _usual_traits(population: Population) -> list[Usual]:
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
-            """The ``value_of`` of the embedding: its distance from the means of the model."""
+            """The distance of the embedding from the means, for :attr:`Usual.value_of`; None without embedding."""
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
@@ -259,7 +259,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
 
         def p_value_of(score: float, traits: Traits) -> float:
-            """The ``value_of`` of all traits together."""
+            """The p-value by all traits together, for :attr:`Usual.value_of`."""
             return population.typicality(traits).p_value
 
         words = f"p > {_OUTSIDE:g}"
@@ -267,7 +267,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         usual_traits.append(Usual("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
 
     def unfit_of(score: float, traits: Traits) -> float:
-        """The ``value_of`` of being fit: 1 if unfit, else 0."""
+        """1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
         return float(bool(traits.unfit))
 
     # A calibration does not keep the number of its unfit recordings; a share of 5 % is an assumption.
@@ -279,8 +279,9 @@ def _usual_traits(population: Population) -> list[Usual]:
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
     """Parameters of the Beta distribution of the share outside of a range between quantiles of ``number`` recordings.
 
-    The sorted recordings have ``number`` + 1 gaps before, between and behind them. Each gap holds the same
-    share of new recordings on average. 1 + 0.025 · (``number`` − 1) gaps lie beyond the 2.5 % quantile.
+    The sorted recordings have ``number`` + 1 gaps before, between and behind them. Each gap holds
+    the same share of new recordings on average. 1 + 0.025 · (``number`` − 1) gaps lie beyond the
+    2.5 % quantile.
 
     Args:
         num_tails: 2 for a range with two ends, 1 for a range that only has an upper end.
@@ -299,7 +300,7 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
 
 
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
-    """Test by each trait in ``values`` whether recordings are like those of a calibration.
+    """Test, for each trait in ``values``, whether new recordings are like those of a calibration.
 
     Args:
         all_usual: what is usual, from :func:`usual_of`.
@@ -307,7 +308,8 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
         alpha: probability that any test finds drift although there is none.
 
     Returns:
-        The comparisons, in the order of ``all_usual``, and the smallest number of recordings that can
+        The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
+            can
         show any drift.
     """
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
