@@ -156,6 +156,7 @@ class Length:
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
     def __post_init__(self) -> None:
+        """Check the flag."""
         self.asked()  # raises before a large model is read
 
     def asked(self) -> int | Literal["auto", "4sec"] | None:
@@ -164,7 +165,7 @@ class Length:
         Without the flag it is ``"auto"``.
 
         Raises:
-            InputError: if the flag is neither a number of at least 1, nor ``4sec`` or ``full``.
+            InputError: if the flag is not a number of at least 1, ``4sec`` or ``full``.
         """
         if self.num_samples is None:
             return "auto"

@@ -145,7 +145,10 @@ class Along:
     whole window in a longer recording."""
 
     def suited(self, duration: float) -> TrackWindows:
-        """Choose the hop for a recording of ``duration`` seconds; ``window`` must be given."""
+        """Give the windows for a recording of ``duration`` seconds, with a usual hop if none is set.
+
+        :attr:`window` must be set.
+        """
         assert self.window is not None
         hop = self.hop
         if hop is None:
@@ -422,7 +425,7 @@ class _Scoring:
     """Whether a recording of more than two minutes is scored by the mean along its time."""
 
     def rows(self, recordings: list[AnyRecording]) -> Iterator[Prediction]:
-        """The results for ``recordings``, in order."""
+        """Yield the results for ``recordings``, in order; a recording that fails gets a row with the reason."""
         asking = self.asking
         longest_whole = None
         if self.means_along:

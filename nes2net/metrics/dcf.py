@@ -193,6 +193,7 @@ def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) 
 
 
 def _check_costs(p_spoof: float, c_miss: float, c_fa: float) -> None:
+    """Raise :class:`InputError` if a cost is not positive, or ``p_spoof`` is not between 0 and 1."""
     if not 0 < p_spoof < 1:
         raise InputError(f"p_spoof must lie between 0 and 1, got {p_spoof}")
     if c_miss <= 0 or c_fa <= 0:

@@ -82,7 +82,7 @@ def compute_eer(
     if method == "interpolated":
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
-    starts = np.append(0, last_of_ties(scores)[:-1] + 1)  # the first of equal scores, which are one step
+    starts = np.append(0, last_of_ties(scores)[:-1] + 1)  # the first trial of each run of equal scores, a step
     rejected = rejected_bonafide[starts], rejected_spoof[starts]
     if method == "roc":  # one more step, at which all trials are rejected
         rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)

@@ -194,10 +194,10 @@ def compare_systems(
 ) -> Comparison:
     """Compare two systems on the same trials by a paired bootstrap.
 
-    Both systems are evaluated on the same resamples, so that trials that are hard for both cancel.
-    The interval of the difference is therefore narrower than the intervals of the two systems
-    suggest: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance
-    evaluation", ICASSP 2004.
+    Both systems are evaluated on the same resamples, so trials that are hard for both systems
+    cancel out. The interval of the difference is therefore narrower than the intervals of the two
+    systems suggest: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR
+    performance evaluation", ICASSP 2004.
 
     Args:
         metric, confidence, draws: As in :func:`bootstrap_interval`.
@@ -265,6 +265,7 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tu
 
 
 def _check_confidence(confidence: float) -> None:
+    """Raise :class:`InputError` if ``confidence`` does not lie between 0 and 1."""
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
 

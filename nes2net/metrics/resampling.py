@@ -56,7 +56,7 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) ->
     """Make a function of counts that computes any ``metric``, by repeating each score as often as it was drawn."""
 
     def evaluate(counts: NDArray) -> Any:
-        """The number that ``metric`` gives for a resample, or its Rates."""
+        """Compute ``metric`` of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
         if isinstance(value, Rates):
             return value
@@ -78,7 +78,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Re
     bonafide_weights = is_bonafide.astype(np.int64)
 
     def evaluate(counts: NDArray) -> float:
-        """The EER of a resample."""
+        """Compute the EER of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof a step. Multiplied by
@@ -116,7 +116,7 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resamp
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
-        """The EER of a resample."""
+        """Compute the EER of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
@@ -159,7 +159,7 @@ def _quick_minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_ar
         steps = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
-        """The smallest cost of a resample over all thresholds."""
+        """Compute the smallest cost of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         rejected_bonafide = np.cumsum(counts * is_bonafide)
@@ -181,7 +181,7 @@ def _quick_combined_means(bonafide_terms: NDArray, spoof_terms: NDArray, combine
     """
 
     def evaluate(counts: NDArray) -> float:
-        """The metric of a resample."""
+        """Compute the metric of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide_terms.size)
         means = (
             counts[: bonafide_terms.size] @ bonafide_terms / num_bonafide,
@@ -210,7 +210,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
-        """The minimum of Cllr of a resample."""
+        """Compute the minimum Cllr of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (
             np.bincount(pools, weights=weights, minlength=num_pools)
@@ -228,7 +228,7 @@ def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampl
     accepted = np.flatnonzero(spoof >= threshold) + bonafide.size
 
     def evaluate(counts: NDArray) -> Rates:
-        """The rates of a resample."""
+        """Compute the rates of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         sizes = _class_sizes(counts, bonafide.size)
         return rates_of_counts(int(counts[missed].sum()), int(counts[accepted].sum()), *sizes)
 

@@ -269,6 +269,7 @@ class Reading(Dataset):
     """
 
     def __init__(self, read: Callable[[Item], Any]) -> None:
+        """Keep the function that reads an item."""
         self.read = read
 
     def __getitem__(self, item: Item) -> Read:
@@ -295,6 +296,7 @@ def collate(read: Sequence[Read]) -> ReadBatch:
     groups = []
 
     def num_samples(read: tuple[str, str, Tensor]) -> int:
+        """Length of the waveform of a trial (id, stamp, waveform)."""
         return len(read[2])
 
     for _, alike in groupby(sorted(usable, key=num_samples), key=num_samples):
@@ -385,7 +387,7 @@ class Compute(Generic[T]):
             for a detector in train mode.
         system_scores: id of a trial → its scores of other systems, for a detector that takes them.
         ahead: number of further batches that are started before this process waits for the values
-            of a batch. None for 1 on a GPU, which is then never idle, and 0 on a CPU.
+            of a batch. None for 1 on a GPU, so that it is never idle, and for 0 on a CPU.
     """
 
     scorer: Scorer

@@ -87,6 +87,7 @@ class NothingDone(InputError):
     """
 
     def __init__(self, message: str, failures: Mapping[str, str]) -> None:
+        """Keep the reasons beside the message."""
         super().__init__(message)
         self.failures = failures
 

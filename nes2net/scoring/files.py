@@ -139,6 +139,7 @@ class _File(Generic[T]):
     """
 
     def __init__(self, path: AnyRecording, reading: Future[_ReadFile]) -> None:
+        """Wait for ``reading``, the task of a reading thread, and guess the memory that its samples take."""
         self.path = path
         self.judged: JudgedFile[T] | None = None
         self._reading = reading

@@ -98,6 +98,7 @@ class Journal(Generic[T]):
             ) from error
 
     def __enter__(self) -> Journal[T]:
+        """The journal itself, which is open already."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +121,7 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """List the journals beside ``out``, of any run.
+    """List all journals beside ``out``, whatever run they belong to.
 
     Raises:
         InputError: if a pipe, a link or a folder has the name of a journal.

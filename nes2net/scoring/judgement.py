@@ -174,7 +174,7 @@ class Judgement(Output[T]):
         return False
 
     def own_labels(self, path: Path) -> dict[str, str]:
-        """Id → label, if the file has labels beside the values, as files of some toolkits do; else empty."""
+        """Read id → label from a file that has labels beside the values, as of some toolkits; else empty."""
         return {}
 
 

@@ -381,10 +381,10 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
             statistics. They affect no score in this mode, and are restored at the end.
     """
     with _lock:
-        of_scorer = _in_force.setdefault(scorer, {})
-        if train not in of_scorer:
-            of_scorer[train] = _ModeInForce(scorer, train)
-        mode = of_scorer[train]
+        modes_in_force = _in_force.setdefault(scorer, {})
+        if train not in modes_in_force:
+            modes_in_force[train] = _ModeInForce(scorer, train)
+        mode = modes_in_force[train]
         mode.num_threads += 1
     try:
         with float32_products(scorer.precision):
@@ -393,7 +393,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         with _lock, torch.no_grad():
             mode.num_threads -= 1
             if not mode.num_threads:
-                del of_scorer[train]
+                del modes_in_force[train]
                 mode.restore()
 
 

@@ -160,7 +160,7 @@ def measure_trials(
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
         """Measure recordings in workers, in batches; called by :func:`run_over`."""
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
-        yield from Loader(Reading(partial(_measured_item, num_samples, most_samples, channel)), batches, list, workers)
+        yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
         """Divide what the workers measured into rows and failures; called by :func:`run_over`."""
@@ -216,8 +216,11 @@ def _files_beside(beside: str | Path) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-def _measured_item(num_samples: int | None, longest: int | None, channel: int | None, item: Item) -> Traits:
-    """Measure the recording of an item; called in a worker."""
+def _measure_item(num_samples: int | None, longest: int | None, channel: int | None, item: Item) -> Traits:
+    """Measure the recording of an item by :func:`measure_file`; called in a worker.
+
+    ``channel`` is the number of the channel to measure; None for the mean of all.
+    """
     recording = item.path if channel is None else ChannelOf(item.path, channel)
     return measure_file(recording, num_samples, longest)
 

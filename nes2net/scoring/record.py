@@ -110,7 +110,7 @@ def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record |
     """
     if not path.exists():
         return None
-    # A reason may have 1,000 characters, each escaped in up to 12 bytes; the rest is for the id.
+    # A reason may have 1,000 characters, and JSON may write a character in 12 bytes. The rest is for the id.
     return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 

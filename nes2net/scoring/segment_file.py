@@ -118,6 +118,7 @@ class _Reader:
     """
 
     def __init__(self, path: Path) -> None:
+        """Begin before the first line; ``path`` is for messages."""
         self.path = path
         self.scores: dict[str, NDArray] = {}
         self.id = ""  # of the utterance that is being read

@@ -41,6 +41,7 @@ class HeldSamples:
     """The latest samples of a recording that arrives, from sample number ``first`` up to ``end``, exclusive."""
 
     def __init__(self) -> None:
+        """Begin without samples."""
         self.first = 0
         self.end = 0
         self._blocks: list[np.ndarray] = []
@@ -82,6 +83,7 @@ class SlidingWindows:
     """
 
     def __init__(self, length: int, hop: int) -> None:
+        """Begin a recording; ``length`` and ``hop`` are in samples."""
         self._length = length
         self._hop = hop
         self._held = HeldSamples()
@@ -122,6 +124,7 @@ class Batches:
     """
 
     def __init__(self, size: int) -> None:
+        """Begin without waiting windows."""
         self._size = size
         self._waiting: list[Window] = []
 
@@ -334,6 +337,9 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
 
     If ``scorer`` reads only the first part of a window, the window is cut to this part. The next
     window must then begin before the part ends.
+
+    Returns:
+        The length of a window and the distance of windows, in samples.
 
     Raises:
         InputError: if ``window`` or ``hop`` is not positive, if the window is too short for

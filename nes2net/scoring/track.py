@@ -75,6 +75,7 @@ class Track:
         """Share of the recording that lies in the windows for which ``is_chosen`` (K,) is true."""
         if not is_chosen.any():
             return 0.0
+        # Seconds that lie in a chosen window; overlaps count once.
         covered = self.window + np.minimum(np.diff(self.times[is_chosen]), self.window).sum()
         return min(1.0, float(covered / self.duration))
 
@@ -184,8 +185,9 @@ def frame_scores(
 
     Args:
         resolution_ms: length of a frame in ms; None for the shortest frames that ``scorer`` scores.
-        batch_size: number of windows that are computed at once; None for as many samples as 8
-            utterances of 4 s have on a CPU, or 64 on a GPU.
+        batch_size: number of windows that are computed at once; None for a number that suits the
+            device: together, the windows have as many samples as 8 utterances of 4 s on a CPU, or
+            as 64 on a GPU.
         progress: is called after each batch with the end of its last window in seconds.
     """
     check_takes_audio_alone(scorer)
@@ -266,6 +268,7 @@ class FrameWindows:
     """
 
     def __init__(self, longest: int, step: int) -> None:
+        """Begin a recording; ``longest`` and ``step`` are in samples."""
         self._longest = longest
         self._step = step
         self._held = HeldSamples()

@@ -131,6 +131,7 @@ def point_interval_of(
     def eer(index: int) -> Any:
         """Compute the point-based EER of resample number ``index``."""
         draws_of_utterances = resamples.counts(index)
+        # For each class, how often the resample has each trial: those in the window, then all below and all above it.
         trial_counts = []
         for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
             in_window = draws_of_utterances.take(utterance) * num_frames

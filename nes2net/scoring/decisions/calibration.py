@@ -316,8 +316,8 @@ def fit(
     logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of
     the calibrated bona fide scores b and spoofed scores s. For P = ½ the loss is Cllr in another
     unit. The penalty is ``l2 / 2`` times the sum of the squared weights, divided by the number of
-    trials; these weights belong to scores in units of their standard deviation. Loss plus penalty
-    is convex, and Newton steps with a trust region find its minimum.
+    trials. For the penalty, scores are in units of their standard deviation. Loss plus penalty is
+    convex, and Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
@@ -496,7 +496,8 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
     """Convert ``scores`` to float64 with a column for each system, (N, K); InputError unless all are finite.
 
-    ``kind`` is the class of the trials for the message, with a space after it, or empty.
+    ``kind`` names the class in messages, with a space at its end, such as ``"spoof "``; empty for
+    no class.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim == 1:

@@ -135,7 +135,7 @@ class Reference:
     def scores(
         self, embeddings: ArrayLike, kind: ReferenceScore = "knn", *, k: int = 10, logits: ArrayLike | None = None
     ) -> NDArray:
-        """Compute a score of being known.
+        """Compute a score of being known for N recordings, from their embeddings.
 
         - ``"knn"``: the cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022;
           10 is assumed).
@@ -165,9 +165,8 @@ class Reference:
         if self.logits is None or logits is None:
             raise InputError("the score nsd needs the logits of training trials and of the recordings")
         weights = logsumexp(checked_logits(self.logits).astype(np.float64))
-        direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(
-            0
-        )  # the mean over j of logsumexp(z_j)·x_j/|x_j|
+        # The mean over j of logsumexp(z_j)·x_j/|x_j|
+        direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
         return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:

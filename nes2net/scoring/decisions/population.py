@@ -44,7 +44,7 @@ _SMOOTHED = 9  # bands of 31.25 Hz, together some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum
 _ABOVE_FLOOR = 6.0  # dB
 _NEARLY_ALL = 0.99  # share of the area that lies below the bandwidth
-_DEEPEST = 80.0  # dB, most by which the floor lies below the maximum
+_DEEPEST = 80.0  # dB; the floor lies at most this far below the maximum
 # Number of samples that are measured at once. It is a multiple of both frame lengths, so that frames do not depend
 # on how a recording is cut into blocks.
 _CHUNK = 64 * 2560

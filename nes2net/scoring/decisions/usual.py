@@ -80,7 +80,7 @@ class Usual:
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
-        """A value in words, without its unit."""
+        """Write a value for people: times the factor, with few digits, without its unit."""
         if not self.unit:
             return f"{value:.3g}"
         return f"{self.factor * value:.1f}"
