@@ -1,6 +1,6 @@
 """Learn a calibration or a fusion from scores or recordings, and apply it to scores.
 
-The work of `nes2net calibrate`, which Python programs can call, too.
+Python programs can do here what `nes2net calibrate` does.
 """
 
 from __future__ import annotations

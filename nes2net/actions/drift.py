@@ -1,6 +1,6 @@
 """Compare new recordings with those of a calibration, to see whether the calibration still holds.
 
-The work of `nes2net calibrate drift`, which Python programs can call, too. The tests are those of
+Python programs can do here what `nes2net calibrate drift` does. The tests are those of
 :mod:`nes2net.scoring.decisions.usual`.
 """
 

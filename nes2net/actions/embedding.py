@@ -1,4 +1,4 @@
-"""Embed recordings: the work of `nes2net embed`, which Python programs can call, too."""
+"""Embed recordings. Python programs can do here what `nes2net embed` does."""
 
 from __future__ import annotations
 

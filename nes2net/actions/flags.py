@@ -1,4 +1,4 @@
-"""Flags that commands share: corpus, detector, length, batches, decisions; and their last lines."""
+"""Flags that several commands share, and the last lines that these commands print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Learn when a detector of classes knows none of them: what `nes2net calibrate classes` does, for Python too."""
+"""Learn the score below which a detector of classes knows none of them.
+
+Python programs can do here what `nes2net calibrate classes` does.
+"""
 
 from __future__ import annotations
 

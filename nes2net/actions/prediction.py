@@ -1,6 +1,6 @@
 """Score audio files with a detector, also along their time or by their fake stretches.
 
-The work of `nes2net predict`, which Python programs can call, too.
+Python programs can do here what `nes2net predict` does.
 """
 
 from __future__ import annotations

@@ -221,7 +221,7 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
         raise InputError(f"{name} scores must be one-dimensional, got shape {scores.shape}")
     if scores.size == 0:
         raise InputError(f"there are no {name} scores; an error rate needs at least one trial of each class")
-    num_nan = int(np.isnan(scores).sum())
+    num_nan = np.isnan(scores).sum()
     if num_nan:
         raise InputError(
             f"{num_nan} of {scores.size} {name} scores are NaN; leave these trials out or score them again"

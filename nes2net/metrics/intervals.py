@@ -229,7 +229,7 @@ def compare_systems(
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
     values = _resample([(metric, *system) for system in systems], **draws)
-    once = np.ones(sum(counts[0]), dtype=np.int64)  # the resample that is the sample itself
+    once = np.ones(sum(counts[0]), dtype=np.int64)  # each trial once: the sample itself
     first_value, second_value = (float(np.ravel(any_metric(metric, *system)(once))[0]) for system in systems)
     # Each system has half of the columns; the first column of each is compared.
     differences = values[:, 0] - values[:, values.shape[1] // 2]

@@ -139,9 +139,10 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))
-    if not np.isfinite(scores).all():
+    num_infinite = (~np.isfinite(scores)).sum()
+    if num_infinite:
         raise InputError(
-            f"{int((~np.isfinite(scores)).sum()):,} of {counted(scores.size, 'score is', 'scores are')} infinite; t-DCF needs finite scores"
+            f"{num_infinite:,} of {counted(scores.size, 'score is', 'scores are')} infinite; t-DCF needs finite scores"
         )
     if np.unique(scores).size < 3:
         raise InputError("t-DCF needs soft scores, got fewer than three distinct values: give scores, not decisions")

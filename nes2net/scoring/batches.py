@@ -1,4 +1,4 @@
-"""A corpus in batches of utterances of equal lengths: planned, read by workers, and computed.
+"""Plan, read and compute a corpus in batches of utterances of equal lengths.
 
 Equal lengths need no padding, so the score of an utterance does not depend on its batch.
 """

@@ -1,4 +1,4 @@
-"""Judge a corpus into a file: the runs of :mod:`nes2net.scoring.engine` that need a detector."""
+"""Judge a corpus with a detector, and write the results to a file, by :mod:`nes2net.scoring.engine`."""
 
 from __future__ import annotations
 

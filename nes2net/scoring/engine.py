@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from tqdm import tqdm
-from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
+from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot be generic
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial

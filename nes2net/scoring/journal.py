@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
+from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot be generic
 
 from nes2net.data.audio.packed import status_of
 from nes2net.lib.errors import InputError

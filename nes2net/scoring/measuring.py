@@ -1,4 +1,4 @@
-"""Measure the traits of recordings as for a calibration: of a corpus in workers, or one by one."""
+"""Measure the traits of recordings for a calibration: of a corpus in workers, or of one recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The part of a recording to score: as the user, the detector's authors or its training decide."""
+"""Choose the part of a recording to score: the user, the detector's authors or its training decide."""
 
 from __future__ import annotations
 

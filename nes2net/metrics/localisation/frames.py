@@ -70,7 +70,7 @@ def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
 
     A long frame is spoof if any frame in it is spoof.
     """
-    return coarsen_scores(labels, factor, "min")
+    return coarsen_scores(labels, factor)
 
 
 def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
