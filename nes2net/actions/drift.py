@@ -86,7 +86,7 @@ class NewRecording:
     """Name of a :class:`Usual`, such as ``"llr"`` or a trait → its value for this recording."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """The recording as plain data for JSON."""
         return {
             "file": str(self.path),
             "modified": self.modified.isoformat(timespec="seconds"),

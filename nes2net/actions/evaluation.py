@@ -27,8 +27,8 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
             apply.
     """
     paths = list(map(Path, scores))
-    # Files of scores of recordings can be compared with each other. If a file holds another judgement, that judgement
-    # evaluates; it refuses files that it cannot compare.
+    # Files of scores of recordings can be compared with each other. If a file holds another judgement, the evaluation
+    # of that judgement is taken, which refuses other files.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     return judgement.evaluate(labels, paths, settings or EvaluationSettings())

@@ -149,7 +149,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     values = np.asarray(draws, dtype=np.float64)
     mean = float(values.mean())
     variance = float(values.var())
-    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. If no draw differs, take 1/num_trials.
+    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. If all draws are equal, take 1/num_trials.
     inverse_of_trials = inverse_of_draws = 1 / num_trials
     if variance:
         inverse_of_draws = variance / (mean * (1 - mean))
@@ -159,7 +159,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """Give the ``num_trials`` of :func:`rate_interval` for each rate, by its name.
+    """Name of a rate → its effective number of trials, the ``num_trials`` of :func:`rate_interval`.
 
     The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. A mean of the rates of
     two classes varies as much as the error rate of 4 / (1/B + 1/S) trials: Bengio and Mariéthoz, "A

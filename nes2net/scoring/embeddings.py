@@ -76,6 +76,7 @@ class Embeddings(Judgement[NDArray]):
         """Start to embed a batch; see :meth:`Judgement.start`."""
 
         def embed(waveforms: Tensor) -> Tensor:
+            """The embeddings B×E of ``waveforms`` B×N, for :func:`start_rows`."""
             return scorer.embeddings(waveforms, self.of, self.layer)
 
         return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)

@@ -1,7 +1,7 @@
 """Scores along a recording, a score per window or per frame; the recording is read in blocks.
 
-The frames of a recording are scored in one piece. The frames of a long recording are scored in
-overlapping windows on a fixed grid.
+The frames of a short recording are scored in one piece. The frames of a long recording are scored
+in overlapping windows on a fixed grid.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))
     count = int((np.array(llrs) < lowest_usual).sum())
     share = rank / (num_trials + 1)
-    num_low = math.floor(count * num_independent / len(llrs))
+    num_low = math.floor(count * num_independent / len(llrs))  # as if windows did not overlap
     p_value = float(betabinom.sf(num_low - 1, num_independent, rank, num_trials + 1 - rank))
     return LowWindows(lowest_usual, count, share * len(llrs), p_value)
 

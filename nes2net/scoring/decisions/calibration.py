@@ -461,7 +461,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 
     Returns:
         The K weights and the offset in one vector (K + 1,); and an empty text, or the reason why
-            the minimum was not found.
+        the minimum was not found.
     """
     from scipy.optimize import minimize  # start-up: scoring needs no SciPy
     from scipy.special import expit  # start-up, as above

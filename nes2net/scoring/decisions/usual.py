@@ -309,8 +309,7 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
 
     Returns:
         The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
-            can
-        show any drift.
+        can show any drift.
     """
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
     # For each trait, the p-value by the number of recordings outside.
