@@ -236,7 +236,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """
 
     def length(trial: Trial) -> int:
-        """Number of samples that the detector gets of a trial, or a negative number as above."""
+        """Number of samples that the detector gets of a trial; negative if the header does not state it."""
         try:
             if trial.path is None or not is_there(trial.path):  # opening a pipe would wait for ever
                 return _NO_FILE

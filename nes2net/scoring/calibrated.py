@@ -209,9 +209,9 @@ def stretch_rule(
 
     Raises:
         InputError: if ``scorer`` does not score segments; if it was not trained on segments, and
-            neither a threshold nor a calibration is given; if both are given; if a number is out of
-            its range; or if the calibration was learned from another detector's frames or from
-            frames of another length, or its operating point corresponds to no score.
+            there is neither a threshold nor a calibration; if there are both; if a number is out of
+            its range; if the calibration was learned from frames of another detector or of another
+            length; or if its operating point corresponds to no score.
     """
     decider = None if calibration is None else as_decider(calibration)
     if decider is not None:

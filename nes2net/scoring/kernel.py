@@ -155,7 +155,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score ``waveforms`` (N,) of any lengths like :func:`score_or_raise`; equal lengths share a batch."""
     alone = depends_on_batch(scorer)
-    groups: dict[int, list[int]] = {}  # length → numbers of the waveforms; or a group for each waveform
+    groups: dict[int, list[int]] = {}  # length → numbers of the waveforms; if alone, a group for each
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if alone else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)

@@ -245,7 +245,7 @@ def _usual_traits(population: Population) -> list[Usual]:
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
-            """The distance of the embedding from the means, for :attr:`Usual.value_of`; None without embedding."""
+            """The distance of the embedding from the means, for :attr:`Usual.value_of`; None if there is none."""
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
