@@ -73,7 +73,7 @@ _OVER_TIME = (
 
 @dataclass(frozen=True)
 class NewRecording:
-    """The score, decision and traits of a new recording; as much of it was scored as for the calibration."""
+    """The score, decision and traits of a new recording; the calibration says how much of it is scored."""
 
     path: Path
     modified: datetime

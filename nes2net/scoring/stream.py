@@ -218,9 +218,9 @@ class Stream:
 
         Raises:
             InputError: if the samples are not audio in [−1, 1] (the message states the time), or
-                ``time`` goes back by more than 0.1 s; the samples are then not taken. Another reason
-                is a score that is not finite, or a window that does not fit into memory. The batch
-                then has no scores, and the next call returns the scores of the other batches.
+                ``time`` goes back by more than 0.1 s; the samples are then not taken. Another
+                reason is a score that is not finite, or a window that does not fit into memory. The
+                batch then has no scores, and the next call returns the scores of the other batches.
         """
         block = samples_of(samples)
         if self._is_finished:

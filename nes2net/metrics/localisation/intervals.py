@@ -36,7 +36,7 @@ from nes2net.metrics.resampling import Resampled, quick_metric
 _CHUNK = 64  # resamples that are summed at once
 _BINS = 32  # largest number of bins
 _FEW = 100_000  # a window of at most this many frames is not narrowed further
-_KEPT = 100_000_000  # draws are kept for the next figure if they have at most so many numbers, of 8 bits each
+_KEPT = 100_000_000  # bytes; larger draws are not kept in memory for the next figure
 
 
 def range_eer_interval(

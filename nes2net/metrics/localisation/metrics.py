@@ -4,8 +4,8 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``point_eer`` over frames; ``measured_frames``, which prepares the frames for
-``point_eer`` at a resolution; ``range_eer`` over seconds. ``point_eer_of`` and ``range_eer_of``
+In reading order: ``point_eer`` counts frames, ``measured_frames`` prepares frames for it at a
+resolution, and ``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of``
 take frames that are already sorted or timed.
 """
 
