@@ -1,6 +1,6 @@
 """Learn a calibration or a fusion from scores or recordings, and apply it to scores.
 
-The work of `nes2net calibrate`, which Python programs can call, too.
+Python programs can do here what `nes2net calibrate` does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
 from nes2net.scoring.score_length import samples_to_score
 
-#: Name of a row → its figures (:func:`nes2net.scoring.decisions.calibration.figures`), before and after calibration.
+#: Rows (name, figures) of scores before and after calibration; see
+#: :func:`nes2net.scoring.decisions.calibration.figures`.
 Figures = list[tuple[str, dict[str, float]]]
 
 
@@ -61,15 +62,15 @@ class Recordings:
     num_workers: int | None = None
     """Number of workers that read audio; None for a number that suits the machine."""
     model: str | Path | Scorer | None = None
-    """The detector of the scores, if recordings are to be compared by their embeddings, too."""
+    """The detector that made the scores; None to compare recordings without their embeddings."""
     device: str = "auto"
     config: dict[str, Any] | str | None = None
     base: str | Path | None = None
-    """Device, config and base as for :meth:`nes2net.Detector.from_pretrained`; not used if
-    ``model`` is a loaded detector."""
+    """``device``, ``config`` and ``base`` are those of :meth:`nes2net.Detector.from_pretrained`; they
+    are not used if ``model`` is a loaded detector."""
     kept: str | Path = "calibration"
-    """Measurements are kept in ``{kept}.traits`` and ``{kept}.embeddings.npy`` until
-    :func:`nes2net.scoring.measuring.forget_traits`, so that each recording is measured once."""
+    """Measurements are kept in ``{kept}.traits`` and ``{kept}.embeddings.npy``, so that each recording
+    is measured once. :func:`nes2net.scoring.measuring.forget_traits` removes these files."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class Calibrated:
     rows: Figures
     """Figures on the scores from which the calibration was learned."""
     separated: bool
-    """Whether a threshold separates the classes without error."""
+    """Whether some threshold separates the two classes without error."""
     failed: list[str] = field(default_factory=list)
-    """Recordings that could not be measured."""
+    """Ids of recordings that could not be measured."""
 
     @property
     def warning(self) -> str:
@@ -95,7 +96,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """How certain error rates on these trials are, and how many trials would make them surer."""
+        """A sentence on how certain error rates on these trials are, and how many trials would be better."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -113,17 +114,19 @@ def calibrate(
     """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse several systems.
 
     Args:
-        scores: a score file for each system. Scores of frames can be those of a single system only.
+        labels: labels of the scored trials.
+        scores: a score file for each system. Scores of frames can only be calibrated, not fused.
         prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
         allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
         resolution_ms: length of a frame, if no record of the frame scores states it.
-        recordings: recordings to measure, so that a decision can be "cannot tell" for unusual
-            recordings.
+        recordings: the scored recordings. They are measured, so that the decision on an unusual
+            recording can be "cannot tell". None to measure nothing.
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher
-            scores mean spoofed; or as :func:`nes2net.scoring.decisions.calibration.fit`.
+            scores mean spoofed; or for the reasons of
+            :func:`nes2net.scoring.decisions.calibration.fit`.
     """
     corpus = corpora.get(labels.corpus)
     paths = list(map(Path, scores))
@@ -157,7 +160,7 @@ def calibrate(
     population: Population | None = None
     failed: list[str] = []
     if recordings:
-        population, failed = _population(labels, recordings, labelled.trials, scored_by, paths[0])
+        population, failed = _measured_population(labels, recordings, labelled.trials, scored_by, paths[0])
     calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
     return Calibrated(
         calibration,
@@ -174,7 +177,9 @@ class FromRecordings(NamedTuple):
     """The outcome of :func:`calibrate_recordings`."""
 
     calibrated: Calibrated
+    """The calibration."""
     scores: Finished
+    """The file of the scores from which it was learned."""
 
 
 def calibrate_recordings(
@@ -193,23 +198,23 @@ def calibrate_recordings(
 ) -> FromRecordings:
     """Score the recordings of two folders, and learn from them how to turn scores into log-likelihood ratios.
 
-    The list of the recordings is kept in ``{save}.recordings.csv``, a list of the corpus
-    ``generic``, and their scores in ``{save}.scores.txt``. The same call resumes after an
-    interruption. The recordings are measured and embedded, so that a decision can be "cannot tell"
-    for unusual recordings.
+    Two files stay beside the calibration. ``{save}.recordings.csv`` lists the recordings, in the
+    format of the corpus ``generic``; ``{save}.scores.txt`` has their scores. After an interruption,
+    the same call resumes. The recordings are also measured and embedded, so that the decision on an
+    unusual recording can be "cannot tell".
 
     Args:
-        bonafide, spoof: folders of recordings, or single ones.
-        save: file of the calibration.
+        bonafide, spoof: a folder of recordings, or a single recording.
+        save: the file of the calibration to write.
         checkpoint: the file, folder or name from which ``detector`` was loaded, for the record.
         num_samples: leading samples of each recording to score; None for all, ``"auto"`` for a
             number that suits the detector.
         prior, l2, allow_inverted: as for :func:`calibrate`.
-        batch_size, num_workers: as for scoring.
+        batch_size, num_workers: as for :class:`nes2net.scoring.corpus.ScoringSettings`.
 
     Raises:
-        InputError: as :func:`calibrate`; if a folder has no recordings, or both folders share a
-            recording; or if a file cannot be read or written.
+        InputError: for the reasons of :func:`calibrate`; if a folder has no recordings, or both
+            folders share a recording; or if a file cannot be read or written.
         Unfinished: if a worker was killed or hangs; finished work is kept.
     """
     classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
@@ -223,8 +228,8 @@ def calibrate_recordings(
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
-    # A spreadsheet would take a cell that begins with "=" for a formula. Here paths are absolute, and ids begin with
-    # the label.
+    # A spreadsheet would take a cell that begins with "=" for a formula. No cell does: paths are absolute, and ids
+    # begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         if Path(folder).is_dir():
             top = Path(folder)
@@ -256,18 +261,26 @@ def calibrate_recordings(
     return FromRecordings(calibrated, scored)
 
 
-def _population(
+def _measured_population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """The population of the ``scored`` trials' recordings, and the ids of those not measured."""
+    """Measure the recordings of the ``scored`` trials, for :func:`calibrate`.
+
+    Args:
+        scored_by: the detector that made the scores; None if the scores have no record.
+        scores: the score file, for messages.
+
+    Returns:
+        The population of the recordings, and the ids of recordings that could not be measured.
+    """
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
-    split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
+    split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # the phase "progress" is a part of "eval"
     protocols = None
     if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
         protocols = labels.keys
-    listed_there = corpus.trials(recordings.root, split, protocols=protocols)
-    with_audio = {trial.id: trial for trial in listed_there if trial.path is not None}
+    corpus_trials = corpus.trials(recordings.root, split, protocols=protocols)
+    with_audio = {trial.id: trial for trial in corpus_trials if trial.path is not None}
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
     if missing := [id for id in is_bonafide if id not in with_audio]:
         raise InputError(
@@ -317,7 +330,7 @@ class Applied:
     rows: Figures
     """Figures before and after calibration; empty without labels."""
     notes: list[str]
-    """Notes on facts that could not be checked, and on the figures."""
+    """Notes on facts that could not be checked, and on what limits the figures."""
 
     @property
     def warning(self) -> str:
@@ -326,7 +339,7 @@ class Applied:
             return ""
         name = self.rows[-1][0]
         after = self.rows[-1][1]["cllr"]
-        before = min(of_row["cllr"] for _, of_row in self.rows[:-1])
+        before = min(row_figures["cllr"] for _, row_figures in self.rows[:-1])
         if after <= before:
             return ""
         useless = ", and above 1 it tells less than the prior alone" if after > 1 else ""
@@ -351,8 +364,8 @@ def apply_calibration(
     Args:
         scores: a file for each system, in the order in which the calibration was learned.
         labels: labels of these scores.
-        learned_from: the labels from which the calibration was learned, if known; a note counts the
-            trials that both labels share.
+        learned_from: the labels from which the calibration was learned; None if unknown. A note
+            counts the trials that both labels share.
         allow_partial: leave out trials whose scores are missing or unusable.
 
     Raises:
@@ -368,7 +381,7 @@ def apply_calibration(
     notes = []
     if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
         phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
-        # A trial is in both phases if both are its phase or the whole corpus, or if the corpus has no parts.
+        # A trial is in a phase if this is the trial's own phase or the whole corpus, or if the corpus has no phases.
         num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
@@ -407,10 +420,15 @@ def apply_calibration(
 def _before_and_after(
     phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> Figures:
-    """The figures of each system, and of the calibrated or fused scores."""
+    """The figures of each system's scores, and last those of the calibrated or fused scores.
+
+    Args:
+        phase: the phase of the trials, for the names of the rows.
+        bonafide, spoof: scores (B, K) and (S, K) of K systems.
+    """
     rows = [
         (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))
         for i, name in enumerate(calibration.systems)
     ]
-    done = "calibrated" if len(calibration.systems) == 1 else "fused"
-    return [*rows, (f"{phase} {done}", figures(calibration(bonafide), calibration(spoof), eer_method))]
+    name = "calibrated" if len(calibration.systems) == 1 else "fused"
+    return [*rows, (f"{phase} {name}", figures(calibration(bonafide), calibration(spoof), eer_method))]

@@ -1,6 +1,6 @@
 """Compare new recordings with those of a calibration, to see whether the calibration still holds.
 
-The work of `nes2net calibrate drift`, which Python programs can call, too. The tests are those of
+Python programs can do here what `nes2net calibrate drift` does. The tests are those of
 :mod:`nes2net.scoring.decisions.usual`.
 """
 
@@ -38,10 +38,10 @@ from nes2net.scoring.track import LONG_RECORDING
 
 #: Length of the periods in which recordings are counted, by the time at which their files were last changed.
 By = Literal["day", "week", "none"]
-#: The default of ``alpha``: the largest share of comparisons without any drift that find one.
+#: The default of ``alpha``: the largest share of comparisons that find drift although there is none.
 ALPHA = 0.01
 
-#: Kind of a remark → the words that remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
+#: Kind of a remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
 _REMARKS = {
     "silence": "silence",
     "constant samples": "constant: ",
@@ -73,7 +73,7 @@ _OVER_TIME = (
 
 @dataclass(frozen=True)
 class NewRecording:
-    """A new recording, as far as the calibration scored recordings."""
+    """The score, decision and traits of a new recording; the calibration says how much of it is scored."""
 
     path: Path
     modified: datetime
@@ -83,10 +83,10 @@ class NewRecording:
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``, at the default operating point."""
     remark: Remark
     values: dict[str, float]
-    """Name of a :class:`Usual` → the value of this recording, in the units of :class:`Usual`."""
+    """Name of a :class:`Usual`, such as ``"llr"`` or a trait → its value for this recording."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data for JSON."""
+        """The recording as plain data for JSON."""
         return {
             "file": str(self.path),
             "modified": self.modified.isoformat(timespec="seconds"),
@@ -106,12 +106,15 @@ class Drift:
     failures: dict[str, str]
     """File → the reason why it could not be compared."""
     num_needed: int
-    """The fewest recordings that can show any drift at ``alpha``."""
+    """The smallest number of recordings that can show any drift at ``alpha``."""
     alpha: float
+    """Probability that any test finds drift although there is none."""
     by: By
+    """Length of the periods in which recordings are counted."""
     basis: list[str]
-    """The calibration, in words."""
+    """Lines that describe the calibration."""
     notes: list[str]
+    """Notes on what makes decisions uncertain."""
 
     @property
     def found(self) -> list[Comparison]:
@@ -131,11 +134,13 @@ class Drift:
 
     @property
     def shifts(self) -> list[str]:
-        """Traits without drift whose recordings lie on one side of the calibration's median, a sentence each.
+        """Sentences on traits that have no drift, but a shift.
 
-        They are no drift by themselves: another share of spoofed recordings can move a median.
+        New recordings then lie mostly on one side of the median of the calibration's recordings. A
+        shift alone is no drift, because a median also moves if the share of spoofed recordings
+        changes.
         """
-        shifted = []
+        shifted = []  # (comparison, shift)
         for comparison in self.comparisons:
             shift = comparison.usual.shift(comparison.values)
             if shift is not None:
@@ -151,7 +156,10 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Day or ISO week in UTC → its recordings, in the order of time; empty without periods."""
+        """Name of a day or ISO week in UTC → its recordings, in the order of time.
+
+        Empty if ``by`` is ``"none"``.
+        """
         periods: dict[str, list[NewRecording]] = {}
         if self.by == "none":
             return periods
@@ -162,7 +170,7 @@ class Drift:
 
     @cached_property
     def result(self) -> Result:
-        """The tables of figures, with facts and notes; its JSON has a row for each recording."""
+        """The result to print and to write: tables, facts and notes. Its JSON has a row for each recording."""
         number = len(self.recordings)
         verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
         if not verdict:
@@ -183,23 +191,26 @@ class Drift:
             "cannot_tell": cannot_tell / number,
             "failures": self.failures,
         }
-        rows = [_row(comparison) for comparison in self.comparisons]
+        rows = [_table_row(comparison) for comparison in self.comparisons]
         caption = "Recordings outside of the ranges that hold 95 % of the calibration's recordings:"
         note = (
             "expected: by chance, with as many recordings as the calibration has; drift from: the smallest share that is "
             "drift"
         )
-        tables = [Table("compared", caption, _COMPARED, rows, notes=[note]), self._remarks()]
+        tables = [Table("compared", caption, _COMPARED, rows, notes=[note]), self._remarks_table()]
         if self.by != "none":
-            tables.append(self._over_time())
+            tables.append(self._periods_table())
         warnings = list(filter(None, [self.too_few]))
-        return Result("Drift", header, lines, tables, [*self.notes, *self.shifts], warnings, curves=self._recordings)
+        return Result(
+            "Drift", header, lines, tables, [*self.notes, *self.shifts], warnings, curves=self._rows_of_recordings
+        )
 
-    def _recordings(self) -> dict[str, Any]:
+    def _rows_of_recordings(self) -> dict[str, Any]:
+        """Plain data of all recordings, which only the JSON of :attr:`result` has."""
         return {"recordings": [recording.row() for recording in self.recordings]}
 
-    def _remarks(self) -> Table:
-        """How many recordings have remarks of each kind, the most frequent first."""
+    def _remarks_table(self) -> Table:
+        """The table that counts recordings with remarks of each kind, the most frequent kind first."""
         counts: Counter[str] = Counter()
         for recording in self.recordings:
             counts.update(kinds_of(recording.remark))
@@ -209,8 +220,8 @@ class Drift:
             rows.append(Row({"remark": kind}, figures))
         return Table("remarks", "Remarks on recordings:" if rows else "No remarks on recordings.", _SHARES, rows)
 
-    def _over_time(self) -> Table:
-        """The recordings of each period."""
+    def _periods_table(self) -> Table:
+        """The table of periods: how many recordings, how unusual they are, and their mean ratio."""
         usual = {comparison.name: comparison.usual for comparison in self.comparisons}
         rows = []
         for period, recordings in self.periods().items():
@@ -238,19 +249,21 @@ def measure_drift(
 ) -> Drift:
     """Score and measure new recordings, and compare them with the recordings of a calibration.
 
-    As much of each recording is scored as for the calibration. If whole recordings were, one of more
-    than two minutes fails. Unfit recordings are compared, too, because a calibration's are.
+    As much of each recording is scored as for the calibration. If the calibration was learned from
+    whole recordings, a recording of more than two minutes fails. Unfit recordings, such as silence,
+    are compared, too, because the calibration's recordings include such recordings.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        alpha: probability, for recordings like the calibration's, that any of the tests finds drift.
+        alpha: probability that any of the tests finds drift if the recordings are like the
+            calibration's.
         by: length of the periods in which recordings are counted.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 
     Raises:
         InputError: if ``alpha`` is not between 0 and 1; if the calibration belongs to another
-            detector, fuses several systems, is of frames, or holds nothing to compare with; if a
-            folder has no audio files; or if no recording can be compared.
+            detector, fuses several systems, was learned from frames, or holds nothing to compare
+            with; if a folder has no audio files; or if no recording can be compared.
     """
     if not 0 < alpha < 1:
         raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
@@ -276,7 +289,7 @@ def measure_drift(
     failures: dict[str, str] = {}
     for file in ProgressDisplay(judged, title="scoring", unit="file", total=len(paths)):
         try:
-            recordings.append(_measured(file, decider, all_usual))
+            recordings.append(_new_recording(file, decider, all_usual))
         except InputError as error:
             failures[str(file.path)] = error.problem
     if not recordings:
@@ -288,8 +301,8 @@ def measure_drift(
     return Drift(recordings, comparisons, failures, num_needed, alpha, by, decider.described()[2:], notes)
 
 
-def _measured(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usual]) -> NewRecording:
-    """The values of a judged file.
+def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usual]) -> NewRecording:
+    """Decide on a judged file, and collect its value for each of ``all_usual``.
 
     Raises:
         InputError: if the file could not be scored, or was removed meanwhile.
@@ -312,12 +325,12 @@ def _measured(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usu
 
 
 def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
-    """The values (n,) called ``name`` of those ``recordings`` that have one."""
+    """The values (n,) of the trait ``name``, of the n ``recordings`` that have this trait."""
     return np.array([recording.values[name] for recording in recordings if name in recording.values])
 
 
-def _row(comparison: Comparison) -> Row:
-    """The row of a comparison in the table."""
+def _table_row(comparison: Comparison) -> Row:
+    """The row of the table ``compared`` for one trait."""
     number = len(comparison.values)
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
@@ -332,7 +345,7 @@ def _row(comparison: Comparison) -> Row:
 
 
 def kinds_of(remark: Remark) -> list[str]:
-    """The kinds of the remarks on a recording; empty without remarks.
+    """The kinds of the remarks on a recording, keys of ``_REMARKS`` or ``"other"``; empty without remarks.
 
     >>> kinds_of(Remark("clipped: 1.2% of its samples are at its limit; its 2 channels differ, as those of two speakers do"))
     ['channels that differ', 'clipped']

@@ -16,15 +16,17 @@ _PANEL = 1.7  # inches high
 
 
 def plot_drift(picture: str | Path, drift: Drift) -> None:
-    """Draw a panel for each trait: a dot for each recording, the median of each period, and bands for usual ranges.
+    """Draw a panel for each trait, with a dot for each recording and the median of each period.
+
+    Bands show the usual ranges of the calibration's recordings.
 
     Args:
         picture: file to write, whole or not at all; its suffix, such as ``.png``, states the format.
     """
-    shown = [comparison for comparison in drift.comparisons if comparison.usual.is_trait]
-    figure = Figure(figsize=(_WIDTH, 0.6 + _PANEL * len(shown)), layout="constrained")
-    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, comparison in zip(panels, shown):
+    trait_comparisons = [comparison for comparison in drift.comparisons if comparison.usual.is_trait]
+    figure = Figure(figsize=(_WIDTH, 0.6 + _PANEL * len(trait_comparisons)), layout="constrained")
+    panels = figure.subplots(len(trait_comparisons), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, comparison in zip(panels, trait_comparisons):
         usual = comparison.usual
         for low, high in usual.merged:
             axes.axhspan(usual.factor * low, usual.factor * high, color=BONAFIDE, alpha=0.12, linewidth=0)

@@ -1,4 +1,4 @@
-"""Embed recordings: the work of `nes2net embed`, which Python programs can call, too."""
+"""Embed recordings. Python programs can do here what `nes2net embed` does."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ def embed_recordings(
         num_samples: number of leading samples of each recording to take; None for all. ``"auto"``
             chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a note.
         about: plain data for the record, such as the corpus and the checkpoint.
-        settings: how recordings are read and computed; ``num_samples`` above replaces its own.
+        settings: how recordings are read and computed; the argument ``num_samples`` replaces the
+            setting of this name.
 
     Raises:
-        InputError: as :func:`nes2net.scoring.corpus.judge_trials`, or if the detector has no such
-            embedding.
+        InputError: for the reasons of :func:`nes2net.scoring.corpus.judge_trials`, or if the
+            detector has no such embedding.
         Unfinished: as :func:`nes2net.scoring.corpus.judge_trials`.
     """
     print_note(detector.frontend.note)
@@ -59,7 +60,7 @@ def embed_recordings(
 
 
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
-    """Trials of audio files, and of the audio files in folders. The id of a trial is its path."""
+    """Make a trial of each audio file in ``files`` and in folders among them; the id of a trial is its path."""
     return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
 
 
@@ -69,11 +70,12 @@ def frontend_alone(
     device: str = "auto",
     dtype: str = "auto",
 ) -> Detector:
-    """A front-end whose hidden states can be embedded, as a detector with an empty back-end.
+    """Build a detector from a front-end alone, with an untrained back-end, to embed hidden states.
 
     Args:
         frontend: name of the front-end, or a mapping of name and options as in a recipe.
-        ssl_checkpoint: file of the pre-trained weights.
+        ssl_checkpoint: file of the pre-trained weights; None for a front-end without weights.
+        device, dtype: device and precision; ``"auto"`` takes a GPU if there is one, and float32.
 
     Raises:
         InputError: if there is no such front-end, or its weights would be random.
@@ -84,7 +86,7 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # random weights would give the same front-end another fingerprint each time
+    with torch.no_grad():  # random weights in the back-end would change the fingerprint with each call
         for parameter in detector.backend.parameters():
             parameter.zero_()
     precision = dtype

@@ -1,4 +1,4 @@
-"""Evaluate score files against a key: the work of `nes2net evaluate`, for Python programs, too."""
+"""Evaluate score files against a key. Python programs can do here what `nes2net evaluate` does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nes2net.scoring.judgement import judgement_of
 
 
 def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationSettings | None = None) -> Result:
-    """Evaluate files of judgements, which are compared on the same trials.
+    """Evaluate files of judgements against ``labels``; several files are compared on the same trials.
 
     Args:
         scores: score files of recordings, a single file of frame scores, or files of another judgement.
@@ -27,8 +27,8 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
             apply.
     """
     paths = list(map(Path, scores))
-    # Scores of recordings can be compared with each other. Any other judgement among them does the evaluation, and
-    # refuses files that it cannot compare.
+    # Files of scores of recordings can be compared with each other. If a file holds another judgement, the evaluation
+    # of that judgement is taken, which refuses other files.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     return judgement.evaluate(labels, paths, settings or EvaluationSettings())
@@ -48,7 +48,7 @@ class Pages:
 
     @property
     def files(self) -> list[str | Path]:
-        """The files to write."""
+        """The files to write, without those that are None."""
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(
@@ -61,11 +61,11 @@ class Pages:
 
         Args:
             scores: the files to evaluate.
-            further_scores: further score files that are read.
-            calibrations: calibrations that are read.
+            further_scores: further score files that the evaluation reads.
+            calibrations: calibrations that the evaluation reads.
 
         Raises:
-            InputError: if a file cannot be written or is also read.
+            InputError: if a file cannot be written, or the evaluation also reads it.
         """
         role_of = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
         role_of |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}

@@ -1,4 +1,4 @@
-"""Flags that commands share: corpus, detector, length, batches, decisions; and their last lines."""
+"""Flags that several commands share, and the last lines that these commands print."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ class CorpusNames(Listed):
     """The names of all corpora, for an argument that may also be ``hub:OWNER/NAME``."""
 
     def __init__(self) -> None:
+        """List the registered corpora."""
         super().__init__(corpora.names())
 
     def __contains__(self, name: object) -> bool:
+        """Whether ``name`` may be given: a listed corpus, or any data set of the hub."""
         return super().__contains__(name) or (isinstance(name, str) and name.startswith("hub:"))
 
 
@@ -42,7 +44,15 @@ Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16",
 
 
 def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
-    """A part of a corpus in its folder. If no folder is given, a data set of the hub is downloaded."""
+    """Find a part of a corpus in the folder ``root``. Without ``root``, a data set of the hub is downloaded.
+
+    Args:
+        split: name of the part.
+        protocols: folder of the protocols, if they are not in ``root``.
+
+    Raises:
+        InputError: if a corpus that is not on the hub has no ``root``.
+    """
     from nes2net.data.corpora.trial import Part  # start-up: NumPy
 
     definition = corpora.get(corpus)
@@ -57,7 +67,11 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
-    """The architecture of the recipe ``name``, a file and options; another name stays unchanged.
+    """Read the architecture of a recipe, if ``name`` is the name of a recipe file.
+
+    Args:
+        name: a recipe file, perhaps with options, ``FILE,OPTION=VALUE,…``; or a published model,
+            which is returned unchanged.
 
     Raises:
         InputError: if the recipe cannot be read, or an option is wrong.
@@ -85,7 +99,7 @@ class Architecture:
 
     @property
     def described(self) -> dict[str, Any] | str | None:
-        """The architecture that ``config`` names, see :func:`architecture_in`."""
+        """The architecture that ``config`` names, by :func:`architecture_in`; None without ``config``."""
         return None if self.config is None else architecture_in(self.config)
 
 
@@ -112,10 +126,11 @@ class Loading(Architecture):
         return detector
 
     def scorer(self, model: str) -> Scorer:
-        """Load the detector ``model``, which may also be an exported one, by its suffix ``.onnx``.
+        """Load the detector ``model``; a file with the suffix ``.onnx`` is an exported detector.
 
         Raises:
-            InputError: if it cannot be loaded, or a flag does not fit an exported detector.
+            InputError: if the detector cannot be loaded, or a flag does not fit an exported
+                detector.
         """
         if Path(model).suffix != ".onnx":
             return self.load(model)
@@ -141,10 +156,17 @@ class Length:
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
     def __post_init__(self) -> None:
+        """Check the flag."""
         self.asked()  # raises before a large model is read
 
     def asked(self) -> int | Literal["auto", "4sec"] | None:
-        """The number of samples from the flag; None for all, ``"auto"`` without the flag."""
+        """The number of samples from the flag: ``"4sec"`` stays a word, None means all samples.
+
+        Without the flag it is ``"auto"``.
+
+        Raises:
+            InputError: if the flag is not a number of at least 1, ``4sec`` or ``full``.
+        """
         if self.num_samples is None:
             return "auto"
         if self.num_samples == "4sec":
@@ -160,16 +182,22 @@ class Length:
         return number
 
     def of_files(self) -> int | Literal["auto"] | None:
-        """Like :meth:`asked`, for recordings outside of a corpus; ``4sec`` is 64,600 samples."""
+        """Like :meth:`asked`, for recordings outside of a corpus: ``4sec`` becomes 64,600 samples."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
-        """Number of samples to score: from the flag, or else what suits the detector; a note is printed.
+        """Choose the number of samples to score: the flag's, or else one that suits the detector.
+
+        A note on the choice is printed.
 
         Args:
             of_corpus: number of samples in '4sec' scoring of the corpus.
+            provenance: origin of the detector.
+
+        Returns:
+            The number; None for whole recordings.
         """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
@@ -238,9 +266,15 @@ class Deciding:
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:
-    """Print the number of rows and, on standard error, the failures; return the exit status.
+    """Print how many rows were written and, on standard error, what failed.
 
-    Of several processes, only the first one prints. ``file`` is standard output by default.
+    Of several processes, only the first one prints.
+
+    Args:
+        file: where the number is printed; None for standard output.
+
+    Returns:
+        The exit status of the command: 0, or the status for incomplete work if a recording failed.
     """
     if not is_first():
         return 0

@@ -1,4 +1,7 @@
-"""Learn when a detector of classes knows none of them: what `nes2net calibrate classes` does, for Python too."""
+"""Learn the score below which a detector of classes knows none of them.
+
+Python programs can do here what `nes2net calibrate classes` does.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +19,16 @@ def known_classes(
     """Learn, from the logits of labelled trials, the score below which a detector of classes names no class.
 
     Args:
-        logits: file of ``nes2net score --judgement classes``, of development trials.
-        kind: the score of being known.
+        labels: labels of the trials.
+        logits: file that ``nes2net score --judgement classes`` wrote, of development trials.
+        kind: how the score of being known is computed from the logits.
         allow_partial: leave out trials without usable logits.
 
     Returns:
-        What `nes2net predict` reads, and the trials.
+        The file content that `nes2net predict` reads, and the trials with their logits.
 
     Raises:
-        InputError: if file and labels cannot be read or do not go together.
+        InputError: if file or labels cannot be read, or they do not fit each other.
     """
     path = Path(logits)
     table = Classes().table(path)

@@ -1,6 +1,6 @@
 """Score audio files with a detector, also along their time or by their fake stretches.
 
-The work of `nes2net predict`, which Python programs can call, too.
+Python programs can do here what `nes2net predict` does.
 """
 
 from __future__ import annotations
@@ -55,15 +55,15 @@ class Prediction:
     recording: AnyRecording
     """The recording, or one channel of it."""
     row: dict[str, Any]
-    """Plain data for JSON: ``file``; then ``error``, or ``duration`` in seconds, ``method`` and the
-    answer to the question. With a calibration, the log-likelihood ratio, the probability and the
-    decision stand beside the score."""
+    """Plain data for JSON: ``file``; then ``error``, or else ``duration`` in seconds, ``method`` and
+    the answer to the question. With a calibration, the row also has the log-likelihood ratio, the
+    probability and the decision."""
     track: Track | None = None
     """Scores along the time, of windows or of frames, if the question asks for them."""
     stretches: list[Segment] = field(default_factory=list)
     """Fake stretches, if the question asks for them."""
     words: str = ""
-    """How the decision along the recording came about, or the answer of another judgement, in words."""
+    """In words: what the decision along the recording rests on, or the value of another judgement."""
 
     @property
     def path(self) -> Path:
@@ -107,10 +107,13 @@ class Answer(NamedTuple):
     """The results of a question for :func:`predict`, and facts to check the calibration."""
 
     rows: Iterator[Prediction]
+    """A result for each recording, in order."""
     notes: list[str]
+    """How the recordings are scored, a sentence each."""
     meaning: list[str]
+    """The meaning of the results, a sentence each."""
     num_samples: int | None = None
-    """Leading samples that are scored; None for all, 0 for windows along a recording."""
+    """Number of leading samples that are scored; None for all, 0 for windows along a recording."""
     resolution_ms: float | None = None
     """Length in ms of the frames that are scored; None if recordings are scored."""
 
@@ -120,7 +123,10 @@ class Question(ABC):
 
     @abstractmethod
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
-        """Answer the question for ``recordings``; a row is computed when it is taken.
+        """Answer the question for ``recordings``. A row is computed when it is taken from the iterator.
+
+        Args:
+            asking: the detector and settings.
 
         Raises:
             InputError: if the detector cannot answer the question.
@@ -132,13 +138,17 @@ class Along:
     """The windows along a recording, each of which has a score."""
 
     window: float | None = None
-    """Length of a window in seconds; None for that of the calibration's scores, or of the training crops."""
+    """Length of a window in seconds; None for the length that the calibration scored, or else the
+    length of the training crops."""
     hop: float | None = None
-    """Distance of windows in seconds; None for half a window in recordings of up to two minutes, and for a
-    whole one in longer ones."""
+    """Distance of windows in seconds. None for half a window in a recording of up to two minutes, and for a
+    whole window in a longer recording."""
 
     def suited(self, duration: float) -> TrackWindows:
-        """The windows for a recording of ``duration`` seconds, if ``window`` is given."""
+        """Give the windows for a recording of ``duration`` seconds, with a usual hop if none is set.
+
+        :attr:`window` must be set.
+        """
         assert self.window is not None
         hop = self.hop
         if hop is None:
@@ -151,18 +161,21 @@ class Once(Question):
     """One score for each recording."""
 
     num_samples: int | Literal["auto"] | None = "auto"
-    """Number of leading samples to score, repeating shorter recordings; None for all in one piece.
-    ``"auto"`` takes the number of the calibration or of the detector's training, or else all."""
+    """Number of leading samples to score; shorter recordings are repeated. None scores whole
+    recordings in one piece. ``"auto"`` takes the number of the calibration or of the detector's
+    training; if there is no such number, whole recordings are scored, and a recording of more than
+    two minutes gets the mean of its windows."""
     along: Along | None = None
-    """The windows of ``track``, and of recordings longer than two minutes that are scored whole, by
-    the mean of their windows, with ``num_samples`` ``"auto"``. None for the usual windows."""
+    """The windows of ``track``, and of recordings that are scored by the mean of their windows. None
+    for the usual windows."""
     track: bool = False
-    """Whether to give the scores along each recording, too. They do not change the score of the
-    recording."""
+    """Whether the result also has the scores along each recording. They do not change the score of
+    the recording."""
     threshold: float | None = None
     """The lowest score at which the decision is bona fide, not spoof; None for no decision."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
+        """Score each recording; see :meth:`Question.answer`."""
         detector = asking.detector
         windows = self.along or Along()
         window = windows.window
@@ -181,7 +194,7 @@ class Once(Question):
                 )
         else:
             num_samples = self.num_samples
-        means_along = self.num_samples is not None and num_samples is None
+        means_along = self.num_samples is not None and num_samples is None  # for long recordings
         if self.along and not self.track and not (means_along and any(map(_is_long, recordings))):
             raise InputError(
                 "`window` and `hop` would change nothing: no recording is scored along its time; add `track` for scores "
@@ -199,15 +212,16 @@ class Stretches(Question):
     """The fake stretches of each recording, by a detector that scores segments."""
 
     resolution_ms: float | None = None
-    """Length of a frame in ms; None for that of the calibration, or the shortest of the
-    detector."""
+    """Length of a frame in ms. None for the length in the calibration, or else the shortest frames
+    that the detector scores."""
     threshold: float | None = None
     hysteresis: float | None = None
     min_duration: float = MIN_DURATION
-    """Threshold, hysteresis and shortest duration as for
+    """``threshold``, ``hysteresis`` and ``min_duration`` are those of
     :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
+        """Find the fake stretches of each recording; see :meth:`Question.answer`."""
         detector = asking.detector
         rule, resolution_ms = stretch_rule(
             detector,
@@ -229,7 +243,7 @@ class Stretches(Question):
             f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
             f"least; frames of {resolution_ms:g} ms"
         )
-        rows = (_stretches(asking, recording, rule, resolution_ms) for recording in recordings)
+        rows = (_predict_stretches(asking, recording, rule, resolution_ms) for recording in recordings)
         return Answer(rows, notes, [asking.score_nature], resolution_ms=resolution_ms)
 
 
@@ -242,6 +256,7 @@ class Judged(Question):
     """As for :class:`Once`; a long recording is judged in one piece."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
+        """Judge each recording; see :meth:`Question.answer`."""
         if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
         asked_samples = self.num_samples
@@ -260,24 +275,28 @@ class Judged(Question):
         notes = []
         if score_length.words:
             notes.append(score_length.words)
-        return Answer(_rows_of(judgement, judged, score_length.num_samples), notes, judgement.meaning())
+        return Answer(_judged_predictions(judgement, judged, score_length.num_samples), notes, judgement.meaning())
 
 
-def _rows_of(
+def _judged_predictions(
     judgement: Judgement[Any], judged: Iterator[JudgedFile[Any]], num_samples: int | None
 ) -> Iterator[Prediction]:
-    """The results for ``judged`` files, as rows and in words."""
+    """Make the results of :class:`Judged` from the values that a detector gave for files.
+
+    Args:
+        num_samples: leading samples that were judged; None for all.
+    """
     for file in judged:
         source = file.path
         if isinstance(file.result, InputError):
-            yield _failed(source, file.result)
+            yield _failed_prediction(source, file.result)
             continue
-        told = judgement.tell(file.result)
-        row = {**_names(source), "judgement": judgement.name, **told}
+        facts = judgement.tell(file.result)
+        row = {**_identity_facts(source), "judgement": judgement.name, **facts}
         remark = "; ".join(filter(None, [row.pop("remark", ""), file.remark.text]))
         if remark:
             row["remark"] = remark
-        yield Prediction(source, row | _extent(file, num_samples), words=judgement.in_words(told))
+        yield Prediction(source, row | _extent_facts(file, num_samples), words=judgement.in_words(facts))
 
 
 def predict(
@@ -297,8 +316,8 @@ def predict(
         files: audio files, and folders, which are searched for audio files.
         question: one score for each recording (:class:`Once`, the default), its fake stretches (:class:`Stretches`),
             or any judgement (:class:`Judged`).
-        channel: what is judged of a recording with several channels: their mean, one of them (counted
-            from 0), or ``"each"``, with a row for each channel.
+        channel: what is judged in a recording with several channels: ``"mix"`` for their mean, the
+            number of a channel, counted from 0, or ``"each"`` for each channel in a row of its own.
         decider: decides on the scores; None for no decisions.
         calibration: the file of the calibration in ``decider``, for the rows.
         batch_size: number of utterances or windows that are computed at once; None for a number
@@ -306,15 +325,15 @@ def predict(
         workers: number of threads that read files.
 
     Raises:
-        InputError: if a folder has no audio files; if the detector needs more than audio, or does
-            not score segments although stretches are asked for; if a number is out of its range; if
-            the calibration was learned from scores of another detector; or if windows are given,
-            but no recording is scored along its time.
+        InputError: if a folder has no audio files; if the detector needs more than audio; if
+            stretches are asked for, but the detector does not score segments; if a number is out of
+            its range; if the calibration was learned from scores of another detector; or if windows
+            are given, but no recording is scored along its time.
     """
     check_takes_audio_alone(detector)
     recordings: list[AnyRecording] = []
     for path in with_folders_listed(map(str, files)):
-        recordings += _channels_of(path, channel)
+        recordings += _recordings_of(path, channel)
     answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), recordings)
     model = detector.provenance.published
     described = card(detector.provenance)
@@ -335,7 +354,7 @@ def predict(
     return Predictions(answer.notes, meaning, rows, len(recordings))
 
 
-#: Columns of a table of rows, of those that any row has.
+#: The columns of a table of rows; a table leaves out a column that no row has.
 COLUMNS = (
     *("file", "channel", "score", "duration", "llr", "probability", "decision", "reason", "p_value", "judged"),
     *("rests_on", "stretch_start", "stretch_end", "shortest_found", "remark", "error"),
@@ -343,7 +362,7 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a row for the columns of a table, with those of the decision along the recording."""
+    """Arrange the values of a row for a table: column → value; decisions along a recording have columns, too."""
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
     stretch = along.get("stretch", {})
@@ -352,8 +371,8 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: columns[name] for name in COLUMNS if name in row or columns.get(name) is not None}
 
 
-def _channels_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
-    """What is judged of a file: the mean of its channels, one of them, or each."""
+def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
+    """List what is judged in a file: the mean of its channels, one channel, or each channel; see :func:`predict`."""
     if channel == "mix":
         return [path]
     if channel == "each":
@@ -367,21 +386,25 @@ def _channels_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyR
     return [ChannelOf(path, channel)]
 
 
-def _names(source: AnyRecording) -> dict[str, Any]:
-    """The facts of a row that say which recording, and which channel, it is about."""
+def _identity_facts(source: AnyRecording) -> dict[str, Any]:
+    """The facts of a row that identify the recording: its file, and its channel if one channel is judged."""
     names: dict[str, Any] = {"file": str(all_channels(source))}
     if isinstance(source, ChannelOf):
         names["channel"] = source.channel
     return names
 
 
-def _shown(source: AnyRecording) -> str:
-    """The name of a recording for people, without its folders."""
+def _display_name(source: AnyRecording) -> str:
+    """The name of a recording without its folders, safe to print."""
     return printable_name(Path(str(source)).name)
 
 
-def _extent(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """The facts of a row about the length of a recording and the judged part."""
+def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
+    """The facts of a row about the length of a recording and how much of it was judged.
+
+    Args:
+        num_samples: leading samples that were judged; None for all.
+    """
     extent = {"duration": file.num_samples / SAMPLE_RATE, "judged": file.judged}
     if num_samples is None:
         return {**extent, "method": "whole"}
@@ -395,12 +418,14 @@ class _Scoring:
     asking: Asking
     question: Once
     windows: Along
+    """The windows along a recording."""
     num_samples: int | None
+    """Number of leading samples to score; None for all."""
     means_along: bool
     """Whether a recording of more than two minutes is scored by the mean along its time."""
 
     def rows(self, recordings: list[AnyRecording]) -> Iterator[Prediction]:
-        """The results for ``recordings``, in order."""
+        """Yield the results for ``recordings``, in order; a recording that fails gets a row with the reason."""
         asking = self.asking
         longest_whole = None
         if self.means_along:
@@ -419,23 +444,27 @@ class _Scoring:
             source = file.path
             try:
                 if isinstance(file.result, LongAudio) and self.means_along:
-                    yield self._mean(source)
+                    yield self._predict_by_mean(source)
                 elif isinstance(file.result, InputError):
-                    yield _failed(source, file.result)
+                    yield _failed_prediction(source, file.result)
                 else:
-                    yield self._score(source, file, file.result)
+                    yield self._predict_scored(source, file, file.result)
             except InputError as error:
-                yield _failed(source, error)
+                yield _failed_prediction(source, error)
 
-    def _score(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
-        """The row of a recording that has a score; the decision is made along the recording."""
-        row = {**_names(source), "score": score}
-        extent = _extent(file, self.num_samples)
+    def _predict_scored(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
+        """Decide on a recording that has a ``score``, and score it along its time if this is needed.
+
+        This is needed if ``score`` is of the beginning only, but the decision is on the whole
+        recording. It is also needed if the question asks for the scores along its time.
+        """
+        row = {**_identity_facts(source), "score": score}
+        extent = _extent_facts(file, self.num_samples)
         duration = extent["duration"]
         most_samples = self.asking.detector.used_samples.most
         if most_samples is not None and min(file.num_samples, self.num_samples or file.num_samples) > most_samples:
             print(
-                f"{_shown(source)}: the detector reads the first {most_samples / SAMPLE_RATE:g} s alone; "
+                f"{_display_name(source)}: the detector reads the first {most_samples / SAMPLE_RATE:g} s alone; "
                 f"{worded('`score_track`')} scores all of it",
                 file=sys.stderr,
             )
@@ -450,12 +479,12 @@ class _Scoring:
         remark = file.remark
         words = ""
         if windows is not None:
-            track = self._track(source, duration, *windows)
+            track = self._score_along(source, duration, *windows)
             remark = track.remark
-            along, words = self._decided_along(source, score, track, file.traits)
+            along, words = self._decision_facts_along(source, score, track, file.traits)
             row |= along
         else:
-            row |= self._decided(score, file.traits, remark)
+            row |= self._decision_facts(score, file.traits, remark)
         row |= extent
         if remark.text:
             row["remark"] = remark.text
@@ -463,33 +492,41 @@ class _Scoring:
             return Prediction(source, row, words=words)
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
-            track = self._track(source, duration, *shown)
-        return Prediction(source, row | self._facts_of(track, shown.hop), track, words=words)
+            track = self._score_along(source, duration, *shown)
+        return Prediction(source, row | self._track_facts(track, shown.hop), track, words=words)
 
-    def _mean(self, source: AnyRecording) -> Prediction:
-        """Score a long recording by the mean along its time; unless its track is shown, note this first."""
+    def _predict_by_mean(self, source: AnyRecording) -> Prediction:
+        """Score a long recording by the mean of the scores along its time.
+
+        If the result does not have the scores along its time, a note on standard error explains the
+        score.
+        """
         duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)
         if not self.question.track:
             print(
-                f"{_shown(source)} lasts {readable_duration(duration, exact=True)}: its score is "
+                f"{_display_name(source)} lasts {readable_duration(duration, exact=True)}: its score is "
                 f"the mean over windows of {window:.3g} s, one every {hop:.3g} s; "
                 + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
                 file=sys.stderr,
             )
-        track = self._track(source, duration, window, hop)
+        track = self._score_along(source, duration, window, hop)
         traits = None
         if self.asking.decider:
             traits = Measurer.of(self.asking.detector, self.asking.decider).along(stream_audio(source), track)
-        row = {**_names(source), "score": track.score, **self._decided(track.score, traits, track.remark)}
+        row = {
+            **_identity_facts(source),
+            "score": track.score,
+            **self._decision_facts(track.score, traits, track.remark),
+        }
         row |= {"duration": track.duration, "judged": track.judged, "method": "track"}
         if track.remark.text:
             row["remark"] = track.remark.text
-        return Prediction(source, row | self._facts_of(track, hop), track if self.question.track else None)
+        return Prediction(source, row | self._track_facts(track, hop), track if self.question.track else None)
 
-    def _track(self, source: AnyRecording, duration: float, window: float, hop: float) -> Track:
-        """Score ``source`` along its time, with a display of ``duration`` seconds."""
-        with _seconds_shown(source, duration) as progress:
+    def _score_along(self, source: AnyRecording, duration: float, window: float, hop: float) -> Track:
+        """Score windows along ``source``, a recording of ``duration`` seconds, and show the progress."""
+        with _progress_in_seconds(source, duration) as progress:
             return score_track(
                 self.asking.detector,
                 source,
@@ -499,8 +536,8 @@ class _Scoring:
                 progress=progress,
             )
 
-    def _facts_of(self, track: Track, hop: float) -> dict[str, Any]:
-        """The facts of a row about a track, with all its scores if the question asks for them."""
+    def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
+        """The facts of a row about a ``track``; with all its scores if the question asks for them."""
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,
@@ -516,19 +553,25 @@ class _Scoring:
                 facts["probabilities"] = decider.probabilities(track.scores).tolist()
         return facts
 
-    def _decided_along(
+    def _decision_facts_along(
         self, source: AnyRecording, score: float, track: Track, beginning: Traits | None
     ) -> tuple[dict[str, Any], str]:
-        """The decision by the windows of a ``track``: facts of a row, and words about it."""
+        """Decide by the windows of a ``track``: return the facts of a row, and words about the decision.
+
+        Args:
+            score: the score of the recording.
+            beginning: the traits of the scored beginning of the recording; None without a
+                calibration.
+        """
         decider = self.asking.decider
         if decider is None:
-            row = {**self._decided(track.score, None, track.remark), "mean": track.score}
+            row = {**self._decision_facts(track.score, None, track.remark), "mean": track.score}
             return row, f"decided by the mean of {counted(len(track), 'window')}, {track.score:.4f}"
         decision = decide_by_track(self.asking.detector, decider, score, track, stream_audio(source), beginning)
         return decision.row(), "; ".join(decision.words)
 
-    def _decided(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
-        """The decision on a ``score``, by a calibration or a threshold; empty without both."""
+    def _decision_facts(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
+        """Decide on a ``score`` by the calibration or the threshold: the facts of a row; empty without both."""
         threshold = self.question.threshold
         if self.asking.decider:
             return self.asking.decider(score, traits).row()
@@ -539,23 +582,27 @@ class _Scoring:
         return {"threshold": threshold, "decision": "bonafide" if score >= threshold else "spoof"}
 
 
-def _stretches(asking: Asking, source: AnyRecording, rule: StretchRule, resolution_ms: float) -> Prediction:
-    """Find the fake stretches of a recording."""
+def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, resolution_ms: float) -> Prediction:
+    """Find the fake stretches of a recording, for :class:`Stretches`.
+
+    Args:
+        resolution_ms: length of the frames in ms.
+    """
     detector = asking.detector
     decider = asking.decider
     try:
-        with _seconds_shown(source, count_samples(source) / SAMPLE_RATE) as progress:
+        with _progress_in_seconds(source, count_samples(source) / SAMPLE_RATE) as progress:
             frames = frame_scores(
                 detector, source, resolution_ms=resolution_ms, batch_size=asking.batch_size, progress=progress
             )
     except InputError as error:
-        return _failed(source, error)
+        return _failed_prediction(source, error)
     stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
     remark_of_row = {}
     if frames.remark.text:
         remark_of_row = {"remark": frames.remark.text}
     row = {
-        **_names(source),
+        **_identity_facts(source),
         "duration": frames.duration,
         "method": "segments",
         "trained_on_segments": detector.trained_on_segments,
@@ -575,19 +622,20 @@ def _stretches(asking: Asking, source: AnyRecording, rule: StretchRule, resoluti
 
 
 def _is_long(source: AnyRecording) -> bool:
-    """Whether a recording is so long that it is scored along its time; False if it cannot be read."""
+    """Whether a recording is longer than :data:`LONG_RECORDING`; False if it cannot be read."""
     try:
         return count_samples(source) > LONG_RECORDING * SAMPLE_RATE
     except InputError:
         return False
 
 
-def _failed(source: AnyRecording, error: InputError) -> Prediction:
-    return Prediction(source, {**_names(source), "error": worded(error.problem)})
+def _failed_prediction(source: AnyRecording, error: InputError) -> Prediction:
+    """The result for a recording that could not be judged: a row with the reason."""
+    return Prediction(source, {**_identity_facts(source), "error": worded(error.problem)})
 
 
 @contextmanager
-def _seconds_shown(source: AnyRecording, duration: float) -> Iterator[Callable[[float], object]]:
-    """Show the progress of scoring ``source``; yields a function that takes the seconds scored so far."""
-    with ProgressDisplay[None](title=_shown(source), unit="second", total=round(duration), delay=1) as display:
+def _progress_in_seconds(source: AnyRecording, duration: float) -> Iterator[Callable[[float], object]]:
+    """Show the progress of scoring ``source``; yields a function to call with the seconds scored so far."""
+    with ProgressDisplay[None](title=_display_name(source), unit="second", total=round(duration), delay=1) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)

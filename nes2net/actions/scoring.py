@@ -33,6 +33,7 @@ class CorpusScores(NamedTuple):
     """The outcome of :func:`score_corpus`."""
 
     scores: Finished
+    """The file of scores."""
     decisions: CorpusDecisions | None
     """Decisions on the trials; None without a calibration, and in all processes but the first."""
 
@@ -54,7 +55,9 @@ def score_corpus(
     say: bool = True,
     settings: ScoringSettings | None = None,
 ) -> CorpusScores:
-    """Score a part of a corpus into the file ``out`` by :func:`nes2net.scoring.corpus.judge_trials`.
+    """Score a part of a corpus, and write the scores to the file ``out``.
+
+    The scoring itself is :func:`nes2net.scoring.corpus.judge_trials`.
 
     The record states the corpus, the checkpoint, and the facts of a published detector. If the
     detector was trained or selected on these trials, the record says so, and a warning is printed.
@@ -68,18 +71,21 @@ def score_corpus(
         trials: the trials to score, if not all trials of ``corpus_part``.
         system_scores: for a detector that fuses scores of other systems, a score file for each
             system, in the order of training.
-        score_range: score files of a development set, whose lowest and highest scores set the normalisation of
-            ``system_scores``; ``["test"]`` takes the lowest and highest of ``system_scores``. If not given, the ranges
-            of training are taken.
+        score_range: score files of a development set. Their lowest and highest scores normalise
+            ``system_scores``. ``["test"]`` takes the lowest and highest of ``system_scores``
+            themselves. If not given, the ranges of training are taken.
         decider: decides on the trials, in a table beside the scores.
         calibration: the file of the calibration in ``decider``, for the record.
         about: further plain data for the record.
-        say: print notes and warnings. A run that scores the same trials many times sets this once.
-        settings: how utterances are read and computed; ``num_samples`` above replaces its own.
+        say: print notes and warnings. A caller that scores the same trials many times sets this
+            for the first time only.
+        settings: how utterances are read and computed; the argument ``num_samples`` replaces the
+            setting of this name.
 
     Raises:
-        InputError: as :func:`nes2net.scoring.corpus.judge_trials`; also if trials or scores of
-            other systems cannot be read, or the calibration belongs to another detector.
+        InputError: for the reasons of :func:`nes2net.scoring.corpus.judge_trials`; if trials or
+            scores of other systems cannot be read; or if the calibration belongs to another
+            detector.
         Unfinished: as :func:`nes2net.scoring.corpus.judge_trials`.
     """
     judgement = as_judgement(judgement)
@@ -99,14 +105,14 @@ def score_corpus(
     record: dict[str, Any] = {}
     if system_scores:
         check_fusion(scorer.num_scores, system_scores)
-        ranges = _ranges(score_range, scorer)
+        ranges = _score_ranges(score_range, scorer)
         trials = with_system_scores(trials, system_scores, ranges)
         record["system_scores"] = described(system_scores, ranges)
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
-    part_alone: Literal["4sec"] | None = "4sec" if num_samples == "4sec" else None
+    forced_protocol: Literal["4sec"] | None = "4sec" if num_samples == "4sec" else None
     requested_samples = "auto" if num_samples == "4sec" else num_samples
-    score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, part_alone)
+    score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, forced_protocol)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
     if decider is not None:  # raises before hours of scoring if the calibration does not belong to the detector
@@ -158,8 +164,12 @@ def score_corpus(
     return CorpusScores(scores, decisions)
 
 
-def _ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
-    """The ranges of the other systems' scores: by ``score_range``, or else those of training."""
+def _score_ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
+    """The ranges that normalise the other systems' scores: from ``score_range``, or else from training.
+
+    Raises:
+        InputError: if there are neither.
+    """
     if list(score_range) == ["test"]:
         return "test"
     if score_range:

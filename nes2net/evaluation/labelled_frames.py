@@ -16,7 +16,7 @@ from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.lib.errors import InputError, listed
 from nes2net.metrics.localisation.frames import RESOLUTIONS
-from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, measured
+from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, joined_measured_frames
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 from nes2net.scoring.segment_file import read_segment_scores
@@ -119,7 +119,7 @@ def labelled_frames(
     ids = list(matched_trials.by_id)
     resolution = int(resolution)
     utterances, truth, left_out = _utterances(key, ids, score_file.scores, resolution, allow_partial)
-    frames = measured(utterances, resolution, resolution)
+    frames = joined_measured_frames(utterances, resolution, resolution)
     if (frames.labels == 1).all():
         raise InputError(f"all frames of {resolution} ms are bona fide, none are spoofed; both are needed")
     if (frames.labels == 0).all():

@@ -34,7 +34,7 @@ from nes2net.metrics.localisation.metrics import (
     Frames,
     ScoredUtterance,
     TimedFrames,
-    measured,
+    joined_measured_frames,
     point_eer_of,
     range_eer_of,
     sorted_frames,
@@ -223,7 +223,9 @@ def _figures(
             # As published: if the corpus lists its segments, they label frames finer than the scores.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
-                measured(utterances, resolution, measured_at, by_segments=by_segments, score_frames=labelled.frames)
+                joined_measured_frames(
+                    utterances, resolution, measured_at, by_segments=by_segments, score_frames=labelled.frames
+                )
             )
             rates.append(_point_rate(f"{measured_at} ms", derived, frames, draws))
             del frames  # hundreds of megabytes

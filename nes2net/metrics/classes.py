@@ -1,6 +1,7 @@
 """Metrics of closed and open sets of classes: confusion, accuracy, F1, AUROC and FPR95.
 
-Every score of being known is higher for known classes (:func:`nes2net.scoring.decisions.known_scores`).
+AUROC and FPR95 take scores that are higher for trials of known classes, such as those of
+:func:`nes2net.scoring.decisions.known_scores`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.eer import checked_scores
 
 Over = Literal["present", "union", "all"]
-"""The classes over which :func:`macro_f1` is the mean."""
+"""Which classes :func:`macro_f1` averages over."""
 
 
 class ClassRates(NamedTuple):
@@ -40,20 +41,28 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
     >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
     [[1, 1], [0, 1]]
     """
-    rows = _class_numbers(true, num_classes)
-    columns = _class_numbers(predicted, num_classes)
+    rows = _checked_class_numbers(true, num_classes)
+    columns = _checked_class_numbers(predicted, num_classes)
     if len(rows) != len(columns):
         raise InputError(f"a confusion has a predicted class for each true one, not {len(columns)} for {len(rows)}")
     return pair_counts(rows, columns, num_classes, num_classes)
 
 
 def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int) -> NDArray:
-    """How often each pair of a number of ``rows`` (N,) and one of ``columns`` (N,) occurs: counts R×C."""
+    """Count how many of N trials have each pair of a row number and a column number.
+
+    Args:
+        rows, columns: the two numbers of each trial, counted from 0, shape (N,).
+
+    Returns:
+        Counts, shape (num_rows, num_columns).
+    """
     counts = np.bincount(rows * num_columns + columns, minlength=num_rows * num_columns)
     return counts.reshape(num_rows, num_columns)
 
 
-def _class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
+def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
+    """Convert the class numbers of N trials to int64; InputError unless all are 0 to ``num_classes`` − 1."""
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
@@ -63,10 +72,13 @@ def _class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
 
 
 def class_rates(confusion: ArrayLike) -> ClassRates:
-    """Compute precision, recall and F1 of each class: twice the right trials over the sum of true and predicted ones.
+    """Compute precision, recall and F1 of each class.
+
+    F1 is twice the number of right trials, divided by the sum of the numbers of true and of
+    predicted trials.
 
     Args:
-        confusion: counts, shape (…, K, K); leading axes are kept.
+        confusion: counts, shape (…, K, K): one confusion matrix or many; leading axes are kept.
     """
     counts = np.asarray(confusion, dtype=np.float64)
     right = np.diagonal(counts, axis1=-2, axis2=-1)
@@ -101,19 +113,19 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
     """Compute the mean F1 of classes with equal weights; NaN without such classes.
 
     Args:
-        over: classes of the mean. ``"present"`` takes classes with true trials; ``"union"`` also
-            takes classes that are only predicted, as in scikit-learn's
-            ``f1_score(average="macro")``; ``"all"`` takes all K classes, and the F1 of an absent
-            class is 0.
+        over: classes to average. ``"present"`` takes classes with true trials. ``"union"`` also
+            takes classes that are only predicted, as scikit-learn's ``f1_score(average="macro")``
+            does. ``"all"`` takes all K classes; the F1 of an absent class is 0.
 
     >>> confusion = [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
     (0.7333, 0.4889)
     """
-    return float(_macro_f1(np.asarray(confusion), over))
+    return float(_macro_f1_of_each(np.asarray(confusion), over))
 
 
-def _macro_f1(counts: NDArray, over: Over = "present") -> NDArray:
+def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
+    """Compute :func:`macro_f1` (…,) of each of many confusion matrices (…, K, K)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":
@@ -146,9 +158,9 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
     """Compute the fraction of unknown trials accepted as known at the threshold that accepts 95 % of known trials.
 
-    The threshold is the ⌈95n/100⌉-th largest of n known scores; a trial at or above the threshold
+    The threshold is the ⌈95n/100⌉-th largest of n known scores. A trial at or above the threshold
     is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).
-    In OpenOOD the roles of known and unknown are exchanged: ``fpr95(-unknown, -known)``.
+    OpenOOD exchanges the roles of known and unknown: its figure is ``fpr95(-unknown, -known)``.
 
     Args:
         known, unknown: scores of trials of known and of unknown classes, shapes (N,) and (M,);
@@ -164,13 +176,13 @@ def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
     (0.5, 1.0)
     """
     known = checked_scores(known, "known")
-    threshold = accepting(known)
+    threshold = threshold_accepting(known)
     return float(np.mean(checked_scores(unknown, "unknown") >= threshold)), threshold
 
 
-def accepting(known: NDArray, percent: int = 95) -> float:
-    """The ⌈percent·N/100⌉-th largest of ``known`` scores (N,), the threshold that accepts ``percent`` of them."""
-    rank = -(-percent * known.size // 100)
+def threshold_accepting(known: NDArray, percent: int = 95) -> float:
+    """Find the threshold that accepts ``percent`` % of ``known`` scores (N,): the ⌈percent·N/100⌉-th largest score."""
+    rank = -(-percent * known.size // 100)  # rounded up
     return float(np.partition(known, known.size - rank)[known.size - rank])
 
 
@@ -180,7 +192,7 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
 
 
 def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
-    """The mean over the last axis of the ``values`` where ``counted`` is true; NaN if it is nowhere true."""
+    """Average ``values`` over the last axis where the mask ``counted`` is true; NaN if it is true nowhere."""
     number = counted.sum(-1)
     mean = (values * counted).sum(-1) / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.metrics.eer import checked_classes, det_curve, last_of_ties, roc_points, walk
+from nes2net.metrics.eer import checked_classes, det_curve, last_of_ties, roc_points, sorted_trials
 
 # Evaluation plan of ASVspoof 5, track 1: prior of spoofing and costs of the two errors.
 ASVSPOOF5_COSTS = "ASVspoof 5, track 1"
@@ -29,10 +29,10 @@ def compute_min_dcf(
 ) -> float:
     """Compute the smallest detection cost (minDCF) over all thresholds θ.
 
-    DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ), and normalised
-    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults are the evaluation plan of
-    ASVspoof 5, track 1. The published figures on CtrSVDD are ½ FRR + ½ FAR: ``p_spoof=0.5,
-    c_fa=1, method="sklearn", normalize=False``.
+    DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ). The normalised cost is
+    DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults are those of the evaluation
+    plan of ASVspoof 5, track 1. The published figures on CtrSVDD are ½ FRR + ½ FAR; for them, pass
+    ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
 
     Args:
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
@@ -109,18 +109,19 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    This is the discrimination loss; the difference from :func:`compute_cllr` is the calibration
-    loss. The calibration pools adjacent violators (Brümmer and du Preez, 2006, section 5), and
-    equal scores are always in one pool. Errors as in :func:`compute_cllr`.
+    This is the discrimination loss. :func:`compute_cllr` minus this cost is the calibration loss.
+    The calibration pools adjacent violators (Brümmer and du Preez, 2006, section 5), and equal
+    scores are always in one pool. The errors are the same as for :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = walk(bonafide, spoof)
+    scores, is_bonafide = sorted_trials(bonafide, spoof)
     ends = last_of_ties(scores)
     num_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)  # at each distinct score
-    return min_cllr_of_counts(num_bonafide, np.diff(ends, prepend=-1) - num_bonafide)
+    num_trials = np.diff(ends, prepend=-1)
+    return min_cllr_of_counts(num_bonafide, num_trials - num_bonafide)
 
 
 def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
@@ -134,21 +135,32 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
     from scipy.optimize import isotonic_regression
 
     trials = bonafide + spoof
+    # The index of the first score of each pool: in a pool, the fraction of bona fide trials is taken as constant.
     pools = isotonic_regression(bonafide / trials, weights=trials).blocks[:-1]
+    # For each class, the share of its trials that each pool holds. The likelihood ratio LR of a pool is the bona fide
+    # share over the spoofed share.
     shares = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]
-    # In a pool, LR is the bona fide share over the spoof share; a trial costs log2(1 + 1/LR) or log2(1 + LR), with
-    # the weight of the share of its class, so that a share of 0 costs nothing.
     both = shares[0] + shares[1]
-    return float(sum(share[share > 0] @ np.log2(both[share > 0] / share[share > 0]) for share in shares) / 2)
+    cost = 0.0
+    for share in shares:
+        # A bona fide trial costs log2(1 + 1/LR) bits, a spoofed trial log2(1 + LR); both are log2(both / share).
+        share_is_positive = share > 0
+        cost += share[share_is_positive] @ np.log2(both[share_is_positive] / share[share_is_positive])
+    return float(cost / 2)
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute the cost of each trial in bits: log2(1 + e^−b) and log2(1 + e^s)."""
+    """Compute what each trial costs in Cllr, in bits.
+
+    The costs are log2(1 + e^−b) of bona fide scores (B,), and log2(1 + e^s) of spoofed scores (S,).
+    """
     return np.logaddexp(0, -bonafide) / math.log(2), np.logaddexp(0, spoof) / math.log(2)
 
 
 def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
-    """Compute the threshold with the least expected cost, for natural-log likelihood ratios.
+    """Compute the natural-log likelihood ratio at which accepting and rejecting have the same expected cost.
+
+    A trial at or above this threshold is accepted.
 
     Raises:
         InputError: if a cost is not positive or ``p_spoof`` is not between 0 and 1.
@@ -158,7 +170,10 @@ def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
 
 
 def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
-    """Compute the detection cost of :func:`compute_min_dcf` at error rates, numbers or arrays."""
+    """Compute the detection cost of :func:`compute_min_dcf` from the error rates at a threshold.
+
+    The rates are numbers, or arrays with a value for each threshold.
+    """
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof
     cost = frr * c_miss * p_bonafide + far * c_fa * (1 - p_bonafide)
@@ -168,9 +183,9 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
 
 
 def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) -> float:
-    """Compute the normalised :func:`dcf` in the evaluation package's order of operations.
+    """Compute the normalised :func:`dcf` exactly as the evaluation package of ASVspoof 5 computes it.
 
-    The package prints all digits of this cost, so the last bit counts.
+    The package prints all digits of this cost, so the operations have the package's order.
     """
     miss_weight = c_miss * (1 - p_spoof)
     alarm_weight = c_fa * p_spoof
@@ -178,6 +193,7 @@ def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) 
 
 
 def _check_costs(p_spoof: float, c_miss: float, c_fa: float) -> None:
+    """Raise :class:`InputError` if a cost is not positive, or ``p_spoof`` is not between 0 and 1."""
     if not 0 < p_spoof < 1:
         raise InputError(f"p_spoof must lie between 0 and 1, got {p_spoof}")
     if c_miss <= 0 or c_fa <= 0:

@@ -40,20 +40,21 @@ def compute_eer(
       ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
     If all scores are equal, the EER is 0.5 by ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1 by
-    ``"asvspoof"``, as in those programs. By ``"interpolated"`` it lies between 0 and 1 and depends
-    only on ``order``; the published program sorts equal scores in an unstable order.
+    ``"asvspoof"``, as in the published programs. By ``"interpolated"`` the EER then depends only on
+    ``order``. (The published program sorts equal scores in an unstable order.)
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
         method: The rule.
-        order: Position in the score file of each trial of [bonafide, spoof], shape (B + S,). Only
-            ``"interpolated"`` uses it; the default is the order of the concatenation.
+        order: For each trial of [bonafide, spoof], its position in the score file, shape (B + S,).
+            Only ``"interpolated"`` uses this order. By default the trials are in the order
+            [bonafide, spoof].
 
     Returns:
         ``(eer, threshold)``: The EER, a fraction in [0, 1], and its threshold. By ``"asvspoof"``
         the threshold is the highest rejected score, as in the evaluation packages. By ``"arena"``
-        and ``"roc"`` it lies between two scores or is the highest score. By the other rules it is
-        the lowest accepted score.
+        and ``"roc"`` the threshold lies between two scores, or is the highest score. By the other
+        rules the threshold is the lowest accepted score.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -70,20 +71,20 @@ def compute_eer(
 
     bonafide, spoof = checked_classes(bonafide, spoof)
     if method == "asvspoof":
-        scores, is_bonafide = walk(bonafide, spoof)
+        scores, is_bonafide = sorted_trials(bonafide, spoof)
         return eer_of_sorted(scores, is_bonafide, ~is_bonafide)
     if method != "interpolated":
         order = None
-    scores, is_bonafide = walk(bonafide, spoof, order)
-    # The numbers of trials before each step, because a trial at the threshold is accepted.
+    scores, is_bonafide = sorted_trials(bonafide, spoof, order)
+    # Count the trials before each step: a trial at the threshold is accepted.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
-    starts = np.append(0, last_of_ties(scores)[:-1] + 1)
+    starts = np.append(0, last_of_ties(scores)[:-1] + 1)  # the first trial of each run of equal scores, a step
     rejected = rejected_bonafide[starts], rejected_spoof[starts]
-    if method == "roc":
+    if method == "roc":  # one more step, at which all trials are rejected
         rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
     eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
     if after == starts.size:
@@ -96,32 +97,41 @@ def compute_eer(
 
 
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
-    """Compute the EER and its threshold by the ASVspoof rule from the elements of :func:`walk`.
+    """Compute the EER and its threshold by the ASVspoof rule from scores that are already sorted.
+
+    An element stands for one trial, or for several trials of one class with one score.
 
     Args:
-        scores: (N,), ascending; among equal scores bona fide comes first.
-        bonafide, spoof: (N,), for each element the number of its trials; the other class has 0.
+        scores: (N,), the score of each element, ascending; among equal scores bona fide comes
+            first.
+        bonafide, spoof: (N,), the number of bona fide and of spoofed trials of each element; one of
+            the two is 0.
+
+    Returns:
+        ``(eer, threshold)`` of :func:`compute_eer`.
     """
     cumulative_counts = bonafide.cumsum(), spoof.cumsum()
     sizes = [int(counts[-1]) for counts in cumulative_counts]
 
     def rates(rejected: Sequence[int]) -> tuple[float, float]:
-        """FRR and FAR if these numbers of bona fide and spoofed trials are rejected."""
+        """FRR and FAR if ``rejected`` = (bona fide, spoofed) trials are rejected."""
         return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
 
-    def reached(rejected: Sequence[int]) -> bool:
-        """Whether FRR is at least FAR."""
+    def frr_reaches_far(rejected: Sequence[int]) -> bool:
+        """Whether FRR is at least FAR if ``rejected`` = (bona fide, spoofed) trials are rejected."""
         return operator.ge(*rates(rejected))
 
     # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where the sign changes, or a step before.
     # First find the element in which the sign changes, then the trial in the element.
+    # ``crossing`` is the index of the element.
     crossing = bisect_left(
-        range(scores.size), True, key=lambda i: reached([int(counts[i]) for counts in cumulative_counts])
+        range(scores.size), True, key=lambda i: frr_reaches_far([int(counts[i]) for counts in cumulative_counts])
     )
     tied = int(bonafide[crossing]), int(spoof[crossing])  # trials of the element
     below = [int(counts[crossing]) - num_tied for counts, num_tied in zip(cumulative_counts, tied)]
+    # (rejected bona fide, rejected spoofed) trials if 0, 1, … trials of the element are rejected
     steps = [(below[0] + step * bool(tied[0]), below[1] + step * bool(tied[1])) for step in range(sum(tied) + 1)]
-    after = bisect_left(steps, True, key=reached)
+    after = bisect_left(steps, True, key=frr_reaches_far)
     nearest = min((max(after - 1, 0), after), key=lambda step: abs(operator.sub(*rates(steps[step]))))
     if nearest:
         threshold = scores[crossing]
@@ -149,7 +159,7 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
     (array([0. , 0. , 0.5, 1. ]), array([1., 0., 0., 0.]))
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = walk(bonafide, spoof)
+    scores, is_bonafide = sorted_trials(bonafide, spoof)
     rejected_bonafide = np.concatenate(([0], np.cumsum(is_bonafide)))
     rejected_spoof = np.arange(scores.size + 1) - rejected_bonafide
     thresholds = np.concatenate(([scores[0] - 0.001], scores))
@@ -172,7 +182,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
     (array([1. , 0.5, 0. , 0. ]), array([0. , 0. , 0.5, 1. ]), array([inf,  2.,  1.,  0.]))
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = walk(bonafide, spoof)
+    scores, is_bonafide = sorted_trials(bonafide, spoof)
     scores = scores[::-1]
     ends = last_of_ties(scores)
     accepted_bonafide = np.cumsum(is_bonafide[::-1])[ends]
@@ -184,12 +194,16 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
 
 
 def last_of_ties(scores: NDArray) -> NDArray:
-    """Find the index of the last value of each run of equal values in sorted ``scores``."""
+    """Find the index of the last score of each run of equal scores, in sorted ``scores`` (N,)."""
     return np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
 
 
 def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
-    """Mark the points of the ROC curve that scikit-learn keeps: the ends and the bends."""
+    """Mark the points of the ROC curve that scikit-learn keeps, (N,): the two ends and the bends.
+
+    Args:
+        accepted_bonafide, accepted_spoof: numbers of accepted trials at each of N points.
+    """
     if accepted_bonafide.size <= 2:
         return np.ones(accepted_bonafide.size, dtype=bool)
     bends = (np.diff(accepted_bonafide, 2) != 0) | (np.diff(accepted_spoof, 2) != 0)
@@ -197,7 +211,7 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 
 
 def checked_scores(scores: ArrayLike, name: str) -> NDArray:
-    """Convert ``scores`` to a float64 vector; ``name`` is for the messages.
+    """Convert ``scores`` to a float64 vector, and check them; ``name`` is their class, for the messages.
 
     Raises:
         InputError: if there are no scores, a score is NaN, or the scores are not a vector.
@@ -207,7 +221,7 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
         raise InputError(f"{name} scores must be one-dimensional, got shape {scores.shape}")
     if scores.size == 0:
         raise InputError(f"there are no {name} scores; an error rate needs at least one trial of each class")
-    num_nan = int(np.isnan(scores).sum())
+    num_nan = np.isnan(scores).sum()
     if num_nan:
         raise InputError(
             f"{num_nan} of {scores.size} {name} scores are NaN; leave these trials out or score them again"
@@ -216,24 +230,25 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
 
 
 def checked_classes(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Convert the scores of both classes by :func:`checked_scores`."""
+    """Convert and check the scores of both classes by :func:`checked_scores`."""
     return checked_scores(bonafide, "bona fide"), checked_scores(spoof, "spoof")
 
 
-def walk(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
-    """Sort all scores in ascending order.
+def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> tuple[NDArray, NDArray]:
+    """Sort the trials of both classes by score, ascending.
 
-    Equal scores are sorted by ``order``; by default bona fide comes first.
+    Equal scores are sorted by ``order``, as for :func:`compute_eer`; by default bona fide comes
+    first.
 
     Returns:
         The sorted scores, and whether each score is bona fide.
     """
-    index = walk_index(bonafide, spoof, order)
+    index = sorting_index(bonafide, spoof, order)
     return np.concatenate((bonafide, spoof))[index], index < bonafide.size
 
 
-def walk_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
-    """Find the position in [bonafide, spoof] of each step of :func:`walk`."""
+def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
+    """Find the index in [bonafide, spoof] of each trial that :func:`sorted_trials` returns, (B + S,)."""
     scores = np.concatenate((bonafide, spoof))
     if order is None:
         return np.argsort(scores, kind="stable")
@@ -246,16 +261,16 @@ def walk_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None
 def interpolated_crossing(
     rejected_bonafide: NDArray, rejected_spoof: NDArray, num_bonafide: int, num_spoof: int
 ) -> tuple[float, int, float]:
-    """Interpolate the EER between the steps where FAR − FRR first is 0 or negative.
+    """Find the two steps between which FRR reaches FAR, and interpolate the EER linearly.
 
     Args:
-        rejected_bonafide, rejected_spoof: Numbers of trials below each step, shape (N,), ascending
-            from 0.
+        rejected_bonafide, rejected_spoof: Numbers of rejected trials at each step, shape (N,),
+            ascending from 0.
 
     Returns:
-        ``(eer, after, share)``: ``after`` is the index of the later step. The rates are equal at
-        the fraction ``share``, in [0, 1], of the way from the earlier step to the later step. If
-        FAR − FRR stays positive, ``after`` is the last step and ``share`` is 1.
+        ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.
+        The rates are equal at the fraction ``share``, in [0, 1], of the way from the step before to
+        this step. If FRR never reaches FAR, ``after`` is the last step and ``share`` is 1.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof
@@ -265,5 +280,6 @@ def interpolated_crossing(
         return float((frr[-1] + far[-1]) / 2), crossed.size - 1, 1.0
     after = int(np.argmax(crossed))
     before = after - 1
-    share = (far[before] - frr[before]) / ((far[before] - frr[before]) - (far[after] - frr[after]))
+    gap_before = far[before] - frr[before]
+    share = gap_before / (gap_before - (far[after] - frr[after]))
     return float(frr[before] + share * (frr[after] - frr[before])), after, float(share)

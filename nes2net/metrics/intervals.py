@@ -1,9 +1,9 @@
 """Bootstrap confidence intervals of a metric, and paired comparison of two systems.
 
-The bootstrap draws trials or whole speakers. Trials of one speaker are not independent, and an
-interval over trials is then too narrow: Ferrer and Riera, "Confidence Intervals for Evaluation in
-Machine Learning" (2023). The interval of an error rate is :func:`rate_interval`, which also holds
-for few errors; other metrics have Efron's percentile interval.
+The bootstrap draws trials or whole speakers. Trials of one speaker are not independent, so an
+interval from draws of single trials is too narrow: Ferrer and Riera, "Confidence Intervals for
+Evaluation in Machine Learning" (2023). The interval of an error rate is :func:`rate_interval`,
+which also holds for few errors. Other metrics have Efron's percentile interval.
 
 In reading order: ``bootstrap_interval`` of one metric, ``rate_interval``, ``bootstrap_values`` of
 several metrics, ``compare_systems``; then the draws that they share.
@@ -28,8 +28,9 @@ from nes2net.metrics.resampling import any_metric, quick_metric
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-_ERRORS = 10  # weight of the variance of independent trials in rate_interval, as a number of errors
+_ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
 
+#: Draws a resample with a random generator: how often each trial of [bonafide, spoof] is in it, (B + S,).
 Draw = Callable[[np.random.Generator], NDArray]
 
 
@@ -49,15 +50,20 @@ class Draws(TypedDict, total=False):
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     num_threads: int | None
-    """Number of threads for the metrics that :func:`bootstrap_interval` lists, by default as chosen by
-    :class:`~concurrent.futures.ThreadPoolExecutor`. The result does not depend on this number."""
+    """Number of threads for the metrics that :func:`bootstrap_interval` lists; by default
+    :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on this
+    number."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
-    """Function of the draws and their number that yields the draws and shows how many are done, such as
-    :func:`nes2net.lib.progress.bootstrap_progress`; by default nothing is shown."""
+    """Is called with the draws and their number; yields the same draws, and shows how many are
+    done. :func:`nes2net.lib.progress.bootstrap_progress` is such a function. By default nothing is
+    shown."""
 
 
 class Comparison(NamedTuple):
-    """Result of :func:`compare_systems`. ``interval`` is the interval of ``difference``, first − second."""
+    """Result of :func:`compare_systems`: the metric of both systems, and the difference first − second.
+
+    ``interval`` is the interval of the difference.
+    """
 
     first: float
     second: float
@@ -77,9 +83,9 @@ def bootstrap_interval(
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
     For ``compute_eer`` this is the interval of :func:`rate_interval`, for any other metric the
-    percentile interval. A bootstrap cannot draw errors that are not in the sample. A percentile
-    interval is therefore too narrow if few trials are errors, and any interval is too narrow if
-    there are few speakers.
+    percentile interval. A bootstrap cannot draw errors that are not in the sample. If few trials
+    are errors, a percentile interval is therefore too narrow. If there are few speakers, any
+    interval is too narrow.
 
     Args:
         metric: A function of two score vectors that returns a number, or a tuple with the number
@@ -114,21 +120,23 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval for an effective number of trials: the number of independent trials
-    whose error rate would have the variance of the draws. Surveys of clusters use this interval for
-    rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals for
+    This is Wilson's interval with an effective number of trials: with so many independent trials,
+    an error rate would have the same variance as the draws. Surveys of clusters use this interval
+    for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals for
     proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019.
+
     With many errors, the interval is as wide as the percentile interval. With few errors or none,
-    the draws vary too little. The variance of ``num_trials`` independent trials is therefore added
-    with the weight of ten errors, unless the draws vary more. In simulations with 40 bona fide and
-    400 spoofed trials and an EER of 2.3 %, an interval with confidence 95 % contains the EER 97
-    times out of 100, the percentile interval 80 times (``scripts/bench intervals``).
+    the draws vary too little. The variance of the draws is therefore averaged with the variance of
+    ``num_trials`` independent trials; the latter has the weight of ten errors. The average counts
+    only if it is larger than the variance of the draws. In simulations with 40 bona fide trials,
+    400 spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of 100.
+    The percentile interval contains the EER 80 times (``scripts/bench intervals``).
 
     Args:
         rate: In [0, 1].
         draws: Rates of the resamples, shape (R,).
-        num_trials: Number of independent trials whose error rate would vary as much as the rate;
-            see :func:`trials_behind`.
+        num_trials: Effective number of trials behind the rate: an error rate on so many independent
+            trials would vary as much. See :func:`trials_behind`.
         confidence: Between 0 and 1.
 
     Raises:
@@ -141,20 +149,22 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     values = np.asarray(draws, dtype=np.float64)
     mean = float(values.mean())
     variance = float(values.var())
-    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. Without variance, use that of num_trials.
+    # The variance of a rate p over n trials, divided by p · (1 − p), is 1/n. If all draws are equal, take 1/num_trials.
     inverse_of_trials = inverse_of_draws = 1 / num_trials
     if variance:
         inverse_of_draws = variance / (mean * (1 - mean))
     errors = min(rate, 1 - rate) * num_trials
-    weighted = (errors * inverse_of_draws + _ERRORS * inverse_of_trials) / (errors + _ERRORS)
-    return wilson_interval(rate, 1 / max(inverse_of_draws, weighted), confidence)
+    average = (errors * inverse_of_draws + _ERRORS * inverse_of_trials) / (errors + _ERRORS)
+    return wilson_interval(rate, 1 / max(inverse_of_draws, average), confidence)
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """The number of trials behind the EER and each of :class:`~nes2net.metrics.Rates`, for :func:`rate_interval`.
+    """Name of a rate → its effective number of trials, the ``num_trials`` of :func:`rate_interval`.
 
-    A mean of the rates of two classes varies as much as the error rate of 4 / (1/B + 1/S) trials:
-    Bengio and Mariéthoz, "A statistical significance test for person authentication", Odyssey 2004.
+    The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. A mean of the rates of
+    two classes varies as much as the error rate of 4 / (1/B + 1/S) trials: Bengio and Mariéthoz, "A
+    statistical significance test for person authentication", Odyssey 2004. F1 has about 2·S trials
+    in its denominator: the spoofed trials, and about as many rejected trials.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
     one_class = {"miss": num_bonafide, "false_alarm": num_spoof}
@@ -166,8 +176,8 @@ def bootstrap_values(
 ) -> NDArray:
     """Compute several metrics on the same resamples, shape (num_resamples, columns).
 
-    A metric has one column; ``compute_rates`` has five columns, the fields of its result. For the
-    interval of the difference of two figures, take the difference of their columns and
+    A metric has one column; ``compute_rates`` has five columns, the fields of its result. For an
+    interval of the difference of two figures, give the difference of their columns to
     :func:`percentiles`. Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
     system = checked_classes(bonafide, spoof)
@@ -184,10 +194,10 @@ def compare_systems(
 ) -> Comparison:
     """Compare two systems on the same trials by a paired bootstrap.
 
-    Both systems are evaluated on the same resamples, so that trials that are hard for both cancel.
-    The interval of the difference is therefore narrower than the intervals of the two systems
-    suggest: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR performance
-    evaluation", ICASSP 2004.
+    Both systems are evaluated on the same resamples, so trials that are hard for both systems
+    cancel out. The interval of the difference is therefore narrower than the intervals of the two
+    systems suggest: Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR
+    performance evaluation", ICASSP 2004.
 
     Args:
         metric, confidence, draws: As in :func:`bootstrap_interval`.
@@ -219,19 +229,21 @@ def compare_systems(
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
     values = _resample([(metric, *system) for system in systems], **draws)
-    once = np.ones(sum(counts[0]), dtype=np.int64)
+    once = np.ones(sum(counts[0]), dtype=np.int64)  # each trial once: the sample itself
     first_value, second_value = (float(np.ravel(any_metric(metric, *system)(once))[0]) for system in systems)
+    # Each system has half of the columns; the first column of each is compared.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
     return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
 
 
 def two_sided_p(differences: NDArray) -> float:
-    """The p-value of :func:`compare_systems`, from the differences (R,) of R resamples."""
-    below = (differences < 0).sum()
-    above = (differences > 0).sum()
-    beyond = min(below, above) + (differences.size - below - above) / 2
-    return min(1.0, 2 * (float(beyond) + 1) / (differences.size + 1))
+    """Compute the p-value of :func:`compare_systems` from the differences (R,) of R resamples."""
+    num_below = (differences < 0).sum()
+    num_above = (differences > 0).sum()
+    num_zero = differences.size - num_below - num_above
+    rarer_sign = min(num_below, num_above) + num_zero / 2
+    return min(1.0, 2 * (float(rarer_sign) + 1) / (differences.size + 1))
 
 
 def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -244,14 +256,16 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tu
     """
     from scipy.special import ndtri  # start-up: scoring needs no SciPy
 
-    squared = float(ndtri((1 + confidence) / 2)) ** 2
-    centre = (share + squared / (2 * number)) / (1 + squared / number)
-    half = math.sqrt(squared * (share * (1 - share) / number + squared / (4 * number**2))) / (1 + squared / number)
+    z_squared = float(ndtri((1 + confidence) / 2)) ** 2
+    scale = 1 + z_squared / number
+    centre = (share + z_squared / (2 * number)) / scale
+    half_width = math.sqrt(z_squared * (share * (1 - share) / number + z_squared / (4 * number**2))) / scale
     # Rounding must not move a bound beyond the share, 0 or 1.
-    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))
+    return max(0.0, min(share, centre - half_width)), min(1.0, max(share, centre + half_width))
 
 
 def _check_confidence(confidence: float) -> None:
+    """Raise :class:`InputError` if ``confidence`` does not lie between 0 and 1."""
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, got {confidence}")
 
@@ -281,19 +295,20 @@ def _resample(
     Each resample has its own random generator, so that the result does not depend on threads.
 
     Args:
-        systems: metric, bona fide scores and spoof scores of each system.
+        systems: (metric, bona fide scores, spoof scores) of each system.
 
-    The other arguments are described in :class:`Draws`.
+    The other arguments are those of :class:`Draws`.
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
     _, bonafide, spoof = systems[0]
-    draw = _draw(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
+    draw = _drawing_function(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
     quick = [quick_metric(*system) for system in systems]
     evaluators = [fast or any_metric(*system) for fast, system in zip(quick, systems)]
 
     def resample(index: int) -> NDArray:
+        """Compute the metrics of all systems (columns,) on resample number ``index``."""
         counts = draw(np.random.default_rng([seed, index]))
         return np.hstack([evaluate(counts) for evaluate in evaluators])
 
@@ -315,8 +330,14 @@ def check_draws(num_resamples: int, seed: int) -> None:
         raise InputError(f"`seed` must be 0 or more, got {seed}")
 
 
-def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_bonafide: int, num_spoof: int) -> Draw:
-    """Make the function that draws a resample, as counts (B + S,) of the trials of [bonafide, spoof]."""
+def _drawing_function(
+    bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_bonafide: int, num_spoof: int
+) -> Draw:
+    """Make the function that draws a resample: single trials, or whole groups if there are groups.
+
+    Raises:
+        InputError: if only one class has groups, or there is not one group for each score.
+    """
     if bonafide_groups is None and spoof_groups is None:
         return lambda rng: np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
     if bonafide_groups is None or spoof_groups is None:
@@ -326,12 +347,15 @@ def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_b
             f"one group per score is needed: {num_bonafide} bona fide and {num_spoof} spoof scores, "
             f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
         )
-    numbers: dict[Any, int] = {}
-    codes = np.array([numbers.setdefault(group, len(numbers)) for group in (*bonafide_groups, *spoof_groups)])
+    number_of: dict[Any, int] = {}  # group → its number
+    trial_groups = np.array(
+        [number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)]
+    )
 
     def draw(rng: np.random.Generator) -> NDArray:
+        """Draw whole groups, again and again until both classes have a trial."""
         while True:
-            counts = draw_counts(rng, len(numbers))[codes]
+            counts = draw_counts(rng, len(number_of))[trial_groups]
             if counts[:num_bonafide].any() and counts[num_bonafide:].any():
                 return counts
 

@@ -22,7 +22,7 @@ class Rates(NamedTuple):
     accuracy: float
     """Share of all trials that are on the right side of the threshold."""
     f1: float
-    """F1 of spoof: 2 · hits / (2 · hits + false alarms + misses); a hit is a spoofed trial below the threshold."""
+    """F1 of the class spoof: 2 · hits / (2 · hits + errors); a hit is a spoofed trial below the threshold."""
 
 
 def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Rates:
@@ -41,7 +41,7 @@ def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Ra
 
 
 def rates_of_counts(missed: int, accepted: int, num_bonafide: int, num_spoof: int) -> Rates:
-    """Compute the rates from the numbers of missed bona fide and of accepted spoofed trials."""
+    """Compute the rates from the number of missed bona fide trials and the number of accepted spoofed trials."""
     miss = missed / num_bonafide
     false_alarm = accepted / num_spoof
     rejected = num_spoof - accepted

@@ -1,8 +1,9 @@
 """Compute a metric on a bootstrap resample from the counts of its trials.
 
 A resample repeats trials but keeps their order, so the scores are sorted once for all resamples.
-Each resample then takes a few passes over the counts in that order: O(n) instead of O(n log n).
-This is the quick form of a metric. A metric without a quick form is computed from repeated scores.
+Each resample then takes a few passes over the counts of the sorted trials: O(n) instead of
+O(n log n). The function that does this is the quick form of a metric. A metric without a quick form
+is computed from repeated scores.
 """
 
 from __future__ import annotations
@@ -26,21 +27,23 @@ from nes2net.metrics.dcf import (
     dcf,
     min_cllr_of_counts,
 )
-from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties, roc_corners, walk_index
+from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties, roc_corners, sorting_index
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-#: Function from the counts of the trials of [bonafide, spoof] in a resample, (B + S,), to a number or Rates.
+#: A metric on a resample. The argument says how often each trial of [bonafide, spoof] was drawn, (B + S,); the result
+#: is a number or Rates.
 Resampled = Callable[[NDArray], Any]
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
-    """Make the quick form of ``metric``, which does not sort again; None if the metric has no quick form."""
+    """Make the quick form of ``metric``, a function of counts; None if the metric has no quick form."""
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
         metric = metric.func
-    make = next((make for function, make in _QUICK.items() if function is metric), None)
+    # By identity, because a metric of the caller need not be hashable.
+    make = next((make for function, make in _MAKERS.items() if function is metric), None)
     if make is None:
         return None
     settings = inspect.signature(metric).bind(bonafide, spoof, **options)
@@ -50,9 +53,10 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make the form of any ``metric``, which repeats each trial as often as it was drawn."""
+    """Make a function of counts that computes any ``metric``, by repeating each score as often as it was drawn."""
 
     def evaluate(counts: NDArray) -> Any:
+        """Compute ``metric`` of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
         if isinstance(value, Rates):
             return value
@@ -63,17 +67,18 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) ->
     return evaluate
 
 
-def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resampled:
+def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resampled:
     """Make the quick form of :func:`compute_eer`."""
     if method in ("arena", "roc", "sklearn"):
-        return _eer_of_ties(bonafide, spoof, method)
+        return _quick_eer_of_ties(bonafide, spoof, method)
     if method == "asvspoof":
         order = None
-    index = walk_index(bonafide, spoof, order)
+    index = sorting_index(bonafide, spoof, order)
     is_bonafide = index < bonafide.size
     bonafide_weights = is_bonafide.astype(np.int64)
 
     def evaluate(counts: NDArray) -> float:
+        """Compute the EER of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof a step. Multiplied by
@@ -104,13 +109,14 @@ def _eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resample
     return evaluate
 
 
-def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
+def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
     """Make the quick form of :func:`compute_eer` by a rule that treats equal scores as one step."""
-    index = walk_index(bonafide, spoof)[::-1]  # highest score first
+    index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
+        """Compute the EER of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         accepted = np.cumsum(counts)[ends]
@@ -131,45 +137,51 @@ def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
     return evaluate
 
 
-def _min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version) -> Resampled:
-    """Make the quick form of :func:`compute_min_tdcf`; the ASV scores are not resampled."""
+def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version) -> Resampled:
+    """Make the quick form of :func:`compute_min_tdcf`, with its arguments; the ASV scores are not resampled."""
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
-    return _minimum(bonafide, spoof, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
+    return _quick_minimum(bonafide, spoof, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
 
 
-def _minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
-    """Make the quick form of the minimum over all thresholds of a ``cost`` that is linear in FRR and FAR.
+def _quick_minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
+    """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds; the cost is linear in both rates.
 
     Over the copies of a trial, and along a straight piece of the ROC curve, a linear cost is
     smallest at one of the two ends. The steps between the ends are therefore skipped.
+
+    Args:
+        ties_are_one_step: whether equal scores are one step; if False, every trial is a step.
     """
-    index = walk_index(bonafide, spoof)
+    index = sorting_index(bonafide, spoof)
     is_bonafide = index < bonafide.size
     steps: NDArray | slice = slice(None)
     if ties_are_one_step:
         steps = last_of_ties(np.concatenate((bonafide, spoof))[index])
 
     def evaluate(counts: NDArray) -> float:
+        """Compute the smallest cost of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
         counts = counts[index]
         rejected_bonafide = np.cumsum(counts * is_bonafide)
         rejected_spoof = (np.cumsum(counts) - rejected_bonafide)[steps]
         frr = rejected_bonafide[steps] / num_bonafide
         far = (num_spoof - rejected_spoof) / num_spoof
-        return float(min(cost(frr, far).min(), cost(0.0, 1.0)))  # the last cost accepts all trials
+        cost_of_accepting_all = cost(0.0, 1.0)
+        return float(min(cost(frr, far).min(), cost_of_accepting_all))
 
     return evaluate
 
 
-def _of_means(bonafide_terms: NDArray, spoof_terms: NDArray, combine: Callable) -> Resampled:
-    """Make the quick form of a metric that combines the mean terms of the classes.
+def _quick_combined_means(bonafide_terms: NDArray, spoof_terms: NDArray, combine: Callable) -> Resampled:
+    """Make the quick form of a metric that depends only on a mean over each class.
 
     Args:
-        bonafide_terms, spoof_terms: a number for each trial, (B,) and (S,).
+        bonafide_terms, spoof_terms: the number that each trial adds to the mean, (B,) and (S,).
         combine: function from the means of both classes to the metric.
     """
 
     def evaluate(counts: NDArray) -> float:
+        """Compute the metric of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         num_bonafide, num_spoof = _class_sizes(counts, bonafide_terms.size)
         means = (
             counts[: bonafide_terms.size] @ bonafide_terms / num_bonafide,
@@ -180,24 +192,25 @@ def _of_means(bonafide_terms: NDArray, spoof_terms: NDArray, combine: Callable) 
     return evaluate
 
 
-def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make the quick form of :func:`compute_min_cllr`; tie groups that always share a pool are merged first.
+def _quick_min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
+    """Make the quick form of :func:`compute_min_cllr`; scores that share a pool in every resample are merged first.
 
     A tie group is a run of equal scores. A pool ends where the fraction of bona fide trials rises.
-    Whatever the counts, no pool ends after a tie group of bona fide trials only, or before a tie
-    group of spoofed trials only.
+    No pool of any resample ends after a tie group of bona fide trials only, or before a tie group
+    of spoofed trials only.
     """
-    index = walk_index(bonafide, spoof)
+    index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)  # in each tie group
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # a pool may begin with this group
-    pool = np.empty(index.size, dtype=np.int64)
+    pool = np.empty(index.size, dtype=np.int64)  # of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
     pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
+        """Compute the minimum Cllr of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (
             np.bincount(pools, weights=weights, minlength=num_pools)
@@ -209,12 +222,13 @@ def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
     return evaluate
 
 
-def _rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampled:
+def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampled:
     """Make the quick form of :func:`compute_rates`."""
     missed = np.flatnonzero(bonafide < threshold)
     accepted = np.flatnonzero(spoof >= threshold) + bonafide.size
 
     def evaluate(counts: NDArray) -> Rates:
+        """Compute the rates of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
         sizes = _class_sizes(counts, bonafide.size)
         return rates_of_counts(int(counts[missed].sum()), int(counts[accepted].sum()), *sizes)
 
@@ -222,23 +236,23 @@ def _rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampled:
 
 
 def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
-    """The numbers of bona fide and of spoofed trials in a resample."""
+    """The numbers of bona fide and of spoofed trials in a resample, from its ``counts`` (B + S,)."""
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 
-#: Metric → function from its arguments to its quick form.
-_QUICK: dict[Callable, Callable[..., Resampled]] = {
-    compute_eer: _eer,
-    compute_min_dcf: lambda bonafide, spoof, method, **costs: _minimum(
+#: Metric → the function that makes its quick form; both have the same arguments.
+_MAKERS: dict[Callable, Callable[..., Resampled]] = {
+    compute_eer: _quick_eer,
+    compute_min_dcf: lambda bonafide, spoof, method, **costs: _quick_minimum(
         bonafide, spoof, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn"
     ),
-    compute_act_dcf: lambda bonafide, spoof, **costs: _of_means(
+    compute_act_dcf: lambda bonafide, spoof, **costs: _quick_combined_means(
         bonafide < act_dcf_threshold(**costs),
         spoof >= act_dcf_threshold(**costs),
         lambda frr, far: act_dcf(frr, far, **costs),
     ),
-    compute_cllr: lambda bonafide, spoof: _of_means(*cllr_terms(bonafide, spoof), lambda b, s: (b + s) / 2),
-    compute_min_cllr: _min_cllr,
-    compute_rates: _rates,
-    compute_min_tdcf: _min_tdcf,
+    compute_cllr: lambda bonafide, spoof: _quick_combined_means(*cllr_terms(bonafide, spoof), lambda b, s: (b + s) / 2),
+    compute_min_cllr: _quick_min_cllr,
+    compute_rates: _quick_rates,
+    compute_min_tdcf: _quick_min_tdcf,
 }

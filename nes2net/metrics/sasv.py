@@ -31,11 +31,11 @@ def compute_a_dcf(
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
             score speaks for the claimed speaker and for bona fide speech.
-        method: The thresholds, above which a trial is accepted. With ``"asvspoof5"``, as in the
-            evaluation package of ASVspoof 5, the first threshold accepts all, and then every trial
-            is a step; among equal scores, targets come first, then nontargets, then spoofed trials.
-            With ``"distinct"``, thresholds are the distinct scores, so the cost of a useless system
-            may be up to 1.58.
+        method: The thresholds; a trial is accepted above a threshold. ``"asvspoof5"`` is the rule
+            of the evaluation package of ASVspoof 5: the first threshold accepts all trials, and
+            then every trial is a step. Among equal scores, targets come first, then nontargets,
+            then spoofed trials. With ``"distinct"``, the thresholds are the distinct scores, so the
+            cost of a useless system may be up to 1.58.
 
     Returns:
         ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold that attains it.
@@ -46,7 +46,7 @@ def compute_a_dcf(
     >>> compute_a_dcf([2.0, 3.0], [0.0], [1.0, -1.0])
     (0.0, 1.0)
     """
-    thresholds, miss, nontarget_alarm, spoof_alarm = _rates(
+    thresholds, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(
         (checked_scores(target, "target"), checked_scores(nontarget, "nontarget"), checked_scores(spoof, "spoof")),
         method,
     )
@@ -78,13 +78,13 @@ def compute_t_eer(
             from :func:`~nes2net.metrics.eer.det_curve`.
         asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its
             threshold.
-        method: How one of these pairs of thresholds is chosen. With ``"asvspoof5"``, as in the
-            evaluation package of ASVspoof 5, every ASV trial is a step, and only ASV thresholds
-            with fewer misses than the mean of the two false alarm rates count; the first of them is
-            taken where P_fa,nontarget / P_fa,spoof of the ASV system is nearest to P_fa / (1 −
-            P_miss) of the countermeasure. With ``"distinct"``, equal ASV scores are one step, and
-            the first pair is taken where the rates of misses and of accepted nontargets are nearest
-            to each other.
+        method: The rule that chooses one of these pairs of thresholds. ``"asvspoof5"`` is the rule
+            of the evaluation package of ASVspoof 5. Every ASV trial is a step. An ASV threshold
+            counts only if the ASV system's miss rate is below the mean of its two false alarm
+            rates. The rule takes the first pair at which P_fa,nontarget / P_fa,spoof of the ASV
+            system is nearest to P_fa / (1 − P_miss) of the countermeasure. By ``"distinct"``, equal
+            ASV scores are one step. This rule takes the first pair at which the rates of misses and
+            of accepted nontargets are nearest to each other.
 
     Returns:
         The rate at which the tandem accepts spoofed trials at this pair, a fraction in [0, 1].
@@ -102,10 +102,10 @@ def compute_t_eer(
         checked_scores(asv_nontarget, "ASV nontarget"),
         checked_scores(asv_spoof, "ASV spoof"),
     )
-    _, miss, nontarget_alarm, spoof_alarm = _rates(asv, method)
+    _, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(asv, method)
     if method == "asvspoof5":
-        # Misses rise and alarms fall with the threshold, so these are the lowest thresholds. The later division needs
-        # accepted spoofed trials.
+        # Misses rise and alarms fall with the threshold, so the lowest thresholds are allowed. The division by
+        # ``spoof_alarm`` below needs accepted spoofed trials.
         allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
         miss = miss[allowed]
         nontarget_alarm = nontarget_alarm[allowed]
@@ -121,12 +121,13 @@ def compute_t_eer(
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
 
     def imbalance(index: NDArray) -> NDArray:
-        """Misses minus the mean of the two false alarm rates."""
+        """The tandem's misses minus the mean of its two false alarm rates; argument as for ``tandem``."""
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
     # As the countermeasure rejects more, misses rise and alarms fall, so the imbalance rises to 1.
-    # Bisect for the first threshold where it is not negative, for all ASV thresholds at once.
+    # Bisect for the first threshold of the countermeasure where the imbalance is not negative, for all ASV thresholds
+    # at once. The imbalance is cm_miss + (1 − cm_miss) · by_passed − cm_alarm · by_alarm.
     by_passed = miss - nontarget_alarm / 2
     by_alarm = spoof_alarm / 2
     low = np.zeros(miss.size, dtype=np.int32)
@@ -152,10 +153,15 @@ def compute_t_eer(
     return float(spoofs[np.argmin(distances)])
 
 
-def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Compute the error rates of targets, nontargets and spoofed trials at each threshold, ascending.
+def _rates_at_thresholds(
+    classes: tuple[NDArray, NDArray, NDArray], method: str
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Compute the error rates of targets, nontargets and spoofed trials at all thresholds, in ascending order.
 
     By ``"asvspoof5"`` every trial is a step, by ``"distinct"`` every distinct score.
+
+    Args:
+        classes: scores of targets, of nontargets and of spoofed trials.
 
     Returns:
         The thresholds, and at each threshold the rates of rejected targets, accepted nontargets and
@@ -170,10 +176,10 @@ def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDAr
     steps = last_of_ties(scores) if method == "distinct" else np.arange(scores.size)
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
-    misses, *shares = (count / of_class.size for of_class, count in zip(classes, rejected))
+    misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
     # If two thresholds are equally near, the last bit decides: subtract rejected shares from 1, as the package does.
-    nontarget_alarm = 1 - shares[0]
-    spoof_alarm = 1 - shares[1]
+    nontarget_alarm = 1 - rejected_shares[0]
+    spoof_alarm = 1 - rejected_shares[1]
     if method == "distinct":
         nontarget_alarm = (classes[1].size - rejected[1]) / classes[1].size
         spoof_alarm = (classes[2].size - rejected[2]) / classes[2].size

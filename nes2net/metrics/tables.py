@@ -22,7 +22,7 @@ _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 
 
 class CtrSvddRow(NamedTuple):
-    """A row of the CtrSVDD table, with figures as fractions; None if a class has no trials.
+    """A row of the CtrSVDD table. Figures are fractions, or None if a class has no trials.
 
     ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; the name of a subset lists the trials
     that it leaves out.
@@ -49,12 +49,12 @@ def ctrsvdd_rows(
             first trial.
         is_bonafide: Whether each trial is bona fide, shape (N,).
         sources: The source set of each trial, such as ``"m4singer"``, length N.
-        attacks: The attack of each trial, A09 to A14, length N; any value for bona fide trials.
+        attacks: The attack of each trial, A09 to A14, length N; not read for bona fide trials.
 
     Returns:
-        First a row for each source except acesinger, with A14. Then two rows of all trials: without
-        A14, and without A14 and acesinger. Then a row for each of A09 to A13, against all bona fide
-        trials except those of acesinger.
+        First a row for each source except acesinger; these rows include A14. Then two rows for all
+        trials: without A14, and without A14 and acesinger. Then a row for each attack from A09 to
+        A13, with all bona fide trials except those of acesinger.
 
     Raises:
         InputError: if the arguments have different lengths, or a score is NaN.
@@ -69,11 +69,11 @@ def ctrsvdd_rows(
             f"classes, {source.size} sources and {attack.size} attacks"
         )
     in_challenge = source != _LEFT_OUT_SOURCE
-    saw_singers = ~bonafide & (attack == _LEFT_OUT_ATTACK)
+    is_left_out_attack = ~bonafide & (attack == _LEFT_OUT_ATTACK)
     subsets = [("source", name, source == name) for name in dict.fromkeys(source) if name != _LEFT_OUT_SOURCE]
     subsets += [
-        ("subset", _LEFT_OUT_ATTACK, ~saw_singers),
-        ("subset", f"{_LEFT_OUT_ATTACK} and {_LEFT_OUT_SOURCE}", ~saw_singers & in_challenge),
+        ("subset", _LEFT_OUT_ATTACK, ~is_left_out_attack),
+        ("subset", f"{_LEFT_OUT_ATTACK} and {_LEFT_OUT_SOURCE}", ~is_left_out_attack & in_challenge),
         *(("attack", name, in_challenge & (bonafide | (attack == name))) for name in _ATTACKS),
     ]
     rows = []

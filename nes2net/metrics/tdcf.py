@@ -46,7 +46,7 @@ class TandemWeights(NamedTuple):
 
 _ASVSPOOF5_ASV_COST = 0.019469691934153443  # c0 of the organisers' ASV system
 #: Weights of track 2 of ASVspoof 5: the revised form with the error rates of the organisers' ASV system, which
-#: accepts 50501 of 109616 spoofed trials. They do not depend on the submitted ASV system.
+#: accepts 50501 of 109616 spoofed trials. The weights do not depend on the submitted ASV system.
 ASVSPOOF5_WEIGHTS = TandemWeights(
     _ASVSPOOF5_ASV_COST, P_TARGET * C_MISS - _ASVSPOOF5_ASV_COST, P_SPOOF * C_FALSE_ALARM_SPOOF * 50501 / 109616
 )
@@ -89,7 +89,13 @@ def compute_min_tdcf(
 
 
 def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> AsvErrorRates:
-    """Compute the error rates of an ASV system at its EER threshold; it accepts scores at or above the threshold."""
+    """Compute the error rates of an ASV system at the threshold of its EER between targets and nontargets.
+
+    The system accepts scores at or above the threshold.
+
+    Args:
+        target, nontarget, spoof: ASV scores, shapes (T,), (N,) and (S,).
+    """
     target = checked_scores(target, "ASV target")
     nontarget = checked_scores(nontarget, "ASV nontarget")
     spoof = checked_scores(spoof, "ASV spoof")
@@ -133,9 +139,10 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))
-    if not np.isfinite(scores).all():
+    num_infinite = (~np.isfinite(scores)).sum()
+    if num_infinite:
         raise InputError(
-            f"{int((~np.isfinite(scores)).sum()):,} of {counted(scores.size, 'score is', 'scores are')} infinite; t-DCF needs finite scores"
+            f"{num_infinite:,} of {counted(scores.size, 'score is', 'scores are')} infinite; t-DCF needs finite scores"
         )
     if np.unique(scores).size < 3:
         raise InputError("t-DCF needs soft scores, got fewer than three distinct values: give scores, not decisions")
@@ -148,5 +155,8 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
 
 
 def tdcf(frr, far, weights: TandemWeights):
-    """Compute the normalised t-DCF at error rates of the countermeasure, numbers or arrays."""
+    """Compute the normalised t-DCF from the countermeasure's error rates at a threshold.
+
+    The rates are numbers, or arrays with a value for each threshold.
+    """
     return (weights.c0 + weights.c1 * frr + weights.c2 * far) / (weights.c0 + min(weights.c1, weights.c2))

@@ -3,7 +3,8 @@
 In reading order: ``waveforms`` reads recordings, and ``kernel`` scores a batch. ``files`` scores
 many files, ``track`` scores along a recording, and ``corpus`` scores a corpus with ``engine``,
 ``batches`` and ``journal``. ``score_file``, ``segment_file`` and ``record`` define the written
-files. ``decisions`` turns scores into decisions, and ``calibrated`` applies it to a detector.
+files. ``decisions`` turns scores into decisions, and ``calibrated`` decides on the scores of a
+detector.
 
 Imports every district below.
 """

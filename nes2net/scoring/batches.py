@@ -1,4 +1,4 @@
-"""A corpus in batches of utterances of equal lengths: planned, read by workers, and computed.
+"""Plan, read and compute a corpus in batches of utterances of equal lengths.
 
 Equal lengths need no padding, so the score of an utterance does not depend on its batch.
 """
@@ -35,17 +35,16 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
-# Whole utterances are sorted by length within a window of at most so many batches and trials. Such a
-# window is large enough to fill batches with utterances of one length, and bounds the memory for any
-# corpus. The first window is small, so that scoring starts after few headers were read; further windows
-# grow by the factor _GROWTH.
+# Whole utterances are sorted by length within windows of trials. These limits of a window, in batches and in trials,
+# are large enough to fill batches with utterances of one length, and small enough for the memory. The first window is
+# small, so that scoring starts after few headers were read. Each further window is larger by the factor _GROWTH.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
-_HEADERS_AT_ONCE = 64
-_NO_FILE = -1  # in place of the length of a trial without a readable file
-_SAMPLES_A_BYTE = 4  # assumed for a compressed file whose length only decoding tells
+_HEADERS_AT_ONCE = 64  # headers that a thread reads in one go
+_NO_FILE = -1  # the length of a trial without a readable file
+_SAMPLES_A_BYTE = 4  # assumption for a compressed file whose header does not state the length
 # Numbers of rows that a GPU computes, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
 
@@ -61,9 +60,9 @@ class Group(NamedTuple):
     """Utterances of one length."""
 
     ids: list[str]
-    """Ids of their trials."""
+    """The id of each utterance's trial."""
     audio: list[str]
-    """Stamps of their files."""
+    """The :func:`~nes2net.scoring.journal.stamp` of each utterance's file."""
     waveforms: Tensor
     """B×N float32."""
 
@@ -72,9 +71,9 @@ class ReadBatch(NamedTuple):
     """A batch after reading."""
 
     groups: list[Group]
-    """One group, unless headers gave wrong lengths."""
+    """One group, or several if headers stated wrong lengths."""
     failures: dict[str, str]
-    """Reasons by id, for the trials that are in no group."""
+    """Id → reason, for the trials that could not be read."""
 
 
 def plan_batches(
@@ -87,20 +86,20 @@ def plan_batches(
     rank: int = 0,
     num_processes: int = 1,
 ) -> Iterator[list[Item]]:
-    """Plan batches of at most ``batch_size`` trials, of one length each.
+    """Plan batches of at most ``batch_size`` trials; the utterances of a batch have one length.
 
-    Which trials share a batch depends on the full list of trials and their lengths, never on
-    ``done``, ``rank`` or ``num_processes``. The last bit of a score depends on its batch, so this
-    makes an interrupted run, or several processes, give the same scores as an uninterrupted run in
-    one process.
+    The last bit of a score depends on its batch. Which trials share a batch therefore depends only
+    on the full list of trials and their lengths, and not on ``done``, ``rank`` or
+    ``num_processes``. An interrupted run and a run in several processes thus give the same scores
+    as an uninterrupted run in one process.
 
     Args:
-        length_of: gives the samples of a trial's utterance, or another number that the utterances
-            of a batch must share. It is called in threads, somewhat ahead. None keeps the order of
-            the trials, whatever their lengths.
+        length_of: gives the number of samples of a trial's utterance, or another number that the
+            utterances of a batch must share. It is called in threads, for trials of later batches.
+            None keeps the order of the trials and ignores their lengths.
         most_samples: largest number of samples in a batch of more than one trial, by the lengths of
-            ``length_of``.
-        done: ids of trials; a batch of only such trials is skipped.
+            ``length_of``; None for no limit.
+        done: ids of trials; a batch is skipped if all its trials are in ``done``.
         rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
@@ -114,7 +113,7 @@ def plan_batches(
         for length, group in groups:
             size = batch_size
             if most_samples is not None:
-                samples = length  # a negative length stands for no file, or for the file's size
+                samples = length  # a negative length means that there is no file, or states the file's size
                 if length == _NO_FILE:
                     samples = 1
                 elif length < 0:
@@ -130,7 +129,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Yield ranges of the trials' indices. Trials share batches only within a range of whole batches."""
+    """Divide the indices of the trials into ranges; only trials of one range can share a batch."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -144,18 +143,20 @@ def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
 def _grouped_by_length(
     windows: Sequence[range], trials: Sequence[Trial], length_of: Callable[[Trial], int] | None
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
-    """Yield each window with its trials grouped by length: (length, indices of trials).
+    """Yield each window with its trials grouped by length: (window, [(length, indices of trials), …]).
 
-    Meanwhile, the lengths of the next window are read in threads.
+    Meanwhile, threads read the lengths of the next window. Arguments as for :func:`plan_batches`.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
         return
 
     def lengths(indices: range) -> list[int]:
+        """Lengths of the trials with these ``indices``; called in a thread."""
         return [length_of(trials[i]) for i in indices]
 
     def start(window: range) -> list[Future[list[int]]]:
+        """Start to read the lengths of a window's trials, in order."""
         chunks = (window[i : i + _HEADERS_AT_ONCE] for i in range(0, len(window), _HEADERS_AT_ONCE))
         return [pool.submit(lengths, chunk) for chunk in chunks]
 
@@ -177,15 +178,18 @@ def _grouped_by_length(
 
 @dataclass(frozen=True)
 class Plan:
-    """How recordings share batches, and how many rows are computed for a batch."""
+    """How recordings share batches, and how many rows are computed for a batch.
+
+    A row is a waveform in a batch; further rows may be computed only to fill up a batch.
+    """
 
     batch_size: int
     """The largest number of recordings in a batch."""
     whole: bool = False
-    """Whether whole recordings are scored. Only recordings of one length then share a batch, which
-    has at most as many samples as ``batch_size`` utterances of 4 s."""
+    """Whether whole recordings are scored. Only recordings of one length then share a batch, and a
+    batch has at most as many samples as ``batch_size`` utterances of 4 s."""
     filled: bool = True
-    """Whether a batch may be filled up with further rows, because no row depends on the others."""
+    """Whether a batch may be filled up with further rows; this is possible if no row depends on others."""
     compiled: bool = False
     """Whether the detector is compiled, so that every batch must have ``batch_size`` rows."""
 
@@ -196,7 +200,7 @@ class Plan:
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
-        """Plan the batches of this process, one of ``processes``; see :func:`plan_batches`."""
+        """Plan the batches of this process, one of ``processes``, by :func:`plan_batches`."""
         batch_lengths = None
         if self.whole:
             batch_lengths = length_of
@@ -211,7 +215,7 @@ class Plan:
         )
 
     def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
-        """Number of rows to compute for ``waveforms`` B×N on ``device``; None for B rows."""
+        """Number of rows to compute for ``waveforms`` B×N on ``device``; None to compute just B rows."""
         if not self.filled:
             return None
         if self.compiled:
@@ -224,14 +228,15 @@ class Plan:
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """The ``length_of`` for :func:`plan_batches` that reads the header of a file.
+    """Make the ``length_of`` for :func:`plan_batches` that reads the length from the header of a file.
 
-    If only decoding can tell the length of a file, its negative size −2 − bytes takes the place of
-    the length; without a readable file, −1 does. After decoding, :func:`collate` splits a batch
-    into groups of one length, also if a transform changed lengths.
+    If a header does not state the length, the result is −2 minus the number of bytes. Without a
+    readable file, the result is −1. Wrong lengths do no harm: after decoding, :func:`collate`
+    splits a batch into groups of one length.
     """
 
     def length(trial: Trial) -> int:
+        """Number of samples that the detector gets of a trial; negative if the header does not state it."""
         try:
             if trial.path is None or not is_there(trial.path):  # opening a pipe would wait for ever
                 return _NO_FILE
@@ -253,17 +258,23 @@ class Read(NamedTuple):
     """The waveform, or other content that was read; a text is the reason why the content is
     missing."""
     audio: str
-    """The stamp of the file."""
+    """The :func:`~nes2net.scoring.journal.stamp` of the file."""
 
 
 class Reading(Dataset):
-    """Reads items by ``read``, which is pickled to the workers; a failure becomes its reason."""
+    """The data set that workers read: its indices are items, its elements are :class:`Read`.
+
+    Args:
+        read: reads the content of an item; pickled to the workers.
+    """
 
     def __init__(self, read: Callable[[Item], Any]) -> None:
+        """Keep the function that reads an item."""
         self.read = read
 
     def __getitem__(self, item: Item) -> Read:
-        audio = stamp(item.path)  # before reading, so that a file that is replaced meanwhile has another stamp later
+        """Read an item, in a worker; if this fails, the reason takes the place of the content."""
+        audio = stamp(item.path)  # before reading: if the file is replaced meanwhile, its stamp differs later
         try:
             content = self.read(item)
         except InputError as error:
@@ -273,20 +284,22 @@ class Reading(Dataset):
         return Read(item.id, content, audio)
 
 
-def _waveform(reader: WaveformReader, item: Item) -> Tensor:
+def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
+    """The waveform (N,) of an item; called in a worker."""
     return torch.from_numpy(reader.read(item.path, item.id).waveform)
 
 
 def collate(read: Sequence[Read]) -> ReadBatch:
-    """Stack waveforms by length; waveforms of one length stay in order."""
+    """Make a batch of the trials that a worker has read: waveforms of one length are stacked, in order."""
     failures = {id: content for id, content, _ in read if isinstance(content, str)}
     usable = [(id, audio, content) for id, content, audio in read if not isinstance(content, str)]
     groups = []
 
-    def length(read: tuple[str, str, Tensor]) -> int:
+    def num_samples(read: tuple[str, str, Tensor]) -> int:
+        """Length of the waveform of a trial (id, stamp, waveform)."""
         return len(read[2])
 
-    for _, alike in groupby(sorted(usable, key=length), key=length):
+    for _, alike in groupby(sorted(usable, key=num_samples), key=num_samples):
         ids, audio, waveforms = zip(*alike)
         groups.append(Group(list(ids), list(audio), stacked(waveforms)))
     return ReadBatch(groups, failures)
@@ -297,27 +310,34 @@ def read_batches(
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
 
-    Neither trials nor batches pile up in memory: a worker gets an item only shortly before its
-    turn.
+    A worker gets an item only shortly before it reads it, so neither trials nor batches pile up in
+    memory.
 
     Raises:
         InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
     """
-    yield from Loader(Reading(partial(_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory)
+    yield from Loader(Reading(partial(_read_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory)
 
 
 def waveforms_for(
     device: torch.device, reader: WaveformReader, plan: Plan, num_workers: int | None = None
 ) -> Callable[[Sequence[Trial], Container[str], Processes], Generator[ReadBatch, None, None]]:
-    """The function that reads a corpus's batches for ``device`` (:data:`nes2net.scoring.engine.Read`)."""
+    """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
+
+    Args:
+        device: the device that computes; it decides how many workers read, and how memory is
+            pinned.
+        num_workers: number of workers; None for :func:`default_workers`.
+    """
 
     def read(
         trials: Sequence[Trial], done: Container[str] = frozenset(), processes: Processes = ALONE
     ) -> Generator[ReadBatch, None, None]:
+        """Read the batches of this process; see :data:`nes2net.scoring.engine.Read`."""
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
-            # The number of plans of convolutions that PyTorch keeps, at 200 KiB each. PyTorch reads it at the
-            # first convolution. A shape has some 85 plans, and whole utterances rarely have a length again.
+            # Limit the number of convolution plans that PyTorch keeps, at 200 KiB each; PyTorch reads this limit at
+            # the first convolution. A shape has some 85 plans, and whole utterances rarely repeat a length.
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
@@ -341,10 +361,10 @@ def default_workers(device: torch.device) -> int:
 
 
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
-    """Number of rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few on a GPU.
+    """Number of rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few fixed numbers on a GPU.
 
-    A GPU plans its convolutions anew for each number of rows, which takes longer than computing
-    some superfluous rows. The result exceeds ``most_rows`` only if ``count`` does.
+    A GPU plans its convolutions anew for each number of rows. This takes longer than computing some
+    superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds it.
 
     >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
     [8, 16, 64]
@@ -363,11 +383,11 @@ class Compute(Generic[T]):
 
     Args:
         plan: decides the number of rows that are computed for a group.
-        random_streams: whether the first id of a group names the stream of its random numbers, for
-            a detector in train mode.
+        random_streams: whether the random numbers for a group depend only on the group's first id,
+            for a detector in train mode.
         system_scores: id of a trial → its scores of other systems, for a detector that takes them.
-        ahead: number of further batches that are started before the values of a batch are awaited;
-            None for 1 on a GPU, which is then never idle, and 0 on a CPU.
+        ahead: number of further batches that are started before this process waits for the values
+            of a batch. None for 1 on a GPU, so that it is never idle, and for 0 on a CPU.
     """
 
     scorer: Scorer
@@ -378,23 +398,25 @@ class Compute(Generic[T]):
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[BatchResult[T], None, None]:
+        """Judge ``batches``, and yield their results in order."""
         if self.ahead is None:
             ahead = int(self.scorer.device.type == "cuda")
         else:
             ahead = self.ahead
         under_way: deque[Callable[[], BatchResult[T]]] = deque()
         for batch in batches:
-            under_way.append(self._started(batch))
+            under_way.append(self._start_batch(batch))
             if len(under_way) > ahead:
                 yield under_way.popleft()()
         while under_way:
             yield under_way.popleft()()
 
-    def _started(self, batch: ReadBatch) -> Callable[[], BatchResult[T]]:
+    def _start_batch(self, batch: ReadBatch) -> Callable[[], BatchResult[T]]:
         """Start to judge a batch; the returned function waits for its result."""
-        started = [(group, self._started_group(group)) for group in batch.groups]
+        started = [(group, self._start_group(group)) for group in batch.groups]
 
         def wait() -> BatchResult[T]:
+            """Wait for the values of all groups, and collect them by the ids of the trials."""
             rows: dict[str, Row[T]] = {}
             failures = dict(batch.failures)
             for group, values in started:
@@ -407,8 +429,8 @@ class Compute(Generic[T]):
 
         return wait
 
-    def _started_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
-        """Start to judge the waveforms of one length in a batch."""
+    def _start_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
+        """Start to judge a group; the returned function waits for its values, in order."""
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))

@@ -45,18 +45,18 @@ from nes2net.scoring.waveforms import WaveformReader
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
-    """A decider at the default operating point; a ``calibration`` that is a decider is returned unchanged."""
+    """Make a decider at the default operating point; a ``calibration`` that is a decider is returned unchanged."""
     return calibration if isinstance(calibration, Decider) else Decider(calibration)
 
 
 def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
-    """Check that ``calibration`` was learned from scores of ``scorer``.
+    """Check that ``calibration`` was learned from scores of ``scorer``; give notes on unchecked facts.
 
     Result and errors are those of
     :meth:`nes2net.scoring.decisions.LinearCalibration.check_made_of`.
 
     Args:
-        resolution_ms: length of the frames that are scored; None for scores of recordings.
+        resolution_ms: length in ms of the frames that are scored; None for scores of recordings.
     """
     scored_by = calibration.scored_by
     precision = scorer.precision
@@ -69,10 +69,10 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
 
 
 def calibrated_samples(decider: Decider | None, provenance: Provenance) -> ScoreLength:
-    """The part of a recording to score: the part that the calibration states.
+    """Choose the part of a recording to score: the part that the calibration scored.
 
-    Without a calibration, or if it states none, the part depends on ``provenance``
-    (:func:`samples_to_score`).
+    Without a calibration, or if the calibration does not name its detector, the origin of the
+    detector decides (:func:`samples_to_score`).
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
         return ScoreLength(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
@@ -82,11 +82,15 @@ def calibrated_samples(decider: Decider | None, provenance: Provenance) -> Score
 def notes_on(
     scorer: Scorer, decider: Decider, num_samples: int | None, resolution_ms: float | None = None
 ) -> list[str]:
-    """Check that the calibration belongs to ``scorer``; give notes on what makes its decisions uncertain.
+    """Check that the calibration belongs to ``scorer``; return notes on what makes its decisions uncertain.
 
     Args:
-        num_samples: leading samples that are scored; None for all; 0 for windows along a recording.
-        resolution_ms, Raises: as for :func:`check_belongs`.
+        num_samples: number of leading samples that are scored; None for all, 0 for windows along a
+            recording.
+        resolution_ms: as for :func:`check_belongs`.
+
+    Raises:
+        InputError: as :func:`check_belongs`.
     """
     notes = check_belongs(scorer, decider.calibration, resolution_ms)
     if resolution_ms is None:
@@ -100,7 +104,10 @@ def notes_on(
 def decide(
     scorer: Scorer, audio: Audio, calibration: LinearCalibration | Decider, sample_rate: float | None = None
 ) -> Decision:
-    """Decide on a recording, for :meth:`nes2net.Detector.decide`."""
+    """Decide on a recording, for :meth:`nes2net.Detector.decide`.
+
+    If the recording is longer than the part that the calibration scored, windows along it decide.
+    """
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
@@ -109,18 +116,19 @@ def decide(
     recording = recording_of(audio, sample_rate, channels)
     reader = WaveformReader.of(scorer, num_samples)
     if isinstance(recording, np.ndarray):
-        heard = reader.take(recording, SAMPLE_RATE)
+        scored_part = reader.take(recording, SAMPLE_RATE)
     else:
         channels = Channels(num_samples)
-        heard = reader.read(recording, channels=channels)
-    remark = remark_of(heard.plain, heard.num_samples, channels, length_of_training(scorer.provenance))
-    traits = Measurer.of(scorer, decider).of_recording(heard, remark)
-    score = score_or_raise(scorer, torch.from_numpy(heard.waveform)[None])[0]
-    windows = decision_windows(scorer, decider, heard.num_samples / SAMPLE_RATE)
+        scored_part = reader.read(recording, channels=channels)
+    remark = remark_of(scored_part.plain, scored_part.num_samples, channels, length_of_training(scorer.provenance))
+    traits = Measurer.of(scorer, decider).of_recording(scored_part, remark)
+    score = score_or_raise(scorer, torch.from_numpy(scored_part.waveform)[None])[0]
+    windows = decision_windows(scorer, decider, scored_part.num_samples / SAMPLE_RATE)
     if windows is None:
         return decider(score, traits)
 
     def blocks(compared: Channels | None = None) -> Iterator[np.ndarray]:
+        """Read the recording from its beginning, in blocks; ``compared`` compares its channels."""
         return iter([recording]) if isinstance(recording, np.ndarray) else stream_audio(recording, compared)
 
     if not isinstance(recording, np.ndarray):
@@ -137,10 +145,10 @@ def decide_by_track(
     blocks: Iterable[np.ndarray],
     beginning: Traits | None,
 ) -> DecisionAlong:
-    """Decide on a recording along its ``track``, whose windows are those of :func:`decision_windows`.
+    """Decide on a recording by the scores of its ``track``, in windows of :func:`decision_windows`.
 
     Args:
-        score: the score of the recording, which the decision repeats.
+        score: the score of the recording, which becomes the ``score`` of the decision.
         blocks, beginning: as for :meth:`nes2net.scoring.measuring.Measurer.along`.
     """
     traits = Measurer.of(scorer, decider).along(blocks, track, beginning)
@@ -157,7 +165,10 @@ class TrackWindows(NamedTuple):
 
 
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
-    """Length in seconds of a window along a recording: that of the calibration's scores, or of the training."""
+    """The length in seconds of a window along a recording.
+
+    It is the length that the calibration scored, or else the length of the training crops.
+    """
     num_samples = None
     if decider is not None:
         num_samples = calibrated_samples(decider, scorer.provenance).num_samples
@@ -165,10 +176,11 @@ def usual_window(scorer: Scorer, decider: Decider | None) -> float:
 
 
 def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> TrackWindows | None:
-    """The windows for a decision on a recording of ``duration`` seconds, as long as the calibration's scores.
+    """Choose the windows for a decision on a recording of ``duration`` seconds.
 
-    None if the calibration was learned from scores of whole recordings, or if the recording is not longer
-    than a window; its score then decides.
+    A window has the length that the calibration scored. The result is None if the score of the
+    recording itself decides: if the calibration was learned from scores of whole recordings, or if
+    the recording is not longer than a window.
     """
     num_samples = calibrated_samples(decider, scorer.provenance).num_samples
     if num_samples is None or duration <= num_samples / SAMPLE_RATE:
@@ -186,18 +198,20 @@ def stretch_rule(
     hysteresis: float | None = None,
     min_duration: float = MIN_DURATION,
 ) -> tuple[StretchRule, float]:
-    """The rule by which ``scorer`` finds fake stretches, and the length of a frame in ms.
+    """Choose the rule by which ``scorer`` finds fake stretches, and the length of a frame in ms.
 
     Args:
-        calibration: a calibration of frame scores of this detector, whose operating point is the
+        calibration: a calibration of frame scores of this detector; its operating point becomes the
             threshold.
+        resolution_ms: length of a frame; None for the length in the calibration, or else the
+            shortest frames of ``scorer``.
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:
         InputError: if ``scorer`` does not score segments; if it was not trained on segments, and
-            neither a threshold nor a calibration is given; if a number is out of its range; if the
-            calibration was not learned from frames of this length by ``scorer``, or its operating
-            point corresponds to no score; or if both a ``threshold`` and a calibration are given.
+            there is neither a threshold nor a calibration; if there are both; if a number is out of
+            its range; if the calibration was learned from frames of another detector or of another
+            length; or if its operating point corresponds to no score.
     """
     decider = None if calibration is None else as_decider(calibration)
     if decider is not None:
@@ -225,7 +239,7 @@ def stretch_rule(
     return StretchRule.of(scorer.score_rule, threshold, hysteresis, min_duration), resolution_ms
 
 
-#: Columns of the table.
+#: Columns of the table of decisions.
 COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged")
 
 
@@ -257,7 +271,7 @@ def decide_trials(
     """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
 
     The recordings are measured, and also embedded if the calibration has embeddings. If a recording
-    cannot be measured, its score alone decides, and the record lists the recording under
+    cannot be measured, its score alone decides; the record then lists the recording under
     ``unmeasured``.
 
     Args:
@@ -268,7 +282,7 @@ def decide_trials(
 
     Raises:
         InputError: if a file cannot be read or written.
-        Unfinished: if a worker was killed or hangs; what was measured is kept.
+        Unfinished: if a worker was killed or hangs; the measurements so far are kept.
     """
     out = Path(out)
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))

@@ -42,7 +42,7 @@ class ClassTable(NamedTuple):
 
 
 def holds_classes(path: Path) -> bool:
-    """Whether the first line of a file is a header with two classes or more."""
+    """Whether the first line of a file is a header of class logits, with at least two classes."""
     cells = first_line(path).rstrip("\r\n").split("\t")
     return cells[0] == _ID and len(cells) > 2
 
@@ -51,7 +51,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
     """Read a file of logits.
 
     Args:
-        expected: names of the classes; empty for any.
+        expected: the names that the classes must have; empty for any names.
 
     Raises:
         InputError: if the file cannot be read, has other classes, or a line is malformed.
@@ -62,19 +62,24 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
     with recorded_digests() as digests:
         for number, lines in text_blocks(path):
             if not names:
-                names = _names_of(path, lines.pop(0), expected)
+                names = _class_names(path, lines.pop(0), expected)
                 number += 1
             if not lines:
                 continue
             ids += [line.split("\t", 1)[0] for line in lines]
-            blocks_of_logits.append(_numbers(path, number, lines, len(names)))
+            blocks_of_logits.append(_parsed_logits(path, number, lines, len(names)))
     if not ids:
         raise InputError(f"{path}: has no rows of logits")
     return ClassTable(names, ids, np.concatenate(blocks_of_logits), digests[path])
 
 
-def _names_of(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:
-    """The names of the classes in the ``header``, checked."""
+def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:
+    """Read the names of the classes from the first line, ``header``.
+
+    Raises:
+        InputError: if this is not a header, or if ``expected`` names are given and the names
+            differ.
+    """
     first, *names = header.split("\t")
     if first != _ID or len(set(names)) != len(names) or len(names) < 2:
         raise InputError(
@@ -89,13 +94,13 @@ def _names_of(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ..
     return tuple(names)
 
 
-def _numbers(path: Path, number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """The logits N×K float32 in ``lines``; ``number`` is the number of the first line in the file."""
+def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:
+    """Read the logits N×K float32 in N ``lines``; ``first_number`` is the number of the first line in the file."""
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):
         with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below names its line
             return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
-    for line_number, line in enumerate(lines, start=number):
+    for line_number, line in enumerate(lines, start=first_number):
         cells = line.split("\t")[1:]
         if len(cells) != num_classes:
             raise InputError(
@@ -104,4 +109,4 @@ def _numbers(path: Path, number: int, lines: Sequence[str], num_classes: int) ->
             )
         for cell in cells:
             checked_float(cell, path, line_number, "logit")
-    raise InputError(f"{path}, line {number} and below: numbers cannot be read; write them as 1.5 or 1e-3")
+    raise InputError(f"{path}, line {first_number} and below: numbers cannot be read; write them as 1.5 or 1e-3")

@@ -1,4 +1,4 @@
-"""Judge a corpus into a file: the runs of :mod:`nes2net.scoring.engine` that need a detector."""
+"""Judge a corpus with a detector, and write the results to a file, by :mod:`nes2net.scoring.engine`."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ class ScoringSettings(RunSettings):
     """``"random"`` takes the samples from a start that is drawn for each utterance, as the authors of
     some published detectors do."""
     crop_seed: int = 0
-    """Seed of the random starts, which depend only on it and on the utterance's file."""
+    """Seed of the random starts. A start depends only on this seed and on the name of the utterance's file."""
     padding: Padding = "repeat"
     """How a shorter utterance is filled up; some benchmarks append ``"zeros"``."""
     peak_normalize: PeakNormalize = "no"
-    """What is scaled to a largest sample of 1: the whole ``"recording"``, or the ``"cut"``, as in the
-    scoring of some benchmarks and published detectors."""
+    """What is scaled so that the largest absolute sample is 1: the whole ``"recording"``, or the ``"cut"``.
+    Some benchmarks and published detectors are scored in this way."""
     channel: int | None = None
     """Number of the channel of each recording to score, counted from 0; None for the mean of all."""
     legacy_train_mode: bool = False
-    """Whether to score in train mode, which the published In-the-Wild scoring never left: with the
-    batch statistics of single utterances, and with dropout (deviation 2). The random numbers come
-    from one stream per utterance."""
+    """Whether to score in train mode, as the published In-the-Wild scoring does (deviation 2). Batch
+    normalisation then uses the statistics of single utterances, and dropout is active. The random
+    numbers of an utterance depend only on its id."""
     compile: bool = False
     """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
     The detector stays compiled."""
     transform: Transform | None = None
-    """Changes each whole utterance before it is cut; part of the run's identity."""
+    """A change of each whole utterance before it is cut; None for no change."""
 
     def identity(self) -> dict[str, Any]:
-        """The settings that belong to the run's identity, where they differ from the defaults."""
+        """The settings that change scores, as plain data for the run's identity; defaults are left out."""
         identity: dict[str, Any] = {}
         if self.crop != "head":
             identity |= {"crop": self.crop, "crop_seed": self.crop_seed}
@@ -79,17 +79,19 @@ def judge_trials(
 ) -> Finished:
     """Judge ``trials`` into the file ``out``, in order.
 
-    Each value equals the value computed for the utterance alone, up to the rounding of float32:
-    utterances share a batch only if they give the detector the same number of samples, and there is
-    no padding. The exception is a front-end with ``normalize: batch``, see
-    :attr:`Judgement.of_batch`: a note is printed, and the batch size becomes part of the run's
-    identity. Under ``torchrun`` each process judges a part, and the first process writes the file.
-    The file is the same to the last bit for any number of processes and interruptions, if each
-    process has the same number of threads. The detector's mode is restored at the end.
+    Each value equals the value computed for the utterance alone, up to the rounding of float32.
+    There is no padding, because utterances share a batch only if they give the detector the same
+    number of samples. A front-end with ``normalize: batch`` is the exception (see
+    :attr:`Judgement.of_batch`): a note is printed, and the batch size becomes part of the run's
+    identity.
+
+    Under ``torchrun`` each process judges a part, and the first process writes the file. The file
+    is the same to the last bit for any number of processes and interruptions, if each process has
+    the same number of threads. The detector's mode is restored at the end.
 
     Args:
         judgement: the kind of result.
-        about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
+        about: plain data for the record ``{out}.json``, such as the corpus and the checkpoint.
         settings: how utterances are read and computed.
 
     Raises:
@@ -149,6 +151,7 @@ def judge_trials(
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
 
     def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
+        """Print the note and compile, then judge ``batches``; called unless ``out`` is complete already."""
         if batch_matters and is_first():
             tqdm.write(
                 f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "

@@ -33,18 +33,20 @@ _ROWS_AT_ONCE = 8192  # rows that are in memory while the finished file is writt
 class Embeddings(Judgement[NDArray]):
     """The embedding of a recording: E numbers, float32.
 
-    A ``.npy`` file is an array N×E, and ``{out}.csv`` names the id and label of each row; an apostrophe
-    comes before an id that a spreadsheet would compute (:func:`~nes2net.lib.text_files.as_cell`).
-    A ``.parquet`` file has the columns ``id``, ``label`` and ``embedding``, a list of E numbers.
+    A ``.npy`` file is an array N×E, and ``{out}.csv`` has the id and label of each row. In this
+    list an apostrophe comes before an id that a spreadsheet would take for a formula
+    (:func:`~nes2net.lib.text_files.as_cell`). A ``.parquet`` file has the columns ``id``, ``label``
+    and ``embedding``, a list of E numbers.
 
     Args:
-        of: the mean over time of a hidden state of the front-end, or of the aggregation; or the input of the
-            back-end's last layer.
-        layer: hidden state of the front-end: the last, a number from 0 (the input of the first layer), or
-            all of them in a row.
+        of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the mean
+            over time of the back-end's input, ``"backend"`` for the input of the back-end's last
+            layer.
+        layer: the hidden state of the front-end: ``"last"``, a number from 0 (the input of the
+            first layer), or ``"all"`` hidden states in a row.
 
     Raises:
-        InputError: if no detector has this embedding.
+        InputError: if ``layer`` is another word, or does not fit ``of``.
     """
 
     of: EmbeddingOf = "frontend"
@@ -56,12 +58,14 @@ class Embeddings(Judgement[NDArray]):
     what = "embeddings"
 
     def __post_init__(self) -> None:
+        """Check that ``layer`` fits ``of``."""
         if self.of == "frontend" and isinstance(self.layer, str) and self.layer not in ("last", "all"):
             raise InputError(f"`layer` is last, all or a number from 0, not {self.layer}")
         if self.of != "frontend" and self.layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {self.of}")
 
     def fitted(self, scorer: Scorer) -> Self:
+        """Refuse an exported detector, which makes no embeddings."""
         if not isinstance(scorer, Network):
             raise InputError("this detector makes no embeddings: take the checkpoint that it was exported from")
         return self
@@ -69,23 +73,30 @@ class Embeddings(Judgement[NDArray]):
     def start(
         self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
+        """Start to embed a batch; see :meth:`Judgement.start`."""
+
         def embed(waveforms: Tensor) -> Tensor:
+            """The embeddings B×E of ``waveforms`` B×N, for :func:`start_rows`."""
             return scorer.embeddings(waveforms, self.of, self.layer)
 
         return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)
 
     def identity(self) -> dict[str, Any]:
+        """The kind of embedding, for the identity of a run."""
         if self.of == "frontend":
             return {"embedding": f"frontend, layer {self.layer}"}
         return {"embedding": self.of}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
+        """The embedding as a list, for a row of ``nes2net predict``."""
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
+        """The file ``out``; if it is an array, also the list of ids and labels beside it."""
         return [out, _list_beside(out)] if out.suffix == ".npy" else [out]
 
     def rows_are(self, out: Path) -> str:
+        """Words for the rows of ``out``, with the number of numbers in a row."""
         if out.suffix == ".npy":
             size = np.load(out, mmap_mode="r").shape[1]
         else:
@@ -93,6 +104,7 @@ class Embeddings(Judgement[NDArray]):
         return f"embeddings of {size} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
+        """Raise :class:`InputError` if ``out`` has no suffix of :data:`SUFFIXES`, or two trials have one id."""
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":
@@ -100,12 +112,15 @@ class Embeddings(Judgement[NDArray]):
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:
+        """Encode the numbers in base 64, for a journal."""
         return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
 
     def from_json(self, encoded: Any) -> NDArray:
+        """Restore the numbers from the text of :meth:`to_json`."""
         return np.frombuffer(b64decode(encoded, validate=True), _FLOAT)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
+        """Read (id, embedding) from a finished file, a few rows at a time."""
         if out.suffix == ".parquet":
             with pyarrow_module("pyarrow.parquet", out).ParquetFile(out) as file:
                 for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", "embedding"]):
@@ -116,6 +131,7 @@ class Embeddings(Judgement[NDArray]):
             yield from zip((of_cell(row["id"]) for row in csv.DictReader(file)), np.load(out, mmap_mode="r"))
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+        """Write the file, a few rows at a time; see :meth:`nes2net.scoring.output.Output.write`."""
         first = next(rows)
         rows = chain([first], rows)
         size = len(first[1])
@@ -138,12 +154,12 @@ class Embeddings(Judgement[NDArray]):
 
 
 def _list_beside(out: Path) -> Path:
-    """The list of ids and labels beside an array."""
+    """Path of the list of ids and labels beside the array ``out``."""
     return out.with_name(f"{out.name}.csv")
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write ids, labels and embeddings as columns, a chunk at a time."""
+    """Write ids, labels and embeddings of ``size`` numbers as columns, one of the ``chunks`` of rows at a time."""
     arrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]

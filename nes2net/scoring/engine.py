@@ -1,11 +1,12 @@
 """The one loop over a corpus: read, compute, keep rows, and write a complete file in order.
 
 An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
-and the finished file. There are outputs of scores, scores of frames, embeddings and traits. During
-the run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If
-the run is interrupted, the same call resumes from the journal and gives exactly the same file. The
-finished file appears by renaming. The record ``{out}.json`` beside the file states the run that
-made it, and the trials that are missing.
+and the finished file. There are outputs of scores, scores of frames, embeddings and traits. A row
+is a trial with its value. During the run, rows go to a journal beside the file
+(:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the same call resumes
+from the journal and gives exactly the same file. The finished file is written under another name
+and then renamed. The record ``{out}.json`` beside the file states the run that made the file, and
+the trials without a row.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from tqdm import tqdm
-from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
+from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot be generic
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
@@ -40,8 +41,8 @@ _ROWS_AT_ONCE = 1024  # rows of a finished file that are in memory while they ar
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: True replaces the file of an earlier run, False makes it an error. ``"others"`` replaces the file of
-#: another run, but resumes from a file of the same run.
+#: What happens to a file that exists: True replaces it. False and ``"others"`` resume from a file of the same
+#: run; the file of another run is an error with False, and is replaced with ``"others"``.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
@@ -58,18 +59,20 @@ class RunSettings:
     whole utterances has at most as many samples as ``batch_size`` utterances of 4 s. A batch that
     does not fit into memory is computed in parts."""
     num_workers: int | None = None
-    """Number of workers; 0 for reading in this process, None for a number that suits the device."""
+    """Number of workers that read; 0 to read in this process, None for a number that suits the device."""
     on_error: str = "skip"
-    """``"skip"`` records a failed trial, and the same call tries it again; ``"raise"`` stops."""
+    """``"skip"`` records a failed trial and continues; the same call tries the trial again. ``"raise"``
+    stops with an error."""
     overwrite: Overwrite = False
     """Whether to replace a finished file, or the journals of another run."""
     alone: bool = False
-    """Whether this process works alone even under ``torchrun``, where the other processes do not
-    call the run."""
+    """Whether this process works alone even under ``torchrun``; the other processes then must not call
+    the run."""
     display: ProgressDisplay[None] | None = None
     """A progress display that several runs use together."""
 
     def __post_init__(self) -> None:
+        """Check the settings."""
         if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"`batch_size` is at least 1, not {self.batch_size}")
         if self.on_error not in ("skip", "raise"):
@@ -77,13 +80,14 @@ class RunSettings:
 
 
 class NothingDone(InputError):
-    """All trials failed.
+    """The error of a run in which all trials failed.
 
     Args:
-        failures: reasons by id.
+        failures: id of a trial → the reason.
     """
 
     def __init__(self, message: str, failures: Mapping[str, str]) -> None:
+        """Keep the reasons beside the message."""
         super().__init__(message)
         self.failures = failures
 
@@ -97,11 +101,11 @@ class Finished:
     total: int
     """Number of trials."""
     failures: dict[str, str] = field(default_factory=dict)
-    """Reasons by id, for the trials without a row."""
+    """Id → reason, for the trials without a row."""
     already_complete: bool = False
     """Whether an earlier run had finished the file."""
     what: str = "rows"
-    """The kind of the rows, in words."""
+    """The kind of the rows in words, such as ``"scores"``."""
 
     @property
     def done(self) -> int:
@@ -110,7 +114,7 @@ class Finished:
 
     @property
     def record_path(self) -> Path:
-        """The JSON beside the file."""
+        """The path of the record, a JSON file beside the file."""
         return record_path(self.path)
 
 
@@ -118,15 +122,15 @@ class BatchResult(NamedTuple, Generic[T]):
     """The rows and failures of a batch."""
 
     rows: dict[str, Row[T]]
-    """Rows by id of the trial."""
+    """Id of a trial → its row."""
     failures: dict[str, str]
-    """Reasons for missing rows, by id of the trial."""
+    """Id of a trial → the reason why its row is missing."""
     num_samples: int = 0
-    """Number of samples that the detector got."""
+    """Number of samples in the batch that the detector got."""
 
 
-#: ``read(trials, done, processes)`` reads the batches of this process. A batch whose trials are all in
-#: ``done`` is left out.
+#: A function ``read(trials, done, processes)`` that reads the batches of this process, which is one of
+#: ``processes``. It leaves out a batch if all ids of its trials are in ``done``.
 Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
@@ -141,18 +145,19 @@ def run_over(
     about: Mapping[str, Any],
     settings: RunSettings | None = None,
 ) -> Finished:
-    """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` rows, and write them in order.
+    """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and write the rows in order.
 
     Under ``torchrun`` each process computes a part, and the first process writes the file. The file
     is the same to the last bit for any number of processes and interruptions.
 
     Args:
-        read: reads this process's part of the batches of trials that are not done.
-        compute: computes the rows of batches, one batch after another.
+        read: reads the batches of this process, without those that are done.
+        compute: computes the rows of one batch after another.
         output: the kind of the rows, and the form of the file.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
-        settings: how to compute and resume; batch size and number of workers are those of ``read``.
+        settings: how to resume, and what to do about failures. Its batch size and number of workers
+            are not used here, because ``read`` has them already.
 
     Raises:
         InputError: if ``out`` is a folder or a device, belongs to another run, or is being written
@@ -183,7 +188,7 @@ def run_over(
     ):
         began = time.monotonic()
         result = Finished(out, len(trials))
-        earlier = _earlier(result, trials, output, run, settings.overwrite, processes)
+        earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
         processes.wait()  # barrier: all ranks read the journals before rank 0 changes any
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
@@ -197,7 +202,7 @@ def run_over(
         title = output.doing
         total = len(trials)
         start = num_already
-        if processes.count > 1:  # only the first process has a display, of its own part
+        if processes.count > 1:  # only the first process has a display, which shows its own part
             title = f"{output.doing} (process 1 of {processes.count})"
             total = -(-(len(trials) - num_already) // processes.count)
             start = 0
@@ -223,10 +228,12 @@ def run_over(
                 closing(compute(batches)) as batch_results,
                 bar_context,
             ):
-                process_result = _walk(batch_results, journal, bar, already, settings.on_error, processes.rank == 0)
+                process_result = _keep_results(
+                    batch_results, journal, bar, already, settings.on_error, processes.rank == 0
+                )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
-            # Speed of this run alone, without the runs that it continues.
+            # The speed of this run alone, without the earlier runs from which it resumed.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
             speed = {
@@ -238,46 +245,53 @@ def run_over(
             facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
             for process_result in results_of_processes:
                 failed |= process_result.failures
-            _finish(result, trials, output, earlier.replaced, failed, facts)
+            _write_finished(result, trials, output, earlier.replaced, failed, facts)
             result.what = output.rows_are(out)
         return processes.broadcast(result)
 
 
-class _Earlier(NamedTuple):
-    """The work of earlier runs of the same identity."""
+class _EarlierWork(NamedTuple):
+    """The rows of earlier runs of the same identity, which need not be computed again."""
 
     audio: dict[str, str]
-    """Stamps of the files of the trials that are done, by id."""
+    """Id → stamp of the audio file, for the trials that have a row."""
     failures: dict[str, str]
-    """Reasons by id, for trials that failed in an interrupted run."""
+    """Id → reason, for trials that failed in an interrupted run."""
     replaced: set[tuple[str, str]]
-    """Ids and stamps of rows in the journals that are outdated."""
+    """(id, stamp) of the journals' rows that are outdated, because the audio file was replaced."""
     begin_anew: bool
-    """Whether the journals are removed, because this run cannot resume from them."""
+    """Whether to remove the journals, because this run cannot resume from them."""
     out: Path | None = None
-    """A finished file that lacks rows of some trials."""
+    """A finished file that lacks the rows of some trials; None if there is no such file."""
     in_journals: Container[str] = frozenset()
     """Ids of the trials whose rows are in a journal."""
 
     def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
-        """The rows of the finished file that are in no journal."""
+        """Yield (id, row) for the rows of the finished file :attr:`out` that are in no journal."""
         for id, value in output.read(self.out) if self.out else ():
             if id in self.audio and id not in self.in_journals:
                 yield id, Row(value, self.audio[id])
 
 
-def _earlier(
+def _find_earlier_work(
     result: Finished,
     trials: Sequence[Trial],
     output: Output,
     run: dict[str, Any],
     overwrite: Overwrite,
     processes: Processes,
-) -> _Earlier:
-    """Find the rows that need not be computed again, in an incomplete file and in journals."""
+) -> _EarlierWork:
+    """Find the rows of earlier runs, in a finished file and in journals.
+
+    Sets ``result.already_complete`` if a finished file has the rows of all trials.
+
+    Raises:
+        InputError: if a file or a journal belongs to another run, or was changed, and ``overwrite``
+            does not allow replacing it.
+    """
     out = result.path
-    nothing = _Earlier({}, {}, set(), True)
-    stamps = None
+    nothing = _EarlierWork({}, {}, set(), True)
+    stamps = None  # id → stamp, for the rows of a finished file that can be used
     if out.exists() and overwrite is not True:
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
@@ -286,7 +300,7 @@ def _earlier(
                 differences = another(record.run, run) if record else ""
                 raise InputError(f"{out} exists and was made by another run or program{differences}: {remedy}")
             with_row = [trial for trial in trials if trial.id not in record.failures]
-            of_rows = _stamps(with_row, processes)
+            of_rows = _stamps_by_id(with_row, processes)
             if sha256_of(out) != record.sha256:
                 raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
             if audio_digest(with_row, of_rows) != record.audio_sha256:
@@ -300,7 +314,7 @@ def _earlier(
                 raise
     with open_journals(out, run, output.from_json) as journalled:
         pass
-    # A journal of another run stays: it belongs to a run that was to overwrite the complete file.
+    # The file is complete. A journal of another run stays, because that run was to overwrite the file.
     if result.already_complete:
         return nothing._replace(begin_anew=journalled is not None)
     finished = None if stamps is None else out
@@ -313,7 +327,7 @@ def _earlier(
             )
         return nothing._replace(audio=stamps or {}, out=finished)
     journalled_trials = {trial.id: trial for trial in trials if trial.id in journalled.places}
-    now = _stamps(journalled_trials.values(), processes)
+    now = _stamps_by_id(journalled_trials.values(), processes)
     replaced = {(id, row.audio) for id, row in journalled.places.items() if row.audio != now.get(id)}
     if replaced and processes.rank == 0:
         tqdm.write(
@@ -323,18 +337,18 @@ def _earlier(
         )
     in_journals = {id: audio for id, audio in now.items() if (id, journalled.places[id].audio) not in replaced}
     audio = {**(stamps or {}), **in_journals}
-    return _Earlier(audio, journalled.failures, replaced, False, finished, in_journals.keys())
+    return _EarlierWork(audio, journalled.failures, replaced, False, finished, in_journals.keys())
 
 
-def _stamps(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
-    """Id → stamp of the trial's file, the same in all processes, because only the first one looks."""
+def _stamps_by_id(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
+    """Id → stamp of the trial's file. The first process reads the stamps for all processes, so that all agree."""
     stamps_of_rank_0 = None
     if processes.rank == 0:
         stamps_of_rank_0 = {trial.id: stamp(trial.path) for trial in trials}
     return processes.broadcast(stamps_of_rank_0)
 
 
-def _walk(
+def _keep_results(
     batch_results: Iterator[BatchResult[T]],
     journal: Journal[T],
     display: ProgressDisplay[None],
@@ -342,11 +356,15 @@ def _walk(
     on_error: str,
     report_failures: bool,
 ) -> BatchResult[T]:
-    """Put rows into the journal, and show the progress; return the failures and the number of samples.
+    """Write the rows of all batches to the journal, and show the progress.
 
     Args:
         already: ids of trials that the display has counted before.
+        on_error: as in :class:`RunSettings`.
         report_failures: whether to print failures.
+
+    Returns:
+        The failures and the number of samples of all batches together, without rows.
     """
     failures: dict[str, str] = {}
     count = 0
@@ -372,7 +390,7 @@ def _walk(
     return BatchResult({}, failures, num_samples)
 
 
-def _finish(
+def _write_finished(
     result: Finished,
     trials: Sequence[Trial],
     output: Output[T],
@@ -382,17 +400,23 @@ def _finish(
 ) -> None:
     """Write all files of the output and the record, completely or not at all; then remove the journals.
 
-    Not even a power cut loses rows, because the files are on the disk before the journals are
-    removed.
+    The files are on the disk before the journals are removed, so not even a power cut loses rows.
+
+    Args:
+        replaced: (id, stamp) of outdated rows, which are not written.
+        reasons: id → reason, for trials that failed.
+        facts: the facts of the record.
 
     Raises:
+        NothingDone: if no trial has a row.
         InputError: if the files cannot be written; the journals then keep the rows.
     """
     out = result.path
     with open_journals(out, facts["run"], output.from_json, without=replaced) as journalled:
         assert journalled is not None  # all journals are of this run
         used = [trial for trial in trials if trial.id in journalled.places]
-        lost = "what was kept of it cannot be read back"  # a journal was damaged meanwhile, or a row is too long
+        # For a trial that did not fail: a journal was damaged meanwhile, or the row is too long.
+        lost = "what was kept of it cannot be read back"
         without_row = [trial.id for trial in trials if trial.id not in journalled.places]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
         if not used:
@@ -412,7 +436,7 @@ def _finish(
                 record["failures"] = result.failures
                 record["sha256"] = sha256_of(files[0])
                 record_file.write_text(json_text(record, indent=1), encoding="utf-8")
-                out.unlink(missing_ok=True)  # so that old rows never have the new record beside them
+                out.unlink(missing_ok=True)  # so that the new record never stands beside old rows
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "

@@ -27,13 +27,13 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
 
-# Files of 6 batches are read ahead. Only the first 4 batches of them are searched for files of equal
-# length; the other files are still being read while a batch is computed.
+# Number of batches of files that are read ahead, and number of these batches that are searched for files of equal
+# length. The other files are still being read while a batch is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
-# Limits for hours of audio.
-_AHEAD_BYTES = 1 << 29  # the most bytes of samples to hold
-_EXPANSION = 16  # assumed bytes of samples for each byte of a file that has not been read yet
+# Limits for long recordings.
+_AHEAD_BYTES = 1 << 29  # most bytes of samples to hold
+_EXPANSION = 16  # assumed bytes of samples for each byte of a file that was not read yet
 
 
 @dataclass(frozen=True)
@@ -64,21 +64,22 @@ def judge_files(
     longest: int | None = None,
     measurer: Measurer | None = None,
 ) -> Iterator[JudgedFile[T]]:
-    """Judge files lazily, in the order of ``paths``, which may be endless.
+    """Judge files in the order of ``paths``.
 
-    Only files that give the detector the same number of samples share a batch, so each value equals
-    the value computed for the file alone, to 1e-6.
+    A file is judged when its result is taken from the iterator, so ``paths`` may be endless. Only
+    files that give the detector the same number of samples share a batch. Each value therefore
+    equals the value computed for the file alone, to 1e-6.
 
     Args:
         judgement: the kind of result.
-        num_samples: see :class:`~nes2net.scoring.waveforms.WaveformReader`.
+        num_samples: number of leading samples to judge; None for whole recordings.
         batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64 on
             a GPU.
         workers: threads that read files; None for a number that suits the device.
-        longest: length in samples at 16 kHz; a longer whole recording fails with
-            :class:`~nes2net.data.audio.read.LongAudio`, without being read to its end.
-        measurer: also measures the recordings, in the reading threads and batches; None for no
-            measurement.
+        longest: largest number of samples at 16 kHz. If whole recordings are judged, a longer
+            recording fails with :class:`~nes2net.data.audio.read.LongAudio` and is not read to its
+            end. None for no limit.
+        measurer: measures the recordings as well; None for no measurement.
 
     Raises:
         InputError: if an argument is out of its range, or ``scorer`` cannot make this judgement.
@@ -96,10 +97,10 @@ def judge_files(
     reader = judgement.reader(WaveformReader.of(scorer, num_samples, longest))
     trained_on = length_of_training(scorer.provenance)
     batches = _Batches(scorer, judgement.fitted(scorer), reader, trained_on, batch_size, measurer)
-    return _in_order(batches, iter(paths), workers)
+    return _judged_in_order(batches, iter(paths), workers)
 
 
-def _in_order(batches: _Batches[T], paths: Iterator[AnyRecording], workers: int) -> Iterator[JudgedFile[T]]:
+def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], workers: int) -> Iterator[JudgedFile[T]]:
     """Read ``paths`` ahead in ``workers`` threads, and yield the judged files in order."""
     most_waiting = _AHEAD * batches.batch_size
     with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
@@ -124,7 +125,7 @@ def _in_order(batches: _Batches[T], paths: Iterator[AnyRecording], workers: int)
 
 
 class _ReadFile(NamedTuple):
-    """A recording with its remarks and traits."""
+    """A recording that was read, with its remarks and traits."""
 
     recording: Recording
     remark: Remark
@@ -132,20 +133,24 @@ class _ReadFile(NamedTuple):
 
 
 class _File(Generic[T]):
-    """A file that is being read. It holds its waveform until it is :attr:`judged`."""
+    """A file that is being read by a thread, and then waits to be judged. It holds its samples until then.
+
+    :attr:`judged` is the result; None before.
+    """
 
     def __init__(self, path: AnyRecording, reading: Future[_ReadFile]) -> None:
+        """Wait for ``reading``, the task of a reading thread, and guess the memory that its samples take."""
         self.path = path
         self.judged: JudgedFile[T] | None = None
         self._reading = reading
         try:
-            self._guess = _EXPANSION * os.path.getsize(str(all_channels(path)))
+            self._guess = _EXPANSION * os.path.getsize(str(all_channels(path)))  # bytes of samples
         except (OSError, ValueError, TypeError):
             self._guess = 0  # reading the file will report the error
 
     @property
     def size(self) -> int:
-        """Bytes of the held samples; an estimate before the file has been read."""
+        """Number of bytes of the held samples; an estimate before the file is read, and 0 after it is judged."""
         if self.judged is not None:
             return 0
         if self._reading.done() and self._reading.exception() is None:
@@ -153,7 +158,7 @@ class _File(Generic[T]):
         return self._guess
 
     def read(self) -> _ReadFile | None:
-        """Wait for the recording; None if it could not be read, and the file is then judged as failed."""
+        """Wait until the file is read. If it cannot be read, store the error as its result, and return None."""
         try:
             return self._reading.result()
         except InputError as error:
@@ -171,7 +176,7 @@ class _File(Generic[T]):
 
 @dataclass(frozen=True)
 class _Batches(Generic[T]):
-    """Reads files, and judges files with equally many samples together."""
+    """Reads files, and judges files with equal numbers of samples together."""
 
     scorer: Scorer
     judgement: Judgement[T]
@@ -189,7 +194,7 @@ class _Batches(Generic[T]):
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first of ``files`` together with others of equal length, and store their results."""
+        """Judge the first file together with other ``files`` of equal length, and store the results."""
         first = files[0].read()
         if first is None:
             return

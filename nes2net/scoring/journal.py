@@ -1,9 +1,9 @@
 """The journals that keep the rows of an unfinished file.
 
 Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. Each line
-of a journal is JSON. The first line identifies the run. The other lines follow batch by batch:
+of a journal is JSON. The first line identifies the run. Then each batch adds lines:
 ``["id", value, "audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a
-trial that failed. At worst, a process that is killed leaves an incomplete last line.
+trial that failed. If a process is killed, at most the last line of its journal is incomplete.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
+from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot be generic
 
 from nes2net.data.audio.packed import status_of
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked
 from nes2net.lib.plain_data import parsed_json
 
-# A longer line, in bytes, is damaged. The scores of an hour in 20-ms frames take 4 million bytes.
+# Most bytes of a line; a longer line counts as damaged. The scores of an hour in 20-ms frames take 4 million bytes.
 _LONGEST_LINE = 1 << 26
 
 T = TypeVar("T")
 
 
 class Row(NamedTuple, Generic[T]):
-    """The value of a trial."""
+    """The value of a trial, and the state of its audio file."""
 
     value: T
     audio: str
@@ -38,9 +38,9 @@ class Row(NamedTuple, Generic[T]):
 
 
 def stamp(path: str | Path | None) -> str:
-    """Size and time of the last change of a file as one word, which differs after the file was replaced.
+    """Make a word from a file's size and time of last change; the word differs after the file is replaced.
 
-    A recording in a shard has the stamp of the shard.
+    A recording in a shard has the stamp of the shard. The stamp of a missing file is ``-``.
     """
     try:
         status = status_of(path or "")
@@ -53,8 +53,8 @@ class Journal(Generic[T]):
     """The journal of one process. New lines are appended to an earlier journal of the same name.
 
     Args:
-        path: the file. If it exists, it must belong to the same ``run``, as :func:`open_journals`
-            checks.
+        path: the file. If it exists, it must belong to the same ``run``; :func:`open_journals`
+            checks this.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         to_json: turns a value into plain data for JSON.
 
@@ -63,11 +63,13 @@ class Journal(Generic[T]):
     """
 
     def __init__(self, path: Path, run: Mapping[str, Any], to_json: Callable[[T], Any]) -> None:
+        """Open the file, cut off an incomplete last line, and write the first line of a new journal."""
         self.path = path
         self.to_json = to_json
         try:
             make_folder(path.parent)
-            # Without a buffer: otherwise closing the file would write a line again that did not fit on the disk.
+            # Without a buffer: closing a file with a buffer would try again to write a line for which the disk has no
+            # room.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
             with open(path, "rb") as file:  # an incomplete last line is cut off
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
@@ -75,10 +77,10 @@ class Journal(Generic[T]):
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
         if os.path.getsize(path) == 0:
-            self._write(_header(run))
+            self._write(_header_line(run))
 
     def add(self, rows: Mapping[str, Row[T]], failures: Mapping[str, str] | None = None) -> None:
-        """Write the rows and failures of a batch; after this, killing the process does not lose them."""
+        """Write the rows and failures of a batch; they are kept even if the process is killed afterwards."""
         lines = [[id, self.to_json(value), audio] for id, (value, audio) in rows.items()]
         lines += map(list, (failures or {}).items())
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
@@ -96,9 +98,11 @@ class Journal(Generic[T]):
             ) from error
 
     def __enter__(self) -> Journal[T]:
+        """The journal itself, which is open already."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Write the journal to the disk, and close it."""
         with suppress(OSError):
             os.fsync(self._file.fileno())  # on the disk, before a finished file with the same rows is replaced
         self._file.close()
@@ -117,10 +121,10 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """All journals beside ``out``, of any run.
+    """List all journals beside ``out``, whatever run they belong to.
 
     Raises:
-        InputError: if a pipe, a link or a folder has the name of a journal; it is not opened.
+        InputError: if a pipe, a link or a folder has the name of a journal.
     """
     if not out.parent.is_dir():
         return []
@@ -150,18 +154,23 @@ class Place(NamedTuple):
 
 
 class Journalled(Generic[T]):
-    """The rows in the journals of a run, whose values stay on the disk, and the failures by id.
+    """The rows and failures in the journals of a run. Values stay on the disk until they are read.
 
     Args:
         files: the journals, open for reading.
-        value: turns plain data of JSON into a value; ValueError or TypeError if the data are
+        value: turns plain data of JSON into a value; raises ValueError or TypeError if the data are
             damaged.
-        without: ids and stamps of outdated rows, which are ignored.
+        without: (id, stamp) of outdated rows, which are ignored.
+
+    Attributes:
+        places: id → place of the row, for trials with a row.
+        failures: id → reason, for trials that failed and have no row.
     """
 
     def __init__(
         self, files: Sequence[BinaryIO], value: Callable[[Any], T], without: Container[tuple[str, str]] = ()
     ) -> None:
+        """Read all lines once, to find where each row begins."""
         self.files = files
         self._value = value
         self.places: dict[str, Place] = {}
@@ -170,7 +179,7 @@ class Journalled(Generic[T]):
             start = file.tell()
             while line := file.readline(_LONGEST_LINE):
                 try:
-                    id, *fields = _parsed(line)
+                    id, *fields = _parsed_line(line)
                     if len(fields) == 2 and (str(id), str(fields[1])) not in without:
                         value(fields[0])
                         self.places[str(id)] = Place(number, start, str(fields[1]))
@@ -185,10 +194,11 @@ class Journalled(Generic[T]):
         """Read the value of a trial in ``places``."""
         number, start, _ = self.places[id]
         self.files[number].seek(start)
-        return self._value(_parsed(self.files[number].readline(_LONGEST_LINE))[1])
+        return self._value(_parsed_line(self.files[number].readline(_LONGEST_LINE))[1])
 
 
-def _parsed(line: bytes) -> list[Any]:
+def _parsed_line(line: bytes) -> list[Any]:
+    """Read the JSON of a line; ValueError if the line is incomplete or damaged."""
     if not line.endswith(b"\n"):
         raise ValueError("an incomplete line")
     return parsed_json(line, "a line")
@@ -198,8 +208,13 @@ def _parsed(line: bytes) -> list[Any]:
 def open_journals(
     out: Path, run: Mapping[str, Any], value: Callable[[Any], T], *, without: Container[tuple[str, str]] = ()
 ) -> Iterator[Journalled[T] | None]:
-    """Open the journals of interrupted runs beside ``out``; None if a journal belongs to another run."""
-    header = _header(run)
+    """Open the journals of interrupted runs beside ``out``; None if a journal belongs to another run.
+
+    Args:
+        run: the identity of this run, as for :class:`Journal`.
+        value, without: as for :class:`Journalled`.
+    """
+    header = _header_line(run)
     with ExitStack() as stack:
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
         # A run that was killed while it wrote its header left only the beginning of the header.
@@ -214,10 +229,11 @@ def run_of(path: Path) -> Any:
     """The identity of the run that wrote the journal ``path``; None if the header is damaged."""
     with open(path, "rb") as file:
         try:
-            return _parsed(file.readline(_LONGEST_LINE))
+            return _parsed_line(file.readline(_LONGEST_LINE))
         except ValueError:
             return None
 
 
-def _header(run: Mapping[str, Any]) -> bytes:
+def _header_line(run: Mapping[str, Any]) -> bytes:
+    """The first line of a journal, which identifies its run."""
     return json.dumps(run).encode() + b"\n"

@@ -47,11 +47,10 @@ class Judgement(Output[T]):
     of_recordings: ClassVar[bool] = False
     """Whether a file of this judgement can be read as one score for each recording."""
     of_whole: ClassVar[bool] = False
-    """Whether this judgement needs whole recordings."""
+    """Whether this judgement is always made of whole recordings."""
     of_batch: ClassVar[bool] = False
-    """Whether a front-end with ``normalize: batch`` judges several recordings in a batch, as
-    published, so that a value depends on its batch. If not, such a front-end judges one recording
-    at a time."""
+    """Whether a front-end with ``normalize: batch`` judges several recordings in a batch, as published.
+    A value then depends on its batch. If False, such a front-end judges one recording at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
         """This judgement, with the options that depend on ``scorer`` filled in.
@@ -62,7 +61,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """The reader of waveforms for this judgement; mostly ``reader``, the user's choice.
+        """Adapt the ``reader`` that the user chose to this judgement; most judgements return it unchanged.
 
         Raises:
             InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.
@@ -90,7 +89,7 @@ class Judgement(Output[T]):
         return asdict(self)  # type: ignore[call-overload]
 
     def identity(self) -> dict[str, Any]:
-        """The facts of this judgement in the identity of a run: plain data, no nested values."""
+        """The facts of this judgement in the identity of a run: plain data without nested values."""
         return {"judgement": self.name, **self.options()}
 
     def described(self) -> dict[str, Any]:
@@ -99,13 +98,13 @@ class Judgement(Output[T]):
 
     @abstractmethod
     def tell(self, value: T) -> dict[str, Any]:
-        """The facts in a row of ``nes2net predict`` for a recording with this ``value``: plain data.
+        """The facts about this ``value`` for a row of ``nes2net predict``: plain data.
 
-        The text of an entry ``remark`` stands at the end of the line.
+        The text of the fact ``remark``, if there is one, is printed at the end of the line.
         """
 
     def in_words(self, told: Mapping[str, Any]) -> str:
-        """The words of a line of ``nes2net predict`` for the facts of :meth:`tell`, without the remark."""
+        """Put the facts ``told`` by :meth:`tell`, without the remark, into words for ``nes2net predict``."""
         words = []
         for name, fact in told.items():
             if name == "remark":
@@ -175,7 +174,7 @@ class Judgement(Output[T]):
         return False
 
     def own_labels(self, path: Path) -> dict[str, str]:
-        """Id → label, in a file of another toolkit that has labels beside the values; else empty."""
+        """Read id → label from a file that has labels beside the values, as of some toolkits; else empty."""
         return {}
 
 
@@ -195,20 +194,20 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
 
 
 def judgement_of(path: str | Path) -> Judgement[Any]:
-    """The kind of judgement in a file, read from its record.
+    """Find the kind of judgement in a file, from the record of the file.
 
-    A file of another toolkit has no record. Its kind of judgement is recognised by its first line;
-    if no judgement recognises it, it holds scores.
+    A file of another toolkit has no record. Its kind of judgement is then recognised by the first
+    line. If no judgement recognises the line, the file holds scores.
 
     Raises:
-        InputError: if the record names a judgement that is not installed, or unknown options of one
-            that is.
+        InputError: if the record names a judgement that is not installed, or options that the
+            judgement does not have.
     """
     path = Path(path)
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
-    if len(first_line(path).split()) == 2:  # most files hold scores; the other judgements need not be imported
+    if len(first_line(path).split()) == 2:  # most files hold scores; no other judgement is then imported
         return as_judgement("scores")
     return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))
 

@@ -45,7 +45,7 @@ class Scorer(Protocol):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes, which may differ from :attr:`device`."""
+        """The device that computes. It differs from :attr:`device` if the detector moves waveforms itself."""
 
     @property
     def precision(self) -> str:
@@ -69,7 +69,7 @@ class Scorer(Protocol):
 
     @property
     def used_samples(self) -> UsedSamples:
-        """Number of leading samples on which scores depend."""
+        """How many leading samples of a waveform the scores depend on."""
 
     @property
     def num_scores(self) -> int:
@@ -77,23 +77,24 @@ class Scorer(Protocol):
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the scored segments, the shortest first; empty if segments are not scored."""
+        """Lengths in ms of the segments that can be scored, the shortest first; empty if none can."""
 
     @property
     def trained_on_segments(self) -> bool:
         """Whether the scores of segments were trained."""
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
+        """Compute the scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
 
-        With ``num_scores`` above 0, ``system_scores`` holds B×``num_scores`` scores of other systems.
+        Args:
+            system_scores: B×``num_scores`` scores of other systems; None if ``num_scores`` is 0.
         """
 
     def fingerprint(self) -> str:
         """SHA-256 of the architecture and weights, or of the files."""
 
     def modules(self) -> Iterable[nn.Module]:
-        """The modules, which have a train and an eval mode; empty for a detector without train mode."""
+        """The modules that have a train and an eval mode; empty for a detector without train mode."""
 
     def train(self, mode: bool = True) -> Any:
         """Put the detector into train mode, or with ``False`` into eval mode."""
@@ -110,7 +111,7 @@ class SegmentScorer(Scorer, Protocol):
         """The back-end."""
 
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Length of a segment in ms → scores B×T of the segments of ``waveform`` B×N."""
+        """Score the segments of ``waveform`` B×N: length of a segment in ms → scores B×T."""
 
 
 def scores_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
@@ -119,9 +120,9 @@ def scores_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
 
 
 def depends_on_batch(scorer: Scorer) -> bool:
-    """Whether a score depends on the utterances that share its batch: with ``normalize: batch``."""
+    """Whether a score depends on other utterances in its batch, because a front-end has ``normalize: batch``."""
     frontend = scorer.config["frontend"]
-    # The options of a distilled front-end contain those of the teacher's and the student's front-end.
+    # The options of a distilled front-end contain the options of two front-ends, teacher and student.
     frontends = [frontend, *(value for value in frontend.values() if isinstance(value, dict))]
     return any(frontend_options.get("normalize") == "batch" for frontend_options in frontends)
 
@@ -136,7 +137,7 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
-    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`."""
+    """Score ``waveforms`` B×N, which are on the CPU, in :func:`scoring_mode`."""
     with scoring_mode(scorer):
         return start(scorer, waveforms)()
 
@@ -154,7 +155,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score ``waveforms`` (N,) of any lengths like :func:`score_or_raise`; equal lengths share a batch."""
     alone = depends_on_batch(scorer)
-    groups: dict[int, list[int]] = {}
+    groups: dict[int, list[int]] = {}  # length → numbers of the waveforms; if alone, a group for each
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if alone else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)
@@ -175,27 +176,29 @@ def start(
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
-    The returned function waits for the results, while a GPU goes on computing. A batch that does
+    The returned function waits for the results. A GPU computes in the meantime. A batch that does
     not fit into memory is scored in parts, and later batches of this size are split at once. A
     score is missing if it is not finite, if the detector does not take waveforms of this length, or
     if a single utterance does not fit into memory.
 
     Args:
         system_scores: scores of other systems, B×S, for a detector that takes them.
-        stream: a name on which alone the random numbers of a detector in train mode depend; None to
-            leave the random state as it is.
+        stream: a name that seeds the random numbers of a detector in train mode; None to leave the
+            random state as it is.
         rows: number of waveforms to compute at once. Smaller batches are filled up, because each
-            new size would compile the detector, or plan a GPU's convolutions, again.
+            new size would compile the detector, or plan a GPU's convolutions, again. None to
+            compute just the B waveforms.
     """
 
     def results_of(scores: Tensor) -> list[Result]:
+        """Turn the scores (B,) into results: a score that is not finite becomes a reason."""
         results = []
         for score in scores.tolist():
-            results.append(score if math.isfinite(score) else _not_finite("score is {}", score))
+            results.append(score if math.isfinite(score) else _not_finite_reason("score is {}", score))
         return results
 
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
-    return _start(scorer, scorer.scores, results_of, inputs, stream, rows)
+    return _start_or_split(scorer, scorer.scores, results_of, inputs, stream, rows)
 
 
 def start_rows(
@@ -203,29 +206,31 @@ def start_rows(
 ) -> Callable[[], list[np.ndarray | str]]:
     """Start to compute a row of numbers, such as an embedding, for each of ``waveforms`` B×N.
 
-    The results are rows (K,) float32, or reasons why they are missing.
+    The returned function waits for the results: rows (K,) float32, or reasons why they are missing.
 
     Args:
-        scorer: the detector whose parts ``compute`` uses.
-        message: text for a row with a number {} that is not finite, such as ``"score is {}"``.
+        scorer: the detector with which ``compute`` computes.
+        message: what the reason says of a number that is not finite; ``{}`` stands for the number,
+            as in ``"score is {}"``.
         compute: computes rows B×K of waveforms B×N.
         rows: as for :func:`start`.
     """
 
     def results_of(computed: Tensor) -> list[np.ndarray | str]:
+        """Turn the rows B×K into results: a row with a number that is not finite becomes a reason."""
         results: list[np.ndarray | str] = []
         for row in computed.numpy():
             is_finite = np.isfinite(row)
             if is_finite.all():
                 results.append(row)
             else:
-                results.append(_not_finite(message, row[~is_finite][0]))
+                results.append(_not_finite_reason(message, row[~is_finite][0]))
         return results
 
-    return _start(scorer, compute, results_of, [waveforms], None, rows)
+    return _start_or_split(scorer, compute, results_of, [waveforms], None, rows)
 
 
-def _start(
+def _start_or_split(
     scorer: Scorer,
     compute: Callable[..., Tensor],
     results_of: Callable[[Tensor], list[T]],
@@ -233,9 +238,13 @@ def _start(
     stream: str | None,
     rows: int | None,
 ) -> Callable[[], list[T | str]]:
-    """Start to ``compute`` from the ``inputs``, of which the first are waveforms.
+    """Start to compute a batch, for :func:`start` and :func:`start_rows`; split it if memory is short.
 
-    ``results_of`` turns the computed tensor, in float32 on the CPU, into results.
+    Args:
+        compute: computes a tensor of B rows from ``inputs``.
+        results_of: turns the computed rows, in float32 on the CPU, into results.
+        inputs: the waveforms B×N, and perhaps further tensors of B rows.
+        stream, rows: as for :func:`start`.
     """
     waveforms = inputs[0]
     count = len(inputs[0])
@@ -246,10 +255,11 @@ def _start(
         most_rows = max(1, fitting // waveforms.shape[1])
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
+        """Start parts of at most ``size`` waveforms; the returned function waits for all their results."""
         splits = zip(*(tensor.split(size) for tensor in inputs))
         started = []
         for tensors in splits:
-            started.append(_start(scorer, compute, results_of, list(tensors), stream, rows))
+            started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
     if most_rows is not None and count > most_rows:
@@ -259,7 +269,7 @@ def _start(
     on_gpu = scorer.device.type == "cuda"
 
     def moved(x: Tensor) -> Tensor:
-        """Move ``x`` to the device, and fill it up to ``rows`` rows with copies of the last row."""
+        """Move an input to the device, and fill it up to ``rows`` rows with copies of its last row."""
         if on_gpu and x.device.type == "cpu" and not x.is_pinned():
             x = x.pin_memory()  # the CPU need not wait for a copy from pinned memory
         x = x.to(scorer.device, non_blocking=True)
@@ -276,7 +286,7 @@ def _start(
                     generator_devices = [scorer.device]
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
-            # No variable holds the moved inputs: if they must be split, they would take memory beside the parts.
+            # No variable holds the moved inputs. If the batch must be split, they would take memory beside the parts.
             pending = _Pending(compute(*map(moved, inputs))[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:
@@ -298,19 +308,20 @@ def _start(
     return start_parts(rows and half, half)
 
 
-# A scorer of which a batch did not fit into memory → its device and precision, and the number of samples,
-# in all rows together, to compute at once.
+# For each scorer that once ran out of memory: its device, its precision, and the largest number of samples, in all
+# rows of a batch together, that it computes at once.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
 class _Pending:
     """Rows of numbers, one per utterance, that a GPU may still be computing.
 
-    The copy to the CPU is queued directly behind the batch. If it were queued when the numbers are
-    needed, it would also wait for the next batch.
+    The copy to the CPU is queued directly after the batch. If the copy were queued when the numbers
+    are needed, it would also wait for the next batch.
     """
 
     def __init__(self, rows: Tensor) -> None:
+        """Queue the copy of ``rows`` to the CPU, if they are on a GPU."""
         self.computed: torch.cuda.Event | None = None
         if not rows.is_cuda:
             self.rows = rows.float()
@@ -320,20 +331,22 @@ class _Pending:
         self.computed = torch.cuda.current_stream(rows.device).record_event()
 
     def wait(self) -> Tensor:
-        """The rows in float32 on the CPU, once they are computed."""
+        """Wait until the rows are computed; return them in float32 on the CPU."""
         if self.computed is not None:
             self.computed.synchronize()
         return self.rows
 
 
-def _not_finite(message: str, number: float) -> str:
+def _not_finite_reason(message: str, number: float) -> str:
+    """The reason that takes the place of a result with a ``number`` that is not finite."""
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 
 class _ModeInForce:
-    """A mode into which a scorer was put, and the state to restore when the last thread leaves it."""
+    """The mode of a scorer while threads use it, and the state to restore when the last thread leaves."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
+        """Remember the state of ``scorer``, and put it into train or eval mode."""
         self.num_threads = 0
         self.modes = [(module, module.training) for module in scorer.modules()]
         self.buffers: list[tuple[Tensor, Tensor]] = []
@@ -343,6 +356,7 @@ class _ModeInForce:
             scorer.train(train)
 
     def restore(self) -> None:
+        """Restore the modes and buffers that the scorer had before."""
         for module, training in self.modes:
             module.training = training
         for buffer, before in self.buffers:
@@ -358,19 +372,19 @@ _lock = threading.Lock()
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     """Put ``scorer`` into eval mode, with products of float32 in its precision; restore both at the end.
 
-    Any number of threads may be in this context: the first thread makes the changes, the last one
-    undoes them. A detector that is already in eval mode is not touched. Products are computed by
-    :func:`nes2net.lib.devices.float32_products`.
+    Any number of threads may be in this context: the first thread makes the changes, and the last
+    thread undoes them. A detector that is already in eval mode is not touched. See
+    :func:`nes2net.lib.devices.float32_products` for the products.
 
     Args:
         train: put ``scorer`` into train mode instead. Batch normalisation then changes its running
-            statistics, which affect no score in this mode; they are restored, too.
+            statistics. They affect no score in this mode, and are restored at the end.
     """
     with _lock:
-        of_scorer = _in_force.setdefault(scorer, {})
-        if train not in of_scorer:
-            of_scorer[train] = _ModeInForce(scorer, train)
-        mode = of_scorer[train]
+        modes_in_force = _in_force.setdefault(scorer, {})
+        if train not in modes_in_force:
+            modes_in_force[train] = _ModeInForce(scorer, train)
+        mode = modes_in_force[train]
         mode.num_threads += 1
     try:
         with float32_products(scorer.precision):
@@ -379,7 +393,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
         with _lock, torch.no_grad():
             mode.num_threads -= 1
             if not mode.num_threads:
-                del of_scorer[train]
+                del modes_in_force[train]
                 mode.restore()
 
 
@@ -387,8 +401,9 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
 def differentiable(scorer: nn.Module) -> Iterator[None]:
     """Make a detector in eval mode differentiable on a GPU; use this inside of :func:`scoring_mode`.
 
-    cuDNN computes gradients of recurrent layers only in train mode. So the recurrent layers are put
-    into train mode, with their dropout set to 0; both are restored at the end.
+    cuDNN computes gradients of recurrent layers only in train mode. The recurrent layers are
+    therefore put into train mode, and their dropout is set to 0. Mode and dropout are restored at
+    the end.
     """
     layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
     before = [(layer.training, layer.dropout) for layer in layers]
@@ -409,9 +424,9 @@ def default_batch_size(device: torch.device) -> int:
 
 
 def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
-    """Number of waveforms to compute at once: ``requested``, else ``usual``, else the device's default.
+    """Choose how many waveforms to compute at once: ``requested``, else ``usual``, else the device's default.
 
-    It is 1 if a score depends on the utterances that share its batch.
+    The number is always 1 if a score depends on other utterances in its batch.
 
     Raises:
         InputError: if ``requested`` is below 1.

@@ -1,4 +1,4 @@
-"""Measure the traits of recordings as for a calibration: of a corpus in workers, or one by one."""
+"""Measure the traits of recordings for a calibration: of a corpus in workers, or of one recording."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import Recording, judged_share
 
-#: The most recordings of a corpus that are measured. With so many, p-values reach down to 1 in 10,000.
+#: The most recordings of a corpus that are measured. With 10,000 recordings, p-values reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
 _BATCH = 8
 _MOST_WORKERS = 8
@@ -50,8 +50,9 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
     """Measure the part of the recording in a file that a detector scores.
 
     Args:
-        num_samples: leading samples that are scored; None for the whole recording, of any length.
-        longest: leading samples on which the detector's scores depend; None for all.
+        num_samples: number of leading samples that are scored; None for the whole recording, of any
+            length.
+        longest: number of leading samples on which the detector's scores depend; None for all.
 
     Raises:
         InputError: if the file cannot be read.
@@ -69,33 +70,37 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
 
 
 def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
-    """Draw at most ``max_trials`` of ``trials``, in their order; equal calls draw the same trials."""
+    """Draw at most ``max_trials`` of ``trials`` at random, in their order; the same call draws the same trials."""
     if len(trials) <= max_trials:
         return list(trials)
     return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), max_trials))]
 
 
 class TraitsOutput(Output[Traits]):
-    """Lines of JSON, ``[id, duration, level, bandwidth, judged, unfit, clipping]``."""
+    """The file of traits: lines of JSON, ``[id, duration, level, bandwidth, judged, unfit, clipping]``."""
 
     doing = "measuring"
     done = "measured"
     what = "traits"
 
     def to_json(self, value: Traits) -> list[float | str]:
+        """List the measured traits, without the embedding."""
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
+        """Restore traits from the list of :meth:`to_json`; ValueError if it is damaged."""
         duration, level, bandwidth, judged, unfit, clipping = _VALUES.validate_python(values)
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
+        """Read (id, traits) from the lines of a finished file."""
         with open(out, encoding="utf-8") as file:
             for line in file:
                 id, *scalars = parsed_json(line, "a line")
                 yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, Any]:
+        """Write a line for each row; there are no facts for the record."""
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}
@@ -127,24 +132,25 @@ def measure_trials(
 ) -> tuple[dict[str, Traits], dict[str, str]]:
     """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them.
 
-    Under ``torchrun``, only the first process calls this. The traits stay in ``{beside}.traits``
-    and ``{beside}.embeddings.npy`` until :func:`forget_traits`, so that an interrupted call
-    resumes, and a repeated call only reads these files.
+    Under ``torchrun``, only the first process calls this function. The traits stay in
+    ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits` is called.
+    Therefore an interrupted call resumes, and a repeated call only reads these files.
 
     Args:
         num_samples: as for :func:`measure_file`.
         scorer: the detector that scores the recordings.
-        embed: whether ``scorer`` also embeds the recordings, if it can.
+        embed: whether ``scorer`` also embeds the recordings; exported detectors never do.
         channel: number of the channel that is scored, counted from 0; None for the mean of all.
         num_workers: number of workers; one per processor, at most 8, if not given.
 
     Returns:
-        Id → traits, in the order of ``trials``; and id → the reason why traits or the embedding of
-        a recording are missing. Reasons are also printed on standard error.
+        Two mappings. The first is id → traits, in the order of ``trials``. The second is id → the
+        reason why the traits or the embedding are missing. Reasons are also printed on standard
+        error.
 
     Raises:
-        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if all
-            recordings failed.
+        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`; but if all recordings
+            failed, no error is raised.
     """
     if num_workers is None:
         workers = min(_MOST_WORKERS, usable_processors())
@@ -152,13 +158,15 @@ def measure_trials(
         workers = num_workers
     most_samples = scorer.used_samples.most if scorer else None
     output = TraitsOutput()
-    out, embeddings = _files(beside)
+    out, embeddings = _files_beside(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
+        """Measure recordings in workers, in batches; called by :func:`run_over`."""
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
-        yield from Loader(Reading(partial(_traits, num_samples, most_samples, channel)), batches, list, workers)
+        yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
+        """Divide what the workers measured into rows and failures; called by :func:`run_over`."""
         for batch in batches:
             rows = {}
             reasons = {}
@@ -200,18 +208,22 @@ def measure_trials(
 
 
 def forget_traits(beside: str | Path) -> None:
-    """Remove the files of :func:`measure_trials`."""
-    for out in _files(beside):
+    """Remove the files that :func:`measure_trials` left."""
+    for out in _files_beside(beside):
         for suffix in ("", ".csv", ".json"):
             out.with_name(f"{out.name}{suffix}").unlink(missing_ok=True)
 
 
-def _files(beside: str | Path) -> tuple[Path, Path]:
-    """The files of the traits and of the embeddings."""
+def _files_beside(beside: str | Path) -> tuple[Path, Path]:
+    """Paths of the file of traits and of the file of embeddings, for :func:`measure_trials`."""
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-def _traits(num_samples: int | None, longest: int | None, channel: int | None, item: Item) -> Traits:
+def _measure_item(num_samples: int | None, longest: int | None, channel: int | None, item: Item) -> Traits:
+    """Measure the recording of an item by :func:`measure_file`; called in a worker.
+
+    ``channel`` is the number of the channel to measure; None for the mean of all.
+    """
     recording = item.path if channel is None else ChannelOf(item.path, channel)
     return measure_file(recording, num_samples, longest)
 
@@ -230,7 +242,7 @@ class Measurer:
 
     @classmethod
     def of(cls, scorer: Scorer, decider: Decider) -> Measurer:
-        """The measurer that ``decider`` needs."""
+        """Make the measurer that ``decider`` needs: with embeddings if its calibration compares them."""
         population = decider.calibration.population if decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
         if compares_embeddings and isinstance(scorer, Network):  # exported detectors make no embeddings
@@ -238,16 +250,16 @@ class Measurer:
         return cls(scorer, None)
 
     def measured(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure the part of ``recording`` that the detector scores, without its embedding.
+        """Measure the part of ``recording`` that the detector scores; the result has no embedding.
 
         Args:
-            remark: the remark on this part.
+            remark: the remark on this part, which says whether it is unfit.
         """
         traits = measure(recording.plain, recording.num_samples)  # without the repetition of a short recording
         return traits._replace(judged=recording.judged, unfit=remark.unfit, clipping=remark.clipping)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
-        """Add the embeddings of ``waveforms`` B×N to their ``traits``."""
+        """Compute the embeddings of ``waveforms`` B×N, and add them to the ``traits`` of the B recordings."""
         if self.embed is None:
             return list(traits)
         with scoring_mode(self.scorer):
@@ -260,18 +272,19 @@ class Measurer:
         return with_embeddings
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:
-        """All traits of ``recording``; ``remark`` as for :meth:`measured`."""
+        """Measure all traits of ``recording``, with its embedding; ``remark`` as for :meth:`measured`."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
-        """Traits of a recording that was scored along its ``track``.
+        """Measure a recording that was scored along its ``track``.
 
-        The detector scores a window at a time, so the trait ``duration`` is that of a window.
+        The detector scores a window at a time, so the trait ``duration`` is the length of a window.
 
         Args:
-            blocks: the recording in blocks (N,), 16 kHz in [−1, 1].
-            beginning: the traits of the part that has the recording's score, which give ``judged``, and the
-                embedding if there is speech in it; None if the score is the mean of the track.
+            blocks: the whole recording in blocks (N,), 16 kHz in [−1, 1].
+            beginning: the traits of the beginning of the recording, if the recording's score is the
+                score of its beginning. ``judged`` is taken from these traits, and the embedding if
+                the first window has speech. None if the recording's score is the mean of the track.
         """
         traits = measure_blocks(blocks)._replace(
             duration=track.window, judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Output(ABC, Generic[T]):
-    """The value that a run computes for each trial, and the file in which it writes the values."""
+    """The interface of what a run computes for each trial, and of the file to which it writes the values."""
 
     doing: str
     """Word for the work of the run, such as ``"scoring"``; the title of the progress display."""
@@ -24,7 +24,7 @@ class Output(ABC, Generic[T]):
     """Word for the rows of the file, such as ``"scores"``."""
 
     def files(self, out: Path) -> list[Path]:
-        """The finished file ``out``, and further files that belong to it."""
+        """Paths of the finished file ``out`` and of further files that belong to it."""
         return [out]
 
     def rows_are(self, out: Path) -> str:
@@ -45,16 +45,17 @@ class Output(ABC, Generic[T]):
 
     @abstractmethod
     def from_json(self, value: Any) -> T:
-        """Restore a value from the data of :meth:`to_json`; ValueError or TypeError if they are damaged."""
+        """Restore a value from the data of :meth:`to_json`; raise ValueError or TypeError if they are damaged."""
 
     @abstractmethod
     def read(self, out: Path) -> Iterable[tuple[str, T]]:
-        """The rows of a finished file as (id, value), for a run that computes the missing rows."""
+        """Read the rows of a finished file as (id, value), for a run that only computes the missing rows."""
 
     @abstractmethod
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
         """Write ``count`` rows in order, and return facts for the record.
 
         Args:
-            files: temporary files, which are later renamed to the paths of :meth:`files`.
+            files: temporary files to write, which are later renamed to the paths of :meth:`files`.
+            rows: the trials and their values.
         """

@@ -28,7 +28,7 @@ _LARGEST_WHOLE = 64 << 20  # bytes; the record holds a reason for each missing s
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
-    """The identity of a score's computation: detector, precision, device, and number of samples."""
+    """Plain data that identify how a score is computed: detector, precision, device, and number of samples."""
     return {
         "model": scorer.fingerprint(),
         "num_samples": num_samples,
@@ -49,13 +49,18 @@ def run_identity(
 
 
 def recordings_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of ids and files. Absolute and relative paths, and links to a folder, give the same sum."""
+    """SHA-256 of the ids and files of ``trials``.
+
+    Absolute paths, relative paths and links to the same folder give the same sum.
+    """
 
     @cache
     def resolved(folder: str) -> str:
+        """The real path of a folder; cached, because many files share a folder."""
         return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
     def line(trial: Trial) -> str:
+        """The text by which a trial enters the digest."""
         folder, name = os.path.split(trial.path or "")
         return json.dumps([trial.id, resolved(folder), name])
 
@@ -66,6 +71,9 @@ def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Convert ``facts`` to plain data for JSON.
 
     Other values, such as a date, become their text, and numbers that are not finite become None.
+
+    Raises:
+        InputError: if ``facts`` cannot be written as JSON.
     """
     try:
         return json.loads(json.dumps(dict(facts), default=str), parse_constant=lambda _: None)
@@ -76,43 +84,44 @@ def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Record(BaseModel):
-    """The facts of a record that a later run reads."""
+    """The facts of a record that a later run needs."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
     run: dict[str, str | int | float | bool | None]
-    """See :func:`nes2net.scoring.engine.run_over`."""
+    """The identity of the run, see :func:`nes2net.scoring.engine.run_over`."""
     failures: dict[str, str]
-    """Reasons for missing rows, by id of the trial."""
+    """Id of a trial → the reason why its row is missing."""
     sha256: str | None = None
     """SHA-256 of the file to which the record belongs."""
     audio_sha256: str | None = None
-    """See :func:`audio_digest`."""
+    """The :func:`audio_digest` of the trials with rows."""
 
 
 def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record | None:
     """Read a record of at most ``num_trials`` trials; None if there is no file.
 
     Args:
-        kind: the kind of rows for messages, such as ``"scores"``.
+        kind: the kind of rows, such as ``"scores"``, for the message.
+        remedy: what to do if the file is not a record, for the message.
 
     Raises:
         InputError: if the file is not a record.
     """
     if not path.exists():
         return None
-    # A reason may have 1,000 characters, each escaped in up to 12 bytes; the rest is for the id.
+    # A reason may have 1,000 characters, and JSON may write a character in 12 bytes. The rest is for the id.
     return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 
 class WholeRecord(Record):
-    """All facts of a record; facts that only people read are in ``model_extra``."""
+    """All facts of a record. Pydantic's ``model_extra`` holds the facts that only people read."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     judgement: dict[str, Any] | None = None
-    """Name and options of the judgement in the file
-    (:func:`nes2net.scoring.judgement.judgement_of`)."""
+    """Name and options of the judgement in the file, for
+    :func:`nes2net.scoring.judgement.judgement_of`."""
 
 
 def read_whole_record(path: Path) -> WholeRecord:
@@ -126,7 +135,7 @@ def read_whole_record(path: Path) -> WholeRecord:
 
 
 def record_path(path: Path) -> Path:
-    """The path of the record of the file ``path``, beside this file."""
+    """Path of the record that stands beside the file ``path``."""
     return path.with_name(f"{path.name}.json")
 
 
@@ -134,7 +143,7 @@ def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
     """Read the record beside ``path``; None if there is no record, or it belongs to another file.
 
     Args:
-        sha256: SHA-256 of ``path``, if it is known.
+        sha256: SHA-256 of ``path``; None to compute it.
     """
     if not record_path(path).is_file():
         return None
@@ -148,12 +157,12 @@ def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
 
 
 def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
-    """SHA-256 of the ids of ``trials`` and their ``stamps``, which are given by id."""
+    """SHA-256 of the ids of ``trials`` and of the ``stamps`` of their files (id → stamp)."""
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
-    """Architecture, software and hardware of a run, which may change the last digits of scores."""
+    """Collect the architecture, software and hardware of a run; they may change the last digits of scores."""
     import torch  # for start-up time: what reads records needs no PyTorch
 
     from nes2net.lib.devices import float32_settings  # for start-up time, too
@@ -164,7 +173,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
         if name in sys.modules:
             versions[name] = sys.modules[name].__version__
     device = scorer.computes_on
-    device_name: str | None = None  # stays None for a GPU that onnxruntime can use, but this PyTorch cannot
+    device_name: str | None = None  # stays None if onnxruntime can use the GPU, but this PyTorch cannot
     if device.type != "cuda":
         device_name = processor_name()
     elif torch.cuda.is_available():

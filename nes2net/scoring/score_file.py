@@ -18,15 +18,15 @@ from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_output
 from nes2net.lib.text_files import checked_float, has_control
 
-#: Names of the column of scores in a file with a header. Names of scores that are higher for spoof are
-#: not accepted. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
+#: Accepted names of the column of scores in a file with a header: scores that are higher for bona fide.
+#: DeepFense writes ``score_class1`` for its class 1, which is bona fide.
 SCORE_COLUMNS = ("score", "scores", "cm_score", "score_class1")
 #: The reason why an id with control characters is refused.
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
 
 
 def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
-    """Write a score file, completely or not at all; or write scores to a device or a pipe.
+    """Write a score file, completely or not at all. ``path`` may also be a device or a pipe.
 
     Raises:
         InputError: if an id could not be read back (see :func:`check_ids`), or the file cannot be
@@ -72,7 +72,7 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
 
 
 def read_own_labels(path: str | Path) -> dict[str, str]:
-    """Utterance → label, in a score file that has labels beside the scores; empty for other files."""
+    """Read utterance → label from a score file that also has a label in each line; empty for other files."""
     labels = {}
     for _, row in read_id_table(Path(path), "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF)).rows:
         labels_of_row = [field for field in row[1:-1] if field in (BONAFIDE, SPOOF)]
@@ -92,7 +92,7 @@ def _is_number(field: str) -> bool:
 
 
 def check_ids(ids: Iterable[str]) -> None:
-    """Raise :class:`InputError` unless each id is one word, can be encoded and occurs once."""
+    """Raise :class:`InputError` unless each id is one word, can be written as UTF-8 and occurs once."""
     known_ids: set[str] = set()
     for id in ids:
         if id in known_ids:

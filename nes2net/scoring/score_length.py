@@ -1,4 +1,4 @@
-"""The part of a recording to score: as the user, the detector's authors or its training decide."""
+"""Choose the part of a recording to score: the user, the detector's authors or its training decide."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 from nes2net.models.provenance import Provenance
 
-#: Usual lengths of training crops. Authors who train on them score the corpus's own number of samples
-#: ('4sec'), or whole utterances.
+#: Usual lengths of training crops. Authors who train on crops of these lengths score the corpus's own number
+#: of samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
-# Two minutes, longer than any real training crop; a damaged record may state any number.
+# Two minutes, longer than any real training crop. A longer length in a record counts as damaged.
 _LONGEST = 120 * 16_000
 
 
@@ -18,10 +18,10 @@ class ScoreLength(NamedTuple):
     """The part of a recording that is scored, and the reason."""
 
     num_samples: int | None
-    """Leading samples at 16 kHz, repeated if there are fewer; None for all."""
+    """Number of leading samples at 16 kHz; a shorter recording is repeated. None for all samples."""
     why: str = ""
-    """The reason, in words that follow "as"; empty if the user chose the number or it is the usual
-    one."""
+    """The reason, in words that follow "as", such as ``"in training"``. Empty if the user chose the
+    number, or if it is the usual number."""
 
     @property
     def words(self) -> str:
@@ -44,17 +44,17 @@ def samples_to_score(
     usual: int | None = None,
     protocol: Literal["4sec", "full"] | None = None,
 ) -> ScoreLength:
-    """The part of a recording to score with a detector of this ``provenance``.
+    """Choose the part of a recording to score with a detector of this ``provenance``.
 
-    The user's choice comes first, then the practice of a published architecture's authors, then the
-    length of the detector's training crops.
+    The user's choice comes first. Then comes the practice of the authors, if the detector has a
+    published architecture, and last the length of the detector's training crops.
 
     Args:
-        requested: the user's choice; ``"auto"`` for no choice.
-        usual: the number if nothing else decides, and for detectors trained on 64,600 or 64,000
-            samples, as the published recipes with '4sec' protocols do.
-        protocol: ``"full"`` for whole recordings, ``"4sec"`` to replace whole recordings by
-            ``usual``.
+        requested: the user's choice, as for :class:`ScoreLength`; ``"auto"`` for no choice.
+        usual: the number if nothing else decides, and if the training crops have 64,600 or 64,000
+            samples, as in the published recipes with '4sec' protocols. None for all samples.
+        protocol: ``"full"`` to score whole recordings always, ``"4sec"`` to score ``usual`` samples
+            instead of whole recordings.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600
@@ -86,5 +86,5 @@ def samples_to_score(
 
 
 def length_of_training(provenance: Provenance) -> int:
-    """Length in samples of the training crops of a detector of this ``provenance``, or the usual 64,600."""
+    """The length in samples of a detector's training crops; the usual 64,600 if it is not known."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

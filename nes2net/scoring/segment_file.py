@@ -52,7 +52,7 @@ class _SegmentRecord(Record):
 
 
 def lines(id: str, scores: ArrayLike) -> str:
-    """Write the lines of an utterance.
+    """Write the lines of an utterance with the ``scores`` (T,) of its frames.
 
     >>> lines("CON_E_0000001", [0.5, -1.0])
     'CON_E_0000001 0 0.5\\nCON_E_0000001 1 -1.0\\n'
@@ -64,7 +64,7 @@ def lines(id: str, scores: ArrayLike) -> str:
 def holds_frames(path: str | Path) -> bool:
     """Whether a file looks like a file of frame scores.
 
-    The first line that is not blank must have three to five fields, the second of which is 0.
+    Its first line that is not blank then has three to five fields, and the second field is 0.
     """
     row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"
@@ -83,8 +83,8 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     """
     path = Path(path)
     reader = _Reader(path)
-    for number, text in _blocks(path):
-        if columns := _columns(text):
+    for number, text in _text_blocks(path):
+        if columns := _parsed_columns(text):
             names, frames, scores = columns
             start = 0
             for name, run in groupby(names):
@@ -93,7 +93,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
                 start = end
             continue
         for line_number, line in enumerate(text.split("\n")[:-1], number):
-            if row := _row(path, line_number, line):
+            if row := _parsed_row(path, line_number, line):
                 name, frame, score = row
                 reader.add(line_number, name, [frame], [score])
     reader.keep()
@@ -111,17 +111,28 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
 
 
 class _Reader:
-    """Collects the scores of utterances while the file is read."""
+    """Collects the scores of utterances while the file is read, and checks the numbers of the frames.
+
+    Attributes:
+        scores: utterance → scores (T,), for the utterances that have ended.
+    """
 
     def __init__(self, path: Path) -> None:
+        """Begin before the first line; ``path`` is for messages."""
         self.path = path
         self.scores: dict[str, NDArray] = {}
         self.id = ""  # of the utterance that is being read
-        self.found = array("d")  # scores of its frames so far
+        self.frame_scores = array("d")  # scores of its frames so far
         self.num_frames = 0
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
-        """Add ``frames`` of the utterance ``name``; ``line`` is the number of the first frame's line."""
+        """Add adjacent frames of the utterance ``name``.
+
+        Args:
+            line: number of the line of the first frame.
+            frames: the numbers of the frames, as in the file.
+            scores: the score of each frame.
+        """
         if name != self.id:
             if has_control(name):
                 raise InputError(f"{self.path}, line {line}: the id {shown(name)} cannot be used: {CONTROL}")
@@ -131,8 +142,8 @@ class _Reader:
             if len(self.scores) == MOST_UTTERANCES:
                 raise InputError(f"{self.path}: has more than {MOST_UTTERANCES:,} utterances; split it")
             self.id = name
-            self.found = array("d")
-        expected = len(self.found)
+            self.frame_scores = array("d")
+        expected = len(self.frame_scores)
         expected_frames = list(map(str, range(expected, expected + len(frames))))
         if frames != expected_frames:
             wrong = next(index for index, frame in enumerate(frames) if frame != expected_frames[index])
@@ -140,29 +151,31 @@ class _Reader:
                 f"{self.path}, line {line + wrong}: expected frame {expected_frames[wrong]} of {shown(name)}, found "
                 f"{shown(frames[wrong])}; the frames of an utterance stand together, numbered from 0 without gaps"
             )
-        self.found.extend(scores)
+        self.frame_scores.extend(scores)
         self.num_frames += len(frames)
         if self.num_frames > MOST_FRAMES:
             raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
         """Store the scores of the utterance that has ended."""
-        if self.found:
-            self.scores[self.id] = np.array(self.found)
+        if self.frame_scores:
+            self.scores[self.id] = np.array(self.frame_scores)
 
 
-def _columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
-    """The three columns of ``text``; None if a line has another form than :func:`lines` gives it.
+def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
+    """Read utterances, frames and scores from all lines of ``text`` at once, because there are millions.
 
-    The form of all lines is checked at once, because a file has millions of lines.
+    The result is None if a line does not have the form of :func:`lines`. The lines must then be
+    read one by one, by :func:`_parsed_row`.
     """
     if not text.isascii():
         return None
     codes = np.frombuffer(text.encode(), np.uint8)
+    # Positions of white space and control characters: two spaces and a line end in each line.
     between = np.flatnonzero((codes <= ord(" ")) | (codes == 127))
     if len(between) % 3 or (codes[between].reshape(-1, 3) != [ord(" "), ord(" "), ord("\n")]).any():
         return None
-    lengths = np.diff(between, prepend=-1)
+    lengths = np.diff(between, prepend=-1)  # lengths of the fields, plus 1
     if lengths.min() == 1 or lengths.max() > _LONGEST_LINE // 3:
         return None
     words = text.split()
@@ -176,10 +189,13 @@ def _columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
     return words[::3], words[1::3], scores
 
 
-def _row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
-    """Utterance, frame and score of a line, in any of the accepted forms; None for a blank line."""
+def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
+    """Read utterance, frame and score from a line in any of the accepted forms; None for a blank line.
+
+    ``number`` is the number of the line in the file, for messages.
+    """
     if len(line) > _LONGEST_LINE:
-        raise _too_long(path, number)
+        raise _too_long_error(path, number)
     row = line.split()
     if not row:
         return None
@@ -191,12 +207,13 @@ def _row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
     raise InputError(f"{path}, line {number}: expected 3 fields ({_FIELDS}), found {len(row)}: {shown(line.strip())}")
 
 
-def _too_long(path: Path, number: int) -> InputError:
+def _too_long_error(path: Path, number: int) -> InputError:
+    """The error for a line that is too long."""
     return InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield whole lines of a text file, some megabytes at a time, with the number of the first line.
+def _text_blocks(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield blocks of whole lines of a text file, some megabytes each, as (number of the first line, text).
 
     Raises:
         InputError: if the file cannot be read, is not text in UTF-8, or a line or the file is too
@@ -216,7 +233,7 @@ def _blocks(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, lines + end
                     number += lines.count("\n") + 1
                 if len(unfinished) > _LONGEST_LINE:
-                    raise _too_long(path, number)
+                    raise _too_long_error(path, number)
             if unfinished:
                 yield number, f"{unfinished}\n"
     except UnicodeDecodeError as error:

@@ -30,49 +30,51 @@ class Window(NamedTuple):
     """A piece of a recording that is scored at once."""
 
     start: int
-    """Number of its first sample."""
+    """Number of its first sample in the recording."""
     samples: np.ndarray
     """(N,) float32."""
     is_last: bool
+    """Whether the recording ends with this window."""
 
 
 class HeldSamples:
-    """The latest samples of a recording, from number ``first`` up to ``end``."""
+    """The latest samples of a recording that arrives, from sample number ``first`` up to ``end``, exclusive."""
 
     def __init__(self) -> None:
+        """Begin without samples."""
         self.first = 0
         self.end = 0
         self._blocks: list[np.ndarray] = []
 
     def append(self, block: np.ndarray) -> None:
-        """Hold the samples (N,) that follow."""
+        """Add the next samples (N,) of the recording."""
         self._blocks.append(block)
         self.end += len(block)
         if len(self._blocks) > _MOST_BLOCKS:
             self._blocks = [np.concatenate(self._blocks)]
 
     def cut(self, start: int, length: int) -> np.ndarray:
-        """The samples (``length``,) from number ``start`` on; a view of the held samples."""
+        """Give the samples (``length``,) from number ``start`` on, as a view of the held samples."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
         return self._blocks[0][start - self.first : start - self.first + length]
 
     def drop(self, first: int) -> None:
-        """Drop the samples before number ``first``."""
+        """Forget the samples before number ``first``."""
         if first > self.first:
             # A copy: a view would keep all samples in memory.
             self._blocks = [self.cut(first, self.end - first).copy()]
             self.first = first
 
 
-_MOST_BLOCKS = 64  # held blocks before they are joined in one array
+_MOST_BLOCKS = 64  # more held blocks than this are joined in one array
 
 
 class SlidingWindows:
     """Cuts a recording that arrives into windows of ``length`` samples, one every ``hop`` samples.
 
-    The last window ends with the recording. A recording shorter than a window is one window. Held
-    in memory are at most the samples of two windows and the pushed block. The class is a
+    The last window ends with the recording. A recording shorter than a window is one window. At
+    most the samples of two windows and the pushed block are held in memory. The class is a
     :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = SlidingWindows(4, 3)
@@ -81,10 +83,11 @@ class SlidingWindows:
     """
 
     def __init__(self, length: int, hop: int) -> None:
+        """Begin a recording; ``length`` and ``hop`` are in samples."""
         self._length = length
         self._hop = hop
         self._held = HeldSamples()
-        self._start = 0  # of the next window
+        self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
         """Take the next samples (N,); yield the windows that they complete."""
@@ -95,7 +98,7 @@ class SlidingWindows:
             window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
-        # The last window needs the last ``length`` samples, even if they lie before the start of the next window.
+        # The last window needs the last ``length`` samples of the recording; they may begin before the next window.
         if is_complete or samples.end - samples.first >= 2 * self._length:
             samples.drop(min(self._start, samples.end - self._length))
 
@@ -105,7 +108,7 @@ class SlidingWindows:
         return self._held.end < self._length
 
     def finish(self) -> Iterator[Window]:
-        """Yield the window that ends with the recording, unless :meth:`push` has yielded it."""
+        """Yield the last window, unless the window that :meth:`push` yielded last ends with the recording."""
         end = self._held.end
         if self._start == 0:
             yield Window(0, self._held.cut(0, end), True)
@@ -114,18 +117,19 @@ class SlidingWindows:
 
 
 class Batches:
-    """Puts arriving windows into batches of one length; a :class:`nes2net.data.audio.blocks.Stage`.
+    """Puts arriving windows of equal length into batches; a :class:`nes2net.data.audio.blocks.Stage`.
 
     Args:
         size: largest number of windows in a batch.
     """
 
     def __init__(self, size: int) -> None:
+        """Begin with no window that waits."""
         self._size = size
         self._waiting: list[Window] = []
 
     def push(self, window: Window) -> Iterator[list[Window]]:
-        """Take the next window; yield the batches that are complete."""
+        """Take the next window; yield the batches that it completes."""
         if self._waiting and len(self._waiting[0].samples) != len(window.samples):
             yield from self.finish()
         self._waiting.append(window)
@@ -133,7 +137,7 @@ class Batches:
             yield from self.finish()
 
     def finish(self) -> Iterator[list[Window]]:
-        """Yield the windows that wait, if there are any."""
+        """Yield the waiting windows as a last batch, if there are any."""
         batch = self._waiting
         self._waiting = []
         if batch:
@@ -154,18 +158,18 @@ class Scored(NamedTuple):
 class Stream:
     """Scores audio while it arrives, for :meth:`nes2net.Detector.stream`.
 
-    A stream belongs to one thread; several streams may share a detector.
+    A stream must be used by one thread only; several streams may share a detector.
 
     Args:
         scorer: the detector.
         sample_rate: rate of the pushed samples in Hz.
-        window, hop: length of a window and distance of windows in seconds. None for a window as
-            long as the detector's training crops.
+        window: length of a window in seconds; None for the length of the detector's training crops.
+        hop: distance of windows in seconds.
         batch_size: number of windows that are computed at once; a window waits until its batch is
             complete. None for 8 on a CPU and 64 on a GPU.
-        channels: the comparison already made of the channels that were averaged to the pushed
-            samples; None to compare the channels of the pushed samples.
-        progress: is called after each batch with the seconds up to which windows are scored.
+        channels: the comparison of the recording's channels, if they were averaged before the
+            samples are pushed; None to compare the channels of the pushed samples.
+        progress: is called after each batch with the end of its last window in seconds.
 
     Raises:
         InputError: if the window is too short for the detector, or another number is out of its
@@ -183,6 +187,7 @@ class Stream:
         channels: Channels | None = None,
         progress: Callable[[float], object] | None = None,
     ) -> None:
+        """Check the numbers, and begin the stream at 0 s."""
         check_takes_audio_alone(scorer)
         self._scorer = scorer
         self._rate = checked_rate(sample_rate)
@@ -193,29 +198,29 @@ class Stream:
         self._batch_size = chosen_batch_size(scorer, batch_size)
         self._progress = progress
         self.filled = 0.0
-        """Seconds of the short holes that zeros filled."""
+        """Seconds of short holes that were filled with zeros."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
-        # Batches that are not scored yet, each with the start of its piece in the stream, in seconds.
+        # Batches that are not scored yet: (start of their piece in the stream in seconds, windows).
         self._batches: deque[tuple[float, list[Window]]] = deque()
-        self._scored: list[Scored] = []  # scores that :meth:`push` has not returned yet
+        self._scored: list[Scored] = []  # scores that were not returned yet
         self._is_finished = False
         self._begin_piece(0.0)
 
     def push(self, samples: Any, time: float | None = None) -> list[Scored]:
-        """Take the next samples; give the scores of the windows that they complete.
+        """Take the next samples; return the scores of the windows that they complete.
 
         Args:
             samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may be 0.
             time: time of the first sample in the stream, in seconds; None if the samples follow
-                without a hole. Zeros fill a hole of up to 0.1 s. A longer hole breaks the stream:
-                no window spans it, and windows begin anew behind it.
+                without a hole. A hole of up to 0.1 s is filled with zeros. A longer hole breaks the
+                stream: no window spans it, and new windows begin after it.
 
         Raises:
             InputError: if the samples are not audio in [−1, 1] (the message states the time), or
-                ``time`` goes back by more than 0.1 s; the samples are then not taken. Also if a
-                score is not finite, or a window does not fit into memory: this batch has no scores,
-                and the next call gives the scores before and behind it.
+                ``time`` goes back by more than 0.1 s; the samples are then not taken. Another
+                reason is a score that is not finite, or a window that does not fit into memory. The
+                batch then has no scores, and the next call returns the scores of the other batches.
         """
         block = samples_of(samples)
         if self._is_finished:
@@ -229,14 +234,14 @@ class Stream:
         return self._scores()
 
     def finish(self) -> list[Scored]:
-        """End the stream; give the last scores.
+        """End the stream; return the last scores.
 
-        The last window ends with the last sample. If less than a window was pushed, in all or
-        behind a hole, it is scored like a short recording by :meth:`nes2net.Detector.score`.
-        Without samples there are no scores.
+        The last window ends with the last sample. If less than a window was pushed, in all or after
+        a long hole, these samples are scored like a short recording by
+        :meth:`nes2net.Detector.score`. Without samples there are no scores.
 
         Raises:
-            InputError: as :meth:`push`; another call gives the scores behind the failed batch.
+            InputError: as :meth:`push`; another call returns the scores after the failed batch.
         """
         if not self._is_finished and self._num_samples:
             self._end_piece(scores_short=True)
@@ -254,7 +259,7 @@ class Stream:
         return self._start + self._num_samples / self._rate
 
     def _begin_piece(self, start: float) -> None:
-        """Begin a piece of the stream without a hole, at ``start`` in seconds."""
+        """Begin a new piece of the stream at ``start`` seconds. Windows do not span two pieces."""
         self._start = start
         self._num_samples = 0  # samples of the piece, at the rate of the stream
         self._emphasis = PreEmphasis(self._scorer.pre_emphasis)
@@ -262,7 +267,7 @@ class Stream:
         self._batching = Batches(self._batch_size)
 
     def _go_to(self, time: float) -> None:
-        """Fill a short hole before ``time``, or begin a new piece behind a long hole."""
+        """Fill a short hole before the samples at ``time`` seconds, or begin a new piece after a long hole."""
         if not math.isfinite(time):
             raise InputError(f"`time` is a number of seconds, not {time}")
         if not self._num_samples:
@@ -280,22 +285,28 @@ class Stream:
             self._take(np.zeros(missing, np.float32))
 
     def _take(self, samples: np.ndarray) -> None:
-        """Cut ``samples``, (N,) or (channels, N) at the rate of the stream, into windows."""
+        """Resample ``samples``, (N,) or (channels, N) at the rate of the stream, and cut them into windows."""
         self._num_samples += samples.shape[-1]
         for block in self._at_16k.push((samples, self._rate)):
             self._take_at_16k(block)
 
     def _take_at_16k(self, block: np.ndarray) -> None:
+        """Measure a block (N,) of 16 kHz for remarks, and cut it into windows."""
         self._listener.push(block)
         for emphasised in self._emphasis.push(block):
             self._take_windows(self._windows.push(emphasised))
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
+        """Put ``windows`` into batches, and queue the complete batches for :meth:`_scores`."""
         for window in windows:
             self._batches.extend((self._start, batch) for batch in self._batching.push(window))
 
     def _end_piece(self, scores_short: bool) -> None:
-        """Cut the rest of the piece into windows; a short piece is a window if ``scores_short``."""
+        """Cut the rest of the piece into windows, and queue all its batches.
+
+        Args:
+            scores_short: whether a piece that is shorter than a window is scored, too.
+        """
         for block in self._at_16k.finish():
             self._take_at_16k(block)
         if scores_short or not self._windows.is_short:
@@ -303,11 +314,11 @@ class Stream:
         self._batches.extend((self._start, batch) for batch in self._batching.finish())
 
     def _scores(self) -> list[Scored]:
-        """Score the waiting batches, and give all scores that were not given yet."""
+        """Score the queued batches; return all scores that were not returned yet."""
         while self._batches:
             start, batch = self._batches.popleft()
             waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as by score()
+            if waveforms.shape[1] < self._scorer.min_samples:  # repeat a single short window, as score() does
                 waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
             scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
             for window, score in zip(batch, scores, strict=True):
@@ -324,12 +335,15 @@ class Stream:
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
     """Convert ``window`` and ``hop`` from seconds to samples.
 
-    If ``scorer`` reads only the first part of a window, the window is cut to this part, provided
-    that the next window begins before the part ends.
+    If ``scorer`` reads only the first part of a window, the window is cut to this part. The next
+    window must then begin before the part ends.
+
+    Returns:
+        The length of a window and the distance of windows, in samples.
 
     Raises:
-        InputError: if one of them is not positive, the window is too short for ``scorer``, or there
-            would be gaps between the parts that ``scorer`` reads.
+        InputError: if ``window`` or ``hop`` is not positive, if the window is too short for
+            ``scorer``, or if there would be gaps between the parts that ``scorer`` reads.
     """
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):

@@ -1,9 +1,10 @@
 """Read and normalise scores of other systems, for a detector that fuses them.
 
 Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
-high are the lowest and the highest score in a file of the same system. Usually this is a
-development file, which is independent of the scored trials. The published fusion (Rosello et al.,
-Interspeech 2024) takes the extremes of the scored file itself, and so looks at the whole test set.
+high are the lowest and the highest score in a file of the same system. Usually this is the file of
+a development set, which is independent of the scored trials. The published fusion (Rosello et al.,
+Interspeech 2024) takes the lowest and highest score of the scored file itself, and so looks at the
+whole test set.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nes2net.lib.plain_data import first_problem
 from nes2net.scoring.judgement import scores_of
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
-"""Lowest and highest score of each system; ``"test"`` takes them from the files that are scored."""
+"""(lowest, highest) score of each system; or ``"test"`` to take them from the scored files themselves."""
 
 
 def normalised(scores: NDArray, low: float, high: float) -> NDArray:
@@ -41,7 +42,7 @@ def normalised(scores: NDArray, low: float, high: float) -> NDArray:
 
 
 def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
-    """The lowest and the highest score of each file of ``paths``.
+    """Find the lowest and the highest score of each score file.
 
     Raises:
         InputError: if a file cannot be read, a score is not finite, or all scores of a file are equal.
@@ -64,7 +65,7 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
 
 
 def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
-    """The lowest and highest score of each system from a checkpoint, which may be damaged.
+    """Check the ``ranges`` that a checkpoint states: the lowest and highest score of each system.
 
     Raises:
         InputError: if the ranges are not pairs of finite numbers with the lower number first.
@@ -101,12 +102,19 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
             f"there are {len(paths)} score files of other systems, but ranges of {len(ranges)}: name one file for each "
             "system, in the order of training"
         )
-    columns = [_column(trials, path, *bounds) for path, bounds in zip(paths, ranges)]
+    columns = [_normalised_column(trials, path, *bounds) for path, bounds in zip(paths, ranges)]
     return [replace(trial, system_scores=row) for trial, row in zip(trials, zip(*columns))]
 
 
-def _column(trials: Sequence[Trial], path: str | Path, low: float, high: float) -> list[float]:
-    """The normalised scores of ``trials`` in one file."""
+def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, high: float) -> list[float]:
+    """Read the score file of one system: the normalised score of each trial, in order.
+
+    Args:
+        low, high: the lowest and the highest score, for :func:`normalised`.
+
+    Raises:
+        InputError: if a trial has no score, two scores or a score that is not finite.
+    """
     ids, scores = scores_of(path)
     normalised_scores = dict(zip(ids, np.where(np.isfinite(scores), normalised(scores, low, high), np.nan).tolist()))
     if len(normalised_scores) < len(ids):
@@ -125,14 +133,14 @@ def _column(trials: Sequence[Trial], path: str | Path, low: float, high: float) 
 def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
     """Plain data for a record: the file, its SHA-256 and the range of each system, in order."""
     bounds = ranges_of(paths) if ranges == "test" else ranges
-    records = []
-    for p, b in zip(paths, bounds):
-        records.append({"path": str(p), "sha256": sha256_of(Path(p)), "range": list(b)})
-    return records
+    systems = []
+    for path, bounds_of_system in zip(paths, bounds):
+        systems.append({"path": str(path), "sha256": sha256_of(Path(path)), "range": list(bounds_of_system)})
+    return systems
 
 
 def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
-    """Raise :class:`InputError` unless a detector that takes ``num_scores`` scores has as many files."""
+    """Raise :class:`InputError` unless ``paths`` has a score file for each of ``num_scores`` systems."""
     if not num_scores:
         raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
     if len(paths) != num_scores:

@@ -1,7 +1,7 @@
 """Scores along a recording, a score per window or per frame; the recording is read in blocks.
 
-The frames of a recording are scored in one piece; those of a long recording in overlapping windows
-on a fixed grid.
+The frames of a short recording are scored in one piece. The frames of a long recording are scored
+in overlapping windows on a fixed grid.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 #: Length in seconds above which ``nes2net predict`` scores a recording along its time. In one piece, the
 #: memory and the time of a transformer grow with the square of the length.
 LONG_RECORDING = 120.0
-#: Smallest span of the score axis of a plot, so that noise does not look like a cliff. Scores are logits:
-#: the medians of the classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild, and 1.4 for
-#: a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
+#: Smallest span of the score axis of a plot, for scores that are logits. With a smaller span, noise would look like
+#: a large change. The medians of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild,
+#: and 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
 LEAST_SPAN = 4.0
 
 
-_NOTHING = Remark()
+_NO_REMARK = Remark()
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,13 @@ class Track:
     """Length of a window in seconds; at most ``duration``."""
     duration: float
     """Length of the recording in seconds."""
-    remark: Remark = _NOTHING
+    remark: Remark = _NO_REMARK
     """Remarks about the recording."""
     speech: np.ndarray | None = field(default=None, repr=False)
     """(K,) float64: the share of speech in each window, from 0 to 1; None if it was not measured."""
 
     def __len__(self) -> int:
+        """Number of windows."""
         return len(self.times)
 
     @property
@@ -71,9 +72,10 @@ class Track:
         return self.share_of(np.ones(len(self), bool))
 
     def share_of(self, is_chosen: np.ndarray) -> float:
-        """Share of the recording that lies in the windows of which ``is_chosen`` (K,) is true."""
+        """Share of the recording that lies in the windows for which ``is_chosen`` (K,) is true."""
         if not is_chosen.any():
             return 0.0
+        # Seconds that lie in a chosen window; overlaps count once.
         covered = self.window + np.minimum(np.diff(self.times[is_chosen]), self.window).sum()
         return min(1.0, float(covered / self.duration))
 
@@ -84,7 +86,7 @@ class Track:
 
     @property
     def lowest(self) -> tuple[float, float, float]:
-        """The window with the lowest score, least like bona fide: start and end in seconds, and score."""
+        """(start, end, score) of the window with the lowest score, in seconds: it is least like bona fide."""
         lowest = int(self.scores.argmin())
         start = float(self.times[lowest]) - self.window / 2
         return start, start + self.window, float(self.scores[lowest])
@@ -104,9 +106,9 @@ def score_track(
     """Score a recording along time, for :meth:`nes2net.Detector.score_track`.
 
     Args:
-        channels: the comparison already made of the channels that were averaged to ``audio``; None
-            to compare the channels of ``audio``.
-        progress: is called after each batch with the seconds up to which windows are scored.
+        window, hop, batch_size, progress: as for :class:`~nes2net.scoring.stream.Stream`.
+        channels: the comparison of the recording's channels, if they were averaged before; None to
+            compare the channels of ``audio``.
     """
     compared = channels or Channels()
     stream = Stream(
@@ -127,8 +129,8 @@ def least_span(score_rule: str) -> float:
     return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
 
 
-#: Length in seconds up to which the frames of a recording are scored in one piece. The authors' networks
-#: score whole utterances, and PartialSpoof's utterances are shorter than this.
+#: Length in seconds up to which the frames of a recording are scored in one piece. Published networks score whole
+#: utterances, and the utterances of PartialSpoof are shorter than this.
 LONGEST_PIECE = 30.0
 #: Approximate distance in seconds of the windows of a longer recording; a window is twice as long.
 WINDOW_STEP = 10.0
@@ -144,10 +146,11 @@ class FrameScores:
     """Length of a frame in ms."""
     duration: float
     """Length of the recording in seconds; the frames may end a little before it."""
-    remark: Remark = _NOTHING
+    remark: Remark = _NO_REMARK
     """Remarks about the recording."""
 
     def __len__(self) -> int:
+        """Number of frames."""
         return len(self.scores)
 
     @property
@@ -174,26 +177,28 @@ def frame_scores(
     """Score the frames of a recording, for :meth:`nes2net.Detector.frame_scores`.
 
     Up to 30 s are scored in one piece. A longer recording is scored in windows of about 20 s that
-    begin about every 10 s. The scores of the middle half of each window are kept, and also those of
-    the recording's first and last quarter window. Windows begin at whole frames of every
-    resolution, and their places depend only on the detector. So the scores do not depend on how the
-    recording is read or batched. Pieces and windows are shorter if the detector reads less audio at
-    once.
+    begin about every 10 s. Each window gives the scores of its middle half; the first window also
+    gives the scores before, and the last window the scores after. Windows begin at whole frames of
+    every resolution, and their places depend only on the detector. The scores therefore do not
+    depend on how the recording is read or batched. Pieces and windows are shorter if the detector
+    reads less audio at once.
 
     Args:
-        batch_size: number of windows that are computed at once; None for as many as have the
-            samples of 8 utterances of 4 s on a CPU, or of 64 on a GPU.
-        progress: is called after each batch with the seconds up to which frames are scored.
+        resolution_ms: length of a frame in ms; None for the shortest frames that ``scorer`` scores.
+        batch_size: number of windows that are computed at once; None for a number that suits the
+            device: together, the windows have as many samples as 8 utterances of 4 s on a CPU, or
+            as 64 on a GPU.
+        progress: is called after each batch with the end of its last window in seconds.
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)
     assert scores_segments(scorer)
     grid = Grid.of(scorer)
-    # As many samples as a batch of utterances of 4 s has.
+    # The number of windows that have as many samples as a batch of utterances of 4 s.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
     batch_size = chosen_batch_size(scorer, batch_size, usual)
-    frame = round(resolution_ms * SAMPLE_RATE / 1000)
-    step = grid.step // frame
+    frame = round(resolution_ms * SAMPLE_RATE / 1000)  # in samples
+    step = grid.step // frame  # in frames
     listener = Listener()
     blocks = pushed(blocks_of(audio, sample_rate, listener.channels), listener)
     windows = pushed(pushed(blocks, PreEmphasis(scorer.pre_emphasis)), FrameWindows(grid.longest, grid.step))
@@ -202,7 +207,7 @@ def frame_scores(
     with scoring_mode(scorer):
         for batch in pushed(windows, Batches(batch_size)):
             waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as by score()
+            if waveforms.shape[1] < scorer.min_samples:  # repeat a single short window, as score() does
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
             computed = start_rows(
                 scorer,
@@ -214,7 +219,7 @@ def frame_scores(
                 if isinstance(scores, str):
                     raise InputError(scores)
                 end = window.start + len(window.samples)
-                # Frames of the first and the last half step are dropped, except at the ends of the recording.
+                # Drop the frames of the first and the last half step of a window, except at the ends of the recording.
                 first = 0 if window.start == 0 else step // 2
                 last = -(-len(window.samples) // frame) if window.is_last else step + step // 2
                 if len(scores) < last and not window.is_last:
@@ -230,7 +235,7 @@ def frame_scores(
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
-    """The length of a frame in ms: ``resolution_ms``, or for None the shortest that ``scorer`` scores.
+    """Choose the length of a frame in ms: ``resolution_ms``, or if None the shortest that ``scorer`` scores.
 
     Raises:
         InputError: if ``scorer`` does not score frames of this length, or does not score frames.
@@ -254,7 +259,7 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
 class FrameWindows:
     """Cuts a recording that arrives into windows of 2·``step`` samples, one every ``step`` samples.
 
-    The last window ends with the recording and has more than ``step`` samples. A recording of at
+    The last window ends with the recording, and has more than ``step`` samples. A recording of at
     most ``longest`` samples is one window. The class is a :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = FrameWindows(6, 2)
@@ -263,13 +268,14 @@ class FrameWindows:
     """
 
     def __init__(self, longest: int, step: int) -> None:
+        """Begin a recording; ``longest`` and ``step`` are in samples."""
         self._longest = longest
         self._step = step
         self._held = HeldSamples()
-        self._start = 0  # of the next window
+        self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield complete windows that are followed by further samples."""
+        """Take the next samples (N,); yield the complete windows after which the recording continues."""
         samples = self._held
         samples.append(block)
         if samples.end <= self._longest:
@@ -281,7 +287,7 @@ class FrameWindows:
         samples.drop(self._start)
 
     def finish(self) -> Iterator[Window]:
-        """Yield the last window."""
+        """Yield the last window, or the only one."""
         yield Window(self._start, self._held.cut(self._start, self._held.end - self._start), True)
 
 
@@ -295,11 +301,12 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, scorer: SegmentScorer) -> Grid:
-        """The grid for ``scorer``.
+        """Choose the grid for the detector ``scorer``.
 
         Raises:
             InputError: if ``scorer`` does not read enough audio at once for a window.
         """
+        # ``scorer.resolutions`` are in ms, ``scorer.backend.resolutions`` in frames of ``hop`` samples.
         hop = round(scorer.resolutions[0] / min(scorer.backend.resolutions) * SAMPLE_RATE / 1000)
         most_frames = scorer.backend.max_frames
         longest_frames = None

@@ -36,8 +36,8 @@ INK = "#1f2933"
 _SCORE = "#1d4ed8"
 _WAVEFORM = "#6b7785"
 
-# A line through more scores would fill the picture, which is about 1,280 pixels wide. So more scores are
-# drawn as bands over columns.
+# A line through more scores than this would fill the picture, which is about 1,280 pixels wide. More scores
+# are drawn as bands over columns.
 _MOST_POINTS = 640
 _COLUMNS = 160  # at most
 _SCORES_PER_COLUMN = 6  # at least
@@ -70,10 +70,11 @@ def plot_track(
         threshold: lowest score of bona fide; both sides of it are shaded. None if no threshold is
             known.
         scale: name of the scores, for their axis.
-        stretches: fake stretches, which are shaded instead of the sides of the threshold.
-        shaded: name of the stretches for the legend; their number if not given.
+        stretches: fake stretches. They are shaded instead of the two sides of the threshold.
+        shaded: name of the stretches for the legend; empty for their number.
         smallest_span: smallest span of the score axis.
-        usual: the range of scores of most bona fide recordings, between dotted lines; None if unknown.
+        usual: the range of scores of most bona fide recordings; its ends are drawn as dotted lines.
+            None if it is not known.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
@@ -153,7 +154,7 @@ def name_picture(axes: Axes, name: str, subtitle: str) -> None:
 def score_limits(
     scores: np.ndarray, threshold: float | None = None, smallest_span: float = LEAST_SPAN
 ) -> tuple[float, float]:
-    """The ends of the score axis, which includes the threshold and spans at least ``smallest_span``.
+    """Choose the two ends of the score axis. It includes the threshold, and spans at least ``smallest_span``.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
     ((-1.0, 3.0), (-11.0, 11.0))
@@ -182,13 +183,18 @@ def name_time_axis(axes: Axes, duration: float) -> None:
 
 
 def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Divide many scores into columns: the mean time of each in s, and quantile → its value per column."""
+    """Divide the scores of a long track into columns of neighbouring scores.
+
+    Returns:
+        The mean time of each column in seconds, (C,); and quantile, such as 0.5 → its value in each
+        column, (C,).
+    """
     number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
     ends = np.arange(number + 1) * len(track) // number
-    numbers = [0.0, 0.1, 0.5, 0.9, 1.0]
+    levels = [0.0, 0.1, 0.5, 0.9, 1.0]
     times = np.array([track.times[a:b].mean() for a, b in pairwise(ends)])
-    quantiles = np.array([np.quantile(track.scores[a:b], numbers) for a, b in pairwise(ends)])
-    return times, dict(zip(numbers, quantiles.T))
+    quantiles = np.array([np.quantile(track.scores[a:b], levels) for a, b in pairwise(ends)])
+    return times, dict(zip(levels, quantiles.T))
 
 
 def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") -> None:
@@ -206,7 +212,14 @@ def _shade(axes: Axes, intervals: list[tuple[float, float]], label: str = "") ->
 
 
 def envelope(audio: AnyRecording, duration: float) -> tuple[np.ndarray, np.ndarray]:
-    """The smallest and the largest samples (columns,) of up to 2,000 equal parts of the recording."""
+    """Find the smallest and the largest sample in each of up to 2,000 equal parts of the recording.
+
+    Args:
+        duration: duration of the recording in seconds.
+
+    Returns:
+        The smallest samples and the largest samples, (C,) each.
+    """
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(_ENVELOPE_COLUMNS, total)
     low = np.full(columns, np.inf, np.float32)

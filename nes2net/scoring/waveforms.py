@@ -20,7 +20,7 @@ from nes2net.scoring.kernel import Scorer
 
 #: The part of a longer recording that is taken: the first ``num_samples``, or from a random start.
 Crop: TypeAlias = Literal["head", "random"]
-#: What is scaled to a largest sample of 1: nothing, the whole recording, or the part that is taken.
+#: What is scaled so that the largest absolute sample is 1: nothing, the whole recording, or the part that is taken.
 PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
 _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
@@ -53,29 +53,31 @@ class Recording(NamedTuple):
     judged: float
     """Share of the recording that the detector gets."""
     plain: np.ndarray
-    """The same samples before pre-emphasis; ``waveform`` itself for a detector without it."""
+    """The same samples before pre-emphasis; ``waveform`` itself if the detector has no pre-emphasis."""
     channels: Channels | None = None
     """The comparison of the recording's channels; None if they were not compared."""
 
 
 @dataclass(frozen=True)
 class WaveformReader:
-    """Reads recordings for one detector. A reader is small, because it is sent to workers.
+    """Reads recordings as one detector needs them. A reader is sent to workers, so it holds settings only.
 
     Args:
         num_samples: number of leading samples to take; a shorter recording is filled up ('4sec').
             None for the whole recording ('full').
         min_samples: a shorter whole recording is filled up to this length.
-        used: number of leading samples on which the detector's scores depend; others are cut off.
+        used: how many leading samples the detector's scores depend on; further samples are cut off.
         longest: a whole file of more samples is refused with
             :class:`~nes2net.data.audio.read.LongAudio`; None for no limit.
         crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
-        seed: seed of the random starts, which depend only on it and on the name of the file.
+        seed: seed of the random starts; a start depends only on this seed and on the name of the
+            file.
         transform: changes the whole recording first.
         padding: how a recording is filled up, ``"repeat"`` or ``"zeros"``.
-        peak_normalize: divides by the largest absolute sample of the whole ``"recording"``, or of
-            the ``"cut"`` after filling up; ``"no"`` keeps the level.
-        pre_emphasis: coefficient of the pre-emphasis, which comes before the cut.
+        peak_normalize: ``"recording"`` divides by the largest absolute sample of the whole
+            recording, ``"cut"`` by the largest of the part that is taken, after filling up.
+            ``"no"`` keeps the level.
+        pre_emphasis: coefficient of the pre-emphasis, which is applied before the cut.
         channel: number of the channel to take, counted from 0; None for the mean of all.
     """
 
@@ -105,8 +107,8 @@ class WaveformReader:
         """Build the reader for ``scorer``.
 
         Raises:
-            InputError: if ``num_samples`` is neither None nor a whole number of at least 1, a word
-                is unknown, or ``crop`` is given for whole recordings.
+            InputError: if ``num_samples`` is neither None nor a whole number of at least 1; if a
+                word is unknown; or if whole recordings are read, but ``crop`` is not ``"head"``.
         """
         choices = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
         for name, word in choices.items():
@@ -131,15 +133,15 @@ class WaveformReader:
         )
 
     def score_length(self, num_samples: int) -> int:
-        """Number of samples that the detector gets of a recording of ``num_samples``."""
+        """Number of samples that the detector gets of a recording with ``num_samples`` samples."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
     def read(self, path: AnyRecording, id: str | None = None, channels: Channels | None = None) -> Recording:
         """Read a file, or a recording in a shard or in memory.
 
         Args:
-            id: id of the utterance, for the transform; the file's name without suffix if not given.
-            channels: compares the channels before they are averaged.
+            id: id of the utterance, for the transform; None for the file's name without suffix.
+            channels: compares the channels before they are averaged; None to compare nothing.
 
         Raises:
             InputError: if the file cannot be read, is too long, or cannot be transformed.
@@ -172,7 +174,12 @@ class WaveformReader:
         return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
-        """Prepare ``waveform``, a recording of ``num_samples`` or its head, as the detector hears it."""
+        """Make the samples that the detector gets from ``waveform``: a whole recording, or its head.
+
+        Args:
+            num_samples: length of the whole recording in samples.
+            name: name of the recording, for messages and as a seed of random starts.
+        """
         if self.peak_normalize == "recording":
             waveform = peak_normalized(waveform)
         plain = self._filled(waveform, name)
@@ -183,7 +190,7 @@ class WaveformReader:
         return Recording(emphasised, num_samples, judged, plain, channels)
 
     def _filled(self, waveform: np.ndarray, name: str) -> np.ndarray:
-        """Crop or fill up ``waveform``, to the samples that are used."""
+        """Crop or fill up ``waveform`` to the samples that the detector uses; arguments as for :meth:`_cut`."""
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             filled = random_crop(waveform, self.num_samples, rng, name, self.padding)
@@ -197,7 +204,9 @@ class WaveformReader:
 
 
 def judged_share(length: int, *limits: int | None) -> float:
-    """The share of a recording of ``length`` samples that a detector gets, by the smallest of ``limits``.
+    """The share of a recording of ``length`` samples that a detector gets.
+
+    The smallest of ``limits``, numbers of samples, decides; a limit that is None does not count.
 
     >>> judged_share(48000, 12000, None), judged_share(8000, 12000)
     (0.25, 1.0)

@@ -2,9 +2,10 @@
 
 Spoof is the class to detect. F1 (van Rijsbergen, "Information Retrieval", 1979) is computed over
 frames as in the ADD 2023 challenge (J. Yi et al., arXiv 2305.13774, track 2), or over seconds. The
-intersection over union is Jaccard's index. Boundaries are compared as in music segmentation: one to
-one, within a tolerance (D. Turnbull et al., "A supervised approach for detecting boundaries in
-music using difference features and boosting", ISMIR 2007).
+intersection over union is Jaccard's index. Boundaries are compared as in music segmentation: each
+true boundary with at most one detected boundary, within a tolerance (D. Turnbull et al., "A
+supervised approach for detecting boundaries in music using difference features and boosting", ISMIR
+2007).
 """
 
 from __future__ import annotations
@@ -27,16 +28,17 @@ class Detection(NamedTuple):
     recall: float
     """hits / (hits + misses)."""
     f1: float
-    """The harmonic mean of both: 2·hits / (2·hits + false alarms + misses)."""
+    """The harmonic mean of precision and recall: 2·hits / (2·hits + false alarms + misses)."""
     iou: float
     """Intersection over union: hits / (hits + false alarms + misses)."""
 
 
 def detection(counts: ArrayLike) -> Detection:
-    """Compute the figures from hits, false alarms and misses.
+    """Compute precision, recall, F1 and intersection over union from hits, false alarms and misses.
 
     Args:
-        counts: (3,), or (U, 3), whose rows are summed.
+        counts: hits, false alarms and misses, shape (3,); or a row for each utterance, shape (U,
+            3), and the rows are summed. They are numbers of frames or boundaries, or seconds.
 
     >>> detection([3.0, 1.0, 1.0])
     Detection(precision=0.75, recall=0.75, f1=0.75, iou=0.6)
@@ -69,12 +71,13 @@ def overlap_of_segments(
     array([[0.5, 1. , 0.5]])
     """
     counts = []
-    for number, (*both, duration) in enumerate(zip(truth, found, durations, strict=True)):
-        true, called = (spoofed_time(segments, f"utterance {number}", duration) for segments in both)
+    for number, (*true_and_found, duration) in enumerate(zip(truth, found, durations, strict=True)):
+        true, detected = (spoofed_time(segments, f"utterance {number}", duration) for segments in true_and_found)
         hits = 0.0
-        for called_start, called_end in called:
-            hits += sum(max(0.0, min(called_end, end) - max(called_start, start)) for start, end in true)
-        lengths = [sum(end - start for start, end in stretches) for stretches in (called, true)]
+        for detected_start, detected_end in detected:
+            hits += sum(max(0.0, min(detected_end, end) - max(detected_start, start)) for start, end in true)
+        lengths = [sum(end - start for start, end in stretches) for stretches in (detected, true)]
+        # False alarms are detected seconds that are not true, misses are true seconds that are not detected.
         counts.append([hits, *(max(0.0, length - hits) for length in lengths)])
     return np.array(counts)
 
@@ -85,7 +88,7 @@ class Boundaries(NamedTuple):
     counts: NDArray
     """(U, 3): hits, false alarms and misses of each utterance, for :func:`detection`."""
     distances: NDArray
-    """(H,): distance between detected and true boundary in seconds, for each of H hits."""
+    """(H,): the distance between the detected and the true boundary of each of H hits, in seconds."""
 
     @property
     def mean_distance(self) -> float:
@@ -103,10 +106,10 @@ def match_boundaries(
 ) -> Boundaries:
     """Match detected boundaries with true boundaries, one to one.
 
-    A hit is a pair at most ``tolerance`` apart. The matching has as many hits as possible, and with
-    this number of hits the smallest sum of distances. Boundaries within the tolerance of the
-    beginning or the end of an utterance do not count. Scores of frames locate a boundary to half a
-    frame at best.
+    A hit is a true and a detected boundary that are at most ``tolerance`` apart. The matching has
+    as many hits as possible, and among such matchings the smallest sum of distances. Boundaries
+    within the tolerance of the beginning or the end of an utterance do not count. Scores of frames
+    locate a boundary to half a frame at best.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.
@@ -125,17 +128,18 @@ def match_boundaries(
 
     counts = []
     distances = [np.zeros(0)]
-    for number, (*both, duration) in enumerate(zip(truth, found, durations, strict=True)):
-        times = []
-        for segments in both:
+    for number, (*true_and_found, duration) in enumerate(zip(truth, found, durations, strict=True)):
+        times = []  # of the true and of the detected boundaries
+        for segments in true_and_found:
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])
-        apart = np.abs(np.subtract.outer(*times))
-        # A pair within the tolerance is worth more than the distances of all pairs together, so that
-        # the matching with the most hits is worth most.
-        worth = np.where(apart <= tolerance + _ROUNDING, (apart.size + 1) * (tolerance + _ROUNDING) - apart, 0)
-        pairs = linear_sum_assignment(worth, maximize=True)
-        hit_distances = apart[pairs][worth[pairs] > 0]
+        pair_distances = np.abs(np.subtract.outer(*times))
+        # One more hit is worth more than any change of distances, so that the matching with the most hits has the
+        # largest sum of values.
+        limit = tolerance + _ROUNDING
+        pair_values = np.where(pair_distances <= limit, (pair_distances.size + 1) * limit - pair_distances, 0)
+        pairs = linear_sum_assignment(pair_values, maximize=True)
+        hit_distances = pair_distances[pairs][pair_values[pairs] > 0]
         num_hits = len(hit_distances)
         distances.append(hit_distances)
         counts.append([num_hits, len(times[1]) - num_hits, len(times[0]) - num_hits])

@@ -17,10 +17,10 @@ RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 
 
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
-    """Labels of frames ``factor`` times as long; a long frame is spoof if any frame in it is spoof.
+    """Pool labels to frames ``factor`` times as long; a long frame is spoof if any frame in it is spoof.
 
-    As published, an incomplete long frame at the end is dropped; but fewer than ``factor`` labels
-    give one label.
+    As published, an incomplete long frame at the end is dropped. If there are fewer than ``factor``
+    labels in all, the result is one label.
 
     Args:
         labels_10ms: (T,) labels of frames, usually of 10 ms: 1 bona fide, 0 spoof.
@@ -32,7 +32,7 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
     >>> pool_labels([1, 1, 1, 0, 1], 2), pool_labels([1, 1], 4)
     (array([1, 0]), array([1]))
     """
-    labels = _row(labels_10ms, "labels", factor)
+    labels = _checked_row(labels_10ms, "labels", factor)
     if len(labels) < factor:
         return labels.min(keepdims=True)
     num_frames = len(labels) // factor
@@ -40,16 +40,16 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 
 
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
-    """Scores of frames ``factor`` times as long: (⌈T/factor⌉,).
+    """Compute scores of frames ``factor`` times as long: (⌈T/factor⌉,).
 
     Remaining frames at the end give one more long frame.
 
     Args:
         scores: (T,) scores of frames.
         factor: number of frames in a long frame.
-        how: how the score of a long frame is computed from the scores in it. This also applies to
-            the last frame; for ``mean`` and ``max``, the published code exchanges the score and the
-            label of the last frame.
+        how: how the score of a long frame is computed from the scores in it. The last frame is no
+            exception. (For ``mean`` and ``max``, the published code exchanges the score and the
+            label of the last frame.)
 
     Raises:
         InputError: if there are no scores, or ``factor`` is below 1.
@@ -57,7 +57,7 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
     >>> coarsen_scores([0.5, -1.0, 2.0], 2)
     array([-1.,  2.])
     """
-    scores = _row(scores, "scores", factor)
+    scores = _checked_row(scores, "scores", factor)
     first = np.arange(0, len(scores), factor)
     reduced = {"min": np.minimum, "mean": np.add, "max": np.maximum}[how].reduceat(scores, first)
     if how == "mean":
@@ -66,21 +66,24 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
 
 
 def coarsen_labels(labels: ArrayLike, factor: int) -> NDArray:
-    """Labels for the scores of :func:`coarsen_scores`, (⌈T/factor⌉,): spoof if any frame in a long frame is spoof."""
-    return coarsen_scores(labels, factor, "min")
+    """Compute labels of the long frames of :func:`coarsen_scores`, (⌈T/factor⌉,).
+
+    A long frame is spoof if any frame in it is spoof.
+    """
+    return coarsen_scores(labels, factor)
 
 
 def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
-    """Scores of frames of 1/``factor`` times the length: each score is repeated, (T·factor,).
+    """Repeat each score ``factor`` times, for frames that are ``factor`` times as short: (T·factor,).
 
     >>> refine_scores([0.5, -1.0], 2)
     array([ 0.5,  0.5, -1. , -1. ])
     """
-    return np.repeat(_row(scores, "scores", factor), factor)
+    return np.repeat(_checked_row(scores, "scores", factor), factor)
 
 
 def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
-    """Cut ``scores`` and ``labels`` to the shorter length of both.
+    """Cut ``scores`` and ``labels`` of frames to the shorter length of the two.
 
     A front-end usually gives one frame fewer than there are labels of 20 ms.
 
@@ -93,8 +96,11 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
     return scores[:count], labels[:count]
 
 
-def _row(values: ArrayLike, name: str, factor: int) -> NDArray:
-    """Convert ``values`` to a vector, and check it and ``factor``."""
+def _checked_row(values: ArrayLike, name: str, factor: int) -> NDArray:
+    """Convert ``values`` to a vector (T,); InputError if it is empty, or ``factor`` is below 1.
+
+    ``name`` says in the message what the values are.
+    """
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):
         raise InputError(f"{name} of frames are a row of at least one, got shape {row.shape}")

@@ -1,9 +1,10 @@
 """Bootstrap intervals over utterances, for figures of frames or seconds.
 
 Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
-frames, but the EER thresholds of all resamples lie close together. The sorted frames are therefore
-first summed in a few bins, for each utterance, to find the window of bins that contains these
-thresholds. Each resample then visits only the frames of the window. The result is exact.
+frames, but the EER thresholds of all resamples lie close together. First the sorted frames are
+divided into a few bins, and summed for each bin and utterance. These sums show which window of bins
+contains all thresholds. Each resample then visits only the frames of this window. The result is
+exact.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from nes2net.metrics.resampling import Resampled, quick_metric
 _CHUNK = 64  # resamples that are summed at once
 _BINS = 32  # largest number of bins
 _FEW = 100_000  # a window of at most this many frames is not narrowed further
-_KEPT = 100_000_000  # draws are kept for the next figure if they have at most this many numbers of 8 bits
+_KEPT = 100_000_000  # bytes; larger draws are not kept in memory for the next figure
 
 
 def range_eer_interval(
@@ -66,13 +67,14 @@ def range_eer_interval(
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`range_eer_interval` of frames that are already timed."""
+    """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`."""
     resamples = _Resamples(time.totals, num_resamples, seed)
-    window, amounts_below = _window(time, resamples)
+    window, amounts_below = _window_of_thresholds(time, resamples)
     ends = last_of_ties(window.scores)
     sums_below = resamples.sums(amounts_below)
 
     def eer(index: int) -> float:
+        """Compute the range-based EER of resample number ``index``."""
         weights = resamples.counts(index).take(window.utterance)
         bonafide, spoof = sums_below[index]
         sizes = resamples.sizes[index]
@@ -108,11 +110,11 @@ def point_eer_interval(
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`point_eer_interval` of frames that are already sorted."""
+    """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
-    window, amounts_below = _window(frames, resamples)
-    # For each class, the window's elements of this class: their utterances, numbers of frames and scores. Two more
-    # trials, at −∞ and +∞, stand for all frames below and above the window.
+    window, amounts_below = _window_of_thresholds(frames, resamples)
+    # For each class, the elements of the window that belong to the class: their utterances, numbers of frames and
+    # scores. Two more trials, at −∞ and +∞, stand for all frames below and above the window.
     outside = np.array([-np.inf, np.inf])
     elements = []
     scores = []
@@ -127,7 +129,9 @@ def point_interval_of(
     sizes = resamples.sizes.round().astype(np.int64)
 
     def eer(index: int) -> Any:
+        """Compute the point-based EER of resample number ``index``."""
         draws_of_utterances = resamples.counts(index)
+        # For each class, how often the resample has each trial: those in the window, then all below and all above it.
         trial_counts = []
         for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
             in_window = draws_of_utterances.take(utterance) * num_frames
@@ -148,8 +152,8 @@ def interval_of_sums(
 ) -> tuple[float, float]:
     """Compute the percentile bootstrap interval of a figure that depends on sums over utterances.
 
-    Resamples in which the figure is not defined (NaN) are left out; if none remain, both bounds are
-    NaN.
+    Resamples in which the figure is not defined (NaN) are left out. If no resample remains, both
+    bounds are NaN.
 
     Args:
         sums: (U, S), the contribution of each utterance.
@@ -174,15 +178,21 @@ def interval_of_sums(
 
 
 class _Resamples:
-    """Resamples of the utterances with replacement, each with both classes.
+    """Resamples of the utterances with replacement; each resample has both classes.
 
     Args:
-        totals: (U, C), the amount of each class in each utterance. A resample that lacks a class is
-            drawn again.
+        totals: (U, C), the amount of each class in each utterance, in frames or seconds. A resample
+            that lacks a class is drawn again.
         number: R, the number of resamples.
+        seed: seed of the draws, 0 or more.
+
+    Raises:
+        InputError: if a class has no frames in any utterance, or ``number`` or ``seed`` is out of
+            range.
     """
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
+        """Check the classes, and find the resamples that lack a class: they are drawn again."""
         check_draws(number, seed)
         for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
             if not total > 0:
@@ -198,7 +208,7 @@ class _Resamples:
             self.sizes = self.sums(totals)
 
     def counts(self, index: int) -> NDArray:
-        """How often the resample ``index`` contains each utterance, (U,)."""
+        """How often resample number ``index`` contains each utterance, (U,)."""
         size = len(self.totals)
         if size * self.number <= _KEPT and index not in self.drawn_again:
             return _kept_draws(size, self.number, self.seed)[index]
@@ -210,12 +220,13 @@ class _Resamples:
 
     def sums(self, amounts: NDArray) -> NDArray:
         """Sum ``amounts`` (…, U, S) over the utterances of each resample: (…, R, S)."""
+        # In chunks of resamples, to bound the memory.
         chunks = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
         rows = (np.array([self.counts(index) for index in chunk], np.float64) for chunk in chunks)
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
 
     def figures(self, figure: Callable[[int], float]) -> NDArray:
-        """Compute ``figure``, a function of the index of a resample, for all resamples, (R,)."""
+        """Compute ``figure(index)`` for the number ``index`` of each resample, in threads: (R,)."""
         # Threads run in parallel, because NumPy releases Python's global lock.
         with ThreadPoolExecutor(usable_processors()) as pool:
             return np.array(list(bootstrap_progress(pool.map(figure, range(self.number)), self.number)))
@@ -225,7 +236,11 @@ class _Resamples:
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
     """How often each resample contains each utterance, (R, U), before resamples that lack a class are drawn again.
 
-    They are kept, because all figures of an evaluation use them.
+    All figures of an evaluation use the same draws, so the last result is kept in memory.
+
+    Args:
+        size: U, the number of utterances.
+        number: R, the number of resamples.
     """
     # 8 bits suffice: a count above 255 needs more than 255 utterances, and then has a chance below 1 in 256!.
     counts = np.empty((number, size), np.uint8)
@@ -235,24 +250,31 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
     return counts
 
 
-def _window(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Find the window of frames that contains the EER threshold of every resample.
+def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
+    """Find the window of the sorted ``frames`` that contains the EER threshold of every resample.
 
     Returns:
         The frames of the window, and the amount of each class below the window in each utterance,
-        (U, 2).
+        shape (U, 2).
     """
     amounts_below = np.zeros_like(resamples.totals)
     previous_size = np.inf
     while _FEW < len(frames.scores) < previous_size / 2:  # until narrowing no longer halves the window
         previous_size = len(frames.scores)
-        frames, amounts_below = _narrowed(frames, amounts_below, resamples)
+        frames, amounts_below = _narrowed_window(frames, amounts_below, resamples)
     return frames, amounts_below
 
 
-def _narrowed(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Narrow the window ``frames`` by sums of its frames in bins; arguments and result as for :func:`_window`."""
-    # Bins of about equal numbers of frames; equal scores share a bin. ``ends`` are the indices after the bins.
+def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
+    """Narrow the window ``frames`` once, by sums of its frames in bins, for :func:`_window_of_thresholds`.
+
+    Args:
+        amounts_below: the amount of each class below the window in each utterance, (U, 2).
+
+    Returns:
+        The narrower window, and the amounts below it.
+    """
+    # Bins of about equal numbers of frames; equal scores share a bin. ``ends`` holds the index after each bin.
     ends = last_of_ties(frames.scores) + 1
     count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
@@ -266,7 +288,7 @@ def _narrowed(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # it may stay below 0 if there is time after the last frame
+    rise[:, -1] = 1  # it would stay below 0 if there is time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
     # Rounding may move a crossing at the edge of a bin to the neighbouring bin.
     first = max(0, int(crossed.min()) - 1)

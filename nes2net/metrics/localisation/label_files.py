@@ -6,8 +6,9 @@ PartialSpoof database and diarisation tools use RTTM. Labels are not changed, an
 lines does not matter.
 
 A label file of the audio editor Audacity has the segments of one recording. A line has three fields
-separated by tabs, ``start end label``. A second line for the range of frequencies of a label is
-possible, but not written here (Audacity manual, "Importing and Exporting Labels").
+separated by tabs, ``start end label``. Audacity can add a second line with the range of frequencies
+of a label (Audacity manual, "Importing and Exporting Labels"); this module does not write that
+line.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
     for line, row in read_rows(path, 10, _FIELDS):
         if row[0] != "SPEAKER":
             raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {shown(row[0])}")
-        start = seconds(row[3], path, line, "start")
-        duration = seconds(row[4], path, line, "duration")
+        start = checked_seconds(row[3], path, line, "start")
+        duration = checked_seconds(row[4], path, line, "duration")
         segments.setdefault(row[1], []).append(Segment(sys.intern(row[7]), start, round(start + duration, 5)))
     return segments
 
@@ -64,14 +65,15 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
         for label, start, end, *_ in utterance_segments:
             duration = round(end, 3) - round(start, 3)
             times = f"{start:{width}.3f} {duration:{width}.3f}"
-            lines.append(f"SPEAKER {_word(utterance)} 1 {times} <NA> <NA> {_word(label)} <NA> <NA>\n")
+            lines.append(f"SPEAKER {_rttm_field(utterance)} 1 {times} <NA> <NA> {_rttm_field(label)} <NA> <NA>\n")
     return "".join(lines)
 
 
 def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width: int = 0) -> None:
     """Write utterance → segments as an RTTM file, whole or not at all; see :func:`rttm_text`.
 
-    :func:`~nes2net.metrics.localisation.segments.segments_of_frames` makes segments of logits or labels.
+    To make segments from logits or labels of frames, use
+    :func:`~nes2net.metrics.localisation.segments.segments_of_frames`.
 
     Raises:
         InputError: if the file cannot be written.
@@ -80,9 +82,10 @@ def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width:
 
 
 def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> None:
-    """Write the segments of an RTTM file under other labels; neighbours of one label are merged.
+    """Write the segments of an RTTM file with other labels; neighbours that get the same label are merged.
 
-    See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times are written in fields of width 7.
+    See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times are written in fields of
+    seven characters.
 
     Args:
         to: the file to write.
@@ -111,15 +114,19 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
     path = Path(path)
     durations: dict[str, float] = {}
     for line, (utterance, duration) in read_rows(path, 2, "utterance, seconds"):
-        durations[utterance] = seconds(duration, path, line, "duration")
+        durations[utterance] = checked_seconds(duration, path, line, "duration")
     return durations
 
 
-def seconds(number: str, path: Path, line: int, name: str) -> float:
-    """Read ``number`` as a time in seconds.
+def checked_seconds(number: str, path: Path, line: int, name: str) -> float:
+    """Convert the text ``number`` of a file to a time in seconds.
+
+    Args:
+        path, line: the file and the number of the line, for the message.
+        name: what the time is, such as ``"duration"``, for the message.
 
     Raises:
-        InputError: with file and line, if ``number`` is not a number, negative or over 115 days.
+        InputError: if ``number`` is not a number, is negative or is more than 115 days.
     """
     value = checked_float(number, path, line, name)
     if not 0 <= value <= _LONGEST or not math.isfinite(value):
@@ -127,8 +134,8 @@ def seconds(number: str, path: Path, line: int, name: str) -> float:
     return value
 
 
-def _word(text: str) -> str:
-    """``text`` as one field of RTTM."""
+def _rttm_field(text: str) -> str:
+    """Write ``text`` as one field of RTTM: without white space, and ``<NA>`` if empty."""
     return printable("%20".join(text.split())) or "<NA>"
 
 

@@ -4,9 +4,9 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``point_eer`` over frames; ``measured_frames``, which gives its frames at a
-resolution; ``range_eer`` over seconds. ``point_eer_of`` and ``range_eer_of`` take frames that are
-already sorted or timed.
+In reading order: ``point_eer`` counts frames, ``measured_frames`` prepares frames for it at a
+resolution, and ``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of``
+take frames that are already sorted or timed.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class ScoredUtterance(NamedTuple):
     scores: ArrayLike
     """(T,), one score for each frame."""
     segments: Sequence[tuple]
-    """(label, start, end), label ``"bonafide"`` or ``"spoof"``, times in seconds."""
+    """Tuples (label, start, end): the label is ``"bonafide"`` or ``"spoof"``, times are in seconds."""
     duration: float
-    """In seconds."""
+    """Duration of the utterance in seconds."""
     labels_10ms: NDArray | None = None
     """Labels of 10-ms frames; None to make them from the ``segments``."""
     name: str = "an utterance"
@@ -87,7 +87,7 @@ def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Point
 
 
 def point_eer_of(frames: TimedFrames) -> PointEer:
-    """Compute :func:`point_eer` of frames that are already sorted."""
+    """Compute :func:`point_eer` from the result of :func:`sorted_frames`."""
     num_bonafide, num_spoof = (int(total) for total in frames.totals.sum(0))
     for name, number in (("bona fide", num_bonafide), ("spoofed", num_spoof)):
         if not number:
@@ -100,7 +100,11 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     """Sort frames by score, bona fide first among equal scores, and count them.
 
     Neighbouring frames of an utterance with equal scores and labels become one element with a
-    count. There are many if scores were repeated for a finer resolution.
+    count. There are many such frames if scores were repeated for a finer resolution. Frames with
+    the label −1 are left out.
+
+    Returns:
+        The elements; their amounts are numbers of frames.
 
     Raises:
         InputError: if there are no frames, or a score is NaN.
@@ -110,7 +114,7 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     num_utterances = len(frames.counts)
     begins = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
     begins[frames.starts[frames.counts > 0]] = True
-    number = np.arange(num_utterances, dtype=np.int32).repeat(frames.counts)[begins]
+    utterance = np.arange(num_utterances, dtype=np.int32).repeat(frames.counts)[begins]
     copies = np.diff(np.flatnonzero(begins), append=len(begins)).astype(np.int32)
     scores = scores[begins]
     labels = labels[begins]
@@ -130,15 +134,23 @@ def sorted_frames(frames: Frames) -> TimedFrames:
         indices = np.flatnonzero(mixed[run])
         order[indices] = order[indices][np.lexsort((~bonafide[indices], run[indices]))]
         bonafide = labels[order] == 1
-    number = number[order]
+    utterance = utterance[order]
     copies = copies[order]
     amounts = copies * bonafide, copies * ~bonafide
-    totals = (np.bincount(number, of_class, num_utterances) for of_class in amounts)
-    return TimedFrames(scores, *amounts, number, *totals)
+    totals = (np.bincount(utterance, of_class, num_utterances) for of_class in amounts)
+    return TimedFrames(scores, *amounts, utterance, *totals)
 
 
 def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
-    """Check the lengths of scores and labels, and join the frames of all utterances."""
+    """Join the frames of all utterances.
+
+    Args:
+        scores, labels: (T,) of each utterance.
+
+    Raises:
+        InputError: if scores and labels of an utterance have different lengths, or there are no
+            utterances.
+    """
     score_rows = []
     label_rows = []
     for number, (utterance_scores, utterance_labels) in enumerate(zip(scores, labels, strict=True)):
@@ -153,31 +165,30 @@ def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> F
         label_rows.append(label_row)
     if not score_rows:
         raise InputError("there are no utterances, so there is no error rate")
-    joined_scores, counts = _joined(score_rows)
+    joined_scores, counts = _join_rows(score_rows)
     return Frames(joined_scores, np.concatenate(label_rows), counts)
 
 
 def measured_frames(
     utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: int, *, by_segments: bool = True
 ) -> list[tuple[NDArray, NDArray]]:
-    """The scores and labels (T,) of each utterance for one column of the published table.
+    """Prepare scores and labels (T,) of each utterance for one column of the published table.
 
-    At the resolution of the scores, labels are pooled from labels of 10-ms frames. At a coarser
-    resolution, a frame has the lowest score of the frames in it, and is spoof if any of them is
-    spoof. At a finer resolution, each score is repeated. The EER is honest at a finer resolution
-    and optimistic at a coarser resolution.
+    A column has the EER at one resolution. At the resolution of the scores, labels are pooled from
+    labels of 10-ms frames. At a coarser resolution, a frame has the lowest score of the frames in
+    it, and is spoof if any of these frames is spoof. At a finer resolution, each score is repeated.
+    The EER is honest at a finer resolution and optimistic at a coarser resolution.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
-        measured_at: resolution of the measurement in ms; it is a multiple or a divisor of
-            ``resolution_ms``.
-        by_segments: make labels of frames finer than the scores from the segments, as published; if
-            False, pool them from labels of 10-ms frames.
+        measured_at: resolution of the column in ms, a multiple or a divisor of ``resolution_ms``.
+        by_segments: whether labels at a finer resolution are made from the segments, as published.
+            If False, they are pooled from labels of 10-ms frames.
 
     Raises:
         InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
     """
-    frames = measured(utterances, resolution_ms, measured_at, by_segments=by_segments)
+    frames = joined_measured_frames(utterances, resolution_ms, measured_at, by_segments=by_segments)
     ends = frames.counts.cumsum()[:-1]
     return list(zip(np.split(frames.scores, ends), np.split(frames.labels, ends)))
 
@@ -198,7 +209,7 @@ class Frames(NamedTuple):
         return self.counts.cumsum() - self.counts
 
 
-def measured(
+def joined_measured_frames(
     utterances: Sequence[ScoredUtterance],
     resolution_ms: int,
     measured_at: int,
@@ -206,46 +217,52 @@ def measured(
     by_segments: bool = True,
     score_frames: Frames | None = None,
 ) -> Frames:
-    """The :func:`measured_frames` of all utterances, joined.
+    """Prepare the frames like :func:`measured_frames`, but join the frames of all utterances.
 
     Args:
-        score_frames: the result at ``resolution_ms``, if it was computed before.
+        score_frames: the result for ``measured_at`` = ``resolution_ms``, if it was computed before.
     """
     frames = score_frames
     if frames is None:
-        pooled = _pooled(utterances, _factor(resolution_ms, 10))
-        scores, counts = _joined([np.asarray(utterance.scores) for utterance in utterances])
+        pooled = _pooled_labels(utterances, _frames_in_longer_frame(resolution_ms, 10))
+        scores, counts = _join_rows([np.asarray(utterance.scores) for utterance in utterances])
         if not counts.all():
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
-        frames = _aligned(scores, counts, *pooled)
+        frames = _aligned_frames(scores, counts, *pooled)
     if measured_at > resolution_ms:
         # Remaining frames at the end of an utterance give one more frame.
-        factor = _factor(measured_at, resolution_ms)
+        factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
-        first = frames.starts.repeat(counts) + _positions(counts) * factor
+        first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
     if measured_at < resolution_ms:
-        factor = _factor(resolution_ms, measured_at)
+        factor = _frames_in_longer_frame(resolution_ms, measured_at)
         if by_segments:
-            finer = _joined([frame_labels(u.segments, measured_at, u.duration) for u in utterances])
+            finer = _join_rows([frame_labels(u.segments, measured_at, u.duration) for u in utterances])
         else:
-            finer = _pooled(utterances, _factor(measured_at, 10))
-        return _aligned(frames.scores.repeat(factor), frames.counts * factor, *finer)
+            finer = _pooled_labels(utterances, _frames_in_longer_frame(measured_at, 10))
+        return _aligned_frames(frames.scores.repeat(factor), frames.counts * factor, *finer)
     return frames
 
 
-def _joined(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
-    """Join the rows of all utterances; return the joined row and the length of each row."""
+def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+    """Join a row of each utterance; return the joined row, and the length of each row (U,)."""
     return np.concatenate(rows), np.array([len(row) for row in rows])
 
 
-def _positions(counts: NDArray) -> NDArray:
-    """The position of each frame in its utterance, for ``counts`` (U,) frames of the utterances."""
+def _positions_in_utterances(counts: NDArray) -> NDArray:
+    """Number the frames of each utterance from 0, if the utterances have ``counts`` (U,) frames: (N,)."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
-def _cut(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
-    """Cut the ``counts`` (U,) values of each utterance to the first ``lengths`` (U,)."""
+def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
+    """Keep only the first values of each utterance.
+
+    Args:
+        values: (N,), the values of all utterances.
+        counts: (U,), how many of ``values`` each utterance has.
+        lengths: (U,), how many values each utterance keeps.
+    """
     if (counts == lengths).all():
         return values
     # The running sum of the steps is 1 for the values that stay, and 0 for the values that are cut off.
@@ -256,21 +273,32 @@ def _cut(values: NDArray, counts: NDArray, lengths: NDArray) -> NDArray:
     return values[steps[:-1].cumsum(dtype=np.int8).view(bool)]
 
 
-def _pooled(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
-    """:func:`~nes2net.metrics.localisation.frames.pool_labels` of all utterances, joined."""
-    labels, counts = _joined([_labels_10ms(utterance) for utterance in utterances])
+def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
+    """Pool the 10-ms labels of all utterances by :func:`~nes2net.metrics.localisation.frames.pool_labels`.
+
+    Returns:
+        The joined labels (N,), and the number of long frames of each utterance (U,).
+    """
+    labels, counts = _join_rows([_labels_10ms(utterance) for utterance in utterances])
     if not counts.all():
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
     num_frames = np.maximum(counts // factor, 1)
-    used = np.where(counts < factor, counts, num_frames * factor)
-    first = (used.cumsum() - used).repeat(num_frames) + _positions(num_frames) * factor
-    return np.minimum.reduceat(_cut(labels, counts, used), first), num_frames
+    used = np.where(counts < factor, counts, num_frames * factor)  # labels of each utterance that are pooled
+    first = (used.cumsum() - used).repeat(num_frames) + _positions_in_utterances(num_frames) * factor
+    return np.minimum.reduceat(_cut_each_utterance(labels, counts, used), first), num_frames
 
 
-def _aligned(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
-    """:func:`~nes2net.metrics.localisation.frames.align` of all utterances, joined."""
+def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
+    """Cut scores and labels of all utterances by :func:`~nes2net.metrics.localisation.frames.align`.
+
+    Args:
+        scores, labels: of all utterances, joined.
+        score_counts, label_counts: (U,), the numbers of scores and of labels of each utterance.
+    """
     counts = np.minimum(score_counts, label_counts)
-    return Frames(_cut(scores, score_counts, counts), _cut(labels, label_counts, counts), counts)
+    return Frames(
+        _cut_each_utterance(scores, score_counts, counts), _cut_each_utterance(labels, label_counts, counts), counts
+    )
 
 
 # Range-based EER
@@ -279,17 +307,17 @@ def _aligned(scores: NDArray, score_counts: NDArray, labels: NDArray, label_coun
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
     """Compute the EER over the seconds of all utterances.
 
-    Frame t lasts from t times its length to the next frame or the end of the utterance; frames that
-    start after the end are dropped. The time of spoofed segments is spoofed, and all other time is
-    bona fide. A frame is called spoof if its score is at or below the threshold. Thresholds are −∞
-    and all scores in ascending order; the EER is (FPR + FNR)/2 at the first threshold where
-    ``|FPR − FNR|`` is smallest. The search is exact; the bisection of the published script may not
-    end.
+    Frame t begins at t times the frame length. It lasts until the next frame or the end of the
+    utterance; frames that start after the end are dropped. The time of spoofed segments is spoofed,
+    and all other time is bona fide. A frame is called spoof if its score is at or below the
+    threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at the
+    first threshold where ``|FPR − FNR|`` is smallest. This search is exact, whereas the bisection
+    of the published script may not end.
 
     Args:
         resolution_ms: length of a frame in ms.
-        tail: how the time after the last frame is called: bona fide (``"bonafide"``, as published),
-            or like the last frame (``"last"``, as in WeDefense).
+        tail: the detected class of the time after the last frame: bona fide (``"bonafide"``, as
+            published), or the class of the last frame (``"last"``, as in WeDefense).
 
     Raises:
         InputError: if a class has no time, there are no scores, a score is NaN, or a segment lies
@@ -304,7 +332,7 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 
 
 def range_eer_of(time: TimedFrames) -> RangeEer:
-    """Compute :func:`range_eer` of frames that are already timed."""
+    """Compute :func:`range_eer` from the result of :func:`timed_frames`."""
     bonafide_seconds = float(time.bonafide_totals.sum())
     spoof_seconds = float(time.spoof_totals.sum())
     for label, total in (("bona fide", bonafide_seconds), ("spoofed", spoof_seconds)):
@@ -322,45 +350,56 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
 
 
 class TimedFrames(NamedTuple):
-    """The frames of all utterances in ascending order of their scores, and the amount of each class."""
+    """The frames of all utterances in ascending order of their scores, with amounts of each class.
+
+    An amount is a number of seconds, or a number of frames.
+    """
 
     scores: NDArray
     """(N,)."""
     bonafide: NDArray
-    """(N,), the bona fide part of each frame, in seconds or as a number of frames."""
+    """(N,), the bona fide amount of each frame."""
     spoof: NDArray
-    """(N,), the spoofed part."""
+    """(N,), the spoofed amount of each frame."""
     utterance: NDArray
     """(N,), the number of the utterance of each frame."""
     bonafide_totals: NDArray
-    """(U,), the bona fide part of each utterance, including the time after its last frame."""
+    """(U,), the bona fide amount of each utterance, including the time after its last frame."""
     spoof_totals: NDArray
-    """(U,), the spoofed part."""
+    """(U,), the spoofed amount of each utterance, including the time after its last frame."""
 
     @property
     def totals(self) -> NDArray:
-        """The bona fide and the spoofed part of each utterance, (U, 2)."""
+        """The bona fide and the spoofed amount of each utterance, (U, 2)."""
         return np.stack([self.bonafide_totals, self.spoof_totals], 1)
 
 
 def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> TimedFrames:
-    """Measure the bona fide and the spoofed seconds of each frame.
+    """Measure the bona fide and the spoofed seconds of each frame of all utterances, and sort the frames.
+
+    Arguments as for :func:`range_eer`.
 
     Raises:
         InputError: if there are no scores, a score is NaN, or a segment lies outside of its
             utterance.
     """
-    rows = [_seconds(utterance, resolution_ms / 1000, tail) for utterance in utterances]
+    rows = [_seconds_of_frames(utterance, resolution_ms / 1000, tail) for utterance in utterances]
     scores = checked_scores(np.concatenate([np.zeros(0), *(row[0] for row in rows)]), "frame")
     order = np.argsort(scores, kind="stable")
-    number = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row[0]) for row in rows])
+    utterance = np.repeat(np.arange(len(rows), dtype=np.int32), [len(row[0]) for row in rows])
     bonafide, spoof = (np.concatenate([row[column] for row in rows])[order] for column in (1, 2))
     totals = np.array([row[3:] for row in rows])
-    return TimedFrames(scores[order], bonafide, spoof, number[order], totals[:, 0], totals[:, 1])
+    return TimedFrames(scores[order], bonafide, spoof, utterance[order], totals[:, 0], totals[:, 1])
 
 
-def _seconds(utterance: ScoredUtterance, step: float, tail: Tail) -> tuple[NDArray, NDArray, NDArray, float, float]:
-    """Measure the frames of one utterance, which begin every ``step`` seconds.
+def _seconds_of_frames(
+    utterance: ScoredUtterance, step: float, tail: Tail
+) -> tuple[NDArray, NDArray, NDArray, float, float]:
+    """Measure the bona fide and the spoofed seconds of each frame of one utterance.
+
+    Args:
+        step: length of a frame in seconds.
+        tail: as for :func:`range_eer`.
 
     Returns:
         Scores, bona fide and spoofed seconds of the frames, (T,) each, and bona fide and spoofed
@@ -386,7 +425,13 @@ def _seconds(utterance: ScoredUtterance, step: float, tail: Tail) -> tuple[NDArr
 
 
 def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[tuple[float, float]]:
-    """(start, end) of the spoofed stretches of ``segments``, in order; overlapping and touching segments are joined.
+    """List (start, end) of the spoofed stretches in ``segments``, in order.
+
+    Overlapping and touching segments are joined.
+
+    Args:
+        name: name of the utterance, for the message.
+        duration: duration of the utterance in seconds.
 
     Raises:
         InputError: if a segment begins before 0, or ends over 1 ms after ``duration``.
@@ -405,14 +450,14 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
-    """The labels of 10-ms frames: given, or made from the segments."""
+    """The labels of 10-ms frames of an utterance: its own, or else made from its segments."""
     if utterance.labels_10ms is not None:
         return utterance.labels_10ms
     return frame_labels(utterance.segments, 10, utterance.duration)
 
 
-def _factor(longer: int, shorter: int) -> int:
-    """How many frames of ``shorter`` ms make a frame of ``longer`` ms."""
+def _frames_in_longer_frame(longer: int, shorter: int) -> int:
+    """How many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if this is no whole number."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

@@ -52,20 +52,22 @@ def frame_labels(
     rule: Literal["partialspoof", "wedefense", "start"] = "partialspoof",
     last_frame: Literal["ceil", "floor", "round"] = "ceil",
 ) -> NDArray[np.int8]:
-    """Labels (T,) of frames of ``resolution_ms``: 1 bona fide, 0 spoof.
+    """Label the frames of an utterance from its segments: (T,), 1 bona fide, 0 spoof.
 
-    Later segments overwrite earlier segments. As published, frames that no segment covers are 0,
-    spoof. The last, incomplete frame is therefore spoof even in a bona fide utterance, if the
-    utterance covers less than half of the frame.
+    Later segments overwrite earlier segments. As published, frames that no segment covers are
+    labelled 0, spoof. If an utterance covers less than half of its last frame, this frame is
+    therefore spoof even in a bona fide utterance.
 
     Args:
-        segments: (label, start, end) in seconds.
+        segments: tuples (label, start, end), times in seconds.
+        resolution_ms: length of a frame in ms.
         duration: duration of the utterance in seconds.
         rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds the end to
             5 decimals, and then both edges to the nearest frame, halves to the even frame.
-            ``"wedefense"`` rounds halves up, and each segment has at least one frame. ``"start"``
-            labels a frame by the segment in which the frame starts, −1 if there is no segment.
-        last_frame: how the number of frames is rounded.
+            ``"wedefense"`` rounds halves up, and gives each segment at least one frame. ``"start"``
+            gives a frame the label of the segment in which the frame starts, or −1 if there is no
+            such segment.
+        last_frame: how the number of frames, duration over frame length, is rounded.
 
     Raises:
         InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or a number is out of range.
@@ -105,9 +107,9 @@ def segments_of_frames(
         frames: classes (T,), 0 for spoof and 1 for bona fide, or logits (T, n). The class of a
             frame is its largest logit, the first if several are equal.
         resolution_ms: length of a frame in ms.
-        duration: duration of the utterance in seconds, at which the last segment is cut; None does
-            not cut, as published.
-        labels: labels of the classes, by class number.
+        duration: duration of the utterance in seconds; the last segment is cut there. With None it
+            is not cut, as published.
+        labels: label of class 0, of class 1 and so on.
 
     Raises:
         InputError: if ``frames`` has another shape, or a class has no label.
@@ -136,8 +138,8 @@ def segments_of_frames(
 def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
     """Give segments other labels, sort them by start, and merge neighbours of one label.
 
-    Segments shorter than 10⁻⁴ s are dropped. Segments of one label are merged if less than 10⁻⁶ s
-    is between them. Scores are left out.
+    Segments shorter than 10⁻⁴ s are dropped. Neighbours with one label are merged if they are less
+    than 10⁻⁶ s apart. Scores are left out.
 
     Args:
         labels: label → new label.

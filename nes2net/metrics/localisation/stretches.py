@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike
 from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
-#: Score rule → threshold and hysteresis. The threshold is at even odds for ``logit`` and ``difference``, at the middle
-#: of the range for ``probability``, and at the middle of the published targets 1 and 0 for ``cosine``. The hysteresis
-#: is an assumption: a factor of e in the odds, or a tenth of the range.
+#: Score rule → threshold and hysteresis. For ``logit`` and ``difference`` the threshold means even odds. For
+#: ``probability`` it is the middle of the range, for ``cosine`` the middle between the published targets 1 and 0. The
+#: hysteresis is an assumption: a factor of e in the odds, or a tenth of the range.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
 #: Smallest duration of a stretch and of a gap in seconds. It is an assumption: a short phone is about as long.
 MIN_DURATION = 0.1
@@ -38,10 +38,10 @@ class StretchRule(NamedTuple):
         hysteresis: float | None = None,
         min_duration: float = MIN_DURATION,
     ) -> StretchRule:
-        """The rule for scores of a detector.
+        """Make the rule for scores of a detector.
 
         Args:
-            score_rule: score rule of the detector.
+            score_rule: how the detector makes scores from logits, a key of :data:`DEFAULTS`.
             threshold: a fake stretch begins at a score of at most this value. None takes 0 for
                 logits and their differences, and 0.5 for probabilities and cosines. Scores are not
                 calibrated: choose a threshold on data of your own.
@@ -72,10 +72,10 @@ class StretchRule(NamedTuple):
 
 
 def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rule: StretchRule) -> list[Segment]:
-    """The fake stretches of a recording, in order.
+    """Find the fake stretches of a recording, in order.
 
-    A stretch that reaches the last frame ends at the end of the recording, because with most
-    front-ends the last frame ends a little earlier.
+    A stretch that reaches the last frame ends with the recording, because the frames of most
+    front-ends end a little before the recording.
 
     Args:
         scores: (T,), a score for each frame, higher for bona fide.
@@ -97,7 +97,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # A frame is within a stretch if the last frame at which a stretch begins is after the last frame that ends one.
+    # A frame is inside a stretch if, among the frames up to it, the last begin is later than the last end.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))
@@ -119,7 +119,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
 
 
 def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment]:
-    """``stretches`` and the bona fide segments around them, which together cover the recording.
+    """Add the bona fide segments between ``stretches``, so that the segments cover the whole recording.
 
     >>> [s[:3] for s in with_bonafide([Segment("spoof", 0.5, 1.25)], 1.25)]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.25)]
@@ -137,7 +137,7 @@ def with_bonafide(stretches: Iterable[Segment], duration: float) -> list[Segment
 
 
 def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, float]]:
-    """(start, end) of ``stretches`` for a picture; stretches are joined if less than ``gap`` seconds are between them.
+    """List (start, end) of ``stretches`` for a picture; stretches less than ``gap`` seconds apart are joined.
 
     >>> drawn_places([Segment("spoof", 0.0, 1.0), Segment("spoof", 1.1, 2.0), Segment("spoof", 3.0, 4.0)], 0.5)
     [(0.0, 2.0), (3.0, 4.0)]

@@ -1,9 +1,10 @@
 """Decide on a whole recording from the scores of windows along it, and say what stands out in it.
 
-The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to move the
-mean is found by the cumulative sum of :class:`~nes2net.scoring.decisions.evidence.Evidence`. How high that
-sum rises by chance depends on the detector and on the length of the recording: it is simulated from the
-trials of the calibration.
+The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to
+move the mean is found by the cumulative sum of
+:class:`~nes2net.scoring.decisions.evidence.Evidence`. How high this sum rises by chance depends on
+the detector and on the length of the recording. It is therefore simulated with the trials of the
+calibration.
 """
 
 from __future__ import annotations
@@ -25,16 +26,17 @@ from nes2net.scoring.decisions.population import Traits
 if TYPE_CHECKING:
     from nes2net.scoring.track import Track
 
-# Assumptions. A stretch stands out if at most this share of bona fide recordings has one like it.
+# These numbers are assumptions. A stretch stands out if at most this share of bona fide recordings has as much
+# evidence in some stretch.
 _STANDS_OUT = 0.01
-#: A window with less speech than this share says nothing.
+#: The score of a window counts only if at least this share of the window is speech.
 LEAST_SPEECH = 0.25
-# A recording is not called bona fide if a fake half of it would be found in fewer cases than this.
+# A fake part is called found if its sum stands out in at least this share of simulated recordings.
 _FOUND = 0.5
 _SIMULATIONS = 2000
-_MOST_WINDOWS = 1000  # of a simulated recording; a longer one is taken for several of this length
+_MOST_WINDOWS = 1000  # most windows of a simulated recording; a longer one counts as several of this length
 _BELOW = 0.025  # share of the calibration's bona fide trials below the usual range
-_MOST_LENGTHS = 16  # lengths of fake parts that are simulated
+_MOST_LENGTHS = 16  # most lengths of fake parts that are simulated
 _SEED = 0
 
 
@@ -49,16 +51,16 @@ class Stretch:
     llr: float
     """Mean natural-log likelihood ratio of bona fide of its windows, bounded."""
     p_value: float
-    """Share of bona fide recordings of this length that have so much evidence somewhere, by simulation."""
+    """Share of simulated bona fide recordings of this length that have as much evidence in some stretch."""
 
     @property
     def stands_out(self) -> bool:
-        """Whether chance hardly explains the evidence."""
+        """Whether so much evidence is rare in bona fide recordings."""
         return self.p_value <= _STANDS_OUT
 
     @property
     def words(self) -> str:
-        """Where the stretch is, if it stands out.
+        """Say where the stretch is, or that nothing stands out.
 
         >>> Stretch(12.1, 18.2, -3.0, 1 / 2001).words
         '0:12–0:18 speaks against bona fide, as a part of fewer than 1 % of bona fide recordings of this length does'
@@ -72,19 +74,19 @@ class Stretch:
 
 
 class LowWindows(NamedTuple):
-    """The windows of a recording whose ratios are lower than those of 97.5 % of bona fide windows."""
+    """The low windows of a recording: their ratios are below those of 97.5 % of the bona fide trials."""
 
     llr: float
-    """The natural-log likelihood ratio below which they lie, from the calibration's trials."""
+    """The natural-log likelihood ratio below which a window is low."""
     num_windows: int
-    """Number of these windows."""
+    """Number of low windows."""
     expected: float
-    """Number that is expected of a bona fide recording, by chance."""
+    """Expected number of low windows in a bona fide recording."""
     p_value: float
-    """Share of bona fide recordings with at least so many of them."""
+    """Share of bona fide recordings with at least as many low windows."""
 
     def words(self, num_windows: int) -> str:
-        """Say how many of ``num_windows`` these are, and what may explain it."""
+        """Say how many of the recording's ``num_windows`` windows are low, and what may explain this."""
         return (
             f"{self.num_windows} of its {num_windows} windows are lower than nearly all bona fide ones of the "
             f"calibration, where about {self.expected:.0f} would be by chance: parts of it may be fake, or its real "
@@ -94,7 +96,7 @@ class LowWindows(NamedTuple):
 
 @dataclass(frozen=True)
 class DecisionAlong(Decision):
-    """The decision on a whole recording; ``llr`` and ``probability`` are those of a typical window."""
+    """The decision on a whole recording; ``llr`` and ``probability`` describe a typical window."""
 
     rests_on: float = 1.0
     """Share of the recording that lies in windows with speech."""
@@ -105,18 +107,18 @@ class DecisionAlong(Decision):
     hop: float = 0.0
     """Distance of the windows in seconds."""
     in_part: bool = False
-    """Whether the decision is "spoof" because of the stretch alone: the mean ratio is that of bona fide."""
+    """Whether the decision is "spoof" only because of the stretch, although the mean ratio means bona fide."""
     stretch: Stretch | None = None
     """The part with the most evidence against bona fide; None if chance could not be simulated."""
     low_windows: LowWindows | None = None
-    """None if chance could not be simulated."""
+    """The windows with unusually low ratios; None if chance could not be simulated."""
     shortest_found: float | None = None
-    """Seconds of the shortest fake part that would be found in half of the cases; None if none would be,
-    or if chance could not be simulated."""
+    """Seconds of the shortest fake part that would be found in half of the cases. None if no length would
+    be found so often, or if chance could not be simulated."""
 
     @property
     def words(self) -> list[str]:
-        """What the decision rests on, what stands out, and what would be missed."""
+        """Phrases that say what the decision rests on, what stands out, and what would be missed."""
         words = [
             f"decided along {100 * self.rests_on:.0f} % of it ({counted(self.windows, 'window')} of {self.window:.3g} s)"
         ]
@@ -135,7 +137,7 @@ class DecisionAlong(Decision):
         return words
 
     def row(self) -> dict[str, Any]:
-        """Plain data, as :meth:`Decision.row`, with what is new here under the key ``along``."""
+        """Plain data, as :meth:`Decision.row` gives; the fields of this class are under the key ``along``."""
         row = super().row()
         along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
         along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
@@ -149,20 +151,24 @@ class DecisionAlong(Decision):
 
 
 def suitable_hop(duration: float, window: float) -> float:
-    """The distance of windows in seconds for a decision: half a ``window`` up to two minutes, then a whole one."""
+    """Choose the distance of windows in seconds: half a ``window`` up to two minutes, else a whole ``window``."""
     return window / 2 if duration <= 120 else window
 
 
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
-    """Decide on a recording by the windows of its ``track``, which are as long as the calibration's.
+    """Decide on a recording by the windows of its ``track``, which are as long as the calibration's scores.
 
-    In this order: an unfit recording and one without speech are "cannot tell", and so is one that is unlike
-    those of the calibration. A mean ratio below the decider's threshold is "spoof", and so is a stretch that
-    stands out. If more windows are low than chance explains, or the fake half of such a recording would be
-    missed more often than found, the decision is "cannot tell", else "bonafide".
+    The first rule that applies decides:
+
+    1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
+       recordings;
+    2. "spoof" if the mean ratio is below the decider's threshold, or if a stretch stands out;
+    3. "cannot tell" if there are more low windows than chance explains, or if the detector would
+       miss a fake half of such a recording more often than find it;
+    4. else "bonafide".
 
     Args:
-        score: the score of the recording, which the result repeats.
+        score: the score of the recording, which becomes the ``score`` of the decision.
         traits: the traits of the recording; None to decide without comparing recordings.
     """
     assert track.speech is not None
@@ -187,19 +193,19 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
         running.append(evidence.add(end, window_score, weight))
     mean = running[-1].mean
     threshold = decider.llr_threshold
-    if decider.largest_llr is not None:  # a mean of bounded ratios reaches no threshold beyond the bound
+    if decider.largest_llr is not None:  # a mean of bounded ratios cannot reach a threshold beyond the bound
         threshold = min(threshold, decider.largest_llr)
     is_bonafide = mean >= threshold
     is_certain = is_bonafide == (factor * mean >= threshold)
     along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
-    num_windows = max(1, round(rests_on * track.duration / track.window))  # side by side
+    num_windows = max(1, round(rests_on * track.duration / track.window))  # that fit side by side
     simulated = _Chance.of(decider, num_windows)
     if simulated is not None:
         along = replace(
             along,
-            stretch=_stretch(running, starts, simulated),
+            stretch=_find_stretch(running, starts, simulated),
             shortest_found=simulated.shortest_found(track.window),
-            low_windows=_low_windows(
+            low_windows=_count_low_windows(
                 decider, [step.llr for step, speaks in zip(running, has_speech) if speaks], num_windows
             ),
         )
@@ -219,8 +225,14 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     return replace(along, decision="bonafide")
 
 
-def _stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
-    """The windows over which the cumulative sum rises from 0 to its highest value."""
+def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
+    """Find the windows over which the cumulative sum rises from 0 to its highest value.
+
+    Args:
+        running: the evidence up to the end of each window.
+        starts: (K,), the start of each window in seconds.
+        chance: tells how often the sum rises as high in bona fide recordings.
+    """
     against = np.array([step.against for step in running])
     last = int(against.argmax())
     zeros = np.flatnonzero(against[:last] == 0)
@@ -230,12 +242,17 @@ def _stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretc
     return Stretch(float(starts[first]), running[last].end, llr, chance.p_value(float(against[last])))
 
 
-def _low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
+def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
     """Count the ratios that are lower than those of 97.5 % of the calibration's bona fide trials.
 
-    The share of windows below the k-th lowest of N trials has a Beta distribution, however ratios are
-    distributed, so the number below it among n windows side by side is beta-binomial (Wilks, "Determination
-    of sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
+    The share of windows below the k-th lowest of N trials has a Beta distribution, however ratios
+    are distributed. Among n windows side by side, the number below this trial is therefore
+    beta-binomial (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
+    Mathematical Statistics 12, 1941).
+
+    Args:
+        llrs: the ratio of each window with speech; windows may overlap.
+        num_independent: how many windows the recording has side by side.
     """
     from scipy.stats import betabinom  # start-up: scoring needs no SciPy
 
@@ -247,7 +264,7 @@ def _low_windows(decider: Decider, llrs: list[float], num_independent: int) -> L
     lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))
     count = int((np.array(llrs) < lowest_usual).sum())
     share = rank / (num_trials + 1)
-    num_low = math.floor(count * num_independent / len(llrs))
+    num_low = math.floor(count * num_independent / len(llrs))  # as if windows did not overlap
     p_value = float(betabinom.sf(num_low - 1, num_independent, rank, num_trials + 1 - rank))
     return LowWindows(lowest_usual, count, share * len(llrs), p_value)
 
@@ -256,14 +273,15 @@ class _Chance(NamedTuple):
     """How high the cumulative sum rises in simulated recordings."""
 
     bonafide: NDArray
-    """(S,) sorted: the highest sums in bona fide recordings."""
+    """(S,) sorted: the highest sum in each of S simulated bona fide recordings."""
     found: NDArray
-    """(L,): shares of recordings with a fake part of ``lengths`` windows whose sum stands out."""
+    """(L,): for each of ``lengths``, how often the sum stands out if a fake part has this length, a share."""
     lengths: NDArray
-    """(L,) windows, rising."""
+    """(L,), ascending: lengths of fake parts, in windows."""
     num_windows: int
+    """Number of windows of a simulated recording."""
     repeats: float
-    """Length of the recording in simulated ones; 1 unless it is very long."""
+    """How many simulated recordings are as long as the real recording; 1 unless it is very long."""
 
     @classmethod
     def of(cls, decider: Decider, num_windows: int) -> _Chance | None:
@@ -275,15 +293,17 @@ class _Chance(NamedTuple):
         if llrs is None:
             return None
         largest = decider.calibration.largest_llr
-        # Beside the trials, one that nobody has seen yet: no sum is rarer than the trials can tell.
+        # Add to each class a trial with the ratio that speaks most for the other class. Without this trial, a sum
+        # could look rarer than the number of trials can show.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
         count = min(num_windows, _MOST_WINDOWS)
         rng = np.random.default_rng(_SEED)
         shape = (count, _SIMULATIONS)
+        # What each window of a bona fide recording adds to the sum.
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
-        least = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
+        usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
         lengths = np.unique(np.geomspace(1, count, _MOST_LENGTHS).round().astype(int))
         found = []
         for length in lengths:
@@ -291,17 +311,20 @@ class _Chance(NamedTuple):
             first = rng.integers(count - length + 1)
             drawn = rng.integers(len(spoof), size=(length, _SIMULATIONS), dtype=np.int32)
             part_fake[first : first + length] = decider.llr_threshold - spoof[drawn]
-            found.append(float((_highest_sums(part_fake) > least).mean()))
+            found.append(float((_highest_sums(part_fake) > usual_limit).mean()))
         return cls(highest, np.array(found), lengths, count, num_windows / count)
 
     def p_value(self, highest_sum: float) -> float:
-        """Share of bona fide recordings whose sum rises at least to ``highest_sum``, in (0, 1]."""
+        """The share of bona fide recordings whose sum rises at least to ``highest_sum``, in (0, 1]."""
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Seconds of the shortest fake part that is found in at least half of the cases; None if none is."""
+        """Seconds of the shortest fake part that is found in at least half of the cases; None if there is none.
+
+        ``window`` is the length of a window in seconds.
+        """
         is_found = np.flatnonzero(self.found >= _FOUND)
         return float(self.lengths[is_found[0]] * window) if len(is_found) else None
 
@@ -313,7 +336,10 @@ class _Chance(NamedTuple):
 
 
 def _highest_sums(steps: NDArray) -> NDArray:
-    """The highest value (S,) of the cumulative sums, never below 0, of ``steps`` (K, S)."""
+    """Compute the highest values (S,) of S cumulative sums that never fall below 0.
+
+    ``steps`` (K, S) holds what each of K windows adds to each sum.
+    """
     against = np.zeros(steps.shape[1])
     highest = np.zeros(steps.shape[1])
     for step in steps:

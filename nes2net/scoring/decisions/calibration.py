@@ -34,11 +34,10 @@ from nes2net.metrics import (
 from nes2net.scoring.decisions.population import Population, as_saved
 
 _FEWEST = 20  # trials of a class; with fewer, weights and figures are worth little
-# Slopes of the loss at which the solver stops, and below which a solver that rounding stopped was near enough.
-_STEEPEST = 1e-12
-_FLAT = 1e-6
+_STEEPEST = 1e-12  # the solver stops at this slope of the loss
+_FLAT = 1e-6  # largest slope at which a solver that stopped early because of rounding counts as successful
 _MOST_STEPS = 500
-# Least standard deviation of a system's scores, relative to their mean and absolute. Below it, rounding
+# Smallest standard deviation of a system's scores, relative to their mean and absolute. With less spread, rounding
 # leaves too few digits.
 _NARROWEST = 1e-13
 _SMALLEST = 1e-25
@@ -48,8 +47,8 @@ _LARGEST_WEIGHT = 1e30
 _LARGEST_LLR = 1e6
 _MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
-# A class of more trials is reduced to a million, evenly spaced among the sorted trials, which is exact for
-# shares of a millionth. A file may hold somewhat more.
+# Of a class with more trials, a million are kept, evenly spaced among the sorted trials: shares of trials stay exact
+# to a millionth. A file that is read may hold somewhat more.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
 
@@ -60,7 +59,7 @@ _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), Afte
 
 
 class Llrs(NamedTuple):
-    """Natural-log likelihood ratios of the trials from which a calibration was learned, sorted by class.
+    """Natural-log likelihood ratios of the trials from which a calibration was learned, ascending in each class.
 
     If a class has more than a million trials, such as frames, a million quantiles are kept.
     """
@@ -87,14 +86,14 @@ class ScoredBy:
 
 @dataclass(frozen=True)
 class LinearCalibration:
-    """Natural-log likelihood ratios of bona fide against spoof: ``scores · weights + offset``.
+    """Turns scores into natural-log likelihood ratios of bona fide against spoof.
 
-    :func:`fit` makes a calibration of K systems: K = 1 is calibration, K > 1 is fusion. ``systems``
-    names the systems in the order of the weights, and ``trained_on`` holds facts about the
-    training, as plain data. With a single system and a positive weight, neither the EER nor any
-    minimum cost changes.
+    A ratio is ``scores · weights + offset``. :func:`fit` makes a calibration of K systems: K = 1 is
+    calibration, K > 1 is fusion. ``systems`` names the systems in the order of the weights, and
+    ``trained_on`` holds facts about the training, as plain data. With a single system and a
+    positive weight, neither the EER nor any minimum cost changes.
 
-    ``llrs`` are the ratios of the trials from which the calibration was learned. ``scored_by`` is
+    ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by`` is
     None for a fusion, or if the scores have no record. ``population`` is None if the recordings
     were not measured.
     """
@@ -114,8 +113,8 @@ class LinearCalibration:
         """The largest log-likelihood ratio that the trials support: ln(1 + trials of the smaller class).
 
         This bound is an assumption. After n trials without an error, the expected rate of errors is
-        1/(n + 2) (Laplace), that is odds of n + 1 to 1; nothing supports higher odds. The bound is
-        infinite if the calibration's file does not hold the ratios of the trials.
+        1/(n + 2) (Laplace): the odds are n + 1 to 1, and n trials do not support higher odds. The
+        bound is infinite if the calibration's file does not hold the ratios of the trials.
         """
         if self.llrs is None:
             return math.inf
@@ -123,7 +122,7 @@ class LinearCalibration:
 
     @property
     def resolution_ms(self) -> float | None:
-        """Length in ms of the frames whose scores trained the calibration; None for recordings."""
+        """Length in ms of the frames whose scores trained the calibration; None if recordings were scored."""
         if self.scored_by is not None:
             return self.scored_by.resolution_ms
         # Without a record of the scores, a user may have stated the length of the frames.
@@ -134,10 +133,10 @@ class LinearCalibration:
         """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.
 
         Raises:
-            InputError: if the number of systems is not K, a score is NaN or infinite, or a ratio is
-                beyond ±1,000,000.
+            InputError: if the number of systems is not K, a score is NaN or infinite, or the
+                absolute value of a ratio is above 1,000,000.
         """
-        scores = _matrix(scores, "")
+        scores = _score_matrix(scores, "")
         if scores.shape[1] != len(self.weights):
             raise InputError(
                 f"this calibration needs scores of {counted(len(self.weights), 'system')} ({', '.join(self.systems)}), "
@@ -153,19 +152,22 @@ class LinearCalibration:
         return calibrated
 
     def check_made_of(self, scores: ScoredBy, remedy: str) -> list[str]:
-        """Check that the calibration was learned from scores of the same detector and unit as ``scores``.
+        """Check that the calibration was learned from scores of the same detector and the same unit.
+
+        The unit is a recording, or a frame of some length.
 
         Args:
-            scores: the scores to calibrate; ``num_samples`` is not compared, see :meth:`unlike`.
+            scores: the detector and the unit of the scores to calibrate; ``num_samples`` is not
+                compared, see :meth:`unlike`.
             remedy: advice in the message if another detector made the scores.
 
         Returns:
             Notes on facts that could not be checked; empty if all facts were checked.
 
         Raises:
-            InputError: if the calibration was learned from another detector's scores, or from
-                recordings if ``scores`` are of frames, or from frames of another length or of no
-                stated length, or from frames if ``scores`` are of recordings.
+            InputError: if the calibration was learned from another detector's scores; from
+                recordings although frames are scored, or the reverse; or from frames of another
+                length.
         """
         own_resolution = self.resolution_ms
         score_resolution = scores.resolution_ms
@@ -209,11 +211,11 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """A note if the calibration was learned from another part of recordings than is scored, else empty.
+        """A note if the calibration was learned from scores of another part of each recording; else empty.
 
         Args:
-            num_samples: leading samples that are scored; None for all; 0 for windows along a
-                recording.
+            num_samples: number of leading samples that are scored now; None for all, 0 for windows
+                along a recording.
         """
         if self.scored_by is None or self.scored_by.num_samples == num_samples:
             return ""
@@ -248,7 +250,7 @@ class LinearCalibration:
             plain["llrs"] = self.llrs._asdict()
         if self.population:
             plain["population"] = asdict(self.population)
-        write_output(path, f"{_lines(plain)}\n")
+        write_output(path, f"{_json_lines(plain)}\n")
 
 
 def _scored_part(num_samples: int | None) -> str:
@@ -260,14 +262,14 @@ def _scored_part(num_samples: int | None) -> str:
     return f"the first {num_samples / SAMPLE_RATE:.4g} s"
 
 
-def _lines(value: Any, indent: str = "") -> str:
-    """Write plain data as JSON, with a line for each key of a mapping and all other values on one line."""
+def _json_lines(value: Any, indent: str = "") -> str:
+    """Write plain data as JSON: each key of a mapping begins a line, and any other value stays on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
     rows = []
     for key, item in value.items():
-        rows.append(f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_lines(item, deeper)}")
+        rows.append(f"{deeper}{json_text(str(key), ensure_ascii=False)}: {_json_lines(item, deeper)}")
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
@@ -278,11 +280,14 @@ class _Saved(LinearCalibration):
     format: Literal["nes2net linear calibration"]
 
     def __post_init__(self) -> None:
+        """Raise ValueError, which Pydantic reports, unless each system has a weight."""
         if len(self.weights) != len(self.systems):
             raise ValueError(f"{len(self.weights)} weights of {len(self.systems)} systems")
 
 
 class _File(RootModel[_Saved]):
+    """A calibration file, whose types are not converted while it is read."""
+
     model_config = ConfigDict(strict=True)
 
 
@@ -307,34 +312,35 @@ def fit(
 ) -> LinearCalibration:
     """Find the weights and the offset that turn scores of K systems into log-likelihood ratios.
 
-    They minimise the sum of a loss and a penalty. The loss is the prior-weighted logistic loss ``P
-    · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of the calibrated
-    scores b and s; for P = ½ it is Cllr in another unit. The penalty is ``l2 / 2`` times the sum of
-    the squared weights, for scores in units of their standard deviation, divided by the number of
-    trials. The sum is convex, and Newton steps with a trust region find its minimum.
+    Weights and offset minimise the sum of a loss and a penalty. The loss is the prior-weighted
+    logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of
+    the calibrated bona fide scores b and spoofed scores s. For P = ½ the loss is Cllr in another
+    unit. The penalty is ``l2 / 2`` times the sum of the squared weights, divided by the number of
+    trials. For the penalty, scores are in units of their standard deviation. Loss plus penalty is
+    convex, and Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
         prior: P, the prior of bona fide for which the calibration is made, costs included: 0.5 for
             Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
         l2: weight of the penalty. The default hardly changes weights that the data determine: by
-            0.003 % with 24,844 trials and an EER of 0.43 %, by 0.4 % with 24,500 trials of which
-            two are errors. The penalty matters in two cases. If the classes can be separated
-            without error, it keeps the weights finite. If two systems give the same scores, it
+            0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500 trials, two of
+            them errors. The penalty matters in two cases. If the classes can be separated without
+            error, the penalty keeps the weights finite. If two systems give the same scores, it
             splits their weight equally.
         systems: names of the systems; ``system 1`` and so on if not given.
 
     Raises:
         InputError: if a class is empty, a score is NaN or infinite, a system gives all trials the
-            same score, shapes differ, a setting is out of range, ``l2`` is 0 and the classes can be
-            separated, or no minimum was found.
+            same score, the numbers of systems differ, or a setting is out of range; if ``l2`` is 0
+            although the classes can be separated; or if no minimum was found.
 
     >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
     >>> calibration([0.0, 1.0]).round(2)
     array([-0.17,  1.21])
     """
-    bonafide = _matrix(bonafide, "bona fide ")
-    spoof = _matrix(spoof, "spoof ")
+    bonafide = _score_matrix(bonafide, "bona fide ")
+    spoof = _score_matrix(spoof, "spoof ")
     if bonafide.shape[1] != spoof.shape[1]:
         raise InputError(
             f"scores of {bonafide.shape[1]} systems for bona fide, but of {spoof.shape[1]} for spoofed trials"
@@ -368,7 +374,7 @@ def fit(
             f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
             "calibrate; scale or shift them, or leave this system out"
         )
-    parameters, problem = _minimise((scores - centre) / scale, len(bonafide), prior, l2)
+    parameters, problem = _best_parameters((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
     if l2 == 0 and separates(calibration, bonafide, spoof):
@@ -386,9 +392,10 @@ def fit(
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
-    """Whether the classes are separated, so that only ``l2`` limits the size of the weights.
+    """Whether the calibration separates the classes; only ``l2`` then limits the size of the weights.
 
-    Classes are separated if every bona fide trial lies at or above every spoofed trial.
+    Classes are separated if the ratio of every bona fide trial is at least that of every spoofed
+    trial.
     """
     bonafide_llrs = calibration(bonafide)
     spoof_llrs = calibration(spoof)
@@ -397,9 +404,10 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
-    """Say how certain error rates on so many trials are, and how many trials would make them surer.
+    """Say how certain error rates on so many trials are, and how many trials would make them more certain.
 
-    With n trials and no error, Wilson's 95 % interval of the rate ends at z² / (n + z²), z = 1.96.
+    With n trials and no error, Wilson's 95 % interval of the error rate ends at z² / (n + z²),
+    where z = 1.96.
 
     >>> how_sure(40, 400)
     '40 bona fide trials: if none of them is wrong, up to 9 % of others may still be (95 % interval); 73 of each class \
@@ -409,12 +417,12 @@ bound that to 5 %, 381 to 1 %'
     _, high = wilson_interval(0.0, number)
     return (
         f"{number} {kind} trials: if none of them is wrong, up to {100 * high:.0f} % of others may still be (95 % "
-        f"interval); {_needed(0.05)} of each class bound that to 5 %, {_needed(0.01)} to 1 %"
+        f"interval); {_num_trials_needed(0.05)} of each class bound that to 5 %, {_num_trials_needed(0.01)} to 1 %"
     )
 
 
-def _needed(rate: float) -> int:
-    """The fewest trials, all without error, for which the 95 % interval of the rate ends at most at ``rate``."""
+def _num_trials_needed(rate: float) -> int:
+    """Find how many trials without an error bring the upper end of the 95 % interval down to ``rate``."""
     return next(number for number in itertools.count(1) if wilson_interval(0.0, number)[1] <= rate)
 
 
@@ -432,7 +440,7 @@ def few_trials(num_bonafide: int, num_spoof: int) -> str:
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:
     """Compute the figures by which a calibration is judged.
 
-    They are ``eer`` by the method ``eer_method`` of :func:`nes2net.metrics.compute_eer`,
+    The figures are ``eer`` by the method ``eer_method`` of :func:`nes2net.metrics.compute_eer`,
     ``min_dcf`` and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
     """
     return {
@@ -444,16 +452,21 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof")
     }
 
 
-def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[NDArray, str]:
-    """Find the weights and, as the last element, the offset.
+def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[NDArray, str]:
+    """Find the weights and the offset that minimise the loss of :func:`fit`.
 
-    ``x``, shape (N, K), holds the scores in units of their standard deviation, bona fide first. The
-    second value is the reason why the minimum was not found; empty if it was found.
+    Args:
+        standardised: (N, K), the scores in units of their standard deviation, bona fide first.
+        num_bonafide: number of bona fide trials.
+
+    Returns:
+        The K weights and the offset in one vector (K + 1,); and an empty text, or the reason why
+        the minimum was not found.
     """
     from scipy.optimize import minimize  # start-up: scoring needs no SciPy
     from scipy.special import expit  # start-up, as above
 
-    x = np.column_stack((x, np.ones(len(x))))
+    x = np.column_stack((standardised, np.ones(len(standardised))))  # the last column is for the offset
     num_spoof = len(x) - num_bonafide
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))
     sign = np.repeat((-1.0, 1.0), (num_bonafide, num_spoof))
@@ -461,11 +474,13 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
+        """The loss with its penalty at the parameters ``p`` (K + 1,), and its gradient; for the solver."""
         margin = sign * (x @ p + log_odds)
         value = share @ np.logaddexp(0, margin) + penalty @ p**2 / 2
         return value, (share * sign * expit(margin)) @ x + penalty * p
 
     def curvature(p: NDArray) -> NDArray:
+        """The matrix of second derivatives of ``loss`` at ``p``; for the solver."""
         margin = x @ p + log_odds
         return (x * (share * expit(margin) * expit(-margin))[:, None]).T @ x + np.diag(penalty)
 
@@ -478,8 +493,12 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     return solution.x, "" if at_minimum else str(solution.message)
 
 
-def _matrix(scores: ArrayLike, kind: str) -> NDArray:
-    """Convert ``scores`` to float64 with one column per system."""
+def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
+    """Convert ``scores`` to float64 with a column for each system, (N, K); InputError unless all are finite.
+
+    ``kind`` names the class in messages, with a space at its end, such as ``"spoof "``; empty for
+    no class.
+    """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim == 1:
         scores = scores[:, None]

@@ -21,14 +21,18 @@ from nes2net.scoring.decisions.population import Traits
 class OperatingPoint:
     """A rule for a threshold θ: a recording is accepted as bona fide if its ratio is at least θ.
 
+    The kinds are:
+
     - ``eer``: θ where the rates of misses and false alarms on the calibration's trials differ
       least.
-    - ``cost``: the Bayes threshold −ln(c_miss · prior / (c_fa · (1 − prior))), by Brümmer and du
-      Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language
-      20, 2006. It does not depend on trials. ``prior`` is the prior of bona fide.
+    - ``cost``: the Bayes threshold −ln(c_miss · prior / (c_fa · (1 − prior))), where ``prior`` is
+      the prior of bona fide. This θ does not depend on trials (Brümmer and du Preez,
+      "Application-independent evaluation of speaker detection", Computer Speech & Language 20,
+      2006).
     - ``fa``: the lowest θ that accepts at most a share ``rate`` of the calibration's spoofed
       trials.
-    - ``miss``: the highest θ that rejects at most a share ``rate`` of its bona fide trials.
+    - ``miss``: the highest θ that rejects at most a share ``rate`` of the calibration's bona fide
+      trials.
     """
 
     kind: Literal["eer", "cost", "fa", "miss"]
@@ -39,7 +43,7 @@ class OperatingPoint:
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
-        """Read an operating point from its text on the command line.
+        """Read an operating point from a text, such as the flag of the command line.
 
         Raises:
             InputError: if the text has another form, or a number is out of its range.
@@ -53,7 +57,7 @@ class OperatingPoint:
                 return cls("eer")
             if kind == "cost":
                 c_miss, c_fa, prior = map(float, value.split(","))
-                # A threshold of impossible costs is not finite, or an error.
+                # Impossible costs give a threshold that is not finite, or an error.
                 if not math.isfinite(act_dcf_threshold(1 - prior, c_miss, c_fa)):
                     raise ValueError
                 return cls("cost", c_miss, c_fa, prior)
@@ -86,7 +90,7 @@ class OperatingPoint:
             llrs: ratios of the calibration's trials; not needed for ``cost``.
 
         Raises:
-            InputError: if there are no trials, or too few for the rate.
+            InputError: if the calibration holds no trials, or too few for the rate.
         """
         if self.kind == "cost":
             return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # turns −0 into 0
@@ -96,7 +100,8 @@ class OperatingPoint:
                 "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
-            # The threshold lies midway between the two ratios where the rates differ least, the lowest such place.
+            # The threshold lies midway between the two ratios where the rates differ least; of several such places the
+            # lowest is taken.
             steps = np.unique(np.concatenate(llrs))
             misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
             alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
@@ -116,7 +121,7 @@ class OperatingPoint:
                 f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
                 f"least {rounded_up(100 / num_trials)} %, or more trials"
             )
-        allowed = int(num_trials * self.rate * (1 + 1e-12))  # errors; the factor makes up for rounding
+        allowed = int(num_trials * self.rate * (1 + 1e-12))  # number of errors; the factor makes up for rounding
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
             return float(ordered[allowed])  # ``allowed`` ratios lie below it
@@ -125,7 +130,7 @@ class OperatingPoint:
 
 
 def rounded_up(value: float) -> str:
-    """Write a positive number in two digits, rounded up, so that a minimum stays sufficient as written.
+    """Write a positive number with two digits, rounded up, for messages that state a minimum.
 
     >>> rounded_up(1 / 300), rounded_up(0.5)
     ('0.0034', '0.5')
@@ -143,7 +148,7 @@ INVERTED = (
 #: Factor of the log-likelihood ratio of a clipped recording, because no calibration knows how many of its own
 #: recordings were clipped. The number is an assumption.
 OF_CLIPPED = 0.5
-#: The default of ``abstain``: the largest share of recordings like the calibration's that get "cannot tell".
+#: The default of ``abstain``: among recordings like the calibration's, at most this share gets "cannot tell".
 ABSTAIN = 0.01
 
 
@@ -172,7 +177,7 @@ class Decision:
     """Share of the recording that was scored; None if not known."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data for JSON and tables; values that are None are left out, except llr and probability."""
+        """Plain data for JSON and tables. Values that are None are left out, except llr and probability."""
         always = ("llr", "probability")
         row = {}
         for key, value in asdict(self).items():
@@ -189,15 +194,15 @@ class Decider:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
         abstain: the decision on a recording is "cannot tell" if at most this share of the
-            calibration's recordings is as unusual; 0 for never. For an unfit recording, such as
-            silence, it always is "cannot tell".
-        unbounded: do not bound log-likelihood ratios, and so probabilities, by what the trials of
-            the calibration support (:attr:`LinearCalibration.largest_llr`). Decisions do not
-            change, because they always compare the ratio before it is bounded.
+            calibration's recordings is as unusual; 0 never gives "cannot tell" for this reason. The
+            decision on an unfit recording, such as silence, is always "cannot tell".
+        unbounded: do not bound log-likelihood ratios, and with them probabilities, by the largest
+            ratio that the calibration's trials support (:attr:`LinearCalibration.largest_llr`).
+            Decisions do not change, because they compare the ratio before it is bounded.
 
     Raises:
-        InputError: if a number is out of its range, the calibration fuses several systems, or its
-            trials are too few for the operating point.
+        InputError: if a number is out of its range, the calibration fuses several systems, or the
+            calibration's trials are too few for the operating point.
     """
 
     calibration: LinearCalibration
@@ -207,6 +212,7 @@ class Decider:
     unbounded: bool = False
 
     def __post_init__(self) -> None:
+        """Check the arguments."""
         if not 0 < self.prior < 1:
             raise InputError(f"`prior` must lie between 0 and 1, got {self.prior}")
         if not 0 <= self.abstain < 1:
@@ -220,7 +226,7 @@ class Decider:
 
     @property
     def point(self) -> OperatingPoint:
-        """The operating point, given or by default."""
+        """The operating point; by default the Bayes threshold at the prior with equal costs."""
         return self.operating_point or OperatingPoint("cost", prior=self.prior)
 
     @cached_property
@@ -230,15 +236,17 @@ class Decider:
 
     @cached_property
     def threshold(self) -> float | None:
-        """The lowest score that is accepted as bona fide, to the last bit.
+        """The lowest score that is accepted as bona fide, exact to the last bit.
 
-        None if no score is accepted, or higher scores do not mean higher ratios.
+        None if there is no such finite score, or if the weight of the calibration is not positive,
+        so that higher scores do not mean higher ratios.
         """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         if not math.isfinite(score):
             return None
-        # Because ratios are rounded, the formula may miss the lowest accepted score by some bits: search it by bisection.
+        # Ratios are rounded, so the formula may miss the lowest accepted score by some bits. Widen a bracket around it
+        # until ``low`` is rejected and ``high`` is accepted, then bisect.
         step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
         step = max(step, float(np.spacing(abs(score))))
         low = score - step
@@ -258,7 +266,7 @@ class Decider:
 
     @property
     def usual_scores(self) -> tuple[float, float] | None:
-        """The range of scores of 95 % of the calibration's bona fide trials; None if it does not hold its trials."""
+        """The range that holds 95 % of the calibration's bona fide scores; None if the calibration lacks its trials."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights
         if llrs is None or weight == 0:
@@ -267,7 +275,7 @@ class Decider:
         return float(low), float(high)
 
     def accepts(self, scores: ArrayLike) -> NDArray:
-        """Whether each score is accepted as bona fide, by comparing its unbounded ratio."""
+        """Whether each score is accepted as bona fide: its ratio, before it is bounded, reaches the threshold."""
         return self.calibration(scores) >= self.llr_threshold
 
     @property
@@ -320,10 +328,11 @@ class Decider:
         return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
 
     def _unlike_scores(self, score: float) -> str:
-        """The reason why a ``score`` is unlike those of the calibration's trials; empty if it is not.
+        """The reason why a ``score`` is unlike the scores of the calibration's trials; else empty.
 
-        It lies outside of all of them. For scores like the N of the calibration this happens with a
-        probability of 2/(N + 1), so it tells something only if ``abstain`` is at least that.
+        A score is unlike them if it lies below or above all of them. This also happens by chance,
+        with a probability of 2/(N + 1) for N trials, so it counts only if ``abstain`` is at least
+        this probability.
         """
         llrs = self.calibration.llrs
         if llrs is None:
@@ -339,9 +348,9 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """The reason why no recording can be unusual enough for "cannot tell"; None if there is none.
+        """A note if no recording can get "cannot tell" for being unusual, with the reason; else None.
 
-        None also if ``abstain`` is 0.
+        Also None if ``abstain`` is 0, because the user then wants no such decision.
         """
         population = self.calibration.population
         if not self.abstain:

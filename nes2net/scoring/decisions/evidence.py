@@ -14,7 +14,7 @@ from nes2net.scoring.decisions.decision import Decider
 
 
 class Running(NamedTuple):
-    """What a stream says up to the end of a window."""
+    """The evidence in a stream up to the end of a window."""
 
     end: float
     """End of the window in the stream, in seconds."""
@@ -25,7 +25,7 @@ class Running(NamedTuple):
     probability: float
     """Probability of bona fide at this mean and the decider's prior."""
     against: float
-    """Cumulated ratio against bona fide, 0 or more, which rises after a change to spoofed speech."""
+    """Cumulative sum of evidence against bona fide, 0 or more; it rises after a change to spoofed speech."""
     alarm: bool
     """Whether the stream is taken for spoofed at present."""
 
@@ -36,8 +36,11 @@ class _State(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     weighted_llrs: FiniteFloat = 0.0
+    """Sum of the windows' ratios, each with its weight."""
     weight: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    """Sum of the weights."""
     end: FiniteFloat | None = None
+    """End of the last window in seconds."""
     against: Annotated[FiniteFloat, Field(ge=0)] = 0.0
     alarm: bool = False
 
@@ -45,20 +48,24 @@ class _State(BaseModel):
 class Evidence:
     """Adds up the scores of the windows of a stream, in their order.
 
-    The mean of the ratios ℓ fades with a half-life, and overlapping windows do not make it more
-    certain: it is the ratio of a typical window. For a change in the middle of a stream there is a
-    cumulative sum (CUSUM; Page, "Continuous inspection schemes", Biometrika 41, 1954): it adds
-    θ − ℓ, θ the decider's threshold, by the share of the window that is new, and is never below 0.
+    The mean of the ratios ℓ is the ratio of a typical window. Older windows count less, by a
+    half-life, and overlapping windows do not make the mean more certain. A cumulative sum detects a
+    change in the middle of a stream (CUSUM; Page, "Continuous inspection schemes", Biometrika 41,
+    1954). Each window adds θ − ℓ, times the share of the window that is new; θ is the decider's
+    threshold. The sum never falls below 0.
 
-    An alarm begins when the probability is at most ``alarm_probability`` or the sum at least
-    ``alarm_against``. It lasts while the probability is below ``clear_probability`` or the sum at least
-    half of ``alarm_against``. The defaults are assumptions; false alarms an hour have to be measured.
+    An alarm begins when the probability is at most ``alarm_probability``, or the sum at least
+    ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``, or the
+    sum at least half of ``alarm_against``. The defaults are assumptions: measure how many false
+    alarms they give in an hour.
 
     Args:
-        decider: turns scores into ratios. Its bound of ratios keeps one window from deciding alone.
-        window: length of a window in seconds. There is no alarm before one whole window.
+        decider: turns scores into ratios. Its bound of ratios keeps a single window from deciding.
+        window: length of a window in seconds. There is no alarm before the end of the first whole
+            window.
         half_life: seconds after which a window counts half; infinite for the plain mean.
-        latch: an alarm lasts until the end of the stream.
+        alarm_probability, clear_probability, alarm_against: limits of an alarm, as above.
+        latch: whether an alarm lasts until the end of the stream.
 
     Raises:
         InputError: if a number is out of its range.
@@ -80,6 +87,7 @@ class Evidence:
         alarm_against: float = 7.0,
         latch: bool = False,
     ) -> None:
+        """Check the numbers; no window is added yet."""
         for name, seconds in (("window", window), ("alarm_against", alarm_against)):
             if not 0 < seconds < math.inf:
                 raise InputError(f"`{name}` is a number above 0, not {seconds}")
@@ -101,13 +109,14 @@ class Evidence:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:
-        """Go on where :meth:`state` was taken, to the last bit.
+        """Resume from what :meth:`state` gave; later results are the same to the last bit.
 
         Args:
-            decider, window, settings: as for the evidence that gave the state.
+            state: the plain data of :meth:`state`.
+            decider, window, settings: the arguments of the evidence that gave the state.
 
         Raises:
-            InputError: if ``state`` is something else.
+            InputError: if ``state`` is other data.
         """
         evidence = cls(decider, window, **settings)
         try:
@@ -119,7 +128,7 @@ class Evidence:
         return evidence
 
     def state(self) -> dict[str, Any]:
-        """What was added so far, as plain data for JSON."""
+        """Everything that the next windows depend on, as plain data for JSON."""
         return self._state.model_dump()
 
     def add(self, end: float, score: float, speech: float = 1.0) -> Running:
@@ -127,10 +136,11 @@ class Evidence:
 
         Args:
             speech: the weight of the window, from 0 to 1, such as its share of speech. A window without
-                speech raises neither trust nor alarm.
+                speech changes neither mean nor sum.
 
         Raises:
-            InputError: if the window ends before the one added last, or a number is out of its range.
+            InputError: if the window ends before the last added window, or a number is out of its
+                range.
         """
         state = self._state
         if not 0 <= speech <= 1:
@@ -151,11 +161,11 @@ class Evidence:
         if state.weight > 0:
             mean = state.weighted_llrs / state.weight
         probability = float(self.decider.probability(mean))
-        state.alarm = self._alarms(probability)
+        state.alarm = self._is_alarm(probability)
         return Running(end, llr, mean, probability, state.against, state.alarm)
 
-    def _alarms(self, probability: float) -> bool:
-        """Whether there is an alarm after the window that was added last."""
+    def _is_alarm(self, probability: float) -> bool:
+        """Whether there is an alarm after the last added window, at this ``probability`` of bona fide."""
         state = self._state
         if state.alarm and self.latch:
             return True

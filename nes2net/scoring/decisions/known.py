@@ -1,8 +1,8 @@
 """Scores that tell whether the class of a recording is known, and the threshold of "none of them".
 
 A detector that names generators always names one of its classes. A score of being known is higher
-for recordings of these classes. Such scores are computed in float64: in float32 a posterior rounds
-to 1 if its logit leads by about 17 or more, and scores tie.
+for recordings of these classes. Such scores are computed in float64. In float32, a posterior would
+round to 1 if its logit leads by about 17 or more, and scores would tie.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, check_known, counted
-from nes2net.metrics.classes import accepting
+from nes2net.metrics.classes import threshold_accepting
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
 """A score of being known that is computed from logits (:func:`known_scores`)."""
@@ -24,17 +24,17 @@ ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 """A score of being known that compares a recording with training trials (:class:`Reference`)."""
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
 _ROWS_AT_ONCE = 1024  # trials that are compared with all training trials at once
-_LOGITS_AT_ONCE = 1 << 16  # trials whose logits are in float64 at once
-#: Scores of known trials that are kept.
+_LOGITS_AT_ONCE = 1 << 16  # trials whose logits are converted to float64 at once
+#: Largest number of scores that a :class:`KnownThreshold` keeps.
 MOST_SCORES = 1000
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
     """Compute a score of being known from the logits of K classes.
 
-    - ``"log_odds"``: the largest logit − logsumexp of the others, the log odds of the largest
-      posterior. It ranks recordings like this posterior (Hendrycks, Gimpel, ICLR 2017), and does
-      not saturate.
+    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. These log odds of
+      the largest posterior rank recordings like the posterior itself (Hendrycks, Gimpel, ICLR
+      2017), and do not saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
     - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the
@@ -63,12 +63,12 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
     scores = np.empty(len(z))
     for start in range(0, len(z), _LOGITS_AT_ONCE):
         block = slice(start, start + _LOGITS_AT_ONCE)
-        scores[block] = _score_of(z[block].astype(np.float64), kind, temperature)
+        scores[block] = _known_score(z[block].astype(np.float64), kind, temperature)
     return scores
 
 
-def _score_of(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
-    """The score ``kind`` (N,) of logits ``z`` N×K in float64."""
+def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
+    """Compute a score (N,) of :func:`known_scores`, except ``"max_logit"``, from logits ``z`` N×K in float64."""
     if kind == "energy":
         return temperature * logsumexp(z / temperature)
     if kind == "sme":
@@ -78,7 +78,7 @@ def _score_of(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """``logits`` as an array N×K, in their own precision; :class:`InputError` unless they are finite."""
+    """Convert ``logits`` to an array N×K in their own precision; :class:`InputError` unless they are finite."""
     z = np.asarray(logits)
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
@@ -93,20 +93,20 @@ def checked_logits(logits: ArrayLike) -> NDArray:
 
 
 def logsumexp(z: NDArray) -> NDArray:
-    """ln Σ_k e^z_k (N,) of ``z`` N×K without overflow, like SciPy's, which takes a second to import."""
+    """Compute ln Σ_k e^z_k (N,) of ``z`` N×K without overflow; SciPy's function takes a second to import."""
     largest = z.max(1)
     return largest + np.log(np.exp(z - largest[:, None]).sum(1))
 
 
 def class_posteriors(logits: ArrayLike) -> NDArray:
-    """Posteriors N×K of ``logits`` N×K: their softmax in float64."""
+    """Compute the posteriors N×K of ``logits`` N×K: their softmax in float64."""
     z = checked_logits(logits).astype(np.float64)
     return np.exp(z - logsumexp(z)[:, None])
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Embeddings of training trials, to compare recordings with.
+    """Embeddings of training trials, with which recordings are compared.
 
     Args:
         embeddings: R×E, the inputs of the back-end's last layer.
@@ -122,6 +122,7 @@ class Reference:
     logits: NDArray | None = None
 
     def __post_init__(self) -> None:
+        """Convert the arrays, and check their shapes."""
         object.__setattr__(self, "embeddings", _checked_embeddings(self.embeddings))
         object.__setattr__(self, "classes", np.asarray(self.classes))
         if self.classes.shape != (len(self.embeddings),) or not len(self.embeddings):
@@ -134,18 +135,19 @@ class Reference:
     def scores(
         self, embeddings: ArrayLike, kind: ReferenceScore = "knn", *, k: int = 10, logits: ArrayLike | None = None
     ) -> NDArray:
-        """Compute a score of being known.
+        """Compute a score of being known for N recordings, from their embeddings.
 
         - ``"knn"``: the cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022;
           10 is assumed).
-        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c), with one covariance Σ, centred by class and
-          divided by the number of trials (Lee et al., NeurIPS 2018).
+        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, with one covariance Σ
+          of the deviations from the class means, divided by the number of trials (Lee et al.,
+          NeurIPS 2018).
         - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j
           (arXiv 2406.03240).
 
         Args:
-            embeddings: N×E.
-            logits: N×K; needed for ``"nsd"``.
+            embeddings: N×E, of the recordings.
+            logits: N×K, of the recordings; needed for ``"nsd"``.
 
         Returns:
             (N,), float64; higher for known classes.
@@ -155,38 +157,43 @@ class Reference:
                 ``k`` training trials, or logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
-        x = self._fitting(embeddings)
+        x = self._checked_for_reference(embeddings)
         if kind == "knn":
-            return self._nearest(x, k)[0][:, -1]
+            return self._nearest_embeddings(x, k)[0][:, -1]
         if kind == "mahalanobis":
             return -self._squared_distances(x).min(1)
         if self.logits is None or logits is None:
             raise InputError("the score nsd needs the logits of training trials and of the recordings")
         weights = logsumexp(checked_logits(self.logits).astype(np.float64))
-        direction = (weights[:, None] * _unit(self.embeddings)).mean(0)  # the mean over j of logsumexp(z_j)·x_j/|x_j|
-        return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit(x) @ direction)
+        # The mean over j of logsumexp(z_j)·x_j/|x_j|
+        direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
+        return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
-        """The most frequent class among the ``k`` nearest training embeddings by cosine.
+        """Find the most frequent class among the ``k`` nearest training embeddings by cosine.
 
-        Of classes that are equally frequent, the class of the nearest embedding is taken. The
-        default 21 is TADA's (arXiv 2506.05802).
+        If several classes are equally frequent, the class of the nearest embedding is taken. The
+        default 21 comes from TADA (arXiv 2506.05802).
+
+        Args:
+            embeddings: N×E, of the recordings.
 
         Returns:
             (N,), numbers of classes.
         """
-        _, neighbours = self._nearest(self._fitting(embeddings), k)
+        _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
         predicted = []
-        for classes in self.classes[neighbours].tolist():  # nearest first: of equal counts, max takes the first
+        # The nearest comes first, so that ``max`` takes the nearest of equally frequent classes.
+        for classes in self.classes[neighbours].tolist():
             predicted.append(max(dict.fromkeys(classes), key=classes.count))
         return np.array(predicted)
 
     def mahalanobis_class(self, embeddings: ArrayLike) -> NDArray:
-        """The class (N,) whose mean is nearest by the score ``"mahalanobis"``."""
-        return np.unique(self.classes)[self._squared_distances(self._fitting(embeddings)).argmin(1)]
+        """Find the class (N,) with the nearest mean, by the distance of the score ``"mahalanobis"``."""
+        return np.unique(self.classes)[self._squared_distances(self._checked_for_reference(embeddings)).argmin(1)]
 
-    def _fitting(self, embeddings: ArrayLike) -> NDArray:
-        """``embeddings`` N×E, checked against those of the reference."""
+    def _checked_for_reference(self, embeddings: ArrayLike) -> NDArray:
+        """Convert ``embeddings`` N×E to float64; InputError unless E is that of the reference."""
         x = _checked_embeddings(embeddings)
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
@@ -195,15 +202,19 @@ class Reference:
             )
         return x
 
-    def _nearest(self, x: NDArray, k: int) -> tuple[NDArray, NDArray]:
-        """Cosines N×k to the nearest training embeddings, in falling order, and the embeddings' indices N×k."""
+    def _nearest_embeddings(self, x: NDArray, k: int) -> tuple[NDArray, NDArray]:
+        """Find the ``k`` nearest training embeddings of each row of ``x`` N×E by cosine, the nearest first.
+
+        Returns:
+            Cosines N×k, and the indices N×k of the training embeddings.
+        """
         if not 1 <= k <= len(self.embeddings):
             raise InputError(f"k is a number from 1 to {len(self.embeddings)}, the number of training trials, not {k}")
-        training = _unit(self.embeddings)
+        training = _unit_rows(self.embeddings)
         all_cosines = []
         all_numbers = []
         for start in range(0, len(x), _ROWS_AT_ONCE):
-            cosines = _unit(x[start : start + _ROWS_AT_ONCE]) @ training.T
+            cosines = _unit_rows(x[start : start + _ROWS_AT_ONCE]) @ training.T
             numbers = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
             nearest = np.take_along_axis(cosines, numbers, axis=1)
             order = np.argsort(-nearest, axis=1, kind="stable")
@@ -212,7 +223,7 @@ class Reference:
         return np.concatenate(all_cosines), np.concatenate(all_numbers)
 
     def _squared_distances(self, x: NDArray) -> NDArray:
-        """Squared Mahalanobis distances N×C to the means of the C classes in the reference."""
+        """Compute the squared Mahalanobis distances N×C of ``x`` N×E to the means of the C classes."""
         names, numbers = np.unique(self.classes, return_inverse=True)
         means = np.stack([self.embeddings[numbers == number].mean(0) for number in range(len(names))])
         centred = self.embeddings - means[numbers]
@@ -241,17 +252,18 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
     means = np.stack([_checked_embeddings(examples).mean(0) for examples in enrolments])
     if x.shape[1] != means.shape[1]:
         raise InputError(f"trials have embeddings of {x.shape[1]} numbers, enrolled models of {means.shape[1]}")
-    return _unit(x) @ _unit(means).T
+    return _unit_rows(x) @ _unit_rows(means).T
 
 
 def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
+    """Convert ``embeddings`` to float64, N×E; InputError unless they are finite."""
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
         raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
     return x
 
 
-def _unit(x: NDArray) -> NDArray:
+def _unit_rows(x: NDArray) -> NDArray:
     """Scale each row of ``x`` to norm 1; a row of zeros stays zero."""
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
@@ -278,14 +290,14 @@ class KnownThreshold:
 
     @property
     def threshold(self) -> float:
-        """The score at or above which 95 % of known trials lie; a recording below it is of no known class."""
-        return accepting(np.array(self.scores))
+        """The score that 95 % of known trials reach. A recording with a lower score is taken for an unknown class."""
+        return threshold_accepting(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
-        """The conformal p-value: the share of known trials whose score is at most ``score``.
+        """Compute the conformal p-value: the share of known trials whose score is at most ``score``.
 
-        The recording itself is counted as one of them. Of recordings of known classes, about a
-        fraction α has p ≤ α, if they are like the development trials.
+        The recording itself counts as one of these trials. About a fraction α of recordings of
+        known classes has p ≤ α, if the recordings are like the development trials.
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
@@ -295,7 +307,7 @@ class KnownThreshold:
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Build the threshold from the data of :meth:`to_dict`; None if a checkpoint holds other data."""
+        """Build the threshold from what :meth:`to_dict` gave; None if ``facts``, from a checkpoint, are other data."""
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")

@@ -1,13 +1,16 @@
 """The traits of a calibration's recordings, and whether another recording is like them.
 
-A calibration holds for recordings like its own. A recording is as unusual as its farthest trait is
-away from the middle of the calibration's recordings. Distances by duration, level and bandwidth are
-measured in units of the recordings' spread on that side of the middle. The distance by the
-embedding of the detector's back-end is measured as in Lee et al., "A simple unified framework for
-detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018. The largest distance
-becomes a p-value by comparison with the calibration's own recordings: Bates et al., "Testing for
-outliers with conformal p-values", Annals of Statistics 51(1), 2023. For recordings like the
-calibration's, about a fraction α have p ≤ α, whatever the distribution of distances.
+A calibration holds for recordings like its own. For each trait of a recording, its distance from
+the middle of the calibration's recordings is measured; the largest distance says how unusual the
+recording is. The unit of the distances by duration, level and bandwidth is the spread of the
+calibration's recordings on the same side of the middle. The distance by the embedding of the
+detector's back-end is measured as in Lee et al., "A simple unified framework for detecting
+out-of-distribution samples and adversarial attacks", NeurIPS 2018.
+
+The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
+al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
+recordings like the calibration's, about a fraction α have p ≤ α, whatever the distribution of
+distances.
 """
 
 from __future__ import annotations
@@ -40,12 +43,12 @@ _SPECTRUM_FRAME = 512  # samples, 32 ms
 _SMOOTHED = 9  # bands of 31.25 Hz, together some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum
 _ABOVE_FLOOR = 6.0  # dB
-_NEARLY_ALL = 0.99  # of the area
-_DEEPEST = 80.0  # dB below the maximum
-# Samples that are measured at once: a multiple of both frame lengths, so that no frame depends on how a
-# recording is cut into blocks.
+_NEARLY_ALL = 0.99  # share of the area that lies below the bandwidth
+_DEEPEST = 80.0  # dB; the floor lies at most this far below the maximum
+# Number of samples that are measured at once. It is a multiple of both frame lengths, so that frames do not depend
+# on how a recording is cut into blocks.
 _CHUNK = 64 * 2560
-# Quantiles at the edges of the usual range, which holds 95 % of the recordings. The edge has distance 1.
+# Quantiles at the edges of the usual range, which holds 95 % of the recordings. An edge has the distance 1.
 _USUAL = (0.025, 0.975)
 # Smallest distance from the middle to the edge: 10 % of the duration, 1 dB, 250 Hz.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
@@ -54,10 +57,10 @@ SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0
 _FOLDS = 5
 _SEED = 0
 _MOST_DIRECTIONS = 32
-_LEAST_SPREAD = 0.1  # of distances of embeddings, relative to their middle
+_LEAST_SPREAD = 0.1  # smallest spread of distances of embeddings, relative to their median
 _MOST_RECORDINGS = 1_000_000
-_WIDEST = 1 << 16
-_LARGEST = 1e12
+_WIDEST = 1 << 16  # most numbers of an embedding
+_LARGEST = 1e12  # largest number in an embedding
 
 
 class Traits(NamedTuple):
@@ -74,26 +77,25 @@ class Traits(NamedTuple):
     judged: float = 1.0
     """Share of the recording that the detector scored."""
     unfit: str = ""
-    """The reason why no decision can rest on the score, such as silence; empty if a decision
-    can."""
+    """The reason why the score cannot be decided on, such as silence; empty if it can."""
     clipping: str = ""
-    """How much of the recording is clipped; empty if it is not."""
+    """Which share of the samples is clipped, in words; empty if no clipping is found."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
-    """Measure ``waveform`` (N,), 16 kHz in [−1, 1], as far as a detector scores it.
+    """Measure the traits of the part of ``waveform`` (N,), 16 kHz in [−1, 1], that a detector scores.
 
-    - The duration is that of the measured samples.
+    - The duration is the duration of this part.
     - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of
       full scale, and −120 for digital silence.
     - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
-      the spectrum is its 5th percentile, but at most 80 dB below its maximum. The bandwidth is the
-      frequency below which 99 % of the area more than 6 dB above the floor lies. It is 8 kHz for a
-      flat spectrum, such as that of white noise, and 0 for silence.
+      the spectrum is its 5th percentile, but at most 80 dB below its maximum. The area between the
+      spectrum and 6 dB above the floor is computed; 99 % of it lies below the bandwidth. The
+      bandwidth of a flat spectrum, such as white noise, is 8 kHz, and that of silence is 0.
 
     Args:
-        num_samples: leading samples that the detector scores; None for all. If a short recording is
-            repeated for scoring, give ``waveform`` as it was before.
+        num_samples: number of leading samples that the detector scores; None for all. If a short
+            recording is repeated for scoring, give ``waveform`` without the repetition.
 
     Raises:
         InputError: if there are no samples, or more than one channel.
@@ -105,10 +107,10 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
 
 
 def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
-    """Measure a recording in blocks, such as :func:`nes2net.data.audio.read.stream_audio` gives.
+    """Measure a recording that comes in blocks, such as :func:`nes2net.data.audio.read.stream_audio` gives.
 
-    The result equals :func:`measure` for the whole recording, to the last bit. Measuring takes 10
-    MB of memory, and 15 MB more for each day of audio.
+    The result equals the result of :func:`measure` to the last bit. Measuring takes 10 MB of
+    memory, and 15 MB more for each day of audio.
 
     Raises:
         InputError: if there are no samples.
@@ -117,10 +119,10 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     levels = list[NDArray]()
     power = np.zeros(_SPECTRUM_FRAME // 2 + 1)
     num_spectra = 0
-    for chunk in _chunks(blocks, num_samples):
+    for chunk in _equal_chunks(blocks, num_samples):
         num_measured += len(chunk)
-        levels.append(np.square(_frames(chunk, min(_LEVEL_FRAME, len(chunk)))).mean(1).astype(np.float32))
-        spectra = np.abs(np.fft.rfft(_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
+        levels.append(np.square(_cut_into_frames(chunk, min(_LEVEL_FRAME, len(chunk)))).mean(1).astype(np.float32))
+        spectra = np.abs(np.fft.rfft(_cut_into_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
         power = power + spectra.sum(0)
         num_spectra = num_spectra + len(spectra)
     if not num_measured:
@@ -134,7 +136,7 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
 
 
 def _bandwidth(mean_power: NDArray) -> float:
-    """The bandwidth in Hz (:func:`measure`) of a spectrum: the mean power (256,) of bands of 31.25 Hz."""
+    """Compute the bandwidth in Hz, as :func:`measure` defines it, from the mean power (256,) in bands of 31.25 Hz."""
     if not mean_power.max() > 0:
         return 0.0
     padded = np.pad(mean_power, _SMOOTHED // 2, mode="edge")
@@ -150,8 +152,11 @@ def _bandwidth(mean_power: NDArray) -> float:
 _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
 
 
-def _chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
-    """Cut the first ``num_samples`` of ``blocks`` into float64 pieces of ``_CHUNK`` samples; the last may be shorter."""
+def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDArray]:
+    """Cut the first ``num_samples`` of ``blocks`` into float64 chunks of ``_CHUNK`` samples.
+
+    The last chunk may be shorter.
+    """
     pieces = list[NDArray]()
     num_pending = 0
     unread = math.inf if num_samples is None else num_samples
@@ -173,8 +178,12 @@ def _chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterable[NDAr
         yield np.concatenate(pieces)
 
 
-def _frames(samples: NDArray, length: int) -> NDArray:
-    """Cut samples into frames (T, length) without overlap; fewer samples than a frame get zeros appended."""
+def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
+    """Cut samples (N,) into frames (T, length) without overlap.
+
+    Remaining samples at the end are dropped, but fewer samples than a frame are filled up with
+    zeros.
+    """
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
     count = len(samples) // length
@@ -202,21 +211,25 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: NDArray) -> Spread:
-        """Find the 2.5 %, 50 % and 97.5 % quantiles of ``values`` (N,)."""
-        return cls(*map(_short, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
+        """Find the 2.5 %, 50 % and 97.5 % quantiles of ``values`` (N,), rounded as in a file."""
+        return cls(*map(_rounded_number, np.quantile(values, (_USUAL[0], 0.5, _USUAL[1]))))
 
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
-        """Distance of ``values`` from the middle, where it is 0; it is 1 at both edges of the range."""
+        """Compute the distance (N,) of ``values`` (N,) from the middle: 0 at the middle, 1 at both edges of the range.
+
+        The unit on each side of the middle is at least ``smallest_scale``.
+        """
         above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
         return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Let Pydantic check and convert a field by ``schema`` when it reads the field from a file."""
+    """Annotate a field so that Pydantic checks and converts it by ``schema``, when it reads the field from a file."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
-def _matrix(rows: list[list[float]]) -> NDArray:
+def _rows_as_array(rows: list[list[float]]) -> NDArray:
+    """Convert ``rows`` of a file to an array; ValueError, which Pydantic reports, unless all have one length."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
@@ -242,17 +255,17 @@ class _Ranges(TypedDict):
 class EmbeddingModel:
     """Two normal distributions of embeddings, of bona fide and of spoof, with one covariance.
 
-    The covariance within the classes has its own variance in each of its R largest principal
-    directions, and one variance in all other directions (probabilistic PCA: Tipping and Bishop, J.
-    R. Statist. Soc. B 61, 1999).
+    The covariance has a variance of its own in each of R principal directions, and the same
+    variance in all other directions (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B
+    61, 1999).
     """
 
     means: Annotated[
-        NDArray, as_saved(Annotated[list[_Row], Field(min_length=1, max_length=2), AfterValidator(_matrix)])
+        NDArray, as_saved(Annotated[list[_Row], Field(min_length=1, max_length=2), AfterValidator(_rows_as_array)])
     ]
-    """(1 or 2, E): the mean of each class that occurs."""
+    """(1 or 2, E): the mean of each class that has recordings."""
     directions: Annotated[
-        NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS), AfterValidator(_matrix)])
+        NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS), AfterValidator(_rows_as_array)])
     ]
     """(R, E), orthonormal: the largest principal directions."""
     variances: Annotated[
@@ -263,6 +276,7 @@ class EmbeddingModel:
     """Variance along any other direction."""
 
     def __post_init__(self) -> None:
+        """Raise ValueError, which Pydantic reports, unless the shapes fit each other."""
         size = self.means.shape[1]
         if len(self.directions) and self.directions.shape[1] != size:
             raise ValueError("means and directions of one width are expected")
@@ -273,7 +287,7 @@ class EmbeddingModel:
 
     @classmethod
     def fit(cls, embeddings: NDArray, is_bonafide: NDArray) -> EmbeddingModel:
-        """Fit the model to ``embeddings`` (N, E) of recordings of the classes ``is_bonafide`` (N,)."""
+        """Fit the model to ``embeddings`` (N, E) of recordings; ``is_bonafide`` (N,) states their classes."""
         groups = [embeddings[of_class] for of_class in (is_bonafide, ~is_bonafide) if of_class.any()]
         means = np.stack([group.mean(0) for group in groups])
         centred = np.concatenate([group - mean for group, mean in zip(groups, means)])
@@ -287,7 +301,7 @@ class EmbeddingModel:
         if rank and total > 0:
             from scipy.linalg import eigh  # start-up: scoring needs no SciPy
 
-            # The N×N matrix of products and the E×E matrix have the same eigenvalues; the smaller one is faster.
+            # The N×N matrix of products and the E×E matrix have the same eigenvalues; the smaller matrix is faster.
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))
@@ -302,11 +316,14 @@ class EmbeddingModel:
     def rounded(self) -> EmbeddingModel:
         """The model with its numbers rounded to 6 significant digits, as in a file."""
         return EmbeddingModel(
-            _rounded(self.means), _rounded(self.directions), _rounded(self.variances), _short(self.residual)
+            _rounded(self.means), _rounded(self.directions), _rounded(self.variances), _rounded_number(self.residual)
         )
 
     def distance(self, embeddings: NDArray) -> NDArray:
-        """Root mean square distance of ``embeddings`` (N, E) from the nearer mean, in standard deviations."""
+        """Compute the distance (N,) of ``embeddings`` (N, E) from the nearer mean.
+
+        The distance is the root mean square of the E coordinates, in standard deviations.
+        """
         nearest = np.full(len(embeddings), np.inf)
         for mean in self.means:
             centred = embeddings - mean
@@ -321,12 +338,12 @@ class Population:
     """The traits of a calibration's recordings.
 
     Attributes:
-        usual: the usual range of each of :data:`SCALARS`; of durations, in logarithms of seconds.
-        distances: (N,) sorted: for each recording the largest distance by these traits. The ranges
-            for this come from the four fifths of the recordings to which it does not belong.
+        usual: the usual range of each of :data:`SCALARS`; durations are in logarithms of seconds.
+        distances: (N,) sorted: for each recording, its largest distance by these traits. The ranges
+            for this distance were learned from four fifths of the recordings, without this one.
         embeddings: the model of the embeddings; None without embeddings.
         usual_embedding: the usual range of distances from the means of the model.
-        distances_with_embedding: (N,) sorted: as ``distances``, but by the embedding, too.
+        distances_with_embedding: (N,) sorted: like ``distances``, but the embedding counts, too.
     """
 
     num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
@@ -337,6 +354,7 @@ class Population:
     distances_with_embedding: Annotated[NDArray, as_saved(_Distances)] | None = None
 
     def __post_init__(self) -> None:
+        """Raise ValueError, which Pydantic reports, unless the fields fit each other."""
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
         if len({value is None for value in of_embeddings}) > 1:
             raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
@@ -348,7 +366,12 @@ class Population:
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
         """Learn the population from the traits and the classes of recordings.
 
-        Embeddings are used if all of ``traits`` have one. The same recordings give the same result.
+        Embeddings are used if all of ``traits`` have an embedding. The same recordings give the
+        same result.
+
+        Args:
+            traits: the traits of N recordings.
+            is_bonafide: (N,), whether each recording is bona fide.
 
         Raises:
             InputError: if there are fewer recordings than :data:`FEWEST`, or an embedding is not
@@ -359,13 +382,13 @@ class Population:
             raise InputError(
                 f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
             )
-        values = _scalars(traits)
+        values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
-        # Cross-validation: compare each recording, like a new recording, with ranges learned without it.
+        # Cross-validation: each recording is compared with ranges learned without it, like a new recording.
         scalar = np.zeros(len(traits))
         for held_out in (folds == fold for fold in range(_FOLDS)):
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
-            scalar[held_out] = _farthest(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
+            scalar[held_out] = _scalar_distances(spreads, {name: values[name][held_out] for name in SCALARS}).max(0)
         usual = {name: Spread.of(values[name]) for name in SCALARS}
         embedded = []
         for recording in traits:
@@ -399,7 +422,7 @@ class Population:
         Raises:
             InputError: if the embedding is not as wide as the calibration's.
         """
-        away = dict(zip(SCALARS, _farthest(self.usual, _scalars([traits]))[:, 0]))
+        away = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         distances = self.distances
         if self.embeddings is not None and traits.embedding is not None:
             assert self.usual_embedding is not None and self.distances_with_embedding is not None
@@ -412,8 +435,8 @@ class Population:
             away["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
             distances = self.distances_with_embedding
         trait = max(away, key=lambda name: (away[name], name))
-        # Rounded like the saved distances, so that a recording of the calibration has the distance saved for it.
-        at_least = len(distances) - int(np.searchsorted(distances, _short(away[trait])))
+        # Rounded like the saved distances, so that a recording of the calibration gets exactly its saved distance.
+        at_least = len(distances) - int(np.searchsorted(distances, _rounded_number(away[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
             factor, unit = SHOWN[trait]
@@ -423,9 +446,10 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def edges(self) -> dict[str, Spread]:
-        """Trait → the values at distance 1 below and above the middle, and the middle, in the units of :class:`Traits`.
+        """Trait → its value at distance 1 below the middle, at the middle, and at distance 1 above it.
 
-        The trait ``embedding``, if there is one, is the distance from the means of the model.
+        Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
+        is the distance from the means of their model.
         """
         edges = {}
         for name, (low, middle, high) in self.usual.items():
@@ -448,29 +472,29 @@ class Population:
         return words
 
 
-def _scalars(traits: Sequence[Traits]) -> dict[str, NDArray]:
-    """Scalar trait → its values (N,); durations in logarithms of seconds."""
+def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
+    """Scalar trait → its values (N,) for N recordings; durations are in logarithms of seconds."""
     values = {}
     for name in SCALARS:
         values[name] = np.array([getattr(recording, name) for recording in traits])
     return values | {"duration": np.log(values["duration"])}
 
 
-def _farthest(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    """Distances (3, N) by the scalar traits."""
+def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
+    """Distances (3, N) of N recordings from the middle of the ``usual`` range of each scalar trait."""
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 
 def _embedding_distance(spread: Spread, away: NDArray) -> NDArray:
-    """Scale distances ``away`` from the means of embeddings: 0 up to the median, 1 at the upper edge."""
+    """Scale distances ``away`` (N,) from the means of embeddings: 0 up to their median, 1 at the upper edge."""
     return np.maximum(0, away - spread.middle) / max(_LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)
 
 
-def _short(value: float) -> float:
-    """Round to 6 significant digits, so that files are small and a loaded number equals the saved one."""
+def _rounded_number(value: float) -> float:
+    """Round to 6 significant digits, so that files are small and numbers are the same after saving and loading."""
     return float(f"{value:.6g}")
 
 
 def _rounded(values: NDArray) -> NDArray:
-    """Round each value as :func:`_short` does."""
-    return np.array([_short(value) for value in values.ravel().tolist()]).reshape(values.shape)
+    """Round each value of an array by :func:`_rounded_number`."""
+    return np.array([_rounded_number(value) for value in values.ravel().tolist()]).reshape(values.shape)

@@ -1,15 +1,16 @@
 """What is usual among the recordings of a calibration, and tests whether new recordings are like them.
 
-In reading order: ``usual_of`` says what is usual by a calibration; ``Usual`` also says how many
-recordings lie outside of it by chance; ``compare`` makes a ``Comparison`` by each trait.
+In reading order: ``usual_of`` makes a ``Usual`` for each trait of a calibration's recordings. A
+``Usual`` has a range, and says how many recordings lie outside of it by chance. ``compare`` makes a
+``Comparison`` for each trait.
 
-New recordings have no labels, so the tests ask how many of them lie outside of the ranges that
+New recordings have no labels, so the tests count how many of them lie outside of the ranges that
 hold 95 % of the calibration's recordings. These ranges are themselves estimated, from N recordings.
 The share outside of a range between two order statistics has a Beta distribution, however the trait
 is distributed: Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
 Mathematical Statistics 12, 1941. The number outside among n new recordings is therefore
-beta-binomial. A binomial test against 5 % would forget N: with 100 recordings of the calibration and
-500 new ones like them, it has p ≤ 0.01 in a third of all cases.
+beta-binomial. A binomial test against 5 % would ignore that N is finite: with 100 recordings of the
+calibration and 500 new recordings like them, it would give p ≤ 0.01 in a third of all cases.
 """
 
 from __future__ import annotations
@@ -29,62 +30,64 @@ from nes2net.scoring.decisions.population import FEWEST, SCALARS, SHOWN, Populat
 
 # Share of recordings outside of a usual range, as in the ranges of a population.
 _OUTSIDE = 0.05
-# The most recordings that can be needed to show anything; a calibration of 10 recordings needs 5.
+# The search for the fewest recordings that can show drift stops here; with a calibration of 10 recordings, 5 suffice.
 _MOST_NEEDED = 10_000
 
 
 class Shift(NamedTuple):
-    """On which side of the calibration's median most recordings lie, and whether chance explains it."""
+    """The side of the calibration's median on which most new recordings lie, with a test against chance."""
 
     side: str
     """``"below"`` or ``"above"``."""
     share: float
     """Share of the recordings on this side."""
     p_value: float
+    """Probability that chance puts so many recordings on one side."""
 
 
 @dataclass(frozen=True)
 class Usual:
-    """What is usual among the recordings of a calibration, and how many lie outside of it by chance."""
+    """The usual values of one trait among a calibration's recordings, and how many lie outside by chance."""
 
     name: str
+    """Name of the trait, such as ``"llr"`` or ``"level"``."""
     ranges: tuple[tuple[float, float], ...]
-    """Lowest and highest usual value; several ranges that may overlap, if any of them is usual."""
+    """The lowest and the highest usual value; or several such ranges, which may overlap."""
     chance: tuple[tuple[float, float], ...]
-    """Parameters of the Beta distribution of the share outside, of each class if they differ."""
+    """Parameters of the Beta distribution of the share outside; one pair, or one for each range."""
     value_of: Callable[[float, Traits], float | None]
-    """The value of a recording, from its score and its traits; None if it has none."""
+    """Gives the value of a recording from its score and its traits; None if the recording lacks the trait."""
     factor: float = 1
     unit: str = ""
     """Factor and unit in which values are shown."""
     middle: float | None = None
-    """The median of the calibration's recordings; None if it holds none."""
+    """The median of the calibration's recordings; None if the calibration does not hold it."""
     number: int = 0
-    """Number of recordings behind ``middle``."""
+    """Number of recordings of which ``middle`` is the median."""
     words: str = ""
-    """What is usual, in words; empty to write the ranges."""
+    """The usual values in words; empty to write the ranges."""
     unusual: str = ""
-    """What other recordings do, in words; empty to write that they lie outside."""
+    """The verb phrase for unusual recordings; empty for "lie outside of" the ranges."""
 
     @property
     def is_trait(self) -> bool:
-        """Whether values have a scale to show, unlike p-values and answers to a question."""
+        """Whether the values have a scale that can be shown; p-values and being fit have none."""
         return not self.words
 
     @property
     def expected(self) -> float:
-        """Expected share outside for recordings like the calibration's."""
+        """Expected share of recordings outside, for recordings like the calibration's."""
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
-        """A value in words, without its unit."""
+        """Write a value for people: times the factor, with few digits, without its unit."""
         if not self.unit:
             return f"{value:.3g}"
         return f"{self.factor * value:.1f}"
 
     @property
     def merged(self) -> list[tuple[float, float]]:
-        """The ranges in rising order; those that overlap are joined."""
+        """The ranges in ascending order; ranges that overlap are joined."""
         merged: list[tuple[float, float]] = []
         for low, high in sorted(self.ranges):
             if merged and low <= merged[-1][1]:
@@ -109,18 +112,28 @@ class Usual:
         return ~is_usual
 
     def p_values(self, number: int) -> NDArray:
-        """Element k of (number + 1,): the probability that k or more of ``number`` recordings lie outside.
+        """Compute, for each k from 0 to ``number``, the probability that k or more recordings lie outside.
 
-        Of several classes, whose proportion is not known, the one decides that has the largest probability.
+        Bona fide and spoofed recordings may have different probabilities. Their proportion is not
+        known, so the larger probability is taken.
+
+        Args:
+            number: number of new recordings like the calibration's.
+
+        Returns:
+            (number + 1,): element k is the p-value if k recordings lie outside.
         """
-        return np.max([_tails(number, parameters) for parameters in self.chance], axis=0)
+        return np.max([_tail_probabilities(number, parameters) for parameters in self.chance], axis=0)
 
     def least_p(self, number: int) -> float:
-        """The p-value if all of ``number`` recordings lie outside, the smallest that there can be."""
+        """The smallest p-value that ``number`` recordings can have, if all of them lie outside."""
         return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.chance)
 
     def shift(self, values: NDArray) -> Shift | None:
-        """The share of ``values`` (n,) on one side of the middle, and the p-value of a two-sided test against a half."""
+        """Test whether ``values`` (n,) lie on one side of the middle more often than half of the time.
+
+        The test is two-sided. The result is None if the middle is not known.
+        """
         if self.middle is None:
             return None
         below = int((values < self.middle).sum())
@@ -128,30 +141,32 @@ class Usual:
         side = "below" if below > above else "above"
         number_there = max(below, above)
         half = (self.number + 1) / 2
-        p_value = min(1.0, 2 * float(_tails(len(values), (half, half))[number_there]))
+        p_value = min(1.0, 2 * float(_tail_probabilities(len(values), (half, half))[number_there]))
         return Shift(side, number_there / len(values), p_value)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A test whether more recordings lie outside of what is usual than chance explains."""
+    """A test of one trait: whether more new recordings are unusual than chance explains."""
 
     usual: Usual
     values: NDArray
-    """(n,): values of the recordings that have one."""
+    """(n,): the values of the new recordings that have the trait."""
     p_value: float
+    """Probability that chance gives so many unusual recordings."""
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
-    """Number of recordings outside from which on there is drift, whatever the other tests say; n + 1 if never."""
+    """With this many unusual recordings there is drift, whatever other tests find; n + 1 if no number suffices."""
 
     @property
     def name(self) -> str:
+        """Name of the trait."""
         return self.usual.name
 
     @property
     def outside(self) -> float:
-        """Share of the recordings outside of what is usual."""
+        """Share of the recordings that are unusual."""
         return float(self.usual.is_outside(self.values).mean())
 
     @property
@@ -163,14 +178,14 @@ class Comparison:
 
     @property
     def median_before(self) -> str:
-        """The median of the calibration's recordings in words; a dash if the calibration holds none."""
+        """The median of the calibration's recordings in words; a dash if the calibration does not hold it."""
         if self.usual.middle is None:
             return "–"
         return f"{self.usual.shown(self.usual.middle)} {self.usual.unit}"
 
     @property
     def in_words(self) -> str:
-        """What was found, a sentence without a full stop."""
+        """The result of the test, a sentence without a full stop."""
         unusual = self.usual.unusual or f"lie outside of {self.usual.in_words}"
         median = f"; their median is {self.median}" if self.usual.is_trait else ""
         shares = (100 * self.outside, 100 * self.usual.expected)
@@ -178,7 +193,10 @@ class Comparison:
 
 
 def usual_of(calibration: LinearCalibration) -> list[Usual]:
-    """What is usual among the recordings of ``calibration``: ratios, traits, all traits together, and being fit.
+    """List what is usual among the recordings of ``calibration``.
+
+    There is a :class:`Usual` for the ratios, for each trait, for all traits together, and for being
+    fit to decide on.
 
     Raises:
         InputError: if the calibration holds neither ratios nor traits of 10 recordings.
@@ -191,9 +209,10 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
         for class_llrs in llrs:
             low, high = np.quantile(class_llrs, (_OUTSIDE / 2, 1 - _OUTSIDE / 2))
             ranges.append((float(low), float(high)))
-            chance.append(_chance(len(class_llrs), 2))
+            chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
         def llr_of(score: float, traits: Traits) -> float:
+            """The ratio of a recording, for :attr:`Usual.value_of`."""
             return float(calibration([score])[0])
 
         all_usual.append(Usual("llr", tuple(ranges), tuple(chance), llr_of))
@@ -209,7 +228,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
 
 
 def _usual_traits(population: Population) -> list[Usual]:
-    """What is usual among the recordings of ``population``."""
+    """List what is usual among the recordings of ``population``: each trait, all together, and being fit."""
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []
@@ -217,27 +236,30 @@ def _usual_traits(population: Population) -> list[Usual]:
         factor, unit = SHOWN[name]
 
         def scalar_of(score: float, traits: Traits, name: str = name) -> float:
+            """The scalar trait ``name`` of a recording, for :attr:`Usual.value_of`."""
             return float(getattr(traits, name))
 
         low, middle, high = edges[name]
-        chance = (_chance(number, 2),)
+        chance = (_beta_of_share_outside(number, 2),)
         usual_traits.append(Usual(name, ((low, high),), chance, scalar_of, factor, unit, middle, number))
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
+            """The distance of the embedding from the means, for :attr:`Usual.value_of`; None if there is none."""
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
 
         low, _, high = edges["embedding"]
-        chance = (_chance(number, 1),)
+        chance = (_beta_of_share_outside(number, 1),)
         usual_traits.append(Usual("embedding", ((low, high),), chance, distance_of))
-    # A conformal p-value is at most 0.05 if the recording is among so many most unusual ones.
+    # A conformal p-value is at most 0.05 if the recording is among the ``num_unusual`` most unusual recordings.
     if (num_unusual := math.floor(_OUTSIDE * (number + 1))) > 0:
         usual_p = (math.nextafter(num_unusual / (number + 1), 1), 1.0)
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
 
         def p_value_of(score: float, traits: Traits) -> float:
+            """The p-value by all traits together, for :attr:`Usual.value_of`."""
             return population.typicality(traits).p_value
 
         words = f"p > {_OUTSIDE:g}"
@@ -245,41 +267,52 @@ def _usual_traits(population: Population) -> list[Usual]:
         usual_traits.append(Usual("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
 
     def unfit_of(score: float, traits: Traits) -> float:
+        """1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
         return float(bool(traits.unfit))
 
-    # An assumption: a calibration does not keep the number of its unfit recordings.
+    # A calibration does not keep the number of its unfit recordings; a share of 5 % is an assumption.
     chance = ((_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1)),)
     unfit = Usual("unfit", ((0.0, 0.0),), chance, unfit_of, words="fit", unusual="are unfit to decide on")
     return [*usual_traits, unfit]
 
 
-def _chance(number: int, num_tails: int) -> tuple[float, float]:
+def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
     """Parameters of the Beta distribution of the share outside of a range between quantiles of ``number`` recordings.
 
-    Each of the ``number`` + 1 gaps between the sorted recordings holds the same share on average. Outside
-    of a quantile lie 1 + 0.025 · (number − 1) of them.
+    The sorted recordings have ``number`` + 1 gaps before, between and behind them. Each gap holds
+    the same share of new recordings on average. 1 + 0.025 · (``number`` − 1) gaps lie beyond the
+    2.5 % quantile.
+
+    Args:
+        num_tails: 2 for a range with two ends, 1 for a range that only has an upper end.
     """
     outside = num_tails * (1 + _OUTSIDE / 2 * (number - 1))
     return outside, number + 1 - outside
 
 
-def _tails(number: int, parameters: tuple[float, float]) -> NDArray:
-    """Element k of (number + 1,): the probability that a beta-binomial count of ``number`` is k or more."""
+def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray:
+    """Compute P(count ≥ k) for k = 0 to ``number``, (number + 1,), of a beta-binomial count among ``number``.
+
+    ``parameters`` are those of the Beta distribution.
+    """
     probabilities = betabinom.pmf(np.arange(number + 1), number, *parameters)
     return np.minimum(1.0, np.cumsum(probabilities[::-1])[::-1])
 
 
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
-    """Test by each trait in ``values`` whether recordings are like those of a calibration.
+    """Test, for each trait in ``values``, whether new recordings are like those of a calibration.
 
     Args:
-        values: name of a :class:`Usual` → values (n,) of the recordings.
-        alpha: probability that any test finds drift where there is none.
+        all_usual: what is usual, from :func:`usual_of`.
+        values: name of a :class:`Usual` → values (n,) of the new recordings.
+        alpha: probability that any test finds drift although there is none.
 
     Returns:
-        The comparisons, in the order of ``all_usual``, and the fewest recordings that can show any drift.
+        The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
+        can show any drift.
     """
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
+    # For each trait, the p-value by the number of recordings outside.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = []
     for usual, by_number in zip(compared, all_p_values):
@@ -295,7 +328,7 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number, by Holm's step-down procedure.
+    """Adjust p-values for the number of tests, by Holm's step-down procedure.
 
     >>> [round(p, 3) for p in holm([0.01, 0.5, 0.04])]
     [0.03, 0.5, 0.08]
