@@ -13,14 +13,14 @@ from nes2net.lib.errors import first_line
 
 
 class Replayed:
-    """Calls ``compute`` on a tensor on a GPU, by a CUDA graph that is recorded for each shape and type.
+    """Computes ``compute`` of a tensor on a GPU, by a CUDA graph that is recorded for each shape and type.
 
     Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
     ``compute`` must launch the same kernels each time: it must not draw random numbers or read
     values on the CPU, and its weights must stay at their place in memory. Only inference is
-    recorded (``torch.inference_mode``). If recording fails, the computation runs in the ordinary
-    way, after a warning. At most ``max_shapes`` shapes are recorded, because each recording keeps
-    memory. Several threads may call. A copy of this object has no recordings.
+    recorded (``torch.inference_mode``). If recording fails, a warning is printed, and ``compute`` is
+    called in the ordinary way. At most ``max_shapes`` shapes are recorded, because each recording
+    keeps memory. Several threads may use this object. A copy of the object has no recordings.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
@@ -33,6 +33,7 @@ class Replayed:
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Compute ``compute(x)``: replay the recording for the shape and type of ``x``, which the first call makes."""
         if not (x.is_cuda and torch.is_inference_mode_enabled()):
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)

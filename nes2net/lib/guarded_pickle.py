@@ -32,7 +32,7 @@ _MAKING = frozenset(
         *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
     )
 )
-_OBJECT = 5  # steps for which the memory of an object counts
+_OBJECT = 5  # steps that an object counts, because of its memory
 
 
 class Refused(pickle.UnpicklingError):
@@ -44,9 +44,10 @@ class Exceeded(ValueError):
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The method ``load`` of an instruction, preceded by the ``check`` of the stack."""
+    """Combine ``check``, which checks the stack of an unpickler, and ``load``, the method of an instruction."""
 
     def checked(self: Any) -> None:
+        """Check the stack, and then carry out the instruction."""
         check(self)
         load(self)
 
@@ -57,7 +58,7 @@ class GuardedUnpickler(_Unpickler):
     """Reads one pickle from ``stream``, which has ``size`` bytes.
 
     Args:
-        budget: limits; a step is an instruction or a copied element, and an object is 5 steps.
+        budget: limits; a step is an instruction or a copied element, and an object counts 5 steps.
     """
 
     keeps_state: ClassVar[tuple[type, ...]] = ()
@@ -82,7 +83,7 @@ class GuardedUnpickler(_Unpickler):
             self.memo.clear()
 
     def copied(self, items: Collection) -> Any:
-        """Count ``items`` as steps before the caller copies them, and return them."""
+        """Count ``items`` as steps, before the caller copies them, and return them unchanged."""
         self.budget.take("steps", steps=len(items))
         return items
 
@@ -99,7 +100,10 @@ class GuardedUnpickler(_Unpickler):
             raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """Encode ``text`` as ``_codecs.encode`` does, which protocol 2 calls to make bytes; once for each text."""
+        """Encode ``text`` as ``_codecs.encode`` does; a pickle of protocol 2 calls that function to make bytes.
+
+        Each text is encoded only once.
+        """
         if encoding != "latin1" or not isinstance(text, str):
             raise ValueError("bytes are encoded in an unknown way")
         if id(text) not in self.encoded:
@@ -107,7 +111,7 @@ class GuardedUnpickler(_Unpickler):
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
-        """Refuse names from the process's registry of extensions."""
+        """Refuse a name that the pickle asks for by its code in the process's registry of extensions."""
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:
@@ -125,7 +129,7 @@ class GuardedUnpickler(_Unpickler):
         self.append(bytearray(data))
 
     def _check_items(self, target: Any, keys: list) -> None:
-        """Check an instruction that sets items of ``target``."""
+        """Check an instruction that sets items of ``target``: the class of ``target``, and the ``keys``."""
         if not isinstance(target, self.keeps_items):
             raise ValueError(f"it sets items of a {type(target).__name__}")
         self.check_keys(keys)
@@ -157,7 +161,7 @@ class GuardedUnpickler(_Unpickler):
 
 
 class _Instructions(dict):
-    """Instruction → method. A look-up counts as a step, or as 5 steps if the instruction makes an object."""
+    """The methods of the instructions; looking one up counts a step, or 5 if the instruction makes an object."""
 
     def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
         super().__init__(methods)

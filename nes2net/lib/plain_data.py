@@ -60,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
-    """Parse JSON from outside, after :func:`check_json`.
+    """Parse JSON from outside, after checking it by :func:`check_json`.
 
     Args:
         name: name of the text in messages.
@@ -79,7 +79,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
 
 
 def check_json(content: bytes, name: str) -> None:
-    """Refuse JSON that could fill the memory or the stack of a parser: some parsers would end the process.
+    """Refuse JSON that could fill the memory or the stack of a parser, because some parsers would end the process.
 
     Raises:
         InputError: if a parser would need more than 512 MB (2²⁹ bytes) besides the text, or if
@@ -140,7 +140,7 @@ def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: st
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:
-    """Read JSON from outside into ``model``, after :func:`check_json`.
+    """Read JSON from outside into ``model``, after checking it by :func:`check_json`.
 
     Raises:
         ValueError: if the JSON does not fit ``model``; the message states the first problem.
@@ -153,7 +153,7 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first problem of a validation, in words: where it is, what was expected, and what was found."""
+    """Write the first problem of a validation: the key, what was expected, and what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
     if problem["type"] == "value_error":  # raised by a validator of a model: its message is complete
@@ -166,7 +166,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a mapping from ``pairs``, and raise ValueError if a key occurs twice."""
+    """Make a mapping from the (key, value) ``pairs`` of JSON, and raise ValueError if a key occurs twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]

@@ -15,12 +15,15 @@ _DRAWN = (torch.randn, torch.rand)
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Skips random initialisation: on the meta device, PyTorch would import its compiler for it, which takes seconds."""
+    """Skips the random initialisation of tensors.
+
+    On the meta device, PyTorch would import its compiler for the initialisation, which takes seconds.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call ``func``, but without drawing numbers."""
+        """Call the function ``func`` of PyTorch, or a function of the same result that draws no random numbers."""
         if func in _DRAWN_IN_PLACE:
             return args[0]
         create = func

@@ -2,8 +2,9 @@
 
 In reading order: ``recipes`` defines the settings of a run; ``run`` builds its parts and starts
 ``loop``, which fits one screen; ``tasks`` and ``losses`` define what the loop optimises; ``data``
-and ``dataset`` read the utterances; ``selection``, ``validation`` and ``averaging`` choose among
-checkpoints; ``state`` and ``resume_file`` let an interrupted run resume.
+and ``dataset`` read the utterances; ``validation`` measures an epoch, ``selection`` chooses the best
+epochs, and ``averaging`` averages their checkpoints; ``state`` and ``resume_file`` let an
+interrupted run resume.
 
-Imports every district below.
+This district may import all districts with a lower number.
 """

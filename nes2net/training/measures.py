@@ -41,16 +41,20 @@ class Measure(NamedTuple):
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
         """The key of the measure in the history, for the pass ``name`` over the development set.
 
+        Args:
+            variant: end of the key of a related value, such as ``_low`` for the lower limit of the
+                interval.
+
         >>> Measure("eer", "EER").column("w_aug"), Measure("eer", "EER").column(variant="_low")
         ('val_eer_w_aug', 'val_eer_wo_aug_low')
         """
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """Map the keys of this measure in the rows of ``history`` to their headings.
+        """The keys of this measure in the history, each with its heading in tables and pictures.
 
-        Some of the keys may have no values in the history. Keys for the pass with RawBoost and for
-        each corpus are included only for a prominent measure.
+        Some of the keys may have no values in ``history``. Only a prominent measure has keys for the
+        pass with RawBoost and for each corpus.
         """
         headings = {}
         if self.prominent:
@@ -96,7 +100,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     ``val_min_dcf_wo_aug`` has the same variants, except for attacks.
 
     Args:
-        bonafide: the number of the class bona fide.
+        bonafide: the target that means bona fide.
         eer_methods: alias of a corpus → the rule for its EER. The pooled EER uses the common rule
             of all corpora, or ``asvspoof`` if they have several.
         seed: seed of the bootstrap.
@@ -108,7 +112,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     scores = validated.outputs["scores"]
     rules = set(eer_methods.values())
     eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
-    genuine, spoofed = of_both_classes(scores, validated.targets == bonafide, "usable files")
+    genuine, spoofed = split_by_class(scores, validated.targets == bonafide, "usable files")
     values = {
         EER.column(name): metrics.compute_eer(genuine, spoofed, eer_method)[0],
         MIN_DCF.column(name): metrics.compute_min_dcf(genuine, spoofed),
@@ -128,12 +132,19 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
     if len(eer_methods) > 1:
-        return values | _of_corpora(validated, eer_methods)
+        return values | _rates_by_corpus(validated, eer_methods)
     return values
 
 
-def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
-    """Divide ``scores`` into bona fide and spoof scores; :class:`InputError` if a class has no scores."""
+def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
+    """Split ``scores`` (N,) by the mask ``is_bonafide`` (N,) into bona fide scores and spoof scores.
+
+    Args:
+        items: what has a score, in the plural, for the message.
+
+    Raises:
+        InputError: if a class has no scores.
+    """
     genuine = scores[is_bonafide]
     spoofed = scores[~is_bonafide]
     if not len(genuine) or not len(spoofed):
@@ -144,8 +155,8 @@ def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[
     return genuine, spoofed
 
 
-def _of_corpora(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
-    """EER and minDCF of each corpus, their mean and their highest value, and the EER of each attack."""
+def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
+    """Compute EER and minDCF of each corpus, their mean and highest value, and the EER of each attack, by key."""
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

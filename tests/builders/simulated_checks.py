@@ -128,7 +128,7 @@ def whole_step(name: str) -> dict[str, int]:
             counted = dict(waits)
             objective.eval()
             with torch.no_grad():
-                objective.validated(Part.of(batch, objective.ready(batch.carried, SAMPLES), device))
+                objective.validate_batch(Part.of_batch(batch, objective.ready(batch.carried, SAMPLES), device))
             return torch.tensor(around.progress.loss), counted
 
     expected = copy.deepcopy(detector)

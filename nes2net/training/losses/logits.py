@@ -61,11 +61,13 @@ class WeightedCrossEntropy(ClassWeighted):
         self.label_smoothing = label_smoothing
 
     def weight_of(self, targets: Tensor) -> Tensor:
+        """Sum the class weights of all samples, or count the samples if the loss is not normalised by weights."""
         if self.normalize:
             return super().weight_of(targets)
         return number_of(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the weighted cross-entropies of the logits ``outputs`` B×K."""
         weight = self.weight.to(outputs, non_blocking=True)
         if self.label_smoothing:
             log_posteriors = F.log_softmax(outputs, dim=1)
@@ -109,6 +111,7 @@ class BinaryFocal(MeanOfSamples):
         self.label_smoothing = label_smoothing
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the focal losses of the logits ``outputs`` B×1."""
         bonafide = targets if targets.ndim == 1 else targets[:, 1]
         bonafide = bonafide.to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2

@@ -102,7 +102,7 @@ def test_a_margin_by_duration_is_that_of_the_third_party(name, monkeypatch):
     margin = ("duration", config["slope"], config["intercept"]) if config["adaptive"] else config["margin"]
     criterion = AdditiveMarginSoftmax(16, config["scale"], margin)
     cosines = published["cosines"].double().requires_grad_()
-    losses = criterion._losses(cosines, None, published["durations_s"].double())
+    losses = criterion._losses_by_class(cosines, None, published["durations_s"].double())
     loss = losses.gather(1, published["labels_column1_is_bonafide"][:, None]).mean()
     loss.backward()
     assert loss.item() == pytest.approx(published["loss_f64"], rel=0, abs=1e-10)
