@@ -13,7 +13,7 @@ from nes2net.lib.errors import first_line
 
 
 class Replayed:
-    """Computes ``compute`` of a tensor on a GPU, by a CUDA graph that is recorded for each shape and type.
+    """Calls ``compute`` faster on a GPU, by a CUDA graph that is recorded once for each shape and type of the input.
 
     Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
     ``compute`` must launch the same kernels each time: it must not draw random numbers or read
@@ -33,7 +33,7 @@ class Replayed:
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Compute ``compute(x)``: replay the recording for the shape and type of ``x``, which the first call makes."""
+        """Return ``compute(x)``: replay the recording for the shape and type of ``x``, which the first such call makes."""
         if not (x.is_cuda and torch.is_inference_mode_enabled()):
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)
@@ -65,7 +65,7 @@ _recording = threading.Lock()  # CUDA records one graph at a time in a process
 def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
     """Record ``compute`` for tensors like ``x``; return the graph, its input and its output."""
     current = torch.cuda.current_stream(x.device)
-    # stream(current) returns to the present stream after an error, too: PyTorch's recording does not.
+    # After an error, stream(current) returns to the present stream; PyTorch's recording would not.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()

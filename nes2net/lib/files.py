@@ -90,10 +90,10 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     that it leads to: in a folder from elsewhere, a link may lead anywhere.
 
     Args:
-        durable: also survive a power cut: write the data to the disk before the file is renamed,
-            and the new name before the context ends. Also, first remove temporary files for
-            ``path`` that ended processes left. Both take too long for many small files that can be
-            made again.
+        durable: make the file survive a power cut: its data are on the disk before it is renamed,
+            and its new name before the context ends. Temporary files for ``path`` that ended
+            processes left are removed first. All this takes too long for many small files that can
+            be made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -360,7 +360,7 @@ def write_output(path: str | Path, text: str) -> None:
         return
     with writing(path):
         own_stream = _standard_stream_of(os.stat(path))
-        # Opening /dev/stdout again would overwrite a file behind it from the start: use the open descriptor.
+        # If standard output is a file, opening /dev/stdout would overwrite it from the start. Use the open descriptor.
         if own_stream is None:
             file_number = os.open(path, os.O_WRONLY)
         else:
@@ -379,7 +379,7 @@ def _is_stream(path: str | Path) -> bool:
 
 
 def _standard_stream_of(status: os.stat_result) -> int | None:
-    """Find which of this process's standard output and error is the file with this ``status``.
+    """Find out whether the file with this ``status`` is this process's standard output or standard error.
 
     The stream is flushed, because the caller writes to the file directly.
 

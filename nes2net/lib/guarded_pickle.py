@@ -1,8 +1,8 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. In ``find_class``, each unpickler decides which names a pickle may ask for.
-In every case, state and items are set only on permitted classes, and memory and time are limited:
-the number of steps and the length of lines have limits, and all keys are quick to hash.
+A pickle is a program. Each unpickler decides in ``find_class`` which names a pickle may ask for. The
+common part sets state and items only of objects of permitted classes. It also limits memory and
+time: steps and lines have limits, and only keys that are quick to hash are allowed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import LONGEST_NUMBER
 
-# The unpickler in Python, because a huge memo index costs no memory there. Any: the library's types do not declare its
-# stack and its load_… methods.
+# The unpickler that is written in Python, in which a huge memo index costs no memory. Its type is Any, because the
+# library's types do not declare its stack and its load_… methods.
 _Unpickler: Any = pickle._Unpickler
 
-#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle: their hashes can be made to collide.
+#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
+#: hashes collide, which makes dictionaries slow.
 MOST_NUMBERS_AS_KEYS = 100_000
 _LONGEST_LINE = 1 << 24  # bytes
 #: Instructions that make an object, or keep an object in the memo.
@@ -79,7 +80,7 @@ class GuardedUnpickler(_Unpickler):
         """Read the pickle, and then free the memo."""
         try:
             return super().load()
-        finally:  # functions in the memo refer to this object, a cycle that would keep the tensors in memory
+        finally:  # functions in the memo refer to this object; this cycle would keep the tensors in memory
             self.memo.clear()
 
     def copied(self, items: Collection) -> Any:

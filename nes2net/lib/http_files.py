@@ -24,7 +24,7 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # in a row that bring fewer bytes than _LEAST_BETWEEN each
+MOST_TRIES = 6  # requests in a row that each bring fewer than _LEAST_BETWEEN bytes, before the client gives up
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which a server must send _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -197,7 +197,7 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # Facts that show later whether the file is still the same; weak tags do not (RFC 9110, 13.1.5).
+            # These facts show later whether the file is still the same. A weak tag does not (RFC 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}

@@ -35,8 +35,8 @@ def how_to_install(extra: str) -> str:
 def requirement(extra: str) -> str:
     """Write a line of requirements.txt that installs this package with ``extra`` on another machine.
 
-    If the package came from this machine's disk, the line has an address to fill in, which pip
-    refuses as it stands.
+    If the package came from this machine's disk, the line has a placeholder for the address, which
+    the user must fill in. pip refuses the placeholder.
     """
     address = _address()
     if address is None or address.startswith("file:"):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """A description of an option's values, for annotations whose type and bounds do not describe them."""
+    """Words for the values that an option takes, if its type and bounds do not say enough."""
 
     text: str
 
@@ -68,15 +68,15 @@ class Follows:
 
 
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
-    """Make a rule: the default, but at most the number of hidden states after the first ``unread`` ones.
+    """Make the rule that limits an option to the number of hidden states, without the first ``unread`` ones.
 
-    The value is at least ``minimum`` in any case.
+    A lower default is not changed, and the value is at least ``minimum``.
     """
     return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
 
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
-    """Make a rule: the size of a hidden state, rounded up to a multiple of ``number(options)``.
+    """Make the rule that chooses the size of a hidden state, rounded up to a multiple of ``number(options)``.
 
     The network fills hidden states up with zeros to this size. A multiple of ``usual`` is not
     rounded, because options that do not divide such a size are a mistake. Size 1, the waveform
@@ -149,10 +149,11 @@ def _tuples_for_lists(value: Any) -> Any:
 
 
 class Preset(partial):
-    """A constructor with other defaults for a variant, and without options that the variant does not have.
+    """The constructor of a variant: ``constructor`` with other defaults, and without options that the variant lacks.
 
     Args:
-        summary: beginning of the variant's docstring; the section `Args:` is the constructor's.
+        summary: beginning of the variant's docstring; its section `Args:` is copied from the
+            constructor.
         without: names of options to remove from the signature.
     """
 

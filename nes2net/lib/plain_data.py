@@ -18,7 +18,8 @@ MOST_DEPTH = 32  # lists and mappings within each other in a configuration file
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of a mapping
 _DEEPEST_JSON = 100  # lists and mappings within each other in any JSON
-# Mark that begins a value or ends a text → bytes that a JSON parser needs for the value, without the text.
+# Character outside of texts → most bytes of memory that a JSON parser needs for what it begins: a list, a mapping, a
+# further item, the value of a key. A quotation mark stands for the text that it ends, without the characters.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # bytes that a parser may need for all values
 _BLOCK = 1 << 20
@@ -89,7 +90,7 @@ def check_json(content: bytes, name: str) -> None:
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this: lists and mappings are nested more than 100 deep
     """
-    # At most a thousand bytes and a hundred openings cannot exceed a limit.
+    # A text of at most 1000 bytes with at most 100 opening brackets cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
     import numpy as np  # start-up: most JSON is short
@@ -190,7 +191,9 @@ def check_plain(
 
     Args:
         name: name of the data in messages.
-        values, characters, depth: limits.
+        values: largest number of values.
+        characters: largest number of characters of all texts.
+        depth: largest nesting of lists and mappings.
         also: further allowed types.
 
     Raises:

@@ -35,7 +35,10 @@ class Processes:
                 dist.barrier(self.group)
 
     def gather(self, value: Any) -> list[Any]:
-        """Collect the ``value`` of each process: process 0 gets a list of all values, other processes of their own."""
+        """Collect the ``value`` of each process in a list.
+
+        Process 0 gets the values of all processes in order. Every other process gets its own value only.
+        """
         if self.count == 1:
             return [value]
         values = [None] * self.count if self.rank == 0 else None

@@ -24,7 +24,7 @@ SECONDS = "NES2NET_PROGRESS_SECONDS"
 LOGGER = logging.getLogger("nes2net")
 _SECONDS = 60.0  # default of SECONDS
 _FIRST = 10.0  # seconds to the first line, so that a user soon sees progress
-_NARROWEST = 10  # columns of a bar; without room for them, there is no bar
+_NARROWEST = 10  # columns of the narrowest bar; with less room, only text is shown
 
 T = TypeVar("T")
 

@@ -84,7 +84,7 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     digest = hashlib.sha256()
     number = 1
     num_bytes = 0
-    begun = b""  # of a line whose end is not read yet
+    begun = b""  # beginning of a line whose end is not read yet
     try:
         with open(path, "rb") as file:
             while block := file.read(size):

@@ -39,7 +39,7 @@ def process_count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is alone, or the first of several processes, which prints messages for all."""
+    """Whether this process prints messages for all processes: it is the first, or alone."""
     return process_count() == 1 or os.environ["RANK"] == "0"
 
 

@@ -31,7 +31,7 @@ _MOST_GROWTH = 100  # unpacked bytes for each byte of the archive
 _ALWAYS_ALLOWED = 1_000_000_000  # unpacked bytes, also of a small archive
 _BLOCK = 4096  # bytes on the disk that every file or folder takes, even an empty one
 _MEMBERS_ALWAYS_ALLOWED = 10_000  # also in a small archive
-_BYTES_OF_MEMBER = 256  # least bytes of the archive for each further member
+_BYTES_OF_MEMBER = 256  # bytes that the archive must have for each further member
 _LONGEST_HEADER = 1 << 16  # bytes of the header of a member in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 

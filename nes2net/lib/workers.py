@@ -86,7 +86,7 @@ class Loader(DataLoader[Any]):
     """A ``DataLoader`` that raises, instead of hanging, when a worker dies.
 
     Args:
-        collate: makes a batch from items, and each tensor of the batch by :func:`stacked`.
+        collate: function that makes a batch of items; it makes each tensor by :func:`stacked`.
         num_workers: number of workers; 0 to read in this process.
         setting: name of the setting for the number of workers, for messages.
 
@@ -111,8 +111,8 @@ class Loader(DataLoader[Any]):
         secure_multiprocessing()
         options: dict[str, Any] = {}
         if num_workers:
-            # Up to 8 workers prefetch 8 batches together. A batch of 64 utterances of 4 s takes 16 MB, of pinned memory
-            # if there is a GPU.
+            # Up to 8 workers prefetch 8 batches together. A batch of 64 utterances of 4 s takes 16 MB; with a GPU, this is
+            # pinned memory.
             options["prefetch_factor"] = max(1, min(2, 8 // num_workers))
             options["worker_init_fn"] = _set_up_worker
             options["timeout"] = _PATIENCE
@@ -280,7 +280,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     def note(number: int, frame: FrameType | None) -> None:
         """Handle SIGINT or SIGTERM: add the signal to the list, and call the earlier handler."""
         noted.append((number, time.monotonic()))
-        call(number, frame)  # last, because it may raise; note first, because Python ignores errors while it forks
+        call(number, frame)  # after noting the signal: the handler may raise, which Python ignores while it forks
 
     def call(number: int, frame: FrameType | None) -> None:
         """Call the handler that this context has replaced, if there was one."""

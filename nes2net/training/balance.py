@@ -37,9 +37,10 @@ class Balance:
         length: number of items.
         levels: outermost first; without levels all items are one group.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
-        most_of_speaker: largest number of items of a speaker in an epoch; each epoch draws others.
+        most_of_speaker: largest number of items of a speaker in an epoch, chosen anew for each epoch.
             None for no limit. Items without a speaker are always included.
-        draws: number of draws in an epoch; None for the number of items under this limit.
+        draws: number of draws in an epoch; None for the number of items, with at most
+            ``most_of_speaker`` of each speaker.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
@@ -114,7 +115,7 @@ class Balance:
             owed = np.zeros(len(shares))
             groups_of_draws = []
             for number in np.unique(steps, return_counts=True)[1].tolist():
-                # 1e-9: a share that is a whole number up to rounding is not rounded down further.
+                # Adding 1e-9 keeps a product that should be a whole number from being rounded down to the number below.
                 counts = np.floor(number * shares + 1e-9).astype(np.int64)
                 owed += number * shares - counts
                 most_owed = np.argsort(-owed, kind="stable")[: number - counts.sum()]
@@ -209,8 +210,8 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     """Make the balance of ``data`` over ``trials``; None if an epoch draws each trial once, as published.
 
     Raises:
-        InputError: if a field of ``data.balance`` is empty in all trials, or the speaker is for
-            ``data.speaker_cap``.
+        InputError: if no trial has a value of a field of ``data.balance``, or if no trial has a
+            speaker although ``data.speaker_cap`` is set.
     """
     if not data.balanced:
         return None

@@ -1,7 +1,7 @@
 """Read, augment, crop and batch labelled utterances for training and development.
 
-In reading order: ``Examples`` goes in, ``TrainingSet`` makes an ``Example`` of each, ``collate`` a
-``Batch`` of several, and ``training_loader`` loads them.
+In reading order: ``TrainingSet`` prepares an ``Example`` for each of the ``Examples``; ``collate``
+makes a ``Batch`` of several; ``training_loader`` loads the batches.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class TrainingSet(Dataset):
     The whole utterance, or a piece of it, is first augmented and then cropped. Every (seed, epoch,
     utterance) has its own random stream, from which the augmentation draws first and the crop next.
     The result therefore depends neither on the worker nor on the order of reading (deviation 8). If
-    the crop is the head and nothing augments, only the head is decoded; damage after the head then
-    does not matter.
+    the crop is the head and there is no augmentation, only the head is decoded, and damage after
+    the head does not matter.
 
     Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
     frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. Zeros that pad a piece have the label −1.

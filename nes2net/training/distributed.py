@@ -163,7 +163,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
-        # The formula of F.batch_norm in eval mode, with these statistics, through which gradients flow.
+        # As F.batch_norm in eval mode, but gradients also flow through the statistics.
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
@@ -183,7 +183,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sums a tensor over all processes, as an operation with a gradient, which is also summed over all processes."""
+    """Sums a tensor over all processes; in the backward pass, the gradient is also summed over all processes."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Trainer:
 
     recipe: Recipe
     objective: Objective
-    loader: BatchLoader  # of this process's parts of the steps, see EpochBatches
+    loader: BatchLoader  # its batches are this process's parts of the steps (EpochBatches)
     validator: Validator
     state: RunState
     accelerator: Accelerator

@@ -35,7 +35,8 @@ class Measure(NamedTuple):
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: whether lines of epochs and pictures show the measure, and tables also its values with RawBoost and by corpus
+    #: whether the line of an epoch and the pictures show the measure; tables then also have its values with RawBoost and
+    #: by corpus
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
@@ -93,16 +94,19 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     """Compute EER and minDCF of the output ``scores`` (N,), as fractions, by their keys in the history.
 
     The EER follows the rule of the corpus, and the cost is defined as in ASVspoof 5, track 1. For
-    the pass without augmentation, ``val_eer_wo_aug_low`` to ``…_high`` is the EER's 95 % bootstrap
-    interval. If there are several corpora, these values are pooled over all trials, and
-    ``val_eer_wo_aug/CORPUS``, ``val_eer_wo_aug/CORPUS/ATTACK``, ``val_eer_wo_aug_mean`` and
-    ``val_eer_wo_aug_worst`` come from :class:`nes2net.evaluation.breakdown.OverCorpora`.
-    ``val_min_dcf_wo_aug`` has the same variants, except for attacks.
+    the pass without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the limits
+    of the EER's 95 % bootstrap interval.
+
+    With several corpora, these values are pooled over all trials. Further values are the EER of each
+    corpus, ``val_eer_wo_aug/CORPUS``, and of each attack, ``val_eer_wo_aug/CORPUS/ATTACK``, and the
+    mean and the highest EER of the corpora, ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst``
+    (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` has the same
+    variants, except for attacks.
 
     Args:
         bonafide: the target that means bona fide.
         eer_methods: alias of a corpus → the rule for its EER. The pooled EER uses the common rule
-            of all corpora, or ``asvspoof`` if they have several.
+            of all corpora, or ``asvspoof`` if their rules differ.
         seed: seed of the bootstrap.
 
     Raises:

@@ -87,7 +87,7 @@ class Monitor:
         self._is_drawn = True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
-        """Open the logs; TensorBoard then hides earlier values of ``first_epoch`` and later epochs.
+        """Open the logs; TensorBoard hides values that were logged before for ``first_epoch`` and later epochs.
 
         Raises:
             InputError: if TensorBoard's folder cannot be written to, or the recipe's tracker cannot start.
@@ -140,7 +140,7 @@ class Monitor:
         if self.shown:
             stream = sys.stderr if remark or self.reporter is not None else sys.stdout
             tqdm.write(worded(text), file=stream)
-            stream.flush()  # otherwise a file that standard output is written to gets the text hours later
+            stream.flush()  # otherwise the text would reach a file behind standard output hours later
             self.run_log.write(worded(text))
 
     def report_failed_files(self, errors: Sequence[str]) -> None:

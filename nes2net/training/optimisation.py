@@ -13,7 +13,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.train import TrainConfig
 
-# With `logistic`, Adam only fills the place of an optimiser: nes2net.training.tasks.logistic fits without steps.
+# With `logistic`, Adam makes no steps; it only stands where an optimiser is expected (nes2net.training.tasks.logistic).
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 

@@ -45,7 +45,7 @@ class StepShare(NamedTuple):
     accumulate: int = 1
 
 
-#: The share of a process that trains alone: one part, the whole step.
+#: The share of a process that trains alone, without accumulation: each step is one part.
 WHOLE = StepShare()
 
 
@@ -55,7 +55,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process's ``share``: its a-th part is part a·world_size + rank of the step.
+    of this process's ``share``: its part a is part a·world_size + rank of the step, both from 0.
 
     Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
 

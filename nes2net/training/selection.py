@@ -29,7 +29,7 @@ from nes2net.training.recipes.validation import ValidationConfig
 
 #: File of the run folder with a list of rows, one for each epoch.
 HISTORY_FILE = "history.json"
-_LARGEST = 16 << 20  # bytes that a history may have; the row of an epoch has about 400
+_LARGEST = 16 << 20  # bytes of the largest history; the row of an epoch takes about 400
 
 Row = dict[str, Any]
 #: How many checkpoints the published averages take.
@@ -295,7 +295,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     columns = set()
     for key in chain.from_iterable(history):
         is_value = key == "loss" or key.startswith("val_")
-        is_limit = "/" not in key and key.endswith(("_low", "_high"))  # of an interval; after '/' is a corpus's name
+        is_limit = "/" not in key and key.endswith(("_low", "_high"))  # of an interval; a name after '/' may end so too
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
@@ -331,7 +331,8 @@ def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
     return values
 
 
-# Keys of the EER of a development corpus (group: its alias), and of an attack in it (group: alias/attack).
+# Keys of the history for the EER of a development corpus, and for the EER of an attack in a corpus. The group of the
+# pattern is the alias of the corpus, or alias/attack.
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 

@@ -17,7 +17,7 @@ from nes2net.training.recipes.reading import PACKAGED
 from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
 from nes2net.training.recipes.section import Section, meant_key
 
-#: File of the JSON schema beside the packaged recipes; their first line names it.
+#: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
 SCHEMA = PACKAGED / "recipe.schema.json"
 #: Facts of a key that an editor does not need; the last three do not belong to JSON schema.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
