@@ -72,9 +72,10 @@ class Detector(SavedNetwork):
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
                 recording is repeated. None for the whole recording, repeated up to ``min_samples``.
-                ``"auto"`` for the choice of :func:`nes2net.scoring.score_length.samples_to_score`: for
-                a published detector, the number that its authors score; for a detector that was not
-                trained on about 4 s, the number of samples of its training; otherwise None.
+                ``"auto"`` chooses by :func:`nes2net.scoring.score_length.samples_to_score`. For a
+                published detector, this is the number that its authors score. A detector that was
+                trained on about 4 s, as is usual, scores the whole recording. Any other detector
+                scores as many samples as it was trained on.
             crop: ``"random"`` takes the samples from a random start, as the authors of some
                 published detectors do; the start is the same in every call.
             padding: how a recording of too few samples is filled up: ``"repeat"`` repeats the

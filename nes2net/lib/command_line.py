@@ -116,6 +116,7 @@ class OneLineParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
+        """Make the parser, with the example as the first group of its help."""
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
         #: One or several commands to paste. A backslash continues a command on the next line, which is indented.
         self.example = example

@@ -247,7 +247,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end of this context, remove empty folders among ``paths`` and their parents that it has made.
+    """At the end of this context, remove empty folders that were made in it, among ``paths`` and their parents.
 
     Folders are made before the long work whose results go into them, and the work may fail. Only
     folders that :func:`make_folder` made are removed.

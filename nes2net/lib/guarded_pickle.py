@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import LONGEST_NUMBER
 
-# The unpickler that is written in Python, in which a huge memo index costs no memory. Its type is Any, because the
-# library's types do not declare its stack and its load_… methods.
+# The unpickler that is written in Python; in the one written in C, a huge memo index costs memory. Its type is Any,
+# because the library's types do not declare its stack and its load_… methods.
 _Unpickler: Any = pickle._Unpickler
 
 #: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
@@ -122,7 +122,7 @@ class GuardedUnpickler(_Unpickler):
         super().load_build()
 
     def load_bytearray8(self) -> None:
-        """Read bytes without reserving memory for the stated length first, as the library's method does."""
+        """Read bytes; unlike the library's method, reserve no memory for their stated length first."""
         (length,) = struct.unpack("<Q", self.read(8))
         data = self.read(length)
         if len(data) < length:

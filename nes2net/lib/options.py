@@ -274,7 +274,7 @@ class Settings:
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
-        """Build the dataclass from ``settings`` with names from outside.
+        """Build the dataclass from ``settings`` that a user or a file gives, and check names and values.
 
         Raises:
             InputError: if a name is unknown (the message suggests the nearest name), or a value is

@@ -69,6 +69,7 @@ class ProgressDisplay(Generic[T]):
         delay: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Read how often to print a line from the environment, and make the bar."""
         self.steps = steps
         self.title = title
         self.unit = unit
@@ -156,6 +157,7 @@ class _Bar(tqdm):
     """The bar of ``display``, a bar of tqdm whose text fits the width of the terminal."""
 
     def __init__(self, display: ProgressDisplay, **options: Any) -> None:
+        """Make the bar of ``display``; ``options`` are the further arguments of tqdm."""
         self.display_of = display
         super().__init__(total=display.total, ncols=80, nrows=20, **options)
 

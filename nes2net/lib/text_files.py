@@ -171,7 +171,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
-    """Read the text ``number`` as a float; only ASCII, and no ``_`` between digits as in Python.
+    """Read the text ``number`` as a float. Unlike Python, refuse ``_`` between digits, and digits that are not ASCII.
 
     Raises:
         InputError: if the text is not such a number; the message states file and line.

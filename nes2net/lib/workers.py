@@ -107,6 +107,7 @@ class Loader(DataLoader[Any]):
         pin_memory: bool = False,
         setting: str = "num_workers",
     ) -> None:
+        """Limit the number of workers, and prepare PyTorch's loader; the first iteration starts the workers."""
         num_workers = usable_workers(num_workers)
         secure_multiprocessing()
         options: dict[str, Any] = {}

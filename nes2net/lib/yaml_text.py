@@ -146,8 +146,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value of ``text``; mappings within ``values`` are copied first.
 
-    A part that ``values`` give by its name alone, or that is the default of its key, becomes a
-    mapping with this ``name``, so that it can have options.
+    ``values`` may give a part by its name alone, or leave it to the default of its key. Such a part
+    becomes a mapping with this ``name``, so that it can have options.
 
     Args:
         hint: the pydantic model of ``values``, or None.

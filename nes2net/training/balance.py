@@ -57,6 +57,7 @@ class Balance:
         most_of_speaker: int | None = None,
         draws: int | None = None,
     ) -> None:
+        """Number the groups of each level, and set the shares and the number of draws."""
         self.length = length
         self._levels = [_number_groups(level.groups) for level in levels]
         self._shares = []

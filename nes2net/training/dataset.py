@@ -145,6 +145,7 @@ class TrainingSet(Dataset):
         carries: Carries = no_tensors,
         target: Target = binary_target,
     ) -> None:
+        """Store the settings; audio is read only when an item is asked for."""
         self.examples = examples
         self.trials = examples.trials
         self.num_samples = num_samples
@@ -183,10 +184,14 @@ class TrainingSet(Dataset):
         return Example(torch.from_numpy(waveform), target, carried=carried, trial_index=index)
 
     def prepare(self, index: int, epoch: int, num_samples: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Prepare the trial ``index`` for ``epoch``: waveform (num_samples,) float32, labels of frames (T,) int8.
+        """Read, augment and crop the trial ``index`` for ``epoch``.
 
         Args:
             num_samples: samples of the example; None for the data set's ``num_samples``.
+
+        Returns:
+            The waveform (num_samples,) float32; and the labels of its frames (T,) int8, or None without
+            labels.
 
         Raises:
             LostFile: if the file, or a file of noise, cannot be read at present.

@@ -238,12 +238,13 @@ def plan_step(
         save: whether this process wants to save after the step.
         lost: number of this process's files that cannot be read at present.
     """
-    by_loss = list(zip(*weights))
-    rows = [*by_loss, counts, [count == 0 for count in counts]]
+    # Sum flags, and rows with a value for each part, in one reduction.
+    denominators_of_terms = list(zip(*weights))
+    rows = [*denominators_of_terms, counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
     terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
-    # Cut the sums into rows again, each with a value for each part.
-    *all_weights, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
+    # Cut the sums into rows again.
+    *denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
     used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))
     agreed_signal = 0
@@ -253,7 +254,7 @@ def plan_step(
         agreed_signal = SIGINT
     return StepPlan(
         used,
-        [sum(term_weights[number] for number in used) for term_weights in all_weights],
+        [sum(of_part[number] for number in used) for of_part in denominators],
         utterances,
         int(sum(all_counts)) - utterances,
         agreed_signal,

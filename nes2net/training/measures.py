@@ -20,7 +20,7 @@ from nes2net.lib.errors import InputError
 from nes2net.models.registry import corpora
 from nes2net.training.recipes.data import DataConfig
 
-#: Bootstrap resamples for the interval of the EER. They give its width to two digits, and take 1 s for 25,000 trials.
+#: Bootstrap resamples for the interval of the EER: the width is exact to two digits, and 25,000 trials take 1 s.
 NUM_RESAMPLES = 200
 
 

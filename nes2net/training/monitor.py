@@ -69,6 +69,7 @@ class Monitor:
     def __init__(
         self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
     ) -> None:
+        """Prepare the monitor; :meth:`open_logs` opens the logs later."""
         self.selection = selection
         self.log = log
         self.shown = shown

@@ -97,6 +97,7 @@ class Objective(nn.Module):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        """Make the loss, check that the recipe's settings fit the detector, and freeze what is never trained."""
         super().__init__()
         train = recipe.train
         augment = recipe.augment
@@ -109,12 +110,12 @@ class Objective(nn.Module):
         self.frozen_mode = train.frontend_mode
         frontend = detector.frontend
         backend = detector.backend
-        learned = any(p.requires_grad for p in frontend.parameters())
-        if self.freeze_epochs and not learned:
+        is_trainable = any(p.requires_grad for p in frontend.parameters())
+        if self.freeze_epochs and not is_trainable:
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
             raise InputError(f"front-end '{frontend.config['name']}' has nothing to train: leave `train.{key}` out")
         self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
-        if self.specmix is not None and (learned or frontend.out_dim == 1 or backend.wants_layers == "all"):
+        if self.specmix is not None and (is_trainable or frontend.out_dim == 1 or backend.wants_layers == "all"):
             raise InputError(
                 f"Specmix mixes bands of a spectrogram, but '{backend.config['name']}' after '{frontend.config['name']}' "
                 "takes none: take the front-end lps or lfcc, or leave `augment.specmix` out"
@@ -128,7 +129,7 @@ class Objective(nn.Module):
             )
         if train.freeze_frontend:
             frontend.requires_grad_(False)
-        if train.freeze_layers is not None:  # freezes everything before the layers too
+        if train.freeze_layers is not None:  # also freeze everything before the layers
             layers = frontend.transformer_layers
             name = frontend.config["name"]
             if not layers:
@@ -175,7 +176,7 @@ class Objective(nn.Module):
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Choose the carried tensors of a batch that the losses need, and prepare them on the CPU.
+        """Choose the carried tensors of a batch that the losses need, and prepare them on the CPU; here all, unchanged.
 
         Training and validation call this method before they make the :class:`Part` of the batch.
 

@@ -101,6 +101,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         lengths: Sequence[int] | None = None,
         balance: Balance | None = None,
     ) -> None:
+        """Check that a batch can be cut into parts, and store the settings; items are drawn by each iteration."""
         rank, world_size, accumulate = share
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(

@@ -78,10 +78,11 @@ class Selection:
         offered: the measures of the task.
 
     Attributes:
-        measures: keys of the history whose lowest value marks the best epoch
-            (``validation.select_on``). They are the losses of all passes, as published; or the
-            training loss, ``loss``; or a measure of the task in the pass without augmentation
-            (deviations 13 and 14): pooled, or as the mean or the highest value of the corpora.
+        measures: keys of the history whose lowest value marks the best epoch. As published, these
+            are the losses of all passes. ``validation.select_on`` may choose the training loss,
+            ``loss``, or a measure of the task in the pass without augmentation instead (deviations
+            13 and 14). ``validation.over`` chooses a pooled measure, or the mean or the highest
+            value of the corpora.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Selection:
         passes: Sequence[str],
         offered: Sequence[Measure] = ERROR_RATES,
     ) -> None:
+        """Choose the measures by the settings of the recipe, and begin with an empty history."""
         self.folder = Path(folder)
         self.epochs = train.epochs
         self.patience = validation.patience
@@ -295,7 +297,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     columns = set()
     for key in chain.from_iterable(history):
         is_value = key == "loss" or key.startswith("val_")
-        is_limit = "/" not in key and key.endswith(("_low", "_high"))  # of an interval; a name after '/' may end so too
+        is_limit = "/" not in key and key.endswith(
+            ("_low", "_high")
+        )  # the limit of an interval; the name after '/' may also end so
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")

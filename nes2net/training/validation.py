@@ -107,6 +107,7 @@ class Validator:
         monitor: Monitor,
         recipe: Recipe,
     ) -> None:
+        """Check the mode, and store what a validation needs."""
         self.mode = recipe.validation.mode
         self.seed = recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:

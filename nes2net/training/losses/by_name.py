@@ -23,6 +23,9 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
         loss: one of ``nes2net.models.registry.losses.names()``, or a mapping of ``name`` and options.
         key: the key of the recipe that names the loss.
 
+    Returns:
+        The class, and the options that the recipe gives.
+
     Raises:
         InputError: if a name or option is unknown, or an option is out of range.
     """

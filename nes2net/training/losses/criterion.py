@@ -63,7 +63,7 @@ class Criterion(nn.Module):
     def parts(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute numerator and denominator of the loss of a batch, in at least float32.
+        """Compute the numerator and the denominator of the loss of a batch, each in at least float32.
 
         Args:
             outputs: B×n, logits or embeddings.
@@ -93,7 +93,7 @@ class Criterion(nn.Module):
             )
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits from the back-end's ``outputs``, which are logits or embeddings."""
+        """Compute the logits from ``outputs``. Here ``outputs`` are logits already; a loss of embeddings overrides this."""
         return outputs
 
     def weight_of(self, targets: Tensor) -> Tensor:

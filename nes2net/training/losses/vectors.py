@@ -78,6 +78,7 @@ class AngularSoftmax(ClassWeighted):
         lambda_max: NotNegative = 1500.0,
         lambda_decay: NotNegative = 0.1,
     ) -> None:
+        """Store the head and the schedule of λ, and check the schedule."""
         super().__init__(class_weights, head.out_features)
         if not 0 <= lambda_min <= lambda_max or lambda_decay < 0:
             raise InputError(
@@ -181,6 +182,7 @@ class OneClassSoftmax(_MeanOverClasses):
         *,
         head: OneClassHead | None = None,
     ) -> None:
+        """Take the vector of ``head``, or of a new head."""
         super().__init__()
         head = head or OneClassHead(feature_dim, 2)
         self.center = head.center
@@ -250,6 +252,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
+        """Choose the scale and the margin that are not given, and take the vectors of ``head``, or of a new head."""
         usual_scale, usual_margin = _default_scale_and_margin(num_classes)
         super().__init__(feature_dim, scale or usual_scale, head, num_classes)
         if margin is None:
@@ -348,6 +351,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
+        """Take the vectors of ``head``, or of a new head."""
         super().__init__(feature_dim, scale, head, num_classes)
         self.margin = margin
         self.margin_warmup = margin_warmup
@@ -456,6 +460,7 @@ class Prototypes(_MeanOverClasses):
         *,
         head: PrototypeHead | None = None,
     ) -> None:
+        """Take the prototypes of ``head``, or of a new head."""
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
         self.bonafide = head.bonafide

@@ -87,7 +87,7 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
     """The names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
 
-    Wrong values give any name here; the later check of the recipe reports them.
+    If the values are wrong, the names are meaningless; the later check of the recipe reports the error.
     """
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):

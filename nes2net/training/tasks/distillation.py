@@ -128,6 +128,7 @@ class Distillation(Task):
         student_init: Literal["teacher", "random"] = "teacher",
         distance: Literal["cosine", "mse"] = "cosine",
     ) -> None:
+        """Check that the recipe fits the task, and declare that a new run starts from the teacher."""
         super().__init__(recipe)
         train = recipe.train
         if teacher is not None and train.init_from is not None:

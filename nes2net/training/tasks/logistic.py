@@ -34,6 +34,7 @@ class LogisticObjective(Objective):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        """Check the last layer and the loss, and freeze everything but the last layer."""
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
         # A subclass of these classes may compute something else, or have bona fide first.

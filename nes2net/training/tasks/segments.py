@@ -46,6 +46,7 @@ class SegmentObjective(Objective):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        """Check that the detector gives scores of frames of the resolutions, and make the loss of the frames."""
         super().__init__(detector, recipe)
         segments = recipe.segments
         self.resolutions = list(segments.resolutions)

@@ -96,6 +96,7 @@ class SourceTracing(Task):
         aliases: Mapping[str, str] | None = None,
         min_trials: Annotated[int, Field(ge=1)] = 10,
     ) -> None:
+        """Store the settings; the classes are chosen when the training trials are read."""
         super().__init__(recipe)
         self.field = field
         self.bonafide = bonafide
