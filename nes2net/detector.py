@@ -66,9 +66,9 @@ class Detector(SavedNetwork):
         once, but no thread may train the detector meanwhile.
 
         Args:
-            audio: a file; a file object that is open in binary mode; floating-point samples (N,) or
-                (channels, N) in [−1, 1], on any device; an iterator of blocks of them; or
-                :class:`nes2net.data.audio.pcm.RawAudio`, bytes without a header.
+            audio: a file, or a file object that is open in binary mode. Or floating-point samples
+                (N,) or (channels, N) in [−1, 1], on any device, or an iterator of blocks of such
+                samples. Or bytes without a header, as :class:`nes2net.data.audio.pcm.RawAudio`.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
                 recording is repeated. None for the whole recording, repeated up to ``min_samples``.
@@ -85,8 +85,8 @@ class Detector(SavedNetwork):
                 divide.
 
         Raises:
-            InputError: if the file cannot be read; if samples have no ``sample_rate``; or if there
-                are no samples, or they are integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read, or samples have no ``sample_rate``. Also if there
+                are no samples, or samples are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
         score_length = samples_to_score(self.provenance, num_samples)
@@ -319,9 +319,9 @@ class Detector(SavedNetwork):
             The segments labelled ``spoof``, in order; the score of a segment is the mean of its frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`; if the detector was trained on whole recordings
-                and there is neither a threshold nor a calibration; if a number is out of its range;
-                or if the calibration is not of these frame scores.
+            InputError: as for :meth:`frame_scores`. Also if a number is out of its range, or the
+                calibration is not of these frame scores. Also if there is neither a threshold nor a
+                calibration, and the detector was trained on whole recordings.
         """
         rule, resolution_ms = stretch_rule(
             self,

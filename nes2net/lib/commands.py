@@ -248,5 +248,9 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
 
 
 def changed_fields(settings: Any) -> list[str]:
-    """List the names, in backticks, of the fields that differ from their defaults in ``settings``, a dataclass of flags."""
+    """List the fields of ``settings`` that differ from their defaults, by name in backticks, for a message.
+
+    Args:
+        settings: a dataclass of flags.
+    """
     return [f"`{field.name}`" for field in fields(settings) if getattr(settings, field.name) != field.default]

@@ -33,7 +33,7 @@ class Replayed:
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return ``compute(x)``: replay the recording for the shape and type of ``x``, which the first such call makes."""
+        """Return ``compute(x)``. The first call with a shape and type records a graph; every call replays it."""
         if not (x.is_cuda and torch.is_inference_mode_enabled()):
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)

@@ -229,7 +229,7 @@ class _Shortened(reprlib.Repr):
     """Writes a short ``repr`` of plain values and containers; of other objects only the class.
 
     The base class calls the full ``repr`` of objects of unknown classes, and sorts dictionaries and
-    sets. Both may take for ever on a value that contains the same object many times.
+    sets. This may take for ever on a value that contains the same object many times.
     """
 
     def __init__(self) -> None:

@@ -84,7 +84,7 @@ def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follo
     """
 
     def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
-        """Choose the size for the front-end, as a rule of :class:`Follows` does."""
+        """Round the size of a hidden state up, unless it is 1 or a multiple of ``usual``."""
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
             return inputs.dim

@@ -197,9 +197,9 @@ def check_plain(
         also: further allowed types.
 
     Raises:
-        InputError: if ``value`` contains other objects than mappings, lists, text, numbers, true,
-            false and null, or a number of more than 64 bits, or a mapping of more than 10,000 keys,
-            or if it exceeds a limit.
+        InputError: if ``value`` contains anything but mappings, lists, text, numbers, true, false
+            and null. Also if a number has more than 64 bits, a mapping has more than 10,000 keys,
+            or a limit is exceeded.
 
     >>> double = []
     >>> for _ in range(40):

@@ -1,4 +1,4 @@
-"""Read the YAML of recipes and detector folders within limits, and write YAML that reads the same again."""
+"""Read the YAML of recipes and detector folders within limits, and write YAML that is read back unchanged."""
 
 from __future__ import annotations
 

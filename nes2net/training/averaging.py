@@ -75,9 +75,9 @@ def average_run(
         out: file to write instead; an existing file is replaced.
 
     Raises:
-        InputError: if both or neither of ``ids`` and ``last`` are given, a checkpoint is missing
-            (even if the average exists, because only the checkpoints can confirm it), the
-            checkpoints do not fit each other, or ``out`` cannot be written.
+        InputError: if both or neither of ``ids`` and ``last`` are given, the checkpoints do not fit
+            each other, or ``out`` cannot be written. Also if a checkpoint is missing, even if the
+            average exists, because only the checkpoints can confirm the average.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -132,7 +132,7 @@ def check_target(path: str | Path) -> None:
 
 
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
-    """Make the record of an average: facts of its first checkpoint, such as model and recipe, and ``provenance``.
+    """Make the record of an average: ``provenance``, and facts of the first checkpoint, such as model and recipe.
 
     Args:
         average: state dict of the average, with the metadata of the first checkpoint.

@@ -30,8 +30,8 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. No share is left to chance. In a group of the last level, all items are
-    drawn once in random order, then all again in another order, and so on, so the counts of the
-    items differ by at most one.
+    drawn once in random order, then all items again in another order, and so on. The counts of
+    these items therefore differ by at most one.
 
     Args:
         length: number of items.

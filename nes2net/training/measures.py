@@ -97,10 +97,10 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     the pass without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the limits
     of the EER's 95 % bootstrap interval.
 
-    With several corpora, these values are pooled over all trials. Further values are the EER of each
-    corpus, ``val_eer_wo_aug/CORPUS``, and of each attack, ``val_eer_wo_aug/CORPUS/ATTACK``, and the
-    mean and the highest EER of the corpora, ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst``
-    (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` has the same
+    With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
+    EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` the EER of an attack in it.
+    ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst`` are the mean and the highest EER of the
+    corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` has the same
     variants, except for attacks.
 
     Args:

@@ -1,4 +1,4 @@
-"""The monitor of a run: lines, progress, a log, TensorBoard, other trackers, a table and a picture.
+"""The monitor of a run reports it in lines, progress, a log, TensorBoard, other trackers and a picture.
 
 Only the main process reports. Results go to standard output, remarks and progress to standard
 error, and both to ``train.log``. With a :class:`RunReporter`, nothing else is on standard output.

@@ -263,17 +263,21 @@ class Objective(nn.Module):
         return self.outcome(computed, part)
 
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:
-        """Compute what the losses take: here the back-end's embeddings or its logits."""
+        """Compute the back-end's embeddings or its logits, whichever the loss takes; tasks may return other outputs."""
         if self.criterion.takes_embeddings or part.latent_seed is not None:
-            return self.of_embeddings(self.detector.backend.embed(features), part)
+            return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
         """Compute the logits, here from ``features`` alone; the task of fusion also uses tensors of ``part``."""
         return self.detector.logits(features)
 
-    def of_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
-        """Compute what the loss takes from ``embeddings``, which are first perturbed if ``part`` has a latent seed."""
+    def outputs_from_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
+        """Perturb ``embeddings`` B×E if ``part`` has a latent seed.
+
+        Returns:
+            The embeddings, or their logits if the loss takes logits.
+        """
         if self.latent is not None and part.latent_seed is not None:
             rng = np.random.default_rng(part.latent_seed)
             embeddings = self.latent(embeddings, part.targets, rng, self.bonafide_class)

@@ -327,7 +327,11 @@ def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
 
 
 def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
-    """Find the values of ``row`` whose keys match ``pattern``, by the part of the key that the pattern's group matches."""
+    """Find the values of ``row`` whose keys match ``pattern``.
+
+    Returns:
+        The part of the key in the pattern's group, such as the alias of a corpus → the value.
+    """
     values = {}
     for key, value in row.items():
         if match := pattern.fullmatch(key):

@@ -199,7 +199,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise :class:`InputError` if ``content`` has reached a later step than this run can, or has other parts."""
+        """Raise :class:`InputError` if ``content`` is at a step that this run does not have, or has other parts."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]

@@ -84,7 +84,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
         InputError: if the tracker of a new run cannot start.
     """
     name = recipe.tracker
-    assert name is not None  # Monitor.open_logs asks for a tracker only then
+    assert name is not None  # Monitor.open_logs calls this only if the recipe has a tracker
     path = folder / TRACKER_FILE
     ids = read_json_as(_Ids, path, 1 << 16, "a file of tracker ids", "remove it") if path.is_file() else _Ids()
     earlier = getattr(ids, name)

@@ -33,8 +33,8 @@ class WeightedCrossEntropy(ClassWeighted):
         class_weights: weight of each class, bona fide last. null takes 0.1 and 0.9 for two classes,
             as in the ASVspoof recipes, and equal weights for more classes.
         normalize: divide by the sum of the weights. Otherwise divide by the number B of samples,
-            which gives the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909);
-            a batch with more samples of the heavier class then counts more.
+            which gives the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909).
+            With the plain mean, a batch with more samples of the heavier class counts more.
         label_smoothing: ε; the target's class gets the share 1 − ε + ε/K, each other class ε/K.
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
@@ -85,9 +85,9 @@ class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
     This is the loss of the CtrSVDD recipe. Like the published code, it differs in three points from
-    T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017: α is the same for both
-    classes, so it only scales the loss; e^−ℓ stands for the probability of the true class; and
-    targets are smoothed.
+    T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017. α is the same for both
+    classes, so that it only scales the loss. e^−ℓ stands for the probability of the true class.
+    Targets are smoothed.
 
     Args:
         gamma: γ; with a larger γ an easy utterance counts less.

@@ -95,9 +95,9 @@ class AngularSoftmax(ClassWeighted):
         norm = outputs.norm(dim=1, keepdim=True)
         directions = self.head.weight.to(outputs.dtype)
         cosine = F.cosine_similarity(outputs.unsqueeze(1), directions, dim=2).clamp(-1, 1)  # B×n
-        share = 1 / (1 + self.annealed(step))
+        margin_share = 1 / (1 + self.annealed(step))  # share of ψ in the target's logit
         logits = norm * cosine
-        with_margin = logits + share * norm * (self._psi(cosine) - cosine)
+        with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
         # Column c of the losses B×n takes class c as the target; row c of the masks selects its logit.
         margin_masks = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
         losses = torch.stack(

@@ -26,8 +26,8 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
 
-#: Options that may differ between the teacher's file and the recipe: options without effect in eval mode, and options
-#: of the last layer, which the teacher does not need.
+#: These options may differ between the teacher's file and the recipe. They have no effect in eval mode, or belong to the
+#: last layer, which the teacher does not need.
 _FREE_OPTIONS = re.compile(
     r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule"
 )

@@ -46,7 +46,7 @@ class SegmentObjective(Objective):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Check that the detector gives scores of frames of the resolutions, and make the loss of the frames."""
+        """Check that the detector scores frames of all resolutions, and make the loss of the frames."""
         super().__init__(detector, recipe)
         segments = recipe.segments
         self.resolutions = list(segments.resolutions)
@@ -92,10 +92,11 @@ class SegmentObjective(Objective):
         """Compute what the losses take, in one pass of the back-end.
 
         Returns:
-            Resolution in ms → logits B×T×n of the frames; and embeddings or logits of the utterance.
+            The logits B×T×n of the frames, by resolution in ms; and what the loss of the utterance takes,
+            embeddings or logits.
         """
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
-        return segments, self.of_embeddings(embeddings, part)
+        return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
         """The numerators of the loss of the utterance and of the loss of each resolution."""
