@@ -112,7 +112,7 @@ class GuardedUnpickler(_Unpickler):
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
-        """Refuse a name that the pickle asks for by its code in the process's registry of extensions."""
+        """Refuse names that a pickle asks for by number, from the registry of extensions (``copyreg``)."""
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:

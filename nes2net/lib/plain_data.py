@@ -46,7 +46,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a small JSON file that contains a mapping.
 
     Raises:
-        InputError: if the file is not such a file, or :func:`check_plain` refuses its data.
+        InputError: if the file is not JSON or not a mapping, or :func:`check_plain` refuses its data.
     """
     try:
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)

@@ -39,8 +39,8 @@ class Balance:
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
         most_of_speaker: largest number of items of a speaker in an epoch, chosen anew for each epoch.
             None for no limit. Items without a speaker are always included.
-        draws: number of draws in an epoch; None for the number of items, with at most
-            ``most_of_speaker`` of each speaker.
+        draws: number of draws in an epoch. None for the number of items, counting at most
+            ``most_of_speaker`` items of each speaker.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)

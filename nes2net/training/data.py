@@ -310,7 +310,7 @@ def development_batches(
     excerpts = development.excerpts
     whole_utterances = recipe.validation.whole_utterances or data.num_samples is None
     if whole_utterances:
-        assert excerpts is None  # Run.examples cuts no pieces then
+        assert excerpts is None  # Run.examples does not cut whole utterances into pieces
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:
         order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])

@@ -43,7 +43,7 @@ class Examples(NamedTuple):
     trials: Sequence[Trial]
     #: first sample and number of samples of each piece; None if recordings are not cut into pieces
     excerpts: Sequence[tuple[int, int]] | None = None
-    #: one message for each recording without pieces: its length is unknown or differs from the labels' length
+    #: one message for each recording that could not be cut, because its length is unknown or differs from that of its labels
     errors: Sequence[str] = ()
     #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None

@@ -95,7 +95,7 @@ class AngularSoftmax(ClassWeighted):
         norm = outputs.norm(dim=1, keepdim=True)
         directions = self.head.weight.to(outputs.dtype)
         cosine = F.cosine_similarity(outputs.unsqueeze(1), directions, dim=2).clamp(-1, 1)  # B×n
-        margin_share = 1 / (1 + self.annealed(step))  # share of ψ in the target's logit
+        margin_share = 1 / (1 + self.lambda_at(step))  # share of ψ in the target's logit
         logits = norm * cosine
         with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
         # Column c of the losses B×n takes class c as the target; row c of the masks selects its logit.
@@ -112,7 +112,7 @@ class AngularSoftmax(ClassWeighted):
         """Compute the logits |x|·cos θ, without the margin."""
         return self.head(outputs)
 
-    def annealed(self, step: int | None) -> float:
+    def lambda_at(self, step: int | None) -> float:
         """Compute λ at ``step``; in validation, ``step`` is None and λ has its last value."""
         if step is None:
             return self.lambda_min
@@ -370,7 +370,8 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
-        return additive_margin_losses(cosine, self.scale, cosine - turned_cosines(cosine, self.margin_at(step)))
+        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # the angular margin as a difference
+        return additive_margin_losses(cosine, self.scale, cosine_margin)
 
 
 class P2SGrad(_MeanOverClasses):
@@ -496,4 +497,5 @@ class Prototypes(_MeanOverClasses):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×2 for spoof and bona fide, with the angular margin."""
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        return additive_margin_losses(cosine, self.scale, cosine - turned_cosines(cosine, self.margin))
+        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # the angular margin as a difference
+        return additive_margin_losses(cosine, self.scale, cosine_margin)

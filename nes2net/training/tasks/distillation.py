@@ -226,7 +226,8 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
     """Copy to ``student`` the tensors of ``teacher`` that it has with the same name and shape.
 
     Returns:
-        Whether these are all tensors of both, so that the student is now a copy of the teacher.
+        Whether the student is now a copy of the teacher: both have the same tensors, and all were
+        copied.
     """
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()

@@ -38,7 +38,7 @@ class Start(NamedTuple):
 
 
 class Task:
-    """The task of a run; this class trains one score an utterance, for two classes, and subclasses override parts.
+    """The task of a run: what is trained, and how it is validated. Here this is one score an utterance, of two classes.
 
     A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
     resuming call the methods of the task and its objective; no code branches on the name of a task.
@@ -76,7 +76,7 @@ class Task:
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
-        """List the trials of ``part``; :class:`InputError` as :func:`read_trials`."""
+        """List the trials of ``part``; errors as for :func:`read_trials`."""
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
