@@ -38,7 +38,7 @@ class Start(NamedTuple):
 
 
 class Task:
-    """The task of a run: what is trained, and how it is validated. Here this is one score an utterance, of two classes.
+    """The task of a run: one score an utterance, of two classes, unless a subclass overrides this.
 
     A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
     resuming call the methods of the task and its objective; no code branches on the name of a task.
