@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nes2net.training.recipes.documentation import Key, keys_of, find_keys
+from nes2net.training.recipes.documentation import Key, find_keys, keys_of
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
 PAGE = """\
