@@ -65,10 +65,9 @@ def _draw(
         else:
             other_measures.append([measure])
     panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_plot_losses]
-    if rates:
-        panels.append(partial(_plot_measures, measures=rates))
-    for measures in other_measures:
-        panels.append(partial(_plot_measures, measures=measures))
+    for measures in (rates, *other_measures):
+        if measures:
+            panels.append(partial(_plot_measures, measures=measures))
     panels.append(_plot_learning_rates)
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)

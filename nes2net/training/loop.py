@@ -175,7 +175,7 @@ class Trainer:
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints."""
         state = self.state
-        selection = self.state.selection
+        selection = state.selection
         path = selection.folder / f"epoch_{epoch}.pth"
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})

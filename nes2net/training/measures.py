@@ -35,8 +35,7 @@ class Measure(NamedTuple):
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: whether the line of an epoch and the pictures show the measure; tables then also have its values with RawBoost and
-    #: by corpus
+    #: whether the line of an epoch and the pictures show the measure. Tables then show it with RawBoost and by corpus too.
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:

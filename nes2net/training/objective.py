@@ -148,13 +148,13 @@ class Objective(nn.Module):
 
     @property
     def bonafide_class(self) -> int:
-        """The target that means bona fide: the index of the last of the K classes.
+        """The target that means bona fide: its index among the K classes.
 
         If bona fide is not a class, the value is K, which no target equals.
         """
         classes = self.detector.classes
-        if classes[-1] == BONAFIDE:
-            return len(classes) - 1
+        if BONAFIDE in classes:
+            return classes.index(BONAFIDE)
         return len(classes)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:

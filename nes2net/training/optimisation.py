@@ -107,7 +107,7 @@ def plateaus(losses: Iterable[float], patience: int) -> int:
             best = loss
             waited = 0
         if waited == patience:
-            count = count + 1
+            count += 1
             waited = 0
     return count
 

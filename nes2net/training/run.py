@@ -114,7 +114,7 @@ class Run:
         """Build the parts, load their state if the folder holds a save, and train the remaining epochs."""
         recipe = self.recipe
         accelerator = self.accelerator
-        is_main = self.accelerator.is_main_process
+        is_main = accelerator.is_main_process
         saved_state = read_resume_file(self.folder)
         if saved_state is not None:
             check_same_run(self.folder / RESUME_FILE, recipe, saved_state["recipe"])

@@ -205,8 +205,8 @@ class RunState:
         batch_size = self.recipe["train"]["batch_size"]
         steps = int(training.get("draws", training["trials"])) // batch_size
         epochs = self.selection.epochs
-        too_far = progress.epoch > epochs + 1 or progress.step > steps
-        too_far = too_far or progress.utterances > progress.step * batch_size
+        most_utterances = progress.step * batch_size
+        too_far = progress.epoch > epochs + 1 or progress.step > steps or progress.utterances > most_utterances
         if too_far or any((stateful is None) != (content[name] is None) for name, stateful in self.parts.items()):
             raise InputError(
                 f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(epochs, 'epoch')} "

@@ -137,8 +137,8 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     """Fit a linear function of the embedding to the log odds of bona fide, by scikit-learn in float64.
 
     L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is first standardised, because L-BFGS
-    hardly converges otherwise, and w are the weights of the standardised dimensions. The returned
-    weight and bias apply to the original ``embeddings``.
+    hardly converges otherwise; w are the weights of the standardised dimensions. The returned weight
+    and bias apply to the original ``embeddings``.
 
     Args:
         embeddings: N×E.
