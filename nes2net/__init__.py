@@ -1,8 +1,8 @@
 """nes2net: speech anti-spoofing with the Nes2Net systems.
 
-It covers training, checkpoint averaging, scoring and evaluation.
+The package trains detectors, averages their checkpoints, scores recordings and evaluates scores.
 
-The names in ``__all__`` are the public contract. Each one is imported when it is first used, so
+The names in ``__all__`` are the public contract. Each name is imported when it is first used, so
 that ``import nes2net`` does not import torch.
 """
 
@@ -82,4 +82,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
+    """List all names of the module, with public names that are not imported yet."""
     return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
 """The Detector: a network that reads recordings and judges them.
 
-In reading order: scores of whole recordings, embeddings, decisions, scores along a recording, and
-the segments of a recording.
+Its methods in reading order: scores of whole recordings, embeddings, decisions, scores along a
+recording, and the segments of a recording.
 """
 
 from __future__ import annotations
@@ -59,36 +59,40 @@ class Detector(SavedNetwork):
         """Score one recording in one piece: higher means more bona fide.
 
         In one piece, the memory and the time of a transformer grow with the square of the length.
-        Use :meth:`score_track` for minutes of audio. Beyond two minutes `nes2net predict` does so
-        too; its score is then ``score_track(audio).score``.
+        Use :meth:`score_track` for minutes of audio. For more than two minutes, `nes2net predict` also
+        scores along the recording; its score is then ``score_track(audio).score``.
 
-        A detector in train mode is put into eval mode for the call and back afterwards. Any number
-        of threads may score at once, but no thread may train the detector meanwhile.
+        During the call, a detector in train mode is in eval mode. Any number of threads may score at
+        once, but no thread may train the detector meanwhile.
 
         Args:
-            audio: a file; a file object that is open in binary mode; floating-point samples (N,) or
-                (channels, N) in [−1, 1], on any device; an iterator of blocks of them; or
-                :class:`nes2net.data.audio.pcm.RawAudio`, bytes without a header.
+            audio: a file, or a file object that is open in binary mode. Or floating-point samples
+                (N,) or (channels, N) in [−1, 1], on any device, or an iterator of blocks of such
+                samples. Or bytes without a header, as :class:`nes2net.data.audio.pcm.RawAudio`.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
-            num_samples: number of leading samples to score, repeated if there are fewer, as in the
-                '4sec' protocol. None for the whole recording, repeated up to ``min_samples``.
-                ``"auto"`` for the choice of :func:`nes2net.scoring.score_length.samples_to_score`: the
-                number that a published detector's authors score, or on which a detector was trained
-                if it is not about 4 s, otherwise the whole recording.
+            num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
+                recording is repeated. None for the whole recording, repeated up to ``min_samples``.
+                ``"auto"`` chooses by :func:`nes2net.scoring.score_length.samples_to_score`. For a
+                published detector, this is the number that its authors score. A detector that was
+                trained on about 4 s, as is usual, scores the whole recording. Any other detector
+                scores as many samples as it was trained on.
             crop: ``"random"`` takes the samples from a random start, as the authors of some
                 published detectors do; the start is the same in every call.
-            padding: how a recording of too few samples is filled up: ``"repeat"``, or ``"zeros"``
-                after its end.
-            peak_normalize: divides by the largest absolute sample of the whole ``"recording"`` or
-                of the ``"cut"``.
+            padding: how a recording of too few samples is filled up: ``"repeat"`` repeats the
+                recording, and ``"zeros"`` appends zeros.
+            peak_normalize: divide the samples by the largest absolute sample of the whole
+                ``"recording"``, or of the samples that are scored (``"cut"``); ``"no"`` does not
+                divide.
 
         Raises:
-            InputError: if the file cannot be read; if samples have no ``sample_rate``; or if there
-                are no samples, or they are integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read, or samples have no ``sample_rate``. Also if there
+                are no samples, or samples are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
-        heard = samples_to_score(self.provenance, num_samples)
-        reader = WaveformReader.of(self, heard.num_samples, crop=crop, padding=padding, peak_normalize=peak_normalize)
+        score_length = samples_to_score(self.provenance, num_samples)
+        reader = WaveformReader.of(
+            self, score_length.num_samples, crop=crop, padding=padding, peak_normalize=peak_normalize
+        )
         return score_or_raise(self, torch.from_numpy(reader.take(audio, sample_rate).waveform)[None])[0]
 
     def score_batch(
@@ -97,9 +101,9 @@ class Detector(SavedNetwork):
         sample_rate: float,
         num_samples: int | Literal["auto"] | None = "auto",
     ) -> list[float]:
-        """Score waveforms in memory: one score each, equal to :meth:`score`'s to 1e-6.
+        """Score waveforms in memory: one score each, which differs by less than 1e-6 from :meth:`score`'s.
 
-        Waveforms of one length are computed together, all of them at once if they fit into memory.
+        Waveforms of the same length are computed together, as many at once as fit into memory.
 
         Args:
             waveforms: B×N, or a sequence of (N,) or (channels, N), as for :meth:`score`.
@@ -126,7 +130,7 @@ class Detector(SavedNetwork):
         of: EmbeddingOf = "frontend",
         layer: int | str = "last",
     ) -> np.ndarray:
-        """Embedding (E,) float32 of one recording, in one piece: a row of `nes2net embed`.
+        """Compute the embedding (E,) float32 of one recording in one piece, as `nes2net embed` does.
 
         Args:
             audio, sample_rate, num_samples: as for :meth:`score`.
@@ -156,23 +160,26 @@ class Detector(SavedNetwork):
     ) -> Iterator[tuple[AnyRecording, float]]:
         """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
 
-        Each score equals :meth:`score`'s to 1e-6, because only utterances of one length share a
-        batch; each file is scored in one piece. Threads read a few batches of files ahead.
+        Each file is scored in one piece. Only utterances of the same length share a batch, so that each
+        score differs by less than 1e-6 from :meth:`score`'s. Threads read a few batches of files
+        ahead.
 
         Args:
             num_samples: as for :meth:`score`.
-            batch_size: most files that are computed at once; None for 8 on a CPU and 64 on a GPU.
-            workers: threads that read files; None for a number that suits the device.
-            on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores
-                of the files before it. A function is called with the path and the error, and the
-                file is skipped.
+            batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64
+                on a GPU.
+            workers: number of threads that read files; None for a number that suits the device.
+            on_error: ``"raise"`` raises the :class:`InputError` of a file after the scores of the
+                earlier files. A function is called with the path and the error instead, and the file
+                is skipped.
         """
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
-        heard = samples_to_score(self.provenance, num_samples)
-        judged = judge_files(self, Scores(), paths, heard.num_samples, batch_size=batch_size, workers=workers)
+        score_length = samples_to_score(self.provenance, num_samples)
+        judged = judge_files(self, Scores(), paths, score_length.num_samples, batch_size=batch_size, workers=workers)
 
         def scored() -> Iterator[tuple[AnyRecording, float]]:
+            """Yield the scores; pass a failed file to ``on_error``, or raise its error."""
             for file in judged:
                 if not isinstance(file.result, InputError):
                     yield file.path, file.result
@@ -191,9 +198,9 @@ class Detector(SavedNetwork):
     ) -> Decision:
         """Say what the score of a recording means: log-likelihood ratio, probability, decision.
 
-        The recording is scored like the calibration's recordings if their score length is known,
-        otherwise in one piece, as by :meth:`score`. Its traits are measured if the calibration
-        holds the traits of its recordings.
+        The recording is scored with the score length of the calibration's recordings if this is known,
+        otherwise in one piece, as by :meth:`score`. If the calibration holds traits of its recordings,
+        such as their bandwidth, the traits of this recording are measured too.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
@@ -201,8 +208,8 @@ class Detector(SavedNetwork):
                 with another prior or operating point.
 
         Raises:
-            InputError: as for :meth:`score`; or if the calibration is of another detector. For this
-                check the weights are hashed in every call.
+            InputError: as for :meth:`score`; or if the calibration is of another detector. To find
+                out, every call hashes the weights.
         """
         return decide(self, audio, calibration, sample_rate)
 
@@ -217,14 +224,16 @@ class Detector(SavedNetwork):
     ) -> Track:
         """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
 
-        A file, or blocks, are read in pieces, so that hours take no more memory than minutes. The last window
-        ends with the recording. A recording shorter than a window has one score, equal to
-        :meth:`score`'s.
+        A file, or blocks, are read in pieces, so that hours take no more memory than minutes. The last
+        window ends with the recording. A recording shorter than a window has one score, the score of
+        :meth:`score`.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window, hop: in seconds. None for the part of a recording that :meth:`score` takes, or
-                64,600 samples, the usual length of training. A hop longer than the window leaves gaps.
+            window: in seconds. None for the number of samples that :meth:`score` takes; if it takes
+                whole recordings, 64,600 samples, the usual length of training.
+            hop: in seconds, from the start of a window to the start of the next. A hop longer than
+                the window leaves gaps.
             batch_size: as for :meth:`score_files`.
 
         Raises:
@@ -236,16 +245,17 @@ class Detector(SavedNetwork):
     def stream(
         self, sample_rate: float, *, window: float | None = None, hop: float = 0.5, batch_size: int = 1
     ) -> Stream:
-        """Score audio while it arrives: begin a stream, into which blocks of samples are pushed.
+        """Begin a stream that scores audio while it arrives; the caller pushes blocks of samples into it.
 
-        For any division into blocks, the scores equal those of :meth:`score_track` for the whole,
-        to the last bit at the same ``batch_size``. A stream of any length holds at most two windows
-        of samples, and no scores. Any number of streams may share a detector.
+        However the audio is divided into blocks, the scores equal the scores of :meth:`score_track`,
+        bit for bit at the same ``batch_size``. A stream holds at most two windows of samples, and no
+        scores. Any number of streams may share a detector.
 
         Args:
             sample_rate: of the samples that are pushed, in Hz.
             window, hop: as for :meth:`score_track`.
-            batch_size: windows that are computed at once; more than 1 wait for each other.
+            batch_size: number of windows that are computed at once; a window waits until so many
+                have arrived.
 
         Raises:
             InputError: as :meth:`score_track`.
@@ -268,17 +278,18 @@ class Detector(SavedNetwork):
     ) -> FrameScores:
         """Score the frames of a recording, by a detector that sees segments.
 
-        Up to 30 s are scored in one piece, a longer recording in windows of about 20 s that begin
-        about every 10 s; the middle of each is kept. A file is read in pieces, so that hours take
-        no more memory than minutes.
+        A recording of up to 30 s is scored in one piece. A longer recording is scored in windows of
+        about 20 s, which begin about every 10 s, and only the scores in the middle of each window are
+        kept. A file is read in pieces, so that hours take no more memory than minutes.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
             resolution_ms: length of a frame, one of :attr:`resolutions`; None for the shortest.
-            batch_size: windows that are computed at once; None for 1 on a CPU and 12 on a GPU.
+            batch_size: number of windows that are computed at once; None for 1 on a CPU and 12 on a
+                GPU.
 
         Raises:
-            InputError: as for :meth:`score`; or if the detector sees no segments, or no segments of
+            InputError: as for :meth:`score`; or if the detector gives no scores of frames, or none of
                 this length.
         """
         return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
@@ -301,16 +312,16 @@ class Detector(SavedNetwork):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
-            calibration: a calibration of frame scores of this detector, which gives the threshold,
-                by its operating point, and the resolution.
+            calibration: a calibration of frame scores of this detector, whose operating point gives
+                the threshold, and which also gives the resolution.
 
         Returns:
-            Segments ``spoof`` in order, whose score is the mean of their frames.
+            The segments labelled ``spoof``, in order; the score of a segment is the mean of its frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`; if the detector was trained on whole recordings
-                and there is neither a threshold nor a calibration; if a number is out of its range;
-                or if the calibration is not of these frame scores.
+            InputError: as for :meth:`frame_scores`. Also if a number is out of its range, or the
+                calibration is not of these frame scores. Also if there is neither a threshold nor a
+                calibration, and the detector was trained on whole recordings.
         """
         rule, resolution_ms = stretch_rule(
             self,

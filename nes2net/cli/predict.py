@@ -15,7 +15,7 @@ from nes2net.actions.flags import Deciding, Length, Loading, ScorerName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.lib.command_line import INCOMPLETE
-from nes2net.lib.commands import Count, Flag, Folder, called, given
+from nes2net.lib.commands import Count, Flag, Folder, called, changed_fields
 from nes2net.lib.errors import InputError, counted, readable_size, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
@@ -121,7 +121,7 @@ def predict(
         raise InputError(_which())
     if csv and (json_ or segments or judgement is not None):
         raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
-    excluded = given(along if segments else stretches)
+    excluded = changed_fields(along if segments else stretches)
     question: Question
     if judgement is not None:
         if segments or excluded or along.track or along.window is not None or threshold is not None or plot:

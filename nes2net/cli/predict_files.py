@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import writing
-from nes2net.lib.outputs import check_output_paths, named_alike
+from nes2net.lib.outputs import check_output_paths, output_names
 from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ class FilesBeside:
                 raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
             self.pictures = {files[0]: Path(plot)}
         elif plot:
-            self.pictures = {path: Path(plot) / name for path, name in named_alike(files, ".png").items()}
+            self.pictures = {path: Path(plot) / name for path, name in output_names(files, ".png").items()}
         check_output_paths(self.pictures.values(), "name another with --plot")
         #: The name of each recording in RTTM.
-        self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
+        self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
         self.one_rttm = None
         if rttm and is_one_file(Path(rttm), (".rttm",)):
             self.one_rttm = Path(rttm)
@@ -67,7 +67,7 @@ class FilesBeside:
             self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
         elif labels:
             for folder in dict.fromkeys(path.parent for path in files):
-                inside = named_alike([path for path in files if path.parent == folder], ".labels.txt")
+                inside = output_names([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 

@@ -7,14 +7,18 @@ from typing import Any
 
 
 def differing(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """Names of the values that differ between ``run`` and an ``earlier`` run."""
+    """The names of the values that differ between ``run`` and an ``earlier`` run.
+
+    Args:
+        earlier, run: the plain data that identifies a run.
+    """
     return [name for name in {**earlier, **run} if earlier.get(name) != run.get(name)]
 
 
-def another(earlier: Any, run: Mapping[str, Any]) -> str:
-    """The differences of the ``earlier`` run in brackets, for a message; empty if no difference is known.
+def differences_in_words(earlier: Any, run: Mapping[str, Any]) -> str:
+    """Write in brackets how ``run`` differs from an ``earlier`` run, for a message; empty if no difference is known.
 
-    >>> another({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), another(None, {"model": "b"})
+    >>> differences_in_words({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), differences_in_words(None, {"model": "b"})
     (' (another model, resolution_ms)', '')
     """
     names = []

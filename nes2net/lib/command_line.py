@@ -40,7 +40,7 @@ INTERRUPTED = 130
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Help with only the required arguments in the usage line, and with defaults that matter."""
+    """Formats the help of a command: a short usage line, and for each flag its meaning, choices and default."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         # Wide enough that the meaning of most flags begins on the line of the flag.
@@ -59,24 +59,24 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        """``N`` for a whole number, ``X`` for a number."""
+        """The word that stands for the value of a flag: ``N`` for a whole number, ``X`` for another number."""
         short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
         return short or super()._get_default_metavar_for_optional(action)
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
-        """``FILE ...`` for one or more values, instead of ``FILE [FILE ...]``."""
+        """Write the values of an argument: one or more values as ``FILE ...`` instead of ``FILE [FILE ...]``."""
         if action.nargs == argparse.ONE_OR_MORE:
             return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
-        """A word in place of many choices, which the text of the help lists."""
+        """Show a word for the value instead of many choices; :meth:`_get_help_string` lists the choices."""
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size
         return super()._metavar_formatter(action, default_metavar)
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        """The help of an argument with its choices, if there are many, and its default."""
+        """Write the help of an argument: its meaning, its choices if there are many, and its default."""
         text = action.help or ""
         default = action.default
         if _has_many_choices(action) and not isinstance(action.choices, Listed):
@@ -90,7 +90,7 @@ class HelpFormatter(argparse.HelpFormatter):
         return f"{text} (default: {default_text})"
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Wrap a text, unless it has several lines, as an example has."""
+        """Wrap ``text``; a text of several lines, such as an example, keeps its lines."""
         if "\n" in text:
             return textwrap.indent(text, indent)
         return super()._fill_text(text, width, indent)
@@ -102,7 +102,7 @@ def _has_many_choices(action: argparse.Action) -> bool:
 
 
 class Listed(list[str]):
-    """Names of corpora, as the ``choices`` of an argument: too many for the help; `nes2net info` lists them."""
+    """Choices of an argument that are too many for the help: the names of corpora, which `nes2net info` lists."""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -110,12 +110,13 @@ class OneLineParser(argparse.ArgumentParser):
 
     The help shows ``example``, a command to paste, before the arguments.
 
-    The parser also maps the library's settings to this program's flags. The ``dest`` of a flag is
-    the name of a setting; ``names`` maps further settings. The parsed arguments contain this parser
-    as ``parser``.
+    The parser also knows the flag of each setting of the library, for messages. The ``dest`` of a
+    flag is the name of a setting; ``names`` adds further settings and their flags. The parsed
+    arguments contain this parser as ``parser``.
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
+        """Make the parser, with the example as the first group of its help."""
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
         #: One or several commands to paste. A backslash continues a command on the next line, which is indented.
         self.example = example
@@ -128,7 +129,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """Words of each command and subcommand, such as ``data check`` → its parser."""
+        """The parsers of all commands and subcommands, by the words to type, such as ``data check``."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -139,11 +140,11 @@ class OneLineParser(argparse.ArgumentParser):
         return parsers
 
     def flags(self) -> Mapping[str, str]:
-        """Setting of the library → flag of this program; later changes of ``names`` take effect."""
+        """Map settings of the library to flags of this program; later changes of ``names`` take effect."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Report an unknown flag with the nearest known flag, before argparse parses the words."""
+        """Parse as argparse does, but first report an unknown flag with the nearest known flag."""
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
             # Without subcommands, all flags belong to this parser. argparse would first report missing arguments.
@@ -162,7 +163,7 @@ class OneLineParser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        """Report a wrong choice with the nearest choice."""
+        """Raise the error for a ``value`` that is not among the choices; the message suggests the nearest choice."""
         if action.choices is not None and value not in action.choices:
             is_command = isinstance(action, argparse._SubParsersAction)
             is_listed = isinstance(action.choices, Listed)
@@ -175,7 +176,7 @@ class OneLineParser(argparse.ArgumentParser):
             raise argparse.ArgumentError(refused_argument, f"{problem} '{value}'{suggestion}")
 
     def error(self, message: str) -> NoReturn:
-        """Exit with one line, without the usage that argparse prints."""
+        """Exit with ``message`` on one line, without the usage that argparse prints."""
         is_explained = "did you mean" in message or "; known: " in message
         advice = "" if is_explained else " (--help lists what is accepted)"
         self.exit(WRONG_INPUT, f"{self.prog}: error: {one_line(message)}{advice}\n")
@@ -186,8 +187,12 @@ def run(
 ) -> int:
     """Parse the arguments, run ``command`` and return the exit status.
 
-    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. Folders
-    that arguments name are removed at the end if this run made them and they are empty.
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. At the end,
+    folders that arguments name are removed if this run made them and they are empty.
+
+    Args:
+        command: function of the parsed arguments that returns an exit status; None means 0.
+        argv: the words after the program's name; None for the words of this process.
     """
     if argv is None:
         leave_out_current_folder()
@@ -207,44 +212,47 @@ def run(
         except InputError as error:
             if args.debug:
                 raise
-            _say(f"{parser.prog}: error: {worded(str(error))}")
+            _print_error(f"{parser.prog}: error: {worded(str(error))}")
             return WRONG_INPUT
         except Unfinished as error:
-            _say(f"{parser.prog}: {one_line(worded(str(error)))}")
+            _print_error(f"{parser.prog}: {one_line(worded(str(error)))}")
             return TEMPORARY
         except BrokenPipeError:
-            _drop_what_cannot_be_printed()
+            _discard_closed_output()
             return INCOMPLETE
         except (MemoryError, RuntimeError, OSError) as error:
             if args.debug or not (is_out_of_memory(error) or getattr(error, "errno", None)):
                 raise
             text = f"memory ran out ({first_line(error)})"
             if isinstance(error, OSError):
-                text = _of_path(error)
-            _drop_what_cannot_be_printed()
-            _say(f"{parser.prog}: error: {one_line(text)}")
+                text = _path_problem(error)
+            _discard_closed_output()
+            _print_error(f"{parser.prog}: error: {one_line(text)}")
             return WRONG_INPUT
         except KeyboardInterrupt:
             resumes = "; the same command resumes from what is done" if args.parser.resumes else ""
-            _say(f"\n{parser.prog}: interrupted{resumes}")
+            _print_error(f"\n{parser.prog}: interrupted{resumes}")
             return INTERRUPTED
 
 
-def _say(text: str) -> None:
+def _print_error(text: str) -> None:
     """Print ``text`` on standard error if it is open; otherwise only the exit status shows the error."""
     with suppress(OSError):
         print(text, file=sys.stderr)
 
 
-def _of_path(error: OSError) -> str:
-    """The path that the system refused, and the reason, in words."""
+def _path_problem(error: OSError) -> str:
+    """Say which path the system refused, and why."""
     if error.filename is None:
         return f"a file or the standard output cannot be read or written: {error.strerror} (--debug shows where)"
     return f"{shown(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"
 
 
 def _open_closed_streams() -> None:
-    """Open closed standard streams on the null device. Otherwise the next opened file would get their numbers."""
+    """Open closed standard streams on the null device.
+
+    Otherwise the next opened file would get the number of such a stream, and messages would go into it.
+    """
     for number in range(3):
         try:
             os.fstat(number)
@@ -252,8 +260,11 @@ def _open_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-def _drop_what_cannot_be_printed() -> None:
-    """Redirect a closed standard output to the null device. Otherwise Python would exit with a traceback."""
+def _discard_closed_output() -> None:
+    """Redirect standard output to the null device if it is closed.
+
+    Otherwise Python would fail to write the remaining output at its exit, and print a traceback.
+    """
     if sys.stdout is None:
         return
     try:

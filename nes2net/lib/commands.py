@@ -56,7 +56,10 @@ class Page(NamedTuple):
 
 
 def page_of(docstring: str | None) -> Page:
-    """Split a docstring. A section is a line that ends with a colon, with indented lines below."""
+    """Split a docstring into the parts that the help shows.
+
+    A section is a line that ends with a colon, with indented lines below.
+    """
     title, *blocks = inspect.cleandoc(docstring or "").split("\n\n")
     example = ""
     prose = []
@@ -79,7 +82,9 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """A decorator that gives a command facts which are not in its signature or docstring.
+    """Make a decorator that stores facts about a command which its signature and docstring do not state.
+
+    :func:`add_command` reads these facts.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
@@ -89,6 +94,7 @@ def called(
     """
 
     def mark(function: Any) -> Any:
+        """Store the facts in ``function``, which is not changed otherwise."""
         function.resumes = resumes
         function.names = names or {}
         function.subcommands = subcommands
@@ -104,10 +110,17 @@ def add_command(
 
     Parameters before the star are positional arguments, and keyword-only parameters are flags. The
     help lists arguments of the docstring's section `Args:` without a group; each other section is a
-    group. The fields of a dataclass parameter are flags too. Their group has the first line of the
-    dataclass's docstring as its title, unless the function's docstring explains them. The help
-    leaves out arguments that neither a docstring nor the type explains. A function with subcommands
-    (:func:`called`) only groups these subcommands.
+    group. The fields of a dataclass parameter are flags too. If the docstring of the function does
+    not explain these fields, they form a group, whose title is the first line of the dataclass's
+    docstring. The help leaves out arguments that neither a docstring nor the type explains. A
+    function with subcommands (:func:`called`) only groups these subcommands.
+
+    Args:
+        commands: the subparsers of argparse that get the command.
+
+    Returns:
+        The parser of the command. Its default ``function`` takes the parsed arguments and calls the
+        command.
     """
     page = page_of(function.__doc__)
     name = (name or function.__name__.strip("_")).replace("_", "-")
@@ -126,6 +139,7 @@ def add_command(
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
+        """Check the smallest allowed numbers, and call the command with the parsed arguments."""
         for key, smallest in minimums.items():
             argument_value = getattr(args, key)
             if isinstance(argument_value, list):
@@ -163,7 +177,7 @@ def _add_arguments(
             values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), minimums)
             continue
         values[key] = attrgetter(key)
-        options = _options(hints[key])
+        options = _argparse_options(hints[key])
         if "minimum" in options:
             minimums[key] = options.pop("minimum")
         flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
@@ -190,12 +204,14 @@ def _add_arguments(
     return lambda args: owner(**{key: value(args) for key, value in values.items()})
 
 
-def _options(hint: Any) -> dict[str, Any]:
-    """The arguments of argparse's ``add_argument`` for a type.
+def _argparse_options(hint: Any) -> dict[str, Any]:
+    """The arguments of argparse's ``add_argument`` for a parameter with the type ``hint``.
 
-    >>> _options(Sequence[Count] | None)
+    The result may also have the facts of :class:`Flag` that argparse does not know.
+
+    >>> _argparse_options(Sequence[Count] | None)
     {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}
-    >>> _options(Literal["head", "random"]), _options(bool)
+    >>> _argparse_options(Literal["head", "random"]), _argparse_options(bool)
     ({'choices': ['head', 'random']}, {'action': 'store_true'})
     """
     origin = get_origin(hint)
@@ -204,18 +220,23 @@ def _options(hint: Any) -> dict[str, Any]:
         stated = {
             name: value for name, value in arguments[1]._asdict().items() if value is not None and value is not False
         }
-        options = _options(arguments[0]) | stated
+        options = _argparse_options(arguments[0]) | stated
         if options.pop("repeated", False):
             options |= {"action": "append", "nargs": None}
         if callable(options.get("choices")):
             return options | {"choices": options["choices"]()}
         return options
     if origin in (Union, UnionType):
-        return {key: value for option in arguments if option is not NoneType for key, value in _options(option).items()}
+        return {
+            key: value
+            for option in arguments
+            if option is not NoneType
+            for key, value in _argparse_options(option).items()
+        }
     if origin is Literal:
         return {"choices": list(arguments)}
     if origin is not None:  # a sequence, or a sequence of sequences, whose flag is repeated
-        options = _options(arguments[0])
+        options = _argparse_options(arguments[0])
         if "nargs" in options:
             repetition = {"action": "append"}
         else:
@@ -226,6 +247,10 @@ def _options(hint: Any) -> dict[str, Any]:
     return {} if hint is str else {"type": hint}
 
 
-def given(settings: Any) -> list[str]:
-    """Names, in backticks, of the fields of ``settings`` (a dataclass of flags) that differ from their defaults."""
+def changed_fields(settings: Any) -> list[str]:
+    """List the fields of ``settings`` that differ from their defaults, by name in backticks, for a message.
+
+    Args:
+        settings: a dataclass of flags.
+    """
     return [f"`{field.name}`" for field in fields(settings) if getattr(settings, field.name) != field.default]

@@ -13,14 +13,14 @@ from nes2net.lib.errors import first_line
 
 
 class Replayed:
-    """Calls ``compute`` on a tensor on a GPU, by a CUDA graph that is recorded for each shape and type.
+    """Calls ``compute`` faster on a GPU, by a CUDA graph that is recorded once for each shape and type of the input.
 
     Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
     ``compute`` must launch the same kernels each time: it must not draw random numbers or read
     values on the CPU, and its weights must stay at their place in memory. Only inference is
-    recorded (``torch.inference_mode``). If recording fails, the computation runs in the ordinary
-    way, after a warning. At most ``max_shapes`` shapes are recorded, because each recording keeps
-    memory. Several threads may call. A copy of this object has no recordings.
+    recorded (``torch.inference_mode``). If recording fails, a warning is printed, and ``compute`` is
+    called in the ordinary way. At most ``max_shapes`` shapes are recorded, because each recording
+    keeps memory. Several threads may use this object. A copy of the object has no recordings.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
@@ -33,6 +33,7 @@ class Replayed:
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
+        """Return ``compute(x)``. The first call with a shape and type records a graph; every call replays it."""
         if not (x.is_cuda and torch.is_inference_mode_enabled()):
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)
@@ -64,7 +65,7 @@ _recording = threading.Lock()  # CUDA records one graph at a time in a process
 def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
     """Record ``compute`` for tensors like ``x``; return the graph, its input and its output."""
     current = torch.cuda.current_stream(x.device)
-    # stream(current) returns to the present stream after an error, too: PyTorch's recording does not.
+    # After an error, stream(current) returns to the present stream; PyTorch's recording would not.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()

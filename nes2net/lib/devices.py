@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, nearest
 
 
 def choose_device(device: str = "auto") -> torch.device:
-    """The device with the name ``device``; ``"auto"`` is CUDA if there is a GPU, otherwise the CPU.
+    """Find the device with the name ``device``; ``"auto"`` chooses CUDA if there is a GPU, otherwise the CPU.
 
     Raises:
         InputError: if the name is unknown, or this machine does not have the device.
@@ -41,7 +41,7 @@ def choose_device(device: str = "auto") -> torch.device:
 
 
 def named_device(device: str) -> torch.device:
-    """The device with the name ``device``, even if this machine does not have it.
+    """Convert a name to a device of PyTorch, even if this machine does not have the device.
 
     Raises:
         InputError: if the name is not a device of PyTorch.
@@ -53,11 +53,11 @@ def named_device(device: str) -> torch.device:
 
 
 def own_device(device: str) -> str:
-    """Name of the device of this process: a GPU of its own, if ``torchrun`` started it and there are GPUs.
+    """Choose a GPU for this process, one of several that ``torchrun`` started, and return its name.
 
-    If ``device`` is ``auto`` or ``cuda``, the process gets the GPU with the number of the process
-    on this machine. If there are more processes than GPUs, processes share GPUs. Every other
-    ``device`` is returned unchanged.
+    This applies if ``device`` is ``auto`` or ``cuda``, and there are GPUs. The process gets the GPU
+    with the number of the process on this machine. If there are more processes than GPUs, processes
+    share GPUs. In all other cases ``device`` is returned unchanged.
 
     >>> own_device("cpu")
     'cpu'
@@ -77,7 +77,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
-    """A context that computes in the types of the tensors, even if autocast is on for ``device``.
+    """Make a context that computes in the types of the tensors, even if autocast is on for ``device``.
 
     If autocast is off, the context does nothing, so that it leaves no trace in an exported graph.
     """
@@ -99,7 +99,7 @@ PRECISIONS = {
 
 
 def named_precision(precision: str | torch.dtype) -> str:
-    """Name of a precision, which may also be given as a type of PyTorch.
+    """Check a precision, given as a name or as a type of PyTorch, and return its name.
 
     Raises:
         InputError: if the precision is unknown; the message suggests the nearest name.
@@ -140,7 +140,7 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
 
 @contextmanager
 def float32_products(precision: str = "float32") -> Iterator[None]:
-    """In this context, compute float32 products, convolutions and recurrences with all 23 mantissa bits.
+    """Within this context, compute float32 products, convolutions and recurrences with all 23 mantissa bits.
 
     By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. With
     some settings of a program or container (``torch.set_float32_matmul_precision``,
@@ -156,20 +156,20 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
     """
     exact = precision != "tf32"
     with _lock:
-        if not _inside:
+        if not _needs_exact:
             _before.clear()
-            _before.update(_settings())
-        _inside.append(exact)
-        _set(any(_inside))
+            _before.update(_present_settings())
+        _needs_exact.append(exact)
+        _set_precision(any(_needs_exact))
     try:
         yield
     finally:
         with _lock:
-            _inside.remove(exact)
-            if _inside:
-                _set(any(_inside))
+            _needs_exact.remove(exact)
+            if _needs_exact:
+                _set_precision(any(_needs_exact))
             else:
-                _restore(_before)
+                _apply_settings(_before)
 
 
 def float32_settings() -> dict[str, str]:
@@ -179,11 +179,11 @@ def float32_settings() -> dict[str, str]:
     ...     set(float32_settings().values()) <= {"ieee", "highest", "False"}
     True
     """
-    return {name: str(value) for name, value in _settings().items()}
+    return {name: str(value) for name, value in _present_settings().items()}
 
 
 _lock = threading.Lock()
-_inside: list[bool] = []  # for each thread in the context, whether it needs all 23 bits
+_needs_exact: list[bool] = []  # for each thread in the context, whether it needs all 23 bits
 _before: dict[str, Any] = {}  # the settings outside the context
 
 # PyTorch's settings from torch 2.9 on. The kernels read only these settings. torch.compile also reads the two older
@@ -191,17 +191,20 @@ _before: dict[str, Any] = {}  # the settings outside the context
 _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 
 
-def _set(exact: bool) -> None:
-    """Set all settings to all 23 bits if ``exact``, otherwise to TF32 on a GPU."""
+def _set_precision(exact: bool) -> None:
+    """Set PyTorch to compute with all 23 bits if ``exact``, otherwise in TF32 on a GPU."""
     if exact:
         new_settings = dict.fromkeys(_NEW, "ieee")
     else:
         new_settings = dict.fromkeys(_NEW[:3], "tf32")
-    _restore({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
+    _apply_settings({"matmul": "highest" if exact else "high", "cudnn": not exact, **new_settings})
 
 
-def _settings() -> dict[str, Any]:
-    """The present settings of this version of PyTorch, without settings that PyTorch calls contradictory."""
+def _present_settings() -> dict[str, Any]:
+    """Read PyTorch's present settings for float32 products; settings that PyTorch refuses to read are left out.
+
+    PyTorch refuses to read an older setting that contradicts the newer settings.
+    """
     settings: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns that the older settings are deprecated
@@ -209,24 +212,24 @@ def _settings() -> dict[str, Any]:
             settings["matmul"] = torch.get_float32_matmul_precision()
         with suppress(RuntimeError):
             settings["cudnn"] = torch.backends.cudnn.allow_tf32
-    return settings | {name: owner.fp32_precision for name, owner in _new_settings().items()}
+    return settings | {name: owner.fp32_precision for name, owner in _owners_of_new_settings().items()}
 
 
-def _restore(settings: Mapping[str, Any]) -> None:
-    """Set PyTorch's settings to ``settings``."""
+def _apply_settings(settings: Mapping[str, Any]) -> None:
+    """Set PyTorch to ``settings``, as :func:`_present_settings` returns them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if "matmul" in settings:
             torch.set_float32_matmul_precision(settings["matmul"])
         if "cudnn" in settings:
             torch.backends.cudnn.allow_tf32 = settings["cudnn"]
-    for name, owner in _new_settings().items():
+    for name, owner in _owners_of_new_settings().items():
         if name in settings:
             owner.fp32_precision = settings[name]
 
 
-def _new_settings() -> dict[str, Any]:
-    """Name → object with the setting ``fp32_precision``; empty before torch 2.9."""
+def _owners_of_new_settings() -> dict[str, Any]:
+    """The objects of PyTorch whose attribute ``fp32_precision`` is a setting, by name; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

@@ -28,7 +28,7 @@ class InputError(ValueError):
     escaped, and a long message loses its middle.
 
     Args:
-        problem: the problem and the remedy: the message, or the part of it after ``subject``.
+        problem: what is wrong and what to do; the message without ``subject``.
         subject: beginning of the message, such as ``"audio file FILE"``. :attr:`problem` leaves it
             out, for tables that name the file in another column.
     """
@@ -64,8 +64,8 @@ def one_line(text: str) -> str:
     >>> one_line("a\\x1b[2J\\n  b"), len(one_line("\\0" * 10**6))
     ('a\\\\x1b[2J b', 1000)
     """
-    line = " ".join(filter(None, map(str.strip, _without_middle(text).splitlines())))
-    return _without_middle(visible(line))
+    line = " ".join(filter(None, map(str.strip, _cut_middle(text).splitlines())))
+    return _cut_middle(visible(line))
 
 
 def visible(text: str) -> str:
@@ -73,8 +73,8 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _without_middle(text: str) -> str:
-    """``text`` cut to 1,000 characters: its beginning, an ellipsis and its end."""
+def _cut_middle(text: str) -> str:
+    """Cut a long ``text`` to 1,000 characters: its beginning, an ellipsis and its end."""
     half = _LONGEST_MESSAGE // 2
     if len(text) <= _LONGEST_MESSAGE:
         return text
@@ -87,7 +87,11 @@ _flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default=MappingProxy
 
 @contextmanager
 def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
-    """Within this context, :func:`worded` names settings by a program's flags."""
+    """Within this context, :func:`worded` replaces settings by the flags of a program.
+
+    Args:
+        flags: name of a setting → its flag.
+    """
     token = _flags.set(flags)
     try:
         yield
@@ -98,7 +102,7 @@ def settings_called(flags: Mapping[str, str]) -> Iterator[None]:
 def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
-    A setting without a flag stays as it is. A flag may also stand for a setting with a certain
+    A setting without a flag is not replaced. A flag may also stand for a setting with a certain
     value.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
@@ -110,7 +114,8 @@ def worded(text: str) -> str:
     """
     flags = _flags.get()
 
-    def named(match: re.Match[str]) -> str:
+    def flag_of(match: re.Match[str]) -> str:
+        """The text that replaces ``match``, a setting in backticks: its flag, or the setting unchanged."""
         setting, value = match.groups()
         if value is not None and (whole_setting := f"{setting}={value}") in flags:
             return flags[whole_setting]
@@ -127,11 +132,14 @@ def worded(text: str) -> str:
             return f"{flag}={value}"
         return f"{flag} {value}"
 
-    return _SETTING.sub(named, text)
+    return _SETTING.sub(flag_of, text)
 
 
 def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
-    """The end of a message that suggests the nearest of ``known_names``; empty if no name is near.
+    """Suggest the nearest of ``known_names`` for a wrong ``word``, as the end of a message; empty if no name is near.
+
+    Args:
+        cutoff: least similarity to suggest a name, from 0 to 1 (:func:`difflib.get_close_matches`).
 
     >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
@@ -146,7 +154,7 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """The end of a message about an unknown name: suggest the nearest of ``known_names``, and list up to ten.
+    """Write the end of a message about an unknown name: the nearest of ``known_names``, and a list of up to ten.
 
     If there are more than ten names, the message lists the ten nearest, or the first ten if no name
     is near.
@@ -205,7 +213,7 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:
-    """``number`` and a noun, in the plural unless ``number`` is 1.
+    """Write ``number`` and a noun, which is in the plural unless ``number`` is 1.
 
     Args:
         singular: the noun, possibly with a verb: ``"file is"``.
@@ -218,10 +226,10 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 
 
 class _Shortened(reprlib.Repr):
-    """A short ``repr`` of plain values and containers; other objects are shown by their class alone.
+    """Writes a short ``repr`` of plain values and containers; of other objects only the class.
 
-    Its base class calls the full ``repr`` of an unknown class, and sorts dictionaries and sets.
-    Both may take for ever on a value that contains the same object many times.
+    The base class calls the full ``repr`` of objects of unknown classes, and sorts dictionaries and
+    sets. This may take for ever on a value that contains the same object many times.
     """
 
     def __init__(self) -> None:
@@ -230,7 +238,10 @@ class _Shortened(reprlib.Repr):
         self.maxlevel = 4
 
     def repr1(self, value: Any, level: int) -> str:
-        """Shorten ``x`` as the library does; show a subclass as its base, and an unknown object by its class alone."""
+        """Shorten ``value`` as the library does, but call no method of an unknown class.
+
+        A subclass of a container is shown as its base class, and an unknown object by its class alone.
+        """
         for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
             if isinstance(value, kind):
                 return getattr(self, f"repr_{kind.__name__}")(value, level)  # type: ignore[no-any-return]
@@ -245,23 +256,23 @@ class _Shortened(reprlib.Repr):
         return self.repr_instance(value[: self.maxother], level)
 
     def repr_dict(self, value: dict, level: int) -> str:
-        """Unlike the library's, without sorting the keys."""
+        """Show the first items in the order of the dictionary; the library would sort the keys."""
         return self._in_braces(
             (f"{self.repr1(k, level - 1)}: {self.repr1(v, level - 1)}" for k, v in value.items()), level
         )
 
     def repr_set(self, value: Set, level: int) -> str:
-        """Unlike the library's, without sorting the elements."""
+        """Show the first elements in any order; the library would sort the elements."""
         if not value:
             return "set()"
         return self._in_braces((self.repr1(v, level - 1) for v in value), level)
 
     def repr_frozenset(self, value: Set, level: int) -> str:
-        """As a set."""
+        """Show a frozen set as a set."""
         return self.repr_set(value, level)
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
-        """The first 4 items in braces, and ``...`` if there are more."""
+        """Join the first 4 items in braces, with ``...`` if there are more, or if the nesting is too deep (``level`` 0)."""
         if level > 0:
             first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
         else:
@@ -274,9 +285,9 @@ _shortened = _Shortened()
 
 
 def shown(value: Any) -> str:
-    """A short ``repr`` of a wrong value, for a message.
+    """Write a short ``repr`` of a wrong ``value``, for a message.
 
-    A huge value or an object of an unknown class cannot make this function slow.
+    The function is quick even for a huge value, and calls no method of an unknown class.
 
     >>> shown({"max": 1}), len(shown("x" * 10**6)), shown(10**5000)
     ("{'max': 1}", 100, '<a number of 16610 bits>')
@@ -285,7 +296,7 @@ def shown(value: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of an error's text, at most 200 characters; the name of its class if it has no text.
+    """The first line of the text of ``error``, at most 200 characters; if it has no text, the name of its class.
 
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')
@@ -302,7 +313,7 @@ _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def readable_size(size: float) -> str:
-    """A number of bytes in words.
+    """Write ``size``, a number of bytes, with a unit such as MB.
 
     >>> readable_size(3_812_000_000)
     '3.8 GB'

@@ -23,7 +23,7 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits on the content that a file grows to when it is read; count each part before expanding it.
+    """Limits on the content that a file grows to when it is read; the reader counts each part before it expands it.
 
     Args:
         name: beginning of the error message, such as ``shard FILE``.
@@ -51,7 +51,7 @@ class Budget:
 
     @classmethod
     def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
-        """The budget of a file that is read into memory.
+        """Make the budget of a file that is read into memory.
 
         A file of ``size`` bytes may grow to 16 · ``size`` bytes and take ``size`` / 64 steps. Every
         file may grow to 128 MB (2²⁷ bytes) and take 100,000 steps.
@@ -72,7 +72,7 @@ class Budget:
             raise self._exceeded(f"{self.steps:,} {content}", f"{self.most_steps:,}")
 
     def _exceeded(self, amount: str, limit: str) -> InputError:
-        """The error for content of this ``amount``, which exceeds the ``limit``."""
+        """Make the error for content of this ``amount``, which exceeds the ``limit``."""
         of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         return InputError(
@@ -90,10 +90,10 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     that it leads to: in a folder from elsewhere, a link may lead anywhere.
 
     Args:
-        durable: also survive a power cut: write the data to the disk before the file is renamed,
-            and the new name before the context ends. Also, first remove temporary files for
-            ``path`` that ended processes left. Both take too long for many small files that can be
-            made again.
+        durable: make the file survive a power cut: its data are on the disk before it is renamed,
+            and its new name before the context ends. Temporary files for ``path`` that ended
+            processes left are removed first. All this takes too long for many small files that can
+            be made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -117,11 +117,11 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
         if temporary.stat().st_mode != mode:  # safetensors replaces the file by a file that only its owner can read
             temporary.chmod(stat.S_IMODE(mode))
         if durable:
-            _to_disk(temporary)
+            _sync_to_disk(temporary)
         os.replace(temporary, path)
         if durable and os.name == "posix":
             with suppress(OSError):  # some file systems cannot sync a folder
-                _to_disk(path.parent)
+                _sync_to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
         if lock is not None:
@@ -131,8 +131,10 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 def _temporary_beside(path: Path) -> tuple[Path, int | None]:
     """Make a temporary file for ``path``, and lock it to show that this process is alive.
 
-    The name of the file is random, so that nobody can put a link there before. Returns the file,
-    and the descriptor that holds the lock; None on Windows.
+    The name of the file is random, so that nobody can put a link there before.
+
+    Returns:
+        The file, and the descriptor that holds the lock, which is None on Windows.
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -140,7 +142,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
         if sys.platform == "win32":  # Windows cannot rename an open file
             os.close(opened)
             return temporary, None
-        _show_alive(opened)
+        _lock_while_alive(opened)
         if temporary.exists():
             return temporary, opened
         os.close(opened)  # another process took the file for a leftover and removed it before it was locked
@@ -148,7 +150,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside the file ``path``, after removing those that ended processes left."""
+    """Yield a temporary folder beside the file ``path``; first remove folders that ended processes left there."""
     make_folder(path.parent)
     remove_left(path.parent, path.name)
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
@@ -157,14 +159,18 @@ def temporary_folder(path: Path) -> Iterator[Path]:
             return
         opened = os.open(folder, os.O_RDONLY)
         try:
-            _show_alive(opened)
+            _lock_while_alive(opened)
             yield Path(folder)
         finally:
             os.close(opened)
 
 
-def _show_alive(opened: int) -> None:
-    """Lock a temporary file or folder until this process, and processes that it forks meanwhile, close it."""
+def _lock_while_alive(opened: int) -> None:
+    """Lock a temporary file or folder, so that :func:`remove_left` sees that its process is alive.
+
+    The lock ends when this process, and processes that it forks meanwhile, have closed the
+    descriptor ``opened``.
+    """
     if sys.platform != "win32":
         with suppress(OSError):  # a file system without locks, where nothing counts as a leftover
             fcntl.flock(opened, fcntl.LOCK_EX)
@@ -174,10 +180,13 @@ _LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
 def remove_left(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files that ended processes left in ``folder``: all of them, or those for the file ``name``.
+    """Remove temporary files and folders that ended processes left in ``folder``.
 
     Temporary files of living processes are locked, and stay. On a file system without locks, all
     temporary files stay.
+
+    Args:
+        name: remove only what was made for the file of this name; None for all.
     """
     if sys.platform == "win32":
         return
@@ -208,7 +217,7 @@ def remove_left(folder: Path, name: str | None = None) -> None:
 
 
 def never_linked(path: str | Path, flags: int) -> int:
-    """An ``opener`` for :func:`open` that does not follow a symbolic link.
+    """Open ``path`` unless it is a symbolic link; an ``opener`` for :func:`open`.
 
     In a folder from elsewhere, a link may lead to any file; writing would change that file.
 
@@ -238,10 +247,10 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end, remove empty folders among ``paths`` and their parents that :func:`make_folder` made.
+    """At the end of this context, remove empty folders that were made in it, among ``paths`` and their parents.
 
-    Folders are made before the long work whose results go into them, and the work may fail. Folders
-    that other programs made meanwhile stay.
+    Folders are made before the long work whose results go into them, and the work may fail. Only
+    folders that :func:`make_folder` made are removed.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
@@ -256,7 +265,11 @@ def no_empty_folders(*paths: str | Path) -> Iterator[None]:
 
 @contextmanager
 def writing(path: str | Path, remedy: str = "name a file in a folder of yours") -> Iterator[None]:
-    """Turn an :class:`OSError` in this context into an :class:`InputError` that names ``path``."""
+    """Within this context, turn an :class:`OSError` into an :class:`InputError` that names ``path``.
+
+    Args:
+        remedy: end of the message, which says what to do.
+    """
     try:
         yield
     except OSError as error:
@@ -264,7 +277,7 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
 
 
 def check_no_device(path: str | Path) -> None:
-    """Raise :class:`InputError` if ``path`` is, or leads to, anything but a file or a folder."""
+    """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one."""
     with suppress(OSError):  # nothing is there, or writing will say what is wrong
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -277,7 +290,8 @@ def check_writable(
     """Check that a file can be written at ``path``, before hours are spent on its content.
 
     Args:
-        stream: whether :func:`write_output` will write it, so that a device or a pipe is possible.
+        remedy: end of the message, which says what to do.
+        stream: whether :func:`write_output` will write the file; then a device or a pipe is allowed.
 
     Raises:
         InputError: if ``path`` is a folder, or its folder cannot be written to.
@@ -295,8 +309,8 @@ def check_writable(
         pass
 
 
-def _to_disk(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+def _sync_to_disk(path: Path) -> None:
+    """Wait until the content of a file, or the names in a folder, are on the disk."""
     if path.is_dir():
         access = os.O_RDONLY
     else:
@@ -309,7 +323,7 @@ def _to_disk(path: Path) -> None:
 
 
 def sha256_of(*paths: str | Path) -> str:
-    """The SHA-256, in hexadecimal, of the concatenated content of files."""
+    """Compute the SHA-256, in hexadecimal, of the content of files, one after the other."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
@@ -345,8 +359,8 @@ def write_output(path: str | Path, text: str) -> None:
         write_text(target, text)
         return
     with writing(path):
-        own_stream = _own_stream(os.stat(path))
-        # Opening /dev/stdout again would overwrite a file behind it from the start: use the open descriptor.
+        own_stream = _standard_stream_of(os.stat(path))
+        # If standard output is a file, opening /dev/stdout would overwrite it from the start. Use the open descriptor.
         if own_stream is None:
             file_number = os.open(path, os.O_WRONLY)
         else:
@@ -361,11 +375,17 @@ def _is_stream(path: str | Path) -> bool:
         status = os.stat(path)
     except OSError:
         return False
-    return stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode) or _own_stream(status) is not None
+    return stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode) or _standard_stream_of(status) is not None
 
 
-def _own_stream(status: os.stat_result) -> int | None:
-    """The descriptor of this process's standard output or error if ``status`` is its status; flush it first."""
+def _standard_stream_of(status: os.stat_result) -> int | None:
+    """Find out whether the file with this ``status`` is this process's standard output or standard error.
+
+    The stream is flushed, because the caller writes to the file directly.
+
+    Returns:
+        The descriptor of the stream, 1 or 2; None if the file is neither.
+    """
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         with suppress(OSError):  # the stream is closed
             if os.path.samestat(status, os.fstat(number)):
@@ -376,7 +396,7 @@ def _own_stream(status: os.stat_result) -> int | None:
 
 
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
-    """``content`` as JSON; numbers that are not finite become null.
+    """Write ``content`` as JSON; numbers that are not finite become null.
 
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
@@ -399,8 +419,8 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
         remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: if the file cannot be read or is longer, or if it is a named pipe, where a
-            reader may wait for ever. A pipe of the shell, such as ``<(command)``, is read.
+        InputError: if the file cannot be read or is longer. Also if the file is a named pipe, where a
+            reader may wait for ever; a pipe of the shell, such as ``<(command)``, is read.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
@@ -450,10 +470,10 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
 def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; the lock is released even if the process is killed.
 
-    The file is made for the lock, and removed with the lock. A folder that was made for the file is
-    removed, too, if it is empty. Processes forked meanwhile do not hold the lock. Nothing is locked
-    if the file system has no locks, or if the file cannot be made: nothing can be written there
-    then.
+    The file is made for the lock, and removed with the lock. If its folder was made for the lock and
+    is empty, the folder is removed, too. Processes forked meanwhile do not hold the lock. Without
+    locks of the file system, nothing is locked. Nothing is locked either if the file cannot be made,
+    because then nothing else can be written to the folder.
 
     Raises:
         InputError: if another process holds the lock, with the message ``refusal``; or if ``path``

@@ -24,12 +24,13 @@ class Finding:
     """Whether only some of the files are missing, so that a partial result is possible."""
 
     def __str__(self) -> str:
+        """Write the finding as one line: subject, problem and remedy."""
         text = f"{self.subject}: {self.problem}"
         return f"{text}; {self.remedy}" if self.remedy else text
 
 
 def listing(findings: Iterable[Finding]) -> list[str]:
-    """Lines that list ``findings``."""
+    """List ``findings`` as lines for a terminal, each finding after a dash."""
     lines = []
     for finding in findings:
         lines += wrapped(str(finding), "  - ", "    ")

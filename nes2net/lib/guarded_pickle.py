@@ -1,8 +1,8 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. In ``find_class``, each unpickler decides which names a pickle may ask for.
-In every case, state and items are set only on permitted classes, and memory and time are limited:
-the number of steps and the length of lines have limits, and all keys are quick to hash.
+A pickle is a program. Each unpickler decides in ``find_class`` which names a pickle may ask for. The
+common part sets state and items only of objects of permitted classes. It also limits memory and
+time: steps and lines have limits, and only keys that are quick to hash are allowed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import LONGEST_NUMBER
 
-# The unpickler in Python, because a huge memo index costs no memory there. Any: the library's types do not declare its
-# stack and its load_… methods.
+# The unpickler that is written in Python; in the one written in C, a huge memo index costs memory. Its type is Any,
+# because the library's types do not declare its stack and its load_… methods.
 _Unpickler: Any = pickle._Unpickler
 
-#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle: their hashes can be made to collide.
+#: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
+#: hashes collide, which makes dictionaries slow.
 MOST_NUMBERS_AS_KEYS = 100_000
 _LONGEST_LINE = 1 << 24  # bytes
 #: Instructions that make an object, or keep an object in the memo.
@@ -32,7 +33,7 @@ _MAKING = frozenset(
         *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
     )
 )
-_OBJECT = 5  # steps for which the memory of an object counts
+_OBJECT = 5  # steps that an object counts, because of its memory
 
 
 class Refused(pickle.UnpicklingError):
@@ -44,9 +45,10 @@ class Exceeded(ValueError):
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The method ``load`` of an instruction, preceded by the ``check`` of the stack."""
+    """Combine ``check``, which checks the stack of an unpickler, and ``load``, the method of an instruction."""
 
     def checked(self: Any) -> None:
+        """Check the stack, and then carry out the instruction."""
         check(self)
         load(self)
 
@@ -57,7 +59,7 @@ class GuardedUnpickler(_Unpickler):
     """Reads one pickle from ``stream``, which has ``size`` bytes.
 
     Args:
-        budget: limits; a step is an instruction or a copied element, and an object is 5 steps.
+        budget: limits; a step is an instruction or a copied element, and an object counts 5 steps.
     """
 
     keeps_state: ClassVar[tuple[type, ...]] = ()
@@ -78,11 +80,11 @@ class GuardedUnpickler(_Unpickler):
         """Read the pickle, and then free the memo."""
         try:
             return super().load()
-        finally:  # functions in the memo refer to this object, a cycle that would keep the tensors in memory
+        finally:  # functions in the memo refer to this object; this cycle would keep the tensors in memory
             self.memo.clear()
 
     def copied(self, items: Collection) -> Any:
-        """Count ``items`` as steps before the caller copies them, and return them."""
+        """Count ``items`` as steps, before the caller copies them, and return them unchanged."""
         self.budget.take("steps", steps=len(items))
         return items
 
@@ -99,7 +101,10 @@ class GuardedUnpickler(_Unpickler):
             raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """Encode ``text`` as ``_codecs.encode`` does, which protocol 2 calls to make bytes; once for each text."""
+        """Encode ``text`` as ``_codecs.encode`` does; a pickle of protocol 2 calls that function to make bytes.
+
+        Each text is encoded only once.
+        """
         if encoding != "latin1" or not isinstance(text, str):
             raise ValueError("bytes are encoded in an unknown way")
         if id(text) not in self.encoded:
@@ -107,7 +112,7 @@ class GuardedUnpickler(_Unpickler):
         return self.encoded[id(text)][1]
 
     def get_extension(self, code: int) -> Any:
-        """Refuse names from the process's registry of extensions."""
+        """Refuse names that a pickle asks for by number, from the registry of extensions (``copyreg``)."""
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:
@@ -117,7 +122,7 @@ class GuardedUnpickler(_Unpickler):
         super().load_build()
 
     def load_bytearray8(self) -> None:
-        """Read bytes without reserving memory for the stated length first, as the library's method does."""
+        """Read bytes; unlike the library's method, reserve no memory for their stated length first."""
         (length,) = struct.unpack("<Q", self.read(8))
         data = self.read(length)
         if len(data) < length:
@@ -125,7 +130,7 @@ class GuardedUnpickler(_Unpickler):
         self.append(bytearray(data))
 
     def _check_items(self, target: Any, keys: list) -> None:
-        """Check an instruction that sets items of ``target``."""
+        """Check an instruction that sets items of ``target``: the class of ``target``, and the ``keys``."""
         if not isinstance(target, self.keeps_items):
             raise ValueError(f"it sets items of a {type(target).__name__}")
         self.check_keys(keys)
@@ -157,7 +162,7 @@ class GuardedUnpickler(_Unpickler):
 
 
 class _Instructions(dict):
-    """Instruction → method. A look-up counts as a step, or as 5 steps if the instruction makes an object."""
+    """The methods of the instructions; looking one up counts a step, or 5 if the instruction makes an object."""
 
     def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
         super().__init__(methods)

@@ -24,7 +24,7 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # in a row that bring fewer bytes than _LEAST_BETWEEN each
+MOST_TRIES = 6  # requests in a row that each bring fewer than _LEAST_BETWEEN bytes, before the client gives up
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which a server must send _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -34,8 +34,9 @@ _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may
 class RemoteFile:
     """The address of a file, and the size and digests that its publisher states.
 
-    ``size`` is in bytes; None if unknown. ``digests`` maps names of :mod:`hashlib` to hexadecimal
-    digests.
+    Args:
+        size: in bytes; None if unknown.
+        digests: name of a digest in :mod:`hashlib` → the digest in hexadecimal.
     """
 
     url: str
@@ -44,7 +45,7 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """The request failed but may succeed later: in ``pause`` seconds, if the server says so."""
+    """The request failed but may succeed later, in ``pause`` seconds; None if the server states no time."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -52,7 +53,7 @@ class _Busy(Exception):
 
 
 class HttpFiles:
-    """A client that trusts no HTTP server.
+    """Downloads files, and trusts no HTTP server.
 
     A redirection from HTTPS to HTTP, or to any other scheme, is refused. If a server is busy,
     breaks off or stalls, the request is repeated after 1, 2, 4 … seconds. The client gives up after
@@ -78,7 +79,7 @@ class HttpFiles:
         self.client.close()
 
     def read(self, url: str, max_bytes: int) -> bytes:
-        """Download a short page, of at most ``max_bytes`` bytes.
+        """Download a short page of at most ``max_bytes`` bytes, and return its content.
 
         Raises:
             InputError: if there is no such page, or the page is longer.
@@ -86,8 +87,9 @@ class HttpFiles:
         """
 
         def ask() -> bytes:
+            """Make one request for the page."""
             content = bytearray()
-            with self._answer("GET", url) as answer:
+            with self._request("GET", url) as answer:
                 _check_found(answer, url)
                 for chunk in answer.iter_raw():
                     content += chunk
@@ -95,12 +97,12 @@ class HttpFiles:
                         raise InputError(f"{url}: the answer is longer than {readable_size(max_bytes)}")
             return bytes(content)
 
-        return self._patiently(ask, url, lambda: 0)
+        return self._repeat_until_done(ask, url, lambda: 0)
 
     def described(self, file: RemoteFile) -> RemoteFile:
-        """Complete ``file`` by the size that its server announces, and the SHA-256 that the hub states.
+        """Ask the server of ``file`` for the missing facts: its size, and the SHA-256 if the server is the hub.
 
-        Facts that the server does not state stay unknown.
+        Facts that the server does not state stay unknown. Known facts are not replaced.
 
         Raises:
             InputError: if there is no such file.
@@ -108,9 +110,10 @@ class HttpFiles:
         """
 
         def ask() -> RemoteFile:
+            """Make one request for the headers of the file."""
             # The headers of all answers: the hub states size and digest in the answer that redirects to its store.
             headers: dict[str, str] = {}
-            with self._answer("HEAD", file.url, headers) as answer:
+            with self._request("HEAD", file.url, headers) as answer:
                 # Other errors may mean that the server does not support HEAD: the file may exist nevertheless.
                 if answer.status_code in (404, 410, *_BUSY):
                     _check_found(answer, file.url)
@@ -121,10 +124,10 @@ class HttpFiles:
             stated = {"sha256": digest[1]} if digest else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
 
-        return self._patiently(ask, file.url, lambda: 0)
+        return self._repeat_until_done(ask, file.url, lambda: 0)
 
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
-        """Download ``file`` to ``path``; return its digests with the published names, or else its SHA-256.
+        """Download ``file`` to ``path``, and check its size and its digests.
 
         A partial download stays in ``{path}.part``. The next call resumes the download, unless the
         file has changed meanwhile.
@@ -133,12 +136,17 @@ class HttpFiles:
             InputError: if there is no such file, the disk is too small, or the size or a digest
                 differs from the published one; a file with a wrong digest is removed.
             Unfinished: if the server breaks off again and again, or the disk is full.
+
+        Returns:
+            The published digests by name, computed from the file; its SHA-256 if none is published.
         """
         partial_path = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         total = None if file.size is None else max(1, file.size // _MB)
         with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(partial_path) // _MB) as display:
-            self._patiently(lambda: self._resume(file, partial_path, display), file.url, lambda: _size(partial_path))
+            self._repeat_until_done(
+                lambda: self._resume(file, partial_path, display), file.url, lambda: _size(partial_path)
+            )
         digests = digests_of(partial_path, file.digests or ("sha256",), f"checking {path.name}")
         for name, published in file.digests.items():
             if digests[name] != published.lower():
@@ -152,7 +160,7 @@ class HttpFiles:
         return digests
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
-        """Download the missing rest of ``partial_path``; start again if the file may have changed."""
+        """Download the missing rest of ``partial_path``, or all of it if the file may have changed on the server."""
         # ETag or modification time of the file when the download began; empty if unknown.
         validators: dict[str, str] = {}
         with suppress(InputError, ValueError, AttributeError):
@@ -171,9 +179,9 @@ class HttpFiles:
             headers["Range"] = f"bytes={start}-"
             if validator := validators.get("etag") or validators.get("modified"):
                 headers["If-Range"] = validator
-        with self._answer("GET", file.url, headers=headers) as answer:
+        with self._request("GET", file.url, headers=headers) as answer:
             if answer.status_code == 416:  # no such range: the download is complete, or the file has changed
-                if _length(answer) != start:
+                if _size_of_whole_file(answer) != start:
                     _remove(partial_path)
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
@@ -182,14 +190,14 @@ class HttpFiles:
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
                 raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
-            length = _length(answer)
+            length = _size_of_whole_file(answer)
             if length is not None and file.size is not None and length != file.size:
                 raise InputError(
                     f"{file.url}: the server announces {length:,} bytes, but {file.size:,} were published; look on "
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # Facts that show later whether the file is still the same; weak tags do not (RFC 9110, 13.1.5).
+            # These facts show later whether the file is still the same. A weak tag does not (RFC 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -213,7 +221,11 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on."""
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, with limits on size and slowness.
+
+        Args:
+            total_bytes: size of the complete file; None if unknown.
+        """
         free = shutil.disk_usage(partial_path.parent).free
         if total_bytes is not None and total_bytes - start > free:
             raise InputError(
@@ -226,8 +238,8 @@ class HttpFiles:
             max_bytes = total_bytes
         done = start
         began = time.monotonic()
-        mark = began
-        at_mark = start
+        interval_began = began
+        bytes_at_interval = start
         display.update(start // _MB - display.done)
         try:
             if start:
@@ -246,11 +258,14 @@ class HttpFiles:
                         )
                     out.write(chunk)
                     now = time.monotonic()
-                    if now - mark > _SLOWEST:
-                        if done - at_mark < _LEAST_BETWEEN:
-                            raise _Busy(f"the server sent only {done - at_mark:,} bytes in {now - mark:.0f} s", None)
-                        mark = now
-                        at_mark = done
+                    if now - interval_began > _SLOWEST:
+                        if done - bytes_at_interval < _LEAST_BETWEEN:
+                            raise _Busy(
+                                f"the server sent only {done - bytes_at_interval:,} bytes in {now - interval_began:.0f} s",
+                                None,
+                            )
+                        interval_began = now
+                        bytes_at_interval = done
                     display.facts = [f"{readable_size((done - start) / max(now - began, 0.1))}/s"]
                     display.update(done // _MB - display.done)
                 out.flush()
@@ -263,10 +278,15 @@ class HttpFiles:
             raise _Busy(f"the connection ended after {done:,} of {total_bytes:,} bytes", None)
 
     @contextmanager
-    def _answer(
+    def _request(
         self, method: str, url: str, all_headers: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
-        """Yield the answer to a request after redirections; collect the headers of all answers in ``all_headers``."""
+        """Send a request, follow redirections, and yield the last answer.
+
+        Args:
+            all_headers: gets the headers of all answers, for the caller.
+            headers: headers of the request.
+        """
         try:
             address = httpx.URL(url)
         except httpx.InvalidURL as error:
@@ -295,8 +315,17 @@ class HttpFiles:
             address = target
         raise InputError(f"{url}: the server redirects more than {_MOST_REDIRECTS} times")
 
-    def _patiently(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
-        """Call ``ask`` until it succeeds, or until :attr:`most_tries` calls in a row brought hardly any bytes."""
+    def _repeat_until_done(self, ask: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
+        """Call ``ask`` until it succeeds, or until :attr:`most_tries` calls in a row have brought hardly any bytes.
+
+        Args:
+            ask: makes a request; raises :class:`_Busy` if the request should be repeated.
+            url: address for messages.
+            bytes_so_far: returns the number of bytes that have arrived.
+
+        Returns:
+            The result of ``ask``.
+        """
         tries = 0
         before = bytes_so_far()
         while True:
@@ -325,7 +354,14 @@ class HttpFiles:
 
 
 def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:
-    """Name of a digest in :mod:`hashlib` → the digest of the file ``path``, in hexadecimal.
+    """Compute digests of the file ``path``, and show the progress.
+
+    Args:
+        names: names of digests in :mod:`hashlib`.
+        title: title of the progress.
+
+    Returns:
+        Name of a digest → the digest in hexadecimal.
 
     >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "a.txt"
@@ -344,7 +380,12 @@ def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: st
 
 
 def _check_found(answer: httpx.Response, url: str) -> None:
-    """Raise :class:`_Busy` if the server may answer later, and :class:`InputError` for other failures."""
+    """Check the status of ``answer``.
+
+    Raises:
+        _Busy: if the server may answer later.
+        InputError: for any other failure.
+    """
     code = answer.status_code
     if code in _BUSY:
         raise _Busy(
@@ -361,15 +402,15 @@ def _check_found(answer: httpx.Response, url: str) -> None:
         )
 
 
-def _length(answer: httpx.Response) -> int | None:
-    """Size in bytes of the whole file, as ``answer`` states it; None if it states no size."""
+def _size_of_whole_file(answer: httpx.Response) -> int | None:
+    """The size in bytes of the whole file, as the headers of ``answer`` state it; None if they do not."""
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
 
 
 def _state_of(partial_path: Path) -> Path:
-    """The file that keeps the address and validators of a partial download."""
+    """The path of the file with the address and validators (ETag or modification time) of a partial download."""
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
@@ -388,7 +429,7 @@ def _size(path: Path) -> int:
 
 
 def _whole_number(text: str | None) -> int | None:
-    """The number in a header; None if the header is missing or has another form."""
+    """Read the number in a header; None if the header is missing or is not a whole number."""
     if text and text.isascii() and text.isdecimal() and len(text) < 19:
         return int(text)
     return None

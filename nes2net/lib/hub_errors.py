@@ -10,13 +10,13 @@ from nes2net.lib.errors import InputError, Unfinished, first_line
 
 @contextmanager
 def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
-    """Turn errors of the hub in this context into messages: what failed, why, and what to do.
+    """Within this context, turn errors of the hub into errors whose messages say what failed, why, and what to do.
 
     Args:
         failed: beginning of the message, such as ``'owner/name' was not fetched``.
         page: page of the model or data set on the hub.
-        resumable: the part of the work that is kept if the connection breaks. Empty if the work
-            cannot be resumed.
+        resumable: words for what is kept if the connection breaks; empty if the work cannot be
+            resumed.
 
     Raises:
         InputError: if the hub refuses the request or has no such page; without ``resumable``, on

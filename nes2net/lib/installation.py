@@ -15,7 +15,7 @@ _HOME = Path(__file__).resolve().parents[2]
 
 
 def how_to_install(extra: str) -> str:
-    """The command that adds ``extra`` to this installation, for a message.
+    """The command that installs the optional libraries ``extra`` for this installation, for a message.
 
     nes2net is on no package index, and a stranger may publish a package of that name. The command
     therefore names the clone, file or address that this installation came from. If this origin is
@@ -33,10 +33,10 @@ def how_to_install(extra: str) -> str:
 
 
 def requirement(extra: str) -> str:
-    """A line of requirements.txt that installs this package with ``extra`` on another machine.
+    """Write a line of requirements.txt that installs this package with ``extra`` on another machine.
 
-    If the package came from this machine's disk, the line has an address to fill in, which pip
-    refuses as it stands.
+    If the package came from this machine's disk, the line has a placeholder for the address, which
+    the user must fill in. pip refuses the placeholder.
     """
     address = _address()
     if address is None or address.startswith("file:"):
@@ -45,7 +45,10 @@ def requirement(extra: str) -> str:
 
 
 def _address() -> str | None:
-    """The address that the installer recorded (PEP 610), in the form of a requirement (PEP 508); None if unknown."""
+    """The address from which this package was installed, as pip takes it (PEP 508); None if unknown.
+
+    The installer recorded the address in direct_url.json (PEP 610).
+    """
     try:
         text = distribution("nes2net").read_text("direct_url.json")
         if text is None:  # installed from a package index, or a copied folder

@@ -24,7 +24,7 @@ MOST_MODULES = 3_000
 
 @contextmanager
 def limited_size(owner: str) -> Iterator[None]:
-    """Raise if a network built in this context has too many weights or modules.
+    """Within this context, raise an error if a network that is built has too many weights or modules.
 
     A few options can describe a network that takes hours to build or fills the memory. On every
     device, including ``meta``, building stops before a weight beyond the limit is initialised.
@@ -44,17 +44,20 @@ def limited_size(owner: str) -> Iterator[None]:
     thread = get_ident()
     numbers = 0
     modules = 0
-    counted: dict[tuple[int, str], int] = {}  # module and name → size, because a tensor may replace another
+    # Module and name → number of elements: a tensor may replace another one, which then no longer counts.
+    size_of_tensor: dict[tuple[int, str], int] = {}
 
-    def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:  # PyTorch calls it in all threads
+    def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        """Count the weights of ``tensor``; PyTorch calls this for each new parameter or buffer, in all threads."""
         nonlocal numbers
         if tensor is not None and get_ident() == thread:
-            numbers += tensor.numel() - counted.get((id(module), name), 0)
-            counted[id(module), name] = tensor.numel()
+            numbers += tensor.numel() - size_of_tensor.get((id(module), name), 0)
+            size_of_tensor[id(module), name] = tensor.numel()
             if numbers > MOST_NUMBERS:
                 raise InputError(f"{owner} has more than {MOST_NUMBERS:,} weights: give smaller options")
 
     def count_module(*_: Any) -> None:
+        """Count a module; PyTorch calls this for each new submodule, in all threads."""
         nonlocal modules
         if get_ident() != thread:
             return

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """A description of an option's values, for annotations whose type and bounds do not describe them."""
+    """Words for the values that an option takes, if its type and bounds do not say enough."""
 
     text: str
 
@@ -57,28 +57,34 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Follows:
-    """The rule that chooses an option's value for a front-end, if the user does not set the option.
+    """A rule that chooses the value of an option to fit the front-end, if the user does not set the option.
 
     Args:
-        choose: computes the value from the front-end's sizes, the default and the other options.
+        choose: function of the front-end's sizes, the option's default and all options, which returns
+            the value.
     """
 
     choose: Callable[[Input, Any, Mapping[str, Any]], Any]
 
 
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
-    """The default, but at most the number of hidden states without the first ``unread``, and at least ``minimum``."""
+    """Make the rule that limits an option to the number of hidden states, without the first ``unread`` ones.
+
+    A lower default is not changed, and the value is at least ``minimum``.
+    """
     return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
 
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
-    """The size of a hidden state, rounded up to a multiple of ``number(options)``; the network appends zeros.
+    """Make the rule that chooses the size of a hidden state, rounded up to a multiple of ``number(options)``.
 
-    A multiple of ``usual`` is not rounded: if the options do not divide such a size, they are a
-    mistake. Size 1, the waveform itself, is not rounded either.
+    The network fills hidden states up with zeros to this size. A multiple of ``usual`` is not
+    rounded, because options that do not divide such a size are a mistake. Size 1, the waveform
+    itself, is not rounded either.
     """
 
     def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
+        """Round the size of a hidden state up, unless it is 1 or a multiple of ``usual``."""
         step = number(options)
         if inputs.dim == 1 or inputs.dim % usual == 0:
             return inputs.dim
@@ -106,7 +112,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 def odd_or_zero(number: int) -> int:
-    """Raise ValueError for an even number other than 0; a validator for ``pydantic.AfterValidator``."""
+    """Return ``number`` if it is odd or 0, otherwise raise ValueError; for ``pydantic.AfterValidator``."""
     if number and number % 2 == 0:
         raise ValueError("even")
     return number
@@ -128,7 +134,7 @@ class Option:
 
     def fits(self, value: Any) -> bool:
         """Whether ``value`` is allowed. A list may stand for a tuple, because YAML has no tuples."""
-        for form in (value, _tuples(value)):
+        for form in (value, _tuples_for_lists(value)):
             try:
                 self.adapter.validate_python(form)
             except ValidationError:
@@ -137,16 +143,17 @@ class Option:
         return False
 
 
-def _tuples(value: Any) -> Any:
-    """``value`` with tuples in place of lists."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+def _tuples_for_lists(value: Any) -> Any:
+    """Replace lists in ``value`` by tuples."""
+    return tuple(map(_tuples_for_lists, value)) if isinstance(value, list) else value
 
 
 class Preset(partial):
-    """A constructor of a variant: with other defaults, and without options that the variant does not have.
+    """The constructor of a variant: ``constructor`` with other defaults, and without options that the variant lacks.
 
     Args:
-        summary: beginning of the variant's docstring; the section `Args:` is the constructor's.
+        summary: beginning of the variant's docstring; its section `Args:` is copied from the
+            constructor.
         without: names of options to remove from the signature.
     """
 
@@ -160,6 +167,7 @@ class Preset(partial):
         without: Iterable[str] = (),
         **defaults: Any,
     ) -> Self:
+        """Make the preset, with its own signature and docstring, which the checks of options and the help read."""
         self = super().__new__(cls, constructor, *arguments, **defaults)
         parameters = inspect.signature(partial(constructor, *arguments, **defaults)).parameters.values()
         self.__signature__ = inspect.Signature([parameter for parameter in parameters if parameter.name not in without])
@@ -170,10 +178,13 @@ class Preset(partial):
 
 @cache
 def declared(factory: Callable[..., Any]) -> dict[str, Option]:
-    """The options that ``factory`` declares: a class, a function, or a ``partial`` of either.
+    """List the options that ``factory`` declares, by name.
 
     Options without an annotation, or with an annotation that is not a type of plain data, are left
     out.
+
+    Args:
+        factory: a class, a function, or a ``partial`` of either.
     """
     function = factory
     while isinstance(function, partial):
@@ -200,11 +211,14 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
-    """``options`` for ``factory``, completed by values for the front-end where a default does not fit.
+    """Complete ``options`` for ``factory`` by values that fit the front-end, if a default does not fit.
 
-    Only options with a rule :class:`Follows` are completed. Without ``feature_dim`` in the result,
-    the caller uses ``inputs.dim``. If an option is wrong, nothing is completed:
-    :func:`check_options` reports it.
+    Only options with a rule (:class:`Follows`) are completed. If the result has no ``feature_dim``,
+    the caller uses ``inputs.dim``. If an option is wrong, nothing is completed, and
+    :func:`check_options` reports the option.
+
+    Args:
+        inputs: sizes of the front-end's output.
 
     >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
     >>> fitted(part, {}, Input(128, 4, 251)), fitted(part, {"layers": 2}, Input(128, 4, 251))
@@ -260,7 +274,7 @@ class Settings:
 
     @classmethod
     def of(cls, **settings: Any) -> Self:
-        """Build the dataclass from ``settings`` with names from outside.
+        """Build the dataclass from ``settings`` that a user or a file gives, and check names and values.
 
         Raises:
             InputError: if a name is unknown (the message suggests the nearest name), or a value is
@@ -300,14 +314,14 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
 
 
 def with_options(model: Mapping[str, dict[str, Any]], role: str, **options: Any) -> dict[str, Any]:
-    """Add ``options`` to the part ``role`` of ``model``, which :func:`check_model` has returned."""
+    """Return ``model`` with ``options`` added to its part ``role``; :func:`check_model` has returned ``model``."""
     return {**model, role: {**model.get(role, {}), **options}}
 
 
 def name_and_options(
     config: Mapping[str, Any], role: str, default: str | None = None, reserved: Sequence[str] = (), owner: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """Name and options of the part ``role`` in ``config``; the part may be given by its name alone.
+    """Find the name and the options of the part ``role`` in ``config``, which may give the name alone.
 
     Args:
         default: the part if ``config`` does not have it; None for an error.
@@ -362,7 +376,7 @@ _WORDS = {
 
 
 def what_it_takes(schema: Mapping[str, Any]) -> str:
-    """The values that a JSON schema allows, in words.
+    """Say in words which values a JSON schema allows.
 
     >>> what_it_takes({"type": "integer", "minimum": 1})
     'a whole number of at least 1'

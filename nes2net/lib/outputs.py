@@ -8,10 +8,13 @@ from pathlib import Path
 from nes2net.lib.files import check_writable, make_folder, writing
 
 
-def named_alike(files: Iterable[Path], suffix: str) -> dict[Path, str]:
-    """Recording → name of its output file: the stem and ``suffix``, with a number if names would be equal.
+def output_names(files: Iterable[Path], suffix: str) -> dict[Path, str]:
+    """Name an output file for each of ``files``: its stem and ``suffix``, with a number if names would be equal.
 
-    >>> [*named_alike([Path("a/talk.mp3"), Path("b/talk.wav")], ".png").values()]
+    Returns:
+        File → name of its output file.
+
+    >>> [*output_names([Path("a/talk.mp3"), Path("b/talk.wav")], ".png").values()]
     ['talk.png', 'talk_2.png']
     """
     names: dict[str, Path] = {}

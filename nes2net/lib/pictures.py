@@ -10,7 +10,10 @@ from importlib import import_module
 
 
 def _import_matplotlib() -> None:
-    """Import Matplotlib while ``os.path.exists`` hides ``matplotlibrc`` of the current folder: Matplotlib has no option to ignore it."""
+    """Import Matplotlib, and meanwhile hide ``matplotlibrc`` of the current folder from ``os.path.exists``.
+
+    Matplotlib has no option to ignore this file.
+    """
     exists = os.path.exists
     os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
     try:

@@ -18,7 +18,8 @@ MOST_DEPTH = 32  # lists and mappings within each other in a configuration file
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of a mapping
 _DEEPEST_JSON = 100  # lists and mappings within each other in any JSON
-# Mark that begins a value or ends a text → bytes that a JSON parser needs for the value, without the text.
+# Character outside of texts → most bytes of memory that a JSON parser needs for what it begins: a list, a mapping, a
+# further item, the value of a key. A quotation mark stands for the text that it ends, without the characters.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # bytes that a parser may need for all values
 _BLOCK = 1 << 20
@@ -45,7 +46,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a small JSON file that contains a mapping.
 
     Raises:
-        InputError: if the file is not such a file, or :func:`check_plain` refuses its data.
+        InputError: if the file is not JSON or not a mapping, or :func:`check_plain` refuses its data.
     """
     try:
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
@@ -60,7 +61,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> Any:
-    """Parse JSON from outside, after :func:`check_json`.
+    """Parse JSON from outside, after checking it by :func:`check_json`.
 
     Args:
         name: name of the text in messages.
@@ -79,7 +80,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
 
 
 def check_json(content: bytes, name: str) -> None:
-    """Refuse JSON that could fill the memory or the stack of a parser: some parsers would end the process.
+    """Refuse JSON that could fill the memory or the stack of a parser, because some parsers would end the process.
 
     Raises:
         InputError: if a parser would need more than 512 MB (2²⁹ bytes) besides the text, or if
@@ -89,7 +90,7 @@ def check_json(content: bytes, name: str) -> None:
     Traceback (most recent call last):
     nes2net.lib.errors.InputError: this: lists and mappings are nested more than 100 deep
     """
-    # At most a thousand bytes and a hundred openings cannot exceed a limit.
+    # A text of at most 1000 bytes with at most 100 opening brackets cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
     import numpy as np  # start-up: most JSON is short
@@ -140,7 +141,7 @@ def read_json_as(model: type[_Model], path: str | Path, max_bytes: int, kind: st
 
 
 def validated_json(model: type[_Model], content: bytes) -> _Model:
-    """Read JSON from outside into ``model``, after :func:`check_json`.
+    """Read JSON from outside into ``model``, after checking it by :func:`check_json`.
 
     Raises:
         ValueError: if the JSON does not fit ``model``; the message states the first problem.
@@ -153,7 +154,7 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
 
 
 def first_problem(error: ValidationError) -> str:
-    """The first problem of a validation, in words: where it is, what was expected, and what was found."""
+    """Write the first problem of a validation: the key, what was expected, and what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
     if problem["type"] == "value_error":  # raised by a validator of a model: its message is complete
@@ -166,7 +167,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a mapping from ``pairs``, and raise ValueError if a key occurs twice."""
+    """Make a mapping from the (key, value) ``pairs`` of JSON, and raise ValueError if a key occurs twice."""
     content = dict(pairs)
     if len(content) < len(pairs):
         twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
@@ -190,13 +191,15 @@ def check_plain(
 
     Args:
         name: name of the data in messages.
-        values, characters, depth: limits.
+        values: largest number of values.
+        characters: largest number of characters of all texts.
+        depth: largest nesting of lists and mappings.
         also: further allowed types.
 
     Raises:
-        InputError: if ``value`` contains other objects than mappings, lists, text, numbers, true,
-            false and null, or a number of more than 64 bits, or a mapping of more than 10,000 keys,
-            or if it exceeds a limit.
+        InputError: if ``value`` contains anything but mappings, lists, text, numbers, true, false
+            and null. Also if a number has more than 64 bits, a mapping has more than 10,000 keys,
+            or a limit is exceeded.
 
     >>> double = []
     >>> for _ in range(40):

@@ -18,7 +18,10 @@ _PATIENCE = timedelta(days=30)  # time to wait for the slowest process; if a pro
 
 @dataclass(frozen=True)
 class Processes:
-    """This process, number ``rank`` of ``count``. A process alone is 0 of 1, and its methods never wait."""
+    """The processes that score together, seen from one of them: this process has number ``rank`` of ``count``.
+
+    A process alone is number 0 of 1, and the methods never wait.
+    """
 
     rank: int = 0
     count: int = 1
@@ -28,15 +31,18 @@ class Processes:
     def wait(self) -> None:
         """Wait until all processes have called this method."""
         if self.count > 1:
-            with _one_has_ended():
+            with _explain_lost_contact():
                 dist.barrier(self.group)
 
     def gather(self, value: Any) -> list[Any]:
-        """Collect the ``value`` of each process: process 0 gets all values in order, the others only their own."""
+        """Collect the ``value`` of each process in a list.
+
+        Process 0 gets the values of all processes in order. Every other process gets its own value only.
+        """
         if self.count == 1:
             return [value]
         values = [None] * self.count if self.rank == 0 else None
-        with _one_has_ended():
+        with _explain_lost_contact():
             dist.gather_object(value, values, group=self.group)
         return [value] if values is None else values
 
@@ -45,7 +51,7 @@ class Processes:
         if self.count == 1:
             return value
         values = [value]
-        with _one_has_ended():
+        with _explain_lost_contact():
             dist.broadcast_object_list(values, group=self.group)
         return values[0]
 
@@ -56,15 +62,16 @@ ALONE = Processes()
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Connect the processes that ``torchrun`` started, if any, over TCP (gloo).
+    """Within this context, the processes that ``torchrun`` started, if any, are connected over TCP (gloo).
 
-    Training in the same processes may have connected them already, but with a shorter time-out.
+    Training in the same processes may have connected them already. Its time-out is shorter, so that
+    a new group is made.
     """
     if process_count() == 1:
         yield Processes()
         return
     group = None
-    with _one_has_ended():
+    with _explain_lost_contact():
         if dist.is_initialized():
             group = dist.new_group(timeout=_PATIENCE, backend="gloo")
         else:
@@ -76,8 +83,8 @@ def joined() -> Iterator[Processes]:
 
 
 @contextmanager
-def _one_has_ended() -> Iterator[None]:
-    """Turn an error of torch.distributed, such as a lost connection, into an :class:`InputError`."""
+def _explain_lost_contact() -> Iterator[None]:
+    """Within this context, turn an error of torch.distributed, such as a lost connection, into an InputError."""
     try:
         yield
     except RuntimeError as error:

@@ -24,7 +24,7 @@ SECONDS = "NES2NET_PROGRESS_SECONDS"
 LOGGER = logging.getLogger("nes2net")
 _SECONDS = 60.0  # default of SECONDS
 _FIRST = 10.0  # seconds to the first line, so that a user soon sees progress
-_NARROWEST = 10  # columns of a bar; without room for them, there is no bar
+_NARROWEST = 10  # columns of the narrowest bar; with less room, only text is shown
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar fits the width: facts without room are left out, the last facts first.
-    Elsewhere, standard error gets a line every :data:`SECONDS`.
+    On a terminal, a bar is shown, and facts for which it has no room are left out, the last facts
+    first. Elsewhere, a line is printed on standard error every :data:`SECONDS`.
 
     Attributes:
         facts: texts to show, the most important first.
@@ -69,6 +69,7 @@ class ProgressDisplay(Generic[T]):
         delay: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Read how often to print a line from the environment, and make the bar."""
         self.steps = steps
         self.title = title
         self.unit = unit
@@ -94,7 +95,7 @@ class ProgressDisplay(Generic[T]):
         self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
 
     def __iter__(self) -> Iterator[T]:
-        """Yield the steps, and count each of them after the caller has done it."""
+        """Yield the steps; a step is counted when the caller asks for the next one."""
         with self:
             for step in self.steps:
                 yield step
@@ -107,7 +108,7 @@ class ProgressDisplay(Generic[T]):
         self.bar.close()
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps``, and show or print what is due."""
+        """Count ``steps`` more steps, update the bar, and print a line if it is time."""
         now = self.clock()
         self.done += steps
         if self._first is None:
@@ -122,7 +123,7 @@ class ProgressDisplay(Generic[T]):
                     tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
 
     def line(self) -> str:
-        """Title, steps, facts and time left, as one line."""
+        """Write title, steps, facts and time left as one line."""
         counts = f"{self.unit} {self.done}" + (f" of {self.total}" if self.total else "")
         texts = [f"{self.title}: {counts}", *self.facts]
         seconds_left = self.seconds_left()
@@ -148,23 +149,24 @@ class ProgressDisplay(Generic[T]):
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Iterate over the draws of a bootstrap; the first process shows progress after 3 s."""
+    """Iterate over the draws of a bootstrap; the first of several processes shows progress after 3 s."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 
 class _Bar(tqdm):
-    """A bar of ``display`` that fits the terminal."""
+    """The bar of ``display``, a bar of tqdm whose text fits the width of the terminal."""
 
     def __init__(self, display: ProgressDisplay, **options: Any) -> None:
+        """Make the bar of ``display``; ``options`` are the further arguments of tqdm."""
         self.display_of = display
         super().__init__(total=display.total, ncols=80, nrows=20, **options)
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """The values that tqdm formats, with a format that fits the terminal."""
+        """The values from which tqdm makes the bar; ``bar_format`` leaves out facts without room on the terminal."""
         values = super().format_dict
         display = self.display_of
-        columns = _columns()
+        columns = _terminal_width()
         seconds_left = display.seconds_left()
         head = f"{display.title}: {display.done}" + (f"/{display.total}" if display.total else "")
         time_left = []
@@ -193,8 +195,8 @@ class _Bar(tqdm):
         return {**values, "ncols": columns - 1, "bar_format": bar_format}
 
 
-def _columns() -> int:
-    """Columns of the terminal of standard error; 80 if unknown, as in some containers."""
+def _terminal_width() -> int:
+    """The number of columns of the terminal of standard error; 80 if unknown, as in some containers."""
     stated = os.environ.get("COLUMNS", "")
     if stated.isdecimal() and int(stated):
         return int(stated)

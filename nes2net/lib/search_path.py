@@ -18,7 +18,7 @@ _FIRST = ["-c", "import sys; sys.path[:] = filter(None, sys.path); del sys.argv[
 
 
 def leave_out_current_folder() -> None:
-    """Remove the current folder from the search path of this program and of Python programs that it starts.
+    """Remove the current folder from the search path of this program, and of Python programs that it starts.
 
     Only command lines call this function. Folders of PYTHONPATH stay, and so does the folder that
     contains nes2net.
@@ -38,24 +38,24 @@ def _is_safe() -> bool:
 
 
 def secure_multiprocessing() -> None:
-    """From now on, start the processes of multiprocessing without the current folder on their search path.
+    """Let multiprocessing start its processes without the current folder on their search path, from now on.
 
     The processes get the search path of this process. Call this function before using
     multiprocessing.
     """
     from multiprocessing import util  # for start-up time
 
-    util._args_from_interpreter_flags = _flags  # type: ignore[attr-defined]
+    util._args_from_interpreter_flags = _interpreter_flags  # type: ignore[attr-defined]
 
 
-def _flags() -> list[str]:
-    """Python's flags for the processes of multiprocessing, and the code that cleans their search path."""
+def _interpreter_flags() -> list[str]:
+    """List Python's flags for processes of multiprocessing, with code that removes the current folder from the path."""
     import subprocess  # for start-up time
 
     return [*subprocess._args_from_interpreter_flags(), *_FIRST]  # type: ignore[attr-defined]
 
 
 def python_command(code: str) -> list[str]:
-    """Command that runs ``code`` with this nes2net in a new process, without the current folder on its path."""
+    """Make the command that runs ``code`` in a new Python with this nes2net, without the current folder on its path."""
     search_home = f"import sys; {_HOME!r} in sys.path or sys.path.insert(0, {_HOME!r})"
     return [sys.executable, *_FIRST, "-c", f"{search_home}; {code}"]

@@ -9,7 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 @cache
 def page_templates(package: str) -> Environment:
-    """The templates in the folder of ``package``, such as ``nes2net.evaluation``. Each template is compiled once."""
+    """The Jinja environment with the templates in the folder of ``package``, such as ``nes2net.evaluation``.
+
+    An environment is made once for each package, so that each template is compiled once.
+    """
     parent, _, folder = package.rpartition(".")
     return Environment(
         loader=PackageLoader(parent, folder),

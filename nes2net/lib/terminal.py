@@ -17,13 +17,13 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def print_note(text: str) -> None:
-    """Print a note on standard error, in the first of several processes."""
+    """Print a note on standard error; of several processes, only the first prints."""
     if text and is_first():
         print(f"note: {printable(worded(text))}", file=sys.stderr)
 
 
 def print_warnings(lines: Iterable[str]) -> None:
-    """Print warnings about doubtful results on standard error, in the first of several processes."""
+    """Print warnings about doubtful results on standard error; of several processes, only the first prints."""
     if not is_first():
         return
     for line in lines:
@@ -33,7 +33,7 @@ def print_warnings(lines: Iterable[str]) -> None:
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
     """Pad ``cells`` to columns and join them, without spaces at the end.
 
-    The last width and the last letter of ``align`` also apply to all further columns.
+    The last of ``widths`` and the last letter of ``align`` also apply to all further columns.
 
     Args:
         widths: number of characters of each column; a longer cell keeps its length.
@@ -66,9 +66,13 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
 
 
 def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[str]:
-    """Wrap ``text`` to ``width`` characters; the first line begins with ``first``, others with ``continuation``.
+    """Wrap ``text`` into lines of ``width`` characters.
 
     A longer word is not broken, so that a path or an address can be copied.
+
+    Args:
+        first: beginning of the first line.
+        continuation: beginning of the other lines.
     """
     lines = textwrap.wrap(
         text,
@@ -82,7 +86,7 @@ def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column is aligned to the left, and the others to the right.
+    """Write a Markdown table; the first column is aligned to the left, and the others to the right.
 
     >>> print(markdown_table(["system", "EER in %"], [["Nes2Net-X", "1.65"]]))
     | system | EER in % |
@@ -137,7 +141,7 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
 
 @contextmanager
 def written_said_last() -> Iterator[None]:
-    """Print the lines of :func:`say_written` at the end of this context, after the table that it prints."""
+    """Within this context, hold back the lines of :func:`say_written`, and print them at its end, after a table."""
     lines: list[tuple[str, TextIO]] = []
     token = _deferred_lines.set(lines)
     try:

@@ -29,7 +29,11 @@ _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=Non
 
 @contextmanager
 def recorded_digests() -> Iterator[dict[Path, str]]:
-    """Yield a mapping that gets path → SHA-256 (hexadecimal) of each file that is read in this context."""
+    """Within this context, record the digest of each file that is read.
+
+    Yields:
+        Path of a file → its SHA-256 in hexadecimal; complete at the end of the context.
+    """
     digests: dict[Path, str] = {}
     token = _digests.set(digests)
     try:
@@ -39,7 +43,7 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
 
 
 def read_text(path: Path) -> str:
-    """The text of ``path`` (UTF-8, with or without a byte-order mark), with ``\\n`` as line ends.
+    """Read a text file (UTF-8, with or without a byte-order mark); its line ends become ``\\n``.
 
     Raises:
         InputError: if the file cannot be read, is not text, or is longer than the limits.
@@ -49,7 +53,7 @@ def read_text(path: Path) -> str:
 
 
 def decoded_text(path: Path) -> str:
-    """The text of ``path`` as by :func:`read_text`, but with the line ends of the file."""
+    """Read a text file as :func:`read_text` does, but with its line ends unchanged."""
     content = read_bounded(path, MOST_BYTES, "give the path of a text file")
     if (digests := _digests.get()) is not None:
         digests[path] = hashlib.sha256(content).hexdigest()
@@ -80,7 +84,7 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     digest = hashlib.sha256()
     number = 1
     num_bytes = 0
-    begun = b""  # of a line whose end is not read yet
+    begun = b""  # beginning of a line whose end is not read yet
     try:
         with open(path, "rb") as file:
             while block := file.read(size):
@@ -106,13 +110,17 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
 
 
 def _lines_of(content: bytes, *, is_first: bool) -> list[str]:
-    """Decode ``content`` into lines without their ends; the first lines of a file may begin with a byte-order mark."""
+    """Decode ``content`` into lines without their ends.
+
+    Args:
+        is_first: whether the lines are the first of a file, which may begin with a byte-order mark.
+    """
     text = content.decode("utf-8-sig" if is_first else "utf-8")
     return text.replace("\r\n", "\n").removesuffix("\r").split("\n")
 
 
 def as_cell(value: Any) -> Any:
-    """``value`` for a CSV file: text that a spreadsheet would compute gets an apostrophe in front.
+    """Convert ``value`` for a CSV file: text that a spreadsheet would compute gets an apostrophe in front.
 
     Numbers are unchanged. :func:`of_cell` removes the apostrophe again.
 
@@ -124,7 +132,7 @@ def as_cell(value: Any) -> Any:
 
 
 def of_cell(cell: str) -> str:
-    """The text of a cell that :func:`as_cell` wrote.
+    """Convert a cell that :func:`as_cell` wrote back to its text.
 
     >>> of_cell(as_cell("=1+1.wav")), of_cell(as_cell("'=1")), of_cell("'tis")
     ('=1+1.wav', "'=1", "'tis")
@@ -143,7 +151,7 @@ def has_control(id: str) -> bool:
 
 
 def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield number and fields of each line of ``path`` that is not blank; white space separates fields.
+    """Yield the number and the fields of each line of ``path`` that is not blank; white space separates fields.
 
     Args:
         fields: the names of the fields, for messages.
@@ -163,7 +171,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
-    """Read the text ``number`` as a float; only ASCII, and no ``_`` between digits as in Python.
+    """Read the text ``number`` as a float. Unlike Python, refuse ``_`` between digits, and digits that are not ASCII.
 
     Raises:
         InputError: if the text is not such a number; the message states file and line.

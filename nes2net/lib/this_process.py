@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 def usable_processors() -> int:
-    """Number of processors for this process: its share if ``torchrun`` started several on this machine."""
+    """The number of processors for this process: its share if ``torchrun`` started several processes here."""
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
     else:
@@ -32,14 +32,14 @@ def processor_name() -> str:
 
 
 def process_count() -> int:
-    """The number of processes that were started together; 1 for a process alone."""
-    # Check all four variables, because schedulers set some of them, too.
+    """The number of processes that ``torchrun`` started together with this one; 1 for a process alone."""
+    # Check all four variables, because schedulers also set some of them.
     started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     return int(os.environ["WORLD_SIZE"]) if started else 1
 
 
 def is_first() -> bool:
-    """Whether this process prints messages: it is number 0, or alone."""
+    """Whether this process prints messages for all processes: it is the first, or alone."""
     return process_count() == 1 or os.environ["RANK"] == "0"
 
 
@@ -58,7 +58,7 @@ _WORDS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` of PyTorch, onnxruntime or the system means that memory ran out.
+    """Whether ``error``, from PyTorch, onnxruntime or the system, means that memory ran out.
 
     >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
     True
@@ -68,7 +68,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
-    """Raise an :class:`InputError` if memory runs out in this context.
+    """Within this context, raise an :class:`InputError` if memory runs out.
 
     Args:
         problem: function that returns the message; called only if memory has run out.
@@ -82,10 +82,10 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 
 
 def peak_bytes() -> int | None:
-    """The largest memory, in bytes, that this process has held so far; None if the system does not count it.
+    """The most memory, in bytes, that this process has held so far; None if the system does not count it.
 
-    On Linux the number comes from ``/proc/self/status``: ``ru_maxrss`` may be the parent's number,
-    if the parent held more memory when it started this process.
+    On Linux the number comes from ``/proc/self/status``. There, ``ru_maxrss`` would be the number of
+    the parent if the parent held more memory when it started this process.
 
     >>> peak = peak_bytes()
     >>> peak is None or peak > 2**20

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 
 def readable_duration(seconds: float, exact: bool = False) -> str:
-    """A duration in words, rounded to its two largest units.
+    """Write a duration, ``seconds`` long, in its two largest units.
 
     Args:
-        exact: give all units down to the second; below a minute, three digits.
+        exact: write all units down to the second; below a minute, write three digits.
 
     >>> readable_duration(41.6), readable_duration(1260), readable_duration(4990), readable_duration(300_000)
     ('42 s', '21 min', '1 h 23 min', '3 d 11 h')
@@ -37,7 +37,7 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
 
 
 def clock(seconds: float, digits: int = 0) -> str:
-    """A position in a recording, as h:mm:ss or m:ss, with ``digits`` decimal places.
+    """Write a position in a recording as h:mm:ss or m:ss, with ``digits`` decimal places.
 
     >>> clock(75), clock(5.25, 2), clock(3725.5, 1), clock(59.96, 1)
     ('1:15', '0:05.25', '1:02:05.5', '1:00.0')

@@ -31,7 +31,7 @@ _MOST_GROWTH = 100  # unpacked bytes for each byte of the archive
 _ALWAYS_ALLOWED = 1_000_000_000  # unpacked bytes, also of a small archive
 _BLOCK = 4096  # bytes on the disk that every file or folder takes, even an empty one
 _MEMBERS_ALWAYS_ALLOWED = 10_000  # also in a small archive
-_BYTES_OF_MEMBER = 256  # least bytes of the archive for each further member
+_BYTES_OF_MEMBER = 256  # bytes that the archive must have for each further member
 _LONGEST_HEADER = 1 << 16  # bytes of the header of a member in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
@@ -61,9 +61,9 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     skipped, so that an interrupted call can be repeated.
 
     Raises:
-        InputError: if the archive cannot be read, is damaged or encrypted, contains a path that
-            leads out of ``folder``, a link or a device, or grows to more than a hundred times its
-            size.
+        InputError: if the archive cannot be read, is damaged or encrypted, or grows to more than a
+            hundred times its size. Also if it contains a link, a device, or a path that leads out
+            of ``folder``.
         Unfinished: if the disk is full.
     """
     count = 0
@@ -83,13 +83,13 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         with open(archive, "rb") as file:
             with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
                 if zipfile.is_zipfile(archive):
-                    members_of = _of_zip
+                    members_of = _zip_members
                 else:
-                    members_of = _of_tar
+                    members_of = _tar_members
                 for member in members_of(file, archive, budget):
-                    target = _place(member.name, folder, archive)
+                    target = _target_path(member.name, folder, archive)
                     if member.open is None:
-                        with _room_for(target, archive):
+                        with _explain_disk_errors(target, archive):
                             target.mkdir(parents=True, exist_ok=True)
                         continue
                     count += 1
@@ -110,16 +110,16 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     return count
 
 
-def _of_zip(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
+def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
     """Yield the members of a ZIP archive, after checking all of them."""
     with zipfile.ZipFile(file) as opened:
         members = opened.infolist()
         for info in members:  # all names and sizes, before the first file is written
-            _place(info.filename, Path(), archive)
+            _target_path(info.filename, Path(), archive)
             budget.take("members", bytes=info.file_size + _BLOCK, steps=1)
             kind = info.external_attr >> 16  # the mode of a Unix file; 0 if the archive has none
             if S_ISLNK(kind) or (S_IFMT(kind) and not (info.is_dir() or S_IFMT(kind) == 0o100000)):
-                raise _refused(archive, info.filename, "a link or a device")
+                raise _refused_member(archive, info.filename, "a link or a device")
             if info.flag_bits & 1:  # encrypted
                 raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
         for info in members:
@@ -129,8 +129,8 @@ def _of_zip(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]
             yield _Member(info.filename, info.file_size, open_member)
 
 
-def _of_tar(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    """Yield the members of a tar archive, which may be compressed; check each of them."""
+def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
+    """Yield the members of a tar archive, which may be compressed, after checking each member."""
     beginning = file.read(8)
     file.seek(0)
     for magic, opener in _COMPRESSION.items():
@@ -145,7 +145,7 @@ def _of_tar(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]
                 # cast: extractfile() returns None only for folders.
                 yield _Member(info.name, info.size, cast(Any, partial(opened.extractfile, info)))
             else:
-                raise _refused(archive, info.name, "a link or a device")
+                raise _refused_member(archive, info.name, "a link or a device")
 
 
 def open_tar(file: Any, name: str) -> tarfile.TarFile:
@@ -181,7 +181,10 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class _TarSource:
-    """A file whose reads are limited while tarfile reads a header."""
+    """A file for tarfile; while tarfile reads a header, the size of what it reads is limited.
+
+    ``left`` is the number of bytes that may still be read of the header; None outside of headers.
+    """
 
     def __init__(self, file: Any, name: str) -> None:
         self._file = file
@@ -191,7 +194,7 @@ class _TarSource:
         self.left: int | None = _LONGEST_HEADER
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes; of a header, at most :attr:`left` bytes."""
+        """Read ``size`` bytes; raise :class:`InputError` if a header has more than :attr:`left` bytes."""
         if self.left is None:
             return self._file.read(size)  # type: ignore[no-any-return]
         if size < 0:
@@ -210,24 +213,28 @@ class _TarSource:
         return content
 
 
-def _place(name: str, folder: Path, archive: Path) -> Path:
-    """The path in ``folder`` for a member; raise :class:`InputError` if its ``name`` leads out of the folder."""
+def _target_path(name: str, folder: Path, archive: Path) -> Path:
+    """The path in ``folder`` to which the member ``name`` is unpacked.
+
+    Raises:
+        InputError: if ``name`` leads out of the folder.
+    """
     folders = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
-        raise _refused(archive, name, "a path that leads out of the folder")
+        raise _refused_member(archive, name, "a path that leads out of the folder")
     return folder.joinpath(*(folder_name for folder_name in folders if folder_name not in ("", ".")))
 
 
-def _refused(archive: Path, name: str, problem: str) -> InputError:
-    """The error for a member that must not be unpacked."""
+def _refused_member(archive: Path, name: str, problem: str) -> InputError:
+    """Make the error for a member that must not be unpacked."""
     return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
-    """Write the content of a file, and check its size."""
+    """Write the content of the file ``member`` to ``target``, and check its size."""
     assert member.open is not None  # the caller handles folders
     with (
-        _room_for(target, archive),
+        _explain_disk_errors(target, archive),
         member.open() as source,
         replacing(target) as temporary,
         open(temporary, "wb") as out,
@@ -243,8 +250,8 @@ def _write(member: _Member, target: Path, archive: Path) -> None:
 
 
 @contextmanager
-def _room_for(target: Path, archive: Path) -> Iterator[None]:
-    """Turn errors of writing ``target`` into errors that say what to do."""
+def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
+    """Within this context, turn errors of writing ``target`` into errors that say what to do."""
     try:
         yield
     except OSError as error:

@@ -15,12 +15,15 @@ _DRAWN = (torch.randn, torch.rand)
 
 
 class _WithoutDraws(TorchFunctionMode):
-    """Skips random initialisation: on the meta device, PyTorch would import its compiler for it, which takes seconds."""
+    """Skips the random initialisation of tensors.
+
+    On the meta device, PyTorch would import its compiler for the initialisation, which takes seconds.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call ``func``, but without drawing numbers."""
+        """Call ``func`` of PyTorch; a function that draws random numbers makes its tensor without drawing."""
         if func in _DRAWN_IN_PLACE:
             return args[0]
         create = func

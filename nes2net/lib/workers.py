@@ -31,7 +31,7 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _PATIENCE = 1800.0  # seconds without any batch after which waiting ends; hours of audio are decoded in less
-_GRACE = 5.0  # seconds that waiting for a batch goes on after a signal
+_GRACE = 5.0  # seconds after a signal in which a batch may still arrive
 _LOOK = 1.0  # seconds of waiting between two looks at workers and signals
 _SHARED_MEMORY = Path("/dev/shm")
 
@@ -42,11 +42,11 @@ def usable_workers(num_workers: int) -> int:
 
 
 def stacked(rows: Sequence[Tensor]) -> Tensor:
-    """``torch.stack``; a worker puts the result into shared memory, where the main process reads it.
+    """Stack ``rows`` as ``torch.stack`` does; a worker puts the result into shared memory for the main process.
 
-    If shared memory is full, the tensor goes through a pipe instead. Otherwise PyTorch would move
-    the tensor to shared memory later, in a thread whose errors lose the batch, and the main process
-    would wait for the batch for ever.
+    If shared memory is full, the result is sent through a pipe instead. PyTorch itself would move
+    the tensor to shared memory later, in a thread. An error there would lose the batch, and the main
+    process would wait for the batch for ever.
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
@@ -63,7 +63,7 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 class _Piped:
-    """A worker's tensor that is pickled with its numbers; unpickling makes a tensor again."""
+    """A tensor that a worker sends through a pipe: it is pickled with its numbers, and unpickled as a tensor."""
 
     arrived = False
     """Whether such a tensor has arrived in this process."""
@@ -72,12 +72,12 @@ class _Piped:
         self.array = array
 
     def __reduce__(self) -> tuple:
-        """Pickle as a call of :func:`_arrived`."""
-        return _arrived, (self.array,)
+        """Pickle as a call of :func:`_unpickle_piped`, which makes the tensor in the main process."""
+        return _unpickle_piped, (self.array,)
 
 
-def _arrived(array: np.ndarray) -> Tensor:
-    """Unpickle a tensor in the main process, and note that shared memory was full."""
+def _unpickle_piped(array: np.ndarray) -> Tensor:
+    """Make the tensor of a :class:`_Piped` in the main process, and note that shared memory was full."""
     _Piped.arrived = True
     return torch.from_numpy(array)
 
@@ -86,7 +86,7 @@ class Loader(DataLoader[Any]):
     """A ``DataLoader`` that raises, instead of hanging, when a worker dies.
 
     Args:
-        collate: makes a batch from items, and each tensor of the batch by :func:`stacked`.
+        collate: function that makes a batch of items; it makes each tensor by :func:`stacked`.
         num_workers: number of workers; 0 to read in this process.
         setting: name of the setting for the number of workers, for messages.
 
@@ -107,14 +107,15 @@ class Loader(DataLoader[Any]):
         pin_memory: bool = False,
         setting: str = "num_workers",
     ) -> None:
+        """Limit the number of workers, and prepare PyTorch's loader; the first iteration starts the workers."""
         num_workers = usable_workers(num_workers)
         secure_multiprocessing()
         options: dict[str, Any] = {}
         if num_workers:
-            # Up to 8 workers prefetch 8 batches together. A batch of 64 utterances of 4 s takes 16 MB, of pinned memory
-            # if there is a GPU.
+            # Up to 8 workers prefetch 8 batches together. A batch of 64 utterances of 4 s takes 16 MB; with a GPU, this is
+            # pinned memory.
             options["prefetch_factor"] = max(1, min(2, 8 // num_workers))
-            options["worker_init_fn"] = _begin_worker
+            options["worker_init_fn"] = _set_up_worker
             options["timeout"] = _PATIENCE
         super().__init__(
             dataset,
@@ -134,25 +135,30 @@ class Loader(DataLoader[Any]):
         """Start the workers if necessary, and yield the batches of a pass."""
         if not self.num_workers:
             return super().__iter__()
-        with _attentive(self._check_workers) as early:
+        with _watch_workers_and_signals(self._check_workers) as early:
             self._check_workers()
             try:
                 if not self.worker_processes:
                     _check_locks(self.num_workers)
                 batches = super().__iter__()
             except (OSError, RuntimeError) as error:
-                raise self._refusal("the workers cannot be started", first_line(error)) from None
+                raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
             self.worker_processes = batches._workers  # type: ignore[attr-defined]
-            # With a priority, _end runs at the program's end before multiprocessing waits for the workers.
-            Finalize(self, _end, args=(self.worker_processes,), exitpriority=0)
-        return self._read(batches, early)
+            # With a priority, _kill_workers runs at the program's end before multiprocessing waits for the workers.
+            Finalize(self, _kill_workers, args=(self.worker_processes,), exitpriority=0)
+        return self._read_batches(batches, early)
 
-    def _read(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
-        """Yield the batches, and warn once if shared memory is full."""
+    def _read_batches(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
+        """Yield the batches, and warn once if shared memory is full.
+
+        Args:
+            batches: PyTorch's iterator over the batches.
+            early: signals that came while the workers were started, as (number, time).
+        """
         while True:
             try:
-                batch = self._next(batches, early)
+                batch = self._next_batch(batches, early)
             except StopIteration:
                 return
             if _Piped.arrived and not Loader._told:
@@ -162,14 +168,19 @@ class Loader(DataLoader[Any]):
             early = []
             yield batch
 
-    def _next(self, batches: Any, early: list[tuple[int, float]]) -> Any:
+    def _next_batch(self, batches: Any, early: list[tuple[int, float]]) -> Any:
         """Wait for the next batch.
 
         Args:
-            early: signals that came while the workers were started.
+            batches: PyTorch's iterator over the batches.
+            early: signals that came while the workers were started, as (number, time).
+
+        Raises:
+            StopIteration: after the last batch.
+            KeyboardInterrupt, Unfinished, InputError: as for iterating over the :class:`Loader`.
         """
         began = time.monotonic()
-        with _attentive(self._check_workers) as signals:
+        with _watch_workers_and_signals(self._check_workers) as signals:
             signals += early
             while True:
                 self._check_workers()
@@ -188,7 +199,9 @@ class Loader(DataLoader[Any]):
                                 worker.join()
                     self._check_workers()
                     if "Too many open files" in str(error):
-                        raise self._refusal("too many files are open for more batches", "see ulimit -n") from None
+                        raise self._too_many_workers(
+                            "too many files are open for more batches", "see ulimit -n"
+                        ) from None
                     if not str(error).startswith("DataLoader timed out"):
                         raise
                 finally:
@@ -220,12 +233,12 @@ class Loader(DataLoader[Any]):
             why = f"ended ({name}): see its message above, or try `{self.setting}=0`"
         raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
 
-    def _refusal(self, problem: str, reason: str) -> InputError:
-        """The error for a machine that cannot run so many workers."""
+    def _too_many_workers(self, problem: str, reason: str) -> InputError:
+        """Make the error for a machine that cannot run so many workers."""
         return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:
-        """What to do if workers need too much memory, in words."""
+        """Say what to do if the workers need too much memory: lower their number, or enlarge shared memory."""
         fewer = f"lower `{self.setting}` (now {self.num_workers})"
         try:
             size = readable_size(shutil.disk_usage(_SHARED_MEMORY).total)
@@ -245,13 +258,13 @@ def _check_locks(num_workers: int) -> None:
 
 
 @contextmanager
-def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
-    """Call ``check`` when a child process ends, and yield a list of the signals SIGINT and SIGTERM that come.
+def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
+    """Within this context, call ``check`` when a child process ends, and list the signals SIGINT and SIGTERM.
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
-    replaces it. An item of the list is the number of a signal and its time. If a signal came before
-    this context, and the owner of its handler still defers the signal (``requested``), the signal
-    is listed with the present time.
+    replaces it. The context yields the list; an item is the number of a signal and its time. A
+    signal that came before this context, and that the owner of its handler still defers
+    (``requested``), is listed with the present time.
     """
     noted: list[tuple[int, float]] = []
     watching = True
@@ -260,15 +273,18 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
         return
 
     def child_ended(number: int, frame: FrameType | None) -> None:
+        """Handle the end of a child process: check the workers, and call the earlier handler."""
         if watching:
             check()
         call(number, frame)
 
     def note(number: int, frame: FrameType | None) -> None:
+        """Handle SIGINT or SIGTERM: add the signal to the list, and call the earlier handler."""
         noted.append((number, time.monotonic()))
-        call(number, frame)  # last, because it may raise; note first, because Python ignores errors while it forks
+        call(number, frame)  # after noting the signal: the handler may raise, which Python ignores while it forks
 
     def call(number: int, frame: FrameType | None) -> None:
+        """Call the handler that this context has replaced, if there was one."""
         handler = before[number]
         if callable(handler):
             handler(number, frame)
@@ -293,14 +309,15 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
             signal.signal(number, before[number])
 
 
-def _begin_worker(_number: int) -> None:
-    """Set up a worker.
+def _set_up_worker(_number: int) -> None:
+    """Set up a new worker; PyTorch calls this function in the worker.
 
     A worker ignores SIGINT and SIGTERM, which a terminal or scheduler sends to all processes: the
     main process finishes its step and ends the workers.
     """
 
     def cannot_hand_over(error: Exception, _batch: Any) -> None:
+        """End the worker if a batch cannot be sent; the thread that sends batches calls this function."""
         print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
         os._exit(1)  # otherwise the main process would wait for the lost batch for ever
 
@@ -314,8 +331,8 @@ def _begin_worker(_number: int) -> None:
     Finalize(None, os._exit, args=(0,), exitpriority=100)
 
 
-def _end(workers: list[BaseProcess]) -> None:
-    """Kill ``workers``: at once at the program's end, otherwise after a second, if they still run."""
+def _kill_workers(workers: list[BaseProcess]) -> None:
+    """Kill ``workers`` when their :class:`Loader` is deleted: at once at the program's end, otherwise after a second."""
 
     def kill() -> None:
         for worker in workers:

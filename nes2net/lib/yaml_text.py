@@ -1,4 +1,4 @@
-"""Read the YAML of recipes and detector folders within limits, and write YAML that reads the same again."""
+"""Read the YAML of recipes and detector folders within limits, and write YAML that is read back unchanged."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MAX_BYTES = 200_000
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader for which a number is what looks like one, unlike PyYAML's.
+    """A loader that reads as numbers what people write as numbers; PyYAML's loader follows YAML 1.1.
 
     1e-6 is a number, as in YAML 1.2. Octal numbers, base-60 numbers and dates of YAML 1.1 are text.
     A whole number of more than 19 decimal digits is text, too.
@@ -54,7 +54,7 @@ class _Dumper(yaml.SafeDumper):
     """A dumper that quotes text which :class:`_Loader` would not read as text, and writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
-        """Write an object again each time it occurs."""
+        """Write an object out each time it occurs, without an alias."""
         return True
 
 
@@ -81,15 +81,15 @@ def write_yaml(values: dict[str, Any]) -> str:
 
 
 def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
-    """Read a small YAML file by :func:`read_yaml`."""
+    """Read a small YAML file; ``hint``, ``name`` and errors as for :func:`read_yaml`."""
     return read_yaml(read_small_text(path, _MAX_BYTES), hint, name)
 
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
-    """Read ``text`` as plain data. If ``hint`` declares a value as text, it is read as written: ``date: 0520``.
+    """Read YAML as plain data; a value that ``hint`` declares as text is read as written, such as ``date: 0520``.
 
     Args:
-        hint: the pydantic model or the type that the data are for; None for neither.
+        hint: the pydantic model or the type of the data; None if it is unknown.
         name: name of the text in messages.
 
     Raises:
@@ -114,7 +114,7 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _prepare(node, hint)
+        _mark_text_and_check_keys(node, hint)
         values = loader.construct_document(node)
     except InputError:
         raise
@@ -137,8 +137,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
     ({'name': 'oc_softmax', 'scale': 15}, '{name}')
     """
     text = text.strip()
-    written_as_yaml = text.startswith(("'", '"')) or (text.startswith("{") and _takes(hint, dict))
-    if _takes(hint, str) and not written_as_yaml:
+    written_as_yaml = text.startswith(("'", '"')) or (text.startswith("{") and _allows(hint, dict))
+    if _allows(hint, str) and not written_as_yaml:
         return None if text in ("", "~", "null", "Null", "NULL") else text
     return read_yaml(text, hint, name)
 
@@ -146,8 +146,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value of ``text``; mappings within ``values`` are copied first.
 
-    If a part is given by its name alone, or by the default of its key, it becomes a mapping with
-    this ``name``, so that it can have options.
+    ``values`` may give a part by its name alone, or leave it to the default of its key. Such a part
+    becomes a mapping with this ``name``, so that it can have options.
 
     Args:
         hint: the pydantic model of ``values``, or None.
@@ -176,27 +176,27 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
 
 
 def hint_of(hint: Any, key: str) -> Any:
-    """The type of ``key`` in the pydantic model ``hint``; None if ``hint`` is no model or lacks the key."""
+    """The type that the pydantic model ``hint`` declares for ``key``; None if ``hint`` is no model or lacks the key."""
     fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 
 
-def _takes(hint: Any, kind: type) -> bool:
-    """Whether the type ``hint`` allows a ``kind``, perhaps among other types."""
+def _allows(hint: Any, kind: type) -> bool:
+    """Whether the type ``hint`` allows a value of the type ``kind``, perhaps among other types."""
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
-        return any(_takes(option, kind) for option in typing.get_args(hint))
+        return any(_allows(option, kind) for option in typing.get_args(hint))
     return hint is kind or typing.get_origin(hint) is kind
 
 
-def _prepare(node: yaml.Node, hint: Any) -> None:
-    """Mark scalars as text if ``hint`` declares text, and refuse a mapping that has a key twice."""
-    if isinstance(node, yaml.ScalarNode) and _takes(hint, str) and node.tag != f"{_TAG}null":
+def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
+    """Mark scalars of ``node`` as text if ``hint`` declares them as text; refuse a mapping that has a key twice."""
+    if isinstance(node, yaml.ScalarNode) and _allows(hint, str) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
         items = typing.get_args(hint) if typing.get_origin(hint) is list else ()
         model = items[0] if items and isinstance(items[0], type(BaseModel)) else None
         for item in node.value:
-            _prepare(item, model)
+            _mark_text_and_check_keys(item, model)
     elif isinstance(node, yaml.MappingNode):
         seen_keys = set()
         for key, value in node.value:
@@ -205,10 +205,10 @@ def _prepare(node: yaml.Node, hint: Any) -> None:
             if key.value in seen_keys:
                 _refuse(f"the key {shown(key.value)} stands there twice", key)
             seen_keys.add(key.value)
-            _prepare(value, hint_of(hint, key.value))
+            _mark_text_and_check_keys(value, hint_of(hint, key.value))
 
 
 def _refuse(problem: str, position: yaml.Event | yaml.Node) -> typing.NoReturn:
-    """Raise an error of PyYAML that states the line and column of ``position``."""
+    """Raise PyYAML's error with ``problem`` and the line and column of ``position``."""
     mark: Any = position.start_mark
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

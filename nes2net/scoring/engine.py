@@ -26,7 +26,7 @@ from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
-from nes2net.lib.claims import another
+from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of
 from nes2net.lib.processes import ALONE, Processes, joined
@@ -297,7 +297,7 @@ def _find_earlier_work(
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
             record = read_record(result.record_path, len(trials), output.what, remedy)
             if record is None or record.run != run:
-                differences = another(record.run, run) if record else ""
+                differences = differences_in_words(record.run, run) if record else ""
                 raise InputError(f"{out} exists and was made by another run or program{differences}: {remedy}")
             with_row = [trial for trial in trials if trial.id not in record.failures]
             of_rows = _stamps_by_id(with_row, processes)
@@ -322,7 +322,7 @@ def _find_earlier_work(
         if not overwrite:
             journal = next((path for path in journals(out) if run_of(path) != run), journal_path(out))
             raise InputError(
-                f"{journal} was left by another run or program{another(run_of(journal), run)}: pass `overwrite=True` or "
+                f"{journal} was left by another run or program{differences_in_words(run_of(journal), run)}: pass `overwrite=True` or "
                 "remove it"
             )
         return nothing._replace(audio=stamps or {}, out=finished)

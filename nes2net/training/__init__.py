@@ -1,9 +1,10 @@
 """Train a detector: recipe, data, loop, checkpoints and their averages.
 
-In reading order: ``recipes`` defines the settings of a run; ``run`` builds its parts and starts
-``loop``, which fits one screen; ``tasks`` and ``losses`` define what the loop optimises; ``data``
-and ``dataset`` read the utterances; ``selection``, ``validation`` and ``averaging`` choose among
-checkpoints; ``state`` and ``resume_file`` let an interrupted run resume.
+In reading order: ``recipes`` defines the settings of a run. ``run`` builds its parts and starts
+``loop``, which fits one screen. ``tasks`` and ``losses`` define what the loop optimises. ``data``
+and ``dataset`` read the utterances. ``validation`` measures an epoch, ``selection`` chooses the best
+epochs, and ``averaging`` averages their checkpoints. ``state`` and ``resume_file`` let an
+interrupted run resume.
 
-Imports every district below.
+This district may import all districts with a lower number.
 """

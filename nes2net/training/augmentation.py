@@ -33,7 +33,7 @@ def effects_of(
         speech: recordings of speech, from which the condition babble is mixed.
         stream: random stream of RawBoost for ``augment.rng: legacy``, which draws in the order of
             reading.
-        aligned: remove the delay of a reverberation, so that labels of frames stay aligned.
+        aligned: remove the delay of a reverberation, so that labels of frames still fit the audio.
         every: apply all conditions one after another, instead of one drawn at random.
 
     Raises:
@@ -72,7 +72,7 @@ def training_effects(
     """Build the effects of ``recipe`` for training utterances; babble is mixed from the speech of ``trials``.
 
     Args:
-        labelled: whether frames have labels; effects must then not move sounds in time.
+        labelled: whether frames have labels, so that effects must not move sounds in time.
 
     Raises:
         InputError: as :func:`effects_of`, or if no folder of noise is named, or a condition moves
@@ -97,7 +97,7 @@ def training_effects(
 
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
-    """Make the stream of ``augment.rng: legacy``; None if each utterance has its own stream.
+    """Make the random stream that all utterances share with ``augment.rng: legacy``; otherwise return None.
 
     Args:
         world_size: number of training processes.

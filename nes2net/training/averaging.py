@@ -23,7 +23,7 @@ from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.provenance import ARCHITECTURE_KEY, CLASSES_KEY, START_KEY, TRIALS_KEY, Provenance
 from nes2net.training.augmentation import augmentation_stream
-from nes2net.training.data import examples, training_batches
+from nes2net.training.data import list_examples, training_batches
 from nes2net.training.measures import ERROR_RATES, Measure
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
@@ -59,8 +59,9 @@ def average_run(
 
     The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
     ``_legacy`` in legacy mode, in ``_weighted`` and the weights if ``weights`` are given, and in
-    ``_bn`` with new batch statistics. An existing plain average is reused if its record holds the
-    SHA-256 of the checkpoints that are in the folder now; otherwise it is computed again.
+    ``_bn`` with new batch statistics. An existing average without weights and new statistics is
+    reused if its record holds the SHA-256 of the checkpoints that are in the folder now. Otherwise
+    the average is computed again.
 
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
@@ -74,9 +75,9 @@ def average_run(
         out: file to write instead; an existing file is replaced.
 
     Raises:
-        InputError: if both or neither of ``ids`` and ``last`` are given, a checkpoint is missing
-            (also if the average exists, because only the checkpoint can confirm the average), the
-            checkpoints do not fit each other, or ``out`` cannot be written.
+        InputError: if both or neither of ``ids`` and ``last`` are given, the checkpoints do not fit
+            each other, or ``out`` cannot be written. Also if a checkpoint is missing, even if the
+            average exists, because only the checkpoints can confirm the average.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -107,9 +108,9 @@ def average_run(
         )
     check_target(target)
     provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
-    plain = not weights and batch_norm_batches is None and out is None
+    is_reusable = not weights and batch_norm_batches is None and out is None
     with suppress(InputError):  # a damaged average is computed again
-        if plain and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
+        if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
             return RunAverage(target, sources, "used")
     average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
     if weights:
@@ -131,7 +132,12 @@ def check_target(path: str | Path) -> None:
 
 
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
-    """The record of an average: model, training and base of the first checkpoint, and the average's ``provenance``."""
+    """Make the record of an average: ``provenance``, and facts of the first checkpoint, such as model and recipe.
+
+    Args:
+        average: state dict of the average, with the metadata of the first checkpoint.
+        provenance: how the average was made.
+    """
     first = Provenance.read(read_record(average)).without_weights()
     # The first checkpoint's scores of known classes do not apply to the averaged weights.
     class_labels = {key: value for key, value in first.class_labels.items() if key != "known"}
@@ -146,7 +152,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """The path of the file of an average in ``folder``; arguments as for :func:`average_run`.
+    """The path of an average in ``folder``, named after its epochs and options; arguments as for :func:`average_run`.
 
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'
@@ -168,7 +174,16 @@ def average_path(
 def _with_new_batch_statistics(
     state_dict: Mapping[str, Tensor], record: dict[str, Any], folder: Path, num_batches: int
 ) -> Mapping[str, Tensor]:
-    """Estimate the batch statistics of ``state_dict`` again, on training batches of the recipe in ``folder``."""
+    """Return ``state_dict`` with batch statistics that are estimated anew, on training batches of the run in ``folder``.
+
+    Args:
+        record: the record of the average.
+        num_batches: number of training batches.
+
+    Raises:
+        InputError: if model or recipe are unknown, the detector fuses scores, or ``num_batches`` is
+            not from 1 to the batches of an epoch.
+    """
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
@@ -186,7 +201,7 @@ def _with_new_batch_statistics(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
     detector = detector.to(choose_device())
-    training = examples(recipe.data, create_task(recipe).trials("train"))
+    training = list_examples(recipe.data, create_task(recipe).trials("train"))
     cuda = detector.device.type == "cuda"
     batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
     batches.dataset.pre_emphasis = detector.pre_emphasis
@@ -219,7 +234,7 @@ def measures_of(folder: str | Path) -> Sequence[Measure]:
 def average_files(
     checkpoints: Sequence[str | Path], out: str | Path, mode: str = "mean", weights: Sequence[float] | None = None
 ) -> Path:
-    """Write the average of ``checkpoints`` to ``out``, with their names, digests and weights.
+    """Write the average of ``checkpoints`` to ``out``; its record has their names, digests and weights.
 
     Args:
         mode, weights: as for :func:`nes2net.average_checkpoints`.

@@ -30,16 +30,17 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. No share is left to chance. In a group of the last level, all items are
-    drawn once in random order, then all again in another order, and so on, so the counts of the
-    items differ by at most one.
+    drawn once in random order, then all items again in another order, and so on. The counts of
+    these items therefore differ by at most one.
 
     Args:
         length: number of items.
         levels: outermost first; without levels all items are one group.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
-        most_of_speaker: largest number of items of a speaker in an epoch; each epoch draws others.
+        most_of_speaker: largest number of items of a speaker in an epoch, chosen anew for each epoch.
             None for no limit. Items without a speaker are always included.
-        draws: number of draws in an epoch; None for the number of items under this limit.
+        draws: number of draws in an epoch. None for the number of items, counting at most
+            ``most_of_speaker`` items of each speaker.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
     >>> order = Balance(6, [level]).order(np.random.default_rng(0), batch_size=2)
@@ -56,50 +57,57 @@ class Balance:
         most_of_speaker: int | None = None,
         draws: int | None = None,
     ) -> None:
+        """Number the groups of each level, and set the shares and the number of draws."""
         self.length = length
-        self._levels = [_numbered(level.groups) for level in levels]
+        self._levels = [_number_groups(level.groups) for level in levels]
         self._shares = []
         for level, (_, names) in zip(levels, self._levels):
             shares = level.shares or dict.fromkeys(names, 1.0)
             self._shares.append(np.array([shares[name] for name in names]))
-        self._capped: _Capped | None = None
+        self._speaker_cap: _SpeakerCap | None = None
         if speakers is not None and most_of_speaker is not None:
-            self._capped = _Capped(speakers, most_of_speaker)
-            length = self._capped.draws
+            self._speaker_cap = _SpeakerCap(speakers, most_of_speaker)
+            length = self._speaker_cap.draws
         #: number of draws in an epoch
         self.draws = draws or length
 
     def order(self, rng: np.random.Generator, batch_size: int) -> NDArray:
-        """Draw the items of the whole batches of an epoch, batch after batch, each in random order."""
+        """Draw the items of an epoch, batch after batch; the items of a batch are in random order.
+
+        The draws of an incomplete last batch are left out.
+        """
         steps = np.repeat(np.arange(self.draws // batch_size), batch_size)
         items = np.arange(self.length)
-        if self._capped is not None:
-            items = self._capped.draw(rng)
-        return rng.permuted(self._drawn(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
+        if self._speaker_cap is not None:
+            items = self._speaker_cap.draw(rng)
+        return rng.permuted(self._draw_items(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:
         """SHA-256 of the groups of all items, in hexadecimal."""
         digest = sha256()
         for numbers, names in self._levels:
             digest.update(f"{names}\n".encode("utf-8", "surrogateescape") + numbers.astype("<i8").tobytes())
-        if self._capped is not None:
-            digest.update(self._capped.speakers.astype("<i8").tobytes())
+        if self._speaker_cap is not None:
+            digest.update(self._speaker_cap.speakers.astype("<i8").tobytes())
         return digest.hexdigest()
 
-    def _drawn(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
-        """Choose an item for each draw.
+    def _draw_items(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
+        """Choose an item of a group for each of the group's draws: divide the draws among its subgroups, recursively.
 
         Args:
-            items: the items of a group of the level before.
+            items: the items of the group.
             steps: the optimisation step of each draw, ascending.
-            level: the level that divides the group.
+            level: index of the level that divides the group into subgroups.
+
+        Returns:
+            The item of each draw.
         """
         if level == len(self._levels):
-            return items[_in_turn(len(items), steps, rng)]
+            return items[_draw_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
         shares = self._shares[level][groups]
         if (shares == shares[0]).all():
-            drawn_groups = _in_turn(len(shares), steps, rng)
+            drawn_groups = _draw_in_turn(len(shares), steps, rng)
         else:
             # In each step every group gets its share rounded down. The remaining draws go to the groups that have
             # lost most by rounding so far.
@@ -108,7 +116,7 @@ class Balance:
             owed = np.zeros(len(shares))
             groups_of_draws = []
             for number in np.unique(steps, return_counts=True)[1].tolist():
-                # 1e-9: a share that is a whole number up to rounding is not rounded down further.
+                # Adding 1e-9 keeps a product that should be a whole number from being rounded down to the number below.
                 counts = np.floor(number * shares + 1e-9).astype(np.int64)
                 owed += number * shares - counts
                 most_owed = np.argsort(-owed, kind="stable")[: number - counts.sum()]
@@ -119,15 +127,19 @@ class Balance:
         drawn = np.empty(len(steps), items.dtype)
         for in_group, draws_of_group in zip(_positions(members, len(groups)), _positions(drawn_groups, len(groups))):
             if len(draws_of_group):
-                drawn[draws_of_group] = self._drawn(items[in_group], steps[draws_of_group], level + 1, rng)
+                drawn[draws_of_group] = self._draw_items(items[in_group], steps[draws_of_group], level + 1, rng)
         return drawn
 
 
-class _Capped:
-    """Draws at most ``speaker_cap`` items of each speaker, and all items of unknown speakers."""
+class _SpeakerCap:
+    """Draws at most ``speaker_cap`` items of each speaker, and all items of unknown speakers.
+
+    Args:
+        speakers: speaker of each item; None if unknown.
+    """
 
     def __init__(self, speakers: Sequence[Hashable | None], speaker_cap: int) -> None:
-        self.speakers = _numbered(speakers)[0]
+        self.speakers = _number_groups(speakers)[0]
         self.speaker_cap = speaker_cap
         self.unknown = np.array([speaker is None for speaker in speakers], dtype=bool)
         counts = np.bincount(self.speakers[~self.unknown])
@@ -144,14 +156,21 @@ class _Capped:
         return np.sort(order[(rank < self.speaker_cap) | self.unknown[order]])
 
 
-def _numbered(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
-    """Number the groups in the order of their first items; return the group number of each item, and the groups."""
+def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
+    """Number the groups in the order of their first items.
+
+    Args:
+        groups: the group of each item.
+
+    Returns:
+        The number of each item's group, and the group of each number.
+    """
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
 
 
 def _positions(numbers: NDArray, count: int) -> list[NDArray]:
-    """For each number from 0 to ``count`` − 1, its positions in ``numbers``, in ascending order.
+    """For each number from 0 to ``count`` − 1, list its positions in ``numbers``, in ascending order.
 
     >>> [positions.tolist() for positions in _positions(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
@@ -160,8 +179,8 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
     return np.split(order, np.searchsorted(numbers[order], np.arange(1, count)))
 
 
-def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Choose a number below ``count`` for each draw: all numbers in random order, then again in another order.
+def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
+    """Choose a number from 0 to ``count`` − 1 for each draw: all numbers in random order, then all in another order.
 
     Over all draws and within each step, the counts of the numbers differ by at most one.
 
@@ -192,8 +211,8 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     """Make the balance of ``data`` over ``trials``; None if an epoch draws each trial once, as published.
 
     Raises:
-        InputError: if a field of ``data.balance`` is empty in all trials, or the speaker is for
-            ``data.speaker_cap``.
+        InputError: if no trial has a value of a field of ``data.balance``, or if no trial has a
+            speaker although ``data.speaker_cap`` is set.
     """
     if not data.balanced:
         return None
@@ -206,15 +225,22 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
         names.insert(0, "corpus")
     levels = []
     for name in names:
-        levels.append(Level(_groups(trials, name, "balance"), weights if name == "corpus" else None))
+        levels.append(Level(_group_of_each_trial(trials, name, "balance"), weights if name == "corpus" else None))
     speakers = None
     if data.speaker_cap is not None:
-        speakers = _groups(trials, "speaker", "speaker_cap")
+        speakers = _group_of_each_trial(trials, "speaker", "speaker_cap")
     return Balance(len(trials), levels, speakers=speakers, most_of_speaker=data.speaker_cap, draws=data.epoch_size)
 
 
-def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
-    """The group of each trial by the field ``name``, for the setting ``key``; None for a trial without a value."""
+def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
+    """The group of each trial: its value of the field ``name``; None for a trial without a value.
+
+    Args:
+        key: the key of ``data`` that names the field, for the message.
+
+    Raises:
+        InputError: if no trial has a value.
+    """
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
@@ -227,7 +253,7 @@ def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | Non
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
             f"{listed(['class', *has, *extra], 12)}"
         )
-    if name in ("attack", "speaker"):  # ids hold within a corpus only: A07 of two corpora are two attacks
+    if name in ("attack", "speaker"):  # A07 of two corpora are two attacks, so add the corpus
         for index, trial in enumerate(trials):
             if values[index] is not None:
                 values[index] = (trial.get("corpus"), values[index])

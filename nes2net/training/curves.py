@@ -34,15 +34,15 @@ def plot_curves(
 ) -> None:
     """Draw ``history``, the rows of ``history.json``, to the PNG file ``path``.
 
+    Epochs without validation have no points in the curves of the development set. The file is
+    replaced atomically. An error only prints one line on standard error, so that training does not
+    end because of a picture.
+
     Args:
         title: name of the run.
         saved: epochs whose checkpoints are kept; the picture marks them.
         offered: the measures of the task. Prominent measures are drawn: all rates in one panel, and
             each other measure in a panel of its own.
-
-    The file is replaced as a whole. Epochs without validation have no points in the curves of the
-    development set. An error only prints one line on standard error, so that training does not end
-    because of a picture.
     """
     try:
         with replacing(path) as temporary:
@@ -54,21 +54,21 @@ def plot_curves(
 def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
+    """Draw panels for losses, measures and learning rates, and save them to ``path``; mark the ``saved`` epochs."""
     rates = []
-    unit_measures = []
+    other_measures = []
     for measure in offered:
         if not measure.prominent or not any(measure.column() in epoch for epoch in history):
             continue
         if measure.percent:
             rates.append(measure)
         else:
-            unit_measures.append([measure])
-    panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_losses]
-    if rates:
-        panels.append(partial(_measures, measures=rates))
-    for measures in unit_measures:
-        panels.append(partial(_measures, measures=measures))
-    panels.append(_learning_rates)
+            other_measures.append([measure])
+    panels: list[Callable[[Axes, list[dict[str, Any]]], None]] = [_plot_losses]
+    for measures in (rates, *other_measures):
+        if measures:
+            panels.append(partial(_plot_measures, measures=measures))
+    panels.append(_plot_learning_rates)
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)
@@ -97,9 +97,10 @@ def _draw(
     figure.savefig(path, format="png", dpi=120)
 
 
-def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
+def _plot_losses(axis: Axes, history: list[dict[str, Any]]) -> None:
+    """Plot training and development losses, on a logarithmic axis if all of them are above 0."""
     for name, (label, colour) in _LOSSES.items():
-        _line(axis, history, name, label, colour)
+        _plot_values(axis, history, name, label, colour)
     axis.set_ylabel("loss")
     losses = np.array([[epoch.get(name) for name in _LOSSES] for epoch in history], float)  # None becomes NaN
     losses = losses[np.isfinite(losses)]
@@ -115,7 +116,8 @@ def _losses(axis: Axes, history: list[dict[str, Any]]) -> None:
         axis.margins(y=0.15)  # room for the marks below
 
 
-def _measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Measure]) -> None:
+def _plot_measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Measure]) -> None:
+    """Plot ``measures`` of the development set with their 95 % intervals; rates are in percent."""
     factor = 1
     axis.set_ylabel(measures[0].title)
     if measures[0].percent:
@@ -125,7 +127,7 @@ def _measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Meas
     for measure in measures:
         for key, heading in measure.headings(history).items():
             colour = next(colours)
-            _line(axis, history, key, heading, colour, factor)
+            _plot_values(axis, history, key, heading, colour, factor)
             epochs = []
             low = []
             high = []
@@ -139,16 +141,17 @@ def _measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Meas
     axis.set_ylim(bottom=0)
 
 
-def _learning_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
-    _line(axis, history, "lr", None, "#000000")
+def _plot_learning_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
+    """Plot the learning rate at the end of each epoch."""
+    _plot_values(axis, history, "lr", None, "#000000")
     axis.set_ylabel("learning rate")
     axis.set_ylim(bottom=0)
 
 
-def _line(
+def _plot_values(
     axis: Axes, history: list[dict[str, Any]], name: str, label: str | None, colour: str, factor: float = 1
 ) -> None:
-    """Plot one value over the epochs that have it, with dots, so that a single epoch is visible."""
+    """Plot the value ``name``, times ``factor``, over the epochs that have this value; dots show single epochs."""
     points = [(epoch["epoch"], factor * epoch[name]) for epoch in history if epoch.get(name) is not None]
     if points:
         axis.plot(*zip(*points), color=colour, label=label, marker=".", markersize=5, linewidth=1.2)

@@ -1,7 +1,7 @@
 """The data of a run: the trials of its corpora, and the batches of training and development.
 
 In reading order: ``read_trials`` lists the trials; ``check_unseen`` compares the two sets;
-``examples`` cuts recordings into pieces; ``training_batches`` and ``development_batches`` load
+``list_examples`` cuts recordings into pieces; ``training_batches`` and ``development_batches`` load
 batches of examples.
 """
 
@@ -35,7 +35,7 @@ from nes2net.training.dataset import (
     binary_target,
     check_readable,
     longest_first,
-    nothing,
+    no_tensors,
     training_loader,
 )
 from nes2net.training.frame_labels import FrameLabels, check_lengths
@@ -132,9 +132,9 @@ def read_trials(
 
 
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Describe the ``trials`` of :func:`read_trials`, corpus by corpus.
+    """Describe the ``trials`` of :func:`read_trials`, corpus by corpus, for the provenance of the detector.
 
-    The facts distinguish corpora that have the same layout.
+    Each description has facts that distinguish corpora of the same layout.
     """
     described = []
     corpus_configs = data.parts(part)
@@ -154,11 +154,11 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
     """Raise :class:`InputError` if all development trials of a corpus are training trials too.
 
-    Development trials of a class without training trials do not count.
+    Development trials are ignored if no training trial has their class.
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
-    which = "" if len(classes) == 2 else "bona fide "
-    trained = {trial.path for trial in train_trials}
+    class_words = "" if len(classes) == 2 else "bona fide "
+    training_paths = {trial.path for trial in train_trials}
     corpus_configs = data.parts("dev")
     for corpus in corpus_configs:
         of_corpus = ""
@@ -169,15 +169,15 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
             is_of_corpus = not of_corpus or trial.get("corpus") == corpus.called
             if is_of_corpus and trial.target in classes:
                 paths.append(trial.path)
-        if paths and trained.issuperset(paths):
+        if paths and training_paths.issuperset(paths):
             raise InputError(
-                f"all {len(paths)} {which}development trials{of_corpus} are training trials too, so they would choose the "
+                f"all {len(paths)} {class_words}development trials{of_corpus} are training trials too, so they would choose the "
                 "epoch that learned them best: in a list of your own, fill a column 'split' with train and dev; or "
                 f"name another list or folder with `{data.key_of(corpus, 'root')}`"
             )
 
 
-def examples(
+def list_examples(
     data: DataConfig,
     trials: list[Trial],
     part: str = "training",
@@ -187,8 +187,8 @@ def examples(
 ) -> Examples:
     """List the examples of ``trials``: the trials themselves, or with ``data.crop: pieces`` their pieces.
 
-    Each piece is a trial, such as ``LA_T_1000137[64000:128000]`` for samples 64000 to 127999. The
-    lengths of most recordings are read from headers.
+    A piece is a trial too. Its id names its samples: ``LA_T_1000137[64000:128000]`` has samples
+    64000 to 127999. The lengths of most recordings are read from headers.
 
     Args:
         part: name of the part, for the progress display.
@@ -249,11 +249,11 @@ def training_batches(
     stream: LegacyStream | None,
     share: StepShare = WHOLE,
     *,
-    carries: Carries = nothing,
+    carries: Carries = no_tensors,
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """Make the loader of the training batches: this process's ``share`` of the parts of each step.
+    """Make the loader of the training batches; each batch is a part of a step, from this process's ``share``.
 
     Args:
         stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
@@ -282,7 +282,7 @@ def training_batches(
         True,
         share,
         chunk_samples=data.chunk_samples if data.crop == "dynamic" else None,
-        lengths=_lengths(data, training.excerpts),
+        lengths=_piece_lengths(data, training.excerpts),
         balance=balance,
     )
     return training_loader(dataset, batches, data.num_workers, pin_memory)
@@ -294,20 +294,23 @@ def development_batches(
     stream: LegacyStream | None,
     share: StepShare = WHOLE,
     *,
-    carries: Carries = nothing,
+    carries: Carries = no_tensors,
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> dict[str, BatchLoader]:
     """Make a loader for each pass over the development set, with this process's ``share`` of the batches.
 
-    In validation RawBoost is the only effect and the head the only crop. Whole utterances and
+    RawBoost is the only effect in validation, and the head is the only crop. Whole utterances and
     pieces are sorted by length, longest first.
+
+    Returns:
+        Name of a pass (:func:`nes2net.training.validation.passes`) → its loader.
     """
     data = recipe.data
     excerpts = development.excerpts
     whole_utterances = recipe.validation.whole_utterances or data.num_samples is None
     if whole_utterances:
-        assert excerpts is None  # Run.examples cuts no pieces then
+        assert excerpts is None  # Run.examples does not cut whole utterances into pieces
         development = development._replace(trials=longest_first(development.trials))
     elif excerpts is not None:
         order = sorted(range(len(excerpts)), key=lambda index: -excerpts[index][1])
@@ -344,14 +347,17 @@ def development_batches(
             recipe.seed,
             False,
             share,
-            lengths=_lengths(data, development.excerpts),
+            lengths=_piece_lengths(data, development.excerpts),
         )
         loaders[name] = training_loader(dataset, batches, data.num_workers, pin_memory)
     return loaders
 
 
-def _lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """The lengths of the pieces, at least ``data.min_piece``; None if recordings are not cut into pieces."""
+def _piece_lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
+    """The lengths of the pieces ``excerpts`` after padding to ``data.min_piece``; None without pieces.
+
+    :class:`EpochBatches` needs the lengths to put pieces of similar length into a batch.
+    """
     if excerpts is None:
         return None
     return [max(size, data.min_piece) for _, size in excerpts]

@@ -1,7 +1,7 @@
 """Read, augment, crop and batch labelled utterances for training and development.
 
-In reading order: ``Examples`` goes in, ``TrainingSet`` makes an ``Example`` of each, ``collate`` a
-``Batch`` of several, and ``training_loader`` loads them.
+In reading order: ``TrainingSet`` prepares an ``Example`` for each of the ``Examples``; ``collate``
+makes a ``Batch`` of several; ``training_loader`` loads the batches.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nes2net.data.augment.effect import Effect, InOrder
 from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.lib.workers import Loader, stacked
-from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretched
+from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch_labels
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
@@ -34,7 +34,7 @@ FRAMES = "frames"
 
 
 class LostFile(InputError):
-    """A file cannot be read at present because its disk fails or is gone; the file need not be damaged."""
+    """A file cannot be read at present because its disk fails or is gone; the file itself may be intact."""
 
 
 class Examples(NamedTuple):
@@ -43,7 +43,7 @@ class Examples(NamedTuple):
     trials: Sequence[Trial]
     #: first sample and number of samples of each piece; None if recordings are not cut into pieces
     excerpts: Sequence[tuple[int, int]] | None = None
-    #: one message for each recording without pieces: its length is unknown or differs from the labels' length
+    #: one message for each recording that could not be cut, because its length is unknown or differs from that of its labels
     errors: Sequence[str] = ()
     #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None
@@ -91,8 +91,8 @@ Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
 Target: TypeAlias = Callable[[Trial], "int | None"]
 
 
-def nothing(trial: Trial) -> Mapping[str, Tensor]:
-    """The default of :data:`Carries`: no tensors beside waveform and class."""
+def no_tensors(trial: Trial) -> Mapping[str, Tensor]:
+    """The default for :data:`Carries`: an example carries no tensors beside waveform and class."""
     return {}
 
 
@@ -103,13 +103,13 @@ binary_target: Target = attrgetter("target")
 class TrainingSet(Dataset):
     """Labelled trials, read from disk when indexed by ``(epoch, index)``; epochs count from 1.
 
-    A third number, as in ``(epoch, index, 32000)``, is the length of the example in samples.
+    A third number is the length of the example in samples, as in ``(epoch, index, 32000)``.
 
     The whole utterance, or a piece of it, is first augmented and then cropped. Every (seed, epoch,
     utterance) has its own random stream, from which the augmentation draws first and the crop next.
     The result therefore depends neither on the worker nor on the order of reading (deviation 8). If
-    the crop is the head and nothing augments, only the head is decoded; damage after the head then
-    does not matter.
+    the crop is the head and there is no augmentation, only the head is decoded, and damage after
+    the head does not matter.
 
     Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
     frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. Zeros that pad a piece have the label −1.
@@ -128,8 +128,8 @@ class TrainingSet(Dataset):
             for the workers.
 
     Attributes:
-        pre_emphasis: coefficient of the pre-emphasis after the augmentation. The detector says it,
-            which is built after the data.
+        pre_emphasis: coefficient of the pre-emphasis after the augmentation. It is 0 until the caller
+            sets it to the coefficient of the detector, which is built after the data.
     """
 
     def __init__(
@@ -142,9 +142,10 @@ class TrainingSet(Dataset):
         part: str = "train",
         crop: str = "head",
         cache: AudioCache | None = None,
-        carries: Carries = nothing,
+        carries: Carries = no_tensors,
         target: Target = binary_target,
     ) -> None:
+        """Store the settings; audio is read only when an item is asked for."""
         self.examples = examples
         self.trials = examples.trials
         self.num_samples = num_samples
@@ -162,6 +163,10 @@ class TrainingSet(Dataset):
         return len(self.trials)
 
     def __getitem__(self, item: tuple[int, ...]) -> Example:
+        """Prepare the example of ``item``, which is (epoch, index) or (epoch, index, length).
+
+        If its file fails, the example has a message instead of a waveform.
+        """
         epoch, index, *length = item
         trial = self.trials[index]
         target = self.target(trial)
@@ -179,10 +184,14 @@ class TrainingSet(Dataset):
         return Example(torch.from_numpy(waveform), target, carried=carried, trial_index=index)
 
     def prepare(self, index: int, epoch: int, num_samples: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Prepare the trial ``index`` for ``epoch``: waveform (num_samples,) float32, labels of frames (T,) int8.
+        """Read, augment and crop the trial ``index`` for ``epoch``.
 
         Args:
             num_samples: samples of the example; None for the data set's ``num_samples``.
+
+        Returns:
+            The waveform (num_samples,) float32; and the labels of its frames (T,) int8, or None without
+            labels.
 
         Raises:
             LostFile: if the file, or a file of noise, cannot be read at present.
@@ -190,34 +199,34 @@ class TrainingSet(Dataset):
                 labels.
         """
         trial = self.trials[index]
-        labelled = self.examples.labels
+        frame_labels = self.examples.labels
         excerpt = None if self.examples.excerpts is None else self.examples.excerpts[index]
-        utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
-        rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
+        utterance_number = zlib.crc32(f"{self.part}/{trial.id}".encode())
+        rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance_number))
         if num_samples is None:
             num_samples = self.num_samples
         waveform = self._read(trial.audio_path(), excerpt)
         labels = None
-        if labelled is not None:
+        if frame_labels is not None:
             read_whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
-            labels = labelled.of_samples(trial.id, len(waveform), read_whole)
+            labels = frame_labels.of_samples(trial.id, len(waveform), read_whole)
         try:
             waveform = self.augmentation(waveform, rng)
         except InputError as error:
-            _check_there(*self.augmentation.recordings)
+            _check_exist(*self.augmentation.recordings)
             raise InputError(f"utterance '{trial.id}': {error}") from error
         waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
-            labels = stretched(labels, len(waveform))
+            labels = stretch_labels(labels, len(waveform))
         if num_samples is not None:
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)
                 if labels is not None:
                     labels = padded(labels + 1, num_samples) - 1  # −1 after the end
-            elif labels is not None and labelled is not None:
-                cropped = labelled.crop(labels, self.crop, num_samples, rng, trial.id)
-                waveform = waveform[cropped]
-                labels = labels[cropped]
+            elif labels is not None and frame_labels is not None:
+                sample_indices = frame_labels.crop(labels, self.crop, num_samples, rng, trial.id)
+                waveform = waveform[sample_indices]
+                labels = labels[sample_indices]
             elif self.crop == "head":
                 waveform = head_crop(waveform, num_samples, trial.id)
             else:
@@ -228,6 +237,12 @@ class TrainingSet(Dataset):
         return waveform, labels_of_frames(labels)
 
     def _read(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
+        """Decode a recording, or the samples of ``excerpt``; try again if the first failure may have been temporary.
+
+        Raises:
+            LostFile: if the file cannot be read at present.
+            InputError: if the file is damaged.
+        """
         try:
             return self._decode(path, excerpt)
         except (InputError, OSError):
@@ -235,6 +250,7 @@ class TrainingSet(Dataset):
         return self._decode(path, excerpt)  # the file is readable now: decode again, or raise the error of damage
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
+        """Decode the samples that are needed: those of ``excerpt``, the head, or all; use the cache, if any."""
         if excerpt is not None:
             start, length = excerpt
             if self.cache is None:
@@ -247,8 +263,8 @@ class TrainingSet(Dataset):
         return load_head(path, self.samples_to_read)
 
 
-def _check_there(*paths: Path) -> None:
-    """Raise :class:`LostFile` if one of ``paths`` is no longer a file; all were files when training began."""
+def _check_exist(*paths: Path) -> None:
+    """Raise :class:`LostFile` if one of ``paths`` has disappeared since training began."""
     for path in paths:
         if not is_there(path):
             raise LostFile(f"{path} is not there any more")
@@ -261,7 +277,7 @@ def check_readable(path: Path) -> None:
         InputError: if the file lies in a damaged shard.
     """
     try:
-        _check_there(path)
+        _check_exist(path)
         with open_recording(path) as file:
             while file.read(1 << 20):
                 pass
@@ -276,13 +292,13 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     """Sort ``trials`` by file size, largest first, to read whole utterances one by one.
 
     The first utterance then needs the most memory, so that a lack of memory shows at once. Parallel
-    processes get utterances of similar length, and none waits for a long utterance at the end.
+    processes get utterances of similar length, so that no process waits long for another.
     """
     return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
 
 def collate(examples: list[Example]) -> Batch:
-    """Stack the usable examples; if no example is usable, the batch has no rows."""
+    """Make a batch of the usable examples; if no example is usable, the batch has no rows."""
     errors = [example.error for example in examples if example.error]
     lost = [example.lost for example in examples if example.lost]
     waveforms = [example.waveform for example in examples if example.waveform is not None]

@@ -81,24 +81,24 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     return accelerator
 
 
-def sums_over_processes(accelerator: Accelerator, values: Sequence[float]) -> list[float]:
+def sum_over_processes(accelerator: Accelerator, values: Sequence[float]) -> list[float]:
     """Sum each value over all processes, in float64."""
     if accelerator.num_processes == 1:
         return list(values)
     return accelerator.reduce(torch.tensor(values, dtype=torch.float64, device=accelerator.device), "sum").tolist()
 
 
-def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
-    """Collect the ``value`` of each process, plain data, in the order of the processes."""
+def gather_values(accelerator: Accelerator, value: Any) -> list[Any]:
+    """Collect the ``value`` of each process in a list, in the order of the processes; values are plain data."""
     if accelerator.num_processes == 1:
         return [value]
     return gather_object([value])
 
 
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
-    """Let only the main process ``write``; if this fails, all processes raise the error.
+    """Call ``write`` in the main process only; if it fails, all processes raise the error.
 
-    Otherwise the other processes would wait for a main process that has ended.
+    Without this, the other processes would wait for a main process that has ended.
     """
     failure: BaseException | None = None
     try:
@@ -106,13 +106,13 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
             write()
     except (OSError, InputError) as error:
         failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    for failed in (failure, *gathered(accelerator, failure)):
+    for failed in (failure, *gather_values(accelerator, failure)):
         if failed is not None:
             raise failed
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
-    """Let batch normalisations in ``module`` train with statistics over the batches of all processes.
+    """Replace the batch normalisations in ``module`` by layers with batch statistics over all processes.
 
     Names, parameters and buffers stay. PyTorch has such a layer for GPUs only; on other devices
     :class:`SyncedBatchNorm` is used.
@@ -142,10 +142,12 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.train(norm.training)
 
     def _check_input_dim(self, input: Tensor) -> None:
+        """Raise ValueError unless ``input`` has a dimension of channels, as PyTorch's layers do."""
         if input.dim() < 2:
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``input``; in train mode, sum over all processes, and update the running statistics."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -161,7 +163,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
-        # The formula of F.batch_norm in eval mode, with these statistics, through which gradients flow.
+        # As F.batch_norm in eval mode, but gradients also flow through the statistics.
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
@@ -169,7 +171,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        """Update the running statistics; without a momentum they are means over all batches, as in PyTorch."""
+        """Update the running statistics; without a momentum, they are means over all batches so far, as in PyTorch."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var
@@ -181,16 +183,18 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sums a tensor over all processes; backward sums the gradient over all processes too."""
+    """Sums a tensor over all processes; in the backward pass, the gradient is also summed over all processes."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
+        """Return the sum of ``x`` over all processes."""
         x = x.clone()
         dist.all_reduce(x)
         return x
 
     @staticmethod
     def backward(ctx: object, gradient: Tensor) -> Tensor:
+        """Return the sum of ``gradient`` over all processes."""
         return _SumOverProcesses.apply(gradient.contiguous())
 
 
@@ -223,9 +227,9 @@ def plan_step(
 ) -> StepPlan:
     """Agree with the other processes on a step, in one reduction.
 
-    A signal to one process stops all processes, and all save if one process wants to save. If one
-    process could read no file of a part, all skip that part, because DistributedDataParallel and
-    batch normalisation wait for every process.
+    A signal to one process stops all processes, and if one process wants to save, all save. If a
+    process could read no file of a part, all processes skip that part: DistributedDataParallel and
+    batch normalisation would wait for that process.
 
     Args:
         weights: for each of this process's parts, the denominator of each term of the loss.
@@ -234,12 +238,14 @@ def plan_step(
         save: whether this process wants to save after the step.
         lost: number of this process's files that cannot be read at present.
     """
-    by_loss = list(zip(*weights))
-    rows = [*by_loss, counts, [count == 0 for count in counts]]
+    # Sum flags, and rows with a value for each part, in one reduction.
+    denominators_of_terms = list(zip(*weights))
+    rows = [*denominators_of_terms, counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]
-    terminate, interrupt, saves, all_lost, *sums = sums_over_processes(accelerator, values)
-    *all_weights, all_counts, empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
-    used = [number for number, unusable in enumerate(empty) if not unusable]
+    terminate, interrupt, saves, all_lost, *sums = sum_over_processes(accelerator, values)
+    # Cut the sums into rows again.
+    *denominators, all_counts, num_empty = (sums[i * len(counts) : (i + 1) * len(counts)] for i in range(len(rows)))
+    used = [number for number, num_processes in enumerate(num_empty) if not num_processes]
     utterances = int(sum(all_counts[number] for number in used))
     agreed_signal = 0
     if terminate:
@@ -248,7 +254,7 @@ def plan_step(
         agreed_signal = SIGINT
     return StepPlan(
         used,
-        [sum(term_weights[number] for number in used) for term_weights in all_weights],
+        [sum(of_part[number] for number in used) for of_part in denominators],
         utterances,
         int(sum(all_counts)) - utterances,
         agreed_signal,

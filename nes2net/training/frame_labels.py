@@ -14,7 +14,7 @@ from nes2net.data.audio.waveform import head_crop, random_tiled_crop
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.segments import LABEL_SAMPLES
 
-#: Seconds by which the lengths of labels and recording may differ; frames without a label do not count in the loss.
+#: Seconds by which the lengths of labels and recording may differ. The loss ignores frames without a label.
 _TOLERANCE = 0.5
 
 
@@ -25,14 +25,14 @@ class FrameLabels:
     Args:
         of_trial: id of a trial → labels of its frames, 1 bona fide, 0 spoof; trials without an
             entry have no labels.
-        boundary_share: fraction of the random crops that contain a boundary (:func:`drawn_start`).
+        boundary_share: fraction of the random crops that contain a boundary (:func:`draw_start`).
     """
 
     of_trial: Mapping[str, NDArray]
     boundary_share: float | None = None
 
     def of_samples(self, id: str, num_samples: int, whole: bool = True) -> NDArray[np.int8]:
-        """The label of each sample of the trial ``id``, (num_samples,); −1 for a sample without a label.
+        """Look up the label of each sample of the trial ``id``: (num_samples,), −1 for a sample without a label.
 
         Args:
             whole: False if ``num_samples`` is only the beginning of the recording.
@@ -47,21 +47,24 @@ class FrameLabels:
         return labels_of_samples(labels, num_samples)
 
     def crop(
-        self, samples: NDArray[np.int8], crop: str, num_samples: int, rng: np.random.Generator, id: str
+        self, sample_labels: NDArray[np.int8], crop: str, num_samples: int, rng: np.random.Generator, id: str
     ) -> NDArray[np.integer]:
         """Choose a crop of the trial ``id``, and return the indices of its samples.
 
         A random crop begins at the beginning of a frame, except with ``random_tiled``.
 
         Args:
-            samples: labels of all samples of the trial, (N,).
+            sample_labels: labels of all samples of the trial, (N,).
+            crop: value of ``data.crop``.
         """
-        positions = np.arange(len(samples))
+        positions = np.arange(len(sample_labels))
         if crop == "random_tiled":
             return random_tiled_crop(positions, num_samples, rng, id)
         start = 0
         if crop != "head":
-            start = drawn_start(labels_of_frames(samples), len(samples), num_samples, rng, self.boundary_share)
+            start = draw_start(
+                labels_of_frames(sample_labels), len(sample_labels), num_samples, rng, self.boundary_share
+            )
         return head_crop(positions[start:], num_samples, id)
 
 
@@ -82,55 +85,57 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
         )
 
 
-def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
-    """The label of each sample, (num_samples,), from ``labels`` of 10-ms frames; −1 after the last frame.
+def labels_of_samples(frame_labels: NDArray, num_samples: int) -> NDArray[np.int8]:
+    """Repeat ``frame_labels`` of 10-ms frames for each sample: labels (num_samples,), −1 after the last frame.
 
     >>> labels_of_samples(np.array([1, 0]), 400)[[0, 159, 160, 319, 320]]
     array([ 1,  1,  0,  0, -1], dtype=int8)
     """
-    samples = np.full(num_samples, -1, np.int8)
-    repeated = np.repeat(np.asarray(labels, np.int8), LABEL_SAMPLES)[:num_samples]
-    samples[: len(repeated)] = repeated
-    return samples
+    sample_labels = np.full(num_samples, -1, np.int8)
+    repeated = np.repeat(np.asarray(frame_labels, np.int8), LABEL_SAMPLES)[:num_samples]
+    sample_labels[: len(repeated)] = repeated
+    return sample_labels
 
 
-def stretched(samples: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
-    """Labels (num_samples,) of an utterance played at another speed, from the labels ``samples`` (N,) before.
+def stretch_labels(sample_labels: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
+    """Stretch or shrink ``sample_labels`` (N,) to ``num_samples``, for an utterance that is played at another speed.
 
-    >>> stretched(np.array([1, 1, 0, 0], np.int8), 6)
+    >>> stretch_labels(np.array([1, 1, 0, 0], np.int8), 6)
     array([1, 1, 1, 0, 0, 0], dtype=int8)
     """
-    return samples[np.arange(num_samples) * len(samples) // max(num_samples, 1)]
+    return sample_labels[np.arange(num_samples) * len(sample_labels) // max(num_samples, 1)]
 
 
-def labels_of_frames(samples: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Labels (⌈N/160⌉,) of 10-ms frames, from the labels ``samples`` (N,).
+def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Pool ``sample_labels`` (N,) to labels (⌈N/160⌉,) of 10-ms frames.
 
-    A frame with an unknown sample is unknown, −1; any other frame with a spoofed sample is spoof.
+    A frame with an unknown sample is unknown, −1. Any other frame with a spoofed sample is spoof, 0.
 
     >>> labels_of_frames(labels_of_samples(np.array([1, 0, 1]), 480)[80:])
     array([0, 0, 1], dtype=int8)
     """
-    if not len(samples):
-        return samples
-    return np.minimum.reduceat(samples, np.arange(0, len(samples), LABEL_SAMPLES))  # −1 unknown < 0 spoof < 1
+    if not len(sample_labels):
+        return sample_labels
+    return np.minimum.reduceat(
+        sample_labels, np.arange(0, len(sample_labels), LABEL_SAMPLES)
+    )  # −1 unknown < 0 spoof < 1
 
 
-def drawn_start(
+def draw_start(
     labels: NDArray, length: int, num_samples: int, rng: np.random.Generator, boundary_share: float | None = None
 ) -> int:
-    """Draw the first sample of a crop of ``num_samples``: a multiple of 10 ms, all multiples equally likely.
+    """Draw the first sample of a crop of ``num_samples``: the beginning of a 10-ms frame, all equally likely.
 
     A boundary lies between two labelled frames of different classes. With ``boundary_share``, this
-    fraction of the crops contains a boundary, and the others contain none. If only one kind of crop
-    is possible in the utterance, the crop is drawn from that kind.
+    fraction of the crops contains a boundary, and the others contain none. If the utterance allows
+    only one kind of crop, the crop is of this kind.
 
     Args:
         labels: labels of the 10-ms frames, 1 bona fide, 0 spoof, −1 unknown.
         length: samples of the utterance; if it is not longer than the crop, the start is 0.
 
     >>> labels, rng = np.repeat([1, 0], 100), np.random.default_rng(0)
-    >>> starts = [drawn_start(labels, 32000, 8000, rng, 0.5) // 160 for _ in range(1000)]
+    >>> starts = [draw_start(labels, 32000, 8000, rng, 0.5) // 160 for _ in range(1000)]
     >>> 450 < sum(start < 100 < start + 50 for start in starts) < 550
     True
     """
@@ -139,8 +144,8 @@ def drawn_start(
     starts = np.arange((length - num_samples) // LABEL_SAMPLES + 1)
     if boundary_share is not None:
         changes = (labels[1:] != labels[:-1]) & (labels[1:] >= 0) & (labels[:-1] >= 0)
-        before = np.concatenate([[0], np.cumsum(changes)])  # number of boundaries before or at each frame's beginning
-        last_frames = starts - (-num_samples // LABEL_SAMPLES) - 1  # of a crop of ⌈num_samples/160⌉ frames
+        before = np.concatenate([[0], np.cumsum(changes)])  # boundaries up to the beginning of each frame
+        last_frames = starts - (-num_samples // LABEL_SAMPLES) - 1  # a crop has ⌈num_samples/160⌉ frames
         has_boundary = before[last_frames] > before[starts]
         with_boundary = rng.random() < boundary_share
         matching_starts = starts[has_boundary == with_boundary]
@@ -150,11 +155,11 @@ def drawn_start(
 
 
 def pooled_targets(labels: Tensor, factor: int) -> Tensor:
-    """Labels B×T' of frames ``factor`` times as long as the frames of ``labels`` B×T.
+    """Pool ``labels`` B×T of frames to labels B×T' of frames that are ``factor`` times as long.
 
     Each row is pooled up to its first −1, as by :func:`nes2net.metrics.localisation.pool_labels`,
-    and the remaining frames are −1. If a row has labels of fewer than ``factor`` frames, the first
-    frame gets their minimum.
+    and the remaining frames are −1. If a row has fewer than ``factor`` labels, its first frame gets
+    the minimum of these labels.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],
@@ -167,7 +172,7 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
         width = factor
     windows = labels[:, :width].unflatten(1, (-1, factor))
     pooled = windows.amin(2)
-    # Of the first window, ignore −1, so that a short utterance keeps a label.
+    # In the first window, ignore −1, so that a short utterance keeps a label.
     first = windows[:, 0]
     lowest_label = torch.where(first < 0, 1, first).amin(1)
     pooled[:, 0] = torch.where((first >= 0).any(1), lowest_label.to(pooled.dtype), pooled[:, 0])

@@ -28,9 +28,9 @@ class StopRequests:
     second Ctrl-C ends the run at once. Python handles signals in the main thread only; in other
     threads this context does nothing.
 
-    For several processes to end together, set ``agree`` to a function from the signal of this
-    process to the signal that ends all processes; 0 is no signal. A signal then always waits for
-    the end of a :meth:`deferred` context, where the processes agree.
+    For several processes to end together, set ``agree`` to a function that takes the signal of this
+    process and returns the signal that ends all processes; 0 is no signal. A signal then always
+    waits for the end of a :meth:`deferred` context, where the processes agree.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -54,17 +54,19 @@ class StopRequests:
         self._process = os.getpid()
 
     def __enter__(self) -> StopRequests:
+        """Handle SIGTERM and SIGINT from now on, if this is the main thread."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._receive) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Restore the earlier handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Defer signals to the end of this context, for work that must be done as a whole."""
+        """Within this context, signals wait for its end; for work that must not be interrupted."""
         self._deferred = True
         try:
             yield
@@ -77,12 +79,13 @@ class StopRequests:
             self.stop(number)
 
     def stop(self, number: int) -> None:
-        """Raise the exception of signal ``number``."""
+        """Raise the exception for the signal ``number``: KeyboardInterrupt for SIGINT, otherwise Unfinished."""
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
+        """Handle a signal: note it for the end of :meth:`deferred`, or raise its exception at once."""
         if os.getpid() != self._process:  # in a forked worker, which leaves the signal to its parent
             return
         # The terminal or scheduler sends a signal to all processes, and torchrun sends it again. A second
@@ -115,7 +118,7 @@ def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
 
 @contextmanager
 def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
-    """Turn errors of a full or failing disk into :class:`nes2net.lib.errors.Unfinished`.
+    """Within this context, turn errors of a full or failing disk into :class:`nes2net.lib.errors.Unfinished`.
 
     Args:
         folder: folder of the run.

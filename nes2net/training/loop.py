@@ -20,7 +20,7 @@ from nes2net.training.distributed import IN_SCORING, StepPlan, plan_step, write_
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
 from nes2net.training.objective import Objective, Part
-from nes2net.training.optimisation import learning_rate, plateaus, set_learning_rate
+from nes2net.training.optimisation import learning_rate_schedule, plateaus, set_learning_rate
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
@@ -30,11 +30,11 @@ from nes2net.training.validation import Validator, is_due
 
 @dataclass
 class Trainer:
-    """Trains from ``state`` to the last epoch of the recipe; only the main process writes."""
+    """Trains from ``state`` to the last epoch of the recipe; only the main process writes files."""
 
     recipe: Recipe
     objective: Objective
-    loader: BatchLoader  # of this process's parts of the steps, see EpochBatches
+    loader: BatchLoader  # its batches are this process's parts of the steps (EpochBatches)
     validator: Validator
     state: RunState
     accelerator: Accelerator
@@ -42,13 +42,14 @@ class Trainer:
     stop: StopRequests
 
     def __post_init__(self) -> None:
+        """Prepare model and optimiser for device, precision and processes, and make the learning-rate schedule."""
         self.steps_per_epoch = len(self.loader.batch_sampler)
-        self.learning_rate = learning_rate(self.recipe.train, self.steps_per_epoch)
+        self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
         self.model = self.accelerator.prepare_model(self.objective)  # adds autocast and DistributedDataParallel
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # adds the GradScaler of fp16
 
     def fit(self) -> None:
-        """Train the remaining epochs. A signal to stop waits for the end of a step or of a save."""
+        """Train, validate and save the remaining epochs; a signal to stop waits for the end of a step or of a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
             with self.stop.deferred(), float32_products(IN_SCORING[self.recipe.train.precision]):
@@ -68,49 +69,55 @@ class Trainer:
         self.loader.begin(epoch, progress.step)
         steps = by_step(self.loader, self.recipe.train.accumulate)
         meter = self.monitor.meter(steps, epoch, self.steps_per_epoch, progress.step)
-        saved = time.monotonic()
+        saved_at = time.monotonic()
         for batches in meter:
-            due = time.monotonic() - saved >= 60 * self.recipe.train.save_every_minutes
-            before = progress.utterances
-            signal, save = self.train_step(batches, epoch, progress.step, due)
-            meter.update(progress.utterances - before, loss=progress.loss, lr=progress.lr)
-            last = progress.step == self.steps_per_epoch
-            if last and not progress.utterances:
+            save_is_due = time.monotonic() - saved_at >= 60 * self.recipe.train.save_every_minutes
+            utterances_before = progress.utterances
+            signal, must_save = self.train_step(batches, epoch, progress.step, save_is_due)
+            meter.update(progress.utterances - utterances_before, loss=progress.loss, lr=progress.lr)
+            is_last_step = progress.step == self.steps_per_epoch
+            if is_last_step and not progress.utterances:
                 raise InputError("each step lacked a usable file in some process: mend the files named above")
-            if signal or save or last:
+            if signal or must_save or is_last_step:
                 write_once(self.accelerator, self.state.save)
-                saved = time.monotonic()
+                saved_at = time.monotonic()
             if signal:
                 self.stop.stop(signal)
         self.monitor.after_training(meter, self.loader)
 
-    def train_step(self, batches: list[Batch], epoch: int, step: int, due: bool) -> tuple[int, bool]:
-        """Do a step; return the number of the signal that stops the run (0: none), and whether to save.
+    def train_step(self, batches: list[Batch], epoch: int, step: int, save_is_due: bool) -> tuple[int, bool]:
+        """Do an optimisation step.
 
         Args:
-            due: whether this process asks for a save.
+            save_is_due: whether it is time to save; only the main process's value counts.
+
+        Returns:
+            The number of the signal that stops the run, 0 for no signal; and whether to save now. All
+            processes return the same.
 
         Raises:
             Unfinished: if a file of the step cannot be read at present, or no process can use any
-                file of the step. Nothing of the step is done or saved.
+                file of the step. The step is then not done.
         """
         accelerator = self.accelerator
         progress = self.state.progress
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
-        progress.lr = self.learning_rate(self.iteration(epoch, step)) * self.decay()
+        progress.lr = self.learning_rate(self.iteration(epoch, step)) * self.plateau_factor()
         set_learning_rate(self.state.optimizer, progress.lr)
-        step_parts, weights = zip(*(self.prepared(batch, epoch, step, number) for number, batch in enumerate(batches)))
-        lost = list(chain.from_iterable(batch.lost for batch in batches))
-        due = due and accelerator.is_main_process
+        step_parts, denominators = zip(
+            *(self.prepare_part(batch, epoch, step, number) for number, batch in enumerate(batches))
+        )
+        lost_files = list(chain.from_iterable(batch.lost for batch in batches))
+        save_is_due = save_is_due and accelerator.is_main_process
         counts = [len(batch.targets) for batch in batches]
-        plan = plan_step(accelerator, weights, counts, self.stop.requested, due, len(lost))
+        plan = plan_step(accelerator, denominators, counts, self.stop.requested, save_is_due, len(lost_files))
         if plan.lost or not plan.utterances + plan.unused:
-            stop_without_data(lost, f"epoch {epoch}, step {step}")
+            stop_without_data(lost_files, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # Besides messages between processes and fp16's GradScaler, only this line of a step waits for a GPU.
+            # Only this line of a step waits for the GPU, apart from messages between processes and fp16's GradScaler.
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
             if accelerator.scaler:  # a GradScaler skips steps whose gradients are not finite
                 gradient_norm = 0.0
@@ -122,22 +129,24 @@ class Trainer:
         progress.step = step + 1
         return plan.signal, plan.save
 
-    def prepared(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
-        """Move the part ``number`` of a step to the device, mix it, and compute the denominators of its losses.
+    def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
+        """Move part ``number`` of a step to the device, and mix its examples if the recipe says so.
 
-        The part is empty if no file of it could be used.
+        Returns:
+            The part, which is empty if none of its files could be used; and the denominator of each
+            term of its loss.
         """
-        self.monitor.left_out(batch.errors)
+        self.monitor.report_failed_files(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-        step_part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
+        step_part = Part.of_batch(batch, carried, self.accelerator.device, self.iteration(epoch, step))
         targets = batch.targets
         if len(targets):
             number_in_step = number * self.accelerator.num_processes + self.accelerator.process_index
-            step_part, targets = self.objective.mixed(step_part, targets, epoch, step, number_in_step)
+            step_part, targets = self.objective.mix(step_part, targets, epoch, step, number_in_step)
         return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
-        """The number of a step, counted from 0 over all epochs."""
+        """The number of ``step`` of ``epoch``, counted from 0 over all epochs."""
         return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
@@ -155,8 +164,8 @@ class Trainer:
         sums = accelerator.reduce(sums, "sum")
         return sum(n / weight for n, weight in zip(sums, denominators) if weight > 0)
 
-    def decay(self) -> float:
-        """Learning-rate factor of ``train.plateau_patience``: ½ for each plateau of the development loss."""
+    def plateau_factor(self) -> float:
+        """The learning-rate factor of ``train.plateau_patience``: ½ for each plateau of the development loss so far."""
         patience = self.recipe.train.plateau_patience
         history = self.state.selection.history
         if not patience:
@@ -166,7 +175,7 @@ class Trainer:
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
         """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints."""
         state = self.state
-        selection = self.state.selection
+        selection = state.selection
         path = selection.folder / f"epoch_{epoch}.pth"
         state.progress.count_time()
         selection.update(epoch, {**values, "seconds": state.progress.seconds})
@@ -174,6 +183,7 @@ class Trainer:
         is_kept = epoch in selection.kept_epochs()
 
         def write() -> None:
+            """Write the files of the epoch; :func:`write_once` calls this in the main process only."""
             if is_kept:
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
                 state.detector.save(path, **record)

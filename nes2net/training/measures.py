@@ -20,7 +20,7 @@ from nes2net.lib.errors import InputError
 from nes2net.models.registry import corpora
 from nes2net.training.recipes.data import DataConfig
 
-#: Bootstrap resamples for the interval of the EER. They give its width to two digits, and take 1 s for 25,000 trials.
+#: Bootstrap resamples for the interval of the EER: the width is exact to two digits, and 25,000 trials take 1 s.
 NUM_RESAMPLES = 200
 
 
@@ -35,11 +35,15 @@ class Measure(NamedTuple):
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: whether lines of epochs and pictures show the measure, and tables also its values with RawBoost and by corpus
+    #: whether the line of an epoch and the pictures show the measure. Tables then show it with RawBoost and by corpus too.
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
         """The key of the measure in the history, for the pass ``name`` over the development set.
+
+        Args:
+            variant: end of the key of a related value, such as ``_low`` for the lower limit of the
+                interval.
 
         >>> Measure("eer", "EER").column("w_aug"), Measure("eer", "EER").column(variant="_low")
         ('val_eer_w_aug', 'val_eer_wo_aug_low')
@@ -47,10 +51,10 @@ class Measure(NamedTuple):
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """Map the keys of this measure in the rows of ``history`` to their headings.
+        """The keys of this measure in the history, each with its heading in tables and pictures.
 
-        Some of the keys may have no values in the history. Keys for the pass with RawBoost and for
-        each corpus are included only for a prominent measure.
+        Some of the keys may have no values in ``history``. Only a prominent measure has keys for the
+        pass with RawBoost and for each corpus.
         """
         headings = {}
         if self.prominent:
@@ -89,16 +93,19 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     """Compute EER and minDCF of the output ``scores`` (N,), as fractions, by their keys in the history.
 
     The EER follows the rule of the corpus, and the cost is defined as in ASVspoof 5, track 1. For
-    the pass without augmentation, ``val_eer_wo_aug_low`` to ``…_high`` is the EER's 95 % bootstrap
-    interval. If there are several corpora, these values are pooled over all trials, and
-    ``val_eer_wo_aug/CORPUS``, ``val_eer_wo_aug/CORPUS/ATTACK``, ``val_eer_wo_aug_mean`` and
-    ``val_eer_wo_aug_worst`` come from :class:`nes2net.evaluation.breakdown.OverCorpora`.
-    ``val_min_dcf_wo_aug`` has the same variants, except for attacks.
+    the pass without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the limits
+    of the EER's 95 % bootstrap interval.
+
+    With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
+    EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` the EER of an attack in it.
+    ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst`` are the mean and the highest EER of the
+    corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` has the same
+    variants, except for attacks.
 
     Args:
-        bonafide: the number of the class bona fide.
+        bonafide: the target that means bona fide.
         eer_methods: alias of a corpus → the rule for its EER. The pooled EER uses the common rule
-            of all corpora, or ``asvspoof`` if they have several.
+            of all corpora, or ``asvspoof`` if their rules differ.
         seed: seed of the bootstrap.
 
     Raises:
@@ -108,7 +115,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     scores = validated.outputs["scores"]
     rules = set(eer_methods.values())
     eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
-    genuine, spoofed = of_both_classes(scores, validated.targets == bonafide, "usable files")
+    genuine, spoofed = split_by_class(scores, validated.targets == bonafide, "usable files")
     values = {
         EER.column(name): metrics.compute_eer(genuine, spoofed, eer_method)[0],
         MIN_DCF.column(name): metrics.compute_min_dcf(genuine, spoofed),
@@ -128,12 +135,19 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
     if len(eer_methods) > 1:
-        return values | _of_corpora(validated, eer_methods)
+        return values | _rates_by_corpus(validated, eer_methods)
     return values
 
 
-def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
-    """Divide ``scores`` into bona fide and spoof scores; :class:`InputError` if a class has no scores."""
+def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[NDArray, NDArray]:
+    """Split ``scores`` (N,) by the mask ``is_bonafide`` (N,) into bona fide scores and spoof scores.
+
+    Args:
+        items: what has a score, in the plural, for the message.
+
+    Raises:
+        InputError: if a class has no scores.
+    """
     genuine = scores[is_bonafide]
     spoofed = scores[~is_bonafide]
     if not len(genuine) or not len(spoofed):
@@ -144,8 +158,8 @@ def of_both_classes(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[
     return genuine, spoofed
 
 
-def _of_corpora(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
-    """EER and minDCF of each corpus, their mean and their highest value, and the EER of each attack."""
+def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
+    """Compute EER and minDCF of each corpus, their mean and highest value, and the EER of each attack, by key."""
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

@@ -1,4 +1,4 @@
-"""The monitor of a run: lines, progress, a log, TensorBoard, other trackers, a table and a picture.
+"""The monitor of a run reports it in lines, progress, a log, TensorBoard, other trackers and a picture.
 
 Only the main process reports. Results go to standard output, remarks and progress to standard
 error, and both to ``train.log``. With a :class:`RunReporter`, nothing else is on standard output.
@@ -54,9 +54,9 @@ class RunReporter(Protocol):
 
 
 class Monitor:
-    """Reports a run.
+    """Reports a run to the user: prints lines, shows progress, writes logs, and draws curves.
 
-    On exit the monitor draws the curves and closes the logs.
+    On exit the monitor draws the curves if they are not up to date, and closes the logs.
 
     Args:
         selection: the history of the run.
@@ -69,6 +69,7 @@ class Monitor:
     def __init__(
         self, selection: Selection, log: Path, shown: bool = True, reporter: RunReporter | None = None
     ) -> None:
+        """Prepare the monitor; :meth:`open_logs` opens the logs later."""
         self.selection = selection
         self.log = log
         self.shown = shown
@@ -87,7 +88,7 @@ class Monitor:
         self._is_drawn = True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
-        """Open the logs; TensorBoard then hides earlier values of ``first_epoch`` and later epochs.
+        """Open the logs; TensorBoard hides values that were logged before for ``first_epoch`` and later epochs.
 
         Raises:
             InputError: if TensorBoard's folder cannot be written to, or the recipe's tracker cannot start.
@@ -110,6 +111,7 @@ class Monitor:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        """Draw the curves if needed, log the ``error`` that ended the run, if any, and close the logs."""
         if not self._is_drawn or not self.curves.is_file():
             self._draw()
         if error is not None:
@@ -135,15 +137,15 @@ class Monitor:
         return meter
 
     def say(self, text: str, *, remark: bool = False) -> None:
-        """Print a result or the state of the run; with ``remark``, print on standard error."""
+        """Print ``text`` in the main process, and add it to ``train.log``; a ``remark`` goes to standard error."""
         if self.shown:
             stream = sys.stderr if remark or self.reporter is not None else sys.stdout
             tqdm.write(worded(text), file=stream)
-            stream.flush()  # otherwise a file that standard output is written to gets the text hours later
+            stream.flush()  # otherwise the text would reach a file behind standard output hours later
             self.run_log.write(worded(text))
 
-    def left_out(self, errors: Sequence[str]) -> None:
-        """Print each message about a failed file once in a run; every process prints its own messages."""
+    def report_failed_files(self, errors: Sequence[str]) -> None:
+        """Print each message about a failed file, but only once in a run; every process prints its own messages."""
         for error in errors:
             if error not in self._bad_files:
                 self._bad_files.add(error)
@@ -151,7 +153,7 @@ class Monitor:
                 self.run_log.write(f"failed: {error}")
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
-        """Report unused utterances; once in a run, say how to shorten long waits for data."""
+        """After the steps of an epoch, report unused utterances, and once in a run how to wait less for data."""
         if self.unused:
             self.say(
                 f"{counted(self.unused, 'utterance was', 'utterances were')} left out although readable: in the same part "
@@ -169,7 +171,13 @@ class Monitor:
             self.say(line, remark=True)
 
     def epoch(self, epoch: int, values: dict[str, float], saved: str | None) -> None:
-        """Report an epoch: a line, the published scalars of TensorBoard, and at most once a minute the curves."""
+        """Report a finished epoch: print a line, add the values to TensorBoard, and draw the curves.
+
+        The curves are drawn at most once a minute.
+
+        Args:
+            saved: name of the checkpoint; None if the epoch is not kept.
+        """
         facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]
         for measure in self.selection.offered:
             if measure.prominent:
@@ -194,6 +202,7 @@ class Monitor:
             self.tracker.log(values, epoch)
 
     def _draw(self) -> None:
+        """Draw the curves of all epochs so far, in the main process."""
         if self.shown and self.selection.history:
             selection = self.selection
             kept_epochs = selection.kept_epochs()
@@ -203,7 +212,7 @@ class Monitor:
 
 
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
-    """Raise :class:`InputError` if the loss of a step or the norm of its gradients is not finite.
+    """Raise :class:`InputError` if the loss of a step, or the ``norm`` of its gradients, is not finite.
 
     The message names the step and its utterances, and says what to try.
     """

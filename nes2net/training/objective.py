@@ -36,7 +36,7 @@ _LATENT_STREAM = 0x1A7E
 
 
 class Part(NamedTuple):
-    """A part of a step, or a batch of the development set, on the device."""
+    """The input of an objective: a part of a training step, or a batch of the development set, on the device."""
 
     #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
     inputs: Tensor
@@ -50,10 +50,10 @@ class Part(NamedTuple):
     latent_seed: int | None = None
 
     @classmethod
-    def of(
+    def of_batch(
         cls, batch: Batch, carried: Mapping[str, Tensor], device: torch.device, iteration: int | None = None
     ) -> Part:
-        """Build a part from ``batch`` and the ``carried`` tensors of its examples, copied to ``device``.
+        """Copy ``batch`` to ``device``, with the ``carried`` tensors that :meth:`Objective.ready` returned.
 
         Args:
             iteration: number of the optimisation step; None in validation.
@@ -78,9 +78,9 @@ class Objective(nn.Module):
     """Computes the loss of a batch for ``detector``, with one score an utterance; other tasks override methods.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
-    With ``train.freeze_frontend`` the front-end of ``detector`` no longer requires gradients; with
-    ``train.freeze_layers`` only its lower layers no longer do. With ``train.optimizer: logistic``
-    only the last layer of ``detector`` requires gradients.
+    The constructor freezes parameters of ``detector``: with ``train.freeze_frontend`` the whole
+    front-end, with ``train.freeze_layers`` its lower layers, and with ``train.optimizer: logistic``
+    everything but the last layer.
 
     Args:
         recipe: settings of the loss, Specmix and latent augmentation, and the seed of their draws.
@@ -97,6 +97,7 @@ class Objective(nn.Module):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        """Make the loss, check that the recipe's settings fit the detector, and freeze what is never trained."""
         super().__init__()
         train = recipe.train
         augment = recipe.augment
@@ -109,12 +110,12 @@ class Objective(nn.Module):
         self.frozen_mode = train.frontend_mode
         frontend = detector.frontend
         backend = detector.backend
-        learned = any(p.requires_grad for p in frontend.parameters())
-        if self.freeze_epochs and not learned:
+        is_trainable = any(p.requires_grad for p in frontend.parameters())
+        if self.freeze_epochs and not is_trainable:
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
             raise InputError(f"front-end '{frontend.config['name']}' has nothing to train: leave `train.{key}` out")
         self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
-        if self.specmix is not None and (learned or frontend.out_dim == 1 or backend.wants_layers == "all"):
+        if self.specmix is not None and (is_trainable or frontend.out_dim == 1 or backend.wants_layers == "all"):
             raise InputError(
                 f"Specmix mixes bands of a spectrogram, but '{backend.config['name']}' after '{frontend.config['name']}' "
                 "takes none: take the front-end lps or lfcc, or leave `augment.specmix` out"
@@ -128,7 +129,7 @@ class Objective(nn.Module):
             )
         if train.freeze_frontend:
             frontend.requires_grad_(False)
-        if train.freeze_layers is not None:  # freezes everything before the layers too
+        if train.freeze_layers is not None:  # also freeze everything before the layers
             layers = frontend.transformer_layers
             name = frontend.config["name"]
             if not layers:
@@ -146,20 +147,25 @@ class Objective(nn.Module):
                     parameter.requires_grad_(False)
 
     @property
-    def bonafide(self) -> int:
-        """The number of the class bona fide; K, which is no class's number, if bona fide is not a class."""
+    def bonafide_class(self) -> int:
+        """The target that means bona fide: its index among the K classes.
+
+        If bona fide is not a class, the value is K, which no target equals.
+        """
         classes = self.detector.classes
-        return len(classes) - (classes[-1] == BONAFIDE)
+        if BONAFIDE in classes:
+            return classes.index(BONAFIDE)
+        return len(classes)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
-        """Make the loss of the utterance; :class:`InputError` if it does not fit the detector."""
+        """Make the loss of the utterance; raise :class:`InputError` if the loss does not fit the detector."""
         return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """List the parameters that the optimiser gets: all except those that are never trained.
+        """List the parameters that the optimiser gets: all parameters that are ever trained.
 
-        These are never trained: a frozen front-end or its frozen layers, the base of an adapted
-        front-end, a teacher, and with ``train.optimizer: logistic`` everything but the last layer.
+        Never trained are a frozen front-end or its frozen layers, the base of an adapted front-end, and
+        a teacher. With ``train.optimizer: logistic``, only the last layer is trained.
         """
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
@@ -170,18 +176,20 @@ class Objective(nn.Module):
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Choose the carried tensors of a batch that the losses need, and prepare them.
+        """Choose the carried tensors of a batch that the losses need, and prepare them on the CPU; here all, unchanged.
+
+        Training and validation call this method before they make the :class:`Part` of the batch.
 
         Args:
             num_samples: number of samples of each waveform.
         """
         return carried
 
-    def mixed(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
-        """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has these.
+    def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
+        """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation, as the recipe says.
 
-        Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. It is
-        allowed only with front-ends without parameters. Each (seed, epoch, step, ``number``) has
+        Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. The
+        constructor allows Specmix only with front-ends without parameters. Each (seed, epoch, step, ``number``) has
         its own random stream, so that a resumed run draws the same numbers as an uninterrupted run.
 
         Args:
@@ -202,13 +210,13 @@ class Objective(nn.Module):
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
-        """The seed of ``stream`` for the part ``number`` of a step; the first part's stream has no part number."""
-        numbers = [number] if number else []
+        """Make the seed for part ``number`` of a step; ``stream`` keeps the seeds of Specmix and latent augmentation apart."""
+        numbers = [number] if number else []  # part 0 has no number in its seed
         sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """The denominator of each term of the loss, known before any forward pass.
+        """Compute the denominator of each term of the loss; this is possible before any forward pass.
 
         Args:
             targets, carried: targets and carried tensors of a part, on the CPU.
@@ -225,55 +233,72 @@ class Objective(nn.Module):
     ) -> Tensor:
         """Compute the numerator of each term of the loss of a :class:`Part`.
 
-        The loss is the sum over terms of numerator/denominator (:meth:`denominators`). If the
-        aggregation has a penalty, it is added to the first term, the loss of the utterance.
+        The loss is the sum over terms of numerator/denominator (:meth:`denominators`). A penalty of the
+        aggregation is added to the first term, the loss of the utterance.
+
+        Returns:
+            One numerator for each term of the loss.
         """
         part = Part(inputs, targets, carried, iteration, latent_seed)
-        with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
+        with _explain_single_utterance("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
-            first, *further_numerators = self.numerators(self.computed(features, part), part)
+            utterance_numerator, *further_numerators = self.numerators(self.compute_outputs(features, part), part)
         aggregation = self.detector.aggregation
         penalty, aggregation.penalty = aggregation.penalty, None  # a reference would keep its graph in memory
         if penalty is not None:
-            first = first + penalty * self.criterion.weight_of(targets).to(first.dtype)
-        return torch.stack([first, *further_numerators])
+            utterance_numerator = utterance_numerator + penalty * self.criterion.weight_of(targets).to(
+                utterance_numerator.dtype
+            )
+        return torch.stack([utterance_numerator, *further_numerators])
 
-    def validated(self, part: Part) -> Outcome:
-        """Compute loss and outputs of a batch of the development set, without mixing.
+    def validate_batch(self, part: Part) -> Outcome:
+        """Compute the loss and the outputs of a batch of the development set, without Specmix and latent augmentation.
 
-        Angular softmax uses its final margin.
+        A loss whose margin grows in training uses the final margin.
         """
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
-        with _enough_for_statistics("a batch of the development set", remedy):
-            computed = self.computed(self.features(part.inputs), part)
+        with _explain_single_utterance("a batch of the development set", remedy):
+            computed = self.compute_outputs(self.features(part.inputs), part)
         self.detector.aggregation.penalty = None  # set if `validation.mode` is train, but not used here
         return self.outcome(computed, part)
 
-    def computed(self, features: Tensor | list[Tensor], part: Part) -> Any:
-        """Compute the outputs of the back-end from which losses are computed, here embeddings or logits."""
+    def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:
+        """Compute the back-end's embeddings or its logits, whichever the loss takes; tasks may return other outputs."""
         if self.criterion.takes_embeddings or part.latent_seed is not None:
-            return self.of_embeddings(self.detector.backend.embed(features), part)
+            return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
-        """Compute the logits, here from ``features`` alone; a fusion also needs the carried scores of ``part``."""
+        """Compute the logits, here from ``features`` alone; the task of fusion also uses tensors of ``part``."""
         return self.detector.logits(features)
 
-    def of_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
-        """Perturb ``embeddings`` if ``part`` has a seed; return them, or logits if the loss takes logits."""
+    def outputs_from_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
+        """Perturb ``embeddings`` B×E if ``part`` has a latent seed.
+
+        Returns:
+            The embeddings, or their logits if the loss takes logits.
+        """
         if self.latent is not None and part.latent_seed is not None:
             rng = np.random.default_rng(part.latent_seed)
-            embeddings = self.latent(embeddings, part.targets, rng, self.bonafide)
+            embeddings = self.latent(embeddings, part.targets, rng, self.bonafide_class)
         if self.criterion.takes_embeddings:
             return embeddings
         return self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerator of each term of the loss; the loss of the utterance comes first."""
+        """Compute the numerator of each term of the loss; the loss of the utterance is the first term.
+
+        Args:
+            computed: result of :meth:`compute_outputs`.
+        """
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, and the outputs that :meth:`figures` needs, here ``scores``."""
+        """Compute the loss of a batch, and the outputs that :meth:`figures` needs, here ``scores`` (B,).
+
+        Args:
+            computed: result of :meth:`compute_outputs`.
+        """
         loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
@@ -286,10 +311,13 @@ class Objective(nn.Module):
         Raises:
             InputError: if the pass lacks the trials that the figures need, such as a class.
         """
-        return error_rates(validated, self.bonafide, eer_methods(self.data), self.seed)
+        return error_rates(validated, self.bonafide_class, eer_methods(self.data), self.seed)
 
     def features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
-        """Compute the back-end's input: B×T×D, or a list of all hidden states."""
+        """Compute the back-end's input from ``waveforms`` B×N: features B×T×D, or a list of all hidden states.
+
+        A frozen front-end computes without gradients.
+        """
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.detector.hidden_states(waveforms)
         return self.detector.features(states)
@@ -303,12 +331,12 @@ class Objective(nn.Module):
 
 
 @contextmanager
-def _enough_for_statistics(batch: str, remedy: str) -> Iterator[None]:
-    """Replace PyTorch's error about batch normalisation over a single value by one that says what to do.
+def _explain_single_utterance(batch: str, remedy: str) -> Iterator[None]:
+    """Within this context, turn PyTorch's error about batch statistics of a single utterance into an :class:`InputError`.
 
     Args:
-        batch: words for what has too few utterances.
-        remedy: what to do about it.
+        batch: words for the batch that is too small.
+        remedy: end of the message, which says what to do.
     """
     try:
         yield

@@ -13,14 +13,14 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.training.recipes.train import TrainConfig
 
-# With `logistic`, Adam only fills the place of an optimiser: nes2net.training.tasks.logistic fits without steps.
+# With `logistic`, Adam makes no steps; it only stands where an optimiser is expected (nes2net.training.tasks.logistic).
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}
 
 
 def create_optimizer(
     parameters: Iterable[nn.Parameter] | list[dict[str, Any]], train: TrainConfig
 ) -> torch.optim.Optimizer:
-    """Make the optimiser of ``train`` over ``parameters``, or over :func:`parameter_groups`.
+    """Make the optimiser of ``train`` for ``parameters``, which may also be :func:`parameter_groups`.
 
     With ``adam`` (ASVspoof recipes), weight decay is an L2 term of the gradient; with ``adamw``
     (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), it is separate from the gradient. The same
@@ -46,13 +46,17 @@ def create_optimizer(
 
 
 def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, Any]]:
-    """Group the trained parameters of ``detector`` by the factor of their learning rate; x is ``layer_decay``.
+    """Group the trained parameters of ``detector`` by the factor of their learning rate.
 
-    The ``factor`` of the l-th of L transformer layers is x^(L + 1 − l). Parameters before these
-    layers have x^(L + 1); parameters after them, in front-end, aggregation and back-end, have 1.
-    The code of BEiT (Bao et al., arXiv 2106.08254) has the same factors. It follows ELECTRA (Clark
-    et al., arXiv 2003.10555), whose code multiplies by x once more for everything but the head. The
-    groups are in order from bottom to top.
+    With x = ``layer_decay``, the factor of the l-th of L transformer layers is x^(L + 1 − l).
+    Parameters before these layers have the factor x^(L + 1). Parameters after them, in front-end,
+    aggregation and back-end, have the factor 1. The code of BEiT (Bao et al., arXiv 2106.08254) has
+    the same factors. BEiT follows ELECTRA (Clark et al., arXiv 2003.10555); ELECTRA's code
+    multiplies by x once more for everything but the head.
+
+    Returns:
+        For each factor, from bottom to top, a mapping of ``params`` and ``factor``, as PyTorch's
+        optimisers take it.
 
     Raises:
         InputError: if the front-end has no transformer layers.
@@ -81,13 +85,15 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of each group to ``rate`` times the group's factor, if it has one."""
+    """Set the learning rate of each parameter group to ``rate``, times the factor of the group if it has a factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("factor", 1.0)
 
 
 def plateaus(losses: Iterable[float], patience: int) -> int:
-    """Count how often ``patience`` of ``losses`` in a row were not below the lowest loss before them.
+    """Count the plateaus: how often ``patience`` losses in a row were not below the lowest loss before them.
+
+    Counting starts again after each plateau.
 
     >>> plateaus([3.0, 2.0, 2.0, 2.5, 2.1, 2.2], patience=2)
     2
@@ -101,12 +107,12 @@ def plateaus(losses: Iterable[float], patience: int) -> int:
             best = loss
             waited = 0
         if waited == patience:
-            count = count + 1
+            count += 1
             waited = 0
     return count
 
 
-def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
+def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], float]:
     """Make the function from an optimisation step to its learning rate.
 
     Steps are counted from 0 over all epochs, including steps that changed no weight. The rate is
@@ -126,21 +132,23 @@ def learning_rate(train: TrainConfig, steps_per_epoch: int) -> Callable[[int], f
     In the first ``warmup_steps`` steps, the factors of all schedules but ``inverse_sqrt`` are
     multiplied by (step + 1)/(``warmup_steps`` + 1), which rises linearly to 1.
 
-    >>> rate = learning_rate(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)
+    >>> rate = learning_rate_schedule(TrainConfig(schedule="cosine_epochs", lr=1.0, t_max=2), steps_per_epoch=10)
     >>> [round(rate(step), 3) for step in (0, 9, 10, 20, 30, 40)]
     [1.0, 1.0, 0.5, 0.0, 0.5, 1.0]
     """
     floor = train.min_lr / train.lr
     steps = max(1, train.epochs * steps_per_epoch)
 
-    def cosine(turns: float) -> float:
-        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * turns))
+    def cosine(half_turns: float) -> float:
+        """The cosine that falls from 1 to ``floor`` over the first half turn, and rises again over the second."""
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * half_turns))
 
     if train.schedule == "inverse_sqrt":
         peak = max(1, train.warmup_steps)
         return lambda step: train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
 
     def cosine_epochs(epoch: int) -> float:
+        """The factor of the schedule ``cosine_epochs`` in ``epoch``, counted from 0, with the warm-up."""
         warmup = train.warmup_epochs
         if epoch < warmup:
             if train.warmup_from_zero:

@@ -15,7 +15,7 @@ from nes2net.training.augmentation import effects_of
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
 
-_WINDOW = 512  # samples: 32 ms
+_WINDOW = 512  # samples of a spectrogram's window: 32 ms
 # About as many columns as the picture has pixels.
 _SPECTRUM_COLUMNS = 1500
 _WAVEFORM_COLUMNS = 2000
@@ -31,7 +31,7 @@ def augment(
     num_samples: int | None = None,
     crop: Literal["head", "random"] = "head",
 ) -> np.ndarray:
-    """Prepare ``file`` as :class:`nes2net.training.dataset.TrainingSet` does for this seed and epoch; (N,) float32.
+    """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does for this seed and epoch; (N,) float32.
 
     Args:
         file: a recording; its name without suffix is the utterance id, which seeds the random
@@ -64,18 +64,20 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
     spectrograms = [spectrogram_db(waveform) for waveform in (before, after)]
-    top = max(s.max() for s in spectrograms)
+    top = max(levels.max() for levels in spectrograms)
     titles = (before_title, after_title)
-    for wave, image, waveform, levels, title in zip(axes[0], axes[1], (before, after), spectrograms, titles):
-        # A long waveform has more samples than pixels: draw each column from its smallest to its largest sample.
+    for waveform_axis, spectrogram_axis, waveform, levels, title in zip(
+        axes[0], axes[1], (before, after), spectrograms, titles
+    ):
+        # A long waveform has more samples than pixels: fill each column from its smallest to its largest sample.
         starts = np.unique(np.linspace(0, len(waveform), _WAVEFORM_COLUMNS, endpoint=False).astype(int))
         low = np.minimum.reduceat(waveform, starts)
         high = np.maximum.reduceat(waveform, starts)
-        wave.fill_between(starts / SAMPLE_RATE, low, high, linewidth=0.5, edgecolor="C0")
-        wave.axhline(0, color="grey", linewidth=0.5)
-        wave.set_title(title, fontsize="medium", wrap=True)
-        image.set_xlabel("time in s")
-        drawn = image.imshow(
+        waveform_axis.fill_between(starts / SAMPLE_RATE, low, high, linewidth=0.5, edgecolor="C0")
+        waveform_axis.axhline(0, color="grey", linewidth=0.5)
+        waveform_axis.set_title(title, fontsize="medium", wrap=True)
+        spectrogram_axis.set_xlabel("time in s")
+        image = spectrogram_axis.imshow(
             levels,
             origin="lower",
             aspect="auto",
@@ -87,7 +89,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
         )
     axes[0, 0].set_ylabel("amplitude")
     axes[1, 0].set_ylabel("frequency in kHz")
-    figure.colorbar(drawn, ax=axes[1], label="level in dB of a full-scale sine")
+    figure.colorbar(image, ax=axes[1], label="level in dB of a full-scale sine")
     figure.savefig(file, dpi=120, format="png")
 
 

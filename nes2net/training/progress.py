@@ -27,8 +27,8 @@ class Meter(Generic[T]):
     True
 
     Time and waiting are measured after the first batch, because the workers start before it.
-    Waiting is measured in the process that feeds the GPU. During that time the GPU is idle only if
-    each step waits for a result of the GPU, for example to read the loss.
+    Waiting is measured in the process that feeds the GPU. While this process waits, the GPU is idle
+    only if each step also waits for a result of the GPU, for example to read the loss.
 
     Attributes:
         waited: seconds spent waiting for batches.
@@ -67,6 +67,7 @@ class Meter(Generic[T]):
         )
 
     def __iter__(self) -> Iterator[T]:
+        """Yield the batches, show the progress, and add up the time spent waiting for each batch but the first."""
         asked_at = self.clock()
         with self.display:
             for batch in self.batches:
@@ -136,9 +137,9 @@ def advice(
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
-        # The number of workers that read as fast as steps compute, if each worker adds the same speed: reading takes
-        # the whole time of the workers, and steps compute during 1 − wait_share of it. Without workers, this process
-        # reads while it waits.
+        # With w workers that read all the time, the steps compute during the fraction 1 − wait_share of the time. If each
+        # worker adds the same speed, w/(1 − wait_share) workers read as fast as the steps compute. Without workers, this
+        # process itself reads, during the fraction wait_share.
         needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
         return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
     if not cached:

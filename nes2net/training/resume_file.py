@@ -1,4 +1,4 @@
-"""The file ``resume.pt``: its content, and the check of the file, which may be of any origin."""
+"""The file ``resume.pt``: its content, and the check of the file, which may come from anywhere."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class _Part(BaseModel):
 class Progress(_Part):
     """The epoch and step that a run has reached.
 
-    Except with ``augment.rng: legacy``, they and the seed of the recipe determine all random
-    numbers.
+    Epoch, step and the seed of the recipe determine all random numbers, except with ``augment.rng:
+    legacy``.
     """
 
     epoch: Annotated[int, Field(ge=1)] = 1
@@ -82,7 +82,7 @@ class Progress(_Part):
         self._since = now
 
     def state_dict(self) -> dict[str, Any]:
-        """All fields; ``seconds`` includes the time up to now."""
+        """Return all fields; ``seconds`` includes the time up to now."""
         self.count_time()
         return self.model_dump()
 
@@ -94,7 +94,7 @@ class Progress(_Part):
 
 
 class _Trials(_Part):
-    """:func:`nes2net.training.state.fingerprint` of a set."""
+    """The result of :func:`nes2net.training.state.fingerprint` for a set of trials."""
 
     trials: Natural
     digest: str
@@ -125,8 +125,12 @@ class _Scaler(_Part):
     growth_tracker: Annotated[int, Field(ge=0, alias="_growth_tracker")]
 
 
-def _words(value: Tensor) -> Tensor:
-    """Check that ``value`` is (N,) int64 with values from 0 to 2^32 − 1."""
+def _checked_32_bit_words(value: Tensor) -> Tensor:
+    """Return the state of a random generator, (N,) int64, if its values are from 0 to 2^32 − 1.
+
+    Raises:
+        ValueError: if ``value`` has another type or shape, or other values.
+    """
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
         raise ValueError("expected whole numbers of 32 bits")
     return value
@@ -135,23 +139,24 @@ def _words(value: Tensor) -> Tensor:
 class _Stream(_Part):
     """Two Mersenne Twisters, NumPy's (``keys``) and Python's (``gates``), each with 624 words and a position."""
 
-    keys: Annotated[Tensor, AfterValidator(_words)]
+    keys: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
     position: Annotated[int, Field(ge=0, le=624)]
     has_gauss: Annotated[int, Field(ge=0, le=1)]
     cached_gaussian: FiniteFloat
-    gates: Annotated[Tensor, AfterValidator(_words)]
+    gates: Annotated[Tensor, AfterValidator(_checked_32_bit_words)]
     gates_version: Literal[3]
     gates_gauss_next: FiniteFloat | None
 
     @model_validator(mode="after")
     def _check(self) -> _Stream:
+        """Raise ValueError if a generator cannot be a Mersenne Twister, which has 624 words and a position."""
         if len(self.keys) != 624 or len(self.gates) != 625 or self.gates[-1] > 624:
             raise ValueError("expected generators of 624 words")
         return self
 
 
 class _SavedRow(HistoryRow):
-    """The row of an epoch; a validation adds keys with its values."""
+    """A row of the history in ``resume.pt``; a validation adds keys for its values."""
 
     __pydantic_extra__: dict[str, FiniteFloat]
     epoch: Annotated[int, Field(ge=1)]
@@ -162,6 +167,7 @@ class _SavedRow(HistoryRow):
 
     @model_validator(mode="after")
     def _check(self) -> _SavedRow:
+        """Raise ValueError if the row has an EER without the limits of its interval."""
         values = self.__pydantic_extra__
         eer = "val_eer_wo_aug"
         if eer in values and not {f"{eer}_low", f"{eer}_high"} <= values.keys():
@@ -195,6 +201,7 @@ class _ResumeFile(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> _ResumeFile:
+        """Raise ValueError if the progress lacks a field, or the history lacks an epoch before the present one."""
         if missing := Progress.model_fields.keys() - self.progress.model_fields_set:
             raise ValueError(f"progress lacks {', '.join(sorted(missing))}")
         epochs = [row.epoch for row in self.selection]

@@ -25,13 +25,13 @@ from nes2net.training.data import (
     check_unseen,
     describe_data,
     development_batches,
-    examples,
+    list_examples,
     training_batches,
 )
 from nes2net.training.dataset import Examples
 from nes2net.training.distributed import (
     create_accelerator,
-    gathered,
+    gather_values,
     synchronise_batch_norms,
     write_once,
 )
@@ -61,14 +61,14 @@ def train(
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
-    The folder gets ``epoch_{n}.pth`` (n from 1) for the epochs of ``train.keep``, ``recipe.yaml``,
-    ``history.json``, ``curves.png``, ``train.log``, and ``resume.pt``, which is saved every few
-    minutes and after each epoch.
+    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png`` and ``train.log``. It also gets
+    ``epoch_{n}.pth`` (n from 1) for the epochs that ``train.keep`` chooses, and ``resume.pt``, which
+    is saved every few minutes and after each epoch.
 
     A second call with the same recipe resumes the run. On one device the final weights are then
     bit for bit equal to the weights of an uninterrupted run; on a GPU this requires
-    ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch`` share each
-    batch, and their weights equal the weights of a single process up to rounding.
+    ``train.deterministic``. Processes that ``torchrun`` or ``accelerate launch`` started share each
+    batch. Their weights equal the weights of a single process up to rounding.
 
     Args:
         reporter: prints the run on standard output; this package's messages then go to standard
@@ -76,9 +76,9 @@ def train(
 
     Raises:
         InputError: if something in the recipe or on disk is missing or wrong, the folder holds
-            another run, the loss is not finite, or memory runs out; the last save is intact.
+            another run, the loss is not finite, or memory runs out. The last save is then intact.
         Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
-            the data cannot be read any more; the work done since the last save is lost.
+            the data can no longer be read; then the work since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
@@ -101,7 +101,7 @@ def train(
 
 @dataclass
 class Run:
-    """A run of ``recipe`` in ``folder``; only the main process writes to the folder."""
+    """A run of ``recipe`` in ``folder``, in one of several processes; only the main process writes to the folder."""
 
     recipe: Recipe
     task: Task
@@ -114,10 +114,10 @@ class Run:
         """Build the parts, load their state if the folder holds a save, and train the remaining epochs."""
         recipe = self.recipe
         accelerator = self.accelerator
-        writes = self.accelerator.is_main_process
-        resume = read_resume_file(self.folder)
-        if resume is not None:
-            check_same_run(self.folder / RESUME_FILE, recipe, resume["recipe"])
+        is_main = accelerator.is_main_process
+        saved_state = read_resume_file(self.folder)
+        if saved_state is not None:
+            check_same_run(self.folder / RESUME_FILE, recipe, saved_state["recipe"])
         # Build the data first, so that errors such as a missing noise folder show before a large model is read.
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training = self.examples("train", train_trials)
@@ -125,46 +125,48 @@ class Run:
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         target = self.task.target
         pin_memory = accelerator.device.type == "cuda"
-        reading = {"carries": self.task.carries, "target": target, "pin_memory": pin_memory}
-        loader = training_batches(recipe, training, stream, share, **reading)
-        dev_loaders = development_batches(recipe, development, stream, share, **reading)
+        loader_options = {"carries": self.task.carries, "target": target, "pin_memory": pin_memory}
+        train_loader = training_batches(recipe, training, stream, share, **loader_options)
+        dev_loaders = development_batches(recipe, development, stream, share, **loader_options)
         seed_everything(recipe.seed)
         too_large = (
             f"the detector does not fit into the memory of {accelerator.device}: take a smaller one (`model.frontend`), "
             "or a device with more memory"
         )
         with enough_memory(lambda: too_large):
-            detector = build_detector(recipe, self.folder, resume, self.task).to(accelerator.device)
-        for batches in (loader, *dev_loaders.values()):
-            batches.dataset.pre_emphasis = detector.pre_emphasis
+            detector = build_detector(recipe, self.folder, saved_state, self.task).to(accelerator.device)
+        for loader in (train_loader, *dev_loaders.values()):
+            loader.dataset.pre_emphasis = detector.pre_emphasis
         for trials in (train_trials, dev_trials):
             self.task.check(detector, trials)
-        described = describe_data(recipe.data, "train", train_trials)
-        described += describe_data(recipe.data, "dev", dev_trials)
-        detector.provenance = replace(detector.provenance, trials=tuple(described))
+        descriptions = describe_data(recipe.data, "train", train_trials)
+        descriptions += describe_data(recipe.data, "dev", dev_trials)
+        detector.provenance = replace(detector.provenance, trials=tuple(descriptions))
         objective = self.objective(detector)
         decay = recipe.train.layer_decay
-        trained = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
-        optimizer = create_optimizer(trained, recipe.train)
+        trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
+        optimizer = create_optimizer(trained_parameters, recipe.train)
         selection = Selection(self.folder, recipe.train, recipe.validation, list(dev_loaders), self.task.measures)
-        data = {
-            "training": fingerprint(training.trials, training.labels, loader.batch_sampler.balance, target),
+        fingerprints = {
+            "training": fingerprint(training.trials, training.labels, train_loader.batch_sampler.balance, target),
             "development": fingerprint(development.trials, development.labels, target=target),
         }
-        state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler, stream)
-        log = Path(recipe.logs) / recipe.tag
+        state = RunState(recipe.to_dict(), fingerprints, detector, optimizer, selection, accelerator.scaler, stream)
+        log_folder = Path(recipe.logs) / recipe.tag
         disk = failing_disk_is_temporary(self.folder, state.num_bytes)
-        with disk, Monitor(selection, log, writes, self.reporter) as monitor:
+        with disk, Monitor(selection, log_folder, is_main, self.reporter) as monitor:
             validator = Validator(objective, dev_loaders, accelerator, monitor, recipe)
-            trainer = self.task.trainer(recipe, objective, loader, validator, state, accelerator, monitor, self.stop)
-            checkpoint = recipe.train.init_from if resume is None else None
-            if resume is not None:  # after accelerate has moved the optimiser
+            trainer = self.task.trainer(
+                recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
+            )
+            checkpoint = recipe.train.init_from if saved_state is None else None
+            if saved_state is not None:  # after accelerate has moved the optimiser
                 with enough_memory(lambda: too_large):
-                    state.load(resume)
-            del resume
-            # All processes must have read the folder, and found the same, before the main process writes to it.
+                    state.load(saved_state)
+            del saved_state
+            # The main process writes to the folder only after all processes have read the same state from it.
             start = (state.progress.epoch, state.progress.step, state.data)
-            if any(process_start != start for process_start in gathered(accelerator, start)):
+            if any(process_start != start for process_start in gather_values(accelerator, start)):
                 raise InputError(
                     f"the processes do not see the same corpus, or the same run in {self.folder}: put both where every "
                     "process can read them"
@@ -172,37 +174,49 @@ class Run:
             write_once(accelerator, partial(self.begin_writing, state, monitor))
             for line in self.summary(trainer, training, development):
                 monitor.say(line)
-            if writes:
-                monitor.left_out([*training.errors, *development.errors])
-            if writes and self.reporter is not None:
+            if is_main:
+                monitor.report_failed_files([*training.errors, *development.errors])
+            if is_main and self.reporter is not None:
                 self.reporter.started(detector, checkpoint, len(train_trials), len(dev_trials))
             with enough_memory(lambda: batch_too_large(trainer)):
                 self.fit(trainer)
 
     def examples(self, part: Literal["train", "dev"], trials: list[Trial]) -> Examples:
-        """The examples of ``trials`` of ``part``, with labels of frames if the task trains on frames."""
+        """List the examples of ``part``: the ``trials``, or pieces of their recordings if the recipe cuts them.
+
+        If the task trains on frames, the examples have labels of frames.
+        """
         labels = self.task.labels(part, trials)
         if part == "dev" and self.recipe.validation.whole_utterances:
             return Examples(trials, labels=labels)
         name = "training" if part == "train" else "development"
-        return examples(self.recipe.data, trials, name, labels=labels, shown=self.accelerator.is_main_process)
+        return list_examples(self.recipe.data, trials, name, labels=labels, shown=self.accelerator.is_main_process)
 
     def objective(self, detector: Detector) -> Objective:
-        """Set checkpointing, batch normalisation and compilation of ``detector``, and make its objective."""
+        """Make the training objective of ``detector``.
+
+        Before that, ``detector`` is prepared for activation checkpointing and for batch statistics over
+        all processes, if these are needed. At the end its trained modules are compiled, if the recipe
+        says so.
+        """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
         if self.accelerator.num_processes > 1:
             synchronise_batch_norms(detector, self.accelerator.device)
         modules = (detector.frontend, detector.backend)
-        learned = [module for module in modules if any(p.requires_grad for p in module.parameters())]
+        trained_modules = [module for module in modules if any(p.requires_grad for p in module.parameters())]
         objective = self.task.objective(detector)
         if self.recipe.train.compile:  # Module.compile works in place, so the names of weights stay
-            for module in learned:
+            for module in trained_modules:
                 module.compile()
         return objective
 
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
-        """Write the recipe and the base, open the logs, and remove leftovers of an interrupted save."""
+        """Write the first files of the run, in the main process only.
+
+        These are the recipe, the random weights of an adapted front-end (``base.pth``), and the logs.
+        Checkpoints that an interrupted save left behind are removed.
+        """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
         if detector.frontend.adapted and detector.base is None:  # no file has the random weights of its front-end yet
@@ -212,15 +226,15 @@ class Run:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
-        """Describe in a few lines the detector and the data that it is trained on."""
+        """Describe in a few lines the detector, and the data that it is trained on."""
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
-        trained = sum(p.numel() for p in trainer.objective.trained_parameters())
-        size = sum(p.numel() for p in detector.parameters())
-        line = f"detector: {names}, {size:,} parameters"
-        if trained < size:
-            line += f", {trained:,} of them trained ({100 * trained / size:.3g} %),"
+        num_trained = sum(p.numel() for p in trainer.objective.trained_parameters())
+        num_parameters = sum(p.numel() for p in detector.parameters())
+        line = f"detector: {names}, {num_parameters:,} parameters"
+        if num_trained < num_parameters:
+            line += f", {num_trained:,} of them trained ({100 * num_trained / num_parameters:.3g} %),"
         line += f" on {detector.device}"
         if accelerator.num_processes > 1:
             line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
@@ -239,7 +253,7 @@ class Run:
             ("training", training, data.parts("train")),
             ("development", development, data.parts("dev")),
         ):
-            line = f"{title} trials: {_numbers(data_set.trials)}"
+            line = f"{title} trials: {_counts_by_class(data_set.trials)}"
             if data_set.labels is not None:
                 line += (
                     f", {sum(trial.id in data_set.labels.of_trial for trial in data_set.trials)} with labels of frames"
@@ -249,13 +263,13 @@ class Run:
             lines.append(line)
             for alias in (corpus.called for corpus in corpora if len(corpora) > 1):
                 of_corpus = [trial for trial in data_set.trials if trial.get("corpus") == alias]
-                lines.append(f"  {alias}: {_numbers(of_corpus)}")
+                lines.append(f"  {alias}: {_counts_by_class(of_corpus)}")
         if (balance := trainer.loader.batch_sampler.balance) is not None:
             lines.append(f"an epoch draws {balance.draws} of the training trials")
         return lines
 
     def fit(self, trainer: Trainer) -> None:
-        """Train the remaining epochs, and report where the run begins and ends."""
+        """Train the remaining epochs; print first where the run resumes, and last the table of all epochs."""
         selection = trainer.state.selection
         progress = trainer.state.progress
         monitor = trainer.monitor
@@ -267,7 +281,7 @@ class Run:
             monitor.say(f"resuming after epoch {progress.epoch - 1}")
         if self.accelerator.num_processes > 1:
             # The largest signal number of all processes decides: SIGTERM is 15, SIGINT is 2, and no signal is 0.
-            self.stop.agree = lambda signal: max(gathered(self.accelerator, signal))
+            self.stop.agree = lambda signal: max(gather_values(self.accelerator, signal))
         trainer.fit()
         monitor.say(selection.table())
         if (of_corpora := selection.corpora_table()) is not None:
@@ -277,50 +291,53 @@ class Run:
         monitor.say(f"checkpoints are in {self.folder}, TensorBoard's logs in {monitor.log}")
 
 
-def _numbers(trials: Sequence[Trial]) -> str:
-    """The number of ``trials``, in total and by class."""
+def _counts_by_class(trials: Sequence[Trial]) -> str:
+    """Write the number of ``trials``, in total and of each class, for a line of :meth:`Run.summary`."""
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
 
 
 def batch_too_large(trainer: Trainer) -> str:
-    """Say for which batch memory ran out, and which settings take less memory.
+    """Write the message for a lack of memory: which batch was too large, and which settings need less memory.
 
-    Settings that keep the results apply to this run; other settings need a new run.
+    A setting that does not change the results can be used to resume this run. A setting that changes
+    them needs a new run.
     """
     recipe = trainer.recipe
     progress = trainer.state.progress
     train = trainer.recipe.train
-    utterances = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # largest part
+    part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
     stage = "validation" if validates else f"step {progress.step}"
-    dynamic = recipe.data.crop == "dynamic" and not validates
-    num_samples = recipe.data.chunk_samples[1] if dynamic else recipe.data.num_samples
-    size = f"{train.batch_size if validates else utterances} × {'up to ' if dynamic else ''}{num_samples} samples"
-    ran_out = (
+    is_dynamic = recipe.data.crop == "dynamic" and not validates
+    num_samples = recipe.data.chunk_samples[1] if is_dynamic else recipe.data.num_samples
+    batch_shape = (
+        f"{train.batch_size if validates else part_size} × {'up to ' if is_dynamic else ''}{num_samples} samples"
+    )
+    problem = (
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
-        f"{'a whole utterance' if whole_utterances else size} at once"
+        f"{'a whole utterance' if whole_utterances else batch_shape} at once"
     )
     same_results = []
     other_results = []
-    learned = not train.activation_checkpointing and not train.freeze_frontend
-    if not validates and learned and trainer.state.detector.frontend.transformer_layers:
+    keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
+    if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
-    if not validates and utterances >= 4:  # half of a part must have two utterances, for batch statistics
+    if not validates and part_size >= 4:  # half of a part must have two utterances, for batch statistics
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")
     other_results.append("`validation.whole_utterances=false`" if whole_utterances else "a smaller `train.batch_size`")
     if not (trainer.state.selection.folder / RESUME_FILE).is_file():
-        return f"{ran_out}; nothing is saved yet: take {_one_of([*same_results, *other_results])}"
+        return f"{problem}; nothing is saved yet: take {_joined_by_or([*same_results, *other_results])}"
     resume = f"resume from it with {same_results[0]}, or " if same_results else ""
     return (
-        f"{ran_out}; the last save is intact: {resume}begin another run, with a `comment` of its own and "
-        f"{_one_of(other_results)}"
+        f"{problem}; the last save is intact: {resume}begin another run, with a `comment` of its own and "
+        f"{_joined_by_or(other_results)}"
     )
 
 
-def _one_of(settings: list[str]) -> str:
+def _joined_by_or(settings: list[str]) -> str:
     """Join ``settings`` as in "a, b or c"."""
     return " or ".join([*filter(None, [", ".join(settings[:-1])]), settings[-1]])

@@ -25,14 +25,14 @@ from nes2net.training.tracker import TRACKER_FILE
 
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
-# Names of the files that training writes to the folder, besides the lock.
-_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE)
-_OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _NAMES)))
+# Files that training writes to the folder, besides the lock and the checkpoints.
+_FILE_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE)
+_FILES_OF_TRAINING = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _FILE_NAMES)))
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
-# Keys that may change when a run resumes: folders, speed, memory, how often to save. Precision,
-# compilation and accumulation may not change, because they change the results; accumulation does so
-# through batch statistics, which are computed on the parts.
+# Keys that may change when a run resumes: folders, speed, memory, how often to save. Precision, compilation and
+# accumulation may not change, because they change the results. Accumulation changes batch statistics, which are
+# computed on the parts of a batch.
 _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data has their scores
@@ -44,13 +44,13 @@ _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders that may move, 
 
 @contextmanager
 def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[None]:
-    """Hold ``folder`` for ``recipe`` and this process alone; make the folder if it does not exist.
+    """Within this context, reserve ``folder`` for the run of ``recipe`` in this process; make the folder if needed.
 
-    Leftovers of an interrupted save are removed. A new folder is removed too if nothing is written
-    to it.
+    Temporary files of an interrupted save are removed. If nothing is written to a new folder, the
+    folder is removed at the end.
 
     Args:
-        writes: False for a process that does not write; it only compares the recipe.
+        writes: False for a process that does not write; then only the recipe is compared.
 
     Raises:
         InputError: if the folder cannot be written to, holds another or an unknown run, or another
@@ -70,12 +70,12 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        # A name that training writes must be free or a regular file. Other than the lock, the file may be a link.
+        # Where training will write a file, there must be nothing, a regular file or, except for the lock, a link to a file.
         for path in folder.iterdir():
             mode = path.lstat().st_mode
             is_lock = path.name == _LOCK_FILE
             linked = stat.S_ISLNK(mode) and not is_lock and not path.is_dir()
-            if (is_lock or _OURS.fullmatch(path.name)) and not (stat.S_ISREG(mode) or linked):
+            if (is_lock or _FILES_OF_TRAINING.fullmatch(path.name)) and not (stat.S_ISREG(mode) or linked):
                 raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")
         with exclusive_lock(folder / _LOCK_FILE, refusal):
             check_recipe(folder, recipe)
@@ -84,7 +84,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Save the complete recipe if the folder has no run yet."""
+    """Save the complete recipe, unless the folder already holds the recipe of a run that has begun."""
     if not _is_begun(folder) or _saved_recipe(folder) is None:
         write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.written(), sort_keys=False, allow_unicode=True))
 
@@ -100,7 +100,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _completed(folder / RECIPE_FILE, saved_recipe)  # raises if the file is not a recipe
+            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # raises if the file is not a recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -115,7 +115,7 @@ def _is_begun(folder: Path) -> bool:
 
 
 def _saved_recipe(folder: Path) -> Any:
-    """Content of the folder's ``recipe.yaml``; None if the file is missing or empty."""
+    """The content of the folder's ``recipe.yaml``, not yet checked; None if the file is missing or empty."""
     path = folder / RECIPE_FILE
     if not path.is_file():
         return None
@@ -126,8 +126,11 @@ def _saved_recipe(folder: Path) -> Any:
 
 
 def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> None:
-    """Raise :class:`InputError` with the keys in which ``recipe`` differs from the ``saved_recipe`` in ``file``."""
-    names = differing(_compared(_completed(file, saved_recipe)), _compared(recipe.to_dict()))
+    """Raise :class:`InputError` if ``saved_recipe``, read from ``file``, belongs to another run than ``recipe``.
+
+    The message lists the keys that differ.
+    """
+    names = differing(_values_to_compare(_with_defaults(file, saved_recipe)), _values_to_compare(recipe.to_dict()))
     if names:
         raise InputError(
             f"{file.parent} holds another run, which differs in `{'`, `'.join(names)}`: give this one a `comment` of its "
@@ -135,18 +138,25 @@ def check_same_run(file: Path, recipe: Recipe, saved_recipe: dict[str, Any]) -> 
         )
 
 
-def _completed(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
-    """Check the ``recipe`` in ``file``, and add the defaults of keys that newer versions have."""
+def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Check the ``recipe`` that was read from ``file``, and add the defaults of keys that it lacks.
+
+    An earlier version of this package may have written the file.
+    """
     try:
         return recipe_from_dict(recipe).to_dict()
     except InputError as error:
         raise InputError(_UNUSABLE.format(file, error)) from error
 
 
-def _compared(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
-    """Values that must not change when a run resumes, by dotted key. Of a folder that may move, only whether it is set.
+def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
+    """List the values of ``recipe`` that must not change when a run resumes, by dotted key.
 
-    A key of a list of sections has the values of all sections.
+    For a folder that may move, the value is whether the folder is set. In a list of sections, a key
+    has the values of all sections.
+
+    Args:
+        prefix: the dotted key of ``recipe``, if it is a section, with a dot at the end.
     """
     values: dict[str, list[Any]] = {}
     for key, value in recipe.items():
@@ -158,6 +168,6 @@ def _compared(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
             values[name] = [value is not None if name in _COMPARED_IF_GIVEN else value]
             continue
         for section in sections:
-            for key_of_section, section_values in _compared(section, f"{name}.").items():
+            for key_of_section, section_values in _values_to_compare(section, f"{name}.").items():
                 values.setdefault(key_of_section, []).extend(section_values)
     return values

@@ -36,7 +36,7 @@ class RunLog(logging.FileHandler):
         self._failed = False
 
     def open(self) -> None:
-        """Append the logger's messages from now on; no other handler gets them."""
+        """From now on, append the logger's messages to the file, and hide them from all other handlers."""
         self._before = LOGGER.level, LOGGER.propagate
         LOGGER.addHandler(self)
         LOGGER.setLevel(logging.INFO)
@@ -60,14 +60,14 @@ class RunLog(logging.FileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", opener=never_linked)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write ``record``; an error in opening the file does not end the run either."""
+        """Write ``record``; a file that cannot be opened only causes a warning, too."""
         try:
             super().emit(record)
         except (OSError, InputError):  # the file cannot be opened
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Print a warning for the first error only; logging would print a traceback for each."""
+        """Print a warning for the first error only; the library would print a traceback for each error."""
         if not self._failed:
             self._failed = True
             error = sys.exc_info()[1]
@@ -76,7 +76,7 @@ class RunLog(logging.FileHandler):
 
 
 def circumstances(device: torch.device) -> list[str]:
-    """List versions, host, command, folder and device of the run, a line each."""
+    """Describe the run for the first lines of its log: versions and host, command, folder, device."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     threads = f"processors: {usable_processors()}, threads: {torch.get_num_threads()}"

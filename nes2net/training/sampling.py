@@ -19,9 +19,13 @@ _BLOCK = 4  # batches; pieces of similar length are shuffled within such a block
 
 
 def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed, for NumPy's generators, of the random stream of ``epoch`` or of a ``position`` in the epoch.
+    """Make the seed of a random stream, for NumPy's generators: of a whole ``epoch``, or of a ``position`` in it.
 
-    Epochs are counted from 1, but streams from 0.
+    The seed contains ``epoch`` − 1, because epochs are counted from 1.
+
+    Args:
+        position: numbers that keep this stream apart from other streams of the epoch, such as the
+            number of a step.
 
     >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -30,14 +34,18 @@ def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
 
 
 class StepShare(NamedTuple):
-    """The parts of a step that a process takes: of ``accumulate`` × ``world_size`` parts every ``world_size``-th."""
+    """The parts of a step that a process takes.
+
+    A step has ``accumulate`` × ``world_size`` parts. Process ``rank`` takes the parts ``rank``,
+    ``rank`` + ``world_size``, ``rank`` + 2·``world_size`` and so on.
+    """
 
     rank: int = 0
     world_size: int = 1
     accumulate: int = 1
 
 
-#: The share of a process that trains alone: whole steps.
+#: The share of a process that trains alone, without accumulation: each step is one part.
 WHOLE = StepShare()
 
 
@@ -47,14 +55,15 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process's ``share``: its a-th part is part a·world_size + rank of the step.
+    of this process's ``share``: its part a is part a·world_size + rank of the step, both from 0.
 
     Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
 
     With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
-    in all its parts and processes, get the same length. With ``lengths``, the items are sorted by
-    length, items of equal length in random order. They are then shuffled within blocks of 4
-    batches, and the blocks are shuffled too, except for an incomplete last block.
+    in all its parts and processes, get the same length. With ``lengths`` and ``shuffle``, the items
+    are sorted by length, items of equal length in random order. The sorted items are cut into blocks
+    of 4 batches. Items are shuffled within each block, and the blocks are shuffled too; an
+    incomplete last block stays at the end.
 
     With ``balance``, the balance replaces the permutation and chooses the items of an epoch.
 
@@ -92,6 +101,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         lengths: Sequence[int] | None = None,
         balance: Balance | None = None,
     ) -> None:
+        """Check that a batch can be cut into parts, and store the settings; items are drawn by each iteration."""
         rank, world_size, accumulate = share
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
@@ -121,10 +131,11 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         return len(self._firsts)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
+        """Yield this process's batches from step ``start`` on, lists of (epoch, index) or (epoch, index, length)."""
         if not self.shuffle:
             for first in self._firsts[self.start :]:
                 batch = np.arange(first, min(first + self.batch_size, self.length))
-                length = self._length(batch, first // self.batch_size)
+                length = self._common_length(batch, first // self.batch_size)
                 yield [(self.epoch, int(index), *length) for index in batch]
             return
         rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
@@ -139,13 +150,18 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             order = np.concatenate([*shuffled_blocks, *blocks[num_whole:]])
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            length = self._length(batch, step)
+            length = self._common_length(batch, step)
             step_parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
             for indices in step_parts[self.share.rank :: self.share.world_size]:
                 yield [(self.epoch, int(index), *length) for index in indices]
 
-    def _length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """The common length of the items of ``batch``, in a tuple; the tuple is empty if items keep their lengths."""
+    def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
+        """The length that all items of ``batch`` get, as a tuple of one number; empty if items keep their lengths.
+
+        Args:
+            batch: indices of the items.
+            step: number of the step in the epoch, from 0.
+        """
         if self.chunk_samples is not None:
             low, high = self.chunk_samples
             rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch, step, _CHUNK_STREAM))
@@ -156,7 +172,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
 
 def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """Group ``batches``, the parts of steps, by step.
+    """Group ``batches``, each a part of a step, into lists of the ``accumulate`` parts of a step.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]

@@ -43,7 +43,7 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
 
 
 def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
-    """Seed a ``batch`` of the pass ``number`` over the development set, for a network in train mode."""
+    """Seed batch number ``batch`` of the pass ``number`` over the development set, for dropout in train mode."""
     stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, batch, number, _VALIDATION_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 
@@ -60,12 +60,12 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
             depend on this.
 
     Raises:
-        InputError: if an operation has no deterministic algorithm on its device, or the environment
-            gives cuBLAS a workspace with which its results do not repeat.
+        InputError: if an operation has no deterministic algorithm on its device, or if cuBLAS cannot
+            repeat its results with the workspace that the environment sets.
     """
     cudnn = torch.backends.cudnn
     settings = torch.utils.deterministic
-    before = cudnn.deterministic, settings.fill_uninitialized_memory  # type: ignore[attr-defined]
+    cudnn_and_fill = cudnn.deterministic, settings.fill_uninitialized_memory  # type: ignore[attr-defined]
     strict = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get(_CUBLAS)
@@ -91,6 +91,6 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
         raise InputError(f"training cannot repeat itself bit for bit here ({first_line(error)}): {remedy}") from error
     finally:
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
-        cudnn.deterministic, settings.fill_uninitialized_memory = before  # type: ignore[attr-defined]
+        cudnn.deterministic, settings.fill_uninitialized_memory = cudnn_and_fill  # type: ignore[attr-defined]
         if deterministic and workspace is None:
             del os.environ[_CUBLAS]

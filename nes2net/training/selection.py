@@ -29,7 +29,7 @@ from nes2net.training.recipes.validation import ValidationConfig
 
 #: File of the run folder with a list of rows, one for each epoch.
 HISTORY_FILE = "history.json"
-_LARGEST = 16 << 20  # bytes that a history may have; the row of an epoch has about 400
+_LARGEST = 16 << 20  # bytes of the largest history; the row of an epoch takes about 400
 
 Row = dict[str, Any]
 #: How many checkpoints the published averages take.
@@ -50,13 +50,14 @@ class _History(RootModel):
 
     @model_validator(mode="after")
     def _check(self) -> _History:
+        """Raise ValueError if an epoch has two rows."""
         if len({row.epoch for row in self.root}) < len(self.root):
             raise ValueError("an epoch has two rows")
         return self
 
 
 def read_history(path: Path) -> list[Row]:
-    """Read the rows of a history, one for each epoch, and check the file, which may be of any origin.
+    """Read a history, one row for each epoch, and check the file, which may come from anywhere.
 
     Raises:
         InputError: if the file is not a history.
@@ -66,11 +67,10 @@ def read_history(path: Path) -> list[Row]:
 
 
 class Selection:
-    """The epochs of a run so far; chooses the best epochs and the epochs to keep.
+    """Chooses the best epochs of a run, and the epochs to keep, from the rows of its ``history``.
 
-    Everything is derived from ``history``, plain data with a row for each epoch. As published, an
-    epoch is improved if one of the ``measures`` is at most the lowest value so far. An epoch that
-    lacks these measures, for example because it was not validated, is never improved.
+    As published, an epoch is improved if one of the ``measures`` is at most the lowest value so far.
+    An epoch that lacks these measures, for example because it was not validated, is never improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -78,10 +78,11 @@ class Selection:
         offered: the measures of the task.
 
     Attributes:
-        measures: keys of the history whose lowest value marks the best epoch. They are the losses
-            of all passes, as published; or a measure of the task in the pass without augmentation
-            (deviations 13 and 14), pooled, or as the mean or the highest value of the corpora; or
-            the training loss, ``loss``.
+        measures: keys of the history whose lowest value marks the best epoch. As published, these
+            are the losses of all passes. ``validation.select_on`` may choose the training loss,
+            ``loss``, or a measure of the task in the pass without augmentation instead (deviations
+            13 and 14). ``validation.over`` chooses a pooled measure, or the mean or the highest
+            value of the corpora.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Selection:
         passes: Sequence[str],
         offered: Sequence[Measure] = ERROR_RATES,
     ) -> None:
+        """Choose the measures by the settings of the recipe, and begin with an empty history."""
         self.folder = Path(folder)
         self.epochs = train.epochs
         self.patience = validation.patience
@@ -105,7 +107,7 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """The history, from which everything else follows."""
+        """Return the history, from which everything else follows."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
@@ -113,7 +115,7 @@ class Selection:
         self.history = history
 
     def update(self, epoch: int, values: dict[str, float]) -> bool:
-        """Add ``epoch`` and return whether it is improved.
+        """Add ``epoch`` to the history, and return whether it is improved.
 
         Args:
             values: ``loss``, ``lr``, ``seconds`` and, if the epoch was validated, the values of the
@@ -121,7 +123,7 @@ class Selection:
         """
         improved = False
         for name in self.measures:
-            best = min((row[name] for row in self._measured()), default=math.inf)
+            best = min((row[name] for row in self._measured_rows()), default=math.inf)
             if name in values and values[name] <= best:
                 improved = True
         self.history.append({"epoch": epoch, **values, "improved": improved})
@@ -134,7 +136,7 @@ class Selection:
         Early stopping applies if in the last ``patience`` rows that have the measures, no measure
         became lower than in the rows before.
         """
-        rows = self._measured()
+        rows = self._measured_rows()
         if len(self.history) >= self.epochs:
             return True
         if self.patience is None or len(rows) <= self.patience:
@@ -148,7 +150,7 @@ class Selection:
         return True
 
     def kept_epochs(self) -> set[int]:
-        """Choose the epochs to keep by ``train.keep``; the best epochs of each measure count."""
+        """Choose the epochs whose checkpoints ``train.keep`` keeps: with a number k, the k best epochs of each measure."""
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
         epochs: set[int] = set()
@@ -157,7 +159,7 @@ class Selection:
                 epochs.update(row["epoch"] for row in rows[word])
                 continue
             for name in self.measures:
-                epochs.update(_best(self._measured(), 1 if word == "best" else int(word), name))
+                epochs.update(_epochs_with_lowest(self._measured_rows(), 1 if word == "best" else int(word), name))
         return epochs
 
     def files_to_remove(self) -> list[Path]:
@@ -175,9 +177,9 @@ class Selection:
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
-        """Lay out all epochs, with ``*`` at each measure's lowest value, and the commands that average the best."""
+        """Lay out all epochs, with ``*`` at each measure's lowest value; commands that average the best epochs follow."""
         columns = columns_of(self.history, self.offered)
-        best = {name: _best(self._measured(), 1, name) for name in self.measures}
+        best = {name: _epochs_with_lowest(self._measured_rows(), 1, name) for name in self.measures}
         rows = [[column.heading for column in columns]]
         for row in self.history:
             cells = []
@@ -185,35 +187,35 @@ class Selection:
                 is_lowest = best.get(column.key) == [row["epoch"]]
                 cells.append(column.cell(row) + ("*" if is_lowest else ""))
             rows.append(cells)
-        return "\n".join([*text_table(rows, "r"), *self._averages()])
+        return "\n".join([*text_table(rows, "r"), *self._average_commands()])
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of several development corpora after the best epoch; None if there is one corpus."""
-        if not (measured := self._measured()):
+        """Lay out the EERs of the development corpora after the best epoch; None for a single corpus."""
+        if not (measured := self._measured_rows()):
             return None
-        (best,) = _best(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
         row = next(row for row in measured if row["epoch"] == best)
-        eers = _matching(row, _OF_CORPUS)
-        groups = _matching(row, _OF_GROUP)
+        eers = _values_by_key(row, _OF_CORPUS)
+        groups = _values_by_key(row, _OF_GROUP)
         if not eers:
             return None
         table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table()
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
-    def _averages(self) -> list[str]:
-        """For each loss and measure, the best epochs that an average takes, and the command that averages them."""
+    def _average_commands(self) -> list[str]:
+        """For each loss and measure, write a line with its best epochs and the command that averages them."""
         kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
-            rows = [row for row in self._measured() if row["epoch"] in kept_epochs and name in row]
+            rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs and name in row]
             for count in AVERAGES:
                 if len(rows) >= count:
-                    ids = " ".join(map(str, _best(rows, count, name)))
+                    ids = " ".join(map(str, _epochs_with_lowest(rows, count, name)))
                     command = f"nes2net average {shlex.quote(str(self.folder))} --best {count} --by {name}"
                     lines.append(f"to average {count} by {name}: epochs {ids}: {command}")
         return lines
 
-    def _measured(self) -> list[Row]:
+    def _measured_rows(self) -> list[Row]:
         """The rows that have all measures."""
         return [row for row in self.history if all(name in row for name in self.measures)]
 
@@ -232,12 +234,15 @@ class Choice(NamedTuple):
 def choices(
     folder: str | Path, by: str = "val_loss_wo_aug", offered: Sequence[Measure] = ERROR_RATES
 ) -> tuple[list[Choice], list[str]]:
-    """List the choices of epochs to average in a run folder, and lay out its saved epochs as a table.
+    """List the usual choices of epochs to average in a run folder, with a table of its saved epochs.
 
     Args:
         by: the key of the history whose lowest values mark the best epochs, as in
             :func:`best_epochs`.
         offered: the measures of the run's task.
+
+    Returns:
+        The choices, and the lines of the table.
 
     Raises:
         InputError: if the folder holds no ``epoch_N.pth``, or its history is damaged.
@@ -247,11 +252,11 @@ def choices(
     rows = [history.get(epoch, {"epoch": epoch}) for epoch in saved_epochs(Path(folder))]
     if not rows:
         raise InputError(f"{folder} holds no epoch_N.pth: name checkpoint files, or the folder of a run")
-    valued = [row for row in rows if _is_number(row.get(by))]
+    valued = [row for row in rows if _is_finite_number(row.get(by))]
     averages = []
     for count in sorted({min(count, len(rows)) for count in AVERAGES}, reverse=True):
         if len(valued) >= count:
-            averages.append(Choice("best", count, _best(valued, count, by)))
+            averages.append(Choice("best", count, _epochs_with_lowest(valued, count, by)))
         averages.append(Choice("last", count, [row["epoch"] for row in rows[-count:]]))
     columns = [column for column in columns_of(rows, offered) if column.key != "improved"]
     headings = [column.heading for column in columns]
@@ -273,9 +278,9 @@ def saved_epochs(folder: Path) -> list[int]:
 
 
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest ``by`` among the epochs with a checkpoint in ``folder``.
+    """Find the ``count`` epochs with the lowest value ``by``, among the epochs with a checkpoint in ``folder``.
 
-    The epochs are in ascending order. If values are equal, the earlier epoch is taken.
+    The epochs are in ascending order. Of two epochs with equal values, the earlier one is taken.
 
     Args:
         by: a key of the folder's ``history.json``: a value of the development set, such as
@@ -292,33 +297,41 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     columns = set()
     for key in chain.from_iterable(history):
         is_value = key == "loss" or key.startswith("val_")
-        is_limit = "/" not in key and key.endswith(("_low", "_high"))  # of an interval; after '/' is a corpus's name
+        is_limit = "/" not in key and key.endswith(
+            ("_low", "_high")
+        )  # the limit of an interval; the name after '/' may also end so
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
     saved = []
     for row in history:
-        if _is_number(row.get(by)) and (Path(folder) / f"epoch_{row['epoch']}.pth").is_file():
+        if _is_finite_number(row.get(by)) and (Path(folder) / f"epoch_{row['epoch']}.pth").is_file():
             saved.append(row)
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
         raise InputError(
             f"{folder} has checkpoints of {counted(len(saved), 'epoch')} with {by} ({ids}), not of {count}"
         )
-    return _best(saved, count, by)
+    return _epochs_with_lowest(saved, count, by)
 
 
-def _is_number(value: Any) -> bool:
+def _is_finite_number(value: Any) -> bool:
+    """Whether ``value`` is a finite number; true and false are not numbers here."""
     return type(value) in (int, float) and abs(value) < math.inf
 
 
-def _best(rows: Sequence[Row], count: int, by: str) -> list[int]:
+def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
+    """The ``count`` epochs with the lowest value ``by``, in ascending order; of equal values, the earlier epoch."""
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 
 
-def _matching(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
-    """The values of ``row`` whose keys match ``pattern``, by the text that the pattern's group matches."""
+def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
+    """Find the values of ``row`` whose keys match ``pattern``.
+
+    Returns:
+        The part of the key in the pattern's group, such as the alias of a corpus → the value.
+    """
     values = {}
     for key, value in row.items():
         if match := pattern.fullmatch(key):
@@ -326,7 +339,8 @@ def _matching(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
     return values
 
 
-# Keys of the EER of a development corpus (group: its alias), and of an attack in it (group: alias/attack).
+# Keys of the history for the EER of a development corpus, and for the EER of an attack in a corpus. The group of the
+# pattern is the alias of the corpus, or alias/attack.
 _OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
 
@@ -344,21 +358,24 @@ class Column(NamedTuple):
     form: str
 
     def cell(self, row: Row) -> str:
-        """The text of the value of ``row``, with its interval if the row has the interval."""
+        """Write the value of ``row`` in this column, with its interval if the row has one; – without a value."""
         if self.key == "improved":
             return "improved" if row[self.key] else ""
-        if not _is_number(row.get(self.key)):
+        if not _is_finite_number(row.get(self.key)):
             return "–"
         text = self.form.format(row[self.key]).removesuffix("%")
         low: Any = row.get(f"{self.key}_low")
         high: Any = row.get(f"{self.key}_high")
-        if _is_number(low) and _is_number(high):
+        if _is_finite_number(low) and _is_finite_number(high):
             text += f" ({100 * low:.2f}–{100 * high:.2f})"
         return text
 
 
 def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
-    """The columns of the table that have values: losses, then the ``offered`` measures; rates are in percent."""
+    """List the columns of the table of epochs: losses, then the ``offered`` measures, with rates in percent.
+
+    Columns without values in ``history`` are left out.
+    """
     columns = [Column("epoch", "epoch", "{:d}")]
     for key in ("loss", "val_loss_w_aug", "val_loss_wo_aug"):
         columns.append(Column(key, key, "{:.6f}"))

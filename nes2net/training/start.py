@@ -34,7 +34,7 @@ _ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Check losses and settings of transformer layers, before the corpus is read.
+    """Check the losses, and the settings that need transformer layers, before the corpus is read.
 
     Raises:
         InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers
@@ -50,7 +50,9 @@ def check_parts(recipe: Recipe) -> None:
     if train.adapt is not None:
         check_adaptation(train.adapt, "`train.adapt`")
     options = dict(frontend)
-    name, engine, _ = (options.pop(key, None) for key in ("name", "engine", "checkpoint"))
+    name = options.pop("name", None)
+    engine = options.pop("engine", None)
+    options.pop("checkpoint", None)
     if train.adapt is not None:
         if options.pop("adapt", None) is not None:
             raise InputError(_ADAPTED_TWICE)
@@ -63,7 +65,7 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
-    """Remove the pre-training file from ``recipe``, with a note, if the front-end has no pre-training."""
+    """Return ``recipe`` without ``ssl_checkpoint``, after a note, if its front-end has no pre-training."""
     name = recipe.model.get("frontend", {}).get("name", "")
     needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not needless or name not in frontends.names() or takes_checkpoint(name):
@@ -77,8 +79,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
     Args:
         folder: the run folder.
-        resume: content of the resume file; its weights are loaded later (:meth:`RunState.load`). None
-            for a new run.
+        resume: content of the resume file; None for a new run. Its weights are loaded later, by
+            :meth:`RunState.load`.
 
     Raises:
         InputError: if the parts do not fit each other, or a file of weights does not fit them.
@@ -114,14 +116,14 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         check_pretrained(frontend.get("name", ""))
     model = with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
     if not recipe.train.init_from:
-        detector = Detector.from_config(adapted(model, recipe.train.adapt), recipe.ssl_checkpoint)
+        detector = Detector.from_config(with_adaptation(model, recipe.train.adapt), recipe.ssl_checkpoint)
         task.begin(detector)
         return detector
     if not Path(recipe.train.init_from).exists():
         raise InputError(
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
-    # A checkpoint of a whole detector holds the pre-trained weights too. It holds options if this package wrote it.
+    # A checkpoint of a whole detector also holds the pre-trained weights. A checkpoint of this package also holds options.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:
@@ -129,20 +131,20 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     if recipe.ssl_checkpoint:
         checkpoint_options = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
         model = {**model, "frontend": {**checkpoint_options, **frontend}}
-    detector = _start_from(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
+    detector = _build_from_checkpoint(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
     if "model" in record:
         start = Provenance.read(record).start()
         starts = [] if start == Provenance() else [start]
     else:
-        # A checkpoint of other code may fit several published models; models with the front-end of the run take
-        # precedence. If its digest is the digest of a published model, the checkpoint is that model.
+        # A checkpoint of other code may fit several published models. If it has the digest of one of them, it is that
+        # model. Otherwise models with the front-end of the run take precedence.
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
-        alike = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
+        with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
         identified = [name for name in fitting if holds_weights_of(name, state_dict, path)]
         starts = [Provenance(name) for name in identified]
         if not identified:
-            starts = [Provenance(architecture_of=name) for name in alike or fitting]
+            starts = [Provenance(architecture_of=name) for name in with_same_frontend or fitting]
     detector.provenance = replace(detector.provenance, started_from=tuple(starts))
     return detector
 
@@ -158,29 +160,35 @@ def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any
     return with_options(model, "backend", num_logits=len(classes), classes=list(classes))
 
 
-def _start_from(
+def _build_from_checkpoint(
     path: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], model: dict[str, Any], adapt: dict | None
 ) -> Detector:
-    """Build a detector from the checkpoint ``path``, and adapt its front-end if the checkpoint is not adapted.
+    """Build the detector ``model`` with the weights of the checkpoint ``path``, and adapt its front-end if ``adapt`` says so.
+
+    The front-end of a checkpoint that is adapted already is not adapted again.
+
+    Args:
+        state_dict, record: content of the checkpoint.
+        adapt: the setting ``train.adapt``.
 
     Raises:
-        InputError: if the checkpoint does not fit, or is adapted in another way.
+        InputError: if the checkpoint does not fit, or is adapted in another way than ``adapt`` says.
     """
-    before = _frontend_of(record).get("adapt")
-    if before is not None:  # continue to train the adapted weights
-        before = check_adaptation(before, f"{path}: adapt").options
-        if adapt is None or check_adaptation(adapt, "`train.adapt`").options != before:
-            options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())
+    checkpoint_adapt = _frontend_of(record).get("adapt")
+    if checkpoint_adapt is not None:  # continue to train the adapted weights
+        checkpoint_adapt = check_adaptation(checkpoint_adapt, f"{path}: adapt").options
+        if adapt is None or check_adaptation(adapt, "`train.adapt`").options != checkpoint_adapt:
+            options = ", ".join(f"{key}: {shown(value)}" for key, value in checkpoint_adapt.items())
             raise InputError(
                 f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net export --to merged"
             )
-        model = adapted(model, adapt)
+        model = with_adaptation(model, adapt)
     detector = Detector.from_config(model)
     if detector.is_partial(unwrap_frontend(state_dict)):
         detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
         detector.float()
     detector.load_published(state_dict, path)
-    if before is None and adapt is not None:
+    if checkpoint_adapt is None and adapt is not None:
         adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
     if detector.frontend.adapted and detector.base is None:
         names = detector.base_names()
@@ -190,7 +198,10 @@ def _start_from(
 
 
 def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
-    """Name and options of the front-end in the record of a checkpoint; empty for a checkpoint of other code."""
+    """The name and options of the front-end, as the ``record`` of a checkpoint states them.
+
+    The mapping is empty for a checkpoint of other code, because it has no such record.
+    """
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None
     if isinstance(frontend, dict):
@@ -198,13 +209,13 @@ def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def adapted(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
+def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
     """Give the front-end of ``model`` the option ``adapt``, unless it is None.
 
     Raises:
         InputError: if the front-end has this option already.
 
-    >>> adapted({"frontend": {"name": "wavlm_large"}}, {"kind": "bitfit"})
+    >>> with_adaptation({"frontend": {"name": "wavlm_large"}}, {"kind": "bitfit"})
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}
     """
     if model.get("frontend", {}).get("adapt") is not None:

@@ -30,7 +30,7 @@ class Stateful(Protocol):
     """A part of a run whose state is saved as plain data and tensors, and restored later."""
 
     def state_dict(self) -> Any:
-        """The state; its tensors are not copies."""
+        """Return the state; its tensors share memory with the part."""
 
     def load_state_dict(self, state: Any) -> Any:
         """Check ``state``, and restore the part from it.
@@ -42,14 +42,19 @@ class Stateful(Protocol):
 
 @dataclass
 class TrainedWeights:
-    """The weights of a detector, except the frozen tensors of an adapted front-end, which another file holds."""
+    """The weights of a detector as a part of a run, without the frozen tensors of an adapted front-end.
+
+    The file of the base holds the frozen tensors.
+    """
 
     detector: Detector
 
     def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights that are saved in ``resume.pt``."""
         return self.detector.trained_state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Check the weights ``state``, and load them; the detector already has the frozen tensors."""
         weights = self.state_dict()
         check_tensors(state, weights)
         strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
@@ -58,14 +63,19 @@ class TrainedWeights:
 
 @dataclass
 class OptimizerState:
-    """The moments of an optimiser; its other values follow from the recipe."""
+    """An optimiser as a part of a run; only its moments are restored, because the recipe determines the rest."""
 
     optimizer: Optimizer
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the state of the optimiser, as PyTorch defines it."""
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Check the moments in ``state``, and restore them.
+
+        Moments on the CPU are copied, because ``state`` is mapped from the file.
+        """
         names = ["exp_avg", "exp_avg_sq"]
         if self.optimizer.defaults["amsgrad"]:
             names.append("max_exp_avg_sq")
@@ -87,9 +97,9 @@ class OptimizerState:
 
 
 def check_tensors(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Check names, shapes, types and finite values of the tensors in ``state``.
+    """Check that the tensors of ``state`` have the names, shapes and types of ``expected``, and finite values.
 
-    Values may be infinite only where the ``expected`` tensor has infinite values too.
+    Values that are not finite are allowed in a tensor if the ``expected`` tensor has such values too.
 
     Raises:
         ValueError: if ``state`` does not fit.
@@ -136,7 +146,7 @@ class RunState:
         }
 
     def save(self) -> None:
-        """Replace ``resume.pt`` as a whole, and only then remove checkpoints that are no longer kept."""
+        """Replace ``resume.pt`` atomically, and only then remove checkpoints that are no longer kept."""
         content: dict[str, Any] = {
             "version": VERSION,
             "recipe": self.recipe,
@@ -189,14 +199,14 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise :class:`InputError` if ``content`` is beyond the last step of this run, or has other parts."""
+        """Raise :class:`InputError` if ``content`` is at a step that this run does not have, or has other parts."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
         steps = int(training.get("draws", training["trials"])) // batch_size
         epochs = self.selection.epochs
-        too_far = progress.epoch > epochs + 1 or progress.step > steps
-        too_far = too_far or progress.utterances > progress.step * batch_size
+        most_utterances = progress.step * batch_size
+        too_far = progress.epoch > epochs + 1 or progress.step > steps or progress.utterances > most_utterances
         if too_far or any((stateful is None) != (content[name] is None) for name, stateful in self.parts.items()):
             raise InputError(
                 f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(epochs, 'epoch')} "
@@ -218,14 +228,16 @@ def fingerprint(
     balance: Balance | None = None,
     target: Target = binary_target,
 ) -> dict[str, int | str]:
-    """Facts that identify a list of trials: its length, and a digest of the ids and classes in order.
+    """Identify a list of trials by its length, and by a digest of the ids and classes in order.
 
-    The digest includes scores of other systems, if a detector fuses them, and ``labels`` of frames,
-    but not the paths of audio. A ``balance`` adds a digest of its groups and the number of draws.
+    A run resumes only if the fingerprints of its sets are unchanged. The digest includes ``labels``
+    of frames, and scores of other systems if trials have them; it does not include the paths of
+    audio. A ``balance`` adds a digest of its groups and the number of draws.
     """
     frame_labels = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
+        """The line of ``trial`` in the digested text: id, class, and scores and labels if there are any."""
         text = f"{trial.id}\t{target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"

@@ -48,20 +48,21 @@ class Tracker:
 
     def log(self, values: Mapping[str, float], epoch: int) -> None:
         """Send the ``values`` of an epoch."""
-        self._try(lambda tracker: tracker.log(dict(values), step=epoch))
+        self._call_tracker(lambda tracker: tracker.log(dict(values), step=epoch))
 
     def finish(self, finished: bool) -> None:
         """End the run in the tracker; without ``finished``, the tracker shows the run as interrupted."""
-        self._try(lambda tracker: _end(tracker, finished))
+        self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
-    def _try(self, call: Callable[[GeneralTracker], Any]) -> None:
+    def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
+        """Pass the tracker to ``call``; after an error, print a warning and never call the tracker again."""
         if self._tracker is None:
             return
         try:
             call(self._tracker)
         except Exception as error:  # no error of a tracker may stop training
             self._tracker = None
-            self.say(f"warning: {_failed(self.name, error)}; training continues without it", remark=True)
+            self.say(f"warning: {_failure_text(self.name, error)}; training continues without it", remark=True)
 
 
 def require_library(name: str | None) -> None:
@@ -83,7 +84,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
         InputError: if the tracker of a new run cannot start.
     """
     name = recipe.tracker
-    assert name is not None  # Monitor.open_logs asks for a tracker only then
+    assert name is not None  # Monitor.open_logs calls this only if the recipe has a tracker
     path = folder / TRACKER_FILE
     ids = read_json_as(_Ids, path, 1 << 16, "a file of tracker ids", "remove it") if path.is_file() else _Ids()
     earlier = getattr(ids, name)
@@ -110,15 +111,18 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
             tracker.store_init_configuration(_flat(recipe.to_dict()))
     except Exception as error:  # a tracker may raise any error: of the network, of its settings, …
         if earlier is None:
-            raise InputError(f"{_failed(name, error)}: mend that, or leave out `tracker={name}`") from error
-        say(f"warning: {_failed(name, error)}; training continues without it", remark=True)
+            raise InputError(f"{_failure_text(name, error)}: mend that, or leave out `tracker={name}`") from error
+        say(f"warning: {_failure_text(name, error)}; training continues without it", remark=True)
         return None
     write_text(path, json_text({**ids.model_dump(exclude_none=True), name: id}) + "\n")
     return Tracker(name, tracker, say)
 
 
-def _end(tracker: GeneralTracker, finished: bool) -> None:
-    """End the run in the tracker, with its state; accelerate's trackers do not pass a state on."""
+def _end_run(tracker: GeneralTracker, finished: bool) -> None:
+    """End the run in the tracker, as finished or as interrupted.
+
+    The trackers of accelerate cannot pass this on, so call the libraries themselves.
+    """
     if tracker.name == "wandb":
         tracker.tracker.finish(exit_code=int(not finished))
         return
@@ -127,7 +131,8 @@ def _end(tracker: GeneralTracker, finished: bool) -> None:
     mlflow.end_run("FINISHED" if finished else "KILLED")
 
 
-def _failed(name: str, error: Exception) -> str:
+def _failure_text(name: str, error: Exception) -> str:
+    """Say which tracker failed, and why."""
     return f"{_TITLES[name]} failed ({type(error).__name__}: {first_line(error)})"
 
 

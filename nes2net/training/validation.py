@@ -17,7 +17,7 @@ from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.training.dataset import BatchLoader
-from nes2net.training.distributed import gathered
+from nes2net.training.distributed import gather_values
 from nes2net.training.interruption import stop_without_data
 from nes2net.training.measures import Validated
 from nes2net.training.monitor import Monitor
@@ -67,7 +67,7 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """Result of one batch; ``errors`` and ``lost`` as in :class:`nes2net.training.dataset.Batch`."""
+    """The result of one batch, on the CPU; ``errors`` and ``lost`` as in :class:`nes2net.training.dataset.Batch`."""
 
     #: number of the batch in the order of the development set, over all processes
     number: int
@@ -84,7 +84,7 @@ class _BatchResult(NamedTuple):
 class Validator:
     """Measures a detector on the development set.
 
-    Each of n processes takes every n-th batch, and all of them get the same values.
+    Each of n processes takes every n-th batch, and all processes get the same values.
 
     Args:
         objective: computes loss and outputs of a batch, and the figures of all batches.
@@ -107,6 +107,7 @@ class Validator:
         monitor: Monitor,
         recipe: Recipe,
     ) -> None:
+        """Check the mode, and store what a validation needs."""
         self.mode = recipe.validation.mode
         self.seed = recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
@@ -122,12 +123,15 @@ class Validator:
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
 
-        Whatever the precision of training, outputs are computed as ``nes2net score`` computes them:
-        in eval mode, unless ``mode`` is ``train``, and in float32, the type of the weights.
+        Outputs are computed as ``nes2net score`` computes them, whatever the precision of training: in
+        float32, the type of the weights, and in eval mode, unless ``mode`` is ``train``.
 
-        Whatever the number of processes, the loss is as published: Σ(batch loss × batch size)/N,
-        summed in float64, where a batch loss is a weighted mean. Deviation 19: the published code
-        printed half of this loss for the pass without augmentation.
+        The loss is as published, whatever the number of processes: Σ(batch loss × batch size)/N,
+        summed in float64. A batch loss is a weighted mean. Deviation 19: the published code printed
+        half of this loss for the pass without augmentation.
+
+        Returns:
+            The values of the epoch, by their keys in the history.
 
         Raises:
             InputError: if no file can be used, a loss or output is not finite, or the figures lack
@@ -141,8 +145,8 @@ class Validator:
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
                 # Bring the results of all processes into the order of the set.
-                batch_results = self._pass(name, loader, epoch)
-                results = list(chain.from_iterable(gathered(self.accelerator, batch_results)))
+                batch_results = self._run_pass(name, loader, epoch)
+                results = list(chain.from_iterable(gather_values(self.accelerator, batch_results)))
                 results.sort(key=lambda result: result.number)
                 lost = []
                 errors = []
@@ -152,14 +156,14 @@ class Validator:
                 if lost:
                     stop_without_data(lost, "validation")
                 if self.accelerator.is_main_process:  # the main process names each failed file once
-                    self.monitor.left_out(errors)
-                values |= self._values(name, results, loader.dataset.trials, epoch)
+                    self.monitor.report_failed_files(errors)
+                values |= self._loss_and_figures(name, results, loader.dataset.trials, epoch)
         self.monitor.validation_seconds = time.monotonic() - began
         return values
 
     @torch.inference_mode()
-    def _pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
-        """Compute the results of this process's batches."""
+    def _run_pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
+        """Compute the results of this process's batches in the pass ``name``."""
         loader.begin(epoch)
         accelerator = self.accelerator
         results = []
@@ -173,10 +177,10 @@ class Validator:
             outcome = Outcome(torch.zeros(()), {})
             if len(batch.targets):
                 carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-                inputs = Part.of(batch, carried, accelerator.device)
+                inputs = Part.of_batch(batch, carried, accelerator.device)
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
-                outcome = self.objective.validated(inputs)
+                outcome = self.objective.validate_batch(inputs)
             # A tensor from a worker is shared memory with an open file, so keep a copy instead.
             results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.trial_indices))
             meter.update(len(batch.targets) * accelerator.num_processes)
@@ -195,7 +199,9 @@ class Validator:
             )
         return batch_results
 
-    def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
+    def _loss_and_figures(
+        self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int
+    ) -> dict[str, float]:
         """Compute the loss and the figures of the pass ``name`` from the results of all batches."""
         targets = np.concatenate([result.targets for result in results])
         if not len(targets):

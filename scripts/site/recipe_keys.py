@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nes2net.training.recipes.documentation import Key, keys_of, named
+from nes2net.training.recipes.documentation import Key, find_keys, keys_of
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
 PAGE = """\
@@ -27,7 +27,7 @@ def page() -> str:
     """Write the page in Markdown."""
     parts = [PAGE, "## Outside of the sections", *map(paragraph, keys_of(Recipe))]
     for name, kind in SECTIONS.items():
-        parts += [f"## `{name}`", " ".join((kind.__doc__ or "").split()), *map(paragraph, named(name))]
+        parts += [f"## `{name}`", " ".join((kind.__doc__ or "").split()), *map(paragraph, find_keys(name))]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

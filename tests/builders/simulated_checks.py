@@ -118,7 +118,7 @@ def whole_step(name: str) -> dict[str, int]:
             optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
             around: Any = SimpleNamespace(
                 progress=Progress(epoch=1), optimizer=optimizer, selection=SimpleNamespace(history=[]), detector=detector,
-                batch_sampler=range(3), left_out=lambda errors: None, unused=0, requested=0,
+                batch_sampler=range(3), report_failed_files=lambda errors: None, unused=0, requested=0,
             )  # fmt: skip
             trainer = Trainer(recipe, objective, around, around, around, accelerator, around, around)
             objective.begin_training(1)
@@ -128,7 +128,7 @@ def whole_step(name: str) -> dict[str, int]:
             counted = dict(waits)
             objective.eval()
             with torch.no_grad():
-                objective.validated(Part.of(batch, objective.ready(batch.carried, SAMPLES), device))
+                objective.validate_batch(Part.of_batch(batch, objective.ready(batch.carried, SAMPLES), device))
             return torch.tensor(around.progress.loss), counted
 
     expected = copy.deepcopy(detector)

@@ -166,7 +166,7 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, when):
 def test_a_reader_that_ends_while_handlers_are_put_back(monkeypatch):
     """A handler that stayed would raise whenever any process of this one ends."""
     before, put = signal.getsignal(signal.SIGCHLD), signal.signal
-    with workers._attentive(lambda: pytest.fail("it is watched no more")):
+    with workers._watch_workers_and_signals(lambda: pytest.fail("it is watched no more")):
         monkeypatch.setattr(signal, "signal", lambda *what: (os.kill(os.getpid(), signal.SIGCHLD), put(*what)))
     assert signal.getsignal(signal.SIGCHLD) is before
 

@@ -12,7 +12,7 @@ from nes2net.cli.main import main
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
-from nes2net.training.start import adapted
+from nes2net.training.start import with_adaptation
 
 LORA = {"kind": "lora", "rank": 2, "alpha": 16, "targets": "attention", "dropout": 0.0}
 
@@ -95,7 +95,7 @@ def test_going_on_from_an_adapted_detector(start, recipe, tmp_path):
     nowhere = recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")})
     refused(nowhere, "`train.adapt`: kind is one of lora, .* did you mean 'lora'")
     with pytest.raises(InputError, match=r"with `train\.adapt`: leave `model\.frontend\.adapt` out"):
-        adapted({"frontend": {"name": "wavlm", "adapt": LORA}}, None)
+        with_adaptation({"frontend": {"name": "wavlm", "adapt": LORA}}, None)
 
 
 def test_epochs_are_averaged_and_the_folder_may_move(recipe, dev_trials, tmp_path):

@@ -29,7 +29,7 @@ from nes2net.lib.workers import usable_workers
 from nes2net.models.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects
-from nes2net.training.data import development_batches, examples, training_batches
+from nes2net.training.data import development_batches, list_examples, training_batches
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.run import train
 from nes2net.training.sampling import EpochBatches, StepShare
@@ -201,8 +201,8 @@ def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, dev
 def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, dev_trials, folders):
     def batches(augment=(), data=()):
         values = recipe(augment={"algo": 5, **dict(augment)}, data=dict(data))
-        training = training_batches(values, examples(values.data, trials), None)
-        development = development_batches(values, examples(values.data, dev_trials), None)
+        training = training_batches(values, list_examples(values.data, trials), None)
+        development = development_batches(values, list_examples(values.data, dev_trials), None)
         return [[b.waveforms for b in loader] for loader in (training, development["w_aug"], development["wo_aug"])]
 
     plain = batches()
@@ -253,7 +253,7 @@ PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
 
 
 def test_pieces_are_the_samples_of_their_recordings(recipe, trials):
-    found = examples(recipe(data=PIECES).data, trials)
+    found = list_examples(recipe(data=PIECES).data, trials)
     expected = {}
     for trial in trials:
         waveform = load_audio(trial.path)
@@ -272,7 +272,7 @@ def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tm
     heard, cached = [], {"cache": str(tmp_path / "cache")}
     for more in ({}, {"num_workers": 2}, cached, cached):
         values = recipe(augment={"algo": 5}, data={**PIECES, **more})
-        found = examples(values.data, trials)
+        found = list_examples(values.data, trials)
         loaders = [training_batches(values, found, None), *development_batches(values, found, None).values()]
         heard.append([batch.waveforms for loader in loaders for batch in loader])
     assert all(same(other, heard[0]) for other in heard[1:])
@@ -287,18 +287,18 @@ def test_a_file_without_a_length_has_no_pieces_and_is_named(recipe, trials, tmp_
     (tmp_path / "bad.flac").write_bytes(b"no audio")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
     bad = [Trial(name, tmp_path / name, "spoof") for name in ("bad.flac", "empty.wav")]
-    found = examples(data, [*bad, *trials])
-    assert found.trials == examples(data, trials).trials
+    found = list_examples(data, [*bad, *trials])
+    assert found.trials == list_examples(data, trials).trials
     assert [name in error for name, error in zip(("bad.flac", "empty.wav"), found.errors, strict=True)] == [True, True]
     with pytest.raises(InputError, match=r"the development set needs pieces.*2 of 2 files.*bad\.flac"):
-        examples(data, bad, "development")
+        list_examples(data, bad, "development")
 
 
 def test_a_recording_shorter_than_a_piece_may_be_is_kept(recipe, tmp_path):
     values = recipe(data=PIECES)
     soundfile.write(tmp_path / "a.wav", np.full(100, 0.5), 16000)
     short = [Trial(str(number), tmp_path / "a.wav", ("spoof", "bonafide")[number % 2]) for number in range(16)]
-    found = examples(values.data, short)
+    found = list_examples(values.data, short)
     assert [trial.id for trial in found.trials] == [f"{number}[0:100]" for number in range(16)]
     for batch in training_batches(values, found, None):
         assert batch.waveforms.shape[1] == 3000 and (batch.waveforms[:, 100:] == 0).all()

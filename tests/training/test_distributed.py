@@ -76,7 +76,7 @@ def test_one_process_is_not_distributed(monkeypatch, weights, counts, requested,
 def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
     """All processes also know how many readable utterances are left out with it."""
     other = [False, False, False, 1, *(0.5, 0.0), *(8.0, 0.0), *(2, 0), *(0, 1)]
-    monkeypatch.setattr(distributed, "sums_over_processes", lambda _, own: [a + b for a, b in zip(own, other)])
+    monkeypatch.setattr(distributed, "sum_over_processes", lambda _, own: [a + b for a, b in zip(own, other)])
     plan = plan_step(None, [[0.5, 8.0], [0.25, 4.0]], [3, 2], signal=0, save=False)
     assert plan == ([0], [1.0, 16.0], 5, 2, 0, False, 1)
 

@@ -9,7 +9,7 @@ from nes2net.data.augment.timing import DrawnSpeed
 from nes2net.data.corpora.trial import Trial
 from nes2net.metrics.localisation import pool_labels
 from nes2net.training.dataset import FRAMES, Examples, TrainingSet, collate
-from nes2net.training.frame_labels import FrameLabels, drawn_start, pooled_targets
+from nes2net.training.frame_labels import FrameLabels, draw_start, pooled_targets
 
 LABELS = np.repeat([1, 0, 1, 0, 1], [40, 13, 7, 30, 11]).astype(np.uint8)  # 1.01 s
 SAMPLES = np.repeat(LABELS, 160) - 0.5
@@ -68,13 +68,13 @@ def test_the_share_of_crops_with_a_boundary():
     labels, rng = np.repeat([1, 0], [90, 210]), np.random.default_rng(0)
 
     def share_of(boundary_share, labels=labels):
-        starts = [drawn_start(labels, 48000, 8050, rng, boundary_share) for _ in range(400)]
+        starts = [draw_start(labels, 48000, 8050, rng, boundary_share) for _ in range(400)]
         assert all(start % 160 == 0 and start + 8050 <= 48000 for start in starts) and len(set(starts)) > 20
         return np.mean([len(set(labels[s // 160 : s // 160 + 51])) > 1 for s in starts])
 
     assert (share_of(1.0), share_of(0.0)) == (1.0, 0.0)
     assert share_of(0.5) == pytest.approx(0.5, abs=0.1) and share_of(None) == pytest.approx(50 / 250, abs=0.08)
-    assert share_of(1.0, np.ones(300)) == 0.0 and drawn_start(labels, 8000, 8000, rng, 1.0) == 0
+    assert share_of(1.0, np.ones(300)) == 0.0 and draw_start(labels, 8000, 8000, rng, 1.0) == 0
 
 
 @pytest.mark.parametrize("factor", [1, 4, 64])

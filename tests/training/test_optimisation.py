@@ -7,7 +7,13 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from nes2net import Detector
-from nes2net.training.optimisation import create_optimizer, learning_rate, parameter_groups, plateaus, set_learning_rate
+from nes2net.training.optimisation import (
+    create_optimizer,
+    learning_rate_schedule,
+    parameter_groups,
+    plateaus,
+    set_learning_rate,
+)
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.train import TrainConfig
 
@@ -15,7 +21,7 @@ GOLDEN = golden.read("losses_schedules_names")
 
 
 def rates(steps_per_epoch, steps, **train):
-    rate = learning_rate(TrainConfig(**train), steps_per_epoch)
+    rate = learning_rate_schedule(TrainConfig(**train), steps_per_epoch)
     return [rate(step) for step in range(steps)]
 
 
@@ -45,7 +51,7 @@ def test_mpif_res2nets_are_the_groups_schedule():
     train = load_recipe("asvspoof2019_mpif_res2net").train
     exact = TrainConfig(lr=64**-0.5 * 1000**-0.5, schedule="inverse_sqrt", warmup_steps=1000)
     for config, precision in ((train, 1e-4), (exact, 1e-12)):
-        rate = learning_rate(config, steps_per_epoch=100)
+        rate = learning_rate_schedule(config, steps_per_epoch=100)
         for s in (1, 2, 999, 1000, 1001, 20000):
             assert rate(s - 1) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=precision)
 

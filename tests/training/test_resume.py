@@ -25,7 +25,7 @@ from nes2net.models.provenance import Provenance
 from nes2net.training import loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
-from nes2net.training.resume_file import _words
+from nes2net.training.resume_file import _checked_32_bit_words
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
 
@@ -154,7 +154,7 @@ def test_stopped_while_validating(runs, whole, drawn_curves, mode):
     """
     changes = {"validation": {"mode": mode}}
     whole = whole if mode == "eval" else train(runs("whole", **changes))
-    torn, values = runs("torn", **changes), loop.Validator._values
+    torn, values = runs("torn", **changes), loop.Validator._loss_and_figures
 
     def stopped(self, *of_pass):
         if self.monitor.selection.history:
@@ -163,7 +163,7 @@ def test_stopped_while_validating(runs, whole, drawn_curves, mode):
         return values(self, *of_pass)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop.Validator, "_values", stopped)
+        patch.setattr(loop.Validator, "_loss_and_figures", stopped)
         train(torn)
     assert place_of(folder_of(torn)) == (2, 3)
     assert (folder_of(torn) / "curves.png").read_bytes().startswith(b"\x89PNG")  # of what there is so far
@@ -386,7 +386,7 @@ def test_one_process_of_one_version_at_a_time(recipe):
 def test_words_of_a_generator_have_32_bits():
     """Any of them can be 0, and a stream must resume then, too."""
     words = torch.tensor([0, 1, 2**32 - 1])
-    assert _words(words) is words
+    assert _checked_32_bit_words(words) is words
     for wrong in (words - 1, words + 1, words.int(), words[None]):
         with pytest.raises(ValueError, match="whole numbers of 32 bits"):
-            _words(wrong)
+            _checked_32_bit_words(wrong)

@@ -12,7 +12,7 @@ from nes2net import Detector, InputError, create_backend, metrics
 from nes2net.data.audio.read import load_audio
 from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora import partialspoof
-from nes2net.training.data import examples
+from nes2net.training.data import list_examples
 from nes2net.training.objective import Part
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.segments import SegmentsConfig
@@ -162,12 +162,12 @@ def test_pieces_have_their_part_of_the_labels(recipe):
     values = recipe(data={"crop": "pieces", "num_samples": 8000, "min_piece": 800}, segments={"boundary_share": None})
     trials = Segments(values).trials("train")
     labels = Segments(values).labels("train", trials)
-    cut = examples(values.data, trials, labels=labels)
+    cut = list_examples(values.data, trials, labels=labels)
     for trial, (start, size) in zip(cut.trials, cut.excerpts):
         whole = labels.of_trial[trial.id.partition("[")[0]]
         assert cut.labels.of_trial[trial.id].tolist() == whole[start // 160 : -(-(start + size) // 160)].tolist()
     assert (train(values, "cpu") / "epoch_1.pth").is_file()
     labels.of_trial[trials[0].id] = np.tile(labels.of_trial[trials[0].id], 4)  # of a longer recording
-    wrong = examples(values.data, trials, labels=labels)
+    wrong = list_examples(values.data, trials, labels=labels)
     assert len(wrong.errors) == 1 and f"the labels of {trials[0].id} end at" in wrong.errors[0]
     assert trials[0].id not in {trial.id.partition("[")[0] for trial in wrong.trials}

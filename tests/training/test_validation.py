@@ -165,8 +165,10 @@ def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
     results = [
         _BatchResult(n, 0.0, {"scores": np.array([float(n)])}, np.array([0]), [], [], [n]) for n in (0, 2, 4, 1, 3)
     ]
-    monkeypatch.setattr(validator, "_pass", lambda *of_pass: list(results))
-    monkeypatch.setattr(validator, "_values", lambda _, found, *of: orders.append([one.number for one in found]) or {})
+    monkeypatch.setattr(validator, "_run_pass", lambda *of_pass: list(results))
+    monkeypatch.setattr(
+        validator, "_loss_and_figures", lambda _, found, *of: orders.append([one.number for one in found]) or {}
+    )
     validator.run(1)
     assert orders == [[0, 1, 2, 3, 4]]
 

@@ -14,7 +14,7 @@ from nes2net.lib.command_line import INCOMPLETE
 from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.files import json_text, replacing, write_output, writing
-from nes2net.lib.outputs import check_output_paths, named_alike
+from nes2net.lib.outputs import check_output_paths, output_names
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import print_note, printable_name, say_written
 
@@ -88,7 +88,7 @@ def explain(
     paths = with_folders_listed(files)
     pictures = {}
     if out:
-        pictures = {path: Path(out) / name for path, name in named_alike(paths, f".{picture}").items()}
+        pictures = {path: Path(out) / name for path, name in output_names(paths, f".{picture}").items()}
     check_output_paths(pictures.values(), "name another folder with --out")
     detector = loading.load(model)
     num_samples = length.of_files()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Architecture, Length, ModelName, Precision
-from nes2net.lib.commands import File, Flag, called, given
+from nes2net.lib.commands import File, Flag, called, changed_fields
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import printable_name, say_written
 
@@ -108,7 +108,7 @@ def export(
     from nes2net.apps.export.formats import export as exported
     from nes2net.detector import Detector
 
-    if to != "arena" and (unused_flags := given(arena)):
+    if to != "arena" and (unused_flags := changed_fields(arena)):
         raise InputError(f"{unused_flags[0]} goes with `to=arena`")
     if arena.check:
         from nes2net.apps.export.arena import META, check_meta

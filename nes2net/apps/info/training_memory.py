@@ -17,7 +17,7 @@ from nes2net.detector import Detector
 from nes2net.training.losses.by_name import with_head
 from nes2net.training.objective import Part
 from nes2net.training.recipes.recipe import Recipe
-from nes2net.training.start import adapted
+from nes2net.training.start import with_adaptation
 from nes2net.training.tasks.task import create_task
 
 _REDUCED_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -59,7 +59,9 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
     train = recipe.train
     with torch.device("meta"):
         task = create_task(recipe)
-        objective = task.objective(Detector.from_config(with_head(adapted(recipe.model, train.adapt), train.loss)))
+        objective = task.objective(
+            Detector.from_config(with_head(with_adaptation(recipe.model, train.adapt), train.loss))
+        )
     reduced = _REDUCED_TYPES.get(train.precision)
     without_numbers: AbstractContextManager[Any] = torch.device("meta")
     if reduced is not None:
@@ -99,7 +101,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         layers = detector.frontend.transformer_layers if train.activation_checkpointing else ()
         with torch.autocast("cpu", reduced, enabled=reduced is not None):
             activations = _activation_bytes(
-                objective, layers, lambda: objective.computed(objective.features(waveforms), batch)
+                objective, layers, lambda: objective.compute_outputs(objective.features(waveforms), batch)
             )
         return TrainingMemory(trained, weights, num_copies * _total_bytes(parameters), activations)
 

@@ -19,7 +19,7 @@ from nes2net.apps.scale.reading import Piece
 from nes2net.apps.scale.results import ShardScores, finished, read_record, result_path, write_record, write_results
 from nes2net.apps.scale.sources import UNKNOWN, Shard, Source, shards_of
 from nes2net.evaluation.judgements import Scores
-from nes2net.lib.claims import another
+from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, Unfinished, counted, first_line, listed, worded
 from nes2net.lib.files import check_no_device, exclusive_lock
 from nes2net.lib.progress import ProgressDisplay
@@ -232,7 +232,9 @@ def _check_run(out: Path, done: dict[Path, ShardScores], run: dict[str, Any], ov
             raise
         record = None
     if record is None or record.run != run:
-        _remove_or_refuse(out, done, list(done), f"another run{another(record and record.run, run)}", overwrite)
+        _remove_or_refuse(
+            out, done, list(done), f"another run{differences_in_words(record and record.run, run)}", overwrite
+        )
 
 
 def _remove_or_refuse(

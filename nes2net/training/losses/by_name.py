@@ -12,16 +12,19 @@ from nes2net.models.backends.base import Backend
 from nes2net.models.registry import heads, losses
 from nes2net.training.losses.criterion import Criterion
 
-#: Arguments of a loss that describe the back-end; a recipe cannot set them.
+#: Arguments of a loss that the back-end determines; a recipe cannot set them.
 GIVEN = ("head", "feature_dim", "num_classes")
 
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
-    """Find the class of a loss, with its options.
+    """Find the class of a loss by its name in a recipe, and check its options.
 
     Args:
         loss: one of ``nes2net.models.registry.losses.names()``, or a mapping of ``name`` and options.
         key: the key of the recipe that names the loss.
+
+    Returns:
+        The class, and the options that the recipe gives.
 
     Raises:
         InputError: if a name or option is unknown, or an option is out of range.
@@ -34,7 +37,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
 
 
 def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
-    """Build a loss of the logits of ``backend``, or of its embeddings and the vectors of its head.
+    """Build a loss for ``backend``: of its logits, or of its embeddings and the vectors of its head.
 
     Args:
         loss, key: as for :func:`checked_loss`.
@@ -61,7 +64,7 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
-    """Give the back-end of ``model`` the head that ``loss`` needs, unless ``model`` names another one.
+    """Return ``model`` with the head that ``loss`` needs in its back-end, unless ``model`` names another head.
 
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}

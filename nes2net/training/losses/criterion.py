@@ -24,8 +24,9 @@ ClassWeights = Annotated[
 class Criterion(nn.Module):
     """A loss that is the quotient of two sums over the batch.
 
-    The parts of a batch give the loss of the whole batch, because numerators and denominators are
-    summed before the division. The denominator is known before any forward pass.
+    A batch may be computed in parts: numerators and denominators of the parts are summed before the
+    division, which gives the loss of the whole batch. The denominator is known before any forward
+    pass.
 
     A loss is a subclass in a file of its own, registered by name (docs/extending.md). A recipe sets
     the arguments of its constructor as options, except for three. A loss with :attr:`needs_head`
@@ -49,7 +50,7 @@ class Criterion(nn.Module):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The options of :attr:`needs_head` that follow from the ``options`` of the loss."""
+        """Options of the head (:attr:`needs_head`) that follow from the ``options`` of the loss, such as its scale."""
         return {}
 
     def forward(
@@ -62,15 +63,15 @@ class Criterion(nn.Module):
     def parts(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Compute numerator and denominator, in the dtype of the loss.
+        """Compute the numerator and the denominator of the loss of a batch, each in at least float32.
 
         Args:
             outputs: B×n, logits or embeddings.
             targets: (B,), class numbers (of two classes, bona fide is 1), or B×K, the share of each
-                class in a mixed sample. A loss of logits, of utterances or frames, ignores a sample
-                whose shares are all 0.
-            step: number of the optimisation step, from 0, for annealing; None for the end of the
-                annealing.
+                class in a mixed sample. A loss of logits ignores a sample, which may be an utterance or
+                a frame, if all its shares are 0.
+            step: number of the optimisation step, from 0, for a margin that changes during training;
+                None for the final margin.
             durations: (B,) in seconds, for a margin by duration.
 
         Raises:
@@ -92,15 +93,19 @@ class Criterion(nn.Module):
             )
 
     def logits(self, outputs: Tensor) -> Tensor:
-        """Compute the logits from the back-end's ``outputs``, which are logits or embeddings."""
+        """Compute the logits from ``outputs``. Here ``outputs`` are logits already; a loss of embeddings overrides this."""
         return outputs
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Compute the denominator, the weight of a batch with these targets, in float64."""
+        """Compute the denominator, which is the weight of a batch with these ``targets``, in float64.
+
+        Args:
+            targets: as for :meth:`parts`.
+        """
         raise NotImplementedError
 
     def size_of(self, targets: np.ndarray) -> int:
-        """The number of trials with ``targets`` (B,) that the loss does not ignore; by default all of them."""
+        """Count the trials that the loss does not ignore, by their ``targets`` (B,); by default all trials."""
         return len(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -109,14 +114,17 @@ class Criterion(nn.Module):
 
 
 def number_of(targets: Tensor) -> Tensor:
-    """Count the samples whose shares are not all 0, as a tensor, so that the CPU does not wait for the device."""
+    """Count the samples that a loss of logits does not ignore: all but the samples whose shares are all 0.
+
+    The count is a tensor, so that the CPU does not wait for the device.
+    """
     if targets.ndim == 1:
         return targets.new_full((), len(targets), dtype=torch.float64)
     return (targets.sum(1) > 0).sum(dtype=torch.float64)
 
 
 class ClassWeighted(Criterion):
-    """Weighs samples by class, and divides by Σ_i Σ_c w_c·q_ic: weight w_c of class c, its share q_ic in sample i.
+    """A loss with a weight w_c for each class c, whose denominator is Σ_i Σ_c w_c·q_ic; q_ic is the share of c in sample i.
 
     Args:
         class_weights: K weights; None for equal weights.
@@ -135,6 +143,7 @@ class ClassWeighted(Criterion):
         self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # targets are weighed on the CPU
 
     def weight_of(self, targets: Tensor) -> Tensor:
+        """Sum the class weights of all samples."""
         weight = self.weight.to(targets.device, non_blocking=True)
         if targets.ndim == 1:
             return weight[targets].sum()
@@ -142,14 +151,15 @@ class ClassWeighted(Criterion):
 
 
 class MeanOfSamples(Criterion):
-    """Divides by the number of samples."""
+    """A loss whose denominator is the number of samples."""
 
     def weight_of(self, targets: Tensor) -> Tensor:
+        """Count the samples."""
         return number_of(targets)
 
 
 def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
-    """The share of each class in a sample, B×K, from class numbers (B,); shares are returned unchanged."""
+    """Convert class numbers (B,) to the share of each class in a sample, B×K; shares are returned unchanged."""
     if targets.ndim == 1:
         return F.one_hot(targets, num_classes)
     return targets

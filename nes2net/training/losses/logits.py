@@ -33,8 +33,8 @@ class WeightedCrossEntropy(ClassWeighted):
         class_weights: weight of each class, bona fide last. null takes 0.1 and 0.9 for two classes,
             as in the ASVspoof recipes, and equal weights for more classes.
         normalize: divide by the sum of the weights. Otherwise divide by the number B of samples,
-            which gives the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909);
-            a batch with more samples of the heavier class then counts more.
+            which gives the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909).
+            With the plain mean, a batch with more samples of the heavier class counts more.
         label_smoothing: ε; the target's class gets the share 1 − ε + ε/K, each other class ε/K.
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
@@ -54,6 +54,7 @@ class WeightedCrossEntropy(ClassWeighted):
         label_smoothing: Smoothing = 0.0,
         num_classes: int = 2,
     ) -> None:
+        """Store the settings; two classes have the published weights by default."""
         if class_weights is None and num_classes == 2:
             class_weights = (0.1, 0.9)
         super().__init__(class_weights, num_classes)
@@ -61,11 +62,13 @@ class WeightedCrossEntropy(ClassWeighted):
         self.label_smoothing = label_smoothing
 
     def weight_of(self, targets: Tensor) -> Tensor:
+        """Sum the class weights of all samples, or count the samples if the loss is not normalised by weights."""
         if self.normalize:
             return super().weight_of(targets)
         return number_of(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the weighted cross-entropies of the logits ``outputs`` B×K."""
         weight = self.weight.to(outputs, non_blocking=True)
         if self.label_smoothing:
             log_posteriors = F.log_softmax(outputs, dim=1)
@@ -82,9 +85,9 @@ class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
     This is the loss of the CtrSVDD recipe. Like the published code, it differs in three points from
-    T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017: α is the same for both
-    classes, so it only scales the loss; e^−ℓ stands for the probability of the true class; and
-    targets are smoothed.
+    T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017. α is the same for both
+    classes, so that it only scales the loss. e^−ℓ stands for the probability of the true class.
+    Targets are smoothed.
 
     Args:
         gamma: γ; with a larger γ an easy utterance counts less.
@@ -109,6 +112,7 @@ class BinaryFocal(MeanOfSamples):
         self.label_smoothing = label_smoothing
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the focal losses of the logits ``outputs`` B×1."""
         bonafide = targets if targets.ndim == 1 else targets[:, 1]
         bonafide = bonafide.to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2

@@ -78,6 +78,7 @@ class AngularSoftmax(ClassWeighted):
         lambda_max: NotNegative = 1500.0,
         lambda_decay: NotNegative = 0.1,
     ) -> None:
+        """Store the head and the schedule of λ, and check the schedule."""
         super().__init__(class_weights, head.out_features)
         if not 0 <= lambda_min <= lambda_max or lambda_decay < 0:
             raise InputError(
@@ -90,12 +91,13 @@ class AngularSoftmax(ClassWeighted):
         self.lambda_decay = lambda_decay
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the weighted cross-entropies of the embeddings ``outputs`` B×E, with the margin of ``step``."""
         norm = outputs.norm(dim=1, keepdim=True)
         directions = self.head.weight.to(outputs.dtype)
         cosine = F.cosine_similarity(outputs.unsqueeze(1), directions, dim=2).clamp(-1, 1)  # B×n
-        share = 1 / (1 + self.annealed(step))
+        margin_share = 1 / (1 + self.lambda_at(step))  # share of ψ in the target's logit
         logits = norm * cosine
-        with_margin = logits + share * norm * (self._psi(cosine) - cosine)
+        with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
         # Column c of the losses B×n takes class c as the target; row c of the masks selects its logit.
         margin_masks = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
         losses = torch.stack(
@@ -107,16 +109,17 @@ class AngularSoftmax(ClassWeighted):
         return (self.weight.to(losses, non_blocking=True) * targets * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
+        """Compute the logits |x|·cos θ, without the margin."""
         return self.head(outputs)
 
-    def annealed(self, step: int | None) -> float:
+    def lambda_at(self, step: int | None) -> float:
         """Compute λ at ``step``; in validation, ``step`` is None and λ has its last value."""
         if step is None:
             return self.lambda_min
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        """Compute ψ(θ) from cos θ; ``piece`` is k."""
+        """Compute ψ(θ) from ``cosine``, cos θ; ``piece`` is k in the formula of the class."""
         # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
@@ -126,21 +129,30 @@ class AngularSoftmax(ClassWeighted):
         return (1 - 2 * (piece % 2)) * multiple - 2 * piece
 
 
-class _OfVectors(MeanOfSamples):
-    """The mean over samples of Σ_c q_c·ℓ_c, with the share q_c of class c in the sample and the loss ℓ_c for c."""
+class _MeanOverClasses(MeanOfSamples):
+    """A loss of embeddings, averaged over samples: Σ_c q_c·ℓ_c, with the share q_c of class c and the loss ℓ_c.
+
+    ℓ_c is the loss that the sample would have if c were its class. A subclass computes it by
+    :meth:`_losses_by_class`.
+    """
 
     takes_embeddings = True
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        losses = self._losses(outputs, step, durations)
+        """Sum Σ_c q_c·ℓ_c over the embeddings ``outputs`` B×E."""
+        losses = self._losses_by_class(outputs, step, durations)
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
-    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K; column c takes class c as the target of every sample."""
+    def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Compute the losses B×K; column c takes class c as the target of every sample.
+
+        Args:
+            embeddings, step, durations: as for :meth:`parts`.
+        """
         raise NotImplementedError
 
 
-class OneClassSoftmax(_OfVectors):
+class OneClassSoftmax(_MeanOverClasses):
     """One-class softmax over the cosine s of an embedding and one vector (Zhang, Jiang, Duan).
 
     The loss is the mean of softplus(α·(m − s)) for bona fide and softplus(α·(s − m')) for spoof.
@@ -170,6 +182,7 @@ class OneClassSoftmax(_OfVectors):
         *,
         head: OneClassHead | None = None,
     ) -> None:
+        """Take the vector of ``head``, or of a new head."""
         super().__init__()
         head = head or OneClassHead(feature_dim, 2)
         self.center = head.center
@@ -179,16 +192,21 @@ class OneClassSoftmax(_OfVectors):
         self.spoof_margin = spoof_margin
 
     def logits(self, outputs: Tensor) -> Tensor:
+        """Compute the logits −s and s of spoof and bona fide, without the margins."""
         bonafide = self._cosine(outputs, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
-    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Compute the losses B×2 for spoof and bona fide."""
         cosine = self._cosine(embeddings, self.center)  # B×1
         return F.softplus(self.scale * torch.cat([cosine - self.spoof_margin, self.bonafide_margin - cosine], dim=1))
 
 
-class _OfCosines(_OfVectors):
-    """A loss of the cosines to a vector of each class, which a cosine head holds; scores have no margin."""
+class _CosineLoss(_MeanOverClasses):
+    """A loss of the cosines between an embedding and the vectors of a cosine head, one for each class.
+
+    Logits, and so scores, are computed without the margin of the loss.
+    """
 
     needs_head = "cosine"
 
@@ -200,10 +218,11 @@ class _OfCosines(_OfVectors):
         self.scale = scale
 
     def logits(self, outputs: Tensor) -> Tensor:
+        """Compute the logits B×K, scaled cosines without the margin."""
         return self.logit_scale * cosines(outputs, self.centers)
 
 
-class AdditiveMarginSoftmax(_OfCosines):
+class AdditiveMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·(cos − margin·[target]) over the cosines to a vector of each class.
 
     [target] is 1 for the target's class and 0 for the others (F. Wang et al., "Additive margin
@@ -233,7 +252,8 @@ class AdditiveMarginSoftmax(_OfCosines):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        usual_scale, usual_margin = _usual(num_classes)
+        """Choose the scale and the margin that are not given, and take the vectors of ``head``, or of a new head."""
+        usual_scale, usual_margin = _default_scale_and_margin(num_classes)
         super().__init__(feature_dim, scale or usual_scale, head, num_classes)
         if margin is None:
             margin = usual_margin
@@ -244,7 +264,8 @@ class AdditiveMarginSoftmax(_OfCosines):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        return {"scale": options.get("scale") or _usual(num_classes)[0]}
+        """The head gets the scale of the loss."""
+        return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
 
     def forward(  # type: ignore[override]  # durations come third
         self, outputs: Tensor, targets: Tensor, durations: Tensor | None = None, step: int | None = None
@@ -252,7 +273,8 @@ class AdditiveMarginSoftmax(_OfCosines):
         """Compute the loss of a batch, with ``durations`` (B,) in seconds for a margin by duration."""
         return super().forward(outputs, targets, step, durations)
 
-    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Compute the losses B×K, with the margin of each duration if the margin depends on it."""
         margin: Any = self.margin
         if not isinstance(margin, (int, float)):
             if durations is None:
@@ -262,18 +284,21 @@ class AdditiveMarginSoftmax(_OfCosines):
         return additive_margin_losses(cosines(embeddings, self.centers), self.scale, margin)
 
 
-def _usual(num_classes: int) -> tuple[float, float]:
-    """Default scale and margin of :class:`AdditiveMarginSoftmax`; 0.9 is too large for more than two classes."""
+def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
+    """The default scale and margin of :class:`AdditiveMarginSoftmax`; more than two classes need a smaller margin."""
     if num_classes == 2:
         return (20.0, 0.9)
     return (30.0, 0.2)
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
-    """Loss B×n whose column c takes class c as the target, from cosines B×n.
+    """Compute cross-entropies B×n with an additive margin; column c takes class c as the target of every sample.
 
     Args:
-        margin: a number, or a tensor B×1 or B×n.
+        cosine: B×n, cosines of the embeddings to the vector of each class.
+        scale: factor of the cosines.
+        margin: number subtracted from the cosine to the target's class, or a tensor B×1 or B×n of
+            such numbers.
     """
     if isinstance(margin, Tensor):
         margin = margin.to(cosine)
@@ -284,10 +309,10 @@ def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float)
 
 
 def turned_cosines(cosine: Tensor, margin: float) -> Tensor:
-    """Compute cos(θ + ``margin``) from cosines cos θ; beyond θ = π − ``margin``, cos θ − margin·sin margin.
+    """Compute cos(θ + ``margin``) from ``cosine``, cos θ; beyond θ = π − ``margin``, cos θ − margin·sin margin.
 
-    Beyond that angle, cos(θ + ``margin``) would rise again. The computation avoids the arc cosine,
-    whose slope is infinite at ±1.
+    Beyond that angle, cos(θ + ``margin``) would rise again as θ grows. The computation avoids the
+    arc cosine, whose slope is infinite at ±1.
     """
     sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()  # the square root has an infinite slope at 0
     turned = cosine * math.cos(margin) - sine * math.sin(margin)
@@ -295,7 +320,7 @@ def turned_cosines(cosine: Tensor, margin: float) -> Tensor:
     return torch.where(cosine > math.cos(math.pi - margin), turned, beyond)
 
 
-class AdditiveAngularMarginSoftmax(_OfCosines):
+class AdditiveAngularMarginSoftmax(_CosineLoss):
     """Cross-entropy of scale·cos(θ + margin·[target]) over the angles θ to a vector of each class.
 
     [target] is 1 for the target's class and 0 for the others (Deng et al., "ArcFace: Additive
@@ -326,26 +351,30 @@ class AdditiveAngularMarginSoftmax(_OfCosines):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
+        """Take the vectors of ``head``, or of a new head."""
         super().__init__(feature_dim, scale, head, num_classes)
         self.margin = margin
         self.margin_warmup = margin_warmup
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The head gets the scale of the loss."""
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
-        """The margin at an optimisation ``step``; in validation, ``step`` is None and the margin is the final one."""
+        """The margin at an optimisation ``step``; in validation, ``step`` is None and the margin has its final value."""
         if step is None or step >= self.margin_warmup:
             return self.margin
         return self.margin * step / self.margin_warmup
 
-    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
-        return additive_margin_losses(cosine, self.scale, cosine - turned_cosines(cosine, self.margin_at(step)))
+        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # the angular margin as a difference
+        return additive_margin_losses(cosine, self.scale, cosine_margin)
 
 
-class P2SGrad(_OfVectors):
+class P2SGrad(_MeanOverClasses):
     """Mean over samples and classes of (cos − one-hot)², for cosines to a vector of each class.
 
     X. Wang, J. Yamagishi, "A comparative study on recent neural spoofing countermeasures for
@@ -367,9 +396,11 @@ class P2SGrad(_OfVectors):
         self.weight = (head or P2SGradHead(feature_dim, num_classes)).weight
 
     def logits(self, outputs: Tensor) -> Tensor:
+        """Compute the cosines B×K to the vector of each class, which are the logits."""
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the squared errors of the cosines over samples, averaged over classes."""
         cosine = self.logits(outputs)
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
@@ -388,17 +419,18 @@ class CosineError(MeanOfSamples):
         super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the squared errors of the logits ``outputs`` B×K over samples, averaged over classes."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
 
 
-class Prototypes(_OfVectors):
+class Prototypes(_MeanOverClasses):
     """Cross-entropy over the nearest of several prototypes of a class, with an angular margin.
 
     W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
-    augmentation", ICASSP 2025 (arXiv 2501.14240). The angle θ_c leads to the nearest prototype of
-    class c. The probabilities are a softmax over γ·cos θ_c, and the margin is added to the angle of
+    augmentation", ICASSP 2025 (arXiv 2501.14240). θ_c is the angle between the embedding and the
+    nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is added to the angle of
     the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the mean.
     The first is the mean positive cosine between two spoof prototypes, which keeps them from
     collapsing; the second is the mean positive cosine between prototypes of both classes. The forms
@@ -429,6 +461,7 @@ class Prototypes(_OfVectors):
         *,
         head: PrototypeHead | None = None,
     ) -> None:
+        """Take the prototypes of ``head``, or of a new head."""
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
         self.bonafide = head.bonafide
@@ -441,23 +474,28 @@ class Prototypes(_OfVectors):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The head gets the scale of the loss."""
         return {"scale": options.get("scale", 20.0)}
 
     def logits(self, outputs: Tensor) -> Tensor:
+        """Compute the logits B×2: scaled cosines to the nearest prototype of spoof and of bona fide."""
         return self.logit_scale * nearest_cosines(outputs, self.spoof, self.bonafide)
 
     def penalty(self) -> Tensor:
-        """The sum of the two penalties, each times its weight."""
+        """Compute the weighted sum of the two penalties on the prototypes."""
         spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # each pair once
         num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # not 0 for a single prototype
         between_classes = cosines(self.spoof, self.bonafide).relu().mean()
         return self.collapse_penalty * spoof_pairs.sum() / num_pairs + self.separation_penalty * between_classes
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the losses of the embeddings ``outputs`` B×E, and add the penalties once for each sample."""
         # The numerator is later divided by the number of samples of the whole batch, so each sample adds the penalty.
         numerator = super().numerator(outputs, targets, step, durations)
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
-    def _losses(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Compute the losses B×2 for spoof and bona fide, with the angular margin."""
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        return additive_margin_losses(cosine, self.scale, cosine - turned_cosines(cosine, self.margin))
+        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # the angular margin as a difference
+        return additive_margin_losses(cosine, self.scale, cosine_margin)

@@ -26,7 +26,7 @@ from nes2net.training.recipes.section import (
     Text,
     UsedWith,
     refuse,
-    said,
+    yaml_word,
 )
 
 #: The short form of ``data.corpora``: keys of ``data`` for one corpus, and for another corpus that validates.
@@ -66,6 +66,7 @@ class CorpusConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> CorpusConfig:
+        """Set the alias if the recipe gives none, and refuse keys that change nothing."""
         if self.alias is None:
             self.alias = alias_of(self.name)
         corpus = f"corpus {self.alias} of `data.corpora`"
@@ -91,14 +92,14 @@ class CorpusConfig(Section):
         return self.alias
 
     def split(self, part: Literal["train", "dev"]) -> str:
-        """The split for ``part``, training or validation; the corpus must have a split for this part."""
+        """The name of the split for ``part``; the caller has checked that the corpus has such a split."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
         return split
 
 
 def alias_of(name: str) -> str:
-    """The alias of a corpus without one: the last part of its name.
+    """Make the alias of a corpus for which the recipe gives none: the last part of its ``name``.
 
     >>> alias_of("asvspoof2019_la"), alias_of("hub:OWNER/CodecFake@v1.0")
     ('asvspoof2019_la', 'CodecFake')
@@ -206,19 +207,20 @@ class DataConfig(Section):
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
-            self.corpora = _listed(short_form)
+            self.corpora = _corpora_of_short_form(short_form)
             return self
         for key, value in short_form.items():
             default = fields[key].default
             if value != default:
                 raise InputError(
-                    f"`data.{key}={said(value)}` applies to a single corpus; move it into an entry of `data.corpora`, and "
-                    f"leave it out or set it to {said(default)}"
+                    f"`data.{key}={yaml_word(value)}` applies to a single corpus; move it into an entry of `data.corpora`, and "
+                    f"leave it out or set it to {yaml_word(default)}"
                 )
         return self
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
+        """Refuse values of this section that contradict each other."""
         low, high = self.chunk_samples
         aliases = [corpus.called for corpus in self.corpora]
         twice = [alias for number, alias in enumerate(aliases) if alias in aliases[:number]]
@@ -267,12 +269,12 @@ class DataConfig(Section):
         return bool(self.balance or self.speaker_cap or self.epoch_size or self.weighted)
 
     def parts(self, part: Literal["train", "dev"]) -> list[CorpusConfig]:
-        """The corpora that train or validate."""
+        """The corpora that train, if ``part`` is ``train``, or that validate, if ``part`` is ``dev``."""
         return [corpus for corpus in self.corpora if getattr(corpus, f"{part}_split") is not None]
 
     @property
     def short_form(self) -> dict[str, Any] | None:
-        """`corpora` in the short form: keys for one corpus, or for one that trains and one that validates.
+        """`corpora` as keys of the short form: for one corpus, or for one that trains and one that validates.
 
         None if the short form cannot express `corpora`.
         """
@@ -286,7 +288,7 @@ class DataConfig(Section):
             dev_corpus = (dev.name, root, dev.protocols)
         values = (train.name, train.root, train.protocols, train.train_split, dev.dev_split)
         short_form = dict(zip(_SHORT_FORM, (*values, *dev_corpus, dev.dev_keys, dev.dev_phase), strict=True))
-        return short_form if _listed(short_form) == self.corpora else None
+        return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
     def written(self) -> dict[str, Any]:
         """The section as plain data for people to read, in the short form if it can express the section."""
@@ -296,7 +298,7 @@ class DataConfig(Section):
         return {**(short or {}), **values}
 
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
-        """The full name of a corpus's ``key`` in a recipe: `data.root`, or `data.corpora.ALIAS.root`."""
+        """The full name of the ``key`` of a corpus in this recipe, such as `data.root` or `data.corpora.ALIAS.root`."""
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
         of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM
@@ -305,8 +307,8 @@ class DataConfig(Section):
         return f"data.{key}"
 
 
-def _listed(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
-    """The corpora of the short form: a single corpus, or one that trains and one that validates."""
+def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
+    """Convert the keys of the short form to corpora: one corpus, or one that trains and one that validates."""
     name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
     dev_name = short_form["dev_corpus"] or name
     dev_protocols = short_form["dev_protocols"]

@@ -17,7 +17,7 @@ from nes2net.training.recipes.reading import PACKAGED
 from nes2net.training.recipes.recipe import ITEMS, SECTIONS, Recipe
 from nes2net.training.recipes.section import Section, meant_key
 
-#: File of the JSON schema beside the packaged recipes; their first line names it.
+#: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
 SCHEMA = PACKAGED / "recipe.schema.json"
 #: Facts of a key that an editor does not need; the last three do not belong to JSON schema.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
@@ -64,18 +64,18 @@ class Key:
 
 
 def keys_of(kind: type[Section]) -> list[Key]:
-    """The keys of a section, or the keys of a recipe outside of its sections."""
+    """List the keys of the section ``kind``; for :class:`Recipe`, its keys outside of sections."""
     properties = kind.model_json_schema()["properties"]
     return [Key(kind.prefix + name, properties[name]) for name in properties if kind.prefix or name not in SECTIONS]
 
 
 def all_keys() -> list[Key]:
-    """Every key of a recipe: keys outside of sections, then section by section, with the keys of its lists' items."""
+    """List every key of a recipe: first keys outside of sections, then each section with the keys in its lists."""
     return [*keys_of(Recipe), *chain.from_iterable(map(_with_items, SECTIONS.values()))]
 
 
 def _with_items(kind: type[Section]) -> list[Key]:
-    """The keys of a section and of the mappings in its lists."""
+    """List the keys of the section ``kind``, and the keys of the mappings in its lists, such as ``data.corpora``."""
     keys = keys_of(kind)
     lists = [ITEMS[key.name] for key in keys if key.name in ITEMS]
     return [*keys, *chain.from_iterable(map(keys_of, lists))]
@@ -87,11 +87,11 @@ def describe(name: str | None = None) -> str:
     Raises:
         InputError: if there is no such key or section.
     """
-    keys = named(name)
+    keys = find_keys(name)
     if name is None:
-        return "\n".join([*map(_in_short, keys), "", f"schema for editors: {SCHEMA}"])
+        return "\n".join([*map(_two_lines, keys), "", f"schema for editors: {SCHEMA}"])
     if name in SECTIONS:
-        return "\n".join(map(_in_short, keys))
+        return "\n".join(map(_two_lines, keys))
     (key,) = keys
     facts = {"takes": key.takes, "default": key.default, "used with": key.used_with, "source": key.source}
     lines = [f"  {heading:<10} {fact}" for heading, fact in facts.items() if fact is not None]
@@ -101,14 +101,14 @@ def describe(name: str | None = None) -> str:
 def facts_of(name: str | None = None) -> list[dict[str, Any]]:
     """The facts of :func:`describe` as plain data, for ``nes2net info recipe --json``."""
     facts = []
-    for key in named(name):
+    for key in find_keys(name):
         key_facts = {fact: getattr(key, fact) for fact in ("name", "meaning", "takes", "used_with", "source")}
         facts.append({**key_facts, "default": key.schema.get("default")})
     return facts
 
 
-def named(name: str | None) -> list[Key]:
-    """The key ``name``, the keys of the section ``name``, or all keys.
+def find_keys(name: str | None) -> list[Key]:
+    """Find the key ``name`` or the keys of the section ``name``; None finds all keys.
 
     Raises:
         InputError: if there is no such key or section.
@@ -124,40 +124,48 @@ def named(name: str | None) -> list[Key]:
     return [keys[name]]
 
 
-def _in_short(key: Key) -> str:
-    """One line with name, values and default of ``key``, and its meaning below."""
+def _two_lines(key: Key) -> str:
+    """Describe ``key`` in short: a line with name, values and default, and its meaning below."""
     return f"{key.name}  ({key.takes}; default {key.default})\n{_wrapped(key.meaning, '    ')}"
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema of the file of a recipe."""
-    properties = _properties(Recipe)
+    """Make the JSON schema of a recipe's file, by which editors check and complete it."""
+    properties = _schemas_of_keys(Recipe)
     name_or_options = {"type": ["string", "object"], "description": "A name, or a mapping of `name` and options."}
     properties["model"]["properties"] = {name: name_or_options for name in ("frontend", "aggregation", "backend")}
     for name, kind in SECTIONS.items():
         description = " ".join((kind.__doc__ or "").split())
-        properties[name] = {"description": description, **_mapping(_properties(kind)), "type": ["object", "null"]}
+        properties[name] = {
+            "description": description,
+            **_mapping_schema(_schemas_of_keys(kind)),
+            "type": ["object", "null"],
+        }
     base = {"type": "string", "description": "File beside this one that gives the keys that this one leaves out."}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Recipe of nes2net"}
-    return {**head, **_mapping({"base": base, **properties})}
+    return {**head, **_mapping_schema({"base": base, **properties})}
 
 
-def _mapping(properties: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a mapping that has only these ``properties``."""
+def _mapping_schema(properties: dict[str, Any]) -> dict[str, Any]:
+    """Make the JSON schema of a mapping with these ``properties`` and no others.
+
+    Args:
+        properties: key → its JSON schema.
+    """
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _properties(kind: type[Section]) -> dict[str, Any]:
-    """The JSON schemas of the keys of a section, by name."""
+def _schemas_of_keys(kind: type[Section]) -> dict[str, Any]:
+    """Make the JSON schemas of the keys of the section ``kind``, by name without the section's prefix."""
     properties = {}
     for key in keys_of(kind):
         description = f"{key.meaning} Source: {key.source}."
-        properties[key.name.removeprefix(kind.prefix)] = {**_for_editors(key.schema), "description": description}
+        properties[key.name.removeprefix(kind.prefix)] = {**_schema_for_editors(key.schema), "description": description}
     return properties
 
 
-def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:
-    """The JSON schema of a key, with the facts that editors need.
+def _schema_for_editors(facts: dict[str, Any]) -> dict[str, Any]:
+    """Reduce ``facts``, the JSON schema of a key, to what editors need.
 
     A text key also accepts numbers and booleans, because YAML reads ``date: 0520`` as a number.
     """
@@ -165,15 +173,16 @@ def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in plain.get("items", {}):  # a list of mappings
         kind = next(kind for kind in ITEMS.values() if plain["items"]["$ref"].endswith(f"/{kind.__name__}"))
         required = [name for name, field in kind.model_fields.items() if field.is_required()]
-        plain["items"] = {**_mapping(_properties(kind)), "required": required}
+        plain["items"] = {**_mapping_schema(_schemas_of_keys(kind)), "required": required}
     if "anyOf" in plain:
-        plain["anyOf"] = [_for_editors(option) for option in plain["anyOf"]]
+        plain["anyOf"] = [_schema_for_editors(option) for option in plain["anyOf"]]
     if plain.get("type") == "string" and not {"enum", "pattern"} & plain.keys():
         plain["type"] = ["string", "number", "boolean"]
     return plain
 
 
 def _wrapped(text: str, indent: str = "") -> str:
+    """Wrap ``text`` to 100 columns, each line after ``indent``."""
     return textwrap.fill(
         text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )

@@ -65,8 +65,8 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
     """Name the recipe ``after`` by the parts of its model, if these differ from the parts in ``before``.
 
-    Name and comment inherited from ``before`` are replaced, so that the run does not have another
-    system's name.
+    A name or comment that is inherited from ``before`` is replaced, so that the run does not have
+    the name of another system.
 
     Args:
         stated_keys: the keys that are not inherited from ``before``.
@@ -80,12 +80,15 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
         return after
     frontend, aggregation, backend = part_names
     name = f"{frontend}_{backend}" if aggregation == "last" else f"{frontend}_{aggregation}_{backend}"
-    called = {"name": name, "comment": None}
-    return after | {key: value for key, value in called.items() if key in before and key not in stated_keys}
+    new_values = {"name": name, "comment": None}
+    return after | {key: value for key, value in new_values.items() if key in before and key not in stated_keys}
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
-    """The names of front-end, aggregation and back-end; the later check of the recipe reports errors in them."""
+    """The names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
+
+    If the values are wrong, the names are meaningless; the later check of the recipe reports the error.
+    """
     model = values.get("model", DEFAULT_MODEL)
     if not isinstance(model, dict):
         return [""] * len(DEFAULT_MODEL)
@@ -104,6 +107,7 @@ def packaged_recipes() -> list[str]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
+    """Read the mapping of keys in the YAML file ``path``; empty for an empty file."""
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
@@ -111,7 +115,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Apply ``key.key=value`` strings to ``values``. A value is YAML, unless the key takes text.
+    """Apply overrides, texts of the form ``key.key=value``, to ``values``. A value is YAML, unless the key takes text.
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}

@@ -72,6 +72,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
+        """Refuse settings of different sections that contradict each other."""
         data = self.data
         train = self.train
         augment = self.augment
@@ -116,7 +117,7 @@ class Recipe(Section):
                 f"`data.num_samples={data.num_samples}` cuts pieces within a label of 10 ms: with "
                 f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
             ),
-            *(self._against_logistic() if train.optimizer == "logistic" else ()),
+            *(self._rules_for_logistic() if train.optimizer == "logistic" else ()),
             (
                 data.num_samples is None and train.optimizer != "logistic",
                 "`data.num_samples=null`, whole utterances, needs `train.optimizer=logistic`",
@@ -124,8 +125,8 @@ class Recipe(Section):
         )
         return self
 
-    def _against_logistic(self) -> list[tuple[Any, str]]:
-        """Rules for :func:`refuse` against settings that logistic regression would ignore."""
+    def _rules_for_logistic(self) -> list[tuple[Any, str]]:
+        """Make the rules for :func:`refuse` against settings that logistic regression would ignore."""
         data = self.data
         epochs = self.train.epochs
         return [
@@ -155,13 +156,14 @@ class Recipe(Section):
         return self.model_dump()
 
     def written(self) -> dict[str, Any]:
-        """The recipe as plain data for people to read, with the short form of `data` if it can express the section."""
+        """The recipe as plain data for people to read; `data` has its short form if that can express the section."""
         return {**self.to_dict(), "data": self.data.written()}
 
     def check_noise(self) -> None:
-        """Raise :class:`InputError` if the recipe adds noise but no folder of noise is named.
+        """Raise :class:`InputError` if the recipe adds noise but names no folder of noise.
 
-        No packaged recipe can name these folders, because they are on the user's machine.
+        The constructor does not check this: a packaged recipe cannot name these folders, which are on
+        the user's machine.
         """
         augment = self.augment
         if augment.noise_probability and not (augment.musan or augment.rir):
@@ -173,7 +175,9 @@ class Recipe(Section):
 
     @property
     def tag(self) -> str:
-        """Name of the run folder, as published, except that the seed is included for algorithms 10 and 11 too.
+        """The name of the run folder, made of the main settings.
+
+        The form is the published one, but with the seed also for RawBoost's algorithms 10 and 11.
 
         >>> Recipe(name="wav2vec2_Nes2Net_X", date="0520", seed=12345, augment=AugmentConfig(algo=4)).tag
         '0520_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345'

@@ -27,13 +27,14 @@ from nes2net.lib.errors import InputError, did_you_mean, nearest, shown, worded
 from nes2net.lib.options import Takes, what_it_takes
 
 
-def _not_boolean(value: Any) -> Any:
+def _refuse_boolean(value: Any) -> Any:
+    """Return ``value`` unchanged; raise ValueError for true and false, which Python takes for numbers."""
     if isinstance(value, bool):
         raise ValueError("true and false are not numbers")
     return value
 
 
-def _text(value: Any) -> str:
+def _as_text(value: Any) -> str:
     """Convert a number to text; keep text unchanged, because a path need not be valid Unicode."""
     if isinstance(value, str):
         return value
@@ -42,20 +43,22 @@ def _text(value: Any) -> str:
     raise ValueError("not text")
 
 
-def _folder_part(text: str) -> str:
+def _checked_folder_part(text: str) -> str:
+    """Return ``text`` if it can be a part of the name of a folder; otherwise raise ValueError."""
     if not text.isprintable() or any(mark in text for mark in ("/", "\\", "..")):
         raise ValueError("not a part of a folder's name")
     return text
 
 
-def _alias(text: str) -> str:
+def _checked_alias(text: str) -> str:
+    """Return ``text`` if it can be an alias: 1 to 100 letters, digits, "_", "-" and "."; otherwise raise ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
         raise ValueError("not an alias")
     return text
 
 
-def said(value: Any) -> str:
-    """Write a value as in a recipe: true instead of Python's True, and null instead of None."""
+def yaml_word(value: Any) -> str:
+    """Write a value as YAML does, for a message: true instead of Python's True, and null instead of None."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -87,21 +90,21 @@ def text_keys(values: Any) -> Any:
 Flag = Annotated[bool, Strict()]
 Natural = Annotated[int, Strict(), Field(ge=0)]
 Count = Annotated[int, Strict(), Field(ge=1)]
-AboveZero = Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)]
-NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)]
-Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
-Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_not_boolean)]
-BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
-Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)]
-Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
+AboveZero = Annotated[float, Field(gt=0), BeforeValidator(_refuse_boolean)]
+NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_refuse_boolean)]
+Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_refuse_boolean)]
+Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_refuse_boolean)]
+BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_refuse_boolean)]
+Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_refuse_boolean)]
+Text = Annotated[str, PlainValidator(_as_text), WithJsonSchema({"type": "string"})]
 Alias = Annotated[
     Text,
-    AfterValidator(_alias),
+    AfterValidator(_checked_alias),
     Takes("a name of letters, digits, '_', '-' and '.'"),
 ]
 FolderPart = Annotated[
     Text,
-    AfterValidator(_folder_part),
+    AfterValidator(_checked_folder_part),
     Takes("a part of a folder's name, without /, .., \\ and control characters"),
 ]
 
@@ -114,16 +117,17 @@ class Source:
 
     @property
     def names(self) -> list[str]:
-        """The flags, without their hyphens."""
+        """The flags in the text, without their hyphens."""
         return re.findall(r"--([\w-]+)", self.text)
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Add the source to the JSON schema of the key."""
         return {**handler(core), "source": self.text}
 
 
 @dataclass(frozen=True)
 class AlsoCalled:
-    """Names of a key in other programs; a message about such an unknown key suggests the key."""
+    """Names of a key in other programs; if a recipe has such a name, the error message suggests the key."""
 
     names: tuple[str, ...]
 
@@ -136,7 +140,8 @@ class UsedWith:
     values: tuple[str | bool | None, ...]
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(core), "usedWith": f"{self.choice}: {' or '.join(map(said, self.values))}"}
+        """Add the other key and its values to the JSON schema of the key."""
+        return {**handler(core), "usedWith": f"{self.choice}: {' or '.join(map(yaml_word, self.values))}"}
 
 
 class Section(BaseModel):
@@ -159,7 +164,7 @@ class Section(BaseModel):
 
     @classmethod
     def _problem(cls, problems: list[ErrorDetails], values: dict[str, Any]) -> str:
-        """Say what is wrong with ``values``; an unknown key comes first."""
+        """Make the message about wrong ``values`` from pydantic's ``problems``: about an unknown key, or the first problem."""
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, InputError):
@@ -185,7 +190,7 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _check_uses(self) -> Section:
-        """Raise :class:`InputError` for a key that changes nothing, because another key does not use it."""
+        """Raise :class:`InputError` for a key that has no effect, because of the value of another key (:class:`UsedWith`)."""
         for name, field in type(self).model_fields.items():
             for used_with in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
                 value = getattr(self, name)
@@ -193,16 +198,16 @@ class Section(BaseModel):
                 choice = getattr(self, used_with.choice)
                 if choice not in used_with.values and value != default:
                     raise InputError(
-                        f"`{self.prefix}{name}={said(value)}` changes nothing with "
-                        f"`{self.prefix}{used_with.choice}={said(choice)}`: it is used with "
-                        f"{' and '.join(map(said, used_with.values))}; leave it out, "
-                        f"or set it to {said(default)}"
+                        f"`{self.prefix}{name}={yaml_word(value)}` changes nothing with "
+                        f"`{self.prefix}{used_with.choice}={yaml_word(choice)}`: it is used with "
+                        f"{' and '.join(map(yaml_word, used_with.values))}; leave it out, "
+                        f"or set it to {yaml_word(default)}"
                     )
         return self
 
 
 def meant_key(name: str) -> str:
-    """The end of a message about an unknown key, "did you mean …?"; empty if no key is similar to ``name``.
+    """Suggest a key for the unknown key ``name``, as the end of a message; empty if no key is similar.
 
     The last part of ``name`` is compared with the names of keys, their names in other programs, and
     the flags in their sources. Keys of the section that ``name`` begins with take precedence.

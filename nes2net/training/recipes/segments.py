@@ -47,6 +47,7 @@ class SegmentsConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:
+        """Refuse keys without effect, and resolutions that occur twice or are not multiples of 10 ms."""
         for name, field in type(self).model_fields.items():
             if not self.resolutions and getattr(self, name) != field.get_default(call_default_factory=True):
                 raise InputError(

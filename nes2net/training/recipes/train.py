@@ -27,7 +27,7 @@ from nes2net.training.recipes.section import (
     refuse,
 )
 
-_KEPT = "(last|best|[1-9][0-9]{0,8})"
+_KEEP_WORD = "(last|best|[1-9][0-9]{0,8})"
 #: For keys that need a trained front-end.
 _OF_TRAINED = UsedWith("freeze_frontend", (False,))
 #: For keys that need gradient steps.
@@ -193,7 +193,7 @@ class TrainConfig(Section):
     """Checkpoint of a whole detector to start from."""
     keep: Annotated[
         str,
-        Field(pattern=rf"^\s*(improved|all|{_KEPT}(\s*,\s*{_KEPT})*)\s*$"),
+        Field(pattern=rf"^\s*(improved|all|{_KEEP_WORD}(\s*,\s*{_KEEP_WORD})*)\s*$"),
         Takes("improved, all, or any of last, best and a number, joined by commas"),
         Source("improved: main.py"),
     ] = "improved"
@@ -205,6 +205,7 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
+        """Refuse values of this section that contradict each other."""
         refuse(
             (self.min_lr > self.lr, f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
             (
@@ -228,6 +229,6 @@ class TrainConfig(Section):
         return self
 
     def of_layers(self) -> dict[str, bool]:
-        """Name of each setting of transformer layers → whether it differs from its default."""
+        """For each setting that needs transformer layers: its name → whether it differs from its default."""
         names = ("adapt", "freeze_layers", "layer_decay")
         return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}

@@ -26,16 +26,18 @@ from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.recipes.train import TrainConfig
 from nes2net.training.tasks.task import Start, Task
 
-#: Options in which the file and the recipe may differ: they change nothing in eval mode, or belong to the last
-#: layer, which the teacher does not need.
-_FREE = re.compile(r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule")
+#: These options may differ between the teacher's file and the recipe. They have no effect in eval mode, or belong to the
+#: last layer, which the teacher does not need.
+_FREE_OPTIONS = re.compile(
+    r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule"
+)
 
 
 class EmbeddingDistance(Criterion):
     """Distance between the embeddings of student and teacher, for bona fide speech only.
 
-    The distance is 1 − cosine, or the mean squared difference, averaged over the bona fide
-    utterances of a batch and over the levels that the back-end compares. The cosine is better than
+    The distance is 1 − cosine, or the mean squared difference. It is averaged over the bona fide
+    utterances of a batch, and over the levels that the back-end compares. The cosine is better than
     the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the levels
     are an assumption.
 
@@ -63,23 +65,27 @@ class EmbeddingDistance(Criterion):
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        bonafide = targets if targets.ndim == 1 else targets[:, 1]  # the share of bona fide in each sample
-        return bonafide.sum(dtype=torch.float64)
+        """Count the bona fide utterances, or sum their shares."""
+        bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
+        return bonafide_shares.sum(dtype=torch.float64)
 
     def size_of(self, targets: np.ndarray) -> int:
+        """Count the bona fide utterances."""
         return int(targets.sum())
 
     def logits(self, outputs: Tensor) -> Tensor:
+        """Compute the logits from the similarity of the embeddings of student and teacher."""
         return self.similarity(outputs)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Sum the distances of the bona fide utterances; ``outputs`` B×E hold the embeddings of both."""
         if self.distance == "cosine":
             distances = 1 - self.similarity(outputs)[:, 1]
         else:
             levels = [(teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)]
             distances = torch.stack(levels, dim=1).mean(dim=1)
-        bonafide = targets if targets.ndim == 1 else targets[:, 1]
-        return (bonafide.to(distances.dtype) * distances).sum()
+        bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
+        return (bonafide_shares.to(distances.dtype) * distances).sum()
 
 
 class DistillationObjective(Objective):
@@ -90,6 +96,7 @@ class DistillationObjective(Objective):
         super().__init__(detector, recipe)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
+        """Make the distance, after checking that the detector has a teacher and a student."""
         similarity = self.detector.backend.last_layer
         if not isinstance(self.detector.frontend, TeacherStudent) or not isinstance(similarity, Similarity):
             raise InputError(
@@ -121,6 +128,7 @@ class Distillation(Task):
         student_init: Literal["teacher", "random"] = "teacher",
         distance: Literal["cosine", "mse"] = "cosine",
     ) -> None:
+        """Check that the recipe fits the task, and declare that a new run starts from the teacher."""
         super().__init__(recipe)
         train = recipe.train
         if teacher is not None and train.init_from is not None:
@@ -152,11 +160,13 @@ class Distillation(Task):
             )
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+        """Training reads bona fide trials only, validation both classes."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+        """List the trials of ``part``; raise :class:`InputError` if no teacher is named."""
         if self.start is not None and self.start.path is None:
             raise InputError(
                 "who is the teacher? name the checkpoint of a detector that was trained on both classes with "
@@ -165,19 +175,21 @@ class Distillation(Task):
         return super().trials(part)
 
     def objective(self, detector: Detector) -> Objective:
+        """Make the objective with the distance that the recipe chooses."""
         return DistillationObjective(detector, self.recipe, self.distance)
 
     def begin(self, detector: Detector) -> None:
+        """Load the teacher into ``detector``, and initialise the student."""
         if self.teacher is not None:
             load_teacher(detector, self.teacher, student_too=self.student_init == "teacher")
 
 
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
-    """Load the weights of the detector in ``path`` into the teacher's half of the front-end and of the back-end.
+    """Load the weights of the trained detector ``path`` into the teacher in front-end and back-end of ``detector``.
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
-        student_too: give the student the weights whose names and shapes it shares with the teacher.
+        student_too: also copy to the student the weights that it has with the same name and shape.
 
     Raises:
         InputError: if there is no such detector, the detector does not fit the recipe's teacher, or
@@ -188,7 +200,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
         return  # DistillationObjective raises the error
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
-    _check_options(path, "aggregation.name", trained.aggregation.config["name"], "last")
+    _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
     _check_same(path, "backend.backend", _all_options(trained.backend), _all_options(backend.teacher))
     start = trained.provenance.start()
@@ -202,7 +214,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
         check_fit(weights, teacher.state_dict(), path)
         teacher.load_state_dict(weights)
         if student_too:
-            is_copy = _start_from(student, teacher) and is_copy
+            is_copy = _copy_shared_weights(student, teacher) and is_copy
     if student_too and is_copy:
         raise InputError(
             "the student would start as a copy of the teacher and have nothing to learn: give it fewer layers "
@@ -210,11 +222,12 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
         )
 
 
-def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
-    """Copy the teacher's tensors that the student has in the same shape.
+def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
+    """Copy to ``student`` the tensors of ``teacher`` that it has with the same name and shape.
 
     Returns:
-        Whether both have the same tensors, so that the student is now a copy of the teacher.
+        Whether the student is now a copy of the teacher: both have the same tensors, and all were
+        copied.
     """
     teacher_state = teacher.state_dict()
     student_state = student.state_dict()
@@ -227,28 +240,33 @@ def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
 
 
 def _all_options(backend: Backend) -> dict[str, Any]:
-    """The options of ``backend``, including those at their default."""
+    """The options of ``backend``, including options that have their default."""
     options = declared(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | backend.config
 
 
 def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` for the first option that differs; ``name`` comes first."""
+    """Raise :class:`InputError` for the first option that differs between the teacher in ``path`` and the recipe.
+
+    Args:
+        section: the part of the recipe's model, such as ``frontend.teacher``, for the message.
+    """
     for key in sorted(recipe_options.keys() | teacher_options.keys(), key=lambda key: (key != "name", key)):
-        if not _FREE.fullmatch(key):
-            _check_options(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))
+        if not _FREE_OPTIONS.fullmatch(key):
+            _check_option(path, f"{section}.{key}", teacher_options.get(key), recipe_options.get(key))
 
 
-def _check_options(path: str, key: str, teacher_value: Any, recipe_value: Any) -> None:
-    if _plain(teacher_value) != _plain(recipe_value):
+def _check_option(path: str, key: str, teacher_value: Any, recipe_value: Any) -> None:
+    """Raise :class:`InputError` if the option ``key`` differs between the teacher in ``path`` and the recipe."""
+    if _lists_for_tuples(teacher_value) != _lists_for_tuples(recipe_value):
         raise InputError(
-            f"{path} does not fit the recipe's teacher: `model.{key}` is {shown(_plain(recipe_value))} in the recipe "
-            f"and {shown(_plain(teacher_value))} in the file; set it to that, or name another `train.task.teacher`"
+            f"{path} does not fit the recipe's teacher: `model.{key}` is {shown(_lists_for_tuples(recipe_value))} in the recipe "
+            f"and {shown(_lists_for_tuples(teacher_value))} in the file; set it to that, or name another `train.task.teacher`"
         )
 
 
-def _plain(value: Any) -> Any:
-    """``value`` with lists for tuples, because a file has lists where defaults are tuples."""
+def _lists_for_tuples(value: Any) -> Any:
+    """Replace tuples in ``value`` by lists, because a file has lists where defaults are tuples."""
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_lists_for_tuples(item) for item in value]
     return value

@@ -24,9 +24,10 @@ _SCORES = "scores"  # name of the carried tensor
 
 
 class FusionObjective(Objective):
-    """The loss of the utterance; the detector computes its logits with the scores of other systems."""
+    """The loss of the utterance, for a detector that computes logits from its features and other systems' scores."""
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
+        """Compute the logits from ``features`` and from the scores of other systems, which ``part`` carries."""
         return self.detector.logits(features, part.carried[_SCORES])
 
 
@@ -35,14 +36,16 @@ class Fusion(Task):
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
+        """Whether the recipe names scores of other systems."""
         return bool(recipe.data.train_scores)
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The ranges that normalise the scores of other systems; their files are read once."""
+        """The ranges that normalise the scores of other systems; their score files are read only once."""
         return score_ranges(self.recipe.data)
 
     def objective(self, detector: Detector) -> Objective:
+        """Make the objective that passes the scores of other systems to the detector."""
         return FusionObjective(detector, self.recipe)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -63,15 +66,20 @@ class Fusion(Task):
         return with_system_scores(trials, files, self.ranges)
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
+        """An example carries the scores of the other systems for its trial."""
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
+        """Check as the base class does, and store the ranges of the scores in the detector."""
         super().check(detector, trials)
         detector.provenance = replace(detector.provenance, score_ranges=self.ranges)  # scoring needs them
 
 
 def score_ranges(data: DataConfig) -> Ranges:
-    """The ranges that normalise scores of other systems in training, validation and later scoring."""
+    """Find the ranges that normalise scores of other systems, in training, validation and later scoring.
+
+    With ``data.score_range: test`` there are no fixed ranges, and the result is ``"test"``.
+    """
     if data.score_range == "test":
         return "test"
     return ranges_of(data.train_scores)

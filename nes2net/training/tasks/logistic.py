@@ -34,6 +34,7 @@ class LogisticObjective(Objective):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        """Check the last layer and the loss, and freeze everything but the last layer."""
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
         # A subclass of these classes may compute something else, or have bona fide first.
@@ -61,6 +62,7 @@ class LogisticTrainer(Trainer):
     """
 
     def __post_init__(self) -> None:
+        """Prepare as for training by steps, and refuse several processes."""
         super().__post_init__()
         if self.accelerator.num_processes > 1:
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
@@ -90,7 +92,7 @@ class LogisticTrainer(Trainer):
         super().fit()
 
     def train_epoch(self, epoch: int) -> None:
-        """Fit the last layer and save it."""
+        """Fit the last layer to the embeddings, set the training loss, and save the run; a finished epoch is skipped."""
         progress = self.state.progress
         layer = self.state.detector.backend.last_layer
         if progress.step == self.steps_per_epoch:
@@ -123,18 +125,20 @@ class Logistic(Task):
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
+        """Whether the recipe chooses the optimiser ``logistic``."""
         return recipe.train.optimizer == "logistic"
 
     def objective(self, detector: Detector) -> Objective:
+        """Make the objective that freezes everything but the last layer."""
         return LogisticObjective(detector, self.recipe)
 
 
 def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:
-    """Fit the weight (E,) and the bias of the log odds of bona fide by scikit-learn, in float64.
+    """Fit a linear function of the embedding to the log odds of bona fide, by scikit-learn in float64.
 
     L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is first standardised, because L-BFGS
-    hardly converges otherwise; w belongs to the standardised dimensions. The returned weight and
-    bias apply to the original ``embeddings``.
+    hardly converges otherwise; w are the weights of the standardised dimensions. The returned weight
+    and bias apply to the original ``embeddings``.
 
     Args:
         embeddings: N×E.
@@ -142,7 +146,7 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
         c: C; a larger C regularises less.
 
     Returns:
-        The weight, the bias and the number of iterations.
+        The weight (E,), the bias and the number of iterations.
 
     >>> weight, bias, _ = fit_logistic(np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([0, 1, 0, 1]), c=1e6)
     >>> bool(weight[0] > 0), round(float(weight[0] * 2.5 + bias), 3) == 0

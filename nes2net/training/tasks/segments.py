@@ -17,7 +17,7 @@ from nes2net.models.registry import corpora
 from nes2net.training.dataset import FRAMES
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
 from nes2net.training.losses.by_name import create_loss
-from nes2net.training.measures import ERROR_RATES, Measure, Validated, of_both_classes
+from nes2net.training.measures import ERROR_RATES, Measure, Validated, split_by_class
 from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
@@ -26,7 +26,7 @@ _LABEL_MS = 10  # length of the frame of a label
 
 
 class SegmentObjective(Objective):
-    """The loss of the frames of each resolution, besides the loss of the utterance.
+    """The sum of the loss of the utterance and a loss of the frames of each resolution.
 
     Each loss of frames is averaged over all labelled frames of a batch. As published, logits and
     labels are cut to the shorter length of both. The carried tensors are labels B×T, by resolution
@@ -46,6 +46,7 @@ class SegmentObjective(Objective):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        """Check that the detector scores frames of all resolutions, and make the loss of the frames."""
         super().__init__(detector, recipe)
         segments = recipe.segments
         self.resolutions = list(segments.resolutions)
@@ -68,11 +69,12 @@ class SegmentObjective(Objective):
                 f"`segments.resolutions` has {listed([str(ms) for ms in unknown], 10)} ms, and back-end '{name}' scores "
                 f"frames of {offered} ms"
             )
-        self.of_frames = create_loss(segments.loss, detector.backend, "segments.loss")
-        if self.of_frames.takes_embeddings:
+        self.frame_criterion = create_loss(segments.loss, detector.backend, "segments.loss")
+        if self.frame_criterion.takes_embeddings:
             raise InputError("`segments.loss` compares embeddings, and frames have logits: take a loss of logits")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
+        """Pool the labels of 10-ms frames to each resolution: resolution in ms → labels B×T."""
         if FRAMES not in carried:  # no file of the batch could be used
             return {}
         labels = carried[FRAMES]
@@ -80,31 +82,41 @@ class SegmentObjective(Objective):
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        frames = [self.of_frames.weight_of(_shares(labels)).item() for labels in carried.values()]
-        return [*super().denominators(targets), *(frames or [0.0] * len(self.resolutions))]
+        """The denominators of the loss of the utterance and of the loss of each resolution."""
+        frame_denominators = [
+            self.frame_criterion.weight_of(_class_shares(labels)).item() for labels in carried.values()
+        ]
+        return [*super().denominators(targets), *(frame_denominators or [0.0] * len(self.resolutions))]
 
-    def computed(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute in one pass the logits of frames, by resolution, and the input of the loss of the utterance."""
+    def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
+        """Compute what the losses take, in one pass of the back-end.
+
+        Returns:
+            The logits B×T×n of the frames, by resolution in ms; and what the loss of the utterance takes,
+            embeddings or logits.
+        """
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
-        return segments, self.of_embeddings(embeddings, part)
+        return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
+        """The numerators of the loss of the utterance and of the loss of each resolution."""
         segments, outputs = computed
-        (utterance,) = super().numerators(outputs, part)
+        (utterance_numerator,) = super().numerators(outputs, part)
         if self.utterance_weight:
-            utterance = utterance * self.utterance_weight
+            utterance_numerator = utterance_numerator * self.utterance_weight
         else:
-            utterance = utterance.new_zeros(())  # 0 times an infinite loss would be NaN
-        return [utterance, *self.frame_numerators(segments, part)]
+            utterance_numerator = utterance_numerator.new_zeros(())  # 0 times an infinite loss would be NaN
+        return [utterance_numerator, *self.frame_numerators(segments, part)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
+        """Compute the loss of a batch, its scores, and scores and labels (B·T,) of the frames of each resolution."""
         segments, outputs = computed
         loss, utterance_outputs = super().outcome(outputs, part)
         loss = loss * self.utterance_weight
         all_outputs = dict(utterance_outputs)
         for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
             labels = part.carried[str(ms)]
-            weight = self.of_frames.weight_of(_shares(labels)).to(numerator.dtype)
+            weight = self.frame_criterion.weight_of(_class_shares(labels)).to(numerator.dtype)
             loss = loss + (numerator / weight).where(weight > 0, 0.0)  # 0 without labelled frames
             logits = segments[ms][:, : labels.shape[1]]
             all_outputs[f"scores_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1))
@@ -122,12 +134,16 @@ class SegmentObjective(Objective):
             scores = validated.outputs[f"scores_{ms}"]
             labels = validated.outputs[f"labels_{ms}"]
             is_labelled = labels >= 0
-            frames = of_both_classes(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
+            frames = split_by_class(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
             values[measure.column(validated.name)] = compute_eer(*frames)[0]
         return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
-        """The numerator of the loss of each resolution, from logits B×T×n."""
+        """Compute the numerator of the loss of each resolution.
+
+        Args:
+            segments: resolution in ms → logits B×T×n.
+        """
         numerators = []
         for ms in self.resolutions:
             labels = part.carried[str(ms)]
@@ -137,17 +153,22 @@ class SegmentObjective(Objective):
                     f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
                     f"{labels.shape[1]}"
                 )
-            numerators.append(self.of_frames.parts(logits[:, : labels.shape[1]].flatten(0, 1), _shares(labels))[0])
+            numerators.append(
+                self.frame_criterion.parts(logits[:, : labels.shape[1]].flatten(0, 1), _class_shares(labels))[0]
+            )
         return numerators
 
 
-def _shares(labels: Tensor) -> Tensor:
-    """The share of each class in a frame, (B·T)×2; both shares are 0 for a frame without a label."""
+def _class_shares(labels: Tensor) -> Tensor:
+    """Convert ``labels`` B×T to the share of each class in each frame, (B·T)×2.
+
+    Both shares are 0 for a frame without a label, so that losses ignore the frame.
+    """
     return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]  # column 0 was label −1
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """The EER of the frames of each resolution; ``segment_eer`` is the EER of the shortest frames."""
+    """Declare the EER of the frames of each resolution, in ms; ``segment_eer`` is the EER of the shortest frames."""
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"
@@ -169,13 +190,15 @@ class Segments(Task):
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
+        """Whether the recipe names resolutions of frames."""
         return bool(recipe.segments.resolutions)
 
     def objective(self, detector: Detector) -> Objective:
+        """Make the objective with the losses of frames."""
         return SegmentObjective(detector, self.recipe)
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels:
-        """Labels of the frames of ``trials``.
+        """Read the labels of the frames of ``trials``, from all corpora of ``part``.
 
         Raises:
             InputError: if the corpus has no labels of segments, or no labels of these trials.

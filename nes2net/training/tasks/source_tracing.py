@@ -25,7 +25,11 @@ ERROR = Measure("trace_error", "error")
 
 
 class SourceTracingObjective(Objective):
-    """The loss over the classes. Validation measures accuracy and macro-F1, and stores scores of being known."""
+    """The loss over the classes. Validation measures accuracy and macro-F1.
+
+    Validation also stores in the detector how high development trials score for being of a known
+    class.
+    """
 
     @property
     def has_bonafide(self) -> bool:
@@ -33,6 +37,7 @@ class SourceTracingObjective(Objective):
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
+        """Compute the loss, the logits B×K, and the scores if bona fide is a class."""
         outcome = super().outcome(computed, part)
         outputs = {"logits": self.criterion.logits(computed)}
         if self.has_bonafide:
@@ -40,6 +45,10 @@ class SourceTracingObjective(Objective):
         return Outcome(outcome.loss, outputs)
 
     def figures(self, validated: Validated) -> dict[str, float]:
+        """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
+
+        For the pass without augmentation, the scores of known classes are stored in the detector.
+        """
         logits = validated.outputs["logits"]
         confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])
         values = {
@@ -87,6 +96,7 @@ class SourceTracing(Task):
         aliases: Mapping[str, str] | None = None,
         min_trials: Annotated[int, Field(ge=1)] = 10,
     ) -> None:
+        """Store the settings; the classes are chosen when the training trials are read."""
         super().__init__(recipe)
         self.field = field
         self.bonafide = bonafide
@@ -96,11 +106,19 @@ class SourceTracing(Task):
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
+        """Spoofed trials, and bona fide trials if bona fide is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+        """List the trials of ``part`` that have a class; a note lists the others, which are left out.
+
+        The training trials determine the classes.
+
+        Raises:
+            InputError: if a trial has no value of the field, or no trials are left.
+        """
         trials = super().trials(part)
-        names = [self.named(trial) for trial in trials]
+        names = [self.name_of_class(trial) for trial in trials]
         unnamed = [trial.id for trial, name in zip(trials, names) if name is None]
         if unnamed:
             raise InputError(
@@ -109,13 +127,13 @@ class SourceTracing(Task):
             )
         sizes = Counter(names)
         if part == "train":
-            self._choose(sizes)
-        foreign = {str(name): size for name, size in sizes.items() if name not in self.numbers}
-        if foreign:
+            self._choose_classes(sizes)
+        other_names = {str(name): size for name, size in sizes.items() if name not in self.numbers}
+        if other_names:
             reason = f"has fewer than {self.min_trials} trials" if part == "train" else "is not one of training"
-            described = [f"{name} ({size})" for name, size in sorted(foreign.items())]
+            described = [f"{name} ({size})" for name, size in sorted(other_names.items())]
             print_note(
-                f"{counted(sum(foreign.values()), 'trial')} of {part} left out, whose {self.field} {reason}: {listed(described)}"
+                f"{counted(sum(other_names.values()), 'trial')} of {part} left out, whose {self.field} {reason}: {listed(described)}"
             )
         kept_trials = [trial for trial, name in zip(trials, names) if name in self.numbers]
         if not kept_trials:
@@ -125,11 +143,11 @@ class SourceTracing(Task):
             )
         return kept_trials
 
-    def _choose(self, sizes: Mapping[str | None, int]) -> None:
-        """Choose the classes: the names with at least ``min_trials`` training trials.
+    def _choose_classes(self, sizes: Mapping[str | None, int]) -> None:
+        """Set the classes: all names with at least ``min_trials`` training trials, bona fide last.
 
         Args:
-            sizes: number of training trials by class name.
+            sizes: name of a class → number of its training trials.
         """
         names = sorted(name for name, size in sizes.items() if name and size >= self.min_trials and name != BONAFIDE)
         if sizes.get(BONAFIDE, 0) >= self.min_trials:
@@ -143,19 +161,22 @@ class SourceTracing(Task):
         self.classes = tuple(names)
         self.numbers = {name: number for number, name in enumerate(names)}
 
-    def named(self, trial: Trial) -> str | None:
-        """The class name of ``trial``, which need not be a class of training; None if its field is empty."""
+    def name_of_class(self, trial: Trial) -> str | None:
+        """The name of the class of ``trial``; None if its field is empty. The class need not occur in training."""
         return class_name(trial, self.field, self.aliases)
 
     def target(self, trial: Trial) -> int | None:
-        return self.numbers.get(self.named(trial) or "")
+        """The number of the class of ``trial``; None if it is not a class of training."""
+        return self.numbers.get(self.name_of_class(trial) or "")
 
     def objective(self, detector: Detector) -> Objective:
+        """Make the objective, and store field and aliases in ``detector``, because evaluation needs them."""
         labels = {"field": self.field, "aliases": self.aliases}
         detector.provenance = replace(detector.provenance, class_labels=labels)  # evaluation needs them
         return SourceTracingObjective(detector, self.recipe)
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
+        """Check as the base class does, and refuse a loss without logits of classes."""
         super().check(detector, trials)
         if detector.backend.score_rule == "cosine":
             raise InputError(

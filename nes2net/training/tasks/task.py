@@ -33,7 +33,7 @@ class Start(NamedTuple):
     key: str
     #: the file; None if the recipe does not name it yet
     path: str | None
-    #: how to get the file for a published result, with {} for the name of the recipe
+    #: how to get the file when a published result is reproduced; {} stands for the name of the recipe
     obtain: str
 
 
@@ -72,11 +72,11 @@ class Task:
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """The labels whose trials ``part`` reads; each label must have trials."""
+        """The labels of the trials that ``part`` reads, here both; each label must have trials."""
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
-        """List the trials of ``part``; :class:`InputError` as :func:`read_trials`."""
+        """List the trials of ``part``; errors as for :func:`read_trials`."""
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
@@ -84,11 +84,14 @@ class Task:
         return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
-        """Labels of the frames of ``trials``; None if the task does not train on frames."""
+        """Read labels of the frames of ``trials``; None if the task does not train on frames."""
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """The tensors that an example carries besides waveform and class, by name; shapes are equal for all trials."""
+        """Make the tensors that an example carries besides waveform and class, by name; here none.
+
+        A tensor has the same shape for all trials, so that a batch can stack them.
+        """
         return {}
 
     def objective(self, detector: Detector) -> Objective:
@@ -100,10 +103,10 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load the weights that the task starts from into ``detector``, just built by a new run; here none."""
+        """Load weights that the task starts from into ``detector``, which a new run has just built; here none."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
-        """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
+        """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
         if detector.classes != self.classes:
             raise InputError(
                 f"the classes are {listed(self.classes, 5)}, and the back-end has {listed(detector.classes, 5)}: leave "

@@ -102,7 +102,7 @@ def test_a_margin_by_duration_is_that_of_the_third_party(name, monkeypatch):
     margin = ("duration", config["slope"], config["intercept"]) if config["adaptive"] else config["margin"]
     criterion = AdditiveMarginSoftmax(16, config["scale"], margin)
     cosines = published["cosines"].double().requires_grad_()
-    losses = criterion._losses(cosines, None, published["durations_s"].double())
+    losses = criterion._losses_by_class(cosines, None, published["durations_s"].double())
     loss = losses.gather(1, published["labels_column1_is_bonafide"][:, None]).mean()
     loss.backward()
     assert loss.item() == pytest.approx(published["loss_f64"], rel=0, abs=1e-10)
@@ -186,7 +186,7 @@ def test_angular_softmax_is_the_papers(margin, step, annealed):
             below += weight
     loss = criterion(embeddings, torch.stack([1 - shares, shares], 1), step)
     assert loss.item() == pytest.approx(above / below, rel=1e-4)
-    assert criterion.annealed(step) == pytest.approx(annealed)
+    assert criterion.lambda_at(step) == pytest.approx(annealed)
     cosines = torch.cosine_similarity(embeddings[:, None], head.weight, dim=2)
     logits = embeddings.norm(dim=1, keepdim=True) * (cosines - cosines[:, :1])  # the head's: the last is the score
     torch.testing.assert_close(criterion.logits(embeddings), logits, rtol=1e-9, atol=1e-12)

@@ -20,7 +20,7 @@ from nes2net.training.recipes.reading import apply_overrides, load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
-from nes2net.training.start import adapted
+from nes2net.training.start import with_adaptation
 
 REPOSITORY = Path(__file__).parents[3]
 CONFIGS = REPOSITORY / "configs"
@@ -308,7 +308,7 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
     steps = 1 if recipe.train.task is not None else 2  # of the bona fide half
     assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == (set() if probe else {steps})
     seed_everything(recipe.seed)
-    before = Detector.from_config(with_head(adapted(recipe.model, recipe.train.adapt), recipe.train.loss))
+    before = Detector.from_config(with_head(with_adaptation(recipe.model, recipe.train.adapt), recipe.train.loss))
     after = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     assert after.config == before.config
     assert ("score_ranges" in after.provenance.to_dict()) == bool(recipe.data.train_scores)
