@@ -84,6 +84,21 @@ def names_at(host: str) -> list[str]:
     return [host, *names]
 
 
+def address_to_serve(text: str) -> tuple[str, int]:
+    """Host and port of ``[HOST:]PORT``; without a host this machine alone is served.
+
+    Raises:
+        InputError: if the text has another form.
+
+    >>> address_to_serve("7861"), address_to_serve("[::]:80")
+    (('127.0.0.1', 7861), ('::', 80))
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise InputError(f"`serve` is a port, or HOST:PORT, not '{text}'")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
 def listening_socket(host: str, ports: range) -> socket.socket:
     """A socket that listens at the first free one of ``ports`` of ``host``.
 

@@ -301,11 +301,12 @@ class Stream:
     @property
     def now(self) -> float:
         """End of the pushed samples in the stream, in seconds."""
-        return self._start + self._num_samples / self._rate
+        return self.piece_start + self._num_samples / self._rate
 
     def _begin_piece(self, start: float) -> None:
         """Begin a piece of the stream without a hole, at ``start`` in seconds."""
-        self._start = start
+        self.piece_start = start
+        """Start in the stream, in seconds, of the piece that is cut into windows now; a hole begins another."""
         self._num_samples = 0  # samples of the piece, at the rate of the stream
         self._emphasis = PreEmphasis(self._scorer.pre_emphasis)
         self._windows = SlidingWindows(self._length, self._hop)
@@ -316,7 +317,7 @@ class Stream:
         if not math.isfinite(time):
             raise InputError(f"`time` is a number of seconds, not {time}")
         if not self._num_samples:
-            self._start = time
+            self.piece_start = time
             return
         missing = round((time - self.now) * self._rate)
         most_filled = round(LONGEST_FILLED * self._rate)
@@ -342,7 +343,7 @@ class Stream:
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
         for window in windows:
-            self.waiting.extend(WaitingBatch(self._start, batch) for batch in self._batching.push(window))
+            self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.push(window))
 
     def _end_piece(self, scores_short: bool) -> None:
         """Cut the rest of the piece into windows; a short piece is a window if ``scores_short``."""
@@ -350,7 +351,7 @@ class Stream:
             self._take_at_16k(block)
         if scores_short or not self._windows.is_short:
             self._take_windows(self._windows.finish())
-        self.waiting.extend(WaitingBatch(self._start, batch) for batch in self._batching.finish())
+        self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.finish())
 
     def _scores(self) -> list[Scored]:
         """Score the waiting batches, and give all scores that were not given yet."""

@@ -1,0 +1,31 @@
+"""What `nes2net listen` has to say of a call: short windows, and their scores."""
+
+import json
+
+from nes2net.apps.listen.listening import Judge, Listening
+from nes2net.lib.files import json_text
+
+WINDOW = 0.5
+HOP = 0.25
+
+
+def judge_of(detector, decider=None, **settings):
+    return Judge(detector, "small.pth", decider, None, **{"window": WINDOW, "hop": HOP, **settings})
+
+
+def heard(judge, blocks, rate=16000, names=("mix",), keep="all"):
+    """The lines of blocks, as they are read from JSON."""
+    session = judge.session(rate, "s16le", names, True, keep)
+    return [json.loads(json_text(line)) for line in Listening(session, blocks).lines()]
+
+
+def windows(lines, channel="mix"):
+    """Start, end and score of each window of a channel."""
+    scores = [line for line in lines if line["event"] == "score" and line["channel"] == channel]
+    return [(line["start"], line["end"], line["score"]) for line in scores]
+
+
+def expected(detector, samples, rate=16000):
+    """The windows of samples (N,) by Python."""
+    stream = detector.stream(rate, window=WINDOW, hop=HOP)
+    return [tuple(window) for window in stream.push(samples) + stream.finish()]
