@@ -1,9 +1,14 @@
 """What `nes2net listen` has to say of a call: short windows, and their scores."""
 
 import json
+import socket
+import threading
+from contextlib import contextmanager
 
+from builders import PATIENCE
 from nes2net.apps.listen.listening import Judge, Listening
 from nes2net.lib.files import json_text
+from nes2net.lib.http_server import address_of, listening_socket
 
 WINDOW = 0.5
 HOP = 0.25
@@ -29,3 +34,19 @@ def expected(detector, samples, rate=16000):
     """The windows of samples (N,) by Python."""
     stream = detector.stream(rate, window=WINDOW, hop=HOP)
     return [tuple(window) for window in stream.push(samples) + stream.finish()]
+
+
+@contextmanager
+def serving(judge, clients=4):
+    """The address of a server in a thread."""
+    from nes2net.apps.listen.server import Server
+
+    with listening_socket("127.0.0.1", range(0, 1)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
+        server = Server(judge, clients, ["lab.example"])
+        thread = threading.Thread(target=server.serve, args=[listener])
+        thread.start()
+        yield address_of(listener, "127.0.0.1", "ws"), server
+        server.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()

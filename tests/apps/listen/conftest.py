@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders.live import HOP, WINDOW, judge_of
+from builders.live import HOP, WINDOW, judge_of, serving
 from builders.sounds import sounds
 from builders.voices import voice
 
@@ -57,3 +57,17 @@ def judge(small):
         return judge_of(small, None if calibration is None else Decider(calibration), **settings)
 
     return make
+
+
+@pytest.fixture
+def serve(judge):
+    """A function that begins to serve, until the end of the test; gives the address."""
+    running = []
+
+    def start(clients=4, **settings):
+        running.append(serving(judge(**{"keep": "all", **settings}), clients))
+        return running[-1].__enter__()[0]
+
+    yield start
+    for context in running:
+        context.__exit__(None, None, None)

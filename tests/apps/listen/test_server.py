@@ -4,13 +4,13 @@ import json
 import socket
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE
-from builders.live import expected, windows
+from builders.live import expected, serving, windows
 
 pytest.importorskip("websockets")
 
@@ -18,39 +18,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from nes2net.apps.listen import server as server_module
-from nes2net.apps.listen.server import Server
 from nes2net.data.audio.pcm import RawAudio
-from nes2net.lib.http_server import address_of, listening_socket
 
 START = {"event": "start", "rate": 16000, "encoding": "f32le"}
-
-
-@contextmanager
-def serving(judge, clients=4):
-    """The address of a server in a thread."""
-    with listening_socket("127.0.0.1", range(0, 1)) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
-        server = Server(judge, clients, ["lab.example"])
-        thread = threading.Thread(target=server.serve, args=[listener])
-        thread.start()
-        yield address_of(listener, "127.0.0.1", "ws"), server
-        server.stop()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-
-
-@pytest.fixture
-def serve(judge):
-    """A function that begins to serve, until the end of the test; gives the address."""
-    running = []
-
-    def start(clients=4, **settings):
-        running.append(serving(judge(**{"keep": "all", **settings}), clients))
-        return running[-1].__enter__()[0]
-
-    yield start
-    for context in running:
-        context.__exit__(None, None, None)
 
 
 def say(client, **message):
