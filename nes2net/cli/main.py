@@ -38,11 +38,9 @@ def build_parser() -> OneLineParser:
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
+    shells = ", ".join(SHELLS)
     parser.add_argument(
-        "--completion",
-        action=PrintCompletion,
-        choices=SHELLS,
-        help="print the script by which a shell completes commands",
+        "--completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=f"print the script for {shells}"
     )
     below = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     own_names = commands.names(installed=False)

@@ -68,9 +68,9 @@ def listen(
     clients: Count = 4,
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
 ) -> None:
-    """Score live audio while it arrives, with an alarm if a calibration is given.
+    """Score live audio while it arrives.
 
-    A line a window, until the audio ends or Ctrl-C. The scores are those of the windows of nes2net predict --track.
+    A line a window, until the audio ends or Ctrl-C, and an alarm if a calibration is given. The scores are those of the windows of nes2net predict --track.
 
     Example:
         nes2net listen microphone --model detector.pth
