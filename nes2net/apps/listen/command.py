@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
 from nes2net.lib.commands import Count, Flag, called, given
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.installation import how_to_install
 from nes2net.lib.terminal import print_note, print_warnings, printable_name
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Windows:
     latch: bool = False
 
 
-@called(resumes=False)
+@called(resumes=False, names={"host": "--serve", "port": "--serve"})
 def listen(
     source: str | None = None,
     *,
@@ -70,7 +72,8 @@ def listen(
 ) -> None:
     """Score live audio while it arrives.
 
-    A line a window, until the audio ends or Ctrl-C, and an alarm if a calibration is given. The scores are those of the windows of nes2net predict --track.
+    A line a window, until the audio ends or Ctrl-C, and an alarm if a calibration is given.
+    The scores are those of the windows of nes2net predict --track.
 
     Example:
         nes2net listen microphone --model detector.pth
@@ -99,8 +102,8 @@ def listen(
         heard = opened(source, **vars(audio))
     elif unused := given(audio):
         raise InputError(f"each client says {unused[0]} itself: leave it out")
-    else:
-        import nes2net.apps.listen.server  # noqa: F401 - raises if the optional library is missing
+    elif find_spec("websockets") is None:
+        raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
     decider = deciding.decider()
     scorer = loading.scorer(model)
     window = windows.window or usual_window(scorer, decider)

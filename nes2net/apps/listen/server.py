@@ -6,29 +6,25 @@ import logging
 import socket
 import threading
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as websocket_server
 
 from nes2net.apps.listen.channel import Line
 from nes2net.apps.listen.listening import Block, Gone, Judge, Listening, Session
 from nes2net.apps.listen.sources import channel_names
 from nes2net.data.audio.pcm import Encoding, PcmDecoder
-from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Refused, check_site
-from nes2net.lib.installation import how_to_install
 from nes2net.lib.plain_data import validated_json
-
-try:
-    from websockets.exceptions import ConnectionClosed
-    from websockets.http11 import Request, Response
-    from websockets.sync.server import ServerConnection
-    from websockets.sync.server import serve as websocket_server
-except ImportError as error:
-    raise MissingLibrary(f"clients are served with websockets ({error}): {how_to_install('listen')}") from error
 
 #: Seconds without a message, or for one line to be sent, after which a client is given up.
 PATIENCE = 30.0
@@ -40,7 +36,12 @@ _MOST_TEXT = 1 << 16  # characters of a message of text
 _MOST_CHANNELS = 8
 _QUEUED = 4  # frames that may wait before the client has to
 _LOOK = 0.1  # seconds between two looks whether to stop
-_OK, _GOING_AWAY, _REFUSED, _TRY_LATER = 1000, 1001, 1008, 1013  # close codes of RFC 6455
+# Close codes of RFC 6455
+_OK = 1000
+_GOING_AWAY = 1001
+_REFUSED = 1008
+_FAILED = 1011
+_TRY_LATER = 1013
 
 
 class _Message(BaseModel):
@@ -147,6 +148,11 @@ class Server:
             except InputError as error:
                 _send(connection, {"event": "error", "message": str(error)})
                 code = _REFUSED
+            except (ConnectionClosed, Gone):
+                raise
+            except Exception:  # of this program; the other clients go on
+                traceback.print_exc()
+                code = _FAILED
             finally:
                 self._slots.release()
             connection.close(_GOING_AWAY if self._is_stopped else code)

@@ -91,6 +91,8 @@ def opened(
         raw = RawAudio(_pieces(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_pipe, "all")
+    if channels != 1:
+        raise InputError("a recording states its channels: leave out `channels`; `split` judges each by itself")
     num_channels = 1 if names is None else len(names)
     blocks = _paced(_recording(source, num_channels), speed)
     return Source(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), speed == 1, "all")

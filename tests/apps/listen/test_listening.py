@@ -1,8 +1,10 @@
 """The lines of a source: those of the whole recording, whatever the blocks, the holes and the speed."""
 
+import gc
 import json
 import threading
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -188,3 +190,27 @@ def test_stop_ends_a_source_that_waits(judge, small, call):
     listening = Listening(session, blocks())
     threading.Thread(target=lambda: (arrived.wait(), time.sleep(0.05), listening.stop())).start()
     assert windows(list(listening.lines())) == expected(small, call[0])
+
+
+def test_memory_does_not_grow_and_no_thread_is_left(made, small, call):
+    """After five minutes as after one, with all that is said of a window."""
+    threads = threading.active_count()
+    judge = judge_of(small, Decider(load(made / "spoof.json")), hop=1.0)
+    block = np.tile(call[:1], 2)[:, :32000]
+    held = []
+
+    def blocks():
+        for number in range(180):
+            if number == 30:  # behind what is imported and allocated once
+                tracemalloc.start()
+            if number % 10 == 0:
+                gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+            yield Block(block)
+        tracemalloc.stop()
+
+    for _ in Listening(judge.session(16000, "s16le", ["mix"], True, "all"), blocks()).lines():
+        pass
+    # What the two threads hold for the moment varies.
+    assert min(held[150:]) - min(held[40:60]) < 64 << 10
+    assert threading.active_count() == threads

@@ -146,6 +146,20 @@ def rest_or_closed(client):
     return lines
 
 
+def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call, monkeypatch, capfd):
+    url = serve()
+    with connect(url) as client:
+        say(client, **START)
+        client.recv()
+        with monkeypatch.context() as patch:
+            patch.setattr(small, "scores", lambda *_: 1 / 0)
+            client.send(call[0, :20000].tobytes())
+            say(client, event="stop")
+            rest_or_closed(client)
+        assert client.close_code == 1011 and "ZeroDivisionError" in capfd.readouterr().err
+    assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+
+
 def test_a_huge_frame_is_refused_before_it_is_held(serve):
     with connect(serve(), compression=None) as client:
         say(client, **START)
@@ -275,3 +289,16 @@ def test_the_lines_of_a_client_are_those_of_one_alone(serve, small, call, monkey
         for other in others:
             other.join(PATIENCE)
     assert not any(other.is_alive() for other in others)
+
+
+def test_an_address_that_cannot_be_served_is_one_line(refused, made):
+    for words in ("here", "1:2:x", "70000"):
+        refused(
+            ["listen", "--serve", words, "--model", made / "small.pth"],
+            f"--serve is a port, or HOST:PORT, not '{words}'",
+        )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused(
+            ["listen", "--serve", port, "--model", made / "small.pth"], f"port {port} of 127.0.0.1", "another --serve"
+        )
