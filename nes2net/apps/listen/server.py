@@ -92,7 +92,7 @@ class Server:
         self._slots = threading.BoundedSemaphore(most_clients)
         self._names = {name.lower().rstrip(".") for name in names}
         self._lock = threading.Lock()
-        self._running: set[Listening] = set()
+        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # by the name of the session
         self._parked: dict[str, _Parked] = {}
         self._is_stopped = False
 
@@ -118,7 +118,7 @@ class Server:
         while not self._is_stopped:
             time.sleep(_LOOK)
         with self._lock:
-            for listening in self._running:
+            for listening, _ in self._running.values():
                 listening.stop()
         while self._running:
             time.sleep(_LOOK)
@@ -173,8 +173,9 @@ class Server:
         else:
             session = parked.session
         listening = Listening(session, _blocks(connection, start, session, parked))
+        token = session.ready["session"]
         with self._lock:
-            self._running.add(listening)
+            self._running[token] = listening, connection
         try:
             _send(connection, session.ready | {"resumed": parked is not None})
             for line in listening.lines():
@@ -182,11 +183,11 @@ class Server:
         except (Gone, ConnectionClosed):
             listening.wait()
             with self._lock:
-                self._parked[session.ready["session"]] = _Parked(session, time.monotonic())
+                self._parked[token] = _Parked(session, time.monotonic())
             raise
         finally:
             with self._lock:
-                self._running.remove(listening)
+                del self._running[token]
 
     def _resumed(self, start: _Start, names: list[str]) -> _Parked | None:
         """The session that ``start`` asks for; None if there is none any more.
@@ -194,11 +195,18 @@ class Server:
         Raises:
             InputError: if its audio was of another form.
         """
+        token = start.session or ""
+        _, lost_connection = self._running.get(token, (None, None))
+        if lost_connection is not None:  # this server has not noticed yet
+            with suppress(OSError):
+                lost_connection.socket.shutdown(socket.SHUT_RDWR)
+            while token in self._running:
+                time.sleep(_LOOK)
         with self._lock:
             latest = list(self._parked.items())[-self._most_clients :]
             now = time.monotonic()
-            self._parked = {token: parked for token, parked in latest if now - parked.since <= MEMORY}
-            parked = self._parked.pop(start.session or "", None)
+            self._parked = {name: parked for name, parked in latest if now - parked.since <= MEMORY}
+            parked = self._parked.pop(token, None)
         if parked is not None:
             ready = parked.session.ready
             if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):

@@ -99,6 +99,18 @@ def test_who_comes_back_with_other_audio_is_refused(serve):
         assert "had another rate" in rest_or_closed(client)[0]["message"]
 
 
+def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
+    url = serve()
+    with connect(url) as lost:
+        say(lost, **START)
+        lost.send(call[0, :20000].tobytes())
+        lines = [json.loads(lost.recv()) for _ in range(5)]
+        resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
+        assert resumed[0]["resumed"] and rest_or_closed(lost) == []
+    assert windows(lines + resumed)[:4] == expected(small, call[0, :20000])[:4]
+    assert [line["event"] for line in resumed].count("end") == 1
+
+
 def test_who_comes_back_later_begins_anew(serve, call, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.1)
     url = serve()
