@@ -40,7 +40,7 @@ GROUPS = {
 }
 #: Page of a group → the pages below it.
 BELOW = {
-    "score": ["decisions", "serve"],
+    "score": ["decisions", "serve", "listen"],
     "evaluate": ["robustness"],
     "python": [f"reference/api/{name}" for name in api.API],
     "reference/CONTRIBUTING": ["reference/files", "releasing", "reference/SECURITY", "reference/CHANGELOG"],

@@ -1,41 +1,35 @@
-"""Print the script by which a shell completes commands, flags, files and names."""
+"""`nes2net --completion SHELL`: the script by which a shell completes commands, flags, files and names."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
-from typing import Literal
+from typing import Any, NoReturn
 
 from nes2net.lib.command_line import OneLineParser
-from nes2net.lib.commands import called
 
 #: Shell → the text of a shell function that completes one of ``names`` or a file.
 _NAME_OR_FILE = {
     "bash": '_nes2net_{kind}_or_file() {{ compgen -W "{names}" -- "$1"; compgen -f -- "$1"; }}',
     "zsh": "_nes2net_{kind}_or_file() {{ _alternative '{kind}:{kind}:({names})' 'files:file:_files' }}",
+    "fish": "function _nes2net_{kind}_or_file; string split ' ' '{names}'; __fish_complete_path (commandline -ct); end",
 }
 
+#: The shells for which there is a script.
+SHELLS = tuple(_NAME_OR_FILE)
 
-@called(resumes=False)
-def completion(shell: Literal["bash", "zsh"]) -> None:
-    """Print the script with which a shell completes commands.
 
-    Write the script anew after an update of nes2net. For zsh, ~/.zshrc needs fpath+=~/.zfunc before compinit.
+class PrintCompletion(argparse.Action):
+    """Print the script with which the given shell completes commands, and exit."""
 
-    Example:
-        nes2net completion bash > ~/.nes2net_completion
-        echo "source ~/.nes2net_completion" >> ~/.bashrc
-        nes2net completion zsh > ~/.zfunc/_nes2net
-
-    Args:
-        shell: which shell
-    """
-    from nes2net.cli.main import build_parser
-
-    print(completion_script(build_parser(), shell))
+    def __call__(self, parser: argparse.ArgumentParser, _: object, shell: Any, __: str | None = None) -> NoReturn:
+        assert isinstance(parser, OneLineParser)
+        print(completion_script(parser, shell))
+        parser.exit()
 
 
 def completion_script(parser: OneLineParser, shell: str) -> str:
-    """The script by which ``shell``, bash or zsh, completes the commands of ``parser``."""
+    """The script by which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``."""
     import shtab
 
     names_by_kind = names()
@@ -46,7 +40,8 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
             kind = next((kind for kind in (f"{command} {action.dest}", action.dest) if kind in names_by_kind), None)
             complete = shtab.FILE
             if kind:
-                complete = complete | dict.fromkeys(_NAME_OR_FILE, f"_nes2net_{kind.replace(' ', '_')}_or_file")
+                function = f"_nes2net_{kind.replace(' ', '_')}_or_file"
+                complete = complete | dict.fromkeys(_NAME_OR_FILE, function) | {"fish": f"({function})"}
             action.complete = complete  # type: ignore[attr-defined]
     form = _NAME_OR_FILE[shell]
     functions = (

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
 
+from nes2net.cli.completion import SHELLS, PrintCompletion
 from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
 from nes2net.lib.commands import add_command
 from nes2net.lib.errors import InputError
@@ -37,6 +38,10 @@ def build_parser() -> OneLineParser:
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
+    shells = ", ".join(SHELLS)
+    parser.add_argument(
+        "--completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=f"print the script for {shells}"
+    )
     below = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     own_names = commands.names(installed=False)
     installed = [name for name in commands.names() if name not in own_names]

@@ -317,6 +317,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "explain": "nes2net.apps.explanation.command:explain",
         "report": "nes2net.apps.report.command:report",
         "serve": "nes2net.apps.serve.command:serve",
+        "listen": "nes2net.apps.listen.command:listen",
         "score": "nes2net.cli.score:score",
         "scale": "nes2net.apps.scale.command:scale",
         "embed": "nes2net.cli.embed:embed",
@@ -332,7 +333,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "bench": "nes2net.apps.info.bench_command:bench",
         "export": "nes2net.apps.export.command:export",
     },
-    "more": {"published": "nes2net.cli.published.command:published", "completion": "nes2net.cli.completion:completion"},
+    "more": {"published": "nes2net.cli.published.command:published"},
 }
 judgements: Registry[Any] = (
     Registry(  # subclasses of nes2net.scoring.judgement.Judgement, which ``models`` must not import

@@ -144,6 +144,25 @@ class Batches:
             yield batch
 
 
+class WaitingBatch(NamedTuple):
+    """Windows of a stream that wait to be scored together."""
+
+    piece_start: float
+    """Start in the stream of the piece that they are cut of, in seconds."""
+    windows: list[Window]
+
+    @property
+    def start(self) -> float:
+        """Start of the first window in the stream, in seconds."""
+        return self.piece_start + self.windows[0].start / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        """End of the last window in the stream, in seconds."""
+        last = self.windows[-1]
+        return self.piece_start + (last.start + len(last.samples)) / SAMPLE_RATE
+
+
 class Scored(NamedTuple):
     """The score of a window; higher means more bona fide."""
 
@@ -158,7 +177,8 @@ class Scored(NamedTuple):
 class Stream:
     """Scores audio while it arrives, for :meth:`nes2net.Detector.stream`.
 
-    A stream must be used by one thread only; several streams may share a detector.
+    A stream must be used by one thread only; several streams may share a detector. :meth:`take` and
+    :meth:`end` only cut windows, and :meth:`score` computes: two threads may divide these.
 
     Args:
         scorer: the detector.
@@ -201,9 +221,9 @@ class Stream:
         """Seconds of short holes that were filled with zeros."""
         self._listener = Listener(channels)
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
-        # Batches that are not scored yet: (start of their piece in the stream in seconds, windows).
-        self._batches: deque[tuple[float, list[Window]]] = deque()
-        self._scored: list[Scored] = []  # scores that were not returned yet
+        self.waiting: deque[WaitingBatch] = deque()
+        """Batches that are not scored yet."""
+        self._scored: list[Scored] = []  # scores that :meth:`push` has not returned yet
         self._is_finished = False
         self._begin_piece(0.0)
 
@@ -222,16 +242,20 @@ class Stream:
                 reason is a score that is not finite, or a window that does not fit into memory. The
                 batch then has no scores, and the next call returns the scores of the other batches.
         """
+        self.take(samples, time)
+        return self._scores()
+
+    def take(self, samples: Any, time: float | None = None) -> None:
+        """Take the next samples as :meth:`push`, but leave the windows that they complete in :attr:`waiting`."""
         block = samples_of(samples)
         if self._is_finished:
             raise InputError("the stream is finished: begin another one")
         if not block.size:
-            return self._scores()
-        start = self._end if time is None else float(time)
+            return
+        start = self.now if time is None else float(time)
         check_samples(block, self._rate, "the stream", start)
         self._go_to(start)
         self._take(block)
-        return self._scores()
 
     def finish(self) -> list[Scored]:
         """End the stream; return the last scores.
@@ -243,10 +267,31 @@ class Stream:
         Raises:
             InputError: as :meth:`push`; another call returns the scores after the failed batch.
         """
+        self.end()
+        return self._scores()
+
+    def end(self) -> None:
+        """End the stream as :meth:`finish`, but leave its last windows in :attr:`waiting`."""
         if not self._is_finished and self._num_samples:
             self._end_piece(scores_short=True)
         self._is_finished = True
-        return self._scores()
+
+    def score(self, batch: WaitingBatch) -> list[Scored]:
+        """Score a batch that was in :attr:`waiting`.
+
+        Raises:
+            InputError: if a score is not finite, or the batch does not fit into memory.
+        """
+        waveforms = np.stack([window.samples for window in batch.windows])
+        if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as by score()
+            waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
+        scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
+        scored = []
+        for window, score in zip(batch.windows, scores, strict=True):
+            first = batch.piece_start + window.start / SAMPLE_RATE
+            end = batch.piece_start + (window.start + len(window.samples)) / SAMPLE_RATE
+            scored.append(Scored(first, end, score))
+        return scored
 
     @property
     def remark(self) -> Remark:
@@ -254,13 +299,19 @@ class Stream:
         return self._listener.remark(self._trained_on, self._scorer.min_samples)
 
     @property
-    def _end(self) -> float:
+    def window(self) -> float:
+        """Length of a window in seconds."""
+        return self._length / SAMPLE_RATE
+
+    @property
+    def now(self) -> float:
         """End of the pushed samples in the stream, in seconds."""
-        return self._start + self._num_samples / self._rate
+        return self.piece_start + self._num_samples / self._rate
 
     def _begin_piece(self, start: float) -> None:
         """Begin a new piece of the stream at ``start`` seconds. Windows do not span two pieces."""
-        self._start = start
+        self.piece_start = start
+        """Start, in seconds of the stream, of the piece that is being cut into windows; a hole begins another piece."""
         self._num_samples = 0  # samples of the piece, at the rate of the stream
         self._emphasis = PreEmphasis(self._scorer.pre_emphasis)
         self._windows = SlidingWindows(self._length, self._hop)
@@ -271,12 +322,12 @@ class Stream:
         if not math.isfinite(time):
             raise InputError(f"`time` is a number of seconds, not {time}")
         if not self._num_samples:
-            self._start = time
+            self.piece_start = time
             return
-        missing = round((time - self._end) * self._rate)
+        missing = round((time - self.now) * self._rate)
         most_filled = round(LONGEST_FILLED * self._rate)
         if missing < -most_filled:
-            raise InputError(f"`time` goes back to {time:.3f} s, behind which {self._end:.3f} s were pushed already")
+            raise InputError(f"`time` goes back to {time:.3f} s, behind which {self.now:.3f} s were pushed already")
         if missing > most_filled:
             self._end_piece(scores_short=False)
             self._begin_piece(time)
@@ -299,7 +350,7 @@ class Stream:
     def _take_windows(self, windows: Iterable[Window]) -> None:
         """Put ``windows`` into batches, and queue the complete batches for :meth:`_scores`."""
         for window in windows:
-            self._batches.extend((self._start, batch) for batch in self._batching.push(window))
+            self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.push(window))
 
     def _end_piece(self, scores_short: bool) -> None:
         """Cut the rest of the piece into windows, and queue all its batches.
@@ -311,22 +362,15 @@ class Stream:
             self._take_at_16k(block)
         if scores_short or not self._windows.is_short:
             self._take_windows(self._windows.finish())
-        self._batches.extend((self._start, batch) for batch in self._batching.finish())
+        self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.finish())
 
     def _scores(self) -> list[Scored]:
-        """Score the queued batches; return all scores that were not returned yet."""
-        while self._batches:
-            start, batch = self._batches.popleft()
-            waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < self._scorer.min_samples:  # repeat a single short window, as score() does
-                waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
-            scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
-            for window, score in zip(batch, scores, strict=True):
-                first = start + window.start / SAMPLE_RATE
-                end = start + (window.start + len(window.samples)) / SAMPLE_RATE
-                self._scored.append(Scored(first, end, score))
+        """Score the waiting batches; return all scores that were not returned yet."""
+        while self.waiting:
+            batch = self.waiting.popleft()
+            self._scored += self.score(batch)
             if self._progress is not None:
-                self._progress(end)
+                self._progress(batch.end)
         scored = self._scored
         self._scored = []
         return scored

@@ -1,4 +1,4 @@
-"""`nes2net completion`: what bash completes after the script was sourced."""
+"""`nes2net --completion`: what bash completes after the script was sourced."""
 
 import shutil
 import subprocess
@@ -25,9 +25,9 @@ def test_bash(tmp_path, command):
         "nes2net experiment reproduce nes2net_x-2021": {"nes2net_x-2021_la", "nes2net_x-2021_df"},
         "nes2net data ch": {"check"},
         "nes2net published Cal": {"Cal_EER_in_the_wild"},
-        "nes2net completion z": {"zsh"},
+        "nes2net --completion z": {"zsh"},
     }
-    program = [command("completion bash")[1]]
+    program = [command("--completion bash")[1]]
     for line in lines:
         words = line.split(" ")
         quoted = " ".join(f"'{word}'" for word in words)

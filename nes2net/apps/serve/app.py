@@ -18,10 +18,11 @@ from starlette.requests import Request
 
 from nes2net.apps.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
 from nes2net.apps.serve.drops import DATA, HEARTBEAT, KEYS_OF_PATH
-from nes2net.apps.serve.guard import Admit, Guard, Refused
+from nes2net.apps.serve.guard import Admit, Guard
 from nes2net.apps.serve.page import mount_page
 from nes2net.apps.serve.uploads import Uploads
 from nes2net.lib.errors import InputError, readable_size
+from nes2net.lib.http_server import Refused
 from nes2net.lib.terminal import printable
 from nes2net.version import __version__
 

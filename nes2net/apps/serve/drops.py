@@ -15,7 +15,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
-from nes2net.apps.serve.guard import Refused
+from nes2net.lib.http_server import Refused
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.terminal import printable
 from nes2net.lib.text_files import has_control

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
-import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from nes2net.lib.errors import InputError, readable_size
+from nes2net.lib.errors import readable_size
+from nes2net.lib.http_server import Refused, check_site
 
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
@@ -32,14 +30,6 @@ _POLICY = (
 )
 
 
-class Refused(Exception):
-    """A request is refused with this HTTP status and error message."""
-
-    def __init__(self, status: int, error: str) -> None:
-        super().__init__(error)
-        self.status = status
-
-
 #: Function that admits a request or raises Refused. It is called before the body is received, with the method, the
 #: path and the stated length of the body. It returns a context for the duration of the request; the value of the
 #: context is the largest number of bytes that the body may have.
@@ -49,9 +39,8 @@ Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
 class Guard:
     """ASGI middleware in front of the page and the API.
 
-    - A request must name this machine (``Host``) by an IP address or a known name. This refuses
-      foreign web pages whose host name resolves to this machine (DNS rebinding).
-    - A request is refused if a browser sends it for a page of another site (``Origin``).
+    - A request must name this machine, and must not come from a page of another site
+      (:func:`nes2net.lib.http_server.check_site`).
     - A body that is too long, or arrives too slowly, is refused while it arrives.
     - Only a form may be as long as a file. A form must hold files only, because text fields would
       be kept in memory.
@@ -71,7 +60,7 @@ class Guard:
         self.app = app
         self.admit = admit
         self.patience = patience
-        self.names = {"localhost", *(name.lower().rstrip(".") for name in names)}
+        self.names = {name.lower().rstrip(".") for name in names}
         self.policy = _POLICY.format(" ".join(("'self'", *frames)))
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -80,24 +69,16 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # WebSockets are not served
-        headers = {name.lower(): value.decode("latin-1") for name, value in reversed(scope["headers"])}
-        stated = headers.get(b"content-length", "")
+        headers = {}
+        for name, value in reversed(scope["headers"]):
+            headers[name.lower().decode("latin-1")] = value.decode("latin-1")
+        stated = headers.get("content-length", "")
         length = int(stated) if stated.isdecimal() else None
         body = _Body(receive, self.patience)
         try:
-            host = headers.get(b"host", "")
-            name = ""
-            with suppress(ValueError):
-                name = urlsplit(f"//{host}").hostname or ""
-            if not (name.rstrip(".") in self.names or is_address(name)):
-                advice = "open it by its address, or start it with --allow-name NAME"
-                raise Refused(421, f"this server is not known by that name: {advice}")
-            origin = headers.get(b"origin")
-            foreign = headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate"
-            if foreign or (origin is not None and _host_and_port_of(origin) != host.lower()):
-                raise Refused(403, "a page of another site may not use this server")
+            check_site(headers, self.names)
             with self.admit(scope["method"], scope["path"], length) as room:
-                body.form = _Form.from_content_type(headers.get(b"content-type", ""))
+                body.form = _Form.from_content_type(headers.get("content-type", ""))
                 body.allow(room if body.form else min(room, _SLACK))
                 if (length or 0) > body.num_allowed:
                     raise body.too_large
@@ -132,32 +113,6 @@ class Guard:
                 raise
         if body.refusal and not started:
             raise body.refusal
-
-
-def is_address(name: str) -> bool:
-    """Whether ``name`` is an IP address, which no name server can redirect.
-
-    >>> is_address("127.0.0.1"), is_address("::1"), is_address("127.0.0.1.example.org")
-    (True, True, False)
-    """
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server at ``host`` can be reached from this machine alone.
-
-    Raises:
-        InputError: if the name has no address.
-    """
-    try:
-        addresses = socket.getaddrinfo(host, None)
-    except OSError as error:
-        raise InputError(f"`host` {host} has no address here ({error.strerror})") from error
-    return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in addresses)
 
 
 class _Body:
@@ -289,11 +244,3 @@ async def _send_refusal(body: _Body, send: Any, refusal: Refused) -> None:
     start = {"type": "http.response.start", "status": refusal.status}
     await send({**start, "headers": [*headers, (b"connection", b"close")]})
     await send({"type": "http.response.body", "body": content})
-
-
-def _host_and_port_of(origin: str) -> str | None:
-    """Return host and port of ``origin``, the header Origin of a request; None if it is malformed."""
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return None

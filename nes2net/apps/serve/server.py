@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import webbrowser
@@ -22,8 +21,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nes2net.actions.flags import Loading
 from nes2net.apps.serve.desk import UPLOADS, Desk, Limits
-from nes2net.apps.serve.guard import is_address, is_loopback
-from nes2net.lib.errors import InputError, worded
+from nes2net.lib.errors import worded
+from nes2net.lib.http_server import address_of, is_loopback, listening_socket, names_at
 from nes2net.lib.terminal import printable_name
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
@@ -74,27 +73,10 @@ def serve(
     """
     host = address.host
     local = is_loopback(host)
-    family, _, _, _, socket_address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-    failure = None
     ports = range(PORT, PORT + _PORTS_TRIED)
-    refusal = f"none of the ports {PORT} to {PORT + _PORTS_TRIED - 1} of {host} is free"
     if address.port is not None:
         ports = range(address.port, address.port + 1)
-        refusal = f"port {address.port} of {host} is not free"
-    for number in ports:
-        listener = socket.socket(family)
-        try:
-            if os.name == "posix":
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((socket_address[0], number))
-            listener.listen()
-            break
-        except (OSError, OverflowError) as error:
-            listener.close()
-            failure = error
-    else:
-        reason = getattr(failure, "strerror", None) or failure
-        raise InputError(f"{refusal} ({reason}): name another `port`")
+    listener = listening_socket(host, ports)
     with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
         # Exit on SIGTERM and SIGHUP, so that temporary files are removed.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -108,9 +90,8 @@ def serve(
         set_up_gradio(desk.folder)
         from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
 
-        app = build(desk, Path(model).name, [*_machine_names(host), *address.names], address.frames)
-        port = listener.getsockname()[1]
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        app = build(desk, Path(model).name, [*names_at(host), *address.names], address.frames)
+        url = address_of(listener, host)
         if not local:
             print(
                 f"warning: everyone who can reach {url} can use this page; there is no password and no encryption. "
@@ -193,14 +174,3 @@ class _Server(uvicorn.Server):
         # The answers to open pages never end. Cutting them off is not an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
-
-
-def _machine_names(host: str) -> list[str]:
-    """Return host names by which a browser may address a server at ``host``, besides ``localhost``."""
-    if is_address(host) and is_loopback(host):
-        return []
-    name = socket.gethostname()
-    names = [name, f"{name}.local", socket.getfqdn()]
-    if is_address(host):
-        return names
-    return [host, *names]

@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nes2net.apps.serve.desk import UPLOADS, Desk, safe_suffix
-from nes2net.apps.serve.guard import PATIENCE, Refused
+from nes2net.apps.serve.guard import PATIENCE
 from nes2net.lib.errors import readable_size
+from nes2net.lib.http_server import Refused
 
 _FORGOTTEN_AFTER = 300.0  # seconds after which a file that is in no drop is removed
 _DROP = "drop-"  # prefix of the folders that hold the recordings of one drop

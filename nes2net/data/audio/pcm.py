@@ -129,7 +129,7 @@ class RawAudio:
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):
                 raise InputError(f"raw audio is bytes, not {type(content).__name__}: open a file in binary mode, 'rb'")
-            if is_first and content[:4] in _FIRST_BYTES:
+            if is_first and bytes(content[:4]).startswith(_FIRST_BYTES):
                 raise InputError(
                     f"raw audio begins with {content[:4]!r}, the header of an audio file: give the file itself, which "
                     "states its rate and encoding"
@@ -138,7 +138,7 @@ class RawAudio:
             yield content
 
 
-_FIRST_BYTES = (b"RIFF", b"fLaC", b"OggS")
+_FIRST_BYTES = (b"RIFF", b"fLaC", b"OggS", b"ID3")
 
 
 def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]) -> Iterator[bytes]:

@@ -117,13 +117,3 @@ def test_without_gradio_it_says_what_to_install(model, monkeypatch, capsys):
 def test_the_limits_of_the_command_are_those_of_python():
     given = vars(build_parser().parse_args(["serve", "--model", "detector.pth"]))
     assert {name: given[name] for name in vars(Limits())} == vars(Limits())
-
-
-@needs_gradio
-def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
-    from nes2net.apps.serve import server
-
-    own = socket.gethostname()
-    assert server._machine_names("127.0.0.1") == server._machine_names("::1") == []
-    assert server._machine_names("0.0.0.0")[:2] == server._machine_names("192.168.1.7")[:2] == [own, f"{own}.local"]
-    assert server._machine_names("lab.example")[:2] == ["lab.example", own]

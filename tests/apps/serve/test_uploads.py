@@ -4,8 +4,8 @@ import pytest
 from builders.files import write
 
 from nes2net.apps.serve.desk import Desk, Limits
-from nes2net.apps.serve.guard import Refused
 from nes2net.apps.serve.uploads import Uploads
+from nes2net.lib.http_server import Refused
 
 
 @pytest.fixture

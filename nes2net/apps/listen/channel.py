@@ -1,0 +1,208 @@
+"""One channel of live audio: its windows are scored, weighed and told as lines."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from scipy.signal import lfilter
+
+from nes2net.data.audio.remarks import remark_of
+from nes2net.data.audio.speech import speech_share
+from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions.along import LEAST_SPEECH
+from nes2net.scoring.decisions.evidence import Evidence
+from nes2net.scoring.decisions.population import measure
+from nes2net.scoring.kernel import Scorer
+from nes2net.scoring.score_length import length_of_training
+from nes2net.scoring.stream import Scored, Stream, WaitingBatch
+
+#: A message: plain data for a line of JSON.
+Line: TypeAlias = dict[str, Any]
+_MOST_FAILED = 10  # windows in a row
+_MOST_TIMES = 1000  # windows whose latencies are kept
+
+
+class Channel:
+    """The stream of one speaker.
+
+    One thread calls :meth:`take`, another one :meth:`lines` and :meth:`end`; they share
+    :attr:`queue`, so only one of them may do so at a time.
+
+    Args:
+        name: of the channel, in its lines.
+        hop: seconds from one window to the next.
+        evidence: what the windows say together; None without a calibration.
+        is_live: whether the audio arrives as it is spoken, so that the lag can be measured.
+    """
+
+    def __init__(
+        self, name: str, scorer: Scorer, stream: Stream, hop: float, evidence: Evidence | None, is_live: bool
+    ) -> None:
+        self.name = name
+        self.stream = stream
+        self.queue: deque[WaitingBatch | Line] = deque()
+        """Windows to score, and lines to tell between them."""
+        self._scorer = scorer
+        self._hop = hop
+        self._evidence = evidence
+        self._is_live = is_live
+        self._began: float | None = None  # clock at the first sample
+        self._lowest: Scored | None = None
+        self._num_scored = 0
+        self._num_skipped = 0
+        self._num_failed = 0
+        self._failed_in_row = 0
+        self._is_silent = False  # whether the last window had no speech
+        self._num_speaking = 0
+        self._num_alarms = 0
+        self._last: Line = {}  # what the evidence says so far
+        self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
+        self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
+
+    def take(self, samples: np.ndarray, at: float | None, most_waiting: int | None) -> None:
+        """Take the next samples.
+
+        Args:
+            samples: (N,) or (channels, N), at the rate of the stream.
+            at: as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
+            most_waiting: windows that may wait; if there are more, all but the newest are skipped.
+                None to skip none.
+
+        Raises:
+            InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
+        """
+        before = self.stream.now
+        self.stream.take(samples, at)
+        if self._began is None:
+            self._began = time.monotonic() - self.stream.now
+        start = self.stream.piece_start
+        if start > before:
+            self._queue_windows(start)
+            self.queue.append({"event": "gap", "start": before, "end": start})
+        self._queue_windows()
+        if most_waiting is not None:
+            self._skip(most_waiting)
+
+    def _queue_windows(self, until: float = float("inf")) -> None:
+        """Move the windows that were cut of pieces before ``until`` seconds to the queue."""
+        waiting = self.stream.waiting
+        while waiting and waiting[0].piece_start < until:
+            self.queue.append(waiting.popleft())
+
+    def _skip(self, most_waiting: int) -> None:
+        """Skip all windows but the newest, if more than ``most_waiting`` wait."""
+        waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
+        if len(waiting) <= most_waiting:
+            return
+        *old, newest = waiting
+        skipped = {"event": "skipped", "start": old[0].start, "end": old[-1].end, "windows": len(old)}
+        self._num_skipped += len(old)
+        others: list[WaitingBatch | Line] = []
+        for item in self.queue:
+            if isinstance(item, dict) and item["event"] == "skipped":
+                skipped["start"] = item["start"]
+                skipped["windows"] += item["windows"]
+            elif isinstance(item, dict):
+                others.append(item)
+        self.queue = deque([*others, skipped, newest])
+
+    def lines(self, item: WaitingBatch | Line) -> list[Line]:
+        """Score what was the first item of the queue; give its lines.
+
+        Raises:
+            InputError: if ten windows in a row cannot be scored.
+        """
+        if isinstance(item, dict):
+            return [{**item, "channel": self.name}]
+        began = time.perf_counter()
+        line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
+        try:
+            (scored,) = self.stream.score(item)
+        except InputError as error:
+            self._num_failed += 1
+            self._failed_in_row += 1
+            if self._failed_in_row == _MOST_FAILED:
+                raise InputError(f"{_MOST_FAILED} windows in a row cannot be scored: {error}") from error
+            return [line | {"error": str(error)}]
+        self._failed_in_row = 0
+        self._num_scored += 1
+        if self._lowest is None or scored.score < self._lowest.score:
+            self._lowest = scored
+        samples = item.windows[0].samples
+        if self._scorer.pre_emphasis:
+            samples = lfilter([1.0], [1.0, -self._scorer.pre_emphasis], samples)
+        speech = speech_share(samples)
+        line |= {"score": scored.score, "speech": speech}
+        lines = [line]
+        is_speech = speech >= LEAST_SPEECH
+        if not is_speech:
+            unfit = remark_of(samples, len(samples), None, length_of_training(self._scorer.provenance)).unfit
+            line["reason"] = unfit or f"speech in only {100 * speech:.0f} % of it"
+            if not self._is_silent:
+                lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
+        self._is_silent = not is_speech
+        if self._evidence is not None:
+            lines += self._weighed(self._evidence, line, samples)
+        self._computing.append(time.perf_counter() - began)
+        if self._is_live and self._began is not None:
+            line["lag"] = time.monotonic() - self._began - scored.end
+            self._lags.append(line["lag"])
+        return lines
+
+    def _weighed(self, evidence: Evidence, line: Line, samples: np.ndarray) -> list[Line]:
+        """Add the meaning of a window to its ``line``; give a line if an alarm begins or ends with it."""
+        weight = line["speech"]
+        if self._is_silent:
+            weight = 0.0
+        running = evidence.add(line["end"], line["score"], weight)
+        was_alarm = self._last.get("alarm", False)
+        self._num_speaking += weight > 0
+        self._num_alarms += running.alarm
+        has_mean = self._num_speaking > 0
+        probability = running.probability if has_mean else None
+        mean = running.mean if has_mean else None
+        self._last = {"probability": probability, "mean": mean, "against": running.against, "alarm": running.alarm}
+        line |= {"llr": running.llr, **self._last}
+        if not weight:
+            line |= {"llr": None, "probability": None}
+        elif unusual := evidence.decider(line["score"], measure(samples)).reason:
+            line["unusual"] = unusual
+        if running.alarm == was_alarm:
+            return []
+        because = "probability" if running.probability <= evidence.alarm_probability else "against"
+        event = {"event": "alarm" if running.alarm else "clear", "channel": self.name, "time": line["end"]}
+        if running.alarm:
+            event["because"] = because
+        return [{**event, "probability": running.probability, "against": running.against}]
+
+    def end(self) -> None:
+        """End the stream; its last windows come to the queue."""
+        self.stream.end()
+        self._queue_windows()
+
+    def summary(self) -> Line:
+        """The last line of the channel."""
+        summary: Line = {"event": "end", "channel": self.name, "seconds": self.stream.now}
+        summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
+        summary["lowest"] = self._lowest and self._lowest._asdict()
+        summary |= {"filled": self.stream.filled, "remark": self.stream.remark.text}
+        if self._evidence is not None:
+            alarm_share = self._num_alarms / max(1, self._num_scored)
+            summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}
+        summary["compute"] = _figures(self._computing)
+        summary["lag"] = _figures(self._lags)
+        if self._computing:
+            summary["real_time_factor"] = float(np.mean(self._computing)) / self._hop
+        return summary
+
+
+def _figures(seconds: Sequence[float] | deque[float]) -> Line | None:
+    """Median, 95th percentile and maximum; None if there is nothing."""
+    if not seconds:
+        return None
+    median, p95, maximum = np.quantile(seconds, [0.5, 0.95, 1.0]).tolist()
+    return {"median": median, "p95": p95, "max": maximum}

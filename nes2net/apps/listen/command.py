@@ -1,0 +1,143 @@
+"""`nes2net listen`: score live audio while it arrives, from a pipe, a microphone or WebSocket clients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from nes2net.actions.flags import Deciding, Loading, ScorerName
+from nes2net.lib.commands import Count, Flag, called, changed_fields
+from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.installation import how_to_install
+from nes2net.lib.terminal import print_note, print_warnings, printable_name
+
+if TYPE_CHECKING:
+    from nes2net.apps.listen.listening import Judge
+
+
+@dataclass(frozen=True)
+class Input:
+    """The audio.
+
+    Args:
+        encoding: s16le (if not given), f32le, mulaw or alaw
+        rate: of raw samples; 16000 for the microphone
+        channels: of raw samples, or of the microphone
+        split: names of channels, each judged by itself: A,B
+        speed: of a recording; inf: at once
+    """
+
+    encoding: Annotated[Literal["s16le", "f32le", "mulaw", "alaw"] | None, Flag("ENCODING")] = None
+    rate: Annotated[float | None, Flag("HZ")] = None
+    channels: Count = 1
+    split: Annotated[str | None, Flag("NAMES")] = None
+    speed: float = 1.0
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The windows.
+
+    Args:
+        window: seconds; as in training, or as the calibration
+        hop: seconds from one window to the next
+        keep: if computing is slow: all windows, or the latest
+        max_behind: of it, seconds that may wait
+        latch: an alarm lasts until the end
+    """
+
+    window: Annotated[float | None, Flag("S")] = None
+    hop: Annotated[float, Flag("S")] = 1.0
+    keep: Literal["all", "latest"] | None = None
+    max_behind: Annotated[float, Flag("S")] = 5.0
+    latch: bool = False
+
+
+@called(resumes=False, names={"host": "--serve", "port": "--serve"})
+def listen(
+    source: str | None = None,
+    *,
+    model: ScorerName,
+    loading: Loading,
+    deciding: Deciding,
+    audio: Input,
+    windows: Windows,
+    json_: bool = False,
+    serve: Annotated[str | None, Flag("[HOST:]PORT")] = None,
+    clients: Count = 4,
+    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
+) -> None:
+    """Score live audio while it arrives.
+
+    A line a window, until the audio ends or Ctrl-C, and an alarm if a calibration is given.
+    The scores are those of the windows of nes2net predict --track.
+
+    Example:
+        nes2net listen microphone --model detector.pth
+        parec --raw --rate 8000 | nes2net listen - --rate 8000 --model detector.pth
+
+    Args:
+        source: - (standard input), a pipe, microphone, a recording
+        json_: print a JSON object a line
+
+    A server for WebSocket clients:
+        serve: listen for clients in place of a source
+        clients: most clients at once
+        allow_name: a further name of this machine
+    """
+    from nes2net.apps.listen.listening import Judge, Listening, stopped_by_signals
+    from nes2net.apps.listen.sources import opened
+    from nes2net.apps.listen.words import heading, in_words
+    from nes2net.data.audio.waveform import SAMPLE_RATE
+    from nes2net.lib.files import json_text
+    from nes2net.scoring.calibrated import notes_on, usual_window
+
+    if (source is None) == (serve is None):
+        raise InputError("name one source, such as - for the standard input, or `serve`")
+    heard = None
+    if source is not None:
+        heard = opened(source, **vars(audio))
+    elif unused := changed_fields(audio):
+        raise InputError(f"each client says {unused[0]} itself: leave it out")
+    elif find_spec("websockets") is None:
+        raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
+    decider = deciding.decider()
+    scorer = loading.scorer(model)
+    window = windows.window or usual_window(scorer, decider)
+    if decider is not None:
+        for note in notes_on(scorer, decider, round(window * SAMPLE_RATE)):
+            print_note(note)
+    calibration = deciding.calibration and Path(deciding.calibration).name
+    judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
+    if heard is None:
+        _serve(judge, str(serve), clients, allow_name)
+        return
+    session = judge.session(heard.rate, heard.encoding, heard.names, heard.is_live, heard.keep)
+    listening = Listening(session, heard.blocks)
+    print(json_text(session.ready) if json_ else "\n".join(heading(session.ready)), flush=True)
+    with stopped_by_signals(listening.stop):
+        for line in listening.lines():
+            print(json_text(line) if json_ else in_words(line), flush=True)
+
+
+def _serve(judge: Judge, address: str, clients: int, names: Sequence[str]) -> None:
+    """Serve WebSocket clients until Ctrl-C or SIGTERM."""
+    from nes2net.apps.listen.listening import stopped_by_signals
+    from nes2net.apps.listen.server import Server
+    from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at
+
+    host, port = address_to_serve(address)
+    is_local = is_loopback(host)
+    with listening_socket(host, range(port, port + 1)) as listener:
+        url = address_of(listener, host, "ws")
+        if not is_local:
+            print_warnings(
+                [f"everyone who can reach {url} can use this server; there is no password and no encryption"]
+            )
+        print(f"{printable_name(judge.model)} listens at {url} (Ctrl-C ends it)", flush=True)
+        server = Server(judge, clients, [*names_at(host), *names])
+        with stopped_by_signals(server.stop):
+            server.serve(listener)

@@ -1,0 +1,280 @@
+"""Listen for WebSocket clients: each sends audio, and gets the lines of its channels."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.sync.server import ServerConnection
+from websockets.sync.server import serve as websocket_server
+
+from nes2net.apps.listen.channel import Line
+from nes2net.apps.listen.listening import Block, Gone, Judge, Listening, Session
+from nes2net.apps.listen.sources import channel_names
+from nes2net.data.audio.pcm import Encoding, PcmDecoder
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import json_text
+from nes2net.lib.http_server import Refused, check_site
+from nes2net.lib.plain_data import validated_json
+
+#: Seconds without a message, or for one line to be sent, after which a client is given up.
+PATIENCE = 30.0
+#: Seconds in which a client may come back.
+MEMORY = 30.0
+_HANDSHAKE = 10.0  # seconds
+_MOST_BYTES = 1 << 20  # of a message
+_MOST_TEXT = 1 << 16  # characters of a message of text
+_MOST_CHANNELS = 8
+_QUEUED = 4  # frames that may wait before the client has to
+_LOOK = 0.1  # seconds between two looks whether to stop
+# Close codes of RFC 6455
+_OK = 1000
+_GOING_AWAY = 1001
+_REFUSED = 1008
+_FAILED = 1011
+_TRY_LATER = 1013
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class _Start(_Message):
+    event: Literal["start"]
+    rate: Annotated[float, Field(ge=1000, le=1_000_000)]
+    encoding: Encoding = "s16le"
+    channels: Annotated[int, Field(ge=1, le=_MOST_CHANNELS)] = 1
+    names: list[Annotated[str, Field(max_length=100)]] | None = None
+    session: Annotated[str, Field(max_length=100)] | None = None
+
+
+class _Gap(_Message):
+    event: Literal["gap"]
+    seconds: Annotated[float, Field(gt=0, le=86400)]
+
+
+class _Stop(_Message):
+    event: Literal["stop"]
+
+
+class _Text(RootModel[Annotated[_Start | _Gap | _Stop, Field(discriminator="event")]]):
+    pass
+
+
+class _Parked(NamedTuple):
+    """A session whose client has gone."""
+
+    session: Session
+    since: float
+    """Clock when the client had gone."""
+
+
+class Server:
+    """Serves clients until :meth:`stop`.
+
+    Args:
+        most_clients: clients at once; further ones are told that the server is busy.
+        names: names of this machine, besides ``localhost`` and IP addresses.
+    """
+
+    def __init__(self, judge: Judge, most_clients: int, names: Iterable[str]) -> None:
+        self._judge = judge
+        self._most_clients = most_clients
+        self._slots = threading.BoundedSemaphore(most_clients)
+        self._names = {name.lower().rstrip(".") for name in names}
+        self._lock = threading.Lock()
+        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # by the name of the session
+        self._parked: dict[str, _Parked] = {}
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Serve nobody any more; each client gets its last lines. A signal handler may call this."""
+        self._is_stopped = True
+
+    def serve(self, listener: socket.socket) -> None:
+        """Serve the clients of ``listener`` until :meth:`stop`."""
+        logger = logging.getLogger("nes2net.apps.listen")
+        logger.setLevel(logging.CRITICAL)  # strangers' failed handshakes are no error of this program
+        server = websocket_server(
+            self._handle,
+            sock=listener,
+            compression=None,  # a few bytes may become gigabytes
+            process_request=self._check,
+            open_timeout=_HANDSHAKE,
+            max_size=_MOST_BYTES,
+            max_queue=_QUEUED,
+            logger=logger,
+        )
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        while not self._is_stopped:
+            time.sleep(_LOOK)
+        with self._lock:
+            for listening, _ in self._running.values():
+                listening.stop()
+        while self._running:
+            time.sleep(_LOOK)
+        server.shutdown()
+
+    def _check(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Refuse the handshake of a page of another site."""
+        headers: dict[str, str] = {}
+        for name, value in request.headers.raw_items():
+            headers.setdefault(name.lower(), value)
+        try:
+            check_site(headers, self._names)
+        except Refused as refusal:
+            return connection.respond(refusal.status, f"{refusal}\n")
+        return None
+
+    def _handle(self, connection: ServerConnection) -> None:
+        """Serve a client, from its first message to its last line."""
+        code = _OK
+        with suppress(ConnectionClosed, Gone):
+            if not self._slots.acquire(blocking=False):
+                _send(connection, {"event": "error", "message": f"busy: {self._most_clients} clients are served"})
+                connection.close(_TRY_LATER)
+                return
+            try:
+                self._listen(connection)
+            except InputError as error:
+                _send(connection, {"event": "error", "message": str(error)})
+                code = _REFUSED
+            except (ConnectionClosed, Gone):
+                raise
+            except Exception:  # of this program; the other clients go on
+                traceback.print_exc()
+                code = _FAILED
+            finally:
+                self._slots.release()
+            connection.close(_GOING_AWAY if self._is_stopped else code)
+
+    def _listen(self, connection: ServerConnection) -> None:
+        """Send the lines of what a client sends.
+
+        Raises:
+            InputError: if the client sends what is not expected.
+        """
+        start = _received(connection)
+        if not isinstance(start, _Start):
+            raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
+        names = channel_names(start.names, start.channels)
+        parked = self._resumed(start, names)
+        if parked is None:
+            session = self._judge.session(start.rate, start.encoding, names, True, "latest")
+        else:
+            session = parked.session
+        listening = Listening(session, _blocks(connection, start, session, parked))
+        token = session.ready["session"]
+        with self._lock:
+            self._running[token] = listening, connection
+        try:
+            _send(connection, session.ready | {"resumed": parked is not None})
+            for line in listening.lines():
+                _send(connection, line)
+        except (Gone, ConnectionClosed):
+            listening.wait()
+            with self._lock:
+                self._parked[token] = _Parked(session, time.monotonic())
+            raise
+        finally:
+            with self._lock:
+                del self._running[token]
+
+    def _resumed(self, start: _Start, names: list[str]) -> _Parked | None:
+        """The session that ``start`` asks for; None if there is none any more.
+
+        Raises:
+            InputError: if its audio was of another form.
+        """
+        token = start.session or ""
+        _, lost_connection = self._running.get(token, (None, None))
+        if lost_connection is not None:  # this server has not noticed yet
+            with suppress(OSError):
+                lost_connection.socket.shutdown(socket.SHUT_RDWR)
+            while token in self._running:
+                time.sleep(_LOOK)
+        with self._lock:
+            latest = list(self._parked.items())[-self._most_clients :]
+            now = time.monotonic()
+            self._parked = {name: parked for name, parked in latest if now - parked.since <= MEMORY}
+            parked = self._parked.pop(token, None)
+        if parked is not None:
+            ready = parked.session.ready
+            if (ready["rate"], ready["encoding"], ready["channels"]) != (start.rate, start.encoding, names):
+                raise InputError("the session that goes on had another rate, encoding or other channels")
+        return parked
+
+
+def _blocks(connection: ServerConnection, start: _Start, session: Session, parked: _Parked | None) -> Iterator[Block]:
+    """The audio of a client until it stops.
+
+    Raises:
+        Gone: if its connection is lost.
+        InputError: if it sends what is not expected, or nothing for too long.
+    """
+    decoder = PcmDecoder(start.encoding, start.channels)
+    gap = 0.0
+    while not isinstance(message := _received(connection), _Stop):
+        if isinstance(message, _Start):
+            raise InputError("this session was started already")
+        if isinstance(message, _Gap):
+            decoder.finish()
+            gap += message.seconds
+            continue
+        (samples,) = decoder.push(message)
+        if not samples.shape[1]:
+            continue
+        if parked is not None:
+            gap += time.monotonic() - parked.since
+            parked = None
+        at = None
+        if gap:
+            at = session.channels[0].stream.now + gap
+        gap = 0.0
+        yield Block(samples, at)
+
+
+def _received(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
+    """The next message of a client: audio, or what a text says.
+
+    Raises:
+        Gone: if the connection is lost.
+        InputError: if the text is not expected, or nothing comes for too long.
+    """
+    try:
+        message = connection.recv(PATIENCE)
+    except TimeoutError:
+        raise InputError(f"nothing came for {PATIENCE:g} s") from None
+    except ConnectionClosed as error:
+        raise Gone from error
+    if isinstance(message, bytes):
+        return message
+    if len(message) > _MOST_TEXT:
+        raise InputError(f"a message of text has at most {_MOST_TEXT} characters")
+    try:
+        return validated_json(_Text, message.encode()).root
+    except ValueError as error:
+        raise InputError(f"a message is not understood: {error}") from error
+
+
+def _send(connection: ServerConnection, line: Line) -> None:
+    """Send a line; the connection of a client that does not read is cut.
+
+    Raises:
+        ConnectionClosed: if the connection is lost.
+    """
+    cut = threading.Timer(PATIENCE, connection.socket.shutdown, [socket.SHUT_RDWR])
+    cut.start()
+    try:
+        connection.send(json_text(line))
+    finally:
+        cut.cancel()

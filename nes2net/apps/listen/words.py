@@ -1,0 +1,56 @@
+"""A line of :mod:`nes2net.apps.listen.channel` in words, for a terminal."""
+
+from __future__ import annotations
+
+from nes2net.apps.listen.channel import Line
+from nes2net.lib.errors import counted
+from nes2net.lib.terminal import printable_name, table_line
+from nes2net.lib.times import clock
+
+_WIDTHS = (8, 8, 10, 8, 11, 0)
+
+
+def heading(line: Line) -> list[str]:
+    """What the line ``ready`` says, and the heads of the columns."""
+    calibration = line["calibration"]
+    said = "no calibration, so there are scores and no probabilities"
+    if calibration is not None:
+        said = f"calibration {printable_name(calibration)}"
+    columns = ["channel", "to", "score", "llr", "probability", ""]
+    if calibration is None:
+        columns[3:5] = ["", ""]
+    return [
+        f"# {printable_name(line['model'])} hears {line['window']:.4g} s every {line['hop']:g} s; {said}",
+        table_line(columns, _WIDTHS),
+    ]
+
+
+def in_words(line: Line) -> str:
+    """Any other line than ``ready``."""
+    cells = [printable_name(line["channel"])]
+    if line["event"] == "score":
+        cells.append(clock(line["end"], 1))
+        for key in ("score", "llr", "probability"):
+            value = line.get(key, "")
+            if isinstance(value, float):
+                value = f"{value:.4f}"
+            cells.append("–" if value is None else value)
+        notes = [line.get("error"), line.get("reason"), line.get("unusual"), "ALARM" if line.get("alarm") else None]
+        return table_line([*cells, "; ".join(filter(None, notes))], _WIDTHS, "lrrrrl")
+    if line["event"] in ("alarm", "clear"):
+        cells += [clock(line["time"], 1), line["event"], "", f"{line['probability']:.4f}", line.get("because", "")]
+        return table_line(cells, _WIDTHS, "lrrrrl")
+    if line["event"] in ("gap", "skipped", "silence"):
+        cells += [clock(line["end"], 1), line["event"], "", "", f"from {clock(line['start'], 1)}"]
+        return table_line(cells, _WIDTHS, "lrrrrl")
+    facts = [counted(line["windows"], "window")]
+    if line["skipped"]:
+        facts.append(f"{line['skipped']} skipped")
+    if line["lowest"] is not None:
+        facts.append(f"lowest {line['lowest']['score']:.4f} at {clock(line['lowest']['start'], 1)}")
+    for key, what in (("compute", "computing a window"), ("lag", "lag")):
+        if line[key] is not None:
+            facts.append(f"{what} {line[key]['median']:.3g} s (95 %: {line[key]['p95']:.3g} s)")
+    if line["remark"]:
+        facts.append(line["remark"])
+    return f"# {cells[0]}: {clock(line['seconds'], 1)}, {'; '.join(facts)}"

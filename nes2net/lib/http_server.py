@@ -1,0 +1,138 @@
+"""Serve this machine, and no page of another site: addresses to listen at, and checks of a request's headers."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from nes2net.lib.errors import InputError
+
+
+class Refused(Exception):
+    """A request is refused with this HTTP status and error message."""
+
+    def __init__(self, status: int, error: str) -> None:
+        super().__init__(error)
+        self.status = status
+
+
+def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
+    """Check that a request names this machine, and does not come from a page of another site.
+
+    The name (``Host``) must be an IP address, ``localhost`` or a known name. This refuses foreign web
+    pages whose host name resolves to this machine (DNS rebinding). A page of another site is told by
+    ``Origin`` and ``Sec-Fetch-Site``, which browsers send.
+
+    Args:
+        headers: header in lower case → value.
+        names: names of this machine in lower case, besides ``localhost`` and IP addresses.
+
+    Raises:
+        Refused: if a header is wrong.
+    """
+    host = headers.get("host", "").lower()
+    name = ""
+    with suppress(ValueError):
+        name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    if not (name in names or name == "localhost" or is_address(name)):
+        advice = "open it by its address, or start it with --allow-name NAME"
+        raise Refused(421, f"this server is not known by that name: {advice}")
+    origin = headers.get("origin")
+    foreign = headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
+    if foreign or (origin is not None and _host_and_port(origin) != host):
+        raise Refused(403, "a page of another site may not use this server")
+
+
+def is_address(name: str) -> bool:
+    """Whether ``name`` is an IP address, which no name server can redirect.
+
+    >>> is_address("127.0.0.1"), is_address("::1"), is_address("127.0.0.1.example.org")
+    (True, True, False)
+    """
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a server at ``host`` can be reached from this machine alone.
+
+    Raises:
+        InputError: if the name has no address.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise InputError(f"`host` {host} has no address here ({error.strerror})") from error
+    return all(ipaddress.ip_address(str(address[4][0]).partition("%")[0]).is_loopback for address in addresses)
+
+
+def names_at(host: str) -> list[str]:
+    """Names of this machine for a server at ``host``, besides IP addresses and ``localhost``."""
+    if is_address(host) and is_loopback(host):
+        return []
+    name = socket.gethostname()
+    names = [name, f"{name}.local", socket.getfqdn()]
+    if is_address(host):
+        return names
+    return [host, *names]
+
+
+def address_to_serve(text: str) -> tuple[str, int]:
+    """Host and port of ``[HOST:]PORT``; without a host this machine alone is served.
+
+    Raises:
+        InputError: if the text has another form.
+
+    >>> address_to_serve("7861"), address_to_serve("[::]:80")
+    (('127.0.0.1', 7861), ('::', 80))
+    """
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise InputError(f"`serve` is a port, or HOST:PORT, not '{text}'")
+    return host.removeprefix("[").removesuffix("]") or "127.0.0.1", int(port)
+
+
+def listening_socket(host: str, ports: range) -> socket.socket:
+    """A socket that listens at the first free one of ``ports`` of ``host``.
+
+    Raises:
+        InputError: if none is free.
+    """
+    family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    reason: object = None
+    for port in ports:
+        listener = socket.socket(family)
+        try:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address[0], port))
+            listener.listen()
+            return listener
+        except (OSError, OverflowError) as error:
+            listener.close()
+            reason = getattr(error, "strerror", None) or error
+    refusal = f"port {ports[0]} of {host} is not free"
+    if len(ports) > 1:
+        refusal = f"none of the ports {ports[0]} to {ports[-1]} of {host} is free"
+    raise InputError(f"{refusal} ({reason}): name another `port`")
+
+
+def address_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
+    """The address by which clients reach ``listener``, which listens at ``host``."""
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}:{listener.getsockname()[1]}"
+
+
+def _host_and_port(origin: str) -> str | None:
+    """Host and port of ``origin``; None if it is malformed."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

@@ -1,0 +1,152 @@
+"""`nes2net listen` with pipes and recordings: what it prints, and how it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE
+from builders.live import HOP, WINDOW, expected, windows
+
+from nes2net.data.audio.pcm import RawAudio
+from nes2net.lib.installation import how_to_install
+
+OPTIONS = ["--device", "cpu", "--window", WINDOW, "--hop", HOP]
+
+
+@pytest.fixture
+def listen(command, made, tmp_path):
+    """A function that listens to bytes in a named pipe, which come in odd pieces; gives the lines."""
+
+    def run(content: bytes, *words):
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+
+        def write():
+            with pipe.open("wb", buffering=0) as file:
+                for first in range(0, len(content), 3333):
+                    file.write(content[first : first + 3333])
+
+        threading.Thread(target=write).start()
+        status, out, err = command(["listen", pipe, "--model", made / "small.pth", *OPTIONS, "--json", *words])
+        assert status == 0, err
+        return [json.loads(line) for line in out.splitlines()]
+
+    return run
+
+
+def encoded(samples, encoding, folder: Path) -> bytes:
+    """Samples (channels, N) as bytes."""
+    if encoding == "f32le":
+        return samples.T.astype("<f4").tobytes()
+    subtype = {"s16le": "PCM_16", "mulaw": "ULAW", "alaw": "ALAW"}[encoding]
+    soundfile.write(folder / "raw", samples.T, 8000, subtype, "LITTLE", "RAW")
+    return (folder / "raw").read_bytes()
+
+
+@pytest.mark.parametrize("encoding", ["s16le", "f32le", "mulaw", "alaw"])
+def test_a_pipe_of_raw_samples(listen, small, call, tmp_path, encoding):
+    content = encoded(call, encoding, tmp_path)
+    samples = np.concatenate([block for block, _ in RawAudio(content, 8000, encoding, 2).blocks()], axis=1)
+    format = ("--rate", 8000, "--encoding", encoding, "--channels", 2)
+    lines = listen(content + b"\0", *format, "--split", "agent,caller")
+    for name, channel in zip(("agent", "caller"), samples):
+        assert windows(lines, name) == expected(small, channel, 8000)
+    ready = lines[0]
+    assert [ready[key] for key in ("event", "window", "hop", "rate", "keep")] == ["ready", WINDOW, HOP, 8000, "all"]
+    assert ready["channels"] == ["agent", "caller"] and ready["encoding"] == encoding
+    ends = [line for line in lines if line["event"] == "end"]
+    assert [end["channel"] for end in ends] == ["agent", "caller"] and ends[0]["seconds"] == 6.0
+    assert set(ends[0]["lag"]) == set(ends[0]["compute"]) == {"median", "p95", "max"}
+
+
+def test_channels_without_names_are_their_mean(listen, small, call, tmp_path):
+    lines = listen(encoded(call, "f32le", tmp_path), "--rate", 16000, "--encoding", "f32le", "--channels", 2)
+    assert windows(lines) == expected(small, call)
+    assert "2 channels differ" in lines[-1]["remark"]
+
+
+def test_a_recording_in_words(command, made, small, call):
+    """As fast as it is computed; the lines are those of Python, and the alarm is said."""
+    words = ["listen", made / "call.wav", "--model", made / "small.pth", *OPTIONS, "--speed", "inf"]
+    status, out, _ = command([*words, "--split", "agent,caller", "--calibration", made / "spoof.json", "--latch"])
+    lines = out.splitlines()
+    assert status == 0 and lines[0] == "# small.pth hears 0.5 s every 0.25 s; calibration spoof.json"
+    scores = [
+        line.split()[2] for line in lines if line.startswith("agent") and "alarm" not in line and "from" not in line
+    ]
+    assert scores == [f"{score:.4f}" for _, _, score in expected(small, call[0])]
+    assert any(line.split()[2] == "alarm" for line in lines) and "ALARM" in lines[-3]
+    assert lines[-2].startswith("# agent: 0:03.0, 11 windows; lowest ") and lines[-1].startswith("# caller: ")
+    status, out, _ = command(words)
+    assert (
+        "no calibration, so there are scores and no probabilities" in out and "probability" not in out.splitlines()[1]
+    )
+
+
+def test_a_recording_in_real_time(command, made, tmp_path, call):
+    soundfile.write(tmp_path / "short.wav", call[0, :16000], 16000)
+    words = ["listen", tmp_path / "short.wav", "--model", made / "small.pth", *OPTIONS, "--json"]
+    _, out, _ = command(words)
+    lags = [line["lag"] for line in map(json.loads, out.splitlines()) if line["event"] == "score"]
+    assert len(lags) == 3 and min(lags) > -0.01
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_the_last_lines(made, small, call, number):
+    """A line comes while the pipe is open, before more is read."""
+    words = ["listen", "-", "--rate", "16000", "--encoding", "f32le", "--model", made / "small.pth", *OPTIONS, "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nes2net", *map(str, words)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdin.write(call[0, :20000].tobytes())
+    process.stdin.flush()
+    lines = [json.loads(process.stdout.readline()) for _ in range(5)]
+    assert windows(lines) == expected(small, call[0, :20000])[:4]
+    process.send_signal(number)
+    rest, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0 and err == b""
+    lines += map(json.loads, rest.splitlines())
+    assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
+
+
+def test_wrong_input_is_one_line(refused, made, tmp_path, call):
+    wav = made / "call.wav"
+    model = ["--model", made / "small.pth"]
+    (tmp_path / "nothing.pcm").touch()
+    for words, message in (
+        ([], "name one source"),
+        ([wav, "--serve", 7861], "name one source"),
+        (["--serve", 7861, "--rate", 8000], "each client says --rate itself"),
+        (["-"], "name it with --rate"),
+        ([tmp_path / "none.wav"], "none.wav does not exist"),
+        ([tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 3], "name each, with --split"),
+        (
+            [tmp_path / "nothing.pcm", "--rate", 8000, "--channels", 2, "--split", "a"],
+            "--split names each of 2 channels",
+        ),
+        ([tmp_path / "nothing.pcm", "--rate", 10], "1,000 to 1,000,000 Hz"),
+        ([wav, "--channels", 2], "a recording states its channels"),
+        ([wav, "--speed", 0], "--speed is a number above 0"),
+        ([wav, "--hop", 0], "the hop must be a positive number"),
+        ([wav, "--max-behind", "nan"], "--max-behind is a number above 0"),
+        ([wav, "--window", 0.001], "too short for this detector"),
+    ):
+        refused(["listen", *words, *model], message, silent=True)
+    refused(["listen", wav, "--rate", 16000, *model], "begins with b'RIFF', the header of an audio file")
+
+
+def test_without_its_libraries_it_says_what_to_install(refused, made, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    refused(["listen", "microphone", "--model", made / "small.pth"], how_to_install("listen"))
+    monkeypatch.setitem(sys.modules, "websockets", None)
+    refused(["listen", "--serve", "7861", "--model", made / "small.pth"], how_to_install("listen"))

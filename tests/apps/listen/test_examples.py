@@ -1,0 +1,122 @@
+"""The bridges and the client of docs/listen.md: conversations of frames have the scores of the decoded audio."""
+
+import base64
+import json
+import re
+import runpy
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE
+from builders.live import expected, windows
+from conftest import REPOSITORY
+
+pytest.importorskip("websockets")
+
+from websockets.sync.client import connect
+from websockets.sync.server import serve as websocket_server
+
+from nes2net.data.audio.pcm import RawAudio
+
+FRAME = 160
+
+
+@pytest.fixture
+def bridge(serve):
+    """A function that starts the bridge of a service; gives its address, and a function that ends it."""
+    servers = []
+
+    def start(name):
+        program = runpy.run_path(str(REPOSITORY / "docs" / "examples" / f"{name}_bridge.py"))
+        program["call"].__globals__["LISTEN"] = serve()
+        ended = threading.Event()
+
+        def call(connection):
+            program["call"](connection)
+            ended.set()
+
+        server = websocket_server(call, "127.0.0.1", 0)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever).start()
+        return f"ws://127.0.0.1:{server.socket.getsockname()[1]}", ended
+
+    yield start
+    for server in servers:
+        server.shutdown()
+
+
+def mulaw(samples, folder) -> tuple[bytes, np.ndarray]:
+    """Samples (N,) as bytes, and what they are decoded to."""
+    soundfile.write(folder / "raw", samples, 8000, "ULAW", "LITTLE", "RAW")
+    content = (folder / "raw").read_bytes()
+    return content, np.concatenate([block[0] for block, _ in RawAudio(content, 8000, "mulaw").blocks()])
+
+
+def said(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_twilio(bridge, small, call, tmp_path, capsys):
+    """Two tracks in turn, with a hole of half a second in one of them; numbers are texts."""
+    url, ended = bridge("twilio")
+    tracks = {name: mulaw(channel, tmp_path) for name, channel in zip(("inbound", "outbound"), call[:, :16000])}
+    numbers = map(str, range(1, 10_000))
+    with connect(url) as twilio:
+
+        def send(event, **message):
+            twilio.send(json.dumps({"event": event, "sequenceNumber": next(numbers), "streamSid": "MZ0", **message}))
+
+        twilio.send(json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"}))
+        form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+        facts = {"accountSid": "AC0", "callSid": "CA0", "tracks": list(tracks), "customParameters": {}}
+        send("start", start={**facts, "streamSid": "MZ0", "mediaFormat": form})
+        for number, first in enumerate(range(0, 16000, FRAME)):
+            for name, (content, _) in tracks.items():
+                late = 500 if name == "inbound" and first >= 8000 else 0
+                payload = base64.b64encode(content[first : first + FRAME]).decode()
+                media = {
+                    "track": name,
+                    "chunk": str(number + 1),
+                    "timestamp": str(20 * number + late),
+                    "payload": payload,
+                }
+                send("media", media=media)
+            if number == 10:
+                send("dtmf", dtmf={"track": "inbound_track", "digit": "1"})
+                send("mark", mark={"name": "greeting"})
+        send("stop", stop={"accountSid": "AC0", "callSid": "CA0"})
+        assert ended.wait(PATIENCE)
+    lines = said(capsys)
+    assert windows(lines, "outbound") == expected(small, tracks["outbound"][1], 8000)
+    inbound = tracks["inbound"][1]
+    later = [(start + 1.5, end + 1.5, score) for start, end, score in expected(small, inbound[8000:], 8000)]
+    assert windows(lines, "inbound") == expected(small, inbound[:8000], 8000) + later
+    assert [(line["start"], line["end"]) for line in lines if line["event"] == "gap"] == [(1.0, 1.5)]
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_vonage(bridge, small, call, capsys, rate):
+    url, ended = bridge("vonage")
+    samples = (call[0, :24000] * 32767).astype("<i2")
+    with connect(url) as vonage:
+        connected = {"event": "websocket:connected", "content-type": f"audio/l16;rate={rate}", "caller": "447700900000"}
+        vonage.send(json.dumps(connected))
+        for first in range(0, len(samples), rate // 50):
+            vonage.send(samples[first : first + rate // 50].tobytes())
+            if first == 0:
+                vonage.send(json.dumps({"event": "websocket:dtmf", "digit": "5", "duration": 260}))
+    assert ended.wait(PATIENCE)
+    assert windows(said(capsys)) == expected(small, samples / np.float32(32768), rate)
+
+
+def test_the_client_of_the_manual(serve, small, call, tmp_path, monkeypatch, capsys):
+    page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "connect(" in text]
+    content, decoded = mulaw(call[0, :16000], tmp_path)
+    (tmp_path / "call.ulaw").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    exec(block.replace("ws://127.0.0.1:7861", serve()), {})
+    lines = [eval(line) for line in capsys.readouterr().out.splitlines()]
+    assert windows(lines) == expected(small, decoded, 8000)

@@ -1,0 +1,216 @@
+"""The lines of a source: those of the whole recording, whatever the blocks, the holes and the speed."""
+
+import gc
+import json
+import threading
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+from builders.live import WINDOW, expected, heard, judge_of, windows
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nes2net.apps.listen.listening import Block, Gone, Listening
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import json_text
+from nes2net.scoring.decisions import Decider, Evidence, load
+
+
+@settings(max_examples=15)
+@given(st.lists(st.integers(0, 24000), max_size=20), st.sampled_from([8000, 16000, 44100]), st.integers(3000, 24000))
+def test_lines_do_not_depend_on_the_blocks(small, call, cuts, rate, length):
+    samples = call[:, :length]
+    blocks = np.split(samples, sorted(cut for cut in cuts if cut < length), axis=1)
+    lines = heard(judge_of(small), (Block(block) for block in blocks), rate, ("a", "b"))
+    for name, channel in zip("ab", samples):
+        assert windows(lines, name) == expected(small, channel, rate)
+    assert [line["channel"] for line in lines if line["event"] == "end"] == ["a", "b"]
+    assert all(line["seconds"] == pytest.approx(length / rate) for line in lines[-2:])
+
+
+def test_no_window_spans_a_gap_and_time_is_that_of_the_source(judge, small, call):
+    before, behind = np.split(call[:1], [20000], axis=1)
+    lines = heard(judge(), [Block(before), Block(behind, 3.5)])
+    gap = next(number for number, line in enumerate(lines) if line["event"] == "gap")
+    assert lines[gap] == {"event": "gap", "channel": "mix", "start": 1.25, "end": 3.5}
+    assert windows(lines[:gap]) == expected(small, before[0])
+    later = [(start + 3.5, end + 3.5, score) for start, end, score in expected(small, behind[0])]
+    assert windows(lines[gap:]) == later
+    assert lines[-1]["seconds"] == 3.5 + behind.shape[1] / 16000
+
+
+def test_keep_all_lets_the_source_wait_and_loses_no_window(judge, small, call, monkeypatch):
+    scores = small.scores
+    monkeypatch.setattr(small, "scores", lambda waveform, *others: (time.sleep(0.02), scores(waveform))[1])
+    taken = []
+
+    def blocks():
+        for first in range(0, 48000, 4000):
+            taken.append(first)
+            yield Block(call[:1, first : first + 4000])
+
+    session = judge().session(16000, "s16le", ["mix"], False, "all")
+    most = 0
+    lines = []
+    for line in Listening(session, blocks()).lines():
+        lines.append(line)
+        most = max(most, len(session.channels[0].queue))
+    assert windows(lines) == expected(small, call[0]) and most <= 3
+    assert lines[-1]["skipped"] == 0 and lines[-1]["lag"] is None and lines[-1]["compute"]["median"] > 0.02
+
+
+def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkeypatch):
+    """At most the windows of 0.5 s wait, however slowly they are scored."""
+    scores = small.scores
+    monkeypatch.setattr(small, "scores", lambda waveform, *others: (time.sleep(0.1), scores(waveform))[1])
+
+    def blocks():
+        for first in range(0, 48000, 800):
+            time.sleep(0.01)  # five times as fast as it is spoken
+            yield Block(call[:1, first : first + 800])
+
+    lines = heard(judge(keep="latest", max_behind=0.5), blocks())
+    grid = {start: None for start, _, _ in expected(small, call[0])}
+    found = dict.fromkeys(grid, 0)
+    for line in lines:
+        if line["event"] == "score":
+            found[line["start"]] += 1
+        elif line["event"] == "skipped":
+            inside = [start for start in grid if line["start"] <= start <= line["end"] - WINDOW]
+            assert len(inside) == line["windows"]
+            for start in inside:
+                found[start] += 1
+    assert set(found.values()) == {1}
+    assert lines[-1]["skipped"] > 0 and lines[-1]["windows"] + lines[-1]["skipped"] == len(grid)
+    assert set(windows(lines)) <= set(expected(small, call[0]))
+    assert lines[-1]["real_time_factor"] > 0.4
+
+
+def test_evidence_is_that_of_python_and_alarms_alternate(judge, made, small, call):
+    calibration = load(made / "spoof.json")
+    lines = heard(judge(calibration), [Block(call[:1])])
+    scores = [line for line in lines if line["event"] == "score"]
+    evidence = Evidence(Decider(calibration), WINDOW)
+    for line in scores:
+        running = evidence.add(line["end"], line["score"], line["speech"] if line["speech"] >= 0.25 else 0.0)
+        assert [line[key] for key in ("mean", "against", "alarm")] == [running.mean, running.against, running.alarm]
+        spoken = "reason" not in line
+        assert spoken == (line["speech"] >= 0.25)
+        assert [line["llr"], line["probability"]] == ([running.llr, running.probability] if spoken else [None, None])
+    events = [line for line in lines if line["event"] in ("alarm", "clear")]
+    assert [line["event"] for line in events][:1] == ["alarm"] and events[0]["because"] == "probability"
+    assert [line["event"] for line in events] == (["alarm", "clear"] * len(events))[: len(events)]
+    assert 0.1 < lines[-1]["alarm_share"] < 1
+
+
+@pytest.mark.parametrize("kind", ["bonafide", "spoof"])
+def test_hold_music_raises_neither_trust_nor_alarm(judge, made, call, kind):
+    """The mean stays as it was; a caller who has not spoken yet has none."""
+    music = soundfile.read(made / "music.wav", dtype="float32")[0][None]
+    judge = judge(load(made / f"{kind}.json"), window=2.0)
+    before = heard(judge, [Block(call[:1])])[-1]
+    lines = heard(judge, [Block(call[:1]), Block(music, 3.2)])
+    of_music = [line for line in lines if line["event"] == "score" and line["start"] >= 3.2]
+    assert len(of_music) > 20
+    assert all(line["probability"] is line["llr"] is None and line["reason"] for line in of_music)
+    assert lines[-1]["mean"] == pytest.approx(before["mean"]) and lines[-1]["against"] == before["against"]
+    assert len([line for line in lines if line["event"] == "silence" and line["start"] >= 3.2]) == 1
+    alone = heard(judge, [Block(music)])
+    assert alone[-1]["probability"] is alone[-1]["mean"] is None
+    assert not {"alarm", "clear"} & {line["event"] for line in alone}
+
+
+def test_wrong_samples_end_it_after_the_last_lines(judge, small, call):
+    wrong = call[:1, 16000:].copy()
+    wrong[0, 8000] = np.nan
+    listening = Listening(
+        judge().session(16000, "f32le", ["mix"], True, "all"), [Block(call[:1, :16000]), Block(wrong)]
+    )
+    lines = []
+    with pytest.raises(InputError, match=r"the first at 1\.500 s"):
+        for line in listening.lines():
+            lines.append(line)
+    assert windows(lines) == expected(small, call[0, :16000]) and lines[-1]["event"] == "end"
+
+
+def test_a_failed_window_is_said_and_ten_in_a_row_end_it(judge, small, call, monkeypatch):
+    scores = small.scores
+    calls = []
+
+    def fail(waveform, *others):
+        calls.append(waveform)
+        return scores(waveform) * (np.nan if 2 <= len(calls) != 5 else 1)
+
+    monkeypatch.setattr(small, "scores", fail)
+    lines = []
+    with pytest.raises(InputError, match="10 windows in a row cannot be scored: .*nan"):
+        for line in Listening(
+            judge().session(16000, "s16le", ["mix"], True, "all"), [Block(np.tile(call[:1], 2))]
+        ).lines():
+            lines.append(line)
+    failed = [line for line in lines if "error" in line]
+    assert all(line["score"] is None and "nan" in line["error"] for line in failed) and len(failed) == 12
+    assert lines[-1]["failed"] == 13 and lines[-1]["windows"] == 2
+
+
+def test_a_source_that_comes_back_is_one_stream_with_a_gap(judge, made, small, call):
+    """Also with the evidence, and with a window that was complete and not told."""
+    calibration = load(made / "spoof.json")
+    before, behind = np.split(call[:1], [20000], axis=1)
+    whole = heard(judge(calibration), [Block(before), Block(behind, 3.5)])
+
+    def goes():
+        yield Block(before)
+        raise Gone
+
+    session = judge(calibration).session(16000, "s16le", ["mix"], True, "all")
+    lines = []
+    with pytest.raises(Gone):
+        for line in Listening(session, goes()).lines():
+            lines.append(line)
+    lines += Listening(session, [Block(behind, 3.5)]).lines()
+    for line in (*lines, *whole):
+        for measured in ("lag", "compute", "real_time_factor"):
+            line.pop(measured, None)
+    assert json.loads(json_text(lines)) == whole
+
+
+def test_stop_ends_a_source_that_waits(judge, small, call):
+    arrived = threading.Event()
+
+    def blocks():
+        yield Block(call[:1])
+        arrived.set()
+        threading.Event().wait()
+
+    session = judge().session(16000, "s16le", ["mix"], True, "all")
+    listening = Listening(session, blocks())
+    threading.Thread(target=lambda: (arrived.wait(), time.sleep(0.05), listening.stop())).start()
+    assert windows(list(listening.lines())) == expected(small, call[0])
+
+
+def test_memory_does_not_grow_and_no_thread_is_left(made, small, call):
+    """After five minutes as after one, with all that is said of a window."""
+    threads = threading.active_count()
+    judge = judge_of(small, Decider(load(made / "spoof.json")), hop=1.0)
+    block = np.tile(call[:1], 2)[:, :32000]
+    held = []
+
+    def blocks():
+        for number in range(180):
+            if number == 30:  # behind what is imported and allocated once
+                tracemalloc.start()
+            if number % 10 == 0:
+                gc.collect()
+            held.append(tracemalloc.get_traced_memory()[0])
+            yield Block(block)
+        tracemalloc.stop()
+
+    for _ in Listening(judge.session(16000, "s16le", ["mix"], True, "all"), blocks()).lines():
+        pass
+    # What the two threads hold for the moment varies.
+    assert min(held[150:]) - min(held[40:60]) < 64 << 10
+    assert threading.active_count() == threads

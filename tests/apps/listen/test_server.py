@@ -1,0 +1,316 @@
+"""WebSocket clients: each gets the lines of its audio, whatever the others do."""
+
+import json
+import socket
+import threading
+import time
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE
+from builders.live import expected, serving, windows
+
+pytest.importorskip("websockets")
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from nes2net.apps.listen import server as server_module
+from nes2net.data.audio.pcm import RawAudio
+
+START = {"event": "start", "rate": 16000, "encoding": "f32le"}
+
+
+def say(client, **message):
+    client.send(json.dumps(message))
+
+
+def rest(client):
+    """All lines until the server closes."""
+    return [json.loads(line) for line in client]
+
+
+def call_of(url, content, step=640, **start):
+    """The lines that a well-behaved client gets."""
+    with connect(url, compression=None) as client:
+        say(client, **{**START, **start})
+        for first in range(0, len(content), step):
+            client.send(content[first : first + step])
+        say(client, event="stop")
+        return rest(client)
+
+
+def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call, tmp_path):
+    """8 kHz mu-law in frames of 20 ms, cut within a sample of two channels."""
+    soundfile.write(tmp_path / "call.ulaw", call.T, 8000, "ULAW", "LITTLE", "RAW")
+    content = (tmp_path / "call.ulaw").read_bytes()
+    samples = np.concatenate([block for block, _ in RawAudio(content, 8000, "mulaw", 2).blocks()], axis=1)
+    names = ["agent", "caller"]
+    lines = call_of(serve(), content, 321, rate=8000, encoding="mulaw", channels=2, names=names)
+    for name, channel in zip(names, samples):
+        assert windows(lines, name) == expected(small, channel, 8000)
+    assert lines[0]["event"] == "ready" and not lines[0]["resumed"] and lines[0]["keep"] == "all"
+    assert [line["channel"] for line in lines if line["event"] == "end"] == names
+
+
+def test_a_gap_that_the_client_tells(serve, small, call):
+    with connect(serve()) as client:
+        say(client, **START)
+        client.send(call[0, :20000].tobytes() + b"\1\2")
+        say(client, event="gap", seconds=2.25)
+        client.send(call[0, 20000:].tobytes())
+        say(client, event="stop")
+        lines = rest(client)
+    (gap,) = [line for line in lines if line["event"] == "gap"]
+    assert (gap["start"], gap["end"]) == (1.25, 3.5)
+    later = [(start + 3.5, end + 3.5, score) for start, end, score in expected(small, call[0, 20000:])]
+    assert windows(lines) == expected(small, call[0, :20000]) + later
+
+
+def test_who_comes_back_within_30_s_goes_on(serve, small, call):
+    url = serve()
+    with connect(url) as client:
+        say(client, **START)
+        client.send(call[0, :20000].tobytes())
+        lines = [json.loads(client.recv()) for _ in range(5)]
+        client.socket.shutdown(socket.SHUT_RDWR)
+    time.sleep(0.3)
+    resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
+    assert resumed[0]["resumed"] and resumed[0]["session"] == lines[0]["session"]
+    (gap,) = [line for line in resumed if line["event"] == "gap"]
+    assert gap["start"] == 1.25 and 0.1 < gap["end"] - 1.25 < PATIENCE
+    later = [(start + gap["end"], end + gap["end"], score) for start, end, score in expected(small, call[0, 20000:])]
+    assert windows(lines + resumed) == [*expected(small, call[0, :20000]), *map(pytest.approx, later)]
+    again = call_of(url, b"", session=lines[0]["session"])  # it has ended
+    assert not again[0]["resumed"] and again[0]["session"] != lines[0]["session"]
+
+
+def test_who_comes_back_with_other_audio_is_refused(serve):
+    url = serve()
+    with connect(url) as client:
+        say(client, **START)
+        session = json.loads(client.recv())["session"]
+        client.socket.shutdown(socket.SHUT_RDWR)
+    time.sleep(0.3)
+    with connect(url) as client:
+        say(client, **{**START, "rate": 8000}, session=session)
+        assert "had another rate" in rest_or_closed(client)[0]["message"]
+
+
+def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
+    url = serve()
+    with connect(url) as lost:
+        say(lost, **START)
+        lost.send(call[0, :20000].tobytes())
+        lines = [json.loads(lost.recv()) for _ in range(5)]
+        resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
+        assert resumed[0]["resumed"] and rest_or_closed(lost) == []
+    assert windows(lines + resumed)[:4] == expected(small, call[0, :20000])[:4]
+    assert [line["event"] for line in resumed].count("end") == 1
+
+
+def test_who_comes_back_later_begins_anew(serve, call, monkeypatch):
+    monkeypatch.setattr(server_module, "MEMORY", 0.1)
+    url = serve()
+    with connect(url) as client:
+        say(client, **START)
+        session = json.loads(client.recv())["session"]
+        client.socket.shutdown(socket.SHUT_RDWR)
+    time.sleep(0.5)
+    assert not call_of(url, b"", session=session)[0]["resumed"]
+
+
+def deep(client):
+    client.send("[" * 60000)
+
+
+GARBAGE = {
+    "no start": (lambda client: client.send(b"\0" * 640), "the first message is text such as"),
+    "no JSON": (lambda client: client.send("hello"), "is not understood"),
+    "deep": (deep, "nested more than"),
+    "long": (lambda client: client.send(json.dumps({**START, "session": "x" * 70000})), "at most 65536 characters"),
+    "unknown key": (lambda client: say(client, **START, volume=3), "volume: Extra inputs are not permitted"),
+    "unknown encoding": (lambda client: say(client, event="start", rate=8000, encoding="mp3"), "encoding"),
+    "wrong rate": (lambda client: say(client, event="start", rate=1), "rate"),
+    "channels": (lambda client: say(client, **START, channels=3), "name each"),
+    "NaN": (lambda client: (say(client, **START), client.send(np.full(4000, np.nan, "<f4").tobytes())), "NaN"),
+    "twice": (lambda client: (say(client, **START), say(client, **START)), "was started already"),
+}
+
+
+@pytest.mark.parametrize("kind", GARBAGE)
+def test_what_is_not_understood_is_said_and_ends_it(serve, kind):
+    act, message = GARBAGE[kind]
+    with connect(serve()) as client:
+        act(client)
+        lines = rest_or_closed(client)
+        assert lines[-1]["event"] == "error" and message in lines[-1]["message"]
+        assert client.close_code == 1008
+
+
+def rest_or_closed(client):
+    lines = []
+    with suppress(ConnectionClosed):
+        while True:
+            lines.append(json.loads(client.recv(PATIENCE)))
+    return lines
+
+
+def test_an_error_of_the_program_is_shown_and_ends_one_client(serve, small, call, monkeypatch, capfd):
+    url = serve()
+    with connect(url) as client:
+        say(client, **START)
+        client.recv()
+        with monkeypatch.context() as patch:
+            patch.setattr(small, "scores", lambda *_: 1 / 0)
+            client.send(call[0, :20000].tobytes())
+            say(client, event="stop")
+            rest_or_closed(client)
+        assert client.close_code == 1011 and "ZeroDivisionError" in capfd.readouterr().err
+    assert windows(call_of(url, call[0].tobytes())) == expected(small, call[0])
+
+
+def test_a_huge_frame_is_refused_before_it_is_held(serve):
+    with connect(serve(), compression=None) as client:
+        say(client, **START)
+        with suppress(ConnectionClosed, OSError):
+            client.send(bytes(64 << 20))
+        rest_or_closed(client)
+        assert client.close_code in (1009, 1006)
+
+
+def test_compression_is_not_offered(serve):
+    with connect(serve(), compression="deflate") as client:
+        assert client.response.headers.get("Sec-WebSocket-Extensions") is None
+
+
+def test_a_client_too_many_is_told_so(serve, call):
+    url = serve(clients=1)
+    with connect(url) as first:
+        say(first, **START)
+        first.recv()
+        with connect(url) as second:
+            assert "busy" in rest_or_closed(second)[0]["message"] and second.close_code == 1013
+        say(first, event="stop")
+        rest(first)
+    assert call_of(url, call[0].tobytes())[-1]["event"] == "end"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "websocket"}, 403),
+        ({"Host": "evil.example"}, 421),
+        ({"Host": "lab.example"}, 101),
+    ],
+)
+def test_pages_of_other_sites_may_not_listen(serve, headers, status):
+    url = serve()
+    host, port = url.removeprefix("ws://").split(":")
+    asked = {
+        "Host": f"{host}:{port}",
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+        **headers,
+    }
+    request = "GET / HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in asked.items()) + "\r\n"
+    with socket.create_connection((host, int(port)), PATIENCE) as client:
+        client.sendall(request.encode())
+        assert client.recv(1000).decode().split()[1] == str(status)
+
+
+def test_who_sends_nothing_is_given_up(serve, monkeypatch):
+    monkeypatch.setattr(server_module, "PATIENCE", 0.2)
+    url = serve()
+    with connect(url) as client:
+        assert "nothing came for 0.2 s" in rest_or_closed(client)[0]["message"]
+    with connect(url) as client:
+        say(client, **START)
+        lines = rest_or_closed(client)
+        assert [line["event"] for line in lines] == ["ready", "end", "error"]
+
+
+def test_the_server_ends_with_the_last_lines_of_each_client(judge, small, call):
+    with serving(judge(keep="all")) as (url, server), connect(url) as client, connect(url) as idle:
+        say(client, **START)
+        client.send(call[0, :20000].tobytes())
+        lines = [json.loads(client.recv()) for _ in range(5)]
+        server.stop()
+        lines += rest_or_closed(client)
+        assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
+        assert client.close_code == 1001
+        rest_or_closed(idle)
+        assert idle.close_code == 1001
+
+
+def never_reads(url, until):
+    """A client that sends all the time and reads nothing; whether it was cut."""
+    host, port = url.removeprefix("ws://").split(":")
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect((host, int(port)))
+        with connect(url, sock=sock, max_queue=1, compression=None) as client, suppress(ConnectionClosed, OSError):
+            say(client, **{**START, "rate": 1000, "encoding": "mulaw"})
+            while not until.is_set():
+                client.send(bytes(1 << 13))
+            return False
+    return True
+
+
+def test_who_never_reads_is_cut(serve, monkeypatch):
+    monkeypatch.setattr(server_module, "PATIENCE", 0.5)
+    assert never_reads(serve(), threading.Event())
+
+
+def vanishes(url, until):
+    while not until.is_set():
+        with suppress(ConnectionClosed, OSError, TimeoutError), connect(url) as client:
+            say(client, **START)
+            client.send(bytes(6400))
+            client.socket.shutdown(socket.SHUT_RDWR)
+            until.wait(0.05)
+
+
+def sends_garbage(url, until):
+    while not until.is_set():
+        with suppress(ConnectionClosed, OSError, TimeoutError), connect(url) as client:
+            say(client, **{**START, "encoding": "s16le"})
+            client.send(np.random.default_rng(0).bytes(100_000))
+            client.send("garbage")
+            rest_or_closed(client)
+
+
+def test_the_lines_of_a_client_are_those_of_one_alone(serve, small, call, monkeypatch):
+    monkeypatch.setattr(server_module, "PATIENCE", 1.0)
+    url = serve()
+    until = threading.Event()
+    others = [threading.Thread(target=act, args=(url, until)) for act in (never_reads, vanishes, sends_garbage)]
+    for other in others:
+        other.start()
+    try:
+        for _ in range(3):
+            lines = call_of(url, call[0].tobytes(), 6400)
+            assert windows(lines) == expected(small, call[0]) and lines[-1]["event"] == "end"
+    finally:
+        until.set()
+        for other in others:
+            other.join(PATIENCE)
+    assert not any(other.is_alive() for other in others)
+
+
+def test_an_address_that_cannot_be_served_is_one_line(refused, made):
+    for words in ("here", "1:2:x", "70000"):
+        refused(
+            ["listen", "--serve", words, "--model", made / "small.pth"],
+            f"--serve is a port, or HOST:PORT, not '{words}'",
+        )
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused(
+            ["listen", "--serve", port, "--model", made / "small.pth"], f"port {port} of 127.0.0.1", "another --serve"
+        )

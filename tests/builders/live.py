@@ -1,0 +1,52 @@
+"""What `nes2net listen` has to say of a call: short windows, and their scores."""
+
+import json
+import socket
+import threading
+from contextlib import contextmanager
+
+from builders import PATIENCE
+from nes2net.apps.listen.listening import Judge, Listening
+from nes2net.lib.files import json_text
+from nes2net.lib.http_server import address_of, listening_socket
+
+WINDOW = 0.5
+HOP = 0.25
+
+
+def judge_of(detector, decider=None, **settings):
+    return Judge(detector, "small.pth", decider, None, **{"window": WINDOW, "hop": HOP, **settings})
+
+
+def heard(judge, blocks, rate=16000, names=("mix",), keep="all"):
+    """The lines of blocks, as they are read from JSON."""
+    session = judge.session(rate, "s16le", names, True, keep)
+    return [json.loads(json_text(line)) for line in Listening(session, blocks).lines()]
+
+
+def windows(lines, channel="mix"):
+    """Start, end and score of each window of a channel."""
+    scores = [line for line in lines if line["event"] == "score" and line["channel"] == channel]
+    return [(line["start"], line["end"], line["score"]) for line in scores]
+
+
+def expected(detector, samples, rate=16000):
+    """The windows of samples (N,) by Python."""
+    stream = detector.stream(rate, window=WINDOW, hop=HOP)
+    return [tuple(window) for window in stream.push(samples) + stream.finish()]
+
+
+@contextmanager
+def serving(judge, clients=4):
+    """The address of a server in a thread."""
+    from nes2net.apps.listen.server import Server
+
+    with listening_socket("127.0.0.1", range(0, 1)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # few lines wait for who does not read
+        server = Server(judge, clients, ["lab.example"])
+        thread = threading.Thread(target=server.serve, args=[listener])
+        thread.start()
+        yield address_of(listener, "127.0.0.1", "ws"), server
+        server.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
