@@ -55,9 +55,12 @@ class Image:
     """A chroot with the environment, folder and user that the steps so far have set."""
 
     def __init__(self, root: Path, args: dict[str, str]) -> None:
-        self.root, self.args = root, args
+        self.root = root
+        self.args = args
         self.environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-        self.folder, self.user, self.shell = "/", "root", ["/bin/sh", "-c"]
+        self.folder = "/"
+        self.user = "root"
+        self.shell = ["/bin/sh", "-c"]
 
     def expanded(self, text: str) -> str:
         return re.sub(r"\$\{?(\w+)\}?", lambda match: self.environment.get(match[1], ""), text)

@@ -121,9 +121,9 @@ def check(
         nes2net data check asvspoof2019_la DB/LA
 
     Args:
-        root: folder of the corpus, or a list for the corpus generic
-        protocols: folder of the protocols; searched for in root if not given
-        keys: folder of the keys; searched for in root if not given
+        root: corpus folder, or a list for the corpus generic
+        protocols: protocol folder; searched for in root if not given
+        keys: key folder; searched for in root if not given
         split: check only these of train, dev and eval
         subset: accept fewer trials than the official ones
         audio: decode every file as well
@@ -164,10 +164,10 @@ def pack(
         nes2net data pack in_the_wild DB/release_in_the_wild packed
 
     Args:
-        root: folder of the corpus
+        root: corpus folder
         out: folder to write; the same command resumes
         split: pack only these of train, dev and eval
-        protocols: folder of the protocols; searched for in root if not given
+        protocols: protocol folder; searched for in root if not given
         keys: folder of the keys, if the protocols have no labels
         format: Parquet as on the hub, or tar of WebDataset
         shard_size: bytes of audio in a shard

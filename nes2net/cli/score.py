@@ -56,21 +56,21 @@ def score(
         nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt
 
     Args:
-        root: folder of the corpus; a corpus of the hub is downloaded
+        root: corpus folder; a corpus of the hub is downloaded
         out: score file to write
         overwrite: replace the scores of another run
         on_error: skip unreadable files, or stop
 
     Which trials:
         split: train, dev or eval
-        protocols: folder of the protocols; searched for in root if not given
+        protocols: protocol folder; searched for in root if not given
 
     How much of each recording:
-        crop: which samples of a recording are scored
+        crop: which samples to cut out
         crop_seed: seed of --crop random
         padding: what fills up shorter recordings
-        peak_normalize: scale the peak to 1: no, recording or cut
-        channel: one channel, from 0; if not given, their mean
+        peak_normalize: peak set to 1: no, recording or cut
+        channel: one channel, from 0; without it, their mean
         segments: score frames of MS milliseconds instead
         judgement: compute something else than a score
 

@@ -46,7 +46,8 @@ class OnDevice(nn.Module):
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         super().__init__()
-        self.model, self.device = model, device
+        self.model = model
+        self.device = device
 
     def forward(self, waveforms: Tensor) -> Tensor:
         return self.model(waveforms.to(self.device))
@@ -90,7 +91,8 @@ def repeated(recordings: Sequence[Trial], copies: int) -> list[Trial]:
 
 
 def decoding(stage: Stage, recordings: Sequence[Trial], detector: Detector) -> None:
-    start, cpu = time.perf_counter(), time.process_time()
+    start = time.perf_counter()
+    cpu = time.process_time()
     for trial in recordings[:128]:
         load_audio(trial.path)
     count = len(recordings[:128])
@@ -100,7 +102,8 @@ def decoding(stage: Stage, recordings: Sequence[Trial], detector: Detector) -> N
     for workers in (1,) if stage.small else sorted({1, 4, default_workers(stage.device)}):
         batches = plan_batches(repeated(recordings, 2 if workers == 1 else 8), 4 if stage.small else 64)
         began = time.perf_counter()
-        counts, first = [], 0.0
+        counts = []
+        first = 0.0
         for batch in read_batches(batches, reader, workers, pin_memory=stage.cuda):
             first = first or time.perf_counter()
             counts.append(sum(len(group.waveforms) for group in batch.groups))
@@ -214,7 +217,8 @@ def two_processes(stage: Stage, folder: Path, recordings: Sequence[Trial]) -> No
     ]
     command = ["nes2net.cli.main", "score", "generic", str(listed), *model, "--out"]
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    taken, texts = [], []
+    taken = []
+    texts = []
     for name, launcher in (("one.txt", []), ("two.txt", torchrun)):
         start = time.perf_counter()
         whole = [sys.executable, *launcher, "-m", *command, str(folder / name)]

@@ -29,7 +29,8 @@ from nes2net.scoring.kernel import Result, differentiable, score_batch, scoring_
 from nes2net.scoring.score_file import read_scores
 
 # Largest errors of float32, relative; with TF32 they would be ten times larger at least.
-LOGITS, GRADIENTS = 1e-4, 1e-3
+LOGITS = 1e-4
+GRADIENTS = 1e-3
 # Largest difference of two float32 scores of one utterance.
 SCORES = 1e-5
 
@@ -120,7 +121,8 @@ def small(stage: Stage, name: str, config: dict[str, Any]) -> None:
         with scoring_mode(there), torch.inference_mode():
             errors[precision] = relative(there(waveforms.to(stage.device)), reference)
     there = stage.load(path, "float32")
-    expected, found = gradient(here, waveforms), gradient(there, waveforms.to(stage.device))
+    expected = gradient(here, waveforms)
+    found = gradient(there, waveforms.to(stage.device))
     gap = relative(found, expected)
     holds = errors["float32"] <= LOGITS and gap <= GRADIENTS
     stage.add("small detectors against the CPU", name, **errors, gradient=gap, holds=holds)
@@ -147,11 +149,14 @@ def full_size(stage: Stage, frontend: str) -> None:
     waveforms = stage.noise(2)
     here = stage.load(path, "float32", "cpu")
     with torch.inference_mode():
-        features, logits = here.hidden_states(waveforms)[-1], here(waveforms)
+        features = here.hidden_states(waveforms)[-1]
+        logits = here(waveforms)
     for precision in stage.precisions:
-        there, x = stage.load(path, precision), waveforms.to(stage.device)
+        there = stage.load(path, precision)
+        x = waveforms.to(stage.device)
         with scoring_mode(there), torch.inference_mode():
-            found, y = there.hidden_states(x)[-1], there(x)
+            found = there.hidden_states(x)[-1]
+            y = there(x)
         error = relative(y, logits)
         stage.add(
             "full size against the CPU",
@@ -165,8 +170,10 @@ def full_size(stage: Stage, frontend: str) -> None:
 
 def batches(stage: Stage, precision: str) -> None:
     """Is a score the same alone, in half the batch, and twice?"""
-    detector, waveforms = stage.load(stage.published(), precision), stage.noise(4 if stage.small else 64)
-    together, again = score_batch(detector, waveforms), score_batch(detector, waveforms)
+    detector = stage.load(stage.published(), precision)
+    waveforms = stage.noise(4 if stage.small else 64)
+    together = score_batch(detector, waveforms)
+    again = score_batch(detector, waveforms)
     alone = [score_batch(detector, w[None])[0] for w in waveforms[:8]]
     half = score_batch(detector, waveforms[: len(waveforms) // 2])
     largest = max(difference(together, alone), difference(together, half))
@@ -210,11 +217,13 @@ def one_score(stage: Stage, what: str, precision: str) -> None:
 
 def too_little_memory(stage: Stage) -> None:
     """What does not fit is scored in parts, to the same scores; what does not fit alone has a reason."""
-    detector, waveforms = stage.load(stage.published(), "float32"), stage.noise(64).pin_memory()
+    detector = stage.load(stage.published(), "float32")
+    waveforms = stage.noise(64).pin_memory()
     whole = score_batch(detector, waveforms)
     stage.release()
     needed = stage.memory(lambda: score_batch(detector, waveforms)) or 0.0
-    total, held = torch.cuda.get_device_properties(stage.device).total_memory, torch.cuda.memory_allocated()
+    total = torch.cuda.get_device_properties(stage.device).total_memory
+    held = torch.cuda.memory_allocated()
     # An utterance of a tiny model fits into what the allocator holds beside the weights.
     shares = (0.4,) if stage.small else (0.4, 0.1, 0.005)
     for share in shares:
@@ -239,7 +248,8 @@ def too_little_memory(stage: Stage) -> None:
 
 def many_elements(stage: Stage, what: str, precision: str, batch: int, seconds: int) -> None:
     """The first convolution of a batch of long utterances has more elements than 32 bits count."""
-    detector, waveforms = stage.load(stage.published(), precision), stage.noise(batch, seconds * 16000)
+    detector = stage.load(stage.published(), precision)
+    waveforms = stage.noise(batch, seconds * 16000)
     ends = [0, batch - 1]
     alone = score_batch(detector, waveforms[ends])
     together = score_batch(detector, waveforms)
@@ -279,8 +289,10 @@ def errors_inside(device: str) -> str:
     """Relative errors of a product and a convolution in scoring mode, and whether the switches are as before; JSON."""
     there = choose_device(device)
     detector = Detector.from_config({"frontend": "lps", "backend": "asp_mlp"}).to(there)
-    a, b = torch.randn(512, 512), torch.randn(512, 512)
-    x, weight = torch.randn(4, 64, 512), torch.randn(64, 64, 3)
+    a = torch.randn(512, 512)
+    b = torch.randn(512, 512)
+    x = torch.randn(4, 64, 512)
+    weight = torch.randn(64, 64, 3)
     before = float32_settings()
     with scoring_mode(detector), torch.inference_mode():
         product = a.to(there) @ b.to(there)

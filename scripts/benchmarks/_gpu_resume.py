@@ -146,7 +146,8 @@ def interrupted(stage: Stage, folder: Path, what: str, options: dict[str, Any]) 
         moments = (t for state in content["optimizer"]["state"].values() for t in state.values())
         return [*content["detector"].values(), *(t for t in moments if isinstance(t, Tensor))]
 
-    whole, again = run("whole"), run("again")
+    whole = run("whole")
+    again = run("again")
     for stop in STOPS:
         try:
             run("torn", stop)

@@ -28,7 +28,8 @@ def measure(stage: Stage) -> None:
     trials = generated_trials(folder, 4 if stage.small else 16)
 
     def scores(precision: str, device: str, options: dict[str, Any]) -> np.ndarray:
-        detector, out = stage.load(stage.published(), precision, device), folder / "scores.txt"
+        detector = stage.load(stage.published(), precision, device)
+        out = folder / "scores.txt"
         settings = {"batch_size": 8, "overwrite": True, **options}
         finished = quietly(partial(judge_trials, detector, trials, out, Scores(), settings=ScoringSettings(**settings)))
         if finished.failures:

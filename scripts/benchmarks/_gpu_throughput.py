@@ -90,7 +90,8 @@ def compiled(
 
 def as_graph(stage: Stage, published: nn.Module, model: Detector, batch: int, flops: int) -> None:
     """The plain forward pass as a CUDA graph: what is left without the time for launching kernels."""
-    waveforms, replayed = stage.noise(batch).to(stage.device), Replayed(model.scores)
+    waveforms = stage.noise(batch).to(stage.device)
+    replayed = Replayed(model.scores)
     with scoring_mode(model), torch.inference_mode():
         largest = (replayed(waveforms) - model.scores(waveforms)).abs().max().item()
     stage.add("CUDA graph against plain", f"batch {batch}", largest=largest)

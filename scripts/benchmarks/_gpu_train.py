@@ -67,7 +67,8 @@ def published_step(
     optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-6, weight_decay=1e-4)
     waveforms, targets, *_ = training_batch(stage, batch)
     dtype = next(model.parameters()).dtype
-    waveforms, targets = waveforms.to(device, dtype), targets.to(device)
+    waveforms = waveforms.to(device, dtype)
+    targets = targets.to(device)
     weights = torch.tensor([0.1, 0.9], device=device, dtype=dtype)
 
     def run(count: int) -> float:
@@ -89,7 +90,8 @@ def mode(
     batch = batch or batch_size(stage)
     with TemporaryDirectory() as folder:
         trainer = make_trainer(stage, stage.published(), Path(folder), batch=batch, **options)
-        given, steps = training_batch(stage, batch), iter(range(10**9))
+        given = training_batch(stage, batch)
+        steps = iter(range(10**9))
 
         def run(count: int) -> None:
             with as_in_a_run(trainer, deterministic):
@@ -99,7 +101,8 @@ def mode(
         seconds = stage.race(SECTION, {REFERENCE: published, name: run}, 1.0, 3)
         if name not in seconds:
             return
-        reference, speed = batch_size(stage) / seconds[REFERENCE], batch / seconds[name]
+        reference = batch_size(stage) / seconds[REFERENCE]
+        speed = batch / seconds[name]
         columns = {"utterances/s": speed, "ms": 1e3 * seconds[name], "× published": speed / reference}
         stage.add(SECTION, name, batch=batch, **columns, GiB=stage.memory(lambda: run(1)), loss=last_loss(trainer))
 
@@ -161,7 +164,9 @@ def make_trainer(
 
 def training_batch(stage: Stage, batch: int, seed: int = 0) -> Batch:
     """Noise with alternating labels, as the loader gives it."""
-    waveforms, targets = stage.noise(batch, seed=seed), torch.arange(batch) % 2
+    waveforms = stage.noise(batch, seed=seed)
+    targets = torch.arange(batch) % 2
     if stage.cuda:
-        waveforms, targets = waveforms.pin_memory(), targets.pin_memory()
+        waveforms = waveforms.pin_memory()
+        targets = targets.pin_memory()
     return Batch(waveforms, targets, [], [], {})

@@ -21,7 +21,8 @@ class PublishedBlock(nn.Module):
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
         super().__init__()
-        self.scale, width = scale, channels // scale
+        self.scale = scale
+        width = channels // scale
         self.conv1 = nn.Conv1d(channels, channels, 1)
         self.bn1 = nn.BatchNorm1d(channels)
         self.weighted_sum = nn.ParameterList(torch.full((1, 1, 1, i + 2), 1 / (i + 2)) for i in range(scale - 1))
@@ -55,7 +56,8 @@ class PublishedNes2NetX(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        channels, self.activation = FEATURE_DIM // 8, nn.ReLU(inplace=True)
+        channels = FEATURE_DIM // 8
+        self.activation = nn.ReLU(inplace=True)
         self.Build_in_Res2Nets = nn.ModuleList(
             PublishedBlock(channels, 8, 2, self.activation, channels) for _ in range(7)
         )
@@ -85,7 +87,8 @@ class PositionalConvolution(nn.Module):
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
         super().__init__()
-        self.groups, self.padding = groups, kernel // 2
+        self.groups = groups
+        self.padding = kernel // 2
         self.weight_g = nn.Parameter(torch.ones(1, 1, kernel))
         self.weight_v = nn.Parameter(torch.randn(dim, dim // groups, kernel))
         self.bias = nn.Parameter(torch.zeros(dim))
@@ -100,10 +103,13 @@ class PublishedLayer(nn.Module):
 
     def __init__(self, dim: int, inner: int, heads: int) -> None:
         super().__init__()
-        self.dim, self.heads = dim, heads
+        self.dim = dim
+        self.heads = heads
         self.self_attn = nn.ModuleDict({f"{name}_proj": nn.Linear(dim, dim) for name in ("q", "k", "v", "out")})
-        self.self_attn_layer_norm, self.final_layer_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.fc1, self.fc2 = nn.Linear(dim, inner), nn.Linear(inner, dim)
+        self.self_attn_layer_norm = nn.LayerNorm(dim)
+        self.final_layer_norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, inner)
+        self.fc2 = nn.Linear(inner, dim)
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
         q, k, v, out = self.self_attn.values()
@@ -122,14 +128,18 @@ class PublishedWav2Vec2(nn.Module):
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__()
-        dim, blocks, channels = options["encoder_embed_dim"], [], 1
+        dim = options["encoder_embed_dim"]
+        blocks = []
+        channels = 1
         for out, kernel, stride in options["conv_feature_layers"]:
             norm = TransposedNorm(nn.Identity(), nn.LayerNorm(out), nn.Identity())
             blocks.append(nn.Sequential(nn.Conv1d(channels, out, kernel, stride), nn.Dropout(0.0), norm, nn.GELU()))
             channels = out
         self.feature_extractor = nn.ModuleDict({"conv_layers": nn.Sequential(*blocks)})
-        self.layer_norm, self.post_extract_proj = nn.LayerNorm(channels), nn.Linear(channels, dim)
-        inner, heads = options["encoder_ffn_embed_dim"], options["encoder_attention_heads"]
+        self.layer_norm = nn.LayerNorm(channels)
+        self.post_extract_proj = nn.Linear(channels, dim)
+        inner = options["encoder_ffn_embed_dim"]
+        heads = options["encoder_attention_heads"]
         self.encoder = nn.ModuleDict(
             {
                 "pos_conv": nn.Sequential(PositionalConvolution(dim, options["conv_pos"], options["conv_pos_groups"])),
@@ -142,7 +152,8 @@ class PublishedWav2Vec2(nn.Module):
         x = self.feature_extractor["conv_layers"](waveform[:, None]).transpose(1, 2)
         x = self.post_extract_proj(self.layer_norm(x))
         x = x + self.encoder["pos_conv"](x.transpose(1, 2)).transpose(1, 2)
-        frames, padding = x.shape[1], None
+        frames = x.shape[1]
+        padding = None
         if frames % 2:  # fairseq pads to an even number of frames
             x = F.pad(x, (0, 0, 0, 1))
             padding = x.new_zeros(x.shape[:2], dtype=torch.bool)

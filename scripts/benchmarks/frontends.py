@@ -108,14 +108,16 @@ def compare(models: dict[str, tuple[nn.Module, torch.dtype]], samples: int) -> N
     reference = outputs[next(iter(models))]
     for name, output in outputs.items():
         difference = (output - reference) / reference.std()
-        rms, largest = difference.square().mean().sqrt().item(), difference.abs().max().item()
+        rms = difference.square().mean().sqrt().item()
+        largest = difference.abs().max().item()
         print(f"{name:>30}  differs by {rms:.1e} rms, {largest:.1e} at most, of the output's standard deviation")
 
 
 def wav2vec2(options: dict[str, Any], samples: int, arguments: argparse.Namespace) -> None:
     frontend = create_frontend("xlsr_300m", pretraining_heads=False, **options).eval()
     what, original = fairseq_model(frontend)
-    low, int8 = copy.deepcopy(frontend).bfloat16(), quantise(copy.deepcopy(frontend))
+    low = copy.deepcopy(frontend).bfloat16()
+    int8 = quantise(copy.deepcopy(frontend))
     models: dict[str, tuple[nn.Module, torch.dtype]] = {
         f"{what}, float32": (original.eval(), torch.float32),
         "nes2net, float32": (frontend, torch.float32),

@@ -123,7 +123,8 @@ def main() -> None:
                 if name != "eer" and not arguments.rates:
                     continue
                 low, high = np.array([rows[place][2] for rows in repeats]).T
-                too_low, too_high = high < true[name] - 1e-12, low > true[name] + 1e-12
+                too_low = high < true[name] - 1e-12
+                too_high = low > true[name] + 1e-12
                 held = ~(too_low | too_high)
                 shares = " ".join(f"{100 * np.mean(x):6.1f}" for x in (held, too_low, too_high))
                 kind = "percentile" if is_percentile else "used"

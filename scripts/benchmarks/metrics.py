@@ -41,7 +41,8 @@ def plain_eer_in_the_wild(bonafide: np.ndarray, spoof: np.ndarray) -> float:
     """Compute both rates anew at every threshold, as the published script does."""
     before = None
     for threshold in np.sort(np.concatenate((bonafide, spoof))):
-        frr, far = np.mean(bonafide < threshold), np.mean(spoof >= threshold)
+        frr = np.mean(bonafide < threshold)
+        far = np.mean(spoof >= threshold)
         if far <= frr:
             share = (before[1] - before[0]) / ((before[1] - before[0]) - (far - frr))
             return before[0] + share * (frr - before[0])

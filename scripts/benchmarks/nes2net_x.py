@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from nes2net.models.backends.nes2net import nes2net_x
 
-BATCH, FRAMES = 12, 201
+BATCH = 12
+FRAMES = 201
 
 
 def forward_pass(model: nn.Module, features: Tensor) -> Callable[[], None]:
@@ -57,7 +58,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
 
-    features, labels = torch.randn(BATCH, FRAMES, FEATURE_DIM), torch.arange(BATCH) % 2
+    features = torch.randn(BATCH, FRAMES, FEATURE_DIM)
+    labels = torch.arange(BATCH) % 2
     models: dict[str, nn.Module] = {"published": PublishedNes2NetX(), "nes2net_x": nes2net_x()}
     models["nes2net_x"].load_state_dict(models["published"].state_dict())
     if not arguments.no_compile:

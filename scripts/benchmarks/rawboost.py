@@ -24,7 +24,9 @@ class PlainRawBoost:
     """
 
     def __init__(self, rng: np.random.RandomState, parameters: RawBoostParameters, sample_rate: float = 16000) -> None:
-        self.rng, self.p, self.sample_rate = rng, parameters, sample_rate
+        self.rng = rng
+        self.p = parameters
+        self.sample_rate = sample_rate
 
     def __call__(self, x: np.ndarray, algo: int) -> np.ndarray:
         noises = {1: self.convolutive, 2: self.impulsive, 3: self.stationary}
@@ -43,7 +45,8 @@ class PlainRawBoost:
         return x / peak if always or peak > 1 else x
 
     def notch_filter(self, min_gain: float, max_gain: float) -> np.ndarray:
-        p, nyquist = self.p, self.sample_rate / 2
+        p = self.p
+        nyquist = self.sample_rate / 2
         b = np.ones(1)
         for _ in range(p.nBands):
             centre = self.draw(p.minF, p.maxF)

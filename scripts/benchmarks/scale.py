@@ -49,10 +49,12 @@ SMALL = {
 
 def write_shards(folder: Path, shards: int, rows: int) -> list[Trial]:
     """Write noise of 4 s as the Speech Anti-Spoofing Arena packs recordings; return the trials."""
-    rng, trials = np.random.default_rng(0), []
+    rng = np.random.default_rng(0)
+    trials = []
     folder.mkdir()
     for number in range(shards):
-        audio, ids = [], [f"{number}_{row}" for row in range(rows)]
+        audio = []
+        ids = [f"{number}_{row}" for row in range(rows)]
         for id in ids:
             content = io.BytesIO()
             soundfile.write(content, (0.1 * rng.standard_normal(_SAMPLES)).clip(-1, 1), 16000, format="FLAC")
@@ -65,7 +67,9 @@ def write_shards(folder: Path, shards: int, rows: int) -> list[Trial]:
 
 def processor_seconds() -> float:
     """Seconds of processors that this process has used, with all that it and they have started."""
-    ticks, left, parents = 0, [os.getpid()], dict[int, tuple[int, int]]()
+    ticks = 0
+    left = [os.getpid()]
+    parents = dict[int, tuple[int, int]]()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
@@ -82,7 +86,8 @@ def processor_seconds() -> float:
 def measured(run: Callable[[], object]) -> tuple[float, float]:
     """Seconds of wall time and of processors."""
     time.sleep(3)  # an actor of the run before takes its seconds with it when it ends
-    began, used = time.perf_counter(), processor_seconds()
+    began = time.perf_counter()
+    used = processor_seconds()
     run()
     return time.perf_counter() - began, processor_seconds() - used
 
@@ -121,7 +126,8 @@ def main() -> None:
         detector = Detector.from_pretrained(folder / "model", "cpu", args.dtype)
         figures: dict[str, list[tuple[float, float]]] = {"nes2net score": [], "nes2net scale": []}
         for number in range(args.rounds + (args.rounds > 1)):
-            alone, out = folder / f"{number}.txt", folder / f"out{number}"
+            alone = folder / f"{number}.txt"
+            out = folder / f"out{number}"
             a = measured(
                 partial(
                     judge_trials,

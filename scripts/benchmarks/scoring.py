@@ -211,10 +211,13 @@ def difference(reference: Path, other: Path) -> str:
     """Describe the difference of two score files."""
     from scipy.stats import spearmanr
 
-    (ids, a), (other_ids, b) = read_scores(reference), read_scores(other)
+    (ids, a) = read_scores(reference)
+    (other_ids, b) = read_scores(other)
     assert list(ids) == list(other_ids)
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    largest, rank = np.abs(a - b).max(), spearmanr(a, b)[0]
+    a = np.asarray(a, float)
+    b = np.asarray(b, float)
+    largest = np.abs(a - b).max()
+    rank = spearmanr(a, b)[0]
     return f"scores differ by {largest:.1e} at most (their deviation is {a.std():.1e}), rank correlation {rank:.5f}"
 
 
@@ -229,7 +232,8 @@ def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
     for name in ("asvspoof2021_la", "asvspoof2021_df", "in_the_wild"):
         corpus = corpora.get(name)
         keys = root / ("release_in_the_wild" if name == "in_the_wild" else "keys")
-        trials, options = corpus.trials(root), {"num_samples": corpus.test_samples, "batch_size": batch_size}
+        trials = corpus.trials(root)
+        options = {"num_samples": corpus.test_samples, "batch_size": batch_size}
         for precision, device in places.items():
             try:
                 detector = Detector.from_pretrained(model, device, precision)
@@ -257,7 +261,8 @@ def by_part(arguments: argparse.Namespace) -> None:
     """Print the milliseconds of an utterance by part, in each precision, and of no part: "the rest"."""
     from torch.profiler import ProfilerActivity, profile
 
-    detector, batch = Detector.from_config(configuration(arguments.small)).eval(), arguments.batches[0]
+    detector = Detector.from_config(configuration(arguments.small)).eval()
+    batch = arguments.batches[0]
     waveforms = 0.1 * torch.randn(batch, 16000 if arguments.small else ASVSPOOF_SAMPLES)
     for precision in PRECISIONS:
         model = in_precision(detector, precision)
@@ -276,8 +281,10 @@ def by_part(arguments: argparse.Namespace) -> None:
 
 def starts(arguments: argparse.Namespace, folder: Path) -> None:
     """Print peak memory and time to the first scores in each precision, in processes of their own."""
-    config, num_samples = configuration(arguments.small), 16000 if arguments.small else ASVSPOOF_SAMPLES
-    checkpoint, batch = folder / "detector.pth", arguments.batches[0]
+    config = configuration(arguments.small)
+    num_samples = 16000 if arguments.small else ASVSPOOF_SAMPLES
+    checkpoint = folder / "detector.pth"
+    batch = arguments.batches[0]
     Detector.from_config(config).save(checkpoint)
     trials = recordings(folder, batch)
     size = checkpoint.stat().st_size
@@ -303,7 +310,8 @@ def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples:
     "own" is the memory beyond that of the imports and of mapped files, whose pages the system may drop.
     """
 
-    imported, own = time.time(), [own_memory()]
+    imported = time.time()
+    own = [own_memory()]
 
     def watch() -> None:
         while True:
@@ -311,7 +319,8 @@ def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples:
             time.sleep(0.01)
 
     threading.Thread(target=watch, daemon=True).start()
-    hashing, fingerprint = [0.0], Detector.fingerprint
+    hashing = [0.0]
+    fingerprint = Detector.fingerprint
 
     def timed(detector: Detector) -> str:
         start = time.time()
@@ -321,7 +330,8 @@ def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples:
 
     Detector.fingerprint = timed  # type: ignore[method-assign]
     detector = Detector.from_pretrained(checkpoint, "cpu", precision)
-    loaded, hashed = time.time(), hashing[0]
+    loaded = time.time()
+    hashed = hashing[0]
     trials = [Trial(f"{number:04d}", Path(path)) for number, path in enumerate(paths)]
     quietly(
         lambda: judge_trials(
@@ -377,7 +387,8 @@ def memory_of(count: int, folder: Path) -> None:
     def peak() -> float:
         return peak_bytes() / 2**20
 
-    before, start = peak(), time.perf_counter()
+    before = peak()
+    start = time.perf_counter()
     quietly(
         lambda: judge_trials(
             detector,

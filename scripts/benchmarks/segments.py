@@ -31,11 +31,14 @@ def make(folder: Path, count: int) -> int:
     for place in (INNER, "database/segment_labels", "database/eval/con_data"):
         (folder / place).mkdir(parents=True)
     labels: dict[str, np.ndarray] = {}
-    protocol, durations, number = [], [], 0
+    protocol = []
+    durations = []
+    number = 0
     segments: dict[str, list[Segment]] = {}
     with open(folder / "frames.txt", "w") as scores:
         for index in range(count):
-            name, frames = f"CON_E_{index:07d}", int(rng.integers(100, 600))
+            name = f"CON_E_{index:07d}"
+            frames = int(rng.integers(100, 600))
             of_frames = np.ones(frames, np.uint8)
             spoofed = index % 10 > 0
             if spoofed:
@@ -72,7 +75,8 @@ def main() -> None:
         command = [sys.executable, "-m", "nes2net", "evaluate", "partialspoof", str(folder / "frames.txt")]
         start = time.perf_counter()
         subprocess.run([*command, "--keys", str(folder), "--resolution", "20"], check=True)
-        taken, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken = time.perf_counter() - start
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         processor = usage.ru_utime + usage.ru_stime
         print(f"{taken:.1f} s, {processor:.1f} s of processor time, at most {usage.ru_maxrss / 2**20:.2f} GiB")
 

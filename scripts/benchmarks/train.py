@@ -42,7 +42,8 @@ from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter
 from nes2net.training.sampling import EpochBatches
 
-BACKEND_BATCH, FRAMES = 12, 201
+BACKEND_BATCH = 12
+FRAMES = 201
 TINY = {
     "encoder_layers": 2,
     "encoder_ffn_embed_dim": 256,
@@ -55,7 +56,8 @@ class PublishedDetector(nn.Module):
 
     def __init__(self, frontend: nn.Module) -> None:
         super().__init__()
-        self.frontend, self.backend = frontend, PublishedNes2NetX()
+        self.frontend = frontend
+        self.backend = PublishedNes2NetX()
 
     def forward(self, waveforms: Tensor) -> Tensor:
         return self.backend(self.frontend(waveforms)[-1])
@@ -158,7 +160,8 @@ def generated_trials(folder: Path, count: int) -> list[Trial]:
 
 def utterances_per_second(batches: Iterable) -> float:
     """Measure reading alone, from the end of the first batch on."""
-    iterator, count = iter(batches), 0
+    iterator = iter(batches)
+    count = 0
     next(iterator)
     start = time.perf_counter()
     for batch in iterator:

@@ -127,7 +127,8 @@ def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: l
     in_la = [clip for clip in planned if clip.part == "la"]
     paths = [layout.audio_path(out, clip) for clip in training + in_la]
     embeddings = np.array(list(workers.map(_embed_file, paths, "toy ASV")))
-    background, tests = embeddings[: len(training)], embeddings[len(training) :]
+    background = embeddings[: len(training)]
+    tests = embeddings[len(training) :]
     trials = verification.score_trials(background, enrolment, in_la, tests)
     if not trials:
         return verification.NO_NOTE

@@ -233,7 +233,8 @@ def match(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     classes, which hides small systematic remainders.
     """
     target = _microphone(rng)
-    depth, noise_db = rng.uniform(0.75, 1.1), rng.uniform(-42, -32)
+    depth = rng.uniform(0.75, 1.1)
+    noise_db = rng.uniform(-42, -32)
     colour = target + rng.normal(0, 3.0) * np.log2(_CENTRES / 1000)
     amplitudes = _amplitudes(rng.uniform(1.1, 1.5), rng.uniform(9, 11))
     x = equalised(dispersed(equalised(x, target), rng), target)

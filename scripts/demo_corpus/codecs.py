@@ -67,7 +67,9 @@ def _encode(x: np.ndarray, rate: int, codec: Codec) -> io.BytesIO:
         if codec.bit_rate:
             stream.bit_rate = codec.bit_rate
         frame = av.AudioFrame.from_ndarray(x.astype(np.float32)[None], format="flt", layout="mono")
-        frame.rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        frame.rate = rate
+        frame.pts = 0
+        frame.time_base = Fraction(1, rate)
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     file.seek(0)
@@ -90,7 +92,8 @@ def transmit(x: np.ndarray, name: str) -> np.ndarray:
     """Encode and decode ``x`` (16 kHz) by the codec or chain ``name`` of an ASVspoof 2021 key; the length stays."""
     for link in _CHAINS.get(name, (name,)):
         if link == "gsm":
-            received, rate = _gsm(soxr.resample(x, RATE, 8000)), 8000
+            received = _gsm(soxr.resample(x, RATE, 8000))
+            rate = 8000
         else:
             codec = _CODECS[link]
             sent = x if codec.rate == RATE else soxr.resample(x, RATE, codec.rate)

@@ -42,7 +42,8 @@ def _silence(x: np.ndarray) -> list[float]:
     quiet = levels < -30
     runs = np.diff(np.flatnonzero(np.diff(np.concatenate([[2], quiet, [2]]))))
     longest = max((run for run, start in zip(runs, np.cumsum([0, *runs[:-1]])) if quiet[start]), default=0)
-    lead, trail = np.argmax(levels > -20), np.argmax(levels[::-1] > -20)
+    lead = np.argmax(levels > -20)
+    trail = np.argmax(levels[::-1] > -20)
     ends = [levels[:10].mean(), levels[-10:].mean(), levels[:3].mean(), levels[-3:].mean()]
     return [quiet.mean(), (levels < -20).mean(), longest, np.log1p(lead), np.log1p(trail), *ends,
             levels.std(), *np.percentile(levels, [2, 10, 25, 50, 75]), len(runs) / len(levels)]  # fmt: skip

@@ -24,7 +24,8 @@ _FOLDERS = {
     "df": "ASVspoof2021_DF_eval/flac",
     "wild": "release_in_the_wild",
 }
-LA_PROTOCOLS, DF_PROTOCOLS = "ASVspoof_LA_cm_protocols", "ASVspoof_DF_cm_protocols"
+LA_PROTOCOLS = "ASVspoof_LA_cm_protocols"
+DF_PROTOCOLS = "ASVspoof_DF_cm_protocols"
 PART_NAMES = {
     "train": "training (2019 LA)",
     "dev": "development (2019 LA)",
@@ -103,7 +104,8 @@ def write_protocols(out: Path, clips: list[Clip]) -> None:
 
 def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
     """Write the ASV key and scores: (claimed speaker, clip, "target" / "nontarget" / "spoof", score) per trial."""
-    keys, scores = [], []
+    keys = []
+    scores = []
     for speaker, clip, key, score in trials:
         model = f"{speaker}-{clip.codec}-loc_tx"
         attack = "bonafide" if clip.is_human else clip.attack

@@ -120,18 +120,21 @@ def utterances(sources: Mapping[str, list[Source]], methods: list[str], sizes: S
     """
     planned = []
     for part, of_part in METHODS.items():
-        rng, of_part = channel.generator(seed, "partial", part), [m for m in of_part if m in methods]
+        rng = channel.generator(seed, "partial", part)
+        of_part = [m for m in of_part if m in methods]
         for number in range(getattr(sizes, part)):
             spoofed = number % 3
             method = of_part[(number // 3 * 2 + spoofed) % len(of_part)] if spoofed else str(rng.choice(of_part))
             stretches = (method in COPIES and bool(rng.integers(2))) or not any(s.words for s in sources[part])
             said = _some(sources[part], int(rng.integers(_PIECES[0], _PIECES[1] + 1)), not stretches, rng)
-            voice, fake = _voice(method, part, rng), draw_fakes(len(said), rng) & bool(spoofed)
+            voice = _voice(method, part, rng)
+            fake = draw_fakes(len(said), rng) & bool(spoofed)
             name = f"CON_{part[0].upper()}_{number:07d}" if spoofed else f"LA_{part[0].upper()}_{4_000_000 + number}"
             pieces = tuple(Piece(source, method, voice) if f else Piece(source) for source, f in zip(said, fake))
             planned.append(Utterance(name, part, pieces))
     said = _some(sources["eval"], sizes.talk, any(s.words for s in sources["eval"]), rng)
-    pieces, turn = [], 0
+    pieces = []
+    turn = 0
     while len(pieces) < len(said):  # runs of 4 to 9 pieces, human and by one method after the other by turns
         method = of_part[turn // 2 % len(of_part)] if turn % 2 else HUMAN
         voice = _voice(method, "eval", rng) if turn % 2 else ""
@@ -159,7 +162,9 @@ def count_stretches(recording: Recording, work: Path, seed: int) -> int:
 def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: int) -> dict[str, np.ndarray]:
     """Keep the pieces of an utterance in ``work``, as they are said; return the sum of the spectra of each speaker."""
     rng = channel.generator(seed, "pieces", utterance.part, utterance.id)
-    pitch, spectra, said = int(rng.integers(30, 75)), Counter[str](), []
+    pitch = int(rng.integers(30, 75))
+    spectra = Counter[str]()
+    said = []
     for piece in utterance.pieces:
         recording, number, words = piece.source
         if piece.method in PACKAGES:
@@ -185,7 +190,8 @@ def make(utterance: Utterance, spectra: Mapping[str, np.ndarray], out: Path, wor
     """
     pieces = []
     for piece, x in zip(utterance.pieces, np.load(work / f"{utterance.id}.npz").values()):
-        gain_db, x = spectra[Piece(piece.source).speaker] - spectra[piece.speaker], x.astype(np.float64)
+        gain_db = spectra[Piece(piece.source).speaker] - spectra[piece.speaker]
+        x = x.astype(np.float64)
         pieces.append(channel.equalised(x, channel.density_db(x) + gain_db))
     x, boundaries = splice.render(pieces, channel.generator(seed, "channel", utterance.part, utterance.id))
     layout.write_audio(audio_path(out, utterance), x)
@@ -269,7 +275,8 @@ def build(
     Raises:
         InputError: if there is too little human speech, or ``out`` holds another corpus.
     """
-    sizes, human = sizes or Sizes(), human or plan.Sizes()
+    sizes = sizes or Sizes()
+    human = human or plan.Sizes()
     recordings = own_recordings(bonafide, seed) if bonafide else debian_prompts()
     methods = list(dict.fromkeys([*([] if bonafide else synthesis.available_methods()), *COPIES]))
     stamp = layout.stamp(recordings, seed, {"partial": VERSION, "methods": methods, "sizes": f"{sizes} {human}"})

@@ -50,7 +50,9 @@ VOICES = {
     "ru_RU_f_IvrvoiceRU": ("LA_0003", "ru", "train"),
     "en_US_f_Allison": ("LA_0004", "en", "eval"),
 }
-MIN_SECONDS, MAX_SECONDS, PIECE_SECONDS = 1.4, 5.9, 4.5
+MIN_SECONDS = 1.4
+MAX_SECONDS = 5.9
+PIECE_SECONDS = 4.5
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,8 @@ def debian_prompts() -> list[Recording]:
     if missing:
         packages = " ".join(f"asterisk-core-sounds-{language}-g722" for language in missing)
         raise InputError(f"no voice prompts in {PROMPTS}: install {packages} (Debian, Ubuntu) or give --bonafide DIR")
-    found, seen = [], set()
+    found = []
+    seen = set()
     for folder, (speaker, language, role) in VOICES.items():
         for path in sorted((PROMPTS / folder).rglob("*.g722")):
             name = path.relative_to(PROMPTS).with_suffix("").as_posix()

@@ -13,7 +13,8 @@ from . import channel
 from .channel import EDGE, FRAME, RATE
 from .codecs import transmit
 
-SHORTEST, LONGEST = 25, 150  # frames of a piece
+SHORTEST = 25  # frames of a piece
+LONGEST = 150
 _LEAST_PAUSE = 4  # frames in which a recording is quiet where it is cut
 _PAUSE = (2, 12)  # half a pause between two pieces, in frames
 _G722_DELAY = 22  # samples, of the filters that split and join its two bands
@@ -36,7 +37,8 @@ def stretches(x: np.ndarray) -> list[np.ndarray]:
     """Cut speech at its pauses, and keep the stretches of 0.25 to 1.5 s."""
     loud = np.flatnonzero(_is_loud(x, 20))
     gaps = np.flatnonzero(np.diff(loud) > _LEAST_PAUSE)
-    starts, stops = loud[np.append(0, gaps + 1)], loud[np.append(gaps, len(loud) - 1)] + 1
+    starts = loud[np.append(0, gaps + 1)]
+    stops = loud[np.append(gaps, len(loud) - 1)] + 1
     return [x[a * FRAME : b * FRAME] for a, b in zip(starts, stops) if SHORTEST <= b - a <= LONGEST]
 
 
@@ -59,7 +61,8 @@ def _coded(x: np.ndarray, level_db: float, rng: np.random.Generator) -> np.ndarr
 
 def joined(pieces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
     """Put the pieces in a row; return the samples, and the boundaries, which lie in the middle of the pauses."""
-    row, boundaries = [np.zeros(EDGE)], []
+    row = [np.zeros(EDGE)]
+    boundaries = []
     for piece in pieces:
         piece = _coded(piece, rng.normal(0, 3), rng)
         before, behind = rng.integers(*_PAUSE, 2) * FRAME

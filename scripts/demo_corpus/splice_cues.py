@@ -77,7 +77,9 @@ def _means(cues: np.ndarray, first: int, last: int) -> np.ndarray:
 
 def boundary_cues(cues: np.ndarray) -> np.ndarray:
     """Describe a cut at the beginning of each frame: the cues there, and how those before and behind it differ, T×51."""
-    before, there, behind = _means(cues, -8, -2), _means(cues, -2, 1), _means(cues, 1, 7)
+    before = _means(cues, -8, -2)
+    there = _means(cues, -2, 1)
+    behind = _means(cues, 1, 7)
     return np.hstack([there - (before + behind) / 2, behind - before, np.abs(behind - before)])
 
 
@@ -123,7 +125,9 @@ def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
         rows[part] = {kind: [] for kind in ("boundary", "frame", "piece", "utterance")}
         trials = partialspoof.CORPUS.trials(out, part)
         for trial, (cues, whole) in zip(trials, map_files(cues_of_file, [trial.path for trial in trials])):
-            near, frames, listed = boundary_cues(cues), fake_frame_cues(cues), pieces[trial.id]
+            near = boundary_cues(cues)
+            frames = fake_frame_cues(cues)
+            listed = pieces[trial.id]
             for (_, _, before), (start, _, behind) in itertools.pairwise(listed):
                 rows[part]["boundary"] += [(row, before != behind) for row in near[start - _NEAR : start + _NEAR + 1]]
             for start, end, fake in listed:

@@ -26,8 +26,10 @@ from nes2net.lib.installation import how_to_install
 from . import voices
 from .channel import RATE, generator, speech_only
 
-HOP, FFT = 160, 1024
-LEARNT, EVALUATION_PARTS = ("train", "dev"), ("la", "df", "wild")
+HOP = 160
+FFT = 1024
+LEARNT = ("train", "dev")
+EVALUATION_PARTS = ("la", "df", "wild")
 LPC_ORDER = 18
 _SENTENCES = Path(__file__).with_name("sentences.txt")
 _ESPEAK_VOICES = {"en": "en-us", "fr": "fr-fr", "it": "it", "ru": "ru"}
@@ -186,7 +188,8 @@ def _run(command: list[str], text: str) -> np.ndarray:
 
 def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator) -> np.ndarray:
     """Join sentences in random order, 100 ms apart, up to ``samples``."""
-    parts, pause = [], np.zeros(RATE // 10)
+    parts = []
+    pause = np.zeros(RATE // 10)
     while sum(map(len, parts)) < samples:
         for text in rng.permutation(texts):
             parts += [speech_only(speak(str(text))), pause]
@@ -197,13 +200,15 @@ def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator)
 
 def _espeak(variants: tuple[str, ...], x: np.ndarray, rng: np.random.Generator, language: str, part: str) -> np.ndarray:
     voice = f"{_ESPEAK_VOICES[language]}+{rng.choice(variants)}"
-    speed, pitch = str(rng.integers(130, 200)), str(rng.integers(30, 75))
+    speed = str(rng.integers(130, 200))
+    pitch = str(rng.integers(30, 75))
     command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", "{}", "--stdin"]
     return _read_aloud(partial(_run, command), sentences(language, part), len(x), rng)
 
 
 def _flite(x: np.ndarray, rng: np.random.Generator, part: str) -> np.ndarray:
-    stretch, voice = f"duration_stretch={rng.uniform(0.85, 1.2):.3f}", str(rng.choice(["slt", "rms", "awb", "kal16"]))
+    stretch = f"duration_stretch={rng.uniform(0.85, 1.2):.3f}"
+    voice = str(rng.choice(["slt", "rms", "awb", "kal16"]))
 
     def speak(text: str) -> np.ndarray:
         return _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", "{}"], "")
@@ -221,9 +226,11 @@ def _world(x: np.ndarray) -> np.ndarray:
 
 def _other_voice(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Resynthesise by WORLD with the pitch and formants of somebody else, both higher or both lower."""
-    world, up = _pyworld(), rng.choice([-1.0, 1.0])
+    world = _pyworld()
+    up = rng.choice([-1.0, 1.0])
     f0, times = world.dio(x, RATE)
-    envelope, aperiodicity = world.cheaptrick(x, f0, times, RATE), world.d4c(x, f0, times, RATE)
+    envelope = world.cheaptrick(x, f0, times, RATE)
+    aperiodicity = world.d4c(x, f0, times, RATE)
     bins = np.arange(envelope.shape[1]) / np.exp(up * rng.uniform(0.03, 0.2))
     envelope = np.ascontiguousarray(envelope[:, np.minimum(bins, envelope.shape[1] - 1).astype(int)])
     return world.synthesize(np.exp(up * rng.uniform(0.15, 0.5)) * f0, envelope, aperiodicity, RATE)
@@ -265,7 +272,8 @@ def _lpc(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Resynthesise by linear prediction of order 18 in 25 ms frames, excited by pulses if voiced, otherwise by noise."""
     f0, _ = _pyworld().dio(x, RATE, frame_period=1000 * HOP / RATE)
     excitation = _excitation(np.repeat(f0, HOP)[: len(x)], rng)
-    length, shape = 400, np.hanning(400)
+    length = 400
+    shape = np.hanning(400)
     padded = np.pad(np.append(x[0], x[1:] - 0.95 * x[:-1]), length)
     source = np.pad(excitation, (length, 2 * length))
     out = np.zeros(len(padded) + length)

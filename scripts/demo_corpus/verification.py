@@ -40,7 +40,8 @@ def score_trials(
 
     ``background``: training embeddings N×60; ``enrolment``: speaker → embeddings M×60; ``embeddings``: of ``clips``.
     """
-    mean, deviation = background.mean(axis=0), background.std(axis=0) + 1e-9
+    mean = background.mean(axis=0)
+    deviation = background.std(axis=0) + 1e-9
     models = {name: _unit(_unit((e - mean) / deviation).mean(axis=0)) for name, e in enrolment.items()}
     if len(models) < 2:
         return []

@@ -28,7 +28,8 @@ PACKAGES = {
 }
 #: Voices of Kokoro; they were made to speak Japanese, and read the phonemes of English sentences.
 KOKORO_VOICES = ("jf_alpha", "jf_tebukuro", "jm_kumo")
-SLOWEST, FASTEST = 0.88, 1.12
+SLOWEST = 0.88
+FASTEST = 1.12
 
 
 def installed(method: str) -> bool:

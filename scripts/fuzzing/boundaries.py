@@ -236,7 +236,8 @@ def _archives(folder: Path) -> None:
         with tarfile.open(_make(folder, f"{suffix}/a.{suffix}"), mode, format=form) as archive:
             for name, content in {**members, f"set/{'long' * 40}.txt": b"b spoof\n"}.items():
                 entry = tarfile.TarInfo(name)
-                entry.size, entry.mtime = len(content), 0.5
+                entry.size = len(content)
+                entry.mtime = 0.5
                 archive.addfile(entry, io.BytesIO(content))
 
 
@@ -321,7 +322,8 @@ def _audio(folder: Path) -> None:
 def _shards(folder: Path) -> None:
     tone = io.BytesIO()
     soundfile.write(tone, recordings.tone()[:4000], 16000, format="FLAC")
-    content, notes = tone.getvalue(), '{"utterance_id": "%s", "speaker": "s", "attack": "A07"}'
+    content = tone.getvalue()
+    notes = '{"utterance_id": "%s", "speaker": "s", "attack": "A07"}'
     rows = shards.table(
         {
             "path": [f"{name}.flac" for name in "abcd"],

@@ -61,7 +61,9 @@ class Hunt:
     def __init__(
         self, folder: Path, seed: int, boundaries: Mapping[str, Boundary], attempt: Callable[[str, str, Path], Any]
     ) -> None:
-        self.seed, self.boundaries, self.attempt = seed, boundaries, attempt
+        self.seed = seed
+        self.boundaries = boundaries
+        self.attempt = attempt
         self.examples, self.work, self.kept = (folder / name for name in ("examples", "work", "findings"))
         self.tried: Counter[str] = Counter()
         self.accepted: Counter[str] = Counter()
@@ -76,7 +78,8 @@ class Hunt:
 
     def run(self, seconds: float) -> None:
         """Try inputs for this time, and at least one for each boundary."""
-        began, spent = time.monotonic(), dict.fromkeys(self.boundaries, 0.0)
+        began = time.monotonic()
+        spent = dict.fromkeys(self.boundaries, 0.0)
         with tqdm(total=round(seconds), unit="s", bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} s{postfix}") as bar:
             while (now := time.monotonic()) - began < seconds or not all(self.tried[name] for name in self.boundaries):
                 boundary = min(spent, key=lambda name: spent[name])
@@ -126,7 +129,8 @@ class Hunt:
         """Start a process that tries inputs, in place of the last one."""
         self.close()
         preloaded = [PRELOADED, self.attempt.__module__, watch.__module__]
-        self._worker, self._left = Worker(preloaded, partial(watch, self.work)), _ATTEMPTS_OF_A_WORKER
+        self._worker = Worker(preloaded, partial(watch, self.work))
+        self._left = _ATTEMPTS_OF_A_WORKER
 
     def close(self) -> None:
         """End the process that tries inputs."""

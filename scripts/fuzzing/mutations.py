@@ -100,7 +100,8 @@ def _in_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
             changed[key] = changed[rng.choice(list(changed))]
         return changed
     if isinstance(tree, list | tuple) and tree and rng.random() < 0.9:
-        items, place = list(tree), rng.randrange(len(tree))
+        items = list(tree)
+        place = rng.randrange(len(tree))
         draw = rng.random()
         if draw < 0.7:
             items[place] = _in_tree(items[place], rng, value)
@@ -260,7 +261,8 @@ def _other_column(table: Any, rng: Random) -> Any:
     import pyarrow  # optional: as above
 
     place = rng.randrange(table.num_columns)
-    name, values = table.schema.names[place], table.column(place).to_pylist()
+    name = table.schema.names[place]
+    values = table.column(place).to_pylist()
     draw = rng.random()
     if draw < 0.1:
         return pyarrow.concat_tables([table] * rng.choice((2, 1000)))
@@ -297,7 +299,8 @@ def _text(content: bytes, rng: Random) -> bytes:
     lines = content.decode(errors="replace").splitlines()
     if not lines:
         return of_bytes(content, rng)
-    place, draw = rng.randrange(len(lines)), rng.random()
+    place = rng.randrange(len(lines))
+    draw = rng.random()
     if draw < 0.6:
         separator = next((mark for mark in ("\t", ",") if mark in lines[place]), " ")
         fields = lines[place].split(separator)
@@ -340,7 +343,8 @@ def of_bytes(content: bytes, rng: Random) -> bytes:
             source = rng.randrange(size) if size else 0
             changed[place : place + block] = changed[source : source + block]
         else:
-            width, order = rng.choice((2, 4, 8)), rng.choice(("little", "big"))
+            width = rng.choice((2, 4, 8))
+            order = rng.choice(("little", "big"))
             changed[place : place + width] = (rng.choice(_EDGES) % (1 << 8 * width)).to_bytes(width, order)
     return bytes(changed)
 
@@ -364,10 +368,13 @@ def mutate(path: Path, rng: Random) -> str:
     of_structure = _BY_SUFFIX.get(path.suffix)
     if of_structure is not None and rng.random() < 0.6:
         try:
-            changed, how = of_structure(content, rng), f"structure of {path.name}"
+            changed = of_structure(content, rng)
+            how = f"structure of {path.name}"
         except (ValueError, TypeError, LookupError, RecursionError, OverflowError, yaml.YAMLError, csv.Error) as error:
-            changed, how = of_bytes(content, rng), f"bytes of {path.name} ({type(error).__name__} in its structure)"
+            changed = of_bytes(content, rng)
+            how = f"bytes of {path.name} ({type(error).__name__} in its structure)"
     else:
-        changed, how = of_bytes(content, rng), f"bytes of {path.name}"
+        changed = of_bytes(content, rng)
+        how = f"bytes of {path.name}"
     path.write_bytes(changed)
     return how
