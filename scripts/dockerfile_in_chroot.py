@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Go through the Dockerfile's steps in a chroot, on a machine without a Docker daemon. It needs root and Debian.
+"""Do the steps of the Dockerfile in a chroot, on a machine without a Docker daemon. It needs root and Debian.
 
-    sudo debootstrap --variant=minbase bookworm ROOT    # what FROM names
+    sudo debootstrap --variant=minbase bookworm ROOT    # the image that FROM names
     sudo scripts/dockerfile_in_chroot.py ROOT [--arg NAME=VALUE …] [--bind FOLDER …] [--run COMMAND …]
 
-COPY, RUN, ENV, ARG, WORKDIR, USER and SHELL are done as Docker does them; FROM is taken as done. --bind shows a folder
-of this machine in the chroot (a local package index, say). --run gives commands to run in the finished image, each by
-bash as the image's user in /work; without --build only these are run.
+COPY, RUN, ENV, ARG, WORKDIR, USER and SHELL are done as Docker does them; FROM counts as done. --bind shows a folder of this
+machine in the chroot, such as a local package index. --run gives commands for the finished image; bash runs each as the
+image's user in /work. Without --build, only these commands are run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def steps(text: str) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile, each with its argument on one line.
+    """Split a Dockerfile into (instruction, its argument on one line).
 
     >>> steps("# comment\\nFROM a AS b\\nRUN one \\\\\\n    && two\\n")
     [('FROM', 'a AS b'), ('RUN', 'one     && two')]
@@ -43,16 +43,16 @@ def ignored(path: Path, patterns: list[str]) -> bool:
     >>> [ignored(Path(name), ["demo", "**/*.pth"]) for name in ("demo/a", "x/demo", "x/y.pth", "z.pth")]
     [True, False, True, True]
     """
-    places = [path, *path.parents][:-1]
+    paths = [path, *path.parents][:-1]
     return any(
-        fnmatch.fnmatch(place.name if pattern.startswith("**/") else str(place), pattern.removeprefix("**/"))
+        fnmatch.fnmatch(candidate.name if pattern.startswith("**/") else str(candidate), pattern.removeprefix("**/"))
         for pattern in patterns
-        for place in places
+        for candidate in paths
     )
 
 
 class Image:
-    """A chroot with the environment, folder and user that the steps so far have set."""
+    """A chroot, with the environment, folder and user that the steps so far have set."""
 
     def __init__(self, root: Path, args: dict[str, str]) -> None:
         self.root = root
@@ -63,19 +63,33 @@ class Image:
         self.shell = ["/bin/sh", "-c"]
 
     def expanded(self, text: str) -> str:
+        """Replace variables of the environment in ``text``."""
         return re.sub(r"\$\{?(\w+)\}?", lambda match: self.environment.get(match[1], ""), text)
 
     def inside(self, path: str) -> Path:
+        """The path on this machine of a path in the image."""
         return self.root / os.path.join(self.folder, path).lstrip("/")
 
     def run(self, command: list[str]) -> None:
+        """Run a command in the chroot, in the current folder as the current user."""
         settings = [f"{name}={value}" for name, value in self.environment.items()]
-        go = f"cd {shlex.quote(self.folder)} && exec {shlex.join(command)}"
+        script = f"cd {shlex.quote(self.folder)} && exec {shlex.join(command)}"
         user = self.user if self.user == "root" else f"{self.user}:{self.user}"
-        chroot = ["chroot", f"--userspec={user}", str(self.root), "/usr/bin/env", "-i", *settings, "/bin/sh", "-c", go]
+        chroot = [
+            "chroot",
+            f"--userspec={user}",
+            str(self.root),
+            "/usr/bin/env",
+            "-i",
+            *settings,
+            "/bin/sh",
+            "-c",
+            script,
+        ]
         subprocess.run(chroot, check=True)
 
     def copy(self, argument: str) -> None:
+        """Do a COPY step: copy files of the checkout that .dockerignore does not exclude."""
         *sources, target = [word for word in argument.split() if not word.startswith("--")]
         patterns = (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()
         patterns = [line for line in patterns if line and not line.startswith("#")]
@@ -91,11 +105,13 @@ class Image:
 
     @staticmethod
     def copy_file(source: Path, target: Path) -> None:
+        """Copy a file, and replace an existing one."""
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)
 
     def do(self, name: str, argument: str, build: bool) -> None:
+        """Do one step; without ``build``, only steps that change environment, folder, user or shell."""
         if name == "ENV":
             words = {pair.partition("=")[0]: pair.partition("=")[2] for pair in shlex.split(argument)}
             self.environment |= {key: self.expanded(value) for key, value in words.items()}
@@ -116,6 +132,7 @@ class Image:
 
 
 def main() -> None:
+    """Do the steps and run the commands, in a mount namespace of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
     parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE")
@@ -127,10 +144,10 @@ def main() -> None:
         os.environ["DOCKERFILE_IN_CHROOT"] = "1"
         os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", sys.executable, *sys.argv])
     mounts = [["-t", "proc", "proc"], ["--rbind", "/dev"], *(["--bind", folder] for folder in args.bind)]
-    for *options, what in mounts:
-        target = args.root / ("proc" if what == "proc" else what.lstrip("/"))
+    for *options, source in mounts:
+        target = args.root / ("proc" if source == "proc" else source.lstrip("/"))
         target.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["mount", *options, what, str(target)], check=True)
+        subprocess.run(["mount", *options, source, str(target)], check=True)
     shutil.copy("/etc/resolv.conf", args.root / "etc" / "resolv.conf")
     image = Image(args.root, dict(pair.split("=", 1) for pair in args.arg))
     for number, (name, argument) in enumerate(steps((CHECKOUT / "Dockerfile").read_text(encoding="utf-8")), 1):
