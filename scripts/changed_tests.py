@@ -2,10 +2,10 @@
 
 python scripts/changed_tests.py [BASE]
 
-The change is the difference from the commit BASE, or from the last commit: later commits, edited files and new files. The
-tests of a module of the package are the files that import or patch it, and the files that have its name or the name of a
-module that imports it. The tests of a builder of test data are the files that import it. The tests of a page of the manual
-are those of documents.
+The change is the difference from the commit BASE, or from the last commit: later commits, edited
+files and new files. The tests of a module of the package are the files that import or patch it, and
+the files that have its name or the name of a module that imports it. The tests of a builder of test
+data are the files that import it. The tests of a page of the manual are those of documents.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Print tables of the demonstration, with 95 % intervals.
 
-They have the EER of each detector on each evaluation part, of each synthesiser, and of fake segments.
+They have the EER of each detector on each evaluation part, of each synthesiser, and of fake
+segments.
 
 python scripts/demo_table.py CORPUS SCORES [PARTIALSPOOF]
 """

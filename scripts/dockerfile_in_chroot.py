@@ -4,9 +4,10 @@
     sudo debootstrap --variant=minbase bookworm ROOT    # the image that FROM names
     sudo scripts/dockerfile_in_chroot.py ROOT [--arg NAME=VALUE …] [--bind FOLDER …] [--run COMMAND …]
 
-COPY, RUN, ENV, ARG, WORKDIR, USER and SHELL are done as Docker does them; FROM counts as done. --bind shows a folder of this
-machine in the chroot, such as a local package index. --run gives commands for the finished image; bash runs each as the
-image's user in /work. Without --build, only these commands are run.
+COPY, RUN, ENV, ARG, WORKDIR, USER and SHELL are done as Docker does them; FROM counts as done.
+--bind shows a folder of this machine in the chroot, such as a local package index. --run gives
+commands for the finished image; bash runs each as the image's user in /work. Without --build, only
+these commands are run.
 """
 
 from __future__ import annotations

@@ -118,7 +118,8 @@ def end_to_end(
 ) -> None:
     """Score with all of ``jobs`` and the published way in turn.
 
-    "steady" is the speed without the time for a single batch, which holds the work done once per run.
+    "steady" is the speed without the time for a single batch, which holds the work done once per
+    run.
     """
     few = recordings[: 4 if stage.small else 64]
     runs: dict[Any, Callable[[], Any]] = {

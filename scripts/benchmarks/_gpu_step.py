@@ -29,7 +29,8 @@ def measure(stage: Stage) -> None:
 def compare(stage: Stage) -> None:
     """One step of the same waveforms and weights, published and in each precision of a recipe, against float64.
 
-    In float32 the step must be about as close to float64 as the published computation in float32 is.
+    In float32 the step must be about as close to float64 as the published computation in float32
+    is.
     """
     exact, gradients = of_published(stage, "float64")
     loss, found = of_published(stage, "float32")

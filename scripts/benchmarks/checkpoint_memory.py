@@ -1,9 +1,10 @@
 """Claims: reading a checkpoint takes less than 1.3 times its size in memory; averaging takes the same for any number of files.
 
-The benchmark writes a random XLS-R 300M pre-training file in fairseq's format (1.27 GB) and that of a
-detector. It reads each in a separate process, touches every number, and prints the peak of resident
-memory above that of the imports, as a ratio to the file. Resident memory includes mapped pages of the
-file, which the system may drop; "own" excludes them. `torch.load` without mapping is shown beside.
+The benchmark writes a random XLS-R 300M pre-training file in fairseq's format (1.27 GB) and that of
+a detector. It reads each in a separate process, touches every number, and prints the peak of
+resident memory above that of the imports, as a ratio to the file. Resident memory includes mapped
+pages of the file, which the system may drop; "own" excludes them. `torch.load` without mapping is
+shown beside.
 
     scripts/bench checkpoint_memory
     scripts/bench checkpoint_memory --small

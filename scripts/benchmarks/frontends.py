@@ -1,6 +1,7 @@
 """Claims: XLS-R 300M is not slower than fairseq in float32 and 3 times as fast in bfloat16; WavLM-Large beats its eager form.
 
-On the CPU, with random weights, in batches of 1, 4 and 12 utterances of 64,600 samples (201 frames):
+On the CPU, with random weights, in batches of 1, 4 and 12 utterances of 64,600 samples (201
+frames):
 
 * wav2vec 2.0: the reference is fairseq in float32, or a plain transcription of it if fairseq is not
   installed. This toolkit runs in float32 (not slower), in bfloat16 (at least 3× at batch 4), in int8 (at
@@ -8,9 +9,10 @@ On the CPU, with random weights, in batches of 1, 4 and 12 utterances of 64,600 
 * WavLM: the reference is the eager form of the transformers library. This toolkit's is at least 1.1×
   as fast; both run in float32.
 
-All rows of a table and the matrix products run in turn (A B A B …). Figures are medians, of CPU time on
-one thread, otherwise of wall time. "of peak" is the speed as a share of that of a matrix product in the
-same precision, by the faster library. Full size takes some GiB of memory and minutes per round.
+All rows of a table and the matrix products run in turn (A B A B …). Figures are medians, of CPU
+time on one thread, otherwise of wall time. "of peak" is the speed as a share of that of a matrix
+product in the same precision, by the faster library. Full size takes some GiB of memory and minutes
+per round.
 
     OMP_NUM_THREADS=2 scripts/bench frontends
     scripts/bench frontends --rounds 3 --batches 1 4 --no-compile

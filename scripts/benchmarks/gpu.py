@@ -17,14 +17,14 @@ train       the trainer at batch 12: precisions, activation checkpointing, Adam,
 report      the tables of what is in --out
 ==========  ================================================================================================
 
-The published way is batch 2 (training: 12) in float32 with autograd, PyTorch's settings as they come, and a
-transcription of the published modules (fairseq's front-end if it is installed). What is compared runs in
-turn (A B A B …); figures are medians.
+The published way is batch 2 (training: 12) in float32 with autograd, PyTorch's settings as they
+come, and a transcription of the published modules (fairseq's front-end if it is installed). What is
+compared runs in turn (A B A B …); figures are medians.
 
-Each stage is a process of its own, and each row goes to {out}/STAGE.jsonl as soon as it is measured. So a
-stage that fails or runs out of time leaves its rows, and the others go on. At the end there are
-results.json and tables.md. The exit status is 1 if something failed, or a row's "holds" is no; goals of
-speed do not count.
+Each stage is a process of its own, and each row goes to {out}/STAGE.jsonl as soon as it is
+measured. So a stage that fails or runs out of time leaves its rows, and the others go on. At the
+end there are results.json and tables.md. The exit status is 1 if something failed, or a row's
+"holds" is no; goals of speed do not count.
 
     scripts/bench gpu                        # all: at most 20 minutes on an H200
     scripts/bench gpu correct                # env parity scores step resume: at most 8 minutes

@@ -1,8 +1,8 @@
 """Metrics against plain transcriptions of their definitions at 10³ to 10⁶ trials, and the bootstrap.
 
-The plain versions loop over the trials, or call NumPy once per threshold if the published program does.
-The runs are interleaved; times are medians of wall time. Both versions must return the same value. Runs
-that would take longer than --limit are left out, with a remark.
+The plain versions loop over the trials, or call NumPy once per threshold if the published program
+does. The runs are interleaved; times are medians of wall time. Both versions must return the same
+value. Runs that would take longer than --limit are left out, with a remark.
 """
 
 import argparse

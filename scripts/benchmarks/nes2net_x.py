@@ -1,11 +1,11 @@
 """Claim: compiled Nes2Net-X is 1.8 times as fast as the published computation forward, and 1.5 times in a training step.
 
 The reference is a plain transcription of the published computation (:class:`PublishedNes2NetX`: 1-D
-convolutions, the columns in a growing fourth axis, Conv2d with a kernel of (3, 1)), with the same weights
-and equal outputs, on features of 64,600 samples (201 frames) in batches of 12. Both run in turn
-(A B A B …). Ratios are of medians, of CPU time on one thread (other programs disturb it little),
-otherwise of wall time. A training step is forward in train mode, cross-entropy and backward. Compiling
-takes a minute per model.
+convolutions, the columns in a growing fourth axis, Conv2d with a kernel of (3, 1)), with the same
+weights and equal outputs, on features of 64,600 samples (201 frames) in batches of 12. Both run in
+turn (A B A B …). Ratios are of medians, of CPU time on one thread (other programs disturb it
+little), otherwise of wall time. A training step is forward in train mode, cross-entropy and
+backward. Compiling takes a minute per model.
 
     OMP_NUM_THREADS=2 scripts/bench nes2net_x
     scripts/bench nes2net_x --rounds 31 --no-compile

@@ -1,8 +1,8 @@
 """RawBoost against a plain rendering with firwin, freqz and lfilter: median CPU time per utterance.
 
-There are three columns of times: the plain rendering, ours with a ``RandomState`` (the same draws), and
-ours with a ``Generator``. The runs are interleaved. CPU time is measured instead of wall time, since
-other programs on the machine disturb it little.
+There are three columns of times: the plain rendering, ours with a ``RandomState`` (the same draws),
+and ours with a ``Generator``. The runs are interleaved. CPU time is measured instead of wall time,
+since other programs on the machine disturb it little.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from nes2net.data.augment import RawBoostParameters, rawboost
 class PlainRawBoost:
     """RawBoost word for word: one draw per call, one ``firwin`` per band, one ``lfilter`` per power.
 
-    It is slow and shares no code with :mod:`nes2net.data.augment.rawboost`; the tests compare the two on new inputs.
+    It is slow and shares no code with :mod:`nes2net.data.augment.rawboost`; the tests compare the
+    two on new inputs.
     """
 
     def __init__(self, rng: np.random.RandomState, parameters: RawBoostParameters, sample_rate: float = 16000) -> None:

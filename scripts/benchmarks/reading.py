@@ -1,9 +1,9 @@
 """Goal: reading with all checks, and scoring with a tiny detector, are 0.95 times as fast as with soundfile alone, or faster.
 
-Files are FLAC of 2 to 6 s in the page cache. "read" is load_audio against soundfile.read, file by file in turn, in
-processor time. "score" is a run of scoring against a DataLoader with the same reading processes, batches and detector,
-which reads whole files with soundfile, as the published code does with librosa, cuts and scores: wall time, A B A B,
-from the first file to the last line.
+Files are FLAC of 2 to 6 s in the page cache. "read" is load_audio against soundfile.read, file by
+file in turn, in processor time. "score" is a run of scoring against a DataLoader with the same
+reading processes, batches and detector, which reads whole files with soundfile, as the published
+code does with librosa, cuts and scores: wall time, A B A B, from the first file to the last line.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Scoring by `nes2net scale` against `nes2net score`: what Ray costs, and processor seconds of a recording.
 
-Recordings of noise, 4 s in FLAC, lie in Parquet shards. Both ways score them with one thread, in turn
-(A B A B …); Ray with one actor, and started before the first round. Processor seconds are those of all
-processes of the way: this one, its readers, and Ray's; on a shared machine they say more than the wall
-time. Scores have to be the same to the last bit. The detector has random weights.
+Recordings of noise, 4 s in FLAC, lie in Parquet shards. Both ways score them with one thread, in
+turn (A B A B …); Ray with one actor, and started before the first round. Processor seconds are
+those of all processes of the way: this one, its readers, and Ray's; on a shared machine they say
+more than the wall time. Scores have to be the same to the last bit. The detector has random
+weights.
 
     scripts/bench scale                              # XLS-R 300M + Nes2Net-X: minutes
     scripts/bench scale --alone --dtype bfloat16     # the detector alone: a minute

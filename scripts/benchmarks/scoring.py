@@ -1,15 +1,15 @@
 """Claim: from FLAC to scores, XLS-R 300M + Nes2Net-X is 1.2 times as fast as published in float32, 2.2 in bfloat16, 3.2 in int8.
 
 On the CPU, with random weights, in the '4sec' protocol (64,600 samples). The reference,
-:func:`score_as_published`, has batches of 2, autograd on, files decoded in the main process and plain
-layers in float32 (fairseq, or a transcription of it if it is not installed, and a transcription of
-Nes2Net-X). The other rows are ``judge_trials``, end to end. All rows and a matrix product run in turn
-(A B A B …); ratios are of medians of wall time.
+:func:`score_as_published`, has batches of 2, autograd on, files decoded in the main process and
+plain layers in float32 (fairseq, or a transcription of it if it is not installed, and a
+transcription of Nes2Net-X). The other rows are ``judge_trials``, end to end. All rows and a matrix
+product run in turn (A B A B …); ratios are of medians of wall time.
 
-"steady" is the speed from the second batch on, without the work done once per run (hashing the weights,
-starting the reading processes). "of peak" is the steady speed as a share of that of the matrix product in
-the same precision. Files are real recordings of mixed length if NES2NET_SHARED (or ../shared) has them,
-otherwise generated.
+"steady" is the speed from the second batch on, without the work done once per run (hashing the
+weights, starting the reading processes). "of peak" is the steady speed as a share of that of the
+matrix product in the same precision. Files are real recordings of mixed length if NES2NET_SHARED
+(or ../shared) has them, otherwise generated.
 
     OMP_NUM_THREADS=2 scripts/bench scoring                          # minutes
     OMP_NUM_THREADS=2 scripts/bench scoring --compile --batches 4 8 16
@@ -307,7 +307,8 @@ def starts(arguments: argparse.Namespace, folder: Path) -> None:
 def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples: str, *paths: str) -> None:
     """Load, score one batch, and print how long each part took; ``began`` is the time when the process was started.
 
-    "own" is the memory beyond that of the imports and of mapped files, whose pages the system may drop.
+    "own" is the memory beyond that of the imports and of mapped files, whose pages the system may
+    drop.
     """
 
     imported = time.time()

@@ -1,8 +1,9 @@
 """How the cost of `nes2net scale` grows with the number of shards: listing, knowing what is left, scheduling.
 
-A shard is a Parquet file with one recording, of which 1 s is scored and of which all shards are links, and the detector is a small one, so
-that little else is measured. For the first figures, all shards have results already: what is timed is finding the shards,
-and a whole call that finds nothing left. For the last one, all of them are scored with one actor.
+A shard is a Parquet file with one recording, of which 1 s is scored and of which all shards are
+links, and the detector is a small one, so that little else is measured. For the first figures, all
+shards have results already: what is timed is finding the shards, and a whole call that finds
+nothing left. For the last one, all of them are scored with one actor.
 
     scripts/bench shards --sizes 1000 10000                # two minutes
     scripts/bench shards --sizes 100000 --scored 0         # listing and resuming alone

@@ -1,16 +1,17 @@
 """A training step against the published computation, for back-end and whole detector, and the data wait with one worker.
 
-A step is forward in train mode, weighted cross-entropy, backward, Adam. The reference has the same weights:
+A step is forward in train mode, weighted cross-entropy, backward, Adam. The reference has the same
+weights:
 
 * back-end: Nes2Net-X on features of 64,600 samples (201 frames) in batches of 12, against a plain transcription;
 * whole detector: XLS-R 300M and Nes2Net-X in batches of --batch, with fairseq's front-end, or a
   transcription of it if fairseq is not installed. bfloat16 is autocast; weights and Adam stay in float32.
   Both detectors share their weights. It takes 10 GiB of memory and 6 to 8 minutes on two cores.
 
-All rows of a table run in turn (A B A B …). Figures are medians, of CPU time on one thread, otherwise of
-wall time; ratios are to the published computation in the same precision. Last, the demonstration's small
-detector (wav2vec2_small, Nes2Net-X) trains on generated recordings with RawBoost 4 and one reading
-process. It should wait for data less than a fifth of the time.
+All rows of a table run in turn (A B A B …). Figures are medians, of CPU time on one thread,
+otherwise of wall time; ratios are to the published computation in the same precision. Last, the
+demonstration's small detector (wav2vec2_small, Nes2Net-X) trains on generated recordings with
+RawBoost 4 and one reading process. It should wait for data less than a fifth of the time.
 
     OMP_NUM_THREADS=2 scripts/bench train
     scripts/bench train --parts backend data

@@ -1,6 +1,7 @@
 """The checks of scripts/simulated_cuda: what users call, on the simulated device, compared with the same on the CPU.
 
-A check is a function of a :class:`Workspace`. It fails if it raises, or if it does anything that a CUDA device refuses.
+A check is a function of a :class:`Workspace`. It fails if it raises, or if it does anything that a
+CUDA device refuses.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The simulated device as ``cuda:0`` and ``cuda:1``, to Python and to PyTorch's C++.
 
-Branches on ``device.type == "cuda"``, CUDA's lists of autocast, its fused optimisers, GradScaler and accelerate therefore
-run as they do on a GPU. Graphs, random numbers, memory and waits are simulated. The device needs g++ for guard.cpp, and is
-tied to PyTorch's version.
+Branches on ``device.type == "cuda"``, CUDA's lists of autocast, its fused optimisers, GradScaler
+and accelerate therefore run as they do on a GPU. Graphs, random numbers, memory and waits are
+simulated. The device needs g++ for guard.cpp, and is tied to PyTorch's version.
 """
 
 from __future__ import annotations
@@ -138,8 +138,8 @@ def _enter_in_threads(mode: type) -> None:
 def watched() -> Iterator[dict[str, Any]]:
     """Collect what happens on the device within this context.
 
-    The dictionary is filled at the end: ``waits`` by line of the package, ``made`` (tensors by device), and ``refused``
-    (messages of what a CUDA device would have refused).
+    The dictionary is filled at the end: ``waits`` by line of the package, ``made`` (tensors by
+    device), and ``refused`` (messages of what a CUDA device would have refused).
     """
     from simulated import rules, tensors
 

@@ -111,7 +111,8 @@ def rounded(name: str, args: tuple) -> tuple:
 def as_cudnn(lstm: Any, on_device: Any) -> Any:
     """Wrap ``torch._VF.lstm`` so that it computes in the type of autocast, as cuDNN does.
 
-    The plain kernels would mix types. ``on_device`` says whether a tensor is on the simulated device.
+    The plain kernels would mix types. ``on_device`` says whether a tensor is on the simulated
+    device.
     """
 
     def cast(x: Tensor, *args: Any) -> Any:

@@ -1,8 +1,8 @@
 """Tensors of the simulated device: copies of them on the CPU compute.
 
-An operation that a CUDA device refuses is refused here too (rules.py): operands on two devices, ``.numpy()``, random
-generators of the CPU, operations without a deterministic kernel. The device counts how often the CPU waits for it, and
-the memory that tensors take.
+An operation that a CUDA device refuses is refused here too (rules.py): operands on two devices,
+``.numpy()``, random generators of the CPU, operations without a deterministic kernel. The device
+counts how often the CPU waits for it, and the memory that tensors take.
 """
 
 from __future__ import annotations
@@ -338,8 +338,8 @@ def _transfer(name: str, args: tuple, kwargs: dict[str, Any], to_device: bool) -
     """Do what is special about a copy between CPU and device.
 
     Returns:
-        For a copy to pinned memory without a wait, the target, which holds NaN until the next wait. None if the copy is
-        an ordinary operation.
+        For a copy to pinned memory without a wait, the target, which holds NaN until the next wait.
+        None if the copy is an ordinary operation.
     """
     source, target = (args[0], None) if name == "aten::_to_copy" else (args[1], args[0])
     non_blocking = kwargs.get("non_blocking", False) or (target is not None and len(args) > 2 and args[2])

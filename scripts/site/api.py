@@ -158,7 +158,8 @@ def pages() -> dict[str, str]:
 def shown(path: str) -> str:
     """Write the directives of Sphinx's autodoc that show the object at ``path``.
 
-    A package shows the names in its ``__all__``. The detector shows the methods of :data:`FIRST` before its other members.
+    A package shows the names in its ``__all__``. The detector shows the methods of :data:`FIRST`
+    before its other members.
     """
     documented = locate(path)
     if documented is not Detector:

@@ -1,6 +1,7 @@
 """Run the notebooks of docs/notebooks, and store their outputs without those on standard error.
 
-``python scripts/site/notebooks.py [NOTEBOOK …]``; they use the demonstration in the folder ``NES2NET_DEMO``, or in demo/.
+``python scripts/site/notebooks.py [NOTEBOOK …]``; they use the demonstration in the folder
+``NES2NET_DEMO``, or in demo/.
 """
 
 from __future__ import annotations
