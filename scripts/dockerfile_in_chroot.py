@@ -39,7 +39,7 @@ def steps(text: str) -> list[tuple[str, str]]:
 
 
 def ignored(path: Path, patterns: list[str]) -> bool:
-    """Whether .dockerignore leaves ``path``, below the checkout, or a folder above it out.
+    """Whether .dockerignore excludes ``path``, or a folder that holds it; ``path`` is relative to the checkout.
 
     >>> [ignored(Path(name), ["demo", "**/*.pth"]) for name in ("demo/a", "x/demo", "x/y.pth", "z.pth")]
     [True, False, True, True]

@@ -1,4 +1,4 @@
-"""Command lines: `nes2net …` and, in ``published``, those of the published programs.
+"""The command line `nes2net …`, and in ``published`` the command lines of the published programs.
 
 In reading order: ``main`` lists the commands by name; every other file has one command. A command is
 a function: its flags are made from its signature, its help from its docstring

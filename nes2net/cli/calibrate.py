@@ -328,8 +328,8 @@ def drift(
 ) -> int:
     """Compare new recordings with those of a calibration, to see whether it still holds.
 
-    The recordings need no labels. Exit status 3 means that drift was found. Exit status 1 means that no drift was found,
-    but a file could not be compared, or the recordings are too few. Exit status 0 means that no drift was found.
+    The recordings need no labels. Exit status 3 means that drift was found. Otherwise, exit status 1 means that a file
+    could not be compared, or that the recordings are too few to show drift. Exit status 0 means that no drift was found.
 
     Example:
         nes2net calibrate drift c.json NEW --model AASIST

@@ -51,7 +51,7 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
 
 
 def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
-    """Suggest commands that score and evaluate each corpus on which ``checkpoint`` was trained.
+    """Suggest commands that score and evaluate ``checkpoint`` on each corpus of its training.
 
     The evaluation part of the corpus is scored if it exists, otherwise the development part. A part
     on which the detector was trained is never scored.
@@ -79,7 +79,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                     continue
                 corpus.find_protocol(root, split, protocols)
                 corpus.find_audio(root, split)
-            except (InputError, OSError):  # the part does not exist
+            except (InputError, OSError):  # the corpus has no such split here
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]

@@ -81,10 +81,10 @@ class FilesBeside:
 
     @contextmanager
     def written(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
-        """Write files while recordings are judged: the context is a function that writes those of one recording.
+        """Yield a function that writes the files of one recording; used while recordings are judged.
 
-        If all recordings share one RTTM file, the file is written at the end, even after an
-        interruption, so that no hours of work are lost.
+        If all recordings share one RTTM file, the file is written at the end, even after an interruption, so
+        that no hours of work are lost.
 
         Args:
             detector: says which span a stretch needs, for pictures of segments.

@@ -94,7 +94,8 @@ class Classes(Rows):
     what = "logits of classes"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))  # a record has a list
+        """Make a tuple of ``classes``, which are a list in a record."""
+        object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -200,7 +201,7 @@ class Classes(Rows):
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
         """Evaluate the logits in ``paths``, a file for each system; see :func:`~nes2net.evaluation.tracing.evaluate_classes`."""
-        from nes2net.evaluation.tracing import evaluate_classes  # start-up time: scoring does not need it
+        from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need it
 
         tables = []
         for path in paths:

@@ -392,14 +392,14 @@ def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Ta
 
 def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Mapping[str, Sequence[Plot]]:
     """Draw all plots; :class:`Result` calls this only for the page."""
-    from nes2net.evaluation.plots import score_plots  # for start-up time: the text needs no Matplotlib
+    from nes2net.evaluation.plots import score_plots  # quick start-up: the text needs no Matplotlib
 
     return score_plots(systems, transfers)
 
 
 def _det_curves(systems: Sequence[SystemFigures]) -> dict[str, Any]:
     """Compute the DET curve of each system for the JSON: FRR and FAR, without points that no plot could show."""
-    from nes2net.evaluation.curves import thinned_det  # for start-up time: the text needs no SciPy
+    from nes2net.evaluation.curves import thinned_det  # quick start-up: the text needs no SciPy
 
     curves = {}
     for system in systems:

@@ -79,10 +79,10 @@ class EvaluationSettings:
         return list(self.names)
 
     def check_no_classes(self, path: Path) -> None:
-        """Check that there is no setting for classes; for a file ``path`` that holds no classes.
+        """Check that no setting is for classes, because the file ``path`` holds no classes.
 
         Raises:
-            InputError: if there is such a setting.
+            InputError: if a setting is for classes.
         """
         if self.unknown is not None or self.reference is not None:
             raise InputError(f"`unknown` and `reference` are for classes, which {path} does not hold: leave them out")
@@ -129,7 +129,7 @@ class OfRecordings(InLines[T]):
         Raises:
             InputError: if settings are for classes or frames, or as ``evaluate_systems``.
         """
-        from nes2net.evaluation.evaluate import evaluate_systems  # start-up time: scoring does not need it
+        from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need it
 
         settings.check_no_classes(paths[0])
         if settings.threshold is not None or settings.resolution_ms is not None:
@@ -153,7 +153,7 @@ class OfRecordings(InLines[T]):
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> LabelledScores:
-        """Read the scores of the trials that all files ``paths`` have scores of, a column for each file.
+        """Read the trials that occur in all score files ``paths``, and their scores: a column for each file.
 
         Raises:
             InputError: if ``resolution_ms`` is given, or as :func:`~nes2net.evaluation.matching.labelled_trials`.
@@ -186,7 +186,7 @@ class Scores(OfRecordings[float]):
         Raises:
             InputError: if ``scorer`` is a network whose logits give no score.
         """
-        from nes2net.models.network import Network  # start-up time: reading files does not need torch
+        from nes2net.models.network import Network  # quick start-up: reading files needs no torch
 
         if isinstance(scorer, Network):
             scorer.check_score()
@@ -196,7 +196,7 @@ class Scores(OfRecordings[float]):
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[float | str]]:
         """Start to score a batch; see :func:`nes2net.scoring.kernel.start`."""
-        from nes2net.scoring.kernel import start  # start-up time: reading files does not need torch
+        from nes2net.scoring.kernel import start  # quick start-up: reading files needs no torch
 
         return start(scorer, *inputs, stream=stream, rows=rows)
 
@@ -275,7 +275,7 @@ class Rows(OfRecordings[NDArray]):
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
         """Start to compute the rows of a batch; see :func:`nes2net.scoring.kernel.start_rows`."""
-        from nes2net.scoring.kernel import start_rows  # start-up time: reading files does not need torch
+        from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
             return self.compute(scorer, waveforms)
@@ -363,7 +363,7 @@ class Frames(InLines[NDArray]):
         Raises:
             InputError: if ``scorer`` has no frames of this length.
         """
-        from nes2net.scoring.track import chosen_resolution  # start-up time: reading files does not need torch
+        from nes2net.scoring.track import chosen_resolution  # quick start-up: reading files needs no torch
 
         return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
 
@@ -383,8 +383,8 @@ class Frames(InLines[NDArray]):
         self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
         """Start to score the frames of a batch; waveforms longer than a window are scored one by one in windows."""
-        from nes2net.scoring.kernel import start_rows  # start-up time: reading files does not need torch
-        from nes2net.scoring.track import Grid, frame_scores  # start-up time: reading files does not need torch
+        from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
+        from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
 
         waveforms = inputs[0]
         resolution_ms = self._resolution
@@ -392,6 +392,7 @@ class Frames(InLines[NDArray]):
         if num_samples > Grid.of(scorer).longest:
 
             def score_in_windows(waveform: Tensor) -> NDArray | str:
+                """Score the frames of one long waveform (N,); the reason if this fails."""
                 try:
                     return frame_scores(scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=resolution_ms).scores
                 except InputError as error:
@@ -417,7 +418,7 @@ class Frames(InLines[NDArray]):
             InputError: if there are several files, settings are for classes or recordings, or as
                 ``evaluate_segments``.
         """
-        from nes2net.evaluation.segments import evaluate_segments  # start-up time: scoring does not need it
+        from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need it
 
         if len(paths) > 1:
             raise InputError(f"one of {len(paths)} files holds scores of frames: evaluate such a file alone")

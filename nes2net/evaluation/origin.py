@@ -244,6 +244,7 @@ def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use
 
 
 def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to the same folder; False if one is empty."""
     return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
 
 
@@ -307,6 +308,7 @@ def _title(corpus: str, root: str = "") -> str:
 
 
 def _name(provenance: Provenance) -> str:
+    """The detector's name in sentences."""
     return provenance.name or "this detector"
 
 

@@ -1,9 +1,9 @@
 """Compute bootstrap intervals of figures of classes.
 
 The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of each
-class. It does not draw single trials: if trials of a class are drawn with replacement, their counts in
-the cells of a confusion matrix, or in bins of scores, have a multinomial distribution. Drawing these
-counts costs the same for a thousand trials and for a million.
+class. No single trials are drawn, only their counts in the cells of a confusion matrix or in bins of
+scores: if trials are drawn with replacement, these counts have a multinomial distribution. Drawing
+them costs the same for a thousand trials and for a million.
 
 Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
 """

@@ -200,7 +200,7 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
 
 def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Mapping[str, Sequence[Plot]]:
     """Draw the examples; :class:`Result` calls this only for the page."""
-    from nes2net.evaluation.plots import strip_plots  # for start-up time: the text needs no Matplotlib
+    from nes2net.evaluation.plots import strip_plots  # quick start-up: the text needs no Matplotlib
 
     return {EXAMPLES_SECTION: strip_plots(examples, resolution_ms, threshold)}
 
@@ -308,4 +308,5 @@ def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str
 
 
 def _or_none(value: float) -> float | None:
+    """Replace NaN by None, which a figure without value has."""
     return None if math.isnan(value) else value

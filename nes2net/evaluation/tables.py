@@ -210,6 +210,7 @@ class Measured:
     def __init__(
         self, rules: Mapping[str, Callable[..., Any]], bonafide: NDArray, spoof: NDArray, **draws: Unpack[Draws]
     ) -> None:
+        """Compute all metrics, and their values in each bootstrap resample."""
         self.values: dict[str, float] = {}
         self.thresholds: dict[str, float] = {}
         for name, rule in rules.items():

@@ -318,7 +318,7 @@ def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
 
 def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[Plot]]:
     """Draw all plots; :class:`Result` calls this only for the page."""
-    from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # start-up: the text needs no Matplotlib
+    from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # quick start-up: text needs no Matplotlib
 
     with_unknown = [trials for trials in systems if trials.generator_names]
     return {

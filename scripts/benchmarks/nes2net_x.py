@@ -1,4 +1,4 @@
-"""Claim: compiled Nes2Net-X is 1.8 times as fast as the published computation forward, and 1.5 times in a training step.
+"""Claim: compiled Nes2Net-X is 1.8 times as fast as published in the forward pass, and 1.5 times in a training step.
 
 The reference is a plain transcription of the published computation (:class:`PublishedNes2NetX`: 1-D
 convolutions, the columns in a growing fourth axis, Conv2d with a kernel of (3, 1)), with the same
@@ -28,7 +28,10 @@ FRAMES = 201
 
 
 def forward_pass(model: nn.Module, features: Tensor) -> Callable[[], None]:
+    """Make a function that computes the forward pass in eval mode."""
+
     def run() -> None:
+        """Compute the logits once."""
         with torch.inference_mode():
             model.eval()(features)
 
@@ -36,9 +39,11 @@ def forward_pass(model: nn.Module, features: Tensor) -> Callable[[], None]:
 
 
 def training_step(model: nn.Module, features: Tensor, labels: Tensor) -> Callable[[], None]:
+    """Make a function that does a training step, with gradients of the features, too."""
     features = features.clone().requires_grad_()  # the front-end is trained too
 
     def run() -> None:
+        """Compute the gradients once."""
         model.zero_grad()
         features.grad = None
         F.cross_entropy(model.train()(features), labels).backward()
@@ -47,11 +52,13 @@ def training_step(model: nn.Module, features: Tensor, labels: Tensor) -> Callabl
 
 
 def largest_difference(a: nn.Module, b: nn.Module, features: Tensor) -> float:
+    """The largest difference of two models' outputs."""
     with torch.inference_mode():
         return (a.eval()(features) - b.eval()(features)).abs().max().item()
 
 
 def main() -> None:
+    """Measure both models, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--no-compile", action="store_true", help="measure the eager models only")
@@ -69,13 +76,13 @@ def main() -> None:
     print(f"batch {BATCH}, {FRAMES} frames, {torch.get_num_threads()} thread(s), torch {torch.__version__}")
     for name, model in models.items():
         print(f"{name:>22}: outputs differ by {largest_difference(models['published'], model, features):.1e}")
-    for what, runs in {
+    for kind, runs in {
         "forward": {name: forward_pass(model, features) for name, model in models.items()},
         "training step": {name: training_step(model, features, labels) for name, model in models.items()},
     }.items():
         seconds = seconds_by_turns(runs, arguments.rounds)
         for name, median in seconds.items():
-            print(f"{what:>14}  {name:>22}  {1000 * median:7.1f} ms  {seconds['published'] / median:5.2f}×")
+            print(f"{kind:>14}  {name:>22}  {1000 * median:7.1f} ms  {seconds['published'] / median:5.2f}×")
 
 
 if __name__ == "__main__":

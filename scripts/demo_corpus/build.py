@@ -56,7 +56,7 @@ def _read_aloud(method: str, part: str, num_sentences: int, work: Path, seed: in
 
 
 def _run_job(job: Callable[[], None]) -> None:
-    """Call ``job``; a worker process calls functions of this module."""
+    """Call ``job``; worker processes need a named function for this."""
     job()
 
 

@@ -78,7 +78,7 @@ def joined(pieces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def render(pieces: list[np.ndarray], rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
-    """Join the pieces, and pass them through the common channel; return whole frames, and the boundaries in them."""
+    """Join the pieces, and pass them through the common channel; return whole frames and the pieces' boundaries."""
     x, boundaries = joined(pieces, rng)
     x = transmit(channel.match(np.pad(x, (0, FRAME)), rng), "g722")[_DELAY:]
     cut = EDGE // FRAME

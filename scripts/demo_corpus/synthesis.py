@@ -237,6 +237,7 @@ def _flite(x: np.ndarray, rng: np.random.Generator, part: str) -> np.ndarray:
     voice = str(rng.choice(["slt", "rms", "awb", "kal16"]))
 
     def speak(text: str) -> np.ndarray:
+        """Speak a text with the drawn voice and speed."""
         return _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", "{}"], "")
 
     return _read_aloud(speak, sentences("en", part), len(x), rng)

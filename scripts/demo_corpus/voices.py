@@ -99,7 +99,7 @@ def main(method: str, folder: Path, seed: int, pace: float) -> None:
     """Read the sentences on standard input aloud; the program that :func:`read_aloud` starts."""
     import onnxruntime
 
-    onnxruntime.set_seed(seed)  # before a model is loaded, whose noise it determines
+    onnxruntime.set_seed(seed)  # before a model is loaded, because the seed determines the noise of the model
     rng = np.random.default_rng(seed)
     if method == "piper":
         _piper(folder, pace * rng.uniform(SLOWEST, FASTEST))

@@ -29,6 +29,7 @@ class _CallInPickle:
         self.call = (function, arguments)
 
     def __reduce__(self) -> tuple:
+        """Tell pickle to store a call of the function."""
         return self.call
 
 

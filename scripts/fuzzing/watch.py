@@ -28,8 +28,8 @@ _CHANGING += ("os.symlink", "os.utime", "shutil.rmtree", "shutil.move")
 def watch(folder: Path, events: list[str]) -> None:
     """Watch this process from now on, and add what it must not do to ``events``.
 
-    These are changes outside ``folder``, starts of programs, and uses of the network. The process changes to ``folder``, and
-    its standard error is dropped.
+    These are changes outside ``folder``, starts of programs, and uses of the network. The process
+    changes to ``folder``, and its standard error is dropped.
     """
     os.chdir(folder)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries print warnings about spoiled files

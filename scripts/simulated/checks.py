@@ -87,7 +87,7 @@ class Workspace:
 
     def detector(self, name: str, device: str) -> Detector:
         """Load the detector ``name``, a key of MODELS."""
-        return Detector.from_pretrain_recipe(self.folder / f"{name}.pth", device)
+        return Detector.from_pretrained(self.folder / f"{name}.pth", device)
 
     def nes2net(self, *words: str, status: int = 0) -> str:
         """Run a command in this process, and return what it printed.
@@ -326,7 +326,7 @@ def check_saving(workspace: Workspace) -> None:
     for file in (workspace.folder / "again.pth", workspace.folder / "again"):
         detector.save(file)
         for device in ("cuda", "cuda:1", "cpu"):
-            close(Detector.from_pretrain_recipe(file, device).score(path), expected)
+            close(Detector.from_pretrained(file, device).score(path), expected)
 
 
 def check_command(workspace: Workspace, *words: str, read: Callable[[str], Any]) -> None:
@@ -343,6 +343,7 @@ def json_of(*keys: str) -> Callable[[str], list[float]]:
     """Make a function that reads the numbers under ``keys`` from printed lines of JSON."""
 
     def read(printed: str) -> list[float]:
+        """Read the numbers from the lines of JSON in ``printed``."""
         numbers: list[float] = []
         for line in printed.splitlines():
             if line.startswith("{"):
@@ -403,6 +404,7 @@ def explain(model: str, *flags: str) -> Callable[[Workspace], None]:
     """Make a check of `nes2net explain` with these flags."""
 
     def check(workspace: Workspace) -> None:
+        """Run `nes2net explain` on both devices, and compare the scores."""
         words = [
             "explain",
             workspace.file("3.flac"),
@@ -421,6 +423,7 @@ def predict(*flags: str, read: Callable[[str], Any]) -> Callable[[Workspace], No
     """Make a check of `nes2net predict` with these flags."""
 
     def check(workspace: Workspace) -> None:
+        """Run `nes2net predict` on both devices, and compare the numbers."""
         words = [
             "predict",
             workspace.file("3.flac"),

@@ -54,7 +54,7 @@ def build_library() -> Path:
 def install() -> None:
     """Put the device in place in this process, for good. PyTorch must not be imported before."""
     library = ctypes.CDLL(str(build_library()), ctypes.RTLD_GLOBAL)
-    import torch  # after the library, whose functions then replace those of PyTorch
+    import torch  # after the library: functions of the library then replace those of PyTorch
 
     from simulated import tensors
     from simulated.kernels import as_cudnn
@@ -101,6 +101,7 @@ def _swap_parameters(apply: Any) -> Any:
     from torch import __future__ as future
 
     def swapping(self: Any, fn: Any, recurse: bool = True) -> Any:
+        """Call ``Module._apply`` with PyTorch's setting that swaps parameters."""
         future.set_swap_module_params_on_conversion(True)
         try:
             return apply(self, fn, recurse)
@@ -128,6 +129,7 @@ def _enter_in_threads(mode: type) -> None:
     run = threading.Thread.run
 
     def run_inside(self: threading.Thread) -> None:
+        """Run a thread inside the mode."""
         with mode():
             run(self)
 

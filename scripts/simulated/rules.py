@@ -93,6 +93,7 @@ def no_gradients_in_eval_mode(forward: Any, on_device: Any) -> Any:
     """
 
     def ruled(self: torch.nn.RNNBase, x: Any, *state: Any) -> Any:
+        """Compute as ``forward``; a gradient of the output in eval mode is refused."""
         outputs, last = forward(self, x, *state)
         output = outputs.data if isinstance(outputs, torch.nn.utils.rnn.PackedSequence) else outputs
         if on_device(output) and output.requires_grad and not self.training:
@@ -109,6 +110,7 @@ def within_a_grid(attention: Any, on_device: Any) -> Any:
     """
 
     def ruled(query: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute attention, unless batch or heads are too many."""
         if on_device(query) and max(query.shape[:-2], default=0) > _GRID:
             refuse(f"attention over {tuple(query.shape)}: invalid configuration argument, a grid has {_GRID} blocks")
         return attention(query, *args, **kwargs)

@@ -121,6 +121,7 @@ class _Share:
         memory.take(self.key, self.size)
 
     def __del__(self) -> None:
+        """Give the share back when the tensor is deleted."""
         if hasattr(self, "size") and memory is not None and memory.holders[self.key]:
             memory.give_back(self.key, self.size)
 
@@ -220,7 +221,7 @@ def count_wait() -> None:
     if Device.recorded is not None:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
     waits[package_line()] += 1
-    with torch.inference_mode():  # in which tensors of either kind may be written
+    with torch.inference_mode():  # allows writing to tensors that inference mode made, and to others
         for to, values in _under_way:
             to.copy_(values)
     _under_way.clear()
@@ -255,9 +256,8 @@ def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     device_tensors = [leaf for leaf in leaves if isinstance(leaf, OnDevice)]
     cpu_tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and not isinstance(leaf, OnDevice)]
     requested_device = kwargs.get("device") or next((leaf for leaf in args if isinstance(leaf, torch.device)), None)
-    if (device_tensors or requested_device is not None) and _is_composite(
-        function
-    ):  # which inference mode does not take apart before
+    # Inference mode does not take composite operations apart; compute their parts one by one.
+    if (device_tensors or requested_device is not None) and _is_composite(function):
         with Mode():
             return function.decompose(*args, **kwargs)
     if not device_tensors and (requested_device is None or torch.device(requested_device).type != Device.type):

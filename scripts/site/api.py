@@ -11,7 +11,7 @@ from torch import nn
 from nes2net.detector import Detector
 from nes2net.models.network import Network
 
-#: The methods with which the page of the detector begins, in this order.
+#: The first methods on the page of the detector, in this order.
 FIRST = [
     *(
         "from_pretrained",

@@ -38,7 +38,7 @@ def row(corpus: Corpus) -> tuple[str, ...]:
 
 
 def page(text: str) -> str:
-    """Replace the table in the page ``text`` by that of now."""
+    """Replace the table in the page ``text`` by the current table."""
     return filled(text, {"corpora": table()})
 
 

@@ -21,7 +21,7 @@ from nes2net.models.published_tables import LEGEND, numbered_notes, system_rows,
 
 
 def page(text: str) -> str:
-    """Replace the tables in the page ``text`` by those of now."""
+    """Replace the tables in the page ``text`` by the current tables."""
     return filled(text, {"results": results(), **detectors()})
 
 
