@@ -427,10 +427,9 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
-        embedding_traits = ""
+        traits = "duration, level, bandwidth"
         if population.has_embeddings:
-            embedding_traits = ", embedding"
-        traits = "duration, level, bandwidth" + embedding_traits
+            traits += ", embedding"
         print(f"recordings: {population.num_recordings} measured by {traits}")
 
 

@@ -71,5 +71,7 @@ def reference_scores(
         raise InputError(f"{evaluated}: has no embedding of {counted(len(missing), 'trial')}: {listed(missing)}")
     reference = Reference(np.stack(rows), np.array(numbers))
     x = np.stack([embeddings[id] for id in ids])  # N×D
-    knn = reference.scores(x, "knn", k=min(_MOST_NEIGHBOURS, len(rows)))
-    return {"knn": knn, "mahalanobis": reference.scores(x, "mahalanobis")}
+    return {
+        "knn": reference.scores(x, "knn", k=min(_MOST_NEIGHBOURS, len(rows))),
+        "mahalanobis": reference.scores(x, "mahalanobis"),
+    }

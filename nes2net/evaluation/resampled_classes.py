@@ -1,9 +1,9 @@
 """Compute bootstrap intervals of figures of classes.
 
 The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of each
-class. No single trials are drawn, only their counts in the cells of a confusion matrix or in bins of
-scores: if trials are drawn with replacement, these counts have a multinomial distribution. Drawing
-them costs the same for a thousand trials and for a million.
+class. Only the counts of trials in the cells of a confusion matrix, or in bins of scores, are drawn,
+from a multinomial distribution. This is the distribution that drawing single trials would give, and
+costs the same for a thousand trials and for a million.
 
 Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
 """
@@ -125,7 +125,7 @@ class Resamples:
 
 
 def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
-    """A rate with the 95 % interval that its value in each draw, (R,), gives."""
+    """Make the figure of a rate, with the 95 % interval from the values of the rate in all draws, (R,)."""
     return Figure(value, metrics.rate_interval(value, draws, num_trials))
 
 

@@ -40,7 +40,7 @@ class PublishedBlock(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute B×C×T → B×C×T."""
+        """Compute the block: columns one after the other, then squeeze-excitation, B×C×T → B×C×T."""
         groups = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)
         outputs = []
         columns = groups[-1].unsqueeze(3)

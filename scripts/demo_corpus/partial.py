@@ -161,7 +161,7 @@ def utterances(sources: Mapping[str, list[Source]], methods: list[str], sizes: S
     drawn_sources = _draw_sources(sources["eval"], sizes.talk, any(s.words for s in sources["eval"]), rng)
     pieces = []
     turn = 0
-    while len(pieces) < len(drawn_sources):  # runs of 4 to 9 pieces, human and by one method after the other by turns
+    while len(pieces) < len(drawn_sources):  # turns of 4 to 9 pieces: human, a method, human, the next method, …
         method = part_methods[turn // 2 % len(part_methods)] if turn % 2 else HUMAN
         voice = _voice(method, "eval", rng) if turn % 2 else ""
         pieces += [Piece(s, method, voice) for s in drawn_sources[len(pieces) : len(pieces) + int(rng.integers(4, 10))]]

@@ -38,7 +38,7 @@ TAKES_BOTH = {
     "aten::is_same_size",
     "aten::is_set_to",
 }
-#: Operations that join tensors, so that a number of the CPU is no operand.
+#: Operations that join tensors; all tensors must be on one device, also those without dimensions.
 JOINS = {"aten::cat", "aten::stack"}
 #: Operations for which the CPU must wait, because they read a number from the device.
 WAITS = {

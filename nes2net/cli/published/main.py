@@ -343,7 +343,10 @@ def _score(args: argparse.Namespace) -> int:
     if average is not None:
         print_average(average)
     say(f"Model loaded : {checkpoint}")
-    print_evaluation_start(None if args.track == "in_the_wild" else len(trials))
+    num_trials = None
+    if args.track != "in_the_wild":
+        num_trials = len(trials)
+    print_evaluation_start(num_trials)
     start = time.monotonic()
     num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
     scored_samples = num_samples
