@@ -2,9 +2,10 @@
 
 python scripts/changed_tests.py [BASE]
 
-The change is what differs from BASE, the last commit if it is not given: commits since then, edited files and new ones. Of
-a module of the package, its tests are the files that import or patch it, and those named after it and after the modules
-that import it. Of a builder of tests, they are the files that import it; a page of the manual has the tests of documents.
+The change is the difference from the commit BASE, or from the last commit: later commits, edited
+files and new files. The tests of a module of the package are the files that import or patch it, and
+the files that have its name or the name of a module that imports it. The tests of a builder of test
+data are the files that import it. The tests of a page of the manual are those of documents.
 """
 
 from __future__ import annotations
@@ -24,76 +25,84 @@ DOCUMENTS = ("tests/test_documentation.py", "tests/test_extending.py")
 
 @cache
 def text(path: Path) -> str:
+    """Read a file; each file is read once."""
     return path.read_text(encoding="utf-8")
 
 
 @cache
 def names(path: Path) -> re.Pattern[str]:
-    """A pattern of the ways in which Python and strings name the module in ``path``, below the repository."""
+    """Make a pattern that finds the module ``path`` in Python code and strings; ``path`` is relative to the repository."""
     *packages, stem = path.with_suffix("").parts
     if stem == "__init__":
         *packages, stem = packages
-    package, module = ".".join(packages), ".".join((*packages, stem))
+    package = ".".join(packages)
+    module = ".".join((*packages, stem))
     by_import = rf"from {re.escape(package)} import (?:\([^)]*|[^\n(]*)\b{stem}\b|" if package else ""
     return re.compile(rf"{by_import}\b{re.escape(module)}\b(?!\.\w+ import)", re.DOTALL)
 
 
 @cache
 def test_files() -> tuple[Path, ...]:
+    """List all test files; the list is made once."""
     return tuple(sorted(TESTS.rglob("test_*.py")))
 
 
 def own_tests(module: Path) -> list[Path]:
-    """Test files of the name of a module, in the folder of its room or beside the folders."""
+    """List the test files that have the name of a module, and stand in the folder of its room or in tests/."""
     room = module.relative_to(REPOSITORY).parts[1].removesuffix(".py")
     return [path for path in test_files() if path.stem == f"test_{module.stem}" and path.parent.name in (room, "tests")]
 
 
 def tests_of(module: Path) -> list[Path]:
-    """Test files of one module of the package: its own ones first, then those that name it."""
-    own = own_tests(module)
+    """List the test files of a module of the package: first those with its name, then those that import it."""
+    own_files = own_tests(module)
     if module.parent.name == "nes2net" and module.stem.startswith("__"):  # every file imports the package itself
-        return own
+        return own_files
     pattern = names(module.relative_to(REPOSITORY))
-    return own + [path for path in test_files() if path not in own and pattern.search(text(path))]
+    return own_files + [path for path in test_files() if path not in own_files and pattern.search(text(path))]
 
 
 def concerned(changed: list[str]) -> list[Path]:
-    """Test files that the ``changed`` files, below the repository, concern."""
-    found: dict[Path, None] = {}
+    """List the test files that a change of the files ``changed`` concerns; paths are relative to the repository."""
+    concerned_files: dict[Path, None] = {}
     modules = sorted((REPOSITORY / "nes2net").rglob("*.py"))
     for file in changed:
         path = REPOSITORY / file
         top, *_ = Path(file).parts
         if file.endswith((".md", ".ipynb")) or top == "docs":
-            found |= dict.fromkeys(REPOSITORY / name for name in DOCUMENTS)
+            concerned_files |= dict.fromkeys(REPOSITORY / name for name in DOCUMENTS)
         elif top == "nes2net":
-            found |= dict.fromkeys(REPOSITORY / name for name in ALWAYS)
+            concerned_files |= dict.fromkeys(REPOSITORY / name for name in ALWAYS)
             if path.suffix != ".py":  # data of the modules beside it
                 beside = [module for module in modules if module.parent in (path.parent, path.parent.parent)]
-                found |= dict.fromkeys(one for module in beside for one in own_tests(module))
+                concerned_files |= dict.fromkeys(test_file for module in beside for test_file in own_tests(module))
                 continue
             pattern = names(Path(file))
-            above = [module for module in modules if module != path and pattern.search(text(module))]
-            found |= dict.fromkeys(tests_of(path))
-            found |= dict.fromkeys(one for module in above for one in own_tests(module))
+            importing_modules = [module for module in modules if module != path and pattern.search(text(module))]
+            concerned_files |= dict.fromkeys(tests_of(path))
+            concerned_files |= dict.fromkeys(
+                test_file for module in importing_modules for test_file in own_tests(module)
+            )
         elif top == "tests" and path.name.startswith("test_"):
-            found[path] = None
+            concerned_files[path] = None
         elif top == "tests" and "builders" in path.parts:
             word = re.compile(rf"\b{path.parent.name if path.stem == '__init__' else path.stem}\b")
-            found |= dict.fromkeys(one for one in test_files() if word.search(text(one)))
+            concerned_files |= dict.fromkeys(test_file for test_file in test_files() if word.search(text(test_file)))
         elif top == "scripts":
-            found |= dict.fromkeys(
-                one for one in test_files() if Path(file).stem in text(one) and one.parent.name == "scripts"
+            concerned_files |= dict.fromkeys(
+                test_file
+                for test_file in test_files()
+                if Path(file).stem in text(test_file) and test_file.parent.name == "scripts"
             )
-    return [path for path in found if path.exists()]
+    return [path for path in concerned_files if path.exists()]
 
 
 def main() -> None:
+    """Ask git which files differ from BASE, and print the test files that concern them."""
     base = sys.argv[1] if len(sys.argv) > 1 else "HEAD"
     git = ("git", "-C", str(REPOSITORY))
-    asked = ([*git, "diff", "--name-only", base], [*git, "ls-files", "--others", "--exclude-standard"])
-    changed = [line for words in asked for line in subprocess.check_output(words, text=True).splitlines()]
+    commands = ([*git, "diff", "--name-only", base], [*git, "ls-files", "--others", "--exclude-standard"])
+    changed = [line for words in commands for line in subprocess.check_output(words, text=True).splitlines()]
     print("\n".join(str(path.relative_to(REPOSITORY)) for path in concerned(changed)))
 
 

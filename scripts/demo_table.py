@@ -1,5 +1,7 @@
-"""Tables of the demonstration, with 95 % intervals: EER of each detector on each evaluation part, and of each synthesiser,
-and of fake segments.
+"""Print tables of the demonstration, with 95 % intervals.
+
+They have the EER of each detector on each evaluation part, of each synthesiser, and of fake
+segments.
 
 python scripts/demo_table.py CORPUS SCORES [PARTIALSPOOF]
 """
@@ -42,12 +44,17 @@ def cell(eer: Figure) -> str:
 
 
 def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str], learnt: set[str]) -> str:
-    """Write the EER of each synthesiser against all human speech of LA and DF, whose keys name it."""
+    """Write a table of the EER of each synthesiser against all human speech of LA and DF.
+
+    Args:
+        systems: title of a detector → beginning of the names of its score files.
+        learnt: synthesisers of the training part.
+    """
     columns = []
     for file in systems.values():
         la, df = (
-            Key.read(PARTS[part][0], corpus / PARTS[part][1], "eval").match(scores / f"{file}.{part}.txt").matched
-            for part in ("LA", "DF")
+            Key.read(PARTS[track][0], corpus / PARTS[track][1], "eval").match(scores / f"{file}.{track}.txt").matched
+            for track in ("LA", "DF")
         )
         both = replace(la, trials=la.trials + df.trials, scores=np.concatenate([la.scores, df.scores]))
         columns.append({row.labels["attack"]: row["eer"] for row in breakdown(both, "attack", num_resamples=1000)})
@@ -64,10 +71,10 @@ def synthesiser_table(corpus: Path, scores: Path, systems: dict[str, str], learn
 
 
 def segment_table(scores: Path, partialspoof: Path) -> str:
-    """Write the EERs of a file of frame scores: by frames, by time, and by utterances."""
+    """Write the EERs of a file of frame scores: of frames, of time, and of utterances; then by method of synthesis."""
     result = evaluate_segments("partialspoof", scores, partialspoof)
     *points, utterances, seconds = result.rows("rates")
-    (own,) = (row for row in points if row.labels["scores"] == "own")
+    (own_rate,) = (row for row in points if row.labels["scores"] == "own")
     resolution_ms = result.header["resolution_ms"]
     head = [
         "EER in % (95 % interval)",
@@ -77,16 +84,23 @@ def segment_table(scores: Path, partialspoof: Path) -> str:
     ]
     row = [
         "log spectrum + Nes2Net-X without pooling, partially spoofed recordings",
-        *(cell(row["eer"]) for row in (own, seconds, utterances)),
+        *(cell(row["eer"]) for row in (own_rate, seconds, utterances)),
     ]
     by_method = method_eers(scores, partialspoof, resolution_ms / 10)
-    others = [[METHODS[name].description, f"{100 * eer:.2f}"] for name, eer in by_method.items()]
-    return f"\n{markdown_table(head, [row])}\n\n{markdown_table(['EER of frames in %', 'fake pieces against human ones'], others)}"
+    method_rows = [[METHODS[name].description, f"{100 * eer:.2f}"] for name, eer in by_method.items()]
+    return f"\n{markdown_table(head, [row])}\n\n{markdown_table(['EER of frames in %', 'fake pieces against human ones'], method_rows)}"
 
 
 def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, float]:
-    """Compute the EER of the frames that each method made against all human ones, by the first 10 ms of each frame."""
-    of_utterance, of_method = defaultdict(list), defaultdict(list)
+    """Compute for each method the EER of its frames against all human frames.
+
+    A frame is of the method that made its first 10 ms.
+
+    Args:
+        step: length of a frame, in units of 10 ms.
+    """
+    of_utterance = defaultdict(list)
+    of_method = defaultdict(list)
     for line in scores.read_text(encoding="utf-8").splitlines():
         name, _, score = line.split()
         of_utterance[name].append(float(score))
@@ -98,15 +112,18 @@ def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, floa
 
 
 def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
+    """Print all tables."""
     systems = {system: file for system, file in SYSTEMS.items() if (scores / f"{file}.LA.txt").is_file()}
     results = {
         system: [
-            evaluate_systems(name, scores / f"{file}.{part}.txt", corpus / keys) for part, (name, keys) in PARTS.items()
+            evaluate_systems(name, scores / f"{file}.{track}.txt", corpus / keys)
+            for track, (name, keys) in PARTS.items()
         ]
         for system, file in systems.items()
     }
-    trials = [f"*{one['num_bonafide'].value} + {one['num_spoof'].value}*" for one in next(iter(results.values()))]
-    rows = [[system, *(cell(one["eer"]) for one in found)] for system, found in results.items()]
+    first_results = next(iter(results.values()))
+    trials = [f"*{result['num_bonafide'].value} + {result['num_spoof'].value}*" for result in first_results]
+    rows = [[system, *(cell(result["eer"]) for result in evaluated)] for system, evaluated in results.items()]
     head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]
     print(markdown_table(head, [["*trials: bona fide + spoof*", *trials], *rows]))
     learnt = {trial.attack for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")}

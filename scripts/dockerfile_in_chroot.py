@@ -29,7 +29,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 
 
 def steps(text: str) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile, each with its argument on one line.
+    """Split a Dockerfile into (instruction, its argument on one line).
 
     >>> steps("# comment\\nFROM a AS b\\nRUN one \\\\\\n    && two\\n")
     [('FROM', 'a AS b'), ('RUN', 'one     && two')]
@@ -61,21 +61,21 @@ def stages_for(instructions: list[tuple[str, str]], target: str | None) -> dict[
 
 
 def ignored(path: Path, patterns: list[str]) -> bool:
-    """Whether .dockerignore leaves ``path``, below the checkout, or a folder above it out.
+    """Whether .dockerignore excludes ``path``, or a folder that holds it; ``path`` is relative to the checkout.
 
     >>> [ignored(Path(name), ["demo", "**/*.pth"]) for name in ("demo/a", "x/demo", "x/y.pth", "z.pth")]
     [True, False, True, True]
     """
-    places = [path, *path.parents][:-1]
+    paths = [path, *path.parents][:-1]
     return any(
-        fnmatch.fnmatch(place.name if pattern.startswith("**/") else str(place), pattern.removeprefix("**/"))
+        fnmatch.fnmatch(candidate.name if pattern.startswith("**/") else str(candidate), pattern.removeprefix("**/"))
         for pattern in patterns
-        for place in places
+        for candidate in paths
     )
 
 
 class Image:
-    """A chroot with the environment, folder and user that the steps so far have set."""
+    """A chroot, with the environment, folder and user that the steps so far have set."""
 
     def __init__(self, root: Path, args: dict[str, str]) -> None:
         self.root = root
@@ -93,19 +93,33 @@ class Image:
         return image
 
     def expanded(self, text: str) -> str:
+        """Replace variables of the environment in ``text``."""
         return re.sub(r"\$\{?(\w+)\}?", lambda match: self.environment.get(match[1], ""), text)
 
     def inside(self, path: str) -> Path:
+        """The path on this machine of a path in the image."""
         return self.root / os.path.join(self.folder, path).lstrip("/")
 
     def run(self, command: list[str]) -> None:
+        """Run a command in the chroot, in the current folder as the current user."""
         settings = [f"{name}={value}" for name, value in self.environment.items()]
-        go = f"cd {shlex.quote(self.folder)} && exec {shlex.join(command)}"
+        script = f"cd {shlex.quote(self.folder)} && exec {shlex.join(command)}"
         user = self.user if self.user == "root" else f"{self.user}:{self.user}"
-        chroot = ["chroot", f"--userspec={user}", str(self.root), "/usr/bin/env", "-i", *settings, "/bin/sh", "-c", go]
+        chroot = [
+            "chroot",
+            f"--userspec={user}",
+            str(self.root),
+            "/usr/bin/env",
+            "-i",
+            *settings,
+            "/bin/sh",
+            "-c",
+            script,
+        ]
         subprocess.run(chroot, check=True)
 
     def copy(self, argument: str, images: dict[str, Image]) -> None:
+        """Do a COPY step: copy from another stage, or files of the checkout that .dockerignore does not exclude."""
         *sources, target = [word for word in argument.split() if not word.startswith("--")]
         if stage := re.search(r"--from=(\S+)", argument):
             for source in sources:
@@ -126,11 +140,13 @@ class Image:
 
     @staticmethod
     def copy_file(source: Path, target: Path) -> None:
+        """Copy a file, and replace an existing one."""
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         shutil.copy2(source, target, follow_symlinks=False)
 
     def do(self, name: str, argument: str, build: bool, images: dict[str, Image]) -> None:
+        """Do one step; without ``build``, only steps that change environment, folder, user or shell."""
         if name == "ENV":
             words = {pair.partition("=")[0]: pair.partition("=")[2] for pair in shlex.split(argument)}
             self.environment |= {key: self.expanded(value) for key, value in words.items()}
@@ -167,6 +183,7 @@ def mounted(root: Path, folders: list[str]) -> Iterator[None]:
 
 
 def main() -> None:
+    """Do the steps and run the commands, in a mount namespace of its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path)
     parser.add_argument("--arg", action="append", default=[], metavar="NAME=VALUE")

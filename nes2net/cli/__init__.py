@@ -1,14 +1,14 @@
-"""Command lines: `nes2net …` and, in ``published``, those of the published programs.
+"""The command line `nes2net …`, and in ``published`` the command lines of the published programs.
 
-In reading order: ``main`` lists the commands by name; then each command has a file. A command is a
-function, whose signature gives the flags and whose docstring gives the help
+In reading order: ``main`` lists the commands by name; every other file has one command. A command is
+a function: its flags are made from its signature, its help from its docstring
 (``nes2net.lib.commands``).
 
-Imports every district except ``apps``.
+This district may import all other districts except ``apps``.
 """
 
 import os
 
 # By default, waiting threads of OpenMP spin, and take cores from the workers. OpenMP reads this variable
-# when PyTorch is loaded, so it is set before any command is imported.
+# when PyTorch is loaded, so this line stands before the import of any command.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,4 +1,4 @@
-"""`nes2net augment`: hear and see how training augments a file."""
+"""`nes2net augment`: write a file as training augments it, to hear and see the effects."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def augment(
     Args:
         file: audio file, whose name seeds the random stream
         num_samples: crop to this length; whole if not given
-        crop: part that --samples takes
+        crop: which part of the file --samples takes
         out: folder to write to
         plot: draw waveform and spectrogram before and after
         overwrite: replace files written earlier

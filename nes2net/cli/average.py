@@ -35,34 +35,34 @@ def average(
     Args:
         checkpoints: checkpoint files, or one run folder
         ids: epochs of the run folder
-        last: its last K epochs (SWA)
-        best: its K epochs with the lowest --by, 3 or 5 in papers
+        last: the last K epochs of the run folder (SWA)
+        best: the K epochs with the lowest --by, 3 or 5 in papers
         by: val_loss_wo_aug (if not given), val_eer_wo_aug, …, loss
-        weights: one per checkpoint; equal if not given
+        weights: weight of each checkpoint; equal if not given
         update_bn: new batch statistics from N training batches
-        out: file to write; a run folder names it if not given
+        out: file to write; a run folder needs none
         mode: the mean, or what the published code computes
     """
     from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of
     from nes2net.training.selection import best_epochs, choices
 
-    which = []
+    selecting_flags = []
     for flag, value in (("--ids", ids), ("--last", last), ("--best", best)):
         if value is not None:
-            which.append(flag)
-    if len(which) > 1:
-        raise InputError(f"argument {which[1]}: not allowed with argument {which[0]}")
+            selecting_flags.append(flag)
+    if len(selecting_flags) > 1:
+        raise InputError(f"argument {selecting_flags[1]}: not allowed with argument {selecting_flags[0]}")
     if by and best is None:
         raise InputError("--by goes with --best")
-    if which:
+    if selecting_flags:
         if len(checkpoints) != 1:
             raise InputError("--ids, --last and --best go with one run folder")
         folder = checkpoints[0]
         if best is not None:
             ids = best_epochs(folder, best, by or "val_loss_wo_aug")
-        done = average_run(folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out)
-        path = done.path
-        if done.earlier == "used":
+        run_average = average_run(folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out)
+        path = run_average.path
+        if run_average.earlier == "used":
             print(f"{path} is there already, made of these checkpoints, and stays; --out names another file")
         else:
             print(f"average written to {path}")

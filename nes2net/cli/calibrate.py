@@ -1,4 +1,4 @@
-"""`nes2net calibrate`: turn scores of a system, or of several, into log-likelihood ratios."""
+"""`nes2net calibrate`: turn the scores of one or more systems into log-likelihood ratios."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
     from nes2net.scoring.decisions.calibration import LinearCalibration
 
-# Figure → heading of its column, and the factor by which it is shown.
+# Figure → heading of its column, and factor by which its value is multiplied: 100 for percent.
 _COLUMNS = {
     "eer": ("EER %", 100),
     "min_dcf": ("minDCF", 1),
@@ -40,13 +40,13 @@ _COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Evaluating:
+class EvaluationFlags:
     """The scores to calibrate.
 
     Args:
-        eval_corpus: their corpus; if not given, that of the labelled scores
-        eval_keys: their keys, for figures before and after
-        eval_phase: their phase or split
+        eval_corpus: corpus of these scores; if not given, that of the labelled scores
+        eval_keys: keys of these scores, for figures before and after
+        eval_phase: phase or split of these scores
         allow_partial: leave out trials without a usable score
     """
 
@@ -56,7 +56,7 @@ class Evaluating:
     allow_partial: bool = False
 
 
-@called(names={"protocols": "--keys"})  # some protocols hold the labels
+@called(names={"protocols": "--keys"})  # for a corpus whose labels are in its protocols
 def fit(
     corpus: CorpusName,
     dev_scores: Sequence[str],
@@ -75,7 +75,7 @@ def fit(
     num_workers: FromZero | None = None,
     apply_: Annotated[Sequence[str], Flag("SCORES")] = (),
     out: File | None = None,
-    evaluating: Evaluating,
+    evaluating: EvaluationFlags,
 ) -> None:
     """Learn log-likelihood ratios from labelled scores; fuse several systems.
 
@@ -99,7 +99,7 @@ def fit(
         save: write the calibration to a file
 
     What the recordings are like, for scores of one system:
-        root: measure the corpus in this folder
+        root: measure the recordings of the corpus in this folder
         model: the detector of the scores, to embed recordings
         config: published model or recipe, if not recorded
         base: the weights that an adapted checkpoint leaves out
@@ -138,7 +138,7 @@ def fit(
         check_writable(save, stream=True)
         recordings = Recordings(root, num_workers, model, device, architecture.described, architecture.base, kept=save)
     labels = Labels(corpus, keys or root or ".", phase)
-    done = calibrate(
+    calibrated = calibrate(
         labels,
         dev_scores,
         prior=prior,
@@ -148,18 +148,19 @@ def fit(
         resolution_ms=resolution_ms,
         recordings=recordings,
     )
-    classes = f"{done.num_bonafide} bona fide and {done.num_spoof} spoofed {done.unit}"
-    print(f"trained on {corpus}, phase {phase}: {classes}, prior {prior:g}\n{_weights(done.calibration)}")
-    _print_learned(done, dev_scores if save else ())
-    rows = list(done.rows)
-    warnings = [done.warning]
+    classes = f"{calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed {calibrated.unit}"
+    print(f"trained on {corpus}, phase {phase}: {classes}, prior {prior:g}\n{_weights_text(calibrated.calibration)}")
+    _print_notes(calibrated, dev_scores if save else ())
+    rows = list(calibrated.rows)
+    warnings = [calibrated.warning]
     if out:
-        tested = Labels(evaluating.eval_corpus or corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
+        eval_corpus = evaluating.eval_corpus or corpus
+        eval_labels = Labels(eval_corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
         applied = apply_calibration(
-            done.calibration,
+            calibrated.calibration,
             apply_,
             out,
-            labels=tested,
+            labels=eval_labels,
             learned_from=labels,
             allow_partial=evaluating.allow_partial,
         )
@@ -167,14 +168,16 @@ def fit(
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
     if save:
-        done.calibration.save(save)
+        calibrated.calibration.save(save)
         if recordings:
             forget_traits(recordings.kept)
     _print_figures(rows, warnings, out, save)
 
 
 @called(names={"root": "--eval-keys", "protocols": "--eval-keys"})
-def apply(parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("FILE")], evaluating: Evaluating) -> None:
+def apply(
+    parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("FILE")], evaluating: EvaluationFlags
+) -> None:
     """Apply a saved calibration or fusion to scores.
 
     Example:
@@ -186,7 +189,7 @@ def apply(parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("F
         out: score file to write
 
     The scores to calibrate:
-        eval_corpus: their corpus; no evaluation if not given
+        eval_corpus: corpus of these scores; no evaluation if not given
     """
     from nes2net.actions.calibration import apply_calibration
     from nes2net.evaluation.key import Labels
@@ -199,9 +202,9 @@ def apply(parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("F
         labels = Labels(evaluating.eval_corpus, evaluating.eval_keys or ".", evaluating.eval_phase)
     elif evaluating.eval_keys:
         raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
-    done = apply_calibration(calibration, scores, out, labels=labels, allow_partial=evaluating.allow_partial)
-    print("\n".join([_weights(calibration), *(f"note: {printable(note)}" for note in done.notes)]))
-    _print_figures(done.rows, [done.warning], out)
+    applied = apply_calibration(calibration, scores, out, labels=labels, allow_partial=evaluating.allow_partial)
+    print("\n".join([_weights_text(calibration), *(f"note: {printable(note)}" for note in applied.notes)]))
+    _print_figures(applied.rows, [applied.warning], out)
 
 
 @called(names={"num_samples=None": "--samples full"})
@@ -220,9 +223,9 @@ def recordings(
 ) -> int:
     """Learn log-likelihood ratios from two folders of recordings.
 
-    Take recordings like those to judge later: 73 of each class bound an error rate to 5 %, 381 to 1 %. Their list and
-    their scores are kept beside the calibration. The same command resumes an interrupted run. Exit status 1 means that
-    a file could not be scored.
+    Take recordings like those to judge later: 73 of each class bound an error rate to 5 %, 381 to 1 %. The list and the
+    scores of the recordings are kept beside the calibration. The same command resumes an interrupted run. Exit status 1
+    means that a file could not be scored.
 
     Example:
         nes2net calibrate recordings REAL FAKE --model AASIST --save c.json
@@ -260,8 +263,8 @@ def recordings(
     print(
         f"trained on {calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed recordings, prior {prior:g}"
     )
-    print(_weights(calibrated.calibration))
-    _print_learned(calibrated, [str(scores.path)])
+    print(_weights_text(calibrated.calibration))
+    _print_notes(calibrated, [str(scores.path)])
     if not calibrated.warning:
         print(f"note: {calibrated.worth}")
     _print_figures(list(calibrated.rows), [calibrated.warning], save)
@@ -287,9 +290,9 @@ def classes(
 
     Args:
         dev_logits: file of nes2net score --judgement classes
-        save: write what predict reads
+        save: write a file that predict reads
         keys: folder or file of the keys
-        phase: their phase or split
+        phase: phase or split of the keys
         score: score of being known
         allow_partial: leave out trials without usable logits
     """
@@ -325,8 +328,8 @@ def drift(
 ) -> int:
     """Compare new recordings with those of a calibration, to see whether it still holds.
 
-    The recordings need no labels. Exit status 3 means that drift was found. Otherwise, 1 means that a file could not be
-    compared, or that the recordings are too few to show drift, and 0 that no drift was found.
+    The recordings need no labels. Exit status 3 means that drift was found. Otherwise, exit status 1 means that a file
+    could not be compared, or that the recordings are too few to show drift. Exit status 0 means that no drift was found.
 
     Example:
         nes2net calibrate drift c.json NEW --model AASIST
@@ -335,7 +338,7 @@ def drift(
     Args:
         calibration: file written by --save of nes2net calibrate
         files: new recordings, or folders of them
-        alpha: how often drift is found where there is none
+        alpha: share of comparisons without drift in which drift is found
         by: count recordings by the last change of their files
         save: write the figures and a row for each recording as JSON
         plot: draw the traits over time into a .png, .svg or .pdf
@@ -385,7 +388,7 @@ def drift(
 
 @called(subcommands=(recordings, fit, apply, drift, classes))
 def calibrate() -> None:
-    """Turn scores into log-likelihood ratios, fused if of several systems.
+    """Turn scores into log-likelihood ratios; the scores of several systems are fused.
 
     Example:
         nes2net calibrate recordings REAL FAKE --model AASIST --save c.json
@@ -395,21 +398,22 @@ def calibrate() -> None:
     """
 
 
-def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on the calibration, and its facts if it has one system and was saved.
+def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
+    """Print notes on a new calibration, and, if it was saved, the detector and the recordings that it knows.
 
     Args:
-        saved: the score files of a saved calibration; empty if it was not saved.
+        saved: the score files of a saved calibration; empty if it was not saved. A fusion of several
+            systems knows no detector and no recordings.
     """
-    if done.separated:
+    if calibrated.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
-    if done.failed:
-        recordings = counted(len(done.failed), "recording")
-        print(f"{recordings} failed: {printable(listed(done.failed))}", file=sys.stderr)
+    if calibrated.failed:
+        recordings = counted(len(calibrated.failed), "recording")
+        print(f"{recordings} failed: {printable(listed(calibrated.failed))}", file=sys.stderr)
     if len(saved) != 1:
         return
-    scored_by = done.calibration.scored_by
-    population = done.calibration.population
+    scored_by = calibrated.calibration.scored_by
+    population = calibrated.calibration.population
     if scored_by is None:
         print(
             f"note: no record of these scores is beside {printable(saved[0])}, so predict cannot check that it "
@@ -423,15 +427,22 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
     else:
-        embedding_traits = ""
+        traits = "duration, level, bandwidth"
         if population.has_embeddings:
-            embedding_traits = ", embedding"
-        traits = "duration, level, bandwidth" + embedding_traits
+            traits += ", embedding"
         print(f"recordings: {population.num_recordings} measured by {traits}")
 
 
 def _check_not_read(files: Sequence[str], *written: str | None) -> None:
-    """Raise InputError if a file would be both read and written, or written twice."""
+    """Check that no file is both read and written, or written twice.
+
+    Args:
+        files: files that are read.
+        written: files that will be written; None for a flag that was not given.
+
+    Raises:
+        InputError: if there is such a file.
+    """
     read = {os.path.realpath(path) for path in files}
     for path in filter(None, written):
         if os.path.realpath(path) in read:
@@ -441,8 +452,8 @@ def _check_not_read(files: Sequence[str], *written: str | None) -> None:
         raise InputError(f"--out and --save are both {written[0]}; name two files")
 
 
-def _weights(calibration: LinearCalibration) -> str:
-    """The lines that show the weights and the offset."""
+def _weights_text(calibration: LinearCalibration) -> str:
+    """Write the weight of each system and the offset, a line each, and a note on negative weights."""
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
     lines = []
@@ -454,7 +465,12 @@ def _weights(calibration: LinearCalibration) -> str:
 
 
 def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
-    """Print the table of ``rows``, if there are any, and name the files that were written."""
+    """Print a table of figures, warnings, and the names of the files that were written.
+
+    Args:
+        rows: (name of the scores, figure → value) of each row; no table without rows.
+        written: files that were written; None for a flag that was not given.
+    """
     lines = [["", *(heading for heading, _ in _COLUMNS.values())]]
     for name, values in rows:
         lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])

@@ -1,4 +1,4 @@
-"""`nes2net --completion SHELL`: the script by which a shell completes commands, flags, files and names."""
+"""`nes2net --completion SHELL`: print the script with which a shell completes commands, flags, files and names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from nes2net.lib.command_line import OneLineParser
 
-#: Shell → the text of a shell function that completes one of ``names`` or a file.
+#: Shell → source of a shell function that completes a word to one of ``names`` or to a file.
 _NAME_OR_FILE = {
     "bash": '_nes2net_{kind}_or_file() {{ compgen -W "{names}" -- "$1"; compgen -f -- "$1"; }}',
     "zsh": "_nes2net_{kind}_or_file() {{ _alternative '{kind}:{kind}:({names})' 'files:file:_files' }}",
@@ -29,12 +29,13 @@ class PrintCompletion(argparse.Action):
 
 
 def completion_script(parser: OneLineParser, shell: str) -> str:
-    """The script by which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``."""
+    """Write the script with which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``."""
     import shtab
 
     names_by_kind = names()
-    for command, below in parser.commands().items():
-        for action in below._actions:
+    for command, command_parser in parser.commands().items():
+        for action in command_parser._actions:
+            # Only an argument without choices can be a file or a name.
             if action.nargs == 0 or action.choices or action.type not in (None, Path):
                 continue
             kind = next((kind for kind in (f"{command} {action.dest}", action.dest) if kind in names_by_kind), None)
@@ -52,9 +53,10 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
 
 
 def names() -> dict[str, list[str]]:
-    """Argument → the names that it takes besides files.
+    """List for each kind of argument the names that it accepts besides files.
 
-    An argument is its command and destination, or the destination alone for all commands.
+    A key is an argument of one command, such as ``"train recipe"``, or of all commands, such as
+    ``"device"``.
     """
     from nes2net.models.published_models import PUBLISHED_MODELS
     from nes2net.models.published_results import published_rows

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.trial import Part, Trial
 
-# A field with more values, such as the attacks of ASVspoof 2021 DF, is summarised in a line.
+# A field with more values, such as the attacks of ASVspoof 2021 DF, is summarised instead of listed.
 _MOST_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of a size → bytes
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size → bytes
 
 
 def download(
@@ -48,7 +48,7 @@ def download(
         folder: folder to fetch it into
         dry_run: list files, sizes and licence, and fetch nothing
         accept_licence: accept the licence without being asked
-        only: fetch files with these names, as 'flac_E*'
+        only: fetch files with these names, such as 'flac_E*'
         no_unpack: leave archives packed
         remove_archives: remove each archive after it was unpacked
     """
@@ -121,9 +121,9 @@ def check(
         nes2net data check asvspoof2019_la DB/LA
 
     Args:
-        root: its folder, or a list for the corpus generic
-        protocols: their folder; searched for in root if not given
-        keys: their folder; searched for in root if not given
+        root: corpus folder, or a list for the corpus generic
+        protocols: protocol folder; searched for in root if not given
+        keys: key folder; searched for in root if not given
         split: check only these of train, dev and eval
         subset: accept fewer trials than the official ones
         audio: decode every file as well
@@ -164,17 +164,17 @@ def pack(
         nes2net data pack in_the_wild DB/release_in_the_wild packed
 
     Args:
-        root: its folder
+        root: corpus folder
         out: folder to write; the same command resumes
         split: pack only these of train, dev and eval
-        protocols: their folder; searched for in root if not given
-        keys: folder of the keys, if they are apart
-        format: as the hub has it, or WebDataset
-        shard_size: audio in a shard
+        protocols: protocol folder; searched for in root if not given
+        keys: folder of the keys, if the protocols have no labels
+        format: Parquet as on the hub, or tar of WebDataset
+        shard_size: bytes of audio in a shard
     """
     from nes2net.data.corpora.pack import pack as packed
 
-    trials_of_splits = _parts(located(corpus, root, protocols=protocols), split, keys)
+    trials_of_splits = _trials_by_split(located(corpus, root, protocols=protocols), split, keys)
     number = shard_size.upper().rstrip("BKMG")
     try:
         shard_bytes = int(float(number) * _UNITS[shard_size.upper()[len(number) :]])
@@ -202,7 +202,7 @@ def data() -> None:
 
 
 def _report(check: CorpusCheck) -> str:
-    """The lines that show the result of a check: each part, the key, the tasks, and missing files."""
+    """Write the result of a check as text: each split, the key, what can be done, and what is missing."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
@@ -265,7 +265,11 @@ def _report(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
-    """The lines with the numbers of trials, compared with the official numbers, and by field."""
+    """Write lines with the number of trials, in all and for each value of each field.
+
+    Args:
+        official: the official numbers, to which the numbers in all are compared; None if not known.
+    """
     text = _numbers(counts)
     if official is not None and counts.trials:
         is_official = not counts.differences(official)
@@ -281,7 +285,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
 
 def _numbers(counts: Counts) -> str:
-    """The numbers of trials in words."""
+    """Write the numbers of trials: in all, bona fide, spoofed, and without a label."""
     if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
@@ -292,11 +296,20 @@ def _numbers(counts: Counts) -> str:
 
 
 def _row(name: str, text: str) -> list[str]:
+    """Write ``text`` behind the name of a fact, wrapped to the width of the terminal."""
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 
-def _parts(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
-    """Split → its trials, with the labels of the keys, for the requested splits or all that exist."""
+def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
+    """List the trials of each split of a corpus, with the labels of the keys if ``keys`` is given.
+
+    Args:
+        requested_splits: the splits to list; empty for all that exist.
+        keys: folder of the keys; None if the protocols have the labels.
+
+    Raises:
+        InputError: if a requested split does not exist, there is no split, or the corpus has no keys.
+    """
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
     corpus = corpora.get(corpus_part.corpus)

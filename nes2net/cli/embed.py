@@ -1,4 +1,4 @@
-"""`nes2net embed`: embeddings of a corpus or of files, as .npy or .parquet."""
+"""`nes2net embed`: write the embeddings of a corpus or of files, as .npy or .parquet."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def embed(
         nes2net embed --files folder/ --frontend lps --out folder.parquet
 
     Args:
-        root: its folder, or a list for the corpus generic
+        root: corpus folder, or a list for the corpus generic
         out: .npy or .parquet file to write
         overwrite: replace the embeddings of another run
         on_error: skip unreadable files, or stop
@@ -47,7 +47,7 @@ def embed(
     Which utterances:
         files: audio files or folders instead of a corpus
         split: train, dev or eval
-        protocols: their folder; searched for in root if not given
+        protocols: protocol folder; searched for in root if not given
 
     Embeddings of what:
         model: checkpoint, folder, or name on the hub

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class TransferFlags:
     """A threshold chosen on other trials.
 
     Args:
         threshold_from: development scores, a file for each score file
-        dev_corpus: their corpus; the evaluated corpus if not given
-        dev_keys: folder or file of their keys
-        dev_phase: their phase or split
+        dev_corpus: corpus of these scores; the evaluated corpus if not given
+        dev_keys: folder or file of the keys of these scores
+        dev_phase: phase or split of these scores
         calibration: calibrations to take thresholds from instead
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
         also: a further test set at the same threshold; repeatable
@@ -40,7 +40,11 @@ class Elsewhere:
     also: Annotated[Sequence[Sequence[str]], Flag(("CORPUS SCORES KEYS", "PHASE"))] = ()
 
     def source(self) -> ThresholdSource | None:
-        """The source of thresholds; None if no threshold is taken from other trials."""
+        """Turn the flags into the source of thresholds; None if no flag asks for a threshold from other trials.
+
+        Raises:
+            InputError: if flags do not go together.
+        """
         from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 
@@ -71,7 +75,7 @@ class Elsewhere:
         )
 
 
-@called(names={"root": "--keys", "protocols": "--keys"})  # some protocols hold the labels
+@called(names={"root": "--keys", "protocols": "--keys"})  # for a corpus whose labels are in its protocols
 def evaluate(
     corpus: CorpusName,
     scores: Sequence[str],
@@ -91,7 +95,7 @@ def evaluate(
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
     unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis"] | None = None,
     reference: Annotated[Sequence[File] | None, Flag("EMBEDDINGS", nargs=2)] = None,
-    elsewhere: Elsewhere,
+    transfer: TransferFlags,
 ) -> None:
     """Evaluate score files against a key, and compare them.
 
@@ -108,7 +112,7 @@ def evaluate(
         seed: seed of the bootstrap
 
     The result:
-        names: a name for each score file; that of the file if not given
+        names: a name for each score file; the name of the file if not given
         html: write a page with tables and plots
         json: write all figures
         latex: write the tables in LaTeX
@@ -128,9 +132,9 @@ def evaluate(
     from nes2net.evaluation.key import Labels
 
     pages = Pages(html, json, latex, markdown)
-    further_scores = [further_set[1] for further_set in elsewhere.also if further_set[1:]]
-    pages.check(scores, [*elsewhere.threshold_from, *further_scores], elsewhere.calibration)
-    source = elsewhere.source()
+    further_scores = [further_set[1] for further_set in transfer.also if further_set[1:]]
+    pages.check(scores, [*transfer.threshold_from, *further_scores], transfer.calibration)
+    source = transfer.source()
     if source is not None and threshold is not None:
         raise InputError(
             "`threshold` is a score, and `threshold_from` and `calibration` say where one comes from: leave one out"
@@ -142,9 +146,6 @@ def evaluate(
             raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
         values_by_field.setdefault(name, []).append(value)
     labels = Labels(corpus, keys, phase)
-    excluded_values = None
-    if exclude is not None:
-        excluded_values = values_by_field
     embeddings = None
     if reference is not None:
         embeddings = (Path(reference[0]), Path(reference[1]))
@@ -153,7 +154,7 @@ def evaluate(
         threshold=threshold,
         resolution_ms=resolution_ms,
         allow_partial=allow_partial,
-        exclude=excluded_values,
+        exclude=None if exclude is None else values_by_field,
         unknown=unknown,
         reference=embeddings,
         names=names,
@@ -164,7 +165,7 @@ def evaluate(
     try:
         print(printable(result.text()), flush=True)
         print_warnings(result.warnings)
-    finally:  # a full standard output loses no file
+    finally:  # write the files even if printing fails, such as on a full disk
         pages.write(result)
     for path in pages.files:
         say_written(path, beside_data=True)

@@ -22,9 +22,10 @@ nes2net train asvspoof2019_nes2net_x data.root=DB"""
 
 
 class _Parser(OneLineParser):
-    """A parser that accepts the ``key=value`` arguments of a command also after its options."""
+    """A parser that accepts ``key=value`` arguments of a command after its options, too."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse as argparse does; words that remain unparsed become overrides of a recipe."""
         namespace, unparsed = super().parse_known_args(args, namespace)
         words = [word for word in unparsed if word != "--"]
         if "overrides" in namespace and not any(word.startswith("-") for word in words):
@@ -34,7 +35,7 @@ class _Parser(OneLineParser):
 
 
 def build_parser() -> OneLineParser:
-    """Build the parser of all commands, whose help groups them by task."""
+    """Build the parser of all commands; its help lists the commands by task."""
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
@@ -42,17 +43,17 @@ def build_parser() -> OneLineParser:
     parser.add_argument(
         "--completion", action=PrintCompletion, choices=SHELLS, metavar="SHELL", help=f"print the script for {shells}"
     )
-    below = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     own_names = commands.names(installed=False)
     installed = [name for name in commands.names() if name not in own_names]
     for task, names in [*COMMANDS.items(), ("of other packages", installed)]:
-        listed = len(below._choices_actions)
+        num_before = len(subparsers._choices_actions)
         for name in names:
-            function = _installed(name) if name in installed else _own(name)
+            function = _installed_command(name) if name in installed else _own_command(name)
             if function is not None:
-                add_command(below, function, name)
-        if added := below._choices_actions[listed:]:
-            # In the help, the commands of a task form a group, instead of one long list of all commands.
+                add_command(subparsers, function, name)
+        if added := subparsers._choices_actions[num_before:]:
+            # The help then shows the commands of each task as a group, and not all commands in one list.
             parser.add_argument_group(task)._group_actions += added
     groups = []
     for group in parser._action_groups:
@@ -62,8 +63,8 @@ def build_parser() -> OneLineParser:
     return parser
 
 
-def _own(name: str) -> Callable[..., int | None] | None:
-    """A command of this package; None if the folder of its app was removed."""
+def _own_command(name: str) -> Callable[..., int | None] | None:
+    """Load the function of a command of this package; None if the folder of its app was deleted."""
     try:
         return commands.get(name)
     except ModuleNotFoundError as error:
@@ -72,8 +73,12 @@ def _own(name: str) -> Callable[..., int | None] | None:
         return None
 
 
-def _installed(name: str) -> Callable[..., int | None]:
-    """A command of another package; if unusable, a stand-in that raises the reason when called."""
+def _installed_command(name: str) -> Callable[..., int | None]:
+    """Load the function of a command of another package.
+
+    If it cannot be used, the result is a function that raises the reason when the command is called, so
+    that one faulty package does not stop all other commands.
+    """
     try:
         function = commands.get(name)
         typed = get_type_hints(function)
@@ -91,6 +96,7 @@ def _installed(name: str) -> Callable[..., int | None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command in ``argv``, or in the arguments of this process, and return its exit status."""
     parser = build_parser()
     words = argv
     if argv is None:

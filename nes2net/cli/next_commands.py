@@ -1,4 +1,4 @@
-"""The commands that come next, with real paths, quoted for the shell."""
+"""Suggest the commands that a user may type next, with real paths, quoted for the shell."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from nes2net.lib.this_process import is_first
 if TYPE_CHECKING:
     from nes2net.training.recipes.recipe import Recipe
 
+#: The words of a command after ``nes2net``; each is turned into a string.
 Words = Sequence[object]
 
 
 def command_line(words: Words) -> str:
-    """The command line to type for ``words``, which follow ``nes2net``."""
+    """Write the command line to type: ``nes2net`` and ``words``, quoted for the shell."""
     return printable_name(shlex.join(["nes2net", *map(str, words)]))
 
 
 def print_next(commands: Sequence[Words]) -> None:
-    """Print ``commands``, each given as the words after ``nes2net``; only the first process prints."""
+    """Print ``commands`` as suggestions; of several processes, only the first prints."""
     if commands and is_first():
         print("next:")
         for words in commands:
@@ -30,7 +31,10 @@ def print_next(commands: Sequence[Words]) -> None:
 
 
 def after_training(folder: Path, recipe: Recipe) -> list[Words]:
-    """Commands that average the best epochs in ``folder``, if several, then score and evaluate."""
+    """Suggest commands that average the best epochs of the run in ``folder``, score and evaluate.
+
+    There is no average if only one epoch is saved, and no command if no epoch is saved.
+    """
     from nes2net.lib.errors import InputError
     from nes2net.training.averaging import average_path
     from nes2net.training.selection import AVERAGES, best_epochs
@@ -47,10 +51,10 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
 
 
 def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
-    """Commands that score and evaluate each corpus on which ``checkpoint`` was trained.
+    """Suggest commands that score and evaluate ``checkpoint`` on each corpus of its training.
 
-    They score the evaluation part if it exists, otherwise the development part, but never the part
-    on which the detector was trained.
+    The evaluation part of the corpus is scored if it exists, otherwise the development part. A part
+    on which the detector was trained is never scored.
     """
     from nes2net.lib.errors import InputError
     from nes2net.models.registry import corpora
@@ -75,7 +79,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
                     continue
                 corpus.find_protocol(root, split, protocols)
                 corpus.find_audio(root, split)
-            except (InputError, OSError):  # the part does not exist
+            except (InputError, OSError):  # the corpus has no such split here
                 continue
             scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus_choice.called}_{split}.txt")
             words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
@@ -93,7 +97,11 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
 def after_scoring(
     name: str, root: str | Path, split: str, scores: str | Path, protocols: str | Path | None = None
 ) -> list[Words]:
-    """The command that evaluates ``scores`` of the part ``split``; none if the labels lack this part."""
+    """Suggest the command that evaluates the score file ``scores``; none if there are no labels of its split.
+
+    Args:
+        name, root, split, protocols: the scored corpus, as ``nes2net score`` was given it.
+    """
     from nes2net.models.registry import corpora
 
     corpus = corpora.get(name)

@@ -21,13 +21,14 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
 from nes2net.lib.text_files import as_cell
 
-#: Columns after the file's name, and their widths; then the further columns with a calibration.
+# Columns after the file's name → their widths: for scores, for fake stretches, and for other judgements.
 _SCORES = {"score": 10, "duration": 10}
 _SEGMENTS = {"start": 10, "end": 10, "score": 10}
 _JUDGED = {"duration": 10}
+# Further columns with a calibration, and with a decision.
 _MEANT = {"llr": 8, "probability": 11}
 _DECIDED = {"decision": 11}
-# If at least this share of a recording was judged, no note mentions the rest.
+# If at least this share of a recording was judged, its line does not mention the rest.
 _NEARLY_ALL = 0.995
 
 
@@ -37,8 +38,8 @@ class WithoutSegments(Length):
 
     Args:
         track: print the scores along each file, too
-        window: seconds of one score of a track
-        hop: from one to the next; else it suits the length
+        window: seconds of audio for each score of a track
+        hop: seconds between scores; if not given, by the length
     """
 
     track: bool = False
@@ -88,7 +89,7 @@ def predict(
 ) -> int:
     """Score audio files of any format.
 
-    The score is the detector's own: higher means more bona fide. With a calibration, the whole recording is decided on.
+    A higher score means more bona fide. With a calibration, a decision is made on the whole recording.
     Exit status 1 means that a file could not be scored.
 
     Example:
@@ -96,9 +97,9 @@ def predict(
 
     Args:
         files: audio files, or folders of them
-        judgement: say something else than a score
-        channel: one of several, from 0; each: a row for each
-        json_: print a JSON object a line
+        judgement: compute something else than a score
+        channel: one channel, from 0; each: a row for each
+        json_: print a JSON object for each recording
         csv: print a table with a row for each recording, also for a failed one
         batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
@@ -118,7 +119,7 @@ def predict(
     from nes2net.scoring.judgement import as_judgement
 
     if model is None:
-        raise InputError(_which())
+        raise InputError(_no_detector())
     if csv and (json_ or segments or judgement is not None):
         raise InputError("--csv is a table of scores and decisions: leave out --json, --segments and --judgement")
     excluded = changed_fields(along if segments else stretches)
@@ -174,7 +175,7 @@ def predict(
         columns = columns | _DECIDED
     longest_name = max(len(printable_name(file)) for file in paths)
     if chosen_channel != "mix":
-        longest_name += len(_of_channel(0))
+        longest_name += len(_channel_suffix(0))
     widths = [longest_name, *columns.values(), 0]
     table = None
     if csv:
@@ -213,10 +214,10 @@ def predict(
 
 
 def _channel(channel: str) -> int | Literal["mix", "each"]:
-    """The value of --channel.
+    """Read the value of --channel.
 
     Raises:
-        InputError: if it is neither a number nor one of the two words.
+        InputError: if the value is neither a number nor ``mix`` nor ``each``.
     """
     if channel == "mix":
         return "mix"
@@ -227,19 +228,19 @@ def _channel(channel: str) -> int | Literal["mix", "each"]:
     return int(channel)
 
 
-def _of_channel(channel: int) -> str:
-    """What follows the name of a file in the table, if a channel of it was judged."""
+def _channel_suffix(channel: int) -> str:
+    """The suffix of a file's name in the table if one of its channels was judged."""
     return f" [{channel}]"
 
 
 def _name(row: dict[str, Any]) -> str:
-    """The name of a recording, and of its channel, in the table."""
+    """Name the recording of a row in the table: its file, and its channel if one was judged."""
     name = printable_name(row["file"])
-    return name + _of_channel(row["channel"]) if "channel" in row else name
+    return name + _channel_suffix(row["channel"]) if "channel" in row else name
 
 
 def _how_to_get_a_probability(model: str) -> list[str]:
-    """Name the command that makes a calibration, which turns scores into probabilities."""
+    """Advise how to make a calibration for the detector ``model``, which turns its scores into probabilities."""
     command = command_line(["calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "c.json"])
     return [
         "# a probability needs recordings of your own of both classes; then add --calibration c.json:",
@@ -247,28 +248,38 @@ def _how_to_get_a_probability(model: str) -> list[str]:
     ]
 
 
-def _which() -> str:
-    """The message that asks for a detector: the names that can be fetched, and the use of each."""
+def _no_detector() -> str:
+    """Write the message that asks for a detector: the names of published detectors, and what they are good for."""
     from nes2net.models.catalogue import list_models
 
     uses: dict[str, list[str]] = {}
     for model in list_models():
         uses.setdefault(model.good_for, []).append(f"{model.name} ({readable_size(model.size)})")
-    names = "; ".join(f"{', '.join(of_it)}: {use}" for use, of_it in uses.items())
+    names = "; ".join(f"{', '.join(models)}: {use}" for use, models in uses.items())
     return f"name a detector with `model`: a file, or a name that is fetched once – {names}. 'nes2net models' says more"
 
 
 def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
-    """The line of the table for a recording with another judgement than a score."""
+    """Write the line of the table for a recording with another judgement than a score.
+
+    Args:
+        words: the judgement in words.
+    """
     remarks = "; ".join(filter(None, [words, row.get("remark")]))
     return table_line([_name(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
 
 
-def _lines(row: dict[str, Any], words: str, widths: list[int], windows: bool) -> str:
-    """The lines of the table for ``row``.
+def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: bool) -> str:
+    """Write the lines of the table for one recording.
 
-    A scored file has one line, and if ``windows`` a line for each of its windows. A file that was
-    searched for fake stretches has a line for each stretch, or a line that says that there is none.
+    A scored recording has one line. A recording that was searched for fake stretches has a line for
+    each stretch, or a line that says that there is none.
+
+    Args:
+        row: facts of the recording; the object that --json prints.
+        words: what a calibration says, in words.
+        widths: widths of the columns.
+        show_windows: add a line for each window of a scored recording.
     """
     file = _name(row)
     align = "l" + "r" * (len(widths) - 2) + "l"
@@ -304,11 +315,12 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], windows: bool) ->
             [file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(remarks)], widths, align
         )
     ]
-    if row.get("windows", 1) > 1 and windows:
+    if row.get("windows", 1) > 1 and show_windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
-            more = []
+            meaning = []
             for key in ("llrs", "probabilities"):
                 if key in row:
-                    more.append(f"{row[key][number]:.4f}")
-            lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *([""] if more else []), *more], widths, "r"))
+                    meaning.append(f"{row[key][number]:.4f}")
+            no_duration = [""] if meaning else []
+            lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *no_duration, *meaning], widths, "r"))
     return "\n".join(lines)

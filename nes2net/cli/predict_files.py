@@ -1,4 +1,4 @@
-"""Files that `nes2net predict` writes for each recording: pictures, RTTM and labels for editors."""
+"""Write the files of `nes2net predict` for each recording: pictures, RTTM, and labels for editors."""
 
 from __future__ import annotations
 
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
-    """Whether ``target`` is, by its suffix, a file to write rather than a folder for several files."""
+    """Whether the value of a flag names one file, by its suffix, and not a folder for several files."""
     return target.suffix.lower() in suffixes and not target.is_dir()
 
 
 class FilesBeside:
-    """The files of the flags --plot, --rttm and --labels, checked before hours of scoring.
+    """Names, checks and writes the files of the flags --plot, --rttm and --labels.
+
+    The paths are checked when the object is made, so that no error comes after hours of scoring.
+
+    Args:
+        files: the recordings.
+        model: name of the detector, for the pictures.
+        threshold: drawn in pictures of raw scores; None for no threshold.
+        plot, rttm, labels, out: values of the flags; None for a flag that was not given.
 
     Raises:
         InputError: if a file cannot be written.
@@ -52,7 +60,7 @@ class FilesBeside:
         elif plot:
             self.pictures = {path: Path(plot) / name for path, name in output_names(files, ".png").items()}
         check_output_paths(self.pictures.values(), "name another with --plot")
-        #: The name of each recording in RTTM.
+        # The name of each recording in RTTM files.
         self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
         self.one_rttm = None
         if rttm and is_one_file(Path(rttm), (".rttm",)):
@@ -73,9 +81,14 @@ class FilesBeside:
 
     @contextmanager
     def written(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
-        """Give a function that writes the files of one recording; a common RTTM file is written at the end.
+        """Yield a function that writes the files of one recording; used while recordings are judged.
 
-        The common file is written even after an interruption, so that no hours of work are lost.
+        If all recordings share one RTTM file, the file is written at the end, even after an interruption, so
+        that no hours of work are lost.
+
+        Args:
+            detector: says which span a stretch needs, for pictures of segments.
+            decider: the calibration and threshold for pictures of tracks; None for raw scores.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
@@ -83,6 +96,7 @@ class FilesBeside:
         all_segments: dict[str, list[Segment]] = {}
 
         def write(prediction: Prediction) -> None:
+            """Write the files of one recording; no files if it could not be judged."""
             if "error" in prediction.row:
                 return
             if prediction.path in self.pictures:
@@ -106,7 +120,11 @@ class FilesBeside:
                 self._write_rttm(self.one_rttm, all_segments)
 
     def _write_rttm(self, target: Path, segments: dict[str, list[Segment]]) -> None:
-        """Write ``segments`` to an RTTM file, and print its name."""
+        """Write an RTTM file, and print its path.
+
+        Args:
+            segments: name of a recording → its segments.
+        """
         from nes2net.metrics.localisation.label_files import write_rttm
 
         with writing(target, "name another file or folder with --rttm"):
@@ -114,7 +132,7 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, prediction: Prediction, detector: Scorer, decider: Decider | None) -> None:
-        """Draw the track of a recording, by scores or, with a calibration, by log-likelihood ratios."""
+        """Draw the track of a recording; with a calibration, its scores become log-likelihood ratios."""
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span
         from nes2net.scoring.track_plot import plot_track

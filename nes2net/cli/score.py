@@ -56,23 +56,23 @@ def score(
         nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt
 
     Args:
-        root: its folder; a corpus of the hub is downloaded
+        root: corpus folder; a corpus of the hub is downloaded
         out: score file to write
         overwrite: replace the scores of another run
         on_error: skip unreadable files, or stop
 
     Which trials:
         split: train, dev or eval
-        protocols: their folder; searched for in root if not given
+        protocols: protocol folder; searched for in root if not given
 
     How much of each recording:
-        crop: where the samples are cut out
+        crop: which samples to cut out
         crop_seed: seed of --crop random
-        padding: what fills up shorter ones
-        peak_normalize: peak to 1: no, recording or cut
-        channel: one channel, from 0; else their mean
+        padding: what fills up shorter recordings
+        peak_normalize: peak set to 1: no, recording or cut
+        channel: one channel, from 0; without it, their mean
         segments: score frames of MS milliseconds instead
-        judgement: say something else than a score
+        judgement: compute something else than a score
 
     Scores of other systems, for a detector that fuses them:
         system_scores: a score file for each system, in order of training
@@ -98,7 +98,7 @@ def score(
         chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     decider = deciding.decider()
     located_part = located(corpus, root, split, protocols)
-    # Before a large model is read.
+    # Read the trials first, because an error in them is found sooner than a large model is loaded.
     trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
     detector = loading.scorer(model)
     scores, decisions = score_corpus(

@@ -32,7 +32,8 @@ def train(
         device: auto, cpu, cuda or cuda:N
     """
     from nes2net.training.recipes.reading import load_recipe
-    from nes2net.training.run import train as trained
+    from nes2net.training.run import train as run_training
 
-    wanted_recipe = load_recipe(recipe, overrides)
-    print_next(after_training(trained(wanted_recipe, device), wanted_recipe))
+    loaded_recipe = load_recipe(recipe, overrides)
+    folder = run_training(loaded_recipe, device)
+    print_next(after_training(folder, loaded_recipe))

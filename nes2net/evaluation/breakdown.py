@@ -1,7 +1,7 @@
-"""Error rates of parts of a corpus, by one or two fields such as attack, codec or vocoder; and over several corpora.
+"""Compute error rates for each attack, codec or other field of the key, and over several corpora.
 
-In reading order: ``breakdowns`` chooses the fields and ``breakdown`` computes the rows of one;
-``breakdown_tables`` makes tables of them; ``over_corpora`` compares corpora.
+In reading order: ``breakdowns`` chooses the fields; ``breakdown`` computes the rows for one or two
+fields; ``breakdown_tables`` makes tables of the rows; ``over_corpora`` compares corpora.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> from nes2net.evaluation.matching import match
@@ -41,8 +41,8 @@ from nes2net.evaluation.tables import (
 from nes2net.lib.errors import counted
 from nes2net.lib.terminal import text_table
 
-#: Pairs of fields that are tabulated if a corpus has both: the published tables of ASVspoof 2021 LA
-#: (the first two), ASVspoof 2021 DF and ASVspoof 5.
+#: A corpus that has both fields of a pair gets a table by both. The pairs are those of the published
+#: tables of ASVspoof 2021 LA (the first two), ASVspoof 2021 DF and ASVspoof 5.
 CROSSED = (
     ("attack", "codec"),
     ("codec", "transmission"),
@@ -53,19 +53,21 @@ CROSSED = (
 )
 # Fields that say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
-# Fields that are attributes of a trial; all others are in `extra`.
+# Fields that are attributes of a trial; all other fields are in `extra`.
 _OWN_FIELDS = frozenset(field.name for field in fields(Trial)) - {"extra"}
-# A field with more values numbers the trials, like a seed or a segment, and does not group them.
+# A field with more values, such as a seed or a segment number, does not group the trials.
 _MOST_VALUES = 400
-# Intervals take most of the time. No published corpus has as many rows.
+# At most so many rows get an interval, because intervals take most of the time. The breakdowns of
+# every published corpus have fewer rows.
 _MOST_INTERVALS = 500
 # With fewer clusters a bootstrap interval is too narrow (Cameron, Gelbach and Miller, 2008).
 _FEWEST_SPEAKERS = 10
 
 
-#: Fewest trials of each class of a group whose EER counts: its steps are then 5 % at most (an assumption).
+#: The EER of a group counts only if each class has at least so many trials (an assumption). One trial
+#: then changes the miss or false-alarm rate by at most 5 %.
 FEWEST = 20
-# Labels of a result's rows that a field of a key may share.
+# Row labels that results use themselves. A field of a key may have the same name.
 _OWN_LABELS = ("system", "set")
 
 
@@ -77,11 +79,11 @@ def breakdowns(
     The first 500 rows of single fields have intervals. A field with a single value has no breakdown.
 
     Returns:
-        The fields → the rows.
+        The names of one or two fields → the rows of the breakdown by these fields.
     """
     rows: dict[tuple[str, ...], list[Row]] = {}
     remaining = _MOST_INTERVALS
-    for name, num_values in sorting_fields(
+    for name, num_values in grouping_fields(
         [trial for trial in matched_trials.trials if trial.label != BONAFIDE]
     ).items():
         remaining -= num_values
@@ -141,24 +143,27 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """The label of a row for a field of the key, different from all labels of a result."""
+    """Name the row label for a field of the key, so that it differs from the labels that results use themselves."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
-def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
-    """Find the fields that group ``trials``, and how many values each has: 2 to 400."""
+def grouping_fields(trials: Sequence[Trial]) -> dict[str, int]:
+    """Find the fields that group ``trials``: field → number of its values, 2 to 400."""
     names = [field.name for field in fields(Trial) if field.name not in _NOT_TABULATED]
     names += extra_fields(trials)
     counts = {}
     for name in names:
-        num_values = len(set(_values(trials, name)) - {None})
+        num_values = len(set(_field_values(trials, name)) - {None})
         if 1 < num_values <= _MOST_VALUES:
             counts[name] = num_values
     return counts
 
 
-def _values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
-    """List the value of a field in each trial. Calling ``trial.get`` for each would dominate an evaluation's time."""
+def _field_values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
+    """Get the value of the field ``name`` of each trial; None for trials without it.
+
+    Attributes are read directly, because ``trial.get`` would take most of an evaluation's time.
+    """
     if name in _OWN_FIELDS:
         return map(attrgetter(name), trials)
     return (trial.get(name) for trial in trials)
@@ -169,16 +174,17 @@ def breakdown(
 ) -> list[Row]:
     """Compute the EER for each combination of values of the fields ``names`` in spoofed trials.
 
-    Fields of the recording, such as ``codec``, choose trials of both classes. Fields of the
-    spoofing choose spoofed trials, which are compared with all bona fide trials, as in the
-    published tables; these are ``attack``, ``vocoder`` and every field that no bona fide trial has.
+    A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
+    Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
+    As in the published tables, the spoofed trials of a row have the values of all fields, and the
+    bona fide trials have the values of the fields of recordings.
 
     Returns:
         The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
         The EER is None if a class is empty. Rows without an interval are shown only if each class
         has 20 trials.
     """
-    columns = {name: list(_values(matched_trials.trials, name)) for name in names}
+    columns = {name: list(_field_values(matched_trials.trials, name)) for name in names}
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide).tolist()
     shared_names = []
     for name in names:
@@ -218,9 +224,10 @@ def breakdown(
 
 
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """List the speakers of both classes, as :func:`nes2net.metrics.bootstrap_interval` takes them.
+    """List the speakers of both classes, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
 
-    Empty if a trial has no speaker or there are fewer than ten speakers; trials are then drawn.
+    If a trial has no speaker, or there are fewer than ten speakers, the result is empty, and the
+    bootstrap draws trials.
     """
     speakers = {trial.speaker for trial in trials}
     if None in speakers or len(speakers) < _FEWEST_SPEAKERS:
@@ -232,7 +239,7 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 
 
 def drawn_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Say whether a bootstrap with the :func:`speaker_groups` of ``trials`` draws speakers or trials, and how many."""
+    """State for the header of a result whether the bootstrap draws speakers or trials, and how many there are."""
     if speaker_groups(trials):
         return {"interval_over": "speakers", "num_groups": len({trial.speaker for trial in trials})}
     return {"interval_over": "trials", "num_groups": len(trials)}
@@ -240,7 +247,7 @@ def drawn_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 
 # Over several corpora
 
-# If a corpus has more attacks than this, its attacks number the trials and are no groups.
+# The attacks of a corpus count as groups only if there are at most so many.
 _MOST_GROUPS = 100
 
 
@@ -249,9 +256,9 @@ class OverCorpora:
     """EERs, as fractions, of one detector on several corpora.
 
     Attributes:
-        eers: corpus → EER by its own rule; corpora of one class are left out.
-        groups: corpus and attack, ``for/A07`` → EER of the attack against all bona fide trials of its
-            corpus, if there are at least :data:`FEWEST` of each.
+        eers: corpus → EER by the corpus's own rule; corpora of one class are left out.
+        groups: corpus and attack, such as ``for/A07`` → EER of the attack against all bona fide
+            trials of the corpus, if both have at least :data:`FEWEST` trials.
         pooled: EER of all trials together; None if it is not known.
     """
 
@@ -269,15 +276,15 @@ class OverCorpora:
     @property
     def worst(self) -> tuple[str, float] | None:
         """The corpus with the highest EER, the first of equal ones; None without corpora."""
-        return _highest(self.eers)
+        return _highest_item(self.eers)
 
     @property
     def worst_group(self) -> tuple[str, float] | None:
         """The group with the highest EER, the first of equal ones; None without groups."""
-        return _highest(self.groups)
+        return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
-        """Names and EERs: the corpora, ``mean``, ``worst group (NAME)`` and ``pooled``, as far as they are known."""
+        """List (name, EER) of each corpus, then of ``mean``, ``worst group (NAME)`` and ``pooled`` unless they are None."""
         rows = list(self.eers.items())
         if self.mean is not None:
             rows.append(("mean", self.mean))
@@ -288,13 +295,14 @@ class OverCorpora:
         return rows
 
     def table(self) -> str:
-        """A table for the terminal, in percent; the worst corpus is marked."""
+        """Write the :meth:`rows` as a table for the terminal, in percent; the worst corpus is marked."""
         rows = [["corpus", "EER %", ""]]
         for name, eer in self.rows():
             rows.append([name, percent(eer, 3), "worst" if (name, eer) == self.worst else ""])
         return "\n".join(text_table(rows, "lrl"))
 
     def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON."""
         return {
             "corpora": dict(self.eers),
             "groups": dict(self.groups),
@@ -306,12 +314,12 @@ class OverCorpora:
 
 
 def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> OverCorpora:
-    """Compute the EERs of one detector on the corpora of ``scored``.
+    """Compute the EERs of one detector on several corpora.
 
     Args:
         scored: name of a corpus → its trials and scores.
-        methods: name of a corpus → its rule for the EER. The pooled EER uses the rule that all
-            corpora share, or ``asvspoof`` if the rules differ.
+        methods: name of a corpus → ``method`` of :func:`nes2net.metrics.compute_eer`. The pooled EER
+            uses the method that all corpora share, or ``asvspoof`` if the methods differ.
 
     >>> from nes2net.evaluation.matching import match
     >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c", label="spoof")]
@@ -331,7 +339,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
         num_expected += corpus.num_expected
         if not (len(corpus.bonafide) and len(corpus.spoof)):
             continue
-        eers[name] = _eer(corpus, methods[name])
+        eers[name] = _eer_of(corpus, methods[name])
         attacks = {trial.attack for trial in corpus.trials if trial.target == 0} - {None}
         if not 1 < len(attacks) <= _MOST_GROUPS:
             continue
@@ -344,13 +352,15 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
     pooled = None
     if len(all_trials.bonafide) and len(all_trials.spoof):
         rules = {methods[name] for name in scored}
-        pooled = _eer(all_trials, rules.pop() if len(rules) == 1 else "asvspoof")
+        pooled = _eer_of(all_trials, rules.pop() if len(rules) == 1 else "asvspoof")
     return OverCorpora(eers, groups, pooled)
 
 
-def _eer(matched_trials: Matched, method: str) -> float:
+def _eer_of(matched_trials: Matched, method: str) -> float:
+    """Compute the EER of matched trials, a fraction."""
     return metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof, method, order=matched_trials.positions)[0]
 
 
-def _highest(values: Mapping[str, float]) -> tuple[str, float] | None:
-    return max(values.items(), key=itemgetter(1), default=None)
+def _highest_item(eers: Mapping[str, float]) -> tuple[str, float] | None:
+    """The name and the value of the highest EER, the first of equal ones; None if ``eers`` is empty."""
+    return max(eers.items(), key=itemgetter(1), default=None)

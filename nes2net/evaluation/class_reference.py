@@ -1,4 +1,8 @@
-"""Scores of being known by comparison with training trials: the nearest neighbours, and the Mahalanobis distance."""
+"""Compute scores of being known from training trials: by nearest neighbours and by the Mahalanobis distance.
+
+A *score of being known* says how likely a trial is of one of the classes that the detector was
+trained on; higher means more likely.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,9 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import Embeddings
 
-#: Scores that need no logits of training trials.
+#: Scores of being known that compare embeddings: k nearest neighbours, Mahalanobis distance.
 KINDS = ("knn", "mahalanobis")
+_MOST_NEIGHBOURS = 10  # k
 
 
 def reference_scores(
@@ -22,20 +27,26 @@ def reference_scores(
     evaluated: Path,
     key: Iterable[Trial],
     ids: Sequence[str],
-    number_of: Mapping[str, int],
+    class_numbers: Mapping[str, int],
     field: str,
     aliases: Mapping[str, str],
 ) -> dict[str, NDArray]:
-    """Compute each of :data:`KINDS` for the trials ``ids``: (N,), higher for known.
+    """Compute each of :data:`KINDS` for the trials ``ids``.
 
     Args:
-        training, evaluated: files of ``nes2net embed --of backend`` by the detector of the logits.
-        key: trials with their classes, among them those of training.
-        number_of: known class → its number.
-        field, aliases: how a trial names its class.
+        training, evaluated: files of ``nes2net embed --of backend``, with the embeddings of the
+            training trials and of the evaluated trials; by the detector that is evaluated.
+        key: labelled trials; all training trials must be among them.
+        ids: the N evaluated trials.
+        class_numbers: known class → its number.
+        field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
+
+    Returns:
+        Kind → scores (N,) of the trials ``ids``, higher for known.
 
     Raises:
-        InputError: if a file lacks trials, or its trials are not in the key.
+        InputError: if a training trial is not in the key, no training trial is of a known class, or
+            one of ``ids`` has no embedding.
     """
     by_id = {trial.id: trial for trial in key}
     rows = []
@@ -45,7 +56,7 @@ def reference_scores(
         if id not in by_id:
             missing.append(id)
             continue
-        number = number_of.get(class_name(by_id[id], field, aliases) or "")
+        number = class_numbers.get(class_name(by_id[id], field, aliases) or "")
         if number is not None:
             rows.append(row)
             numbers.append(number)
@@ -55,9 +66,12 @@ def reference_scores(
             "class: give embeddings of the training set, and keys that hold its labels"
         )
     embeddings = dict(Embeddings().read(evaluated))
-    lost = [id for id in ids if id not in embeddings]
-    if lost:
-        raise InputError(f"{evaluated}: has no embedding of {counted(len(lost), 'trial')}: {listed(lost)}")
+    missing = [id for id in ids if id not in embeddings]
+    if missing:
+        raise InputError(f"{evaluated}: has no embedding of {counted(len(missing), 'trial')}: {listed(missing)}")
     reference = Reference(np.stack(rows), np.array(numbers))
-    x = np.stack([embeddings[id] for id in ids])
-    return {"knn": reference.scores(x, "knn", k=min(10, len(rows))), "mahalanobis": reference.scores(x, "mahalanobis")}
+    x = np.stack([embeddings[id] for id in ids])  # N×D
+    return {
+        "knn": reference.scores(x, "knn", k=min(_MOST_NEIGHBOURS, len(rows))),
+        "mahalanobis": reference.scores(x, "mahalanobis"),
+    }

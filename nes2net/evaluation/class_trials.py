@@ -1,4 +1,8 @@
-"""Trials with their true classes and the logits of a detector, sorted into known and unknown classes."""
+"""Join the logits of a detector with the true classes of trials, and separate known from unknown classes.
+
+A class is *known* if the detector was trained on it and has a logit for it. The spoofed trials of all
+other classes are of *unknown* classes.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +29,26 @@ from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
 from nes2net.scoring.record import record_of
 
-_DEFAULT_FIELD = "attack"
+_DEFAULT_FIELD = "attack"  # the field of a trial that names its class
+# Scores of being known that do not change if a constant is added to all logits of a trial.
 _OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 
 
 @dataclass(frozen=True)
 class ClassTrials:
-    """The trials of a phase with the logits of one system.
+    """The N trials of known classes and the M trials of unknown classes of a phase, with the logits of one system.
 
-    - ``logits`` N×K belong to trials of known classes; ``true`` (N,) holds the numbers of these classes.
-    - ``unknown_logits`` M×K belong to trials of unknown classes; ``generators`` (M,) holds their positions in
-      ``generator_names``.
-    - ``num_left_out`` counts bona fide trials if bona fide is not a class.
-    - ``compared`` holds further scores of being known, by comparison with training trials.
-    - ``sha256`` identifies the file of logits; ``scores`` names the scores of being known that it allows.
+    - ``names`` holds the names of the K known classes, ``generator_names`` those of the unknown classes.
+    - ``logits`` N×K are of the trials of known classes; ``true`` (N,) holds the numbers of their classes.
+    - ``unknown_logits`` M×K are of the trials of unknown classes; ``generators`` (M,) holds the
+      positions of their classes in ``generator_names``.
+    - ``num_left_out`` counts the bona fide trials if bona fide is not a known class; otherwise it is 0.
+    - ``sha256`` is the digest of the file of logits.
+    - ``scores`` names the scores of being known that can be computed from these logits.
+    - ``mismatch`` says in words which trials and scores do not fit each other; empty if all do.
+    - ``origin`` holds the facts of the record beside the file of logits.
+    - ``threshold`` is the threshold for unknown classes from that record.
+    - ``compared`` holds further scores of being known, (N,) and (M,), by comparison with training trials.
     """
 
     system: str
@@ -58,23 +68,23 @@ class ClassTrials:
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """Numbers of the predicted classes, (N,): the largest logit, the first among equal ones."""
+        """Numbers of the predicted classes, (N,): the class with the largest logit, or the first of equal ones."""
         return self.logits.argmax(1)
 
     @functools.cached_property
     def confusion(self) -> NDArray:
-        """Counts K×K, rows true."""
+        """Counts K×K of trials of known classes: rows are true classes, columns predicted classes."""
         return metrics.confusion_matrix(self.true, self.predicted, len(self.names))
 
     @functools.cached_property
     def unknown_confusion(self) -> NDArray:
-        """Counts G×K: how many trials of each unknown class are given each known class."""
+        """Counts G×K: how many trials of each of the G unknown classes are taken for each known class."""
         taken_for = self.unknown_logits.argmax(1)
         return pair_counts(self.generators, taken_for, len(self.generator_names), len(self.names))
 
     @functools.cached_property
     def known_scores(self) -> dict[str, tuple[NDArray, NDArray]]:
-        """Each score of being known, of known and of unknown trials, (N,) and (M,)."""
+        """Name of a score of being known → the scores of the trials of known classes (N,) and of unknown ones (M,)."""
         by_kind: dict[str, tuple[NDArray, NDArray]] = {}
         for kind in LOGIT_SCORES:
             by_kind[kind] = known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)
@@ -89,18 +99,23 @@ def class_trials(
     allow_partial: bool,
     reference: tuple[Path, Path] | None = None,
 ) -> ClassTrials:
-    """Find the class in ``key`` of each trial of a ``table``, which was read from ``path``.
+    """Find the true class of each trial of a file of logits.
 
     Args:
-        reference: embeddings of training trials and of the trials of ``table``, for further scores of being known.
+        path, table: the file and its content.
+        system: name of the system that made the file.
+        allow_partial: leave out trials without logits instead of raising.
+        reference: embeddings of training trials and of the trials of ``table``, for further scores of
+            being known; see :func:`~nes2net.evaluation.class_reference.reference_scores`.
 
     Raises:
-        InputError: if file and key do not go together, or a spoofed trial has no class.
+        InputError: if file and key do not fit each other, a spoofed trial has no class, or no trial
+            is of a known class.
     """
     record = record_of(path, table.sha256)
     class_labels = _class_labels(record.model_extra if record is not None else None)
     field_name = str(class_labels.get("field", _DEFAULT_FIELD))
-    rows, trials, mismatch = _matched(key, path, table, allow_partial)
+    rows, trials, mismatch = _match_rows(key, path, table, allow_partial)
     aliases = class_labels.get("aliases") or {}
     names = [class_name(trial, field_name, aliases) for trial in trials]
     unnamed = [trial.id for trial, name in zip(trials, names) if name is None]
@@ -109,14 +124,14 @@ def class_trials(
             f"{path}: {counted(len(unnamed), 'spoofed trial')} of the key without {field_name}, which names the class: "
             f"{listed(unnamed)}"
         )
-    number_of = {name: number for number, name in enumerate(table.names)}
-    generator_names = sorted({str(name) for name in names} - number_of.keys() - {BONAFIDE})
-    number_of_generator = {name: number for number, name in enumerate(generator_names)}
-    true = np.array([number_of.get(str(name), -1) for name in names])
-    generators = np.array([number_of_generator.get(str(name), -1) for name in names])
+    class_numbers = {name: number for number, name in enumerate(table.names)}
+    generator_names = sorted({str(name) for name in names} - class_numbers.keys() - {BONAFIDE})
+    generator_numbers = {name: number for number, name in enumerate(generator_names)}
+    true = np.array([class_numbers.get(str(name), -1) for name in names])
+    generators = np.array([generator_numbers.get(str(name), -1) for name in names])
     logits = table.logits[rows]
     scores = LOGIT_SCORES
-    if table.holds_posteriors:  # by another program; of logits up to a constant there is no energy
+    if table.holds_posteriors:  # written by another program; their logarithms are logits up to a constant
         scores = _OF_POSTERIORS
         logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
     if not (true >= 0).any():
@@ -127,7 +142,7 @@ def class_trials(
     compared = {}
     if reference is not None:
         ids = [trial.id for trial in trials]
-        all_scores = reference_scores(*reference, key.trials, ids, number_of, field_name, aliases)
+        all_scores = reference_scores(*reference, key.trials, ids, class_numbers, field_name, aliases)
         compared = {kind: (values[true >= 0], values[generators >= 0]) for kind, values in all_scores.items()}
     return ClassTrials(
         system,
@@ -148,14 +163,22 @@ def class_trials(
 
 
 def _class_labels(record: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Field and aliases that name the classes, from the record of a file of logits; empty if it does not say."""
+    """Read from ``record``, of a file of logits, how the detector's training named its classes.
+
+    The keys are ``field``, ``aliases`` and ``known``. The result is empty if the record lacks them.
+    """
     checkpoint = (record or {}).get("checkpoint")
     labels = checkpoint.get(CLASSES_KEY) if isinstance(checkpoint, dict) else None
     return labels if isinstance(labels, dict) else {}
 
 
-def _matched(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:
-    """The rows of ``table`` that have a trial, these trials, and a description of the mismatch."""
+def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:
+    """Match the rows of ``table`` with the trials of ``key``.
+
+    Returns:
+        The numbers (N,) of the rows that have a trial, these N trials, and the mismatch in words.
+    """
+    # match() treats the row number as the score: a row with a logit that is not finite has no score.
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     try:
         matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)

@@ -1,4 +1,4 @@
-"""The judgement ``classes``: the logits of all classes of a detector, such as the generators of fakes."""
+"""The judgement ``classes``: the logits of all classes of a detector, such as the generators of spoofed speech."""
 
 from __future__ import annotations
 
@@ -35,32 +35,33 @@ if TYPE_CHECKING:
     from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
-_MOST_TOLD = 3
+_MOST_TOLD = 3  # likeliest classes in a line of `predict`
 _LARGEST_KNOWN = 1 << 20  # bytes
 
 
 class KnownFile(BaseModel):
-    """A file of the scores of known development trials, which `nes2net calibrate classes` writes."""
+    """A file that `nes2net calibrate classes` writes: the scores of development trials of known classes."""
 
     model_config = ConfigDict(frozen=True)
 
     classes: tuple[str, ...]
     """Names of the classes of the detector."""
     kind: LogitScore
-    """The score of being known."""
+    """Which score of being known it is."""
     scores: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MOST_SCORES)]
-    """Scores of trials of known classes."""
+    """Scores of development trials of known classes."""
 
     @property
     def threshold(self) -> KnownThreshold:
+        """The threshold that these scores give; trials below it are of no known class."""
         return KnownThreshold(self.kind, tuple(sorted(self.scores)))
 
 
 def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
-    """Read the threshold in a :class:`KnownFile` of a detector with these ``classes``.
+    """Read a :class:`KnownFile` of a detector with these ``classes``, and compute its threshold.
 
     Raises:
-        InputError: if the file cannot be read, is another one, or is of a detector with other classes.
+        InputError: if the file cannot be read, is no such file, or is of a detector with other classes.
     """
     remedy = "give a file of `nes2net calibrate classes`"
     known = read_json_as(KnownFile, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
@@ -73,13 +74,16 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
 
 @dataclass(frozen=True)
 class Classes(Rows):
-    """The logits of all classes of a detector. A row of `predict` has their posteriors and whether the class is known.
+    """The logits of all classes of a detector.
+
+    A row of `predict` has the posteriors of the classes, and whether the recording is of a known class.
 
     Args:
-        classes: names of the classes; empty for the detector's own.
-        known: file of `nes2net calibrate classes` with the threshold below which no class is named; None for
-            the threshold in the checkpoint.
-        threshold: the threshold that was read; None if there is none.
+        classes: names of the classes; empty for the classes of the detector.
+        known: file of `nes2net calibrate classes`, whose threshold tells known from unknown classes;
+            None for the threshold in the checkpoint.
+        threshold: the threshold from the file or the checkpoint, filled in by :meth:`fitted`; None if
+            there is no threshold.
     """
 
     classes: tuple[str, ...] = ()
@@ -90,13 +94,20 @@ class Classes(Rows):
     what = "logits of classes"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))  # a record has a list
+        """Make a tuple of ``classes``, which are a list in a record."""
+        object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The numbers of a row: one logit for each class."""
         return self.classes
 
     def fitted(self, scorer: Scorer) -> Self:
+        """This judgement with the classes of ``scorer``, and the threshold from the file or the checkpoint.
+
+        Raises:
+            InputError: if ``scorer`` has no classes but bona fide and spoof.
+        """
         classes = tuple(scorer.config.get("backend", {}).get("classes", (SPOOF, BONAFIDE)))
         if classes == (SPOOF, BONAFIDE):
             raise InputError(
@@ -109,37 +120,47 @@ class Classes(Rows):
         return replace(self, classes=classes, threshold=threshold)
 
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
+        """Logits B×K of ``waveforms`` B×N."""
         return scorer(waveforms)
 
     def score_of(self, rows: NDArray) -> NDArray:
+        """Scores (N,) of bona fide from logits N×K: the log odds of bona fide against all other classes.
+
+        Raises:
+            InputError: if bona fide is not a class.
+        """
         if self.classes[-1] != BONAFIDE:
             raise InputError("none of the classes is bona fide, so there is no score of bona fide")
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
     def options(self) -> dict[str, Any]:
+        """The classes alone, because no logit depends on the threshold."""
         return {"classes": list(self.classes)}
 
     def identity(self) -> dict[str, Any]:
+        """The classes in one text, because an identity has no nested values."""
         return {"judgement": self.name, "classes": "\t".join(self.classes)}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
+        """The likeliest class, all posteriors, and whether the class is known if there is a threshold; from logits (K,)."""
         (posteriors,) = class_posteriors(value[None]).tolist()
         likeliest = max(range(len(posteriors)), key=posteriors.__getitem__)
-        told: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "class": self.classes[likeliest],
             "posteriors": dict(zip(self.classes, posteriors, strict=True)),
         }
         if self.threshold is not None:
             score = float(known_scores(value[None], self.threshold.kind)[0])
-            told["known"] = {
+            facts["known"] = {
                 "is_known": score >= self.threshold.threshold,
                 "score": score,
                 "threshold": self.threshold.threshold,
                 "p": self.threshold.p_value(score),
             }
-        return told
+        return facts
 
     def in_words(self, told: Any) -> str:
+        """The three likeliest classes in words for the facts of :meth:`tell`; one if the class is not known."""
         known = told.get("known")
         if known is not None and not known["is_known"]:
             return f"none of the known (p {known['p']:.2g}); nearest: {told['class']}"
@@ -150,6 +171,7 @@ class Classes(Rows):
         return "   ".join(words)
 
     def meaning(self) -> list[str]:
+        """Sentences for the readers of `predict`: which classes there are, and what a name means."""
         names = f"the detector knows {listed(self.classes, 20)}"
         lines = [f'{names}; a name means "most like these", which is no proof of the origin']
         if self.threshold is None:
@@ -161,18 +183,25 @@ class Classes(Rows):
 
     @classmethod
     def holds(cls, path: Path) -> bool:
+        """Whether a file without a record has the header of logits of classes."""
         return holds_classes(path)
 
     def read(self, out: Path) -> Iterator[tuple[str, NDArray]]:
+        """Read the id and the logits (K,) of each recording in the file ``out``."""
         table = self.table(out)
         return iter(zip(table.ids, table.logits))
 
     def table(self, path: Path) -> ClassTable:
-        """Read a file of this judgement at once; :class:`InputError` if it is malformed or has other classes."""
+        """Read a whole file of logits.
+
+        Raises:
+            InputError: if the file is malformed or has other classes.
+        """
         return read_class_table(path, self.classes)
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        from nes2net.evaluation.tracing import evaluate_classes  # start-up: a detector scores without evaluating
+        """Evaluate the logits in ``paths``, a file for each system; see :func:`~nes2net.evaluation.tracing.evaluate_classes`."""
+        from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need it
 
         tables = []
         for path in paths:

@@ -1,8 +1,8 @@
-"""What plots show of scores: DET curves, and reliability.
+"""Compute the curves of plots from scores: DET curves and reliability.
 
-DET curves are on the scale of the standard normal deviate, and thinned (Martin et al., "The DET curve in
-assessment of detection task performance", Eurospeech 1997). Reliability is how often trials that are
-called bona fide with a probability of p are bona fide.
+A DET curve shows FRR against FAR on the scale of the standard normal deviate (Martin et al., "The DET
+curve in assessment of detection task performance", Eurospeech 1997). Reliability compares predicted
+probabilities of bona fide with the share of trials that are bona fide.
 """
 
 from __future__ import annotations
@@ -21,30 +21,38 @@ from nes2net.scoring.decisions.calibration import Llrs
 
 #: Rates at which the axes may have ticks.
 RATES = (1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
-# Steps that a plot can tell apart on each axis.
+# A plot can show so many different positions along an axis.
 _STEPS = 1000
 
 
 def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute the points of :func:`nes2net.metrics.det_curve` that a plot can show: FRR and FAR."""
+    """Compute FRR and FAR of a DET curve, without the points that a plot could not tell apart.
+
+    Returns:
+        FRR (N,) and FAR (N,); the curve is :func:`nes2net.metrics.det_curve` without most of its points.
+    """
     rates = np.array(det_curve(bonafide, spoof)[:2])  # (2, N) FRR and FAR
     lowest, highest = ndtri([RATES[0], RATES[-1]])
     steps = np.round((np.clip(ndtri(rates), lowest, highest) - lowest) / (highest - lowest) * _STEPS)
-    moved = np.append(True, (np.diff(steps) != 0).any(0))
-    rates = rates[:, moved]
-    y, x = steps[:, moved]
+    is_new_position = np.append(True, (np.diff(steps) != 0).any(0))
+    rates = rates[:, is_new_position]
+    y, x = steps[:, is_new_position]
     frr, false_alarms = rates[:, roc_corners(x, y)]
     return frr, false_alarms
 
 
 def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) -> tuple[float, float]:
-    """Choose the rates between which the axes run.
+    """Choose the lowest and the highest rate on the axes of DET curves.
 
-    The upper end lies well above every EER, so that marks are not in a corner. The lower end lies
-    below the smallest rate above 0 in that range.
+    The highest rate lies well above every EER, so that no mark of an EER is in a corner. The lowest
+    rate is at most the smallest positive rate of the curves below the highest rate.
+
+    Args:
+        curves: FRR and FAR of each system.
+        eers: EER of each system, as fractions.
     """
-    upper_end = max(0.4, min(2 * max(eers), 0.95), 1.02 * max(eers))
-    high = min((rate for rate in RATES if rate >= upper_end), default=RATES[-1])
+    least_high = max(0.4, min(2 * max(eers), 0.95), 1.02 * max(eers))
+    high = min((rate for rate in RATES if rate >= least_high), default=RATES[-1])
     curve_points = np.concatenate(curves, axis=1)  # (2, N) FRR and FAR
     rates = curve_points[:, (curve_points <= high).all(0)]
     rates = rates[rates > 0]
@@ -55,28 +63,32 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
 
 
 _MOST_BINS = 10
-_FEWEST_IN_BIN = 20
+_FEWEST_IN_BIN = 20  # trials
 
 
 class Bin(NamedTuple):
-    """Trials of about the same predicted probability."""
+    """Trials of about the same predicted probability of bona fide."""
 
     predicted: float
-    """Mean of their probabilities of bona fide, with the share of bona fide trials in the whole set as prior."""
+    """Mean of the predicted probabilities of these trials."""
     share: float
     """The share of these trials that is bona fide."""
     low: float
+    """Lower end of Wilson's 95 % interval of ``share``."""
     high: float
-    """Wilson's 95 % interval of ``share``."""
+    """Upper end of this interval."""
     num_trials: int
 
 
 def reliability(llrs: Llrs) -> list[Bin]:
     """Sort trials into bins of about equal count by their predicted probability of bona fide.
 
-    There are ten bins, or fewer so that each has 20 trials, but at least one. Trials of equal
-    ratios share a bin, so there are fewer bins if many ratios are equal. The prior is the share of
-    bona fide trials of the set, so that for good ratios ``predicted`` and ``share`` agree.
+    There are at most ten bins of at least 20 trials, but always one bin. Trials with equal ratios
+    share a bin, so there are fewer bins if many ratios are equal. The prior of a prediction is the
+    share of bona fide trials in the set, so that ``predicted`` and ``share`` agree for good ratios.
+
+    Args:
+        llrs: log-likelihood ratios of the bona fide and of the spoofed trials.
 
     >>> [only_bin] = reliability(Llrs(np.zeros(3), np.zeros(1)))
     >>> only_bin.predicted, only_bin.share, round(only_bin.low, 3), round(only_bin.high, 3)
@@ -88,8 +100,8 @@ def reliability(llrs: Llrs) -> list[Bin]:
     predicted = expit(values + math.log(llrs.bonafide.size / llrs.spoof.size))
     num_bins = int(np.clip(values.size // _FEWEST_IN_BIN, 1, _MOST_BINS))
     ordered = values[order]
-    last = np.cumsum([trials.size for trials in np.array_split(order, num_bins)]) - 1
-    ends = np.unique(np.searchsorted(ordered, ordered[last], side="right"))
+    last_of_bin = np.cumsum([trials.size for trials in np.array_split(order, num_bins)]) - 1
+    ends = np.unique(np.searchsorted(ordered, ordered[last_of_bin], side="right"))
     bins = []
     for trials in np.split(order, ends[:-1]):
         share = float(is_bonafide[trials].mean())

@@ -1,7 +1,7 @@
 """Evaluate scores against keys: error rates with intervals, breakdowns, comparisons of systems.
 
 In reading order: ``evaluate_systems`` is the public function; ``_Files`` reads the score files; the
-functions after it write notes, lines, comparisons, tables and plots.
+other functions write notes, lines, comparisons, tables and plots.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: The speaker-verification system of official figures, in words.
+#: What notes call the speaker-verification system behind the official min t-DCF.
 ORGANISERS = "the organisers’ ASV system"
-#: Kind of the inputs that min t-DCF needs beside the key.
+#: What the list of inputs calls files of speaker-verification scores, which min t-DCF needs.
 ASV_SCORES = "speaker-verification scores"
 
 _POOLED = (
@@ -88,32 +88,34 @@ def evaluate_systems(
     Args:
         corpus: A name of :data:`nes2net.models.registry.corpora`. The corpus reads the key and knows the
             rules of its published figures.
-        score_paths: Files with a line ``utterance score`` for each trial; higher is more bona fide. A system
-            has the name of its file without suffix, or the whole path if two files share a name.
+        score_paths: Files with a line ``utterance score`` for each trial; higher is more bona fide. Each
+            file holds the scores of one system.
         keys_path: File or folder of the key, as ``keys`` of the corpus accepts it.
         phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; your own
             corpus has ``"all"`` as well.
         allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
         exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values whose trials are left out
-            of the result; these trials still need scores. If None, the trials that the published
-            figures of the corpus leave out.
-        num_resamples, seed: Draws and seed of the bootstrap. Speakers are drawn if every trial has
-            one and there are at least ten, otherwise trials. The rows of a breakdown get at
-            most 200 draws.
-        threshold_source: Where thresholds chosen on other trials come from; each system is judged there too.
-            Trials of a single class are judged only there.
-        names: Names of the systems instead of those of their files.
+            of the result; these trials still need scores. If None, the result leaves out the same
+            trials as the published figures of the corpus.
+        num_resamples, seed: Draws and seed of the bootstrap. It draws speakers if every trial has a
+            speaker and there are at least ten speakers, otherwise trials. The rows of a breakdown
+            get at most 200 draws.
+        threshold_source: Where thresholds that were chosen on other trials come from. Each system is
+            also judged at its threshold. If all trials are of one class, that is the only result.
+        names: Names of the systems. If None, each system has the name of its file without suffix, or
+            the whole path if two files share a name.
 
     Returns:
-        The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every two systems,
-        the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns such as
-        ``by attack``. A comparison sorts trials in the order of the key. Under the rule
-        ``"interpolated"`` tied scores may therefore move its EERs by less than a trial.
+        The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
+        two systems, the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns
+        such as ``by attack``. A comparison has the trials in the order of the key, the other
+        tables in the order of the score file. Therefore the EERs in ``differences`` may differ a
+        little from those in ``systems`` if scores are tied and the method is ``"interpolated"``.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
-            :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial has
-            a value to exclude, no trial is left, or a class has no trials.
+            :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial of
+            the key has one of the excluded values, no trial is left, or a class has no trials.
     """
     paths = [Path(score_paths)] if isinstance(score_paths, str | Path) else list(map(Path, score_paths))
     if not paths:
@@ -164,7 +166,7 @@ def evaluate_systems(
         [
             *_tables(key, systems, files.excluded, asv_system, differences),
             *transfer_tables(transfers),
-            *_broken_down(key, systems),
+            *_breakdown_tables(key, systems),
         ],
         _notes(key, systems, asv_system),
         warnings,
@@ -174,7 +176,21 @@ def evaluate_systems(
 
 
 class _Files:
-    """The score files of an evaluation, with the figures, sources and warnings that come from them."""
+    """Reads the score files of an evaluation, and collects their figures, sources and warnings.
+
+    Args:
+        key: the labels of the evaluation.
+        allow_partial: as for :func:`evaluate_systems`.
+        draws: ``num_resamples`` and ``seed`` of the bootstrap.
+
+    Attributes:
+        systems: the figures of each file that was judged.
+        scored: the trials and scores of each file.
+        sources: name of a system → facts of the record beside its file.
+        warnings: reasons to doubt the figures, from these records.
+        asv_files: files of speaker-verification scores that min t-DCF used → their SHA-256.
+        excluded: field → values whose trials were left out.
+    """
 
     def __init__(self, key: Key, allow_partial: bool, draws: dict[str, int]) -> None:
         self.key = key
@@ -188,7 +204,11 @@ class _Files:
         self.excluded: Mapping[str, Collection[str]] = {}
 
     def read(self, path: Path, name: str, *, judge: bool) -> None:
-        """Read a score file and the record beside it; ``judge``: compute its figures, which need both classes."""
+        """Read the score file of system ``name`` and the record beside it.
+
+        Args:
+            judge: also compute the figures of the system, which need trials of both classes.
+        """
         key = self.key
         phase = canonical_phase(key.phase)
         with recorded_digests() as digests:
@@ -207,7 +227,7 @@ class _Files:
             self.asv_files |= digests
 
     def inputs(self) -> list[dict[str, str]]:
-        """List the files that were read."""
+        """List all files that were read, with their SHA-256, for the header of the result."""
         entries = []
         for scored in self.scored:
             entries.append(score_input(scored.scores, scored.sha256))
@@ -232,11 +252,12 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
 
 
 def _title(key: Key) -> str:
+    """The corpus and the phase of the evaluation, for headings and captions."""
     return f"{key.definition.title}, {canonical_phase(key.phase)}"
 
 
 def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Iterator[str]:
-    """Say what was evaluated, and at which thresholds."""
+    """Write the first lines of a result: what was evaluated, and at which thresholds."""
     start = f"{header['corpus']}, phase {header['phase']}"
     draws = f"{header['num_resamples']:,} draws, {header['num_row_resamples']:,} in the breakdowns"
     headlines = [system.headline() for system in systems]
@@ -254,7 +275,11 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
 
 
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
-    """The source of the speaker-verification scores behind min t-DCF, in words; empty without min t-DCF."""
+    """Say whose speaker-verification scores min t-DCF rests on; empty if there is no min t-DCF.
+
+    They are the organisers' scores if their numbers are the official ones. ``asv_files`` are the files
+    that were read.
+    """
     if not asv_files:
         return ""
     official = key.definition.asv_counts.get(canonical_phase(key.phase))
@@ -267,7 +292,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int) -> Iterator[Row]:
-    """Compare every two systems on the trials of both, by a bootstrap that draws the same trials or speakers for both.
+    """Compare every two systems on the trials that both scored; the bootstrap draws the same trials for both.
 
     Raises:
         InputError: if two systems have no trials of both classes in common.
@@ -304,7 +329,7 @@ def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int,
 
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
-    """Whether several systems rest on the same trials, so that one can be the best."""
+    """Whether all systems rest on the same trials, so that their figures can be compared."""
     return len({frozenset(system.matched.by_id) for system in systems}) == 1
 
 
@@ -315,7 +340,10 @@ def _tables(
     asv_system: str,
     differences: Sequence[Row],
 ) -> Iterator[Table]:
-    """The pooled figures of the systems, the best of each column marked if it is certain, and their differences."""
+    """Make the tables ``systems``, ``differences`` and ``calibration``; no tables without ``systems``.
+
+    The best figure of a column is marked if it is certain.
+    """
     if not systems:
         return
     rows = [system.row for system in systems]
@@ -348,8 +376,8 @@ def _tables(
     yield Table("calibration", caption, _CALIBRATION, of_ratios, "As log-likelihood ratios", [note])
 
 
-def _broken_down(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Table]:
-    """The official table of the corpus, if it has one, and the breakdowns by one field and by two."""
+def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Table]:
+    """Make the official table, if the corpus has one, and the tables of the breakdowns."""
     hidden = () if len(systems) > 1 else ("system",)
     official: list[Row] = []
     for system in systems:
@@ -363,14 +391,15 @@ def _broken_down(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Table]:
 
 
 def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Mapping[str, Sequence[Plot]]:
-    from nes2net.evaluation.plots import score_plots  # for start-up time: the text needs no Matplotlib
+    """Draw all plots; :class:`Result` calls this only for the page."""
+    from nes2net.evaluation.plots import score_plots  # quick start-up: the text needs no Matplotlib
 
     return score_plots(systems, transfers)
 
 
 def _det_curves(systems: Sequence[SystemFigures]) -> dict[str, Any]:
-    """The DET curve of each system, thinned to what a plot can show: rates of misses and of false alarms."""
-    from nes2net.evaluation.curves import thinned_det  # for start-up time: the text needs no SciPy
+    """Compute the DET curve of each system for the JSON: FRR and FAR, without points that no plot could show."""
+    from nes2net.evaluation.curves import thinned_det  # quick start-up: the text needs no SciPy
 
     curves = {}
     for system in systems:

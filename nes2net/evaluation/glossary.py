@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 
 class Term(NamedTuple):
-    """A term, what it means, and where it comes from; ``sign`` is a pattern of its occurrences."""
+    """A term of the glossary."""
 
     name: str
     meaning: str
     source: str = ""
+    """The publication that defines the term."""
     sign: str = ""
+    """Regular expression that finds the term in a text; if empty, the name up to its first comma is sought."""
 
 
 _T_DCF = "Kinnunen et al., IEEE/ACM TASLP 28, 2020; the form of 2019: Odyssey 2018"
@@ -183,7 +185,7 @@ GLOSSARY = (
 
 
 def terms_in(page: str) -> list[Term]:
-    """Choose the terms that occur in the text of ``page``, in their order.
+    """List the terms of the glossary that occur in the text of an HTML page, in the order of the glossary.
 
     >>> [term.name for term in terms_in('<p id="scores">The EER of 240 trials')]
     ['trial', 'EER']

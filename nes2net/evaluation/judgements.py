@@ -1,8 +1,8 @@
 """The judgements that can be evaluated: the score of a recording, the scores of its frames, and rows of numbers.
 
-In reading order: ``EvaluationSettings`` and ``LabelledScores`` go in and out; ``OfRecordings`` is
-the base of ``Scores`` and of ``Rows``, which other packages derive from; ``Frames`` are by
-themselves.
+In reading order: ``EvaluationSettings`` says how to evaluate; ``LabelledScores`` are scores with
+labels, from which a calibration is learned; ``OfRecordings`` is the base of ``Scores`` and of
+``Rows``; other packages derive judgements from ``Rows``; ``Frames`` has a score for each frame.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class EvaluationSettings:
     """How scores are evaluated."""
 
     threshold_source: ThresholdSource | None = None
-    """Where thresholds chosen on other trials come from; for scores of recordings."""
+    """Where thresholds that were chosen on other trials come from. Only for scores of recordings."""
     threshold: float | None = None
-    """The score at or below which a frame is spoof; for scores of frames."""
+    """Frames with this score or a lower one are spoof. Only for scores of frames."""
     resolution_ms: float | None = None
     """Length of a frame, needed if no record beside the scores of frames states it."""
     allow_partial: bool = False
@@ -55,11 +55,12 @@ class EvaluationSettings:
     exclude: Mapping[str, Collection[str]] | None = None
     """Field → values of the trials to leave out; None for the trials that the published figures leave out."""
     unknown: str | None = None
-    """The score of being known, by which unknown classes are shown one by one; for classes."""
+    """Name of the score of being known for the table and the plot of unknown classes. Only for classes."""
     reference: tuple[Path, Path] | None = None
-    """Embeddings of training trials and of the evaluated ones, for further scores of being known; for classes."""
+    """Files of embeddings of training trials and of the evaluated trials. They give further scores of
+    being known. Only for classes."""
     names: Sequence[str] = ()
-    """A name for each file, in their order; those of the files if empty."""
+    """A name for the system of each file; if empty, the names of the files are taken."""
     num_resamples: int = 1000
     """Number of draws of the bootstrap."""
     seed: int = 0
@@ -69,7 +70,7 @@ class EvaluationSettings:
         """The names of the systems whose files are ``paths``.
 
         Raises:
-            InputError: if the names are not as many as the files, or two are the same.
+            InputError: if there are not as many names as files, or two names are equal.
         """
         if not self.names:
             return system_names(paths)
@@ -78,31 +79,42 @@ class EvaluationSettings:
         return list(self.names)
 
     def check_no_classes(self, path: Path) -> None:
-        """Raise :class:`InputError` if there are settings of classes, which ``path`` does not hold."""
+        """Check that no setting is for classes, because the file ``path`` holds no classes.
+
+        Raises:
+            InputError: if a setting is for classes.
+        """
         if self.unknown is not None or self.reference is not None:
             raise InputError(f"`unknown` and `reference` are for classes, which {path} does not hold: leave them out")
 
 
 class LabelledScores(NamedTuple):
-    """Scores of K systems by class."""
+    """Scores of K systems on the same trials or frames, from which a calibration is learned."""
 
     trials: Sequence[Trial]
+    """The trials whose recordings or frames have scores."""
     bonafide: NDArray
-    """B×K float64."""
+    """Scores of bona fide trials or frames, B×K float64."""
     spoof: NDArray
-    """S×K float64."""
+    """Scores of spoofed trials or frames, S×K float64."""
     unit: str
-    """What has a score: ``"trials"``, or frames of a length."""
+    """What has a score, in words: ``"trials"``, or ``"frames of 20 ms"``."""
     facts: dict[str, Any]
-    """Facts about the scores, plain data: the length of a frame in ms, or the SHA-256 of the labels."""
+    """Facts for the file of the calibration, plain data: the SHA-256 of the labels of trials, or the
+    length of a frame in ms."""
     resolution_ms: float | None = None
-    """Length of a frame; None for scores of recordings."""
+    """Length of a frame in ms; None for scores of recordings."""
 
 
 class InLines(Judgement[T]):
-    """A judgement whose file is text. Each line begins with the id of an utterance, which has no spaces."""
+    """A judgement whose file is text. Each line begins with the id of an utterance, so ids must have no spaces."""
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
+        """Check before scoring that all ids of ``trials`` can stand in a line.
+
+        Raises:
+            InputError: if an id has a space.
+        """
         score_file.check_ids(trial.id for trial in trials)
 
 
@@ -112,7 +124,12 @@ class OfRecordings(InLines[T]):
     of_recordings = True
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        from nes2net.evaluation.evaluate import evaluate_systems  # start-up: a detector scores without evaluating
+        """Evaluate a score file for each system; see :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
+
+        Raises:
+            InputError: if settings are for classes or frames, or as ``evaluate_systems``.
+        """
+        from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need it
 
         settings.check_no_classes(paths[0])
         if settings.threshold is not None or settings.resolution_ms is not None:
@@ -136,6 +153,11 @@ class OfRecordings(InLines[T]):
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> LabelledScores:
+        """Read the trials that occur in all score files ``paths``, and their scores: a column for each file.
+
+        Raises:
+            InputError: if ``resolution_ms`` is given, or as :func:`~nes2net.evaluation.matching.labelled_trials`.
+        """
         if resolution_ms is not None:
             raise InputError(
                 "`resolution_ms` is the length of frames, but these are scores of recordings: leave it out"
@@ -159,7 +181,12 @@ class Scores(OfRecordings[float]):
     is_score = of_batch = True
 
     def fitted(self, scorer: Scorer) -> Self:
-        from nes2net.models.network import Network  # start-up: files are read without torch
+        """This judgement unchanged.
+
+        Raises:
+            InputError: if ``scorer`` is a network whose logits give no score.
+        """
+        from nes2net.models.network import Network  # quick start-up: reading files needs no torch
 
         if isinstance(scorer, Network):
             scorer.check_score()
@@ -168,34 +195,47 @@ class Scores(OfRecordings[float]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[float | str]]:
-        from nes2net.scoring.kernel import start  # start-up: files are read without torch
+        """Start to score a batch; see :func:`nes2net.scoring.kernel.start`."""
+        from nes2net.scoring.kernel import start  # quick start-up: reading files needs no torch
 
         return start(scorer, *inputs, stream=stream, rows=rows)
 
     def identity(self) -> dict[str, Any]:
+        """No facts: a run of scores is identified without its judgement."""
         return {}
 
     def tell(self, value: float) -> dict[str, Any]:
+        """The score, for a row of ``nes2net predict``."""
         return {"score": value}
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
+        """Read the ids and the scores (N,) of a score file."""
         return score_file.read_scores(path)
 
     def own_labels(self, path: Path) -> dict[str, str]:
+        """Id → label in a score file of another toolkit that has labels; otherwise empty."""
         return score_file.read_own_labels(path)
 
     def to_json(self, value: float) -> float:
+        """A score for a line of the journal of a run."""
         return float(value)
 
-    def from_json(self, kept: Any) -> float:
-        if not isinstance(kept, float) or not math.isfinite(kept):
-            raise ValueError(kept)
-        return kept
+    def from_json(self, value: Any) -> float:
+        """Check a score that was read from a journal.
+
+        Raises:
+            ValueError: if the entry of the journal is damaged.
+        """
+        if not isinstance(value, float) or not math.isfinite(value):
+            raise ValueError(value)
+        return value
 
     def read(self, out: Path) -> Iterable[tuple[str, float]]:
+        """Read the id and the score of each trial in the score file ``out``."""
         return zip(*score_file.read_scores(out))
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, float]]) -> dict[str, Any]:
+        """Write a line ``utterance score`` for each of ``rows`` to the only file in ``files``; no facts for the record."""
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.writelines(score_file.line(trial.id, score) for trial, score in rows)
         return {}
@@ -204,9 +244,9 @@ class Scores(OfRecordings[float]):
 class Rows(OfRecordings[NDArray]):
     """A row of numbers for each recording: the base of judgements of other packages.
 
-    A file has a header, ``utterance`` and the columns, and a line for each recording, separated by
-    tabs. Numbers are read back exactly as the float32 that were written. A recording has no row if
-    one of its numbers is not finite.
+    A file is a table with tabs: a header with ``utterance`` and the names of the columns, then a line
+    for each recording. Reading gives exactly the float32 that were written. A recording fails if its
+    row has a number that is not finite.
     """
 
     doing = "judging"
@@ -217,14 +257,14 @@ class Rows(OfRecordings[NDArray]):
 
     @abstractmethod
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
-        """Rows B×K of ``waveforms`` B×N, 16 kHz, in [−1, 1], on the detector's device.
+        """Compute the rows B×K for ``waveforms`` B×N, 16 kHz, in [−1, 1], on the detector's device.
 
         Args:
             scorer: the detector, in eval mode; usually a :class:`nes2net.detector.Detector`.
         """
 
     def score_of(self, rows: NDArray) -> NDArray:
-        """Scores (N,) of ``rows`` N×K, higher for bona fide; evaluation and calibration use them.
+        """Compute scores (N,) from ``rows`` N×K, higher for bona fide; evaluation and calibration use the scores.
 
         Raises:
             InputError: always, unless a judgement overrides this method.
@@ -234,7 +274,8 @@ class Rows(OfRecordings[NDArray]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        from nes2net.scoring.kernel import start_rows  # start-up: files are read without torch
+        """Start to compute the rows of a batch; see :func:`nes2net.scoring.kernel.start_rows`."""
+        from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
             return self.compute(scorer, waveforms)
@@ -242,9 +283,15 @@ class Rows(OfRecordings[NDArray]):
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
 
     def tell(self, value: NDArray) -> dict[str, Any]:
+        """Column → number, for a row of ``nes2net predict``."""
         return dict(zip(self.columns, value.tolist(), strict=True))
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
+        """Read a file of rows as scores: the ids, and :meth:`score_of` the rows (N,).
+
+        Raises:
+            InputError: if the file is malformed, or the judgement has no scores.
+        """
         ids = []
         rows = []
         for id, row in self.read(path):
@@ -253,12 +300,19 @@ class Rows(OfRecordings[NDArray]):
         return ids, self.score_of(np.stack(rows)).astype(np.float64)
 
     def to_json(self, value: NDArray) -> list[float]:
+        """A row as plain data, for a line of the journal of a run."""
         return value.tolist()
 
-    def from_json(self, kept: Any) -> NDArray:
-        return _finite_row(kept, len(self.columns))
+    def from_json(self, value: Any) -> NDArray:
+        """Read a row from an entry of a journal; ValueError if the entry is damaged."""
+        return _finite_row(value, len(self.columns))
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
+        """Read the id and the row (K,) float32 of each recording in the file ``out``.
+
+        Raises:
+            InputError: if the file is malformed, or has other columns.
+        """
         header = ["utterance", *self.columns]
         for number, line in enumerate(read_text(out).rstrip("\n").split("\n"), start=1):
             cells = line.split("\t")
@@ -271,6 +325,7 @@ class Rows(OfRecordings[NDArray]):
                 yield cells[0], np.array([checked_float(cell, out, number) for cell in cells[1:]], np.float32)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+        """Write the header and ``rows`` to the only file in ``files``; no facts for the record."""
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.write("\t".join(["utterance", *self.columns]) + "\n")
             for trial, row in rows:
@@ -282,11 +337,11 @@ class Rows(OfRecordings[NDArray]):
 class Frames(InLines[NDArray]):
     """The scores of the frames of a recording: a line for each frame (:mod:`nes2net.scoring.segment_file`).
 
-    A recording of up to 30 s is scored in one piece, and a longer one in windows
+    A recording of up to 30 s is scored in one piece. A longer recording is scored in windows
     (:func:`nes2net.scoring.track.frame_scores`).
 
     Args:
-        resolution_ms: length of a frame; None for the detector's shortest.
+        resolution_ms: length of a frame in ms; None for the shortest frames of the detector.
     """
 
     resolution_ms: float | None = None
@@ -299,14 +354,25 @@ class Frames(InLines[NDArray]):
 
     @classmethod
     def holds(cls, path: Path) -> bool:
+        """Whether a file without a record looks like scores of frames."""
         return segment_file.holds_frames(path)
 
     def fitted(self, scorer: Scorer) -> Self:
-        from nes2net.scoring.track import chosen_resolution  # start-up: files are read without torch
+        """This judgement with a length of frames that ``scorer`` has.
+
+        Raises:
+            InputError: if ``scorer`` has no frames of this length.
+        """
+        from nes2net.scoring.track import chosen_resolution  # quick start-up: reading files needs no torch
 
         return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
+        """The same reader, but it reads an utterance of any length without repeating it.
+
+        Raises:
+            InputError: if ``reader`` crops, pads or transforms utterances.
+        """
         if reader.num_samples is not None or reader.transform is not None or reader.padding != "repeat":
             raise InputError(
                 "frames are scored in whole, unchanged utterances: leave out `num_samples`, `padding` and the transform"
@@ -316,33 +382,43 @@ class Frames(InLines[NDArray]):
     def start(
         self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        from nes2net.scoring.kernel import start_rows  # start-up: files are read without torch
-        from nes2net.scoring.track import Grid, frame_scores  # start-up: files are read without torch
+        """Start to score the frames of a batch; waveforms longer than a window are scored one by one in windows."""
+        from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
+        from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
 
         waveforms = inputs[0]
         resolution_ms = self._resolution
         num_samples = waveforms.shape[1]
         if num_samples > Grid.of(scorer).longest:
 
-            def in_windows(waveform: Tensor) -> NDArray | str:
+            def score_in_windows(waveform: Tensor) -> NDArray | str:
+                """Score the frames of one long waveform (N,); the reason if this fails."""
                 try:
                     return frame_scores(scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=resolution_ms).scores
                 except InputError as error:
                     return str(error)
 
-            return lambda: list(map(in_windows, waveforms))
+            return lambda: list(map(score_in_windows, waveforms))
+        # Repeat waveforms that are too short for the network, and drop the frames of the repetitions.
         repeats = -(-scorer.min_samples // num_samples)
         if repeats > 1:
             waveforms = waveforms.repeat(1, repeats)[:, : scorer.min_samples]
         most_frames = -(-num_samples // round(resolution_ms * SAMPLE_RATE / 1000))
 
         def compute(waveforms: Tensor) -> Tensor:
+            """Scores of the frames, B×T."""
             return scorer.segment_scores(waveforms)[resolution_ms][:, :most_frames]
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        from nes2net.evaluation.segments import evaluate_segments  # start-up: a detector scores without evaluating
+        """Evaluate one file of frame scores; see :func:`~nes2net.evaluation.segments.evaluate_segments`.
+
+        Raises:
+            InputError: if there are several files, settings are for classes or recordings, or as
+                ``evaluate_segments``.
+        """
+        from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need it
 
         if len(paths) > 1:
             raise InputError(f"one of {len(paths)} files holds scores of frames: evaluate such a file alone")
@@ -367,6 +443,11 @@ class Frames(InLines[NDArray]):
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> LabelledScores:
+        """Read the scores and labels of the frames in one file, as K = 1 system.
+
+        Raises:
+            InputError: if there are several files, or as :func:`~nes2net.evaluation.segments.evaluate_segments`.
+        """
         if len(paths) > 1:
             raise InputError(f"{paths[0]} holds scores of frames, which are calibrated alone: give one file")
         frames = labelled_frames(
@@ -383,36 +464,48 @@ class Frames(InLines[NDArray]):
 
     @property
     def _resolution(self) -> float:
+        """The length of a frame in ms, after :meth:`fitted` has chosen it."""
         assert self.resolution_ms is not None, "fitted() chooses it"
         return self.resolution_ms
 
     def identity(self) -> dict[str, Any]:
+        """The length of a frame, which identifies a run of frame scores."""
         return self.options()
 
     def tell(self, value: NDArray) -> dict[str, Any]:
+        """The length of a frame and the scores of all frames, for a row of ``nes2net predict``."""
         return {"resolution_ms": self.resolution_ms, "scores": value.tolist()}
 
     def rows_are(self, out: Path) -> str:
+        """What the summary of a run calls its rows."""
         return f"utterances in frames of {self.resolution_ms:g} ms"
 
     def to_json(self, value: NDArray) -> list[float]:
+        """The scores of the frames as plain data, for a line of the journal of a run."""
         return value.tolist()
 
-    def from_json(self, kept: Any) -> NDArray:
-        return _finite_row(kept)
+    def from_json(self, value: Any) -> NDArray:
+        """Read scores of frames from an entry of a journal; ValueError if the entry is damaged."""
+        return _finite_row(value)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
+        """Read the id and the scores (T,) float32 of the frames of each utterance in the file ``out``."""
         return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).scores.items())
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+        """Write a line for each frame to the only file in ``files``; the record gets the length of a frame."""
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.writelines(segment_file.lines(trial.id, scores) for trial, scores in rows)
         return self.options()
 
 
-def _finite_row(kept: Any, size: int | None = None) -> NDArray:
-    """Read a row of ``size`` numbers from a journal; ValueError if it is damaged."""
-    row = np.array(kept, np.float32)
+def _finite_row(value: Any, size: int | None = None) -> NDArray:
+    """Convert an entry of a journal to a row of finite float32, of ``size`` numbers unless ``size`` is None.
+
+    Raises:
+        ValueError: if the entry is damaged.
+    """
+    row = np.array(value, np.float32)
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):
-        raise ValueError(kept)
+        raise ValueError(value)
     return row

@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
 
-# Fields that identify a trial and do not group trials.
+# Fields that identify a single trial, so that no evaluation excludes trials by them.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 # A message suggests the nearest value only for a field with at most so many values.
 _MOST_VALUES = 150
@@ -25,23 +25,23 @@ _MOST_DIFFERENCES = 5
 
 
 class Judged(NamedTuple):
-    """Trials with their scores, as an evaluation judges them."""
+    """Trials with their scores, with and without the excluded trials."""
 
     matched: Matched
     excluded: Mapping[str, Collection[str]]
-    """Field → values whose trials were left out; empty if no trial was left out."""
+    """Field → values whose trials are not in ``matched``; empty if no trial was left out."""
     complete: Matched
-    """All trials, including those that were left out."""
+    """All trials, including the excluded ones."""
 
 
 @dataclass(frozen=True)
 class Key:
     """The labels of a phase of a corpus.
 
-    - ``path`` is the file or folder that was named, and ``phase`` a part of the corpus.
-    - ``trials`` holds the trials of all phases.
-    - ``excluded`` holds field → values whose trials are left out; these trials still need scores.
-    - ``digests`` holds the SHA-256 of each file that was read.
+    - ``path`` is the file or folder of the labels, as the user gave it.
+    - ``phase`` is the evaluated part of the corpus; ``trials`` holds the trials of all parts.
+    - ``excluded`` maps a field to values whose trials are left out; these trials still need scores.
+    - ``digests`` maps each file that was read to its SHA-256.
     """
 
     corpus: str
@@ -58,11 +58,12 @@ class Key:
         """Read the labels of a corpus.
 
         Args:
-            excluded: Field → values to leave out; None for those of the corpus's published figures.
+            excluded: Field → values whose trials are left out; None to leave out the same trials as
+                the published figures of the corpus.
 
         Raises:
-            InputError: if a file is missing or malformed, or the corpus has no such phase, field or
-                value to exclude.
+            InputError: if a file is missing or malformed, the corpus has no such phase, or its trials
+                have no such field or value to exclude.
         """
         definition = corpora.get(corpus)
         with recorded_digests() as digests:
@@ -75,11 +76,9 @@ class Key:
             if name not in names:
                 raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
         for name, values in (excluded or {}).items():
-            values_of_trials = set()
-            for trial in trials:
-                if (value_of_trial := trial.get(name)) is not None:
-                    values_of_trials.add(value_of_trial)
-            values_of_key = sorted(values_of_trials)
+            values_of_key = sorted(
+                {value_of_trial for trial in trials if (value_of_trial := trial.get(name)) is not None}
+            )
             for value in values:
                 if value not in values_of_key:
                     hint = ""
@@ -91,17 +90,18 @@ class Key:
 
     @property
     def definition(self) -> Corpus:
+        """The facts and rules of the corpus."""
         return corpora.get(self.corpus)
 
     @property
-    def kept(self) -> list[Trial]:
+    def evaluated_trials(self) -> list[Trial]:
         """The trials of the phase that are not left out."""
         return [trial for trial in select_phase(self.trials, self.phase) if self._keeps(trial)]
 
     @property
     def only_label(self) -> str | None:
-        """The label of all :attr:`kept` trials; None if they have both labels."""
-        labels = {trial.label for trial in self.kept if trial.label}
+        """The label that all :attr:`evaluated_trials` share; None if both labels occur."""
+        labels = {trial.label for trial in self.evaluated_trials if trial.label}
         return labels.pop() if len(labels) == 1 else None
 
     @functools.cached_property
@@ -111,28 +111,34 @@ class Key:
 
     @property
     def unofficial(self) -> list[str] | None:
-        """How the phase differs from the official trials; None if their numbers are not known."""
+        """How the trials of the phase differ from the official ones; None if the official numbers are not known."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
     def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:
-        """Give the trials of the phase their scores, and leave out the excluded trials.
+        """Match the trials of the phase with the score file ``scores``, then leave out the excluded trials.
+
+        Args:
+            allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
 
         Raises:
             InputError: as :func:`~nes2net.evaluation.matching.match_file`, or if no trial is left.
         """
         complete = match_file(self.trials, scores, self.phase, allow_partial=allow_partial)
-        num_kept = len(self.kept)
-        if not num_kept:
+        num_evaluated = len(self.evaluated_trials)
+        if not num_evaluated:
             raise InputError(f"without {describe_excluded(self.excluded)} no trials are left")
-        if num_kept == complete.num_expected:
+        if num_evaluated == complete.num_expected:
             return Judged(complete, {}, complete)
-        return Judged(complete.where(self._keeps, self.trials, num_kept), self.excluded, complete)
+        return Judged(complete.where(self._keeps, self.trials, num_evaluated), self.excluded, complete)
 
     def input(self, kind: str = "key") -> dict[str, str]:
-        """Name the file that the labels were read from, or the phase's file if there are several."""
+        """Describe the file of the labels for the list of files that an evaluation read.
+
+        If the labels are in a folder with several files, the file of the phase is described.
+        """
         path = self.path
         if path not in self.digests and not path.is_file():
-            # Labels are in a key, in the protocol, or in the names of folders.
+            # The labels of a corpus are in a key, in the protocol, or in the names of folders.
             if self.definition.key_files:
                 path = self.definition.find_key(path)
             else:
@@ -143,11 +149,12 @@ class Key:
         return entry | {"trials_sha256": self.digest}
 
     def _keeps(self, trial: Trial) -> bool:
+        """Whether ``trial`` has none of the excluded values."""
         return not any(trial.get(name) in values for name, values in self.excluded.items())
 
 
 def extra_fields(trials: Sequence[Trial]) -> dict[str, None]:
-    """The names of the fields in ``extra`` of ``trials``, in the order in which they first occur."""
+    """List the names of all fields in ``extra`` of ``trials``, as an ordered set: first occurrence first."""
     names: dict[str, None] = {}
     for trial in trials:
         for name, _ in trial.extra:
@@ -156,7 +163,7 @@ def extra_fields(trials: Sequence[Trial]) -> dict[str, None]:
 
 
 def not_official(key: Key) -> str:
-    """Say how the phase of ``key`` differs from the official trials; empty if it does not differ, or nobody knows."""
+    """Write a note on how the trials differ from the official ones; empty if no difference is known."""
     if not key.unofficial:
         return ""
     differences = "; ".join(key.unofficial[:_MOST_DIFFERENCES])
@@ -175,7 +182,7 @@ def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]
 
 
 def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
-    """Name the values whose trials are left out.
+    """Name in words the fields and values whose trials are left out.
 
     >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
     'attack A14, source acesinger'
@@ -185,15 +192,18 @@ def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
 
 @dataclass(frozen=True)
 class Labels:
-    """Which trials have labels, and where the labels are."""
+    """Says where the labels of an evaluation are: corpus, files and phase."""
 
     corpus: str
     keys: str | Path = "."
-    """Folder or file."""
+    """Folder or file of the key, as ``keys`` of the corpus accepts it."""
     phase: str = "dev"
 
     def read(self) -> tuple[Corpus, list[Trial]]:
-        """The corpus, and the trials of its keys.
+        """Read the labels.
+
+        Returns:
+            The corpus, and the labelled trials of all its phases.
 
         Raises:
             InputError: if the keys cannot be read, or have no such phase.

@@ -1,4 +1,4 @@
-"""A file of frame scores with the labels of its segments."""
+"""Read a file of frame scores, and join it with the labels of segments."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 from nes2net.scoring.segment_file import read_segment_scores
 
-#: Length of the finest labels in ms; labels of longer frames are pooled from them.
+#: Length of the finest labels in ms; labels of longer frames are pooled from the finest labels.
 LABELS_MS = 10
-#: Source of the labels of seconds if the corpus lists its segments.
+#: Value of ``LabelledFrames.truth`` if the corpus has RTTM files with the segments of its utterances.
 RTTM = "RTTM"
-# An utterance may have so many more or fewer frames than labels, because front-ends and labels
-# treat its end differently.
+# The numbers of frames and labels of an utterance may differ by so many frames, or by this share of
+# the labels, because front-ends and labels treat the end of an utterance differently.
 _MOST_APART = 4
 _MOST_SHARE_APART = 0.05
 
@@ -36,9 +36,11 @@ class LabelledFrames:
     """Scores of the frames of utterances, and their labels.
 
     - ``resolution_ms`` is the length of a frame.
-    - ``frames`` holds the scores and labels of all frames; both classes occur.
-    - ``num_expected`` counts the utterances of the phase, and ``left_out`` says why some are missing.
-    - ``truth`` names the source of the labels of seconds.
+    - ``utterances`` holds the scores and the true segments of each utterance.
+    - ``frames`` holds the scores and labels of the frames of all utterances; both classes occur.
+    - ``num_expected`` counts the utterances of the phase.
+    - ``truth`` names the source of the true segments.
+    - ``left_out`` says which utterances are missing and why; empty if none is missing.
     """
 
     key: Key
@@ -51,6 +53,7 @@ class LabelledFrames:
 
     @property
     def trials(self) -> list[Trial]:
+        """The trials of :attr:`utterances`, in the order of the key."""
         ids = {utterance.name for utterance in self.utterances}
         return [trial for trial in select_phase(self.key.trials, self.key.phase) if trial.id in ids]
 
@@ -66,11 +69,13 @@ class LabelledFrames:
 
 
 class Example(NamedTuple):
-    """One of the worst or of the best utterances, with the share of its time that is called wrongly."""
+    """One of the utterances with the most or the fewest errors, which a page shows."""
 
     kind: str
+    """``"worst"`` or ``"best"``."""
     utterance: ScoredUtterance
     wrong: float
+    """Share of the utterance's time that is called wrongly, in [0, 1]."""
 
 
 def labelled_frames(
@@ -104,8 +109,8 @@ def labelled_frames(
         raise InputError(
             f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms"
         )
-    # The score of an utterance is the lowest of its frames. If the highest is not finite or too large, it is taken
-    # instead, so that match() refuses it.
+    # The score of an utterance is the lowest score of its frames. If the highest score is not finite or too large,
+    # take the highest score, so that match() refuses the utterance.
     utterance_scores = []
     for frame_scores in score_file.scores.values():
         highest = frame_scores.max()
@@ -118,7 +123,7 @@ def labelled_frames(
         raise InputError(f"{scores_path}: {error}") from error
     ids = list(matched_trials.by_id)
     resolution = int(resolution)
-    utterances, truth, left_out = _utterances(key, ids, score_file.scores, resolution, allow_partial)
+    utterances, truth, left_out = _join_segments(key, ids, score_file.scores, resolution, allow_partial)
     frames = joined_measured_frames(utterances, resolution, resolution)
     if (frames.labels == 1).all():
         raise InputError(f"all frames of {resolution} ms are bona fide, none are spoofed; both are needed")
@@ -129,10 +134,18 @@ def labelled_frames(
     return LabelledFrames(key, resolution, utterances, frames, num_expected, truth, mismatch)
 
 
-def _utterances(
+def _join_segments(
     key: Key, ids: Sequence[str], scores: Mapping[str, NDArray], resolution: int, allow_partial: bool
 ) -> tuple[list[ScoredUtterance], str, str]:
-    """The utterances, the source of their segments, and the utterances that were left out, with the reasons."""
+    """Join the frame scores of the utterances ``ids`` with their true segments.
+
+    Returns:
+        The utterances, the source of their segments in words, and a text that names the utterances
+        without labels or with another number of frames; the text is empty if there are none.
+
+    Raises:
+        InputError: if there are such utterances and ``allow_partial`` is False, or no others.
+    """
     corpus = key.definition
     phase = canonical_phase(key.phase)
     assert corpus.segment_labels is not None

@@ -2,8 +2,9 @@
 
 The scores of several systems form a matrix, one column for each file and one row for each trial.
 
-In reading order: ``match`` is the rule, ``Matched`` and ``Mismatch`` its result; ``match_file``
-reads a file; ``labelled_trials`` and ``unlabelled_scores`` read the files of several systems.
+In reading order: ``Mismatch`` and ``Matched`` hold the result of ``match``, which has the rules;
+``match_file`` reads a score file and matches it; ``labelled_trials`` and ``unlabelled_scores`` read
+the score files of several systems.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
@@ -35,7 +36,7 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.scoring.judgement import judgement_of, scores_of
 
-#: Sums of millions of scores up to here are finite.
+#: Largest absolute value of a score; sums of millions of such scores are still finite.
 LARGEST = 1e300
 
 
@@ -43,8 +44,9 @@ LARGEST = 1e300
 class Mismatch:
     """Ids of utterances whose scores and key do not fit.
 
-    ``conflicting`` utterances were scored more than once with different values, ``repeated``
-    utterances with equal values.
+    - ``missing`` utterances have no score, ``unknown`` utterances are not in the key.
+    - ``conflicting`` utterances have several different scores, ``repeated`` ones several equal scores.
+    - ``not_finite`` utterances have a score that is not finite.
     """
 
     missing: list[str]
@@ -54,10 +56,15 @@ class Mismatch:
     repeated: list[str]
 
     def __bool__(self) -> bool:
+        """Whether anything does not fit."""
         return any(vars(self).values())
 
     def describe(self, num_trials: int) -> str:
-        """Write one line with totals and up to ten ids of each kind; the key has ``num_trials``."""
+        """Write one line with the total and up to ten ids of each kind; empty if all fit.
+
+        Args:
+            num_trials: number of trials in the phase of the key.
+        """
         kinds = (
             (f"{len(self.missing):,} of {counted(num_trials, 'trial')} without a score", self.missing),
             (f"{len(self.conflicting):,} scored twice with different values", self.conflicting),
@@ -74,7 +81,10 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Matched:
-    """The evaluated trials in the order of the score file, with their scores, shape (N,)."""
+    """The evaluated trials in the order of the score file, with their scores, shape (N,).
+
+    ``num_expected`` counts the trials of the phase in the key, also those without a score.
+    """
 
     trials: list[Trial]
     scores: NDArray
@@ -88,10 +98,12 @@ class Matched:
 
     @property
     def bonafide(self) -> NDArray:
+        """The scores of the bona fide trials."""
         return self.scores[self.is_bonafide]
 
     @property
     def spoof(self) -> NDArray:
+        """The scores of the spoofed trials."""
         return self.scores[~self.is_bonafide]
 
     @property
@@ -101,16 +113,19 @@ class Matched:
 
     @property
     def positions(self) -> NDArray:
-        """Position in the score file of each trial of [bonafide, spoof], shape (N,).
+        """Positions in the score file of the bona fide trials, then of the spoofed trials, shape (N,).
 
-        This is the ``order`` of :func:`nes2net.metrics.compute_eer`.
+        This is the argument ``order`` of :func:`nes2net.metrics.compute_eer`.
         """
         return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
 
     def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
-        """Keep the trials that ``keeps`` accepts; the phase has ``num_expected`` of them.
+        """Keep only the trials for which ``keeps`` is true, also in the mismatch.
 
-        All other trials of ``key`` are removed from the mismatch too.
+        Args:
+            keeps: decides whether a trial is kept.
+            key: all trials of the key, with or without scores.
+            num_expected: number of trials of the phase in the key that are kept.
         """
         is_kept = np.array(list(map(keeps, self.trials)), dtype=bool)
         excluded = {trial.id for trial in key if not keeps(trial)}
@@ -136,19 +151,19 @@ def match(
             utterance of another phase is left out.
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
             suffix of its audio file, and folders may stand before it.
-        allow_partial: Leave out trials and scores that do not fit instead of raising. The result's
-            ``num_expected`` and ``mismatch`` list them. Rows that repeat id and value count once.
+        allow_partial: Leave out trials and scores that do not fit instead of raising. ``mismatch`` of
+            the result lists these trials. Rows that repeat id and value count once.
 
     Raises:
-        InputError: if a trial has no score, more than one, or a score that is not finite, or an
-            utterance is unknown. The message gives the totals and up to ten ids of each kind.
-            With ``allow_partial``, only if no trial is left. Also if a trial has no label, or a
-            score lies beyond ±1e300.
+        InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
+            Without ``allow_partial``, also if a trial has no score, several scores, or a score that
+            is not finite, or if an utterance is unknown.
     """
     expected = select_phase(trials, phase)
     ids_of_key = {trial.id for trial in trials}
     scored: dict[str, float] = {}
-    repeated: dict[str, None] = {}  # ordered sets, all four
+    # Dictionaries serve as ordered sets.
+    repeated: dict[str, None] = {}
     conflicting: dict[str, None] = {}
     unknown: dict[str, None] = {}
     not_finite: dict[str, None] = {}
@@ -210,6 +225,12 @@ def match(
 def _why_nothing_fits(
     expected: Sequence[Trial], ids: Sequence[str], scored: Mapping[str, float], mismatch: Mismatch
 ) -> str:
+    """Say why none of the ``expected`` trials has a score, and what to do.
+
+    Args:
+        ids: all ids of the score file.
+        scored: the scores that have a trial in another phase of the key.
+    """
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"
     if scored:
@@ -238,7 +259,7 @@ def match_file(
 
 
 def contradicted_labels(path: str | Path, trials: Sequence[Trial]) -> list[str]:
-    """List the ids of ``trials`` for which the score file has a label of its own that differs from the trial's."""
+    """List the ids of ``trials`` whose label in the score file, if it has labels, differs from the label of the key."""
     labels = judgement_of(path).own_labels(Path(path))
     return [trial.id for trial in trials if labels.get(trial.id, trial.label) != trial.label]
 
@@ -262,8 +283,8 @@ def labelled_trials(
 ) -> tuple[list[Trial], NDArray]:
     """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
 
-    The trials are those that every file scores, in the order of the key. ``allow_partial`` is the
-    same as for :func:`~nes2net.evaluation.matching.match`.
+    A trial is read if every file has a score of it. The trials are in the order of the key.
+    ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
         InputError: if a file is malformed or does not fit the key, or a class has no trials.
@@ -283,7 +304,7 @@ def labelled_trials(
 
 
 def _columns(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDArray:
-    """Scores of ``ids`` in all files, shape (N, files)."""
+    """Stack the scores of ``ids`` in each file into a matrix of shape (N, files)."""
     columns = []
     for scores in by_file:
         columns.append([scores[id] for id in ids])
@@ -291,33 +312,35 @@ def _columns(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDAr
 
 
 def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:
-    """Read the ids of the first file in its order, and their scores in all files, shape (N, files).
+    """Read ids and their scores in all files, shape (N, files), in the order of the first file.
 
     Args:
-        allow_partial: Leave out trials without a usable score in every file, instead of raising.
+        allow_partial: Leave out an utterance that lacks a usable score in one of the files, instead
+            of raising.
 
     Raises:
-        InputError: if a file is malformed, an utterance has no score in a file, two scores or one
-            that is not finite, or no trial is left.
+        InputError: if a file is malformed, no utterance has a usable score in all files, or, without
+            ``allow_partial``, an utterance has no score, several scores, or a score that is not
+            finite in one of the files.
     """
     by_file = []
     for path in paths:
         scores: dict[str, float] = {}
-        bad: dict[str, None] = {}
+        unusable: dict[str, None] = {}
         ids, values = scores_of(path)
         for id, score in zip(ids, values):
             if not math.isfinite(score) or scores.setdefault(id, float(score)) != score:
-                bad[id] = None
-        if bad and not allow_partial:
+                unusable[id] = None
+        if unusable and not allow_partial:
             raise InputError(
-                f"{path}: {len(bad)} scored twice with different values, or not finite: {listed(list(bad))}"
+                f"{path}: {len(unusable)} scored twice with different values, or not finite: {listed(list(unusable))}"
             )
         if len(ids) > len(scores) and not allow_partial:
-            twice = [id for id, count in Counter(ids).items() if count > 1]
+            repeated = [id for id, count in Counter(ids).items() if count > 1]
             raise InputError(
-                f"{path}: {len(twice)} scored more than once (was a run appended to another?): {listed(twice)}"
+                f"{path}: {len(repeated)} scored more than once (was a run appended to another?): {listed(repeated)}"
             )
-        by_file.append({id: score for id, score in scores.items() if id not in bad})
+        by_file.append({id: score for id, score in scores.items() if id not in unusable})
     all_ids = dict.fromkeys(itertools.chain.from_iterable(by_file))
     for path, scores in zip(paths, by_file):
         missing = [id for id in all_ids if id not in scores]

@@ -1,4 +1,4 @@
-"""Test sets whose trials are all spoofed or all bona fide; they have no EER, only errors at a threshold.
+"""Judge test sets whose trials are all spoofed or all bona fide: they have no EER, only errors at a threshold.
 
 The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). For spoofed trials the
 error is the share that is accepted as bona fide. The Speech Anti-Spoofing Arena calls it 1 − SRR,
@@ -13,22 +13,24 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.evaluation.breakdown import sorting_fields
+from nes2net.evaluation.breakdown import grouping_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Figure, Measure
 from nes2net.lib.errors import counted
 from nes2net.metrics import wilson_interval
 from nes2net.scoring.decisions.decision import Decider
 
-#: Label of the trials → the word for them, and the measure that is their share of wrong decisions.
+#: Label of trials → what texts call these trials.
 WORDS = {SPOOF: "spoofed", BONAFIDE: "bona fide"}
+#: Label of trials → the measure that is the share of wrong decisions on these trials.
 MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("miss", "misses %")}
 
 
 class Errors(NamedTuple):
-    """Wrong decisions on trials of one class."""
+    """Count of wrong decisions on trials of one class."""
 
     wrong: int
+    """Number of wrong decisions."""
     number: int
     """Number of trials."""
 
@@ -38,7 +40,10 @@ class Errors(NamedTuple):
         return self.wrong / self.number
 
     def figures(self, name: str) -> dict[str, Figure]:
-        """The rate under ``name`` with Wilson's 95 % interval, which assumes independent trials, and both counts."""
+        """Make the figures of a row: the error rate, called ``name``, with Wilson's 95 % interval, and both counts.
+
+        Wilson's interval assumes independent trials.
+        """
         rate = Figure(self.rate, wilson_interval(self.rate, self.number))
         return {name: rate, "wrong": Figure(self.wrong), "num_trials": Figure(self.number)}
 
@@ -49,7 +54,7 @@ class OneClass:
 
     - ``label`` is the label of all its trials, ``"spoof"`` or ``"bonafide"``.
     - ``errors`` counts the spoofed trials that are accepted, or the bona fide ones that are rejected.
-    - ``by_field`` holds field → value → errors, for the fields that group the trials.
+    - ``by_field`` maps a field that groups the trials to its values, and a value to its errors.
     """
 
     name: str
@@ -59,7 +64,7 @@ class OneClass:
 
     @property
     def headline(self) -> str:
-        """The set in words.
+        """Say how many trials the set has, and of which class.
 
         >>> OneClass("mine", "spoof", Errors(1, 4), {}).headline
         'mine: 4 trials, all spoofed, so there is no EER'
@@ -73,7 +78,7 @@ def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> One
     label = BONAFIDE if matched_trials.is_bonafide[0] else SPOOF
     wrong = (accepted == (label == SPOOF)).tolist()
     by_field: dict[str, dict[str, Errors]] = {}
-    for field in sorting_fields(matched_trials.trials):
+    for field in grouping_fields(matched_trials.trials):
         decisions: dict[str, list[bool]] = defaultdict(list)
         for trial, is_wrong in zip(matched_trials.trials, wrong):
             if (value := trial.get(field)) is not None:

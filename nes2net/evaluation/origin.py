@@ -1,7 +1,7 @@
-"""The origin of a score file from the record beside it: model, recipe, date, software.
+"""Read the origin of a score file from the record beside it: model, recipe, date, software.
 
-In reading order: ``read_origin`` and ``read_scored_by`` read the record; ``seen`` compares a
-detector's training with the scored trials; ``card`` says what a detector was trained on.
+In reading order: ``read_origin`` and ``read_scored_by`` read the record; ``seen`` warns if a detector
+was trained or selected on the scored trials; ``card`` says what a detector was trained on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Origin:
     checkpoint: str | None
     """Path of the checkpoint."""
     recipe: str | None
-    """Name of the recipe that the detector was trained by, and the comment of the run."""
+    """Name of the recipe of the detector's training, and the comment of this run."""
     protocol: str | None
     """The part of each utterance that was scored: ``"4sec"`` or ``"full"``."""
     scored_at: str | None
@@ -42,7 +42,7 @@ class Origin:
     licence: str | None = None
     """Licence of a published detector's weights."""
     seen: tuple[str, ...] | None = None
-    """How the detector has seen the scored trials before, one sentence for each use."""
+    """Sentences of :func:`seen`: how the detector has used the scored trials before; None if it has not."""
 
     def facts(self) -> dict[str, str]:
         """The facts that the record states, without :attr:`seen`."""
@@ -50,13 +50,14 @@ class Origin:
 
 
 def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
-    """Read the record beside ``scores``, a file with that SHA-256.
-
-    Args:
-        corpus, phase: the labels of the evaluation.
+    """Read the record beside the score file ``scores``.
 
     The result is None if there is no record of these scores: no file, a record of other scores, or
-    a record of another kind. An evaluation does not depend on the record.
+    a record of another kind. An evaluation does not need the record.
+
+    Args:
+        sha256: the digest of the score file; a record with another digest is ignored.
+        corpus, phase: the corpus and the phase of the evaluation.
     """
     record = record_of(scores, sha256)
     if record is None:
@@ -93,9 +94,12 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
 
 
 def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
-    """Read which detector made ``scores``, a file with that SHA-256, from the record beside it.
+    """Read from the record beside the score file ``scores`` which detector made it, and with which settings.
 
-    None if there is no record of these scores, or the record does not name the detector.
+    The result is None if there is no record of these scores, or the record does not name the detector.
+
+    Args:
+        sha256: the digest of the score file; a record with another digest is ignored.
     """
     record = record_of(scores, sha256)
     if record is None:
@@ -115,7 +119,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
 
 
 def _text(content: Any, *keys: str) -> str | None:
-    """The text at ``keys`` of nested mappings; None if there is no text."""
+    """Look up ``keys`` one after the other in nested mappings; None if there is no text at the end."""
     for key in keys:
         if not isinstance(content, dict):
             return None
@@ -124,16 +128,18 @@ def _text(content: Any, *keys: str) -> str | None:
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any] | None:
-    """The mapping at ``key``; None if there is no mapping."""
+    """Look up ``key``; None if its value is missing or not a mapping."""
     value = content.get(key)
     return value if isinstance(value, dict) else None
 
 
+# How the detector used the trials → sentence. The places are for the detector, the scored corpus, the
+# detector again or its ancestor, and the used part of the corpus.
 _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# The scored trials differ from those of training, but both have the same layout and may overlap.
+# If the scored trials differ from those of training, but both lists have the same layout, they may overlap.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
@@ -148,17 +154,17 @@ def seen(
     phase: str | None = None,
     trials: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Say how a detector has seen trials of a corpus before; empty if it has not.
+    """Say how a detector was trained or selected on the scored trials, a sentence for each use; empty if it was not.
 
-    A published model lists the corpora that its authors trained it on. The provenance of a detector
-    of this toolkit holds its recipe and the detector from which its training started. If the parts
-    of a corpus are not known, the whole corpus counts.
+    For a published model, the uses are the corpora that its authors name. For a detector of this
+    toolkit, they come from its recipe and the recipes of its ancestors: the detectors from which its
+    training started. If it is not known which part of a corpus was used, the whole corpus counts.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
         corpus, split: the scored corpus and split.
-        root: the folder of the corpus, which tells a user's own corpora apart.
-        phase: the phase of the labels that is evaluated; None for all trials.
+        root: the folder of the scored corpus. It distinguishes users' own corpora, which share a name.
+        phase: the evaluated phase; None for all trials.
         trials: the scored trials as :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`
             describes them; None if only their corpus is known.
 
@@ -167,8 +173,8 @@ def seen(
     >>> seen(Provenance("AASIST"), "asvspoof2019_la", "eval")
     []
     """
-    scored = _part(corpus, split, phase)
-    lines: dict[str, str] = {}
+    scored_part = _part(corpus, split, phase)
+    lines: dict[str, str] = {}  # sure form of a sentence → the sentence, sure or doubtful
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
         if ancestor is not provenance:
@@ -179,24 +185,24 @@ def seen(
             lines[unstated] = f"{unstated}{who['trained']} was trained on"
         for use in _uses(ancestor, root):
             # An empty part is the whole corpus.
-            overlaps = not use.part or not scored or canonical_phase(use.part) == scored
-            is_here = use.folder is None or _same_folder(use.folder, root)
+            overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
+            is_same_folder = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)
             possible = (
                 sure or use.trials is None or trials is None or use.trials.get("official") != trials.get("official")
             )
-            if use.corpus != corpus or not (overlaps and is_here and possible):
+            if use.corpus != corpus or not (overlaps and is_same_folder and possible):
                 continue
             plain = f"{use.corpus} {use.part}".rstrip()
             verdict = _VERDICTS[use.how].format(_name(provenance), corpus, who[use.how], plain)
             words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # of one use, a sure verdict replaces a doubt
+            if sure or verdict not in lines:  # a sure sentence replaces a doubtful one of the same use
                 lines[verdict] = words.format(_name(provenance), corpus, who[use.how], _words(plain, use.trials))
     return list(dict.fromkeys(lines.values()))
 
 
 class _Use(NamedTuple):
-    """How a detector used a part of a corpus."""
+    """One use of a part of a corpus: a detector was trained or selected on it."""
 
     how: str
     """``"trained"`` or ``"selected"``."""
@@ -204,14 +210,19 @@ class _Use(NamedTuple):
     part: str
     """Empty for the whole corpus."""
     folder: str | None = None
-    """The folder of a user's own corpus, which tells it from others of the same name; None for other corpora."""
+    """The folder of a user's own corpus, because users' own corpora share a name; None for other corpora."""
     trials: Mapping[str, Any] | None = MappingProxyType({"official": True})
+    """The used trials, as ``Corpus.describe_trials`` describes them; None if they are not described."""
     in_folder: bool = False
-    """Whether the used corpus lies in the folder that is scored."""
+    """Whether the used corpus lies in the same folder as the scored corpus."""
 
 
 def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use]:
-    """How a detector itself, not its ancestors, used corpora; ``root`` is the folder that is scored."""
+    """List how a detector itself, without its ancestors, used corpora.
+
+    Args:
+        root: the folder of the scored corpus.
+    """
     if provenance.published:
         model = provenance.published[1]
         for how, parts in (("trained", model.trained_on), ("selected", model.selected_on)):
@@ -232,12 +243,13 @@ def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use
             yield _Use("selected", used.name, part, folder, trials, in_folder)
 
 
-def _same_folder(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    return bool(one and other) and os.path.realpath(one) == os.path.realpath(other)
+def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to the same folder; False if one is empty."""
+    return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether the used and the scored trials of a part are the same; True if one of them is not described."""
+    """Whether the used and the scored trials of a part are the same; True if either list is not described."""
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
     digest = used.get("ids_sha256")
@@ -245,16 +257,16 @@ def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) 
 
 
 def _words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Name ``part`` of a corpus; if the trials are not the official ones, say that they only have its layout."""
+    """Name the used ``part`` of a corpus; trials that are not the official ones are called so."""
     if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
         return f"{trials['trials']:,} trials in the layout of {part}"
     return part
 
 
 def card(provenance: Provenance) -> str:
-    """Say in a line what a detector was trained on; empty if its checkpoint does not say.
+    """Say in one line what a detector was trained on; empty if its checkpoint does not state it.
 
-    For weights of unknown training, the line has only the architecture.
+    If a checkpoint states only the architecture, the line names the architecture.
 
     >>> card(Provenance("AASIST"))
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
@@ -287,7 +299,7 @@ def card(provenance: Provenance) -> str:
 
 
 def _title(corpus: str, root: str = "") -> str:
-    """The title of a corpus of this toolkit; for a user's own corpus, the name of its folder or list."""
+    """Name a corpus for readers: by its title, or a user's own corpus by the name of its folder or list."""
     if corpus not in corpora.names():
         return corpus
     if corpora.get(corpus).user_defined and root:
@@ -296,14 +308,15 @@ def _title(corpus: str, root: str = "") -> str:
 
 
 def _name(provenance: Provenance) -> str:
+    """The detector's name in sentences."""
     return provenance.name or "this detector"
 
 
 def _part(corpus: str, split: str, phase: str | None) -> str:
-    """The part of a corpus that is used; empty for the whole corpus.
+    """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
-    In some corpora the labels name phases, which divide the only split. In others they name the
-    splits, and a phase restricts a corpus that was scored as a whole.
+    If the corpus has phases, its only split is divided by phases, so the phase is the part.
+    Otherwise the part is the split. If the whole corpus was scored, the part is the phase.
     """
     has_phases = corpus in corpora.names() and corpora.get(corpus).phases
     part = split

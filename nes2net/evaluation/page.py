@@ -22,8 +22,8 @@ from nes2net.lib.files import json_text, write_output
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
 
-# Sections with more rows start folded.
-_LONG = 40
+# A section with more rows is collapsed at first.
+_MOST_ROWS_UNFOLDED = 40
 
 
 def write_result(
@@ -59,11 +59,12 @@ class Section:
 
     @property
     def is_long(self) -> bool:
-        return sum(len(layout.rows) for _, layout in self.tables) > _LONG
+        """Whether the section has so many rows that it is collapsed at first."""
+        return sum(len(layout.rows) for _, layout in self.tables) > _MOST_ROWS_UNFOLDED
 
 
 def sections(result: Result) -> list[Section]:
-    """The sections of the page: the top, then sections with plots alone, then the sections of the tables in order."""
+    """Arrange tables and plots in sections: first the top, then sections with only plots, then those with tables."""
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
     headings = [""]
@@ -79,7 +80,7 @@ def sections(result: Result) -> list[Section]:
 
 
 def html_page(result: Result) -> str:
-    """Make the page of ``result``; the same result gives the same bytes."""
+    """Render the HTML page of ``result``; the same result gives the same bytes."""
     environment = page_templates("nes2net.evaluation")
     environment.filters |= {"date": _date, "name": _breakable}
     style = Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8"))
@@ -88,12 +89,12 @@ def html_page(result: Result) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Allow a line break after each underscore of a name."""
+    """Escape a name, and allow a line break after each underscore; the template's filter ``name``."""
     return Markup(re.sub("_(?=.)", "_<wbr>", str(escape(text))))
 
 
 def _date(scored_at: str) -> str:
-    """Shorten a date and time of ISO 8601 to minutes; other text stays.
+    """Shorten a time in UTC of ISO 8601 to minutes, and leave other text unchanged; the template's filter ``date``.
 
     >>> _date("2026-01-02T03:04:05+00:00"), _date("yesterday")
     ('2026-01-02 03:04 UTC', 'yesterday')

@@ -1,8 +1,8 @@
-"""Plots as SVG that takes its colours from the page: DET curves, score distributions, errors by threshold, reliability.
+"""Draw plots as SVG, in colours of the page: DET curves, score distributions, errors by threshold, reliability.
 
-In reading order: ``score_plots`` draws all plots of an evaluation of recordings, by ``det_svg``,
+In reading order: ``score_plots`` draws all plots of an evaluation of recordings with ``det_svg``,
 ``distribution_svgs``, ``threshold_svg`` and ``reliability_svg``; ``strip_plots`` draws utterances
-with their segments. ``figure_of`` and ``svg_of`` begin and finish every Matplotlib figure.
+with their segments. ``figure_of`` creates every Matplotlib figure, and ``svg_of`` turns it into SVG.
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ from nes2net.metrics.localisation.segments import BONAFIDE
 
 
 class _Line(NamedTuple):
-    """Dashes (on, off, …) in line widths, and the mark of the EER for Matplotlib and as an SVG path."""
+    """The style of a system's line: its dashes, and the mark at its EER."""
 
     dashes: tuple[float, ...]
+    """Lengths on, off, … in line widths; empty for a solid line."""
     marker: str
+    """The mark for Matplotlib."""
     path: str
+    """The mark as an SVG path, for legends."""
 
 
-#: CSS colours of the systems in turn, as variables of the page. The two classes have their own colours.
+#: CSS colours of the systems, as variables of the page; the ninth system has the first colour again.
 SERIES = [f"var(--series-{n})" for n in range(1, 9)]
 _LINES = (
     _Line((), "o", "M14 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0z"),
@@ -46,7 +49,8 @@ _LINES = (
     _Line((5, 1.5, 1, 1.5), "^", "M18 1.5l4.5 8h-9z"),
     _Line((1, 1.3), "D", "M18 1l5 5l-5 5l-5 -5z"),
 )
-# Plots are drawn in placeholder colours. CSS variables replace them, so that plots suit light and dark pages.
+# Plots are drawn in placeholder colours. Then CSS variables replace these colours, so that plots suit
+# light and dark pages.
 INK = "#010203"
 GRID = "#010204"
 BONAFIDE_COLOUR = "#010205"
@@ -62,14 +66,15 @@ _FEWEST_BINS = 5
 _MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
 _STEPS = 400  # points of a curve against the threshold
-# The axis of a histogram leaves out this share of each tail, the smaller one if possible.
+# The axis of a histogram leaves out one of these shares of the scores at each end; see `score_range`.
 _TAILS = np.array([0.001, 0.01])
 
 
 def line_of(number: int) -> tuple[int, _Line]:
-    """Choose colour and line of system ``number``; the first 32 systems have different pairs.
+    """Choose the colour, as an index of :data:`SERIES`, and the line style of system ``number``.
 
-    Colour-blind readers can tell all colours of one line style apart.
+    No two of the first 32 systems have the same colour and style. Systems with the same style have
+    colours that colour-blind readers can tell apart.
 
     >>> [(colour, line.marker) for colour, line in map(line_of, (0, 1, 4, 8))]
     [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
@@ -92,7 +97,11 @@ def swatch_svg(number: int) -> Markup:
 
 
 def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> dict[str, list[Plot]]:
-    """Draw DET curves and histograms of the scores; of each test set its errors by threshold and its reliability."""
+    """Draw all plots of an evaluation: section of the page → its plots.
+
+    One section has the DET curves of all systems and a histogram for each system. The other section
+    has, for each system and test set, the errors by threshold and the reliability.
+    """
     plots: dict[str, list[Plot]] = {}
     if systems:
         entries = []
@@ -142,7 +151,7 @@ _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 
 
 def det_svg(systems: Sequence[SystemFigures]) -> Markup:
-    """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
+    """Draw the DET curves of ``systems`` with a mark at each EER, without a legend: the caption has it."""
     curves = []
     eers = []
     for system in systems:
@@ -163,7 +172,8 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
     ticks: dict[float, str] = {}
-    # Powers of ten come first, then their halves and doubles. A tick whose label would touch another is skipped.
+    # Powers of ten get their ticks first, then rates that begin with 5 or 2, then other rates. A tick is skipped if
+    # its label would touch the label of an earlier tick.
     for rate in sorted(RATES, key=lambda rate: "152".find(f"{rate:.0e}"[0]) % 4):
         position = float(ndtri(rate))
         is_apart = all(abs(position - tick) > 0.065 * (limits[1] - limits[0]) for tick in ticks)
@@ -178,15 +188,15 @@ def det_svg(systems: Sequence[SystemFigures]) -> Markup:
 
 
 def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
-    """The dashes of a line as Matplotlib takes them."""
+    """Convert the dashes of a line to Matplotlib's ``linestyle``."""
     return (0, line.dashes) if line.dashes else "-"
 
 
 def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
-    """Draw histograms of both classes' scores of each system with the threshold of its EER.
+    """Draw for each system a histogram of the scores of both classes, with the threshold of the EER.
 
-    Scores beyond an axis are counted at its ends. All systems share an axis if each of them needs
-    at least half of it; otherwise each has its own.
+    All histograms have the same axis if each fills at least half of it; otherwise each has its own
+    axis. At the ends of an axis stand the counts of the scores beyond it.
     """
     scores = []
     ranges = []
@@ -214,7 +224,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
 
 
 def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """One range around all ``ranges`` if each fills at least half of it; otherwise ``ranges``."""
+    """Replace ``ranges`` by one range around all of them if each fills at least half of it."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)
@@ -232,6 +242,15 @@ def _distribution_svg(
     name: str,
     height: float,
 ) -> Markup:
+    """Draw the histogram of one system.
+
+    Args:
+        edges: B + 1 edges of the bins, which are also the ends of the axis of scores.
+        shares: the shares of the spoofed, then of the bona fide trials in each bin.
+        limits: ends of the axis of shares, in percent.
+        name: makes the ids of the plot unique in its page.
+        height: in inches.
+    """
     classes = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
     low = float(edges[0])
     high = float(edges[-1])
@@ -264,7 +283,11 @@ def _distribution_svg(
 
 
 def _counts(is_beyond: Mapping[str, NDArray]) -> str:
-    """Count the trials of each class that lie beyond an axis; empty if no trial does."""
+    """Write how many trials of each class lie beyond an end of the axis; empty if there are none.
+
+    Args:
+        is_beyond: class in words → whether each of its trials lies beyond the end.
+    """
     return ", ".join(f"{marks.sum()} {kind}" for kind, marks in is_beyond.items() if marks.any())
 
 
@@ -274,8 +297,10 @@ def _counts(is_beyond: Mapping[str, NDArray]) -> str:
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     """Draw misses and false alarms of a test set against the threshold, a log-likelihood ratio.
 
-    The transferred ``threshold`` is a solid line, and the threshold of the set's own EER a dashed
-    line. ``name`` makes the ids of the plot unique in its page.
+    Args:
+        threshold: the transferred threshold, a solid line. A dashed line is at the threshold where
+            the errors of this set are equal.
+        name: makes the ids of the plot unique in its page.
     """
     own_threshold = judged.row.value("eer_llr")
     miss = judged.row.value("miss")
@@ -303,7 +328,7 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
 
 
 def reliability_svg(judged: JudgedSet, name: str) -> Markup:
-    """Draw the share of bona fide trials against their predicted probability, before and after calibration."""
+    """Draw the share of bona fide trials against the predicted probability, before and after calibration."""
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
     calibrated = reliability(judged.llrs)
@@ -332,7 +357,7 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
         xlabel="predicted probability of bona fide",
         ylabel="share that is bona fide",
     )
-    text = "; ".join(f"predicted {b.predicted:.2f}: {b.share:.2f}" for b in calibrated)
+    text = "; ".join(f"predicted {bin.predicted:.2f}: {bin.share:.2f}" for bin in calibrated)
     return svg_of(figure, f"reliability-{name}", f"Reliability of {judged.name}", f"Share of bona fide trials: {text}.")
 
 
@@ -340,17 +365,18 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 
 
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
-    """Choose the ends of an axis for the scores of the ``classes``.
+    """Choose the lower and the upper end of an axis for the scores of several classes.
 
-    The axis holds 99.8 % of each class, or 98 % if the rest would take more than half of the axis.
-    It holds all scores of a class of fewer than a thousand (or a hundred, for 98 %).
+    The axis leaves out 0.1 % of each class at either end. It leaves out 1 % if the axis then becomes
+    less than half as long. A small class has no score to leave out: fewer than 1,000 scores at
+    0.1 %, fewer than 100 at 1 %.
     """
     lows = []
     highs = []
     for scores in classes:
         lows.append(np.quantile(scores, _TAILS, method="lower"))
         highs.append(np.quantile(scores, 1 - _TAILS, method="higher"))
-    lowest = np.min(lows, axis=0)  # one for each tail
+    lowest = np.min(lows, axis=0)  # for each share of _TAILS
     highest = np.max(highs, axis=0)
     widths = highest - lowest
     tail = 1 if widths[1] < widths[0] / 2 else 0
@@ -360,11 +386,11 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 
 
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
-    """Choose the number of bins between ``low`` and ``high``, 5 to 100.
+    """Choose the number of bins of a histogram of several classes between ``low`` and ``high``, 5 to 100.
 
-    For each class it is the number of Freedman and Diaconis (1981), but at least Sturges' (1926)
-    and at most twice the square root of the class's trials. The smaller number is taken, so that no
-    class has bars of noise.
+    Each class asks for the number of Freedman and Diaconis (1981), but at least the number of Sturges
+    (1926) and at most twice the square root of its number of trials. The smallest of these numbers is
+    taken, so that the bars of no class are noise.
     """
     num_by_class = []
     for scores in classes:
@@ -379,6 +405,7 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
 
 
 def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
+    """Create a figure of ``width`` × ``height`` inches with one pair of axes, in the style of all plots."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.tick_params(colors=INK, labelsize=8.5)
@@ -392,7 +419,12 @@ def figure_of(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
-    """Write the figure as an ``<svg>`` element, the same every time; ids begin with ``name``."""
+    """Write ``figure`` as an ``<svg>`` element for a page; the same figure gives the same text.
+
+    Args:
+        name: unique in the page; all ids of the element begin with it.
+        title, description: text for screen readers.
+    """
     buffer = io.BytesIO()
     with matplotlib.rc_context(
         {"svg.hashsalt": f"nes2net-{name}", "svg.fonttype": "none", "font.family": "sans-serif"}
@@ -403,7 +435,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
-    for reference in (r'(\bid=")', r"(url\(#)", r'(href="#)'):  # plots that share a page must not share ids
+    for reference in (r'(\bid=")', r"(url\(#)", r'(href="#)'):  # ids must be unique in a page with several plots
         text = re.sub(reference, rf"\1{name}-", text)
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px sans-serif", text)
     for placeholder, colour in _PLACEHOLDERS.items():
@@ -416,7 +448,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
 
 # Strips of utterances
 
-# Width and height of a strip, in its own units.
+# Width and height of a strip in units of its viewBox.
 _STRIP_WIDTH = 1000
 _STRIP_HEIGHT = 100
 _MOST_POINTS = 500  # points of a line; with more frames, each point is the lowest of several neighbours
@@ -427,7 +459,12 @@ _STRIP_CAPTION = Markup(
 
 
 def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> list[Plot]:
-    """Draw the segments and scores of utterances."""
+    """Draw a strip for each utterance of ``examples``, all with the same scale of scores.
+
+    Args:
+        resolution_ms: length of a frame.
+        threshold: the score at which a dashed line is drawn; None for no line.
+    """
     scores = np.concatenate([example.utterance.scores for example in examples])
     low = float(scores.min())
     high = float(scores.max())
@@ -448,11 +485,12 @@ def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: fl
 def strip_svg(
     utterance: ScoredUtterance, resolution_ms: float, threshold: float | None, low: float, high: float
 ) -> Markup:
-    """Draw an utterance on an area of 1000 × 128: its segments above, and its scores below, a step for each frame.
+    """Draw the true segments of an utterance, and below them the scores of its frames as steps.
 
     Args:
-        threshold: drawn if it is between ``low`` and ``high``.
-        low, high: the scores at the bottom and the top.
+        resolution_ms: length of a frame.
+        threshold: the score of a horizontal line, which is drawn if it lies between ``low`` and ``high``.
+        low, high: the scores at the bottom and at the top of the steps.
     """
     scale = _STRIP_WIDTH / utterance.duration
     segments = ""
@@ -462,7 +500,7 @@ def strip_svg(
         width = round((end - start) * scale, 1)
         segments += f'<rect class="{kind}" x="{x}" y="0" width="{width}" height="16"/>'
     scores = np.asarray(utterance.scores, np.float64)
-    factor = -(-len(scores) // _MOST_POINTS)
+    factor = -(-len(scores) // _MOST_POINTS)  # frames of a step
     lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
     heights = _STRIP_HEIGHT * (1 - (lowest - low) / (high - low))
     edges = np.minimum(np.arange(len(lowest) + 1) * factor * resolution_ms / 1000 * scale, _STRIP_WIDTH)

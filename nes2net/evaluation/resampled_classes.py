@@ -1,7 +1,11 @@
-"""Bootstrap intervals of figures of classes: trials are resampled within each class, and unknown classes too.
+"""Compute bootstrap intervals of figures of classes.
 
-Resampled trials of a class have multinomial counts in each cell of its row of the confusion, and in each bin
-of its scores. Drawing these counts costs the same for a thousand trials and for a million.
+The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of each
+class. Only the counts of trials in the cells of a confusion matrix, or in bins of scores, are drawn,
+from a multinomial distribution. This is the distribution that drawing single trials would give, and
+costs the same for a thousand trials and for a million.
+
+Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
 """
 
 from __future__ import annotations
@@ -17,24 +21,25 @@ from nes2net.evaluation.tables import Figure
 from nes2net.metrics.eer import interpolated_crossing
 from nes2net.metrics.intervals import check_draws
 
-_AT_ONCE = 4_000_000  # numbers of a chunk of draws
-_MOST_BINS = 512  # of scores; more are put together by rank
+_AT_ONCE = 4_000_000  # counts that are in memory at once
+_MOST_BINS = 512  # bins of scores
 
 
 class Rule(NamedTuple):
-    """How a rate follows from a confusion."""
+    """How a rate is computed from a confusion matrix."""
 
     rate: Callable[[NDArray], float]
+    """Computes the rate from counts, rows true."""
     num_trials: int
-    """How many trials are behind it."""
+    """Number of trials that the rate rests on, for its interval."""
 
 
 class Resamples:
-    """The draws of an evaluation.
+    """Draws the resamples of an evaluation, and computes figures with their 95 % intervals.
 
     Args:
-        num_resamples: R.
-        seed: their seed; the same one gives the same intervals.
+        num_resamples: R, the number of draws.
+        seed: seed of the draws; the same seed gives the same intervals.
 
     Raises:
         InputError: if there are no draws, or the seed is negative.
@@ -48,54 +53,59 @@ class Resamples:
     def of_confusion(
         self, rules: Mapping[str, Rule], known_rows: NDArray, unknown_rows: NDArray | None = None
     ) -> dict[str, Figure]:
-        """Compute rates of a confusion, each with its 95 % interval.
+        """Compute rates of a confusion matrix, each with its 95 % interval.
 
         Args:
-            rules: name → how the rate follows from counts, and how many trials are behind it.
-            known_rows: counts C×K of known classes.
-            unknown_rows: counts G×K of unknown ones, which are drawn too; their sum is the last row.
+            rules: name of a rate → its rule.
+            known_rows: counts C×K, a row for each known class.
+            unknown_rows: counts G×K, a row for each unknown class. Their sum is the last row of the
+                confusion matrix.
         """
         rng = np.random.default_rng(self.seed)
-        size = max(1, _AT_ONCE // known_rows.size)
-        values = []
-        for start in range(0, self.num_resamples, size):
-            number = min(size, self.num_resamples - start)
-            drawn = _drawn(rng, known_rows, np.ones((number, len(known_rows)), dtype=np.int64))
+        chunk_size = max(1, _AT_ONCE // known_rows.size)  # draws
+        rates_of_draws = []
+        for start in range(0, self.num_resamples, chunk_size):
+            num_draws = min(chunk_size, self.num_resamples - start)
+            confusions = _resample(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
             if unknown_rows is not None:
-                of_unknown = _drawn(rng, unknown_rows, _draws_of_groups(rng, number, len(unknown_rows)))
-                drawn = np.concatenate([drawn, of_unknown.sum(1, keepdims=True)], axis=1)
-            values += [[rule.rate(confusion) for rule in rules.values()] for confusion in drawn]
+                repeats = _resample_groups(rng, num_draws, len(unknown_rows))
+                unknown_counts = _resample(rng, unknown_rows, repeats)
+                confusions = np.concatenate([confusions, unknown_counts.sum(1, keepdims=True)], axis=1)
+            rates_of_draws += [[rule.rate(confusion) for rule in rules.values()] for confusion in confusions]
         confusion = known_rows
         if unknown_rows is not None:
             confusion = np.vstack([known_rows, unknown_rows.sum(0)])
         figures = {}
-        for (name, rule), draws in zip(rules.items(), np.array(values, dtype=np.float64).T):
+        for (name, rule), draws in zip(rules.items(), np.array(rates_of_draws, dtype=np.float64).T):
             figures[name] = _figure(float(rule.rate(confusion)), draws, rule.num_trials)
         return figures
 
     def of_scores(self, known: NDArray, groups: Sequence[NDArray]) -> dict[str, Figure]:
-        """AUROC, FPR95 and EER of scores of being known, pooled and as means over ``groups``, with intervals.
+        """Compute AUROC, FPR95 and EER of known against unknown trials, each with its 95 % interval.
 
         Args:
-            known: scores of known trials.
-            groups: scores of the trials of each unknown class.
+            known: scores of being known of the trials of known classes, (N,).
+            groups: the scores of the trials of each unknown class.
+
+        Returns:
+            ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and
+            ``mean_fpr95`` are the means over the unknown classes.
         """
         rng = np.random.default_rng(self.seed)
-        edges = _edges(np.concatenate([known, *groups]))
-        known_counts = _drawn(rng, _histogram(known, edges)[None], np.ones((self.num_resamples, 1), dtype=np.int64))[
-            :, 0
-        ]
-        times = _draws_of_groups(rng, self.num_resamples, len(groups))
+        edges = _bin_edges(np.concatenate([known, *groups]))
+        once = np.ones((self.num_resamples, 1), dtype=np.int64)
+        known_counts = _resample(rng, _histogram(known, edges)[None], once)[:, 0]  # R×B
+        times = _resample_groups(rng, self.num_resamples, len(groups))  # R×G
         unknown_counts = np.zeros_like(known_counts)
         sums = {"mean_auroc": np.zeros(self.num_resamples), "mean_fpr95": np.zeros(self.num_resamples)}
         for number, scores in enumerate(groups):
             row = _histogram(scores, edges)[None]
-            drawn = _drawn(rng, row, times[:, number : number + 1])[:, 0]
-            unknown_counts += drawn
-            present = times[:, number] > 0
-            share = times[present, number] / len(groups)
-            sums["mean_auroc"][present] += share * _auroc(known_counts[present], drawn[present])
-            sums["mean_fpr95"][present] += share * _fpr95(known_counts[present], drawn[present])
+            group_counts = _resample(rng, row, times[:, number : number + 1])[:, 0]  # R×B
+            unknown_counts += group_counts
+            present = times[:, number] > 0  # draws that have the group
+            weight = times[present, number] / len(groups)
+            sums["mean_auroc"][present] += weight * _auroc(known_counts[present], group_counts[present])
+            sums["mean_fpr95"][present] += weight * _fpr95(known_counts[present], group_counts[present])
         draws = {
             "auroc": _auroc(known_counts, unknown_counts),
             "fpr95": _fpr95(known_counts, unknown_counts),
@@ -115,16 +125,25 @@ class Resamples:
 
 
 def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
+    """Make the figure of a rate, with the 95 % interval from the values of the rate in all draws, (R,)."""
     return Figure(value, metrics.rate_interval(value, draws, num_trials))
 
 
-def _draws_of_groups(rng: np.random.Generator, number: int, num_groups: int) -> NDArray:
-    """How often each group is drawn, in ``number`` draws of as many as there are: number×G."""
-    return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=number)
+def _resample_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
+    """Draw G of G groups with replacement, R times: how often each draw has each group, R×G."""
+    return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_draws)
 
 
-def _drawn(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
-    """Draw the trials behind each row of ``counts`` C×K, ``times`` R×C as many: R×C×K."""
+def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
+    """Draw the trials behind each row of counts with replacement.
+
+    Args:
+        counts: C×K.
+        times: R×C, the factor by which the number of trials of a row grows in a draw; 0 for no trials.
+
+    Returns:
+        The counts of each draw, R×C×K.
+    """
     drawn = np.zeros((len(times), *counts.shape), dtype=np.int64)
     for row, count in enumerate(counts):
         total = int(count.sum())
@@ -133,8 +152,12 @@ def _drawn(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray
     return drawn
 
 
-def _edges(scores: NDArray) -> NDArray:
-    """The lowest score of each bin: all distinct scores, or those at as many evenly spaced ranks."""
+def _bin_edges(scores: NDArray) -> NDArray:
+    """Choose the lowest score of each bin, (B,).
+
+    Each distinct score has its own bin. If these are more than 512, the edges are the scores at
+    512 evenly spaced ranks.
+    """
     distinct = np.unique(scores)
     if distinct.size > _MOST_BINS:
         ranks = np.linspace(0, scores.size - 1, _MOST_BINS).astype(np.int64)
@@ -143,27 +166,28 @@ def _edges(scores: NDArray) -> NDArray:
 
 
 def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
+    """Count the scores in each bin, (B,)."""
     return np.bincount(np.searchsorted(edges, scores, side="right") - 1, minlength=edges.size)
 
 
 def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
-    """AUROC (R,) of counts R×B by rising score."""
-    below = np.cumsum(unknown, axis=1) - unknown
-    pairs = (known * (below + unknown / 2)).sum(1)
-    return pairs / (known.sum(1) * unknown.sum(1))
+    """AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
+    below = np.cumsum(unknown, axis=1) - unknown  # unknown trials in lower bins
+    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a tie counts half
+    return ordered_pairs / (known.sum(1) * unknown.sum(1))
 
 
 def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
-    """FPR95 (R,) of counts R×B by rising score."""
-    accepted = np.cumsum(known[:, ::-1], axis=1)
-    needed = -(-95 * known.sum(1, keepdims=True) // 100)
-    last = (accepted >= needed).argmax(1)  # the bin of the threshold, from the highest down
-    taken = np.cumsum(unknown[:, ::-1], axis=1)
-    return np.take_along_axis(taken, last[:, None], axis=1)[:, 0] / unknown.sum(1)
+    """FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
+    accepted_known = np.cumsum(known[:, ::-1], axis=1)  # with the threshold in each bin, the highest bin first
+    accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)
+    needed = -(-95 * known.sum(1, keepdims=True) // 100)  # 95 % of the known trials, rounded up
+    threshold_bin = (accepted_known >= needed).argmax(1)
+    return np.take_along_axis(accepted_unknown, threshold_bin[:, None], axis=1)[:, 0] / unknown.sum(1)
 
 
 def _eer(known: NDArray, unknown: NDArray) -> NDArray:
-    """EER (R,) by the rule ``roc`` of counts R×B by rising score."""
+    """EER (R,) by the method ``roc`` from counts R×B of known and of unknown trials in bins of rising score."""
     rates = []
     for known_counts, unknown_counts in zip(known, unknown):
         steps = [np.append(0, counts.cumsum()) for counts in (known_counts, unknown_counts)]

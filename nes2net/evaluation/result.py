@@ -21,14 +21,16 @@ if TYPE_CHECKING:
 
 
 class Plot(NamedTuple):
-    """A drawing, its caption, and its CSS class or an empty text."""
+    """A drawing and its caption."""
 
     svg: Markup
     caption: str
     kind: str = ""
+    """CSS class of the plot in the page; empty for none."""
 
 
-def _nothing() -> dict[str, Any]:
+def _no_content() -> dict[str, Any]:
+    """Stand in for the plots or curves of a result that has none."""
     return {}
 
 
@@ -36,15 +38,15 @@ def _nothing() -> dict[str, Any]:
 class Result:
     """The facts of an evaluation, and all its figures.
 
-    - ``header`` holds the facts for programs as plain data, at the top of the JSON. ``sources``
-      says where each set of scores comes from, ``inputs`` names the files that were read, with
-      their SHA-256, and ``versions`` the software.
-    - ``lines`` holds the facts in words, a sentence each.
+    - ``header`` holds the facts for programs as plain data, at the top of the JSON. Its key
+      ``sources`` says where each set of scores comes from, ``inputs`` names the files that were read,
+      with their SHA-256, and ``versions`` names the software.
+    - ``lines`` holds the facts as sentences.
     - ``tables`` holds the figures; the first table has the most important ones.
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
       the scores that make the figures doubtful.
-    - ``plots`` draws the plots of each section of the page, and ``curves`` computes their data for
-      the JSON. Both are called only when needed, because they take longer than text.
+    - ``plots`` draws the plots of the page: section → plots. ``curves`` computes the data of the
+      plots for the JSON. Both are called only when needed, because they take longer than text.
     """
 
     title: str
@@ -53,8 +55,8 @@ class Result:
     tables: Sequence[Table]
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
-    plots: Callable[[], Mapping[str, Sequence[Plot]]] = _nothing
-    curves: Callable[[], Mapping[str, Any]] = _nothing
+    plots: Callable[[], Mapping[str, Sequence[Plot]]] = _no_content
+    curves: Callable[[], Mapping[str, Any]] = _no_content
 
     @property
     def notices(self) -> list[str]:
@@ -67,7 +69,7 @@ class Result:
         return [table for table in self.tables if table.readers != "nobody"]
 
     def __getitem__(self, measure: str) -> Figure:
-        """The figure of ``measure`` in the first table whose first row has it, such as ``result["eer"]``.
+        """The figure of ``measure``, such as ``result["eer"]``, in the first row of the first table that has the measure.
 
         Raises:
             KeyError: if no table has the measure.

@@ -1,9 +1,9 @@
 """Evaluate a file of frame scores against the labels of segments.
 
 The published tables of PartialSpoof give the EER of a system at all resolutions from 10 to 640 ms.
-At the system's own resolution the scores are used unchanged; at a coarser one, the minimum of the
-frames in a longer frame; at a finer one, each score is repeated. The authors remark that the figure
-at a finer resolution is honest, and at a coarser one optimistic.
+At the system's own resolution the scores are used unchanged. At a coarser resolution, a longer frame
+has the lowest score of the frames in it. At a finer resolution, each score is repeated. The authors
+remark that the EER is honest at a finer resolution, and optimistic at a coarser one.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ from nes2net.metrics.localisation.metrics import (
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 
-#: A true boundary counts as found if a boundary of the scores is at most so many seconds away.
+#: A true boundary is detected if a boundary of the called segments is at most so many seconds away.
 TOLERANCE = 0.04
+#: Label of rows at the scores' own resolution.
 OWN = "own"
 #: Heading of the section of the page.
 EXAMPLES_SECTION = "Worst and best utterances"
@@ -87,8 +88,8 @@ def evaluate_segments(
         scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame; None for the length in the record beside the file.
-        threshold: frames at or below it count as spoof for F1, intersection over union and boundary
-            error. These figures are also computed at the threshold of the EER.
+        threshold: frames with this score or a lower one are called spoof, for F1, intersection over
+            union and boundary error. These figures are also computed at the threshold of the EER.
         allow_partial: leave out utterances whose scores or labels are missing or do not fit.
         num_resamples, seed: draws of utterances, and their seed.
 
@@ -107,7 +108,8 @@ def evaluate_segments(
     phase = canonical_phase(phase)
     sha256 = sha256_of(path)
     origin = read_origin(path, sha256, corpus, phase)
-    rates, detections, seconds, wrong = _figures(labelled, threshold, {"num_resamples": num_resamples, "seed": seed})
+    draws = {"num_resamples": num_resamples, "seed": seed}
+    rates, detections, seconds, wrong = _figures(labelled, threshold, draws)
     examples = _examples(labelled.utterances, wrong)
     notes = list(filter(None, [not_official(labelled.key)]))
     num_utterances = len(labelled.utterances)
@@ -147,13 +149,14 @@ def evaluate_segments(
         list(_tables(f"{title}, {phase}", rates, detections, examples)),
         notes,
         (origin and origin.seen) or (),
-        functools.partial(_plots, examples, labelled.resolution_ms, _own(rates)["threshold"].value),
+        functools.partial(_plots, examples, labelled.resolution_ms, _own_rate(rates)["threshold"].value),
     )
 
 
 def _tables(
     title: str, rates: Sequence[Row], detections: Sequence[Row], examples: Sequence[Example]
 ) -> Iterator[Table]:
+    """Make the tables of the result: the EERs, the figures at thresholds, and the worst and best utterances."""
     yield Table("rates", f"{title}: equal error rates.", _RATES, rates, notes=[_RATES_NOTE])
     caption = "Figures of the time that is called spoof, at a threshold or below it."
     note = "The boundary error is the mean distance of the boundaries that were found from the true ones."
@@ -166,17 +169,20 @@ def _tables(
     yield Table("examples", caption, _EXAMPLES, rows, EXAMPLES_SECTION, readers="paper")
 
 
-def _own(rates: Sequence[Row]) -> Row:
-    """The point-based EER at the scores' own resolution."""
+def _own_rate(rates: Sequence[Row]) -> Row:
+    """The row of the point-based EER at the scores' own resolution."""
     return next(row for row in rates if row.labels["scores"] == OWN)
 
 
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Example]:
-    """The worst and the best utterances, with the share of their time that is called wrongly.
+    """Choose the utterances with the most and the fewest errors, which a page shows.
 
-    The best have both classes if any utterance has both.
+    If any utterance has segments of both classes, only such utterances are chosen as the best ones.
+
+    Args:
+        wrong: the share of each utterance's time that is called wrongly, (U,).
     """
-    order = np.argsort(-wrong, kind="stable").tolist()
+    order = np.argsort(-wrong, kind="stable").tolist()  # the most errors first
     mixed = []
     for i in order:
         labels = {segment[0] for segment in utterances[i].segments}
@@ -193,7 +199,8 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
 
 
 def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float | None) -> Mapping[str, Sequence[Plot]]:
-    from nes2net.evaluation.plots import strip_plots  # for start-up time: the text needs no Matplotlib
+    """Draw the examples; :class:`Result` calls this only for the page."""
+    from nes2net.evaluation.plots import strip_plots  # quick start-up: the text needs no Matplotlib
 
     return {EXAMPLES_SECTION: strip_plots(examples, resolution_ms, threshold)}
 
@@ -201,13 +208,17 @@ def _plots(examples: Sequence[Example], resolution_ms: float, threshold: float |
 def _figures(
     labelled: LabelledFrames, threshold: float | None, draws: Mapping[str, Any]
 ) -> tuple[list[Row], list[Row], tuple[float, float], NDArray]:
-    """Compute all figures.
+    """Compute all figures of a file of frame scores.
+
+    Args:
+        threshold: the user's threshold; None to compute figures at the threshold of the EER alone.
+        draws: ``num_resamples`` and ``seed`` of the bootstrap.
 
     Returns:
-        - The EERs: point-based at each resolution, of utterances, and range-based of seconds.
-        - The figures at each threshold.
-        - The bona fide and the spoofed seconds.
-        - The share of each utterance's time that is called wrongly at the EER's threshold, (U,).
+        - A row for each EER: point-based at each resolution and of utterances, range-based of seconds.
+        - A row of figures for each threshold.
+        - The number of bona fide and of spoofed seconds.
+        - The share of each utterance's time that is called wrongly at the threshold of the EER, (U,).
     """
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
@@ -271,13 +282,24 @@ def _figures(
 
 
 def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> Figure:
-    """A figure of all utterances from their ``counts``, (U, 3); without a value if all counts are 0."""
+    """Compute one field of ``detection`` from counts of hits, false alarms and misses, with its interval.
+
+    Args:
+        counts: of each utterance, (U, 3). If all are 0, the figure has no value.
+        name: ``"f1"`` or ``"iou"``.
+    """
     low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), name), **draws)
     interval = None if math.isnan(low) else (low, high)
     return Figure(_or_none(getattr(detection(counts), name)), interval)
 
 
 def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Row:
+    """Compute a row of the point-based EER of ``frames``, with its interval; without EER if a class has no frames.
+
+    Args:
+        name: what the trials are, such as ``"20 ms"``.
+        derived: how their scores follow from the scores of the file, such as ``"repeated"``.
+    """
     num_bonafide, num_spoof = frames.totals.sum(0, dtype=int).tolist()
     figures = {"eer": Figure(), "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
     if num_bonafide and num_spoof:
@@ -288,4 +310,5 @@ def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str
 
 
 def _or_none(value: float) -> float | None:
+    """Replace NaN by None, which a figure without value has."""
     return None if math.isnan(value) else value

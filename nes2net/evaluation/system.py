@@ -1,4 +1,4 @@
-"""The figures of one score file: error rates with intervals, costs, and breakdowns."""
+"""Compute the figures of one score file: error rates with intervals, costs, and breakdowns."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.intervals import Draws
 
-#: Most bootstrap draws for a row of a breakdown, because rows are many. A bound of a rate's interval then varies by
-#: 3 % of the interval's width from seed to seed. A percentile of 1,000 draws varies more (4 %).
+#: Most bootstrap draws for a row of a breakdown; there are many rows. With 200 draws, an end of a rate's interval
+#: varies between seeds by 3 % of the interval's width. A percentile of 1,000 draws varies by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 #: Note about an EER above 50 %.
@@ -31,12 +31,16 @@ REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate 
 class SystemFigures:
     """The figures of one score file.
 
-    - ``row`` holds ``eer``, its ``threshold``, ``min_dcf``, ``act_dcf`` and ``cllr``, ``min_tdcf``
-      if it can be computed, and the numbers of trials; ``num_expected`` counts the trials of the
-      phase in the key.
-    - ``facts`` says what the bootstrap drew and how many speaker-verification scores min t-DCF
-      rests on. ``left_out`` says why trials are left out, and ``partial`` says so as a note; both
-      are empty if no trial is.
+    - ``name`` is the name of the system; ``matched`` holds its trials and scores.
+    - ``row`` holds the pooled figures: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``,
+      ``cllr``, and ``min_tdcf`` if it can be computed. It also holds the numbers of trials;
+      ``num_expected`` counts the trials of the phase in the key.
+    - ``facts`` is part of the header of the result. Its keys ``interval_over`` and ``num_groups`` say
+      what the bootstrap drew, and ``asv_counts`` says how many speaker-verification scores min t-DCF
+      rests on. ``left_out`` says why trials are left out, and ``partial`` is the note about them;
+      both are empty if no trial is left out.
+    - ``tables`` holds the :func:`~nes2net.evaluation.breakdown.breakdowns`.
+    - ``official`` holds the rows of the official table of the corpus, if it has one.
     """
 
     name: str
@@ -49,6 +53,7 @@ class SystemFigures:
 
     @property
     def num_trials(self) -> int:
+        """Number of evaluated trials."""
         return len(self.matched.trials)
 
     def headline(self) -> str:
@@ -62,7 +67,12 @@ class SystemFigures:
 def evaluate_scores(
     key: Key, judged: Judged, scores_path: Path, name: str, *, num_resamples: int = 1000, seed: int = 0
 ) -> SystemFigures:
-    """Compute the figures of a score file whose trials were matched with ``key``.
+    """Compute the figures of the score file ``scores_path``, whose trials were matched with ``key``.
+
+    Args:
+        judged: the matched trials and scores.
+        name: the name of the system.
+        num_resamples, seed: number and seed of the bootstrap draws.
 
     Raises:
         InputError: if all trials are of one class.
@@ -90,9 +100,7 @@ def evaluate_scores(
     measured = Measured(rules, bonafide, spoof, **draws, **speaker_groups(matched_trials.trials))
     partial = _partial(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
-    figures = {}
-    for measure, value in measured.values.items():
-        figures[measure] = Figure(value, draws=measured.draws[measure])
+    figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
     figures |= {
         "eer": measured.figure("eer"),
         "threshold": Figure(measured.thresholds["eer"]),
@@ -118,7 +126,7 @@ def evaluate_scores(
 
 
 def _partial(matched_trials: Matched) -> str:
-    """Say which trials a result lacks; empty if every trial has a score and every score a trial."""
+    """Write the note that a result is partial; empty if every trial has a score and every score has a trial."""
     left_out = matched_trials.mismatch.describe(matched_trials.num_expected)
     num_trials = len(matched_trials.trials)
     if num_trials == matched_trials.num_expected and not left_out:
@@ -128,7 +136,7 @@ def _partial(matched_trials: Matched) -> str:
 
 
 def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
-    """Say what looks wrong with the scores."""
+    """Write notes about scores that look wrong: all equal, reversed, or with labels that contradict the key."""
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:
@@ -141,7 +149,7 @@ def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[
 
 
 def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
-    """The rows of the official table of the corpus, if it has one."""
+    """Compute the rows of the official table for the system ``name``; no rows if the corpus has no such table."""
     if key.definition.official_table is None:
         return
     for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):
@@ -154,11 +162,13 @@ def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
 def _min_tdcf(
     key: Key, bonafide: NDArray, spoof: NDArray
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
-    """Make the min t-DCF of two classes of scores if the corpus has scores of a speaker-verification system.
+    """Make the metric min t-DCF from the speaker-verification scores of the corpus.
 
     Returns:
-        The metric, the numbers of speaker-verification scores, and notes. Metric and numbers are
-        None if there are no such scores; a note says so if they are missing or unsuitable.
+        - The metric, a function of the bona fide and the spoofed scores.
+        - The numbers of target, nontarget and spoof scores of the speaker verification.
+        - Notes. Metric and numbers are None if the corpus has no speaker-verification scores; a note
+          says so if their file is missing, or they cannot be used with these scores.
     """
     corpus = key.definition
     if corpus.asv_scores is None:

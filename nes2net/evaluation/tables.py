@@ -1,8 +1,8 @@
-"""Figures with their 95 % intervals, and tables of figures; every result consists of them.
+"""Figures with their 95 % intervals, and tables of figures; every result consists of such tables.
 
-In reading order: ``Figure``, ``Measure``, ``Row`` and ``Table`` are the form; ``Measured`` computes
-figures, all with the same bootstrap draws; ``with_best`` marks the best ones; ``UNITS`` writes
-them.
+In reading order: ``Figure``, ``Measure``, ``Row`` and ``Table`` are the form of a result; ``Measured``
+computes figures, all with the same bootstrap draws; ``with_best`` marks the best figures; the
+functions of ``UNITS`` write figures as text.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nes2net.metrics.intervals import Draws, trials_behind
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# With fewer draws, 2.5 % of them are less than one draw.
+# With fewer draws, 2.5 % of the draws are less than one draw.
 _FEWEST_DRAWS = 40
 
 
@@ -34,7 +34,7 @@ class Figure:
     - ``value`` is a fraction for a rate; None if the figure is not defined, such as the EER of one class.
     - ``interval`` is None if it was not computed.
     - ``is_best`` marks the best figure among systems.
-    - ``is_bound`` says that the true value is at most ``value``, the smallest that can be measured.
+    - ``is_bound`` says that the true value is at most ``value``, because no smaller value can be measured.
     - ``draws`` holds the figure of each bootstrap resample, (R,).
     """
 
@@ -71,7 +71,11 @@ class Measure:
     has_heat: bool = False
 
     def write(self, value: float | None, *, in_text: bool = False) -> str:
-        """Write a figure on paper, or on a terminal; a dash if there is none."""
+        """Write the value of a figure, or a dash for None.
+
+        Args:
+            in_text: write for a terminal, with ``text_digits``; otherwise for paper.
+        """
         if value is None:
             return "–"
         if self.unit == "count" and in_text:
@@ -103,11 +107,11 @@ class Row:
     link: str = ""
 
     def __getitem__(self, name: str) -> Figure:
-        """The figure of a measure; a figure without a value if the row lacks the measure."""
+        """The figure of the measure ``name``; a figure without a value if the row lacks the measure."""
         return self.figures.get(name, Figure())
 
     def value(self, name: str) -> float:
-        """The value of a figure that the row must have.
+        """The value of the figure of the measure ``name``, which the row must have.
 
         Raises:
             KeyError: if the row has no such figure, or the figure has no value.
@@ -155,6 +159,7 @@ class Table:
 
     @property
     def shown(self) -> list[Row]:
+        """The rows that have enough trials to be printed."""
         return [row for row in self.rows if row.is_shown]
 
     @property
@@ -182,7 +187,7 @@ class Table:
 
 
 def in_this_process() -> dict[str, Any]:
-    """Options of a bootstrap: how it shows its progress, and how many threads it may use."""
+    """Options of a bootstrap that depend on this process: display of progress, and number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
@@ -190,8 +195,9 @@ class Measured:
     """Metrics of the scores of two classes, with bootstrap draws that all metrics share.
 
     Args:
-        rules: name → metric. :func:`~nes2net.metrics.compute_rates` gives several rates, each under
-            its own name. An EER also gives its threshold.
+        rules: name → metric, a function of the bona fide and the spoofed scores. It returns a number,
+            a number and its threshold (EER), or several :class:`~nes2net.metrics.Rates`, each of
+            which has its own name.
         draws: as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
@@ -204,6 +210,7 @@ class Measured:
     def __init__(
         self, rules: Mapping[str, Callable[..., Any]], bonafide: NDArray, spoof: NDArray, **draws: Unpack[Draws]
     ) -> None:
+        """Compute all metrics, and their values in each bootstrap resample."""
         self.values: dict[str, float] = {}
         self.thresholds: dict[str, float] = {}
         for name, rule in rules.items():
@@ -219,7 +226,10 @@ class Measured:
         self._trials_behind = trials_behind(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
-        """The figure of metric ``name`` with its 95 % interval: Wilson's for an error rate, otherwise percentiles of its draws."""
+        """The figure of the metric ``name`` with its 95 % interval.
+
+        An error rate has Wilson's interval, any other metric the percentiles of its draws.
+        """
         value = self.values[name]
         draws = self.draws[name]
         if name in self._trials_behind:
@@ -229,16 +239,17 @@ class Measured:
         return Figure(value, interval, draws=draws)
 
     def difference(self, first: str, second: str) -> Figure:
-        """The difference of two metrics, first − second."""
+        """The difference of two metrics, first − second, with its 95 % interval."""
         draws = self.draws[first] - self.draws[second]
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
 
 
 def with_best(rows: Sequence[Row], label: str) -> list[Row]:
-    """Mark the lowest figure among the rows that differ in ``label`` alone, if it is certain.
+    """Mark the lowest figure of each measure as the best, if it is certainly the lowest.
 
-    It is certain if the 95 % interval of its difference from the next figure lies below 0. The rows
-    must rest on the same resamples, at least 40, because 2.5 % of fewer are less than one draw.
+    Rows are compared if they differ only in ``label``, such as ``"system"``. The lowest figure is
+    certain if the 95 % interval of its difference from the second lowest figure lies below 0. The
+    rows must rest on the same bootstrap draws. With fewer than 40 draws nothing is marked.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
@@ -255,6 +266,11 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
+    """Find the number of the row whose figure is certainly the lowest; None if no figure is.
+
+    Args:
+        figures: number of a row → the figure of one measure.
+    """
     ranked = []
     for number, figure in figures.items():
         if figure.value is not None and figure.draws is not None and len(figure.draws) >= _FEWEST_DRAWS:
@@ -291,7 +307,8 @@ def points(difference: float, digits: int = 2) -> str:
 
 
 def format_p(p_value: float) -> str:
-    """
+    """Write a p-value; below 0.001, where its digits say little, only the bound.
+
     >>> format_p(0.04213), format_p(0.0004)
     ('0.042', '< 0.001')
     """
@@ -303,8 +320,8 @@ def decimal(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
-#: Unit of figures → function that writes a figure with a number of digits. Rates and their differences are fractions
-#: and are written in percent; boundary errors are seconds and are written in milliseconds.
+#: Unit of figures → function that writes a value with a number of digits. Rates and their differences (points) are
+#: fractions and are written in percent. Values in milliseconds are seconds and are written in milliseconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,
@@ -322,7 +339,7 @@ THRESHOLD = Measure("threshold", "threshold", "score", 4, 6)
 MIN_DCF = Measure("min_dcf", "minDCF", "cost", 4, 5)
 NUM_BONAFIDE = Measure("num_bonafide", "bona fide", "count")
 NUM_SPOOF = Measure("num_spoof", "spoof", "count")
-#: Longer tables are only in the page and the JSON, not on the terminal.
+#: A table with more rows is not printed on the terminal, only on the page and in the JSON.
 MOST_LINES = 150
 
 

@@ -1,7 +1,8 @@
-"""Evaluation of the judgement ``classes``: which class, and is it a known one at all.
+"""Evaluate logits of classes: is each trial given its class, and are unknown classes recognised as unknown?
 
-In reading order: the result (:func:`evaluate_classes`), its tables, and the figures of the closed set, of the
-open set, and of both with a threshold.
+In reading order: ``evaluate_classes`` makes the result; ``_tables`` makes its tables; then follow the
+figures of the closed set (trials of known classes), of the open set (known against unknown trials),
+and of all trials at a threshold.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, known_
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
 
+#: What a trial is called whose score of being known lies below the threshold.
 UNKNOWN = "unknown"
+#: Headings of sections of the page.
 CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
-_TOP = 3
+_TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
 _MOST_CONFUSIONS = 10
 
 _CLOSED = (
@@ -68,7 +71,7 @@ _BY_GENERATOR = (
 )
 _CONFUSIONS = (Measure("num_trials", "trials", "count"), Measure("share", "of its trials %"))
 
-#: Figures of a confusion of known classes, by the names of their measures.
+#: Name of a measure → function that computes it from a confusion matrix of known classes.
 _RATES: dict[str, Callable[[NDArray], float]] = {
     "accuracy": metrics.accuracy,
     "balanced_accuracy": metrics.balanced_accuracy,
@@ -79,10 +82,14 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 def evaluate_classes(
     labels: Labels, paths: Sequence[Path], tables: Sequence[ClassTable], settings: EvaluationSettings
 ) -> Result:
-    """Evaluate ``tables`` of logits of classes, read from ``paths``, against the classes of a key.
+    """Evaluate files of logits of classes against the classes of a key.
+
+    Args:
+        paths, tables: the file of each system, and its content.
 
     Raises:
-        InputError: if files or labels cannot be read or do not go together, or settings do not apply.
+        InputError: if labels cannot be read, files and labels do not fit each other, or settings do
+            not apply to classes.
     """
     if settings.threshold_source is not None or settings.threshold is not None or settings.resolution_ms is not None:
         raise InputError(
@@ -143,6 +150,7 @@ def evaluate_classes(
 
 
 def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
+    """Write the first line of the result: how many trials and classes were evaluated."""
     line = (
         f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.true), 'trial')} of "
         f"{counted(len(np.unique(trials.true)), 'known class', 'known classes')} of {len(trials.names)}"
@@ -157,6 +165,11 @@ def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
 
 
 def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples) -> Iterator[Table]:
+    """Make all tables of the result; a table without rows is for the caller to drop.
+
+    Args:
+        kind: the score of being known for the table of unknown classes.
+    """
     hidden = () if len(systems) > 1 else ("system",)
     yield Table(
         "closed",
@@ -165,9 +178,9 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         [Row({"system": trials.system}, closed_figures(trials, resamples)) for trials in systems],
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
-    opened = [trials for trials in systems if trials.generator_names]
+    with_unknown = [trials for trials in systems if trials.generator_names]
     rows = []
-    for trials in opened:
+    for trials in with_unknown:
         for score in (*trials.scores, *trials.compared):
             rows.append(Row({"system": trials.system, "score": score}, open_figures(trials, score, resamples)))
     yield Table(
@@ -183,7 +196,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         hidden,
     )
     rows = []
-    for trials in opened:
+    for trials in with_unknown:
         if trials.threshold is not None:
             rows.append(Row({"system": trials.system}, threshold_figures(trials, trials.threshold, resamples)))
     yield Table(
@@ -196,7 +209,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         hidden,
     )
     rows = []
-    for trials in opened:
+    for trials in with_unknown:
         rows += sorted(_generator_rows(trials, kind), key=lambda row: -row.value("fpr95"))
     yield Table(
         "unknown",
@@ -214,15 +227,16 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
 
 
 def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figure]:
-    """The figures of trials of known classes."""
+    """Compute the figures of the closed set: trials of known classes, each of which is given a class."""
     of_class = np.take_along_axis(trials.logits, trials.true[:, None], axis=1)  # N×1
     log_posteriors = of_class[:, 0] - known_scores(trials.logits, "energy")
-    # Among equal logits the first classes are likelier, as for the predicted class.
+    # Of classes with equal logits, the first class counts as the likelier one, as it does for the predicted class.
     before = np.arange(len(trials.names)) < trials.true[:, None]
     num_likelier = (trials.logits > of_class).sum(1) + ((trials.logits == of_class) & before).sum(1)
     is_on_top = num_likelier < _TOP
     num_classes = len(trials.names)
-    on_top = [np.bincount(trials.true[is_in], minlength=num_classes) for is_in in (is_on_top, ~is_on_top)]
+    # (2, K): of each class, the trials with their class among the likeliest, and the others
+    on_top = [np.bincount(trials.true[chosen], minlength=num_classes) for chosen in (is_on_top, ~is_on_top)]
     num_trials = len(trials.true)
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
     top = {f"top_{_TOP}": Rule(lambda counts: counts[:, 0].sum() / counts.sum(), num_trials)}
@@ -234,14 +248,17 @@ def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figur
 
 
 def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[str, Figure]:
-    """How well a score tells known classes from unknown ones: pooled, and as the mean over unknown classes."""
+    """Compute how well the score of being known ``kind`` tells known from unknown trials.
+
+    The figures are of all unknown trials together, and means over the unknown classes.
+    """
     known, unknown = trials.known_scores[kind]
     groups = [unknown[trials.generators == number] for number in range(len(trials.generator_names))]
     return resamples.of_scores(known, groups)
 
 
 def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
-    """Figures of known and unknown classes, with every trial below ``threshold`` called unknown."""
+    """Compute the figures of all trials if every trial below ``threshold`` is called unknown."""
     known, unknown = trials.known_scores[threshold.kind]
     num_classes = len(trials.names)
     called = np.where(known < threshold.threshold, num_classes, trials.predicted)
@@ -261,6 +278,11 @@ def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples:
 
 
 def _generator_rows(trials: ClassTrials, kind: str) -> Iterator[Row]:
+    """Compute a row for each unknown class: its AUROC and FPR95 against the trials of known classes.
+
+    Args:
+        kind: the score of being known.
+    """
     known, unknown = trials.known_scores[kind]
     for number, name in enumerate(trials.generator_names):
         scores = unknown[trials.generators == number]
@@ -274,6 +296,7 @@ def _generator_rows(trials: ClassTrials, kind: str) -> Iterator[Row]:
 
 
 def _class_rows(trials: ClassTrials) -> Iterator[Row]:
+    """Compute a row for each known class: precision, recall and F1."""
     rates = class_rates(trials.confusion)
     sizes = trials.confusion.sum(1)
     for number, name in enumerate(trials.names):
@@ -282,6 +305,7 @@ def _class_rows(trials: ClassTrials) -> Iterator[Row]:
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
+    """List the ten most frequent confusions of two known classes, a row for each."""
     wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for number in largest.tolist():
@@ -293,17 +317,18 @@ def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
 
 
 def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[Plot]]:
-    from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # start-up: the text needs no Matplotlib
+    """Draw all plots; :class:`Result` calls this only for the page."""
+    from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # quick start-up: text needs no Matplotlib
 
-    opened = [trials for trials in systems if trials.generator_names]
+    with_unknown = [trials for trials in systems if trials.generator_names]
     return {
         CONFUSION_SECTION: [confusion_plot(trials) for trials in systems],
-        KNOWN_SECTION: [known_plot(trials, kind) for trials in opened],
+        KNOWN_SECTION: [known_plot(trials, kind) for trials in with_unknown],
     }
 
 
 def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
-    """The whole confusions, for the JSON."""
+    """Give the full confusion matrices of all systems for the JSON; the tables list only the largest confusions."""
     return {
         "confusion": {
             trials.system: {

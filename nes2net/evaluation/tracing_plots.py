@@ -1,4 +1,4 @@
-"""The pictures of classes: the confusion with look-alikes side by side, and scores of known and unknown trials."""
+"""Draw the plots of classes: the confusion matrix, and the scores of known and unknown trials."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from nes2net.evaluation.plots import BONAFIDE_COLOUR, GRID, INK, SPOOF_COLOUR, f
 from nes2net.evaluation.result import Plot
 from nes2net.lib.pictures import Rectangle
 
-_MOST_NUMBERED = 12  # classes, up to which the cells have numbers
-_LEAST_SHARE = 0.005  # of a row, below which a cell is empty
+_MOST_NUMBERED = 12  # with more classes, the cells have colours but no numbers
+_LEAST_SHARE = 0.005  # a cell with a smaller share of its row stays empty
 _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
     "Classes that are taken for each other stand together.{}"
@@ -26,33 +26,36 @@ _KNOWN_CAPTION = Markup(
 
 
 def order_of_lookalikes(confusion: NDArray) -> NDArray:
-    """The numbers of K classes, in an order in which those taken for each other are neighbours.
+    """Order K classes so that classes that are often taken for each other are neighbours.
 
     Args:
         confusion: counts K×K, rows true.
+
+    Returns:
+        The numbers of the classes, (K,), in the order of the leaves of an average-linkage clustering.
     """
     if len(confusion) < 3:
         return np.arange(len(confusion))
     shares = _shares(confusion)
-    alike = (shares + shares.T) / 2
-    distances = 1 - alike[np.triu_indices(len(alike), 1)]
+    similarity = (shares + shares.T) / 2  # K×K
+    distances = 1 - similarity[np.triu_indices(len(similarity), 1)]
     return leaves_list(linkage(distances, "average", optimal_ordering=True))
 
 
 def confusion_plot(trials: ClassTrials) -> Plot:
-    """Draw the confusion of known classes, and below it what unknown ones are taken for."""
+    """Draw the confusion matrix of known classes, and below it which classes unknown ones are taken for."""
     order = order_of_lookalikes(trials.confusion)
     known_rows = [number for number in order if trials.confusion[number].any()]
     rows = _shares(trials.confusion[known_rows])[:, order]
     names = [trials.names[number] for number in known_rows]
     if len(trials.generator_names):
         unknown_rows = _shares(trials.unknown_confusion)[:, order]
-        by_nearest = np.argsort(unknown_rows.argmax(1), kind="stable")  # those taken for the same class stand together
+        by_nearest = np.argsort(unknown_rows.argmax(1), kind="stable")  # group those taken for the same class
         rows = np.vstack([rows, unknown_rows[by_nearest]])
         names += [trials.generator_names[number] for number in by_nearest]
     num_rows, num_columns = rows.shape
     is_wide = num_columns > _MOST_NUMBERED
-    width = 2.0 + 0.32 * min(num_columns, 40) if is_wide else 4.6  # that of the other plots
+    width = 2.0 + 0.32 * min(num_columns, 40) if is_wide else 4.6  # inches; 4.6 is the width of the other plots
     figure, axes = figure_of(width, 1.4 + 0.26 * min(num_rows, 80))
     for row, column in zip(*np.nonzero(rows >= _LEAST_SHARE)):
         share = float(rows[row, column])
@@ -79,7 +82,7 @@ def confusion_plot(trials: ClassTrials) -> Plot:
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:
-    """Draw the histograms of a score of being known, of known and of unknown classes."""
+    """Draw histograms of the score of being known ``kind`` for trials of known and of unknown classes."""
     known, unknown = trials.known_scores[kind]
     low, high = score_range([known, unknown])
     edges = np.linspace(low, high, num_bins([known, unknown], low, high) + 1)
@@ -99,5 +102,5 @@ def known_plot(trials: ClassTrials, kind: str) -> Plot:
 
 
 def _shares(counts: NDArray) -> NDArray:
-    """The share of each count of its row; 0 in rows without trials."""
+    """Divide each count by the sum of its row; a row without trials has shares of 0."""
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)

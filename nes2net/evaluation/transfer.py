@@ -2,12 +2,13 @@
 
 The EER chooses its threshold with the labels of the test set, which users of a detector do not
 have. With the threshold of its development set, a detector with an EER of 11.2 % on In-the-Wild has
-a half total error rate of 39.5 % there (arXiv 2606.21584). The threshold is the operating point of
-a calibration, a log-likelihood ratio. The costs of the ratios can therefore be judged too: the
-actual DCF, and Cllr with its two parts.
+a half total error rate of 39.5 % there (arXiv 2606.21584).
 
-In reading order: ``thresholds`` reads or fits a calibration for each system, ``judge_sets`` judges
-the sets of one system, ``in_words`` and the warnings explain the figures.
+A calibration turns scores into log-likelihood ratios, and an operating point chooses a ratio as the
+threshold. So the costs of the ratios can be judged too: the actual DCF, and Cllr with its two parts.
+
+In reading order: ``thresholds`` reads or fits a calibration for each system; ``judge_sets`` judges
+the sets of one system; ``in_words`` and the warnings explain the figures.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 
-# Lengths that differ by less count as the same: four seconds are 64,000 or 64,600 samples.
+# Lengths of recordings count as equal if they differ by a smaller share: "four seconds" are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
-# A loss by calibration that is a smaller share of Cllr is not mentioned.
+# A loss by calibration is not mentioned if it is at most this share of Cllr.
 _LITTLE = 0.05
 
 
@@ -72,21 +73,29 @@ class ScoredSet(NamedTuple):
 
 
 class FurtherSet(NamedTuple):
+    """The files of a set of scored trials that is not yet read."""
+
     corpus: str
     scores: str
+    """Path of the score file."""
     keys: str
+    """Folder or file of the key."""
     phase: str = "eval"
 
 
 @dataclass(frozen=True)
 class ThresholdSource:
-    """Where thresholds come from: development scores or calibrations, one for each system.
+    """Says where the thresholds of an evaluation come from: development scores or calibrations, one for each system.
 
     Args:
-        dev_scores: score files of a development set, in the order of the systems.
+        dev_scores: score files of a development set, in the order of the systems; empty if
+            ``calibrations`` are given.
+        dev_keys: folder or file of the key of the development set.
         dev_corpus: corpus of the development set; None for the corpus of the evaluation.
-        calibrations: files of ``nes2net calibrate`` instead, in the order of the systems.
-        further: test sets besides the evaluated one; for a single system.
+        dev_phase: phase of the development set.
+        calibrations: files of ``nes2net calibrate``, in the order of the systems.
+        operating_point: the rule that chooses a threshold on the development set.
+        further: more test sets besides the evaluated one; only for a single system.
     """
 
     dev_scores: Sequence[str] = ()
@@ -100,17 +109,17 @@ class ThresholdSource:
 
 @dataclass(frozen=True)
 class JudgedSet:
-    """A set at the transferred threshold.
+    """The figures of a set of both classes at the transferred threshold.
 
     - ``is_development`` says whether the threshold was chosen on these trials.
-    - ``facts`` says what the bootstrap drew. Calibration and threshold are not fitted anew to its
-      draws.
-    - ``row`` holds the figures by the names of :data:`~nes2net.evaluation.transfer_tables.RATES` and
+    - ``facts`` says which set it is and what the bootstrap drew. Calibration and threshold stay the
+      same for all draws.
+    - ``row`` holds the figures of the measures :data:`~nes2net.evaluation.transfer_tables.RATES` and
       :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of
       ``min_cllr`` is too low and the interval of ``calibration_loss`` too high, because the best
-      calibration is fitted anew to each draw.
-    - ``llrs`` are the calibrated scores; ``raw`` are the scores before calibration, or None if they
-      are not known.
+      calibration is fitted again to each draw.
+    - ``llrs`` holds the calibrated scores of both classes, ``raw`` the scores before calibration;
+      None if only the calibrated scores are known.
     """
 
     name: str
@@ -123,10 +132,12 @@ class JudgedSet:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One system at the transferred threshold.
+    """The judged sets of one system, all at the same transferred threshold.
 
-    ``sets`` begins with the development set, if it is known; the test sets of both classes follow.
-    ``one_class`` holds the test sets of one class.
+    - ``decider`` holds the calibration and the threshold.
+    - ``sets`` holds the development set, if it is known, and then the test sets with both classes.
+    - ``one_class`` holds the test sets whose trials are all of one class.
+    - ``warnings`` gives reasons to doubt the threshold or the figures.
     """
 
     system: str
@@ -159,10 +170,12 @@ class Transfer:
 
 
 class Threshold(NamedTuple):
-    """The decider of one system, and its development set; None if only its calibration is known."""
+    """The threshold of one system, and where it comes from."""
 
     decider: Decider
+    """The calibration and the threshold."""
     development: ScoredSet | None
+    """The trials that the calibration was fitted to; None if it was read from a file."""
     inputs: Sequence[dict[str, str]]
     """The files that were read."""
 
@@ -177,6 +190,10 @@ def thresholds(
 
     Args:
         corpus: the corpus of the evaluation.
+        num_systems: number of evaluated systems; each needs a calibration.
+
+    Returns:
+        The threshold of each system, and the further test sets.
 
     Raises:
         InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
@@ -240,7 +257,7 @@ def read_set(
     """Read the scores of a set and match them with its key.
 
     Args:
-        kind: word for the set in the list of files that were read.
+        kind: what the list of files calls this set, such as ``"development"``.
         excluded: Field of a trial → values whose trials are left out; None for the corpus's own
             exclusions.
     """
@@ -259,14 +276,20 @@ def read_set(
 def judge_sets(
     system: str, threshold: Threshold, tested: Sequence[ScoredSet], *, num_resamples: int = 1000, seed: int = 0
 ) -> Transfer:
-    """Judge the sets of ``tested`` at the threshold of ``system``; the development set comes first if it is known.
+    """Judge the development set and the sets ``tested`` of one system at its threshold.
 
-    For a calibration from a file, the ratios in the file replace the development set.
+    If the calibration was read from a file, the log-likelihood ratios in this file stand for the
+    development set.
+
+    Args:
+        system: name of the system.
+        num_resamples, seed: number and seed of the bootstrap draws.
     """
     decider, development, _ = threshold
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
 
     def judge(scored: ScoredSet, *, is_development: bool = False) -> JudgedSet:
+        """Calibrate the scores of a set with both classes, and compute its figures."""
         trials = scored.matched.trials
         raw = Llrs(scored.matched.bonafide, scored.matched.spoof)
         llrs = Llrs(*map(decider.calibration, raw))
@@ -310,11 +333,18 @@ def judge_sets(
             judged = judge(scored)
             sets.append(judged)
         warnings += _warnings(decider.calibration, development, scored, judged)
-    return Transfer(system, decider, _named_apart(sets), _named_apart(one_class), warnings)
+    return Transfer(system, decider, _with_unique_names(sets), _with_unique_names(one_class), warnings)
 
 
 def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: dict[str, Any]) -> Row:
-    """Compute all figures of a set, and their intervals from the same draws."""
+    """Compute all figures of a set, and their intervals from the same bootstrap draws.
+
+    Args:
+        llrs: calibrated scores.
+        raw: scores before calibration; None if they are not known.
+        eer: computes EER and threshold of two classes of scores.
+        draws: arguments of :class:`Measured` about the bootstrap.
+    """
     rules: dict[str, Any] = {
         "rates": functools.partial(metrics.compute_rates, threshold=decider.llr_threshold),
         "act_dcf": metrics.compute_act_dcf,
@@ -336,21 +366,22 @@ def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: di
     return Row({}, figures)
 
 
-def _named_apart(sets: list[_Set]) -> list[_Set]:
+def _with_unique_names(sets: list[_Set]) -> list[_Set]:
+    """Number the sets that share a name, such as ``mine (1)`` and ``mine (2)``."""
     names = [judged.name for judged in sets]
-    apart = []
+    renamed_sets = []
     for number, judged in enumerate(sets, 1):
         if names.count(judged.name) > 1:
             judged = replace(judged, name=f"{judged.name} ({names[:number].count(judged.name)})")
-        apart.append(judged)
-    return apart
+        renamed_sets.append(judged)
+    return renamed_sets
 
 
 # Comments and warnings
 
 
 def in_words(judged: JudgedSet) -> str:
-    """Say what a test set loses by the calibration and by its threshold."""
+    """Explain what calibration and threshold cost on a test set: the loss of Cllr, and HTER minus EER."""
     total = judged.row.value("cllr")
     lowest = judged.row.value("min_cllr")
     lost = judged.row.value("calibration_loss")
@@ -380,7 +411,11 @@ def in_words(judged: JudgedSet) -> str:
 
 
 def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSet | None) -> list[str]:
-    """Reasons to doubt a threshold, a line each."""
+    """List reasons to doubt a threshold, one sentence each.
+
+    Args:
+        development: the trials that the calibration was fitted to; None if it was read from a file.
+    """
     lines = []
     if calibration.weights[0] < 0:
         lines.append(INVERTED)
@@ -396,7 +431,13 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
 def _warnings(
     calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet, judged: JudgedSet | None
 ) -> Iterator[str]:
-    """Reasons to doubt the figures of a test set, a line each; ``judged`` is None for a set of one class."""
+    """List reasons to doubt the figures of a test set, one sentence each.
+
+    Args:
+        development: the trials that the calibration was fitted to; None if it was read from a file.
+        scored: the test set.
+        judged: its figures; None for a set of one class.
+    """
     # Was the threshold chosen on trials of the set?
     facts = calibration.trained_on
     if development is not None and development.corpus == scored.corpus:
@@ -444,13 +485,17 @@ def _warnings(
 
 
 def _length_in_words(num_samples: float) -> str:
+    """Say how much of each recording was scored; an infinite number of samples is the whole recording."""
     return "whole recordings" if math.isinf(num_samples) else f"the first {num_samples / SAMPLE_RATE:.3g} s"
 
 
 def _same_corpus(facts: Mapping[str, Any], scored: ScoredSet) -> bool:
-    """Whether a calibration was learned on the key of ``scored``.
+    """Whether a calibration was learned on trials of the corpus of ``scored``.
 
-    All users' own lists have the same corpus name, so only the digest of the key tells them apart.
+    All users' own lists have the same corpus name, so the digest of the key distinguishes them.
+
+    Args:
+        facts: what the calibration was trained on.
     """
     if corpora.get(scored.corpus).user_defined:
         return facts.get("key_sha256") == scored.key_sha256

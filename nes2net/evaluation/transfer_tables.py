@@ -1,4 +1,4 @@
-"""Tables of the figures at a transferred threshold: error rates, costs of the ratios, reliability, sets of one class."""
+"""Make tables of the figures at a transferred threshold: error rates, costs, reliability, and sets of one class."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ _ONE_CLASS = {
 
 
 def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
-    """Write the error rates at the thresholds, then the costs of the log-likelihood ratios and their reliability.
+    """Make tables of the error rates at the thresholds, the costs of the log-likelihood ratios, and their reliability.
 
-    Sets of one class follow, each with its breakdowns.
+    Then follow tables for sets of one class, with breakdowns.
     """
     hidden = () if len(transfers) > 1 else ("system",)
     rows = []
@@ -57,7 +57,7 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
     for transfer in transfers:
         start = f"{transfer.system} on " if len(transfers) > 1 else ""
         for judged in transfer.sets:
-            bins += _bins(transfer.system, judged)
+            bins += _reliability_rows(transfer.system, judged)
             name = judged.name
             if judged.is_development:
                 name += " (development)"
@@ -95,8 +95,9 @@ def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
     yield from _one_class_tables(transfers, hidden)
 
 
-def _bins(system: str, judged: JudgedSet) -> Iterator[Row]:
-    from nes2net.evaluation.curves import reliability  # for start-up time: it needs SciPy
+def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
+    """Make a row for each bin of the reliability of a set."""
+    from nes2net.evaluation.curves import reliability  # quick start-up: SciPy takes long to import
 
     for number, trials in enumerate(reliability(judged.llrs), 1):
         share = Figure(trials.share, (trials.low, trials.high))
@@ -105,6 +106,11 @@ def _bins(system: str, judged: JudgedSet) -> Iterator[Row]:
 
 
 def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> Iterator[Table]:
+    """Make tables of the sets of spoofed trials, then of those of bona fide trials, each with breakdowns by field.
+
+    Args:
+        hidden: names of labels that the tables do not show.
+    """
     for label, measure in MEASURES.items():
         measures = (Measure("num_trials", "trials", "count"), Measure("wrong", "wrong", "count"), measure)
         rows = []

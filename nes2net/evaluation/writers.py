@@ -11,38 +11,41 @@ from nes2net.lib.terminal import markdown_table, printable_name, text_table
 
 
 class Cell(NamedTuple):
-    """The text of a cell of a table.
-
-    ``details`` are an interval and further figures. ``heat`` is the strength of the cell's
-    background on a page, in percent; None for no background.
-    """
+    """A cell of a table, as text."""
 
     text: str
     is_best: bool = False
+    """Whether the figure is marked as the best of its column."""
     details: tuple[str, ...] = ()
+    """An interval and further figures, which stand beside or below the text."""
     heat: int | None = None
+    """Strength of the background on a page, in percent of the table's highest figure; None for no background."""
 
     @property
-    def whole(self) -> str:
-        """The text with its details in parentheses."""
+    def text_with_details(self) -> str:
+        """The text, followed by its details in parentheses."""
         if not self.details:
             return self.text
         return f"{self.text} ({', '.join(self.details)})"
 
 
 class Grid(NamedTuple):
-    """A table as readers see it; the first ``num_labels`` columns hold names."""
+    """A table as readers see it."""
 
     head: list[str]
     rows: list[list[Cell]]
     num_labels: int
+    """The first so many columns hold labels, the others figures."""
 
 
 def grid(table: Table, *, in_text: bool = False) -> Grid:
-    """Lay out the rows of ``table`` that are shown.
+    """Lay out the rows of ``table`` that have enough trials to be shown.
 
-    Measures without any figure are left out. On a terminal each row has a line; on paper, the
-    values of ``table.across`` stand side by side.
+    A measure without any figure has no column. On paper, the values of the label ``table.across``
+    have a column each.
+
+    Args:
+        in_text: for a terminal, where each row has its own line; otherwise for paper.
     """
     measures = []
     for measure in table.measures:
@@ -65,6 +68,7 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
+    """Write a figure with its interval, and its heat relative to the highest figure of the measure in ``table``."""
     details: tuple[str, ...] = ()
     if figure.interval is not None:
         details = (measure.write_interval(figure.interval),)
@@ -81,10 +85,10 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 
 
 def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
-    """Put the values of ``table.across`` side by side.
+    """Lay out a table in which each value of the label ``table.across`` has a column, such as a column for each system.
 
-    Each value has a column with the first measure; its details hold the measures that differ from
-    column to column. Measures that are equal in all columns follow.
+    Such a column has the figures of the first measure. A further measure has a column of its own if its
+    figures are the same for all values; otherwise its figures are details of the first measure.
     """
     names = [name for name in table.labels if name != table.across]
     columns = list(dict.fromkeys(row.labels[table.across] for row in table.shown))
@@ -165,7 +169,7 @@ def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
     for table in tables:
         layout = grid(table)
         if layout.rows:
-            rows = _written(layout, markdown_text, "**{}**")
+            rows = _marked_up(layout, markdown_text, "**{}**")
             texts += [markdown_text(table.caption), markdown_table(list(map(markdown_text, layout.head)), rows)]
         texts += map(markdown_text, table.notes)
     for notice in notices:
@@ -189,7 +193,7 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
             r"    \toprule",
             rf"    {' & '.join(map(latex_text, layout.head))} \\",
             r"    \midrule",
-            *(rf"    {' & '.join(row)} \\" for row in _written(layout, latex_text, r"\textbf{{{}}}")),
+            *(rf"    {' & '.join(row)} \\" for row in _marked_up(layout, latex_text, r"\textbf{{{}}}")),
             r"    \bottomrule",
             r"  \end{tabular}",
             rf"  \label{{tab:{re.sub('[^a-z0-9]+', '-', table.name.lower())}}}",
@@ -200,13 +204,18 @@ def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _written(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
-    """Write the cells of ``layout``, and the best figures in ``best_form``."""
+def _marked_up(layout: Grid, escape: Callable[[str], str], best_form: str) -> list[list[str]]:
+    """Write the cells of ``layout`` in a markup language.
+
+    Args:
+        escape: escapes a text for this language.
+        best_form: the form of the best figures, with ``{}`` for the text.
+    """
     rows = []
     for row in layout.rows:
         texts = []
         for cell in row:
-            text = escape(cell.whole)
+            text = escape(cell.text_with_details)
             texts.append(best_form.format(text) if cell.is_best else text)
         rows.append(texts)
     return rows

@@ -1,4 +1,4 @@
-"""What the stages of `scripts/bench gpu` share: rows that are written as they are measured, models, and the clock."""
+"""Shared by the stages of `scripts/bench gpu`: rows that are written at once, models, and the clock."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _SMALL = {
 _BACKEND = {"aggregation": "last", "backend": "nes2net_x"}
 _FRONTENDS = {"xlsr_300m": {"pretraining_heads": False}, "wavlm_large": {}}
 
-#: A measurement: does its work so many times, without waiting for the GPU at the end.
+#: Function that does the measured work so many times, without waiting for the GPU at the end.
 Run = Callable[[int], Any]
 
 
 def configuration(frontend: str = "xlsr_300m", *, small: bool, **options: Any) -> dict[str, Any]:
-    """Configure a published detector; if ``small``, with one thin layer of the width that the transcription needs."""
+    """Configure a published detector; if ``small``, with a single thin layer, as wide as the transcription needs."""
     options |= {"name": frontend, **_FRONTENDS[frontend], **(_SMALL if small else {})}
     return {"frontend": options, **_BACKEND}
 
@@ -43,8 +43,9 @@ class Stage:
     """One stage of the benchmark.
 
     Args:
-        name: also the name of its file, ``{out}/{name}.jsonl``, with a line per row.
-        seconds: how long it may take; what would not fit any more is left out.
+        name: also the name of its file, ``{out}/{name}.jsonl``, which has a line for each row.
+        small: tiny models, as a test.
+        seconds: how long the stage may take; measurements for which no time remains are left out.
         work: a folder for models and recordings, which all stages share.
     """
 
@@ -56,6 +57,7 @@ class Stage:
     work: Path
 
     def __post_init__(self) -> None:
+        """Start the clock, and choose sizes and precisions for the device."""
         self.began = time.monotonic()
         self.cuda = self.device.type == "cuda"
         self.num_samples = 8000 if self.small else ASVSPOOF_SAMPLES
@@ -63,32 +65,32 @@ class Stage:
         #: precisions that the device scores in, the exact one first
         self.precisions = ["float32", *tf32, "bfloat16", "float16"]
 
-    def add(self, section: str, what: str, **row: Any) -> None:
+    def add(self, section: str, label: str, **row: Any) -> None:
         """Write a row of the table ``section`` and print it; values that are None are left out."""
-        row = {"section": section, "what": what, **{name: value for name, value in row.items() if value is not None}}
+        row = {"section": section, "what": label, **{name: value for name, value in row.items() if value is not None}}
         append(self.out / f"{self.name}.jsonl", row)
-        print("  ".join([f"[{section}] {what}:", *(f"{k} {shown(v)}" for k, v in list(row.items())[2:])]), flush=True)
+        print("  ".join([f"[{section}] {label}:", *(f"{k} {shown(v)}" for k, v in list(row.items())[2:])]), flush=True)
 
-    def attempt(self, section: str, what: str, run: Callable[[], Any], needs: float = 5.0) -> None:
-        """Call ``run``; an error is a row, and the others go on.
+    def attempt(self, section: str, label: str, run: Callable[[], Any], needs: float = 5.0) -> None:
+        """Call ``run``; an error becomes a row, and the stage continues.
 
         Args:
-            needs: seconds on a GPU; with less time left it is not begun.
+            needs: seconds on a GPU. If less time remains, ``run`` is left out.
         """
-        left = self.seconds - (time.monotonic() - self.began)
-        if left < needs and not (self.small and left > 0):
-            self.add(section, what, note=f"left out: {left:.0f} s were left for {needs:.0f} s")
+        seconds_left = self.seconds - (time.monotonic() - self.began)
+        if seconds_left < needs and not (self.small and seconds_left > 0):
+            self.add(section, label, note=f"left out: {seconds_left:.0f} s were left for {needs:.0f} s")
             return
         try:
             run()
         except Exception as error:
             traceback.print_exc()
-            self.add(section, what, error=f"{type(error).__name__}: {first_line(error)}")
+            self.add(section, label, error=f"{type(error).__name__}: {first_line(error)}")
         finally:
             self.release()
 
     def checkpoint(self, name: str, config: Mapping[str, Any] | None = None) -> Path:
-        """Return the file of a detector with random weights; without ``config`` it is there already."""
+        """Return the file of a detector with random weights; it is made from ``config`` if it does not exist."""
         path = self.work / f"{name}.pth"
         if config is not None and not path.exists():
             torch.manual_seed(0)
@@ -97,41 +99,43 @@ class Stage:
         return path
 
     def load(self, path: Path, precision: str, device: str | None = None) -> Detector:
-        """Load a detector, in eval mode."""
+        """Load a detector in ``precision``, in eval mode."""
         return Detector.from_pretrained(path, device or str(self.device), precision)
 
     def published(self) -> Path:
-        """The file of XLS-R 300M + Nes2Net-X."""
+        """Return the file of a detector of XLS-R 300M and Nes2Net-X."""
         return self.checkpoint("xlsr_300m", configuration(small=self.small))
 
     def race(self, section: str, runs: Mapping[str, Run], seconds: float = 0.3, rounds: int = 5) -> dict[str, float]:
-        """Measure ``runs`` in turn (A B A B …) and return the median seconds of doing each once.
+        """Measure ``runs`` in turn (A B A B …), and return the median seconds of doing each once.
 
-        A run that fails, such as a batch that does not fit, is a row with its error.
+        A run that fails, such as a batch that does not fit into the memory, becomes a row with its
+        error.
 
         Args:
-            seconds: about how long each lasts in each round.
+            seconds: about how long each run lasts in each round.
         """
         seconds, rounds = (0.0, 1) if self.small else (seconds, rounds)
         counts: dict[str, int] = {}
         for name, run in runs.items():
             try:
-                self._timed(run, 1)  # plans and compiles
+                self._timed(run, 1)  # the first call makes plans and compiles
                 counts[name] = max(1, round(seconds / self._timed(run, 1)))
             except Exception as error:
                 self.add(section, name, error=f"{type(error).__name__}: {first_line(error)}")
                 self.release()
-        taken = by_turns({name: partial(self._timed, runs[name], count) for name, count in counts.items()}, rounds)
-        return {name: taken[name] / count for name, count in counts.items()}
+        medians = by_turns({name: partial(self._timed, runs[name], count) for name, count in counts.items()}, rounds)
+        return {name: medians[name] / count for name, count in counts.items()}
 
     def _timed(self, run: Run, count: int) -> float:
+        """Measure the seconds of ``count`` repetitions, until the GPU has finished."""
         start = time.perf_counter()
         run(count)
         self.synchronise()
         return max(1e-9, time.perf_counter() - start)
 
     def memory(self, run: Callable[[], Any]) -> float | None:
-        """GiB of the GPU that ``run`` takes beyond what is taken before; None on a CPU."""
+        """Measure the GiB of GPU memory that ``run`` needs in addition; None on a CPU."""
         if not self.cuda:
             return None
         torch.cuda.synchronize()
@@ -142,24 +146,27 @@ class Stage:
         return (torch.cuda.max_memory_allocated() - before) / 2**30
 
     def synchronise(self) -> None:
+        """Wait for the GPU."""
         if self.cuda:
             torch.cuda.synchronize()
 
     def release(self) -> None:
+        """Free unused memory of the GPU."""
         gc.collect()
         if self.cuda:
             torch.cuda.empty_cache()
 
     def noise(self, batch: int, num_samples: int | None = None, seed: int = 0) -> Tensor:
-        """Waveforms B×N on the CPU."""
+        """Make waveforms B×N of noise on the CPU."""
         shape = batch, self.num_samples if num_samples is None else num_samples
         return 0.1 * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def scoring(detector: Detector, waveforms: Tensor) -> Run:
-    """Return a run that scores ``waveforms``, which are on the device."""
+    """Make a run that scores ``waveforms``, which are on the device."""
 
     def run(count: int) -> None:
+        """Score ``count`` times."""
         with scoring_mode(detector), torch.inference_mode():
             for _ in range(count):
                 detector.scores(waveforms)
@@ -180,7 +187,7 @@ def append(path: Path, row: Mapping[str, Any]) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as in the tables."""
+    """Write a value for the tables."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Environment: versions, the GPU, shared memory, matrix products in each precision, copies to the device."""
+"""Environment: versions, GPU, shared memory, matrix products in each precision, copies to the device."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from nes2net.lib.this_process import processor_name, usable_processors
 
 
 def measure(stage: Stage) -> None:
+    """Add rows of the environment, of matrix products and of copies."""
     versions = {"nes2net": __version__, "Python": platform.python_version(), "torch": torch.__version__}
     versions |= {
         "transformers": transformers.__version__,
@@ -44,13 +45,16 @@ def measure(stage: Stage) -> None:
 
 
 def _products(stage: Stage) -> None:
+    """Measure matrix products in each precision."""
     size = 256 if stage.small else 8192
 
     def product(precision: str) -> Run:
+        """Make a run of matrix products in ``precision``."""
         dtype = torch.float32 if precision == "tf32" else getattr(torch, precision)
         a, b = (torch.randn(size, size, device=stage.device, dtype=dtype) for _ in range(2))
 
         def run(count: int) -> None:
+            """Multiply ``count`` times."""
             with float32_products(precision), torch.inference_mode():
                 for _ in range(count):
                     a @ b
@@ -63,20 +67,27 @@ def _products(stage: Stage) -> None:
 
 
 def _copies(stage: Stage) -> None:
+    """Measure copies between memories."""
     size = 1 << (20 if stage.small else 28)
 
     def copy(to: Tensor, source: Tensor) -> Run:
+        """Make a run of copies."""
+
         def run(count: int) -> None:
+            """Copy ``count`` times."""
             for _ in range(count):
                 to.copy_(source, non_blocking=True)
 
         return run
 
-    there, also_there = (torch.empty(size, dtype=torch.uint8, device=stage.device) for _ in range(2))
-    here = torch.empty(size, dtype=torch.uint8)
-    runs = {"device to device": copy(there, also_there), "pageable memory to device": copy(there, here)}
+    on_device, second = (torch.empty(size, dtype=torch.uint8, device=stage.device) for _ in range(2))
+    on_cpu = torch.empty(size, dtype=torch.uint8)
+    runs = {"device to device": copy(on_device, second), "pageable memory to device": copy(on_device, on_cpu)}
     if stage.cuda:
-        pinned = here.pin_memory()
-        runs |= {"pinned memory to device": copy(there, pinned), "device to pinned memory": copy(pinned, there)}
+        pinned = on_cpu.pin_memory()
+        runs |= {
+            "pinned memory to device": copy(on_device, pinned),
+            "device to pinned memory": copy(pinned, on_device),
+        }
     for name, each in stage.race("ceilings", runs).items():
         stage.add("ceilings", name, **{"GB/s": size / each / 1e9})

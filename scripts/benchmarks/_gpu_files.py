@@ -1,4 +1,4 @@
-"""From files to scores: decoding alone, `judge_trials` end to end, whole utterances, `score_files`, two processes."""
+"""From files to scores: decoding, `judge_trials` end to end, whole utterances, `score_files`, two processes."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ REFERENCE = "published way"
 
 
 class Job(NamedTuple):
-    """A call of `judge_trials`."""
+    """A call of `judge_trials` to measure."""
 
     model: Detector
     copies: int
-    """How often all recordings are scored."""
+    """How often each recording is scored."""
     batch: int
     options: dict[str, Any]
 
@@ -46,13 +46,16 @@ class OnDevice(nn.Module):
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         super().__init__()
-        self.model, self.device = model, device
+        self.model = model
+        self.device = device
 
     def forward(self, waveforms: Tensor) -> Tensor:
+        """Move the waveforms B×N to the device, and compute logits."""
         return self.model(waveforms.to(self.device))
 
 
 def measure(stage: Stage) -> None:
+    """Measure all ways from files to scores."""
     folder = stage.work / "files"
     folder.mkdir()
     recordings = generated_trials(folder, 12 if stage.small else 512)
@@ -63,6 +66,7 @@ def measure(stage: Stage) -> None:
     stage.attempt("decoding", "recordings", partial(decoding, stage, recordings, models["float32"]))
 
     def race(names: str, jobs: dict[str, Job], needs: float) -> None:
+        """Measure jobs in turn, each against the published way."""
         stage.attempt(SECTION, names, partial(end_to_end, stage, folder, recordings, published, jobs), needs)
 
     batch = 4 if stage.small else 64
@@ -86,11 +90,14 @@ def measure(stage: Stage) -> None:
 
 
 def repeated(recordings: Sequence[Trial], copies: int) -> list[Trial]:
+    """Repeat the recordings as trials with different ids."""
     return [Trial(f"{copy:03d}_{t.id}", t.path, t.label) for copy in range(copies) for t in recordings]
 
 
 def decoding(stage: Stage, recordings: Sequence[Trial], detector: Detector) -> None:
-    start, cpu = time.perf_counter(), time.process_time()
+    """Measure decoding in one thread, and reading to batches by one or more workers."""
+    start = time.perf_counter()
+    cpu = time.process_time()
     for trial in recordings[:128]:
         load_audio(trial.path)
     count = len(recordings[:128])
@@ -100,7 +107,8 @@ def decoding(stage: Stage, recordings: Sequence[Trial], detector: Detector) -> N
     for workers in (1,) if stage.small else sorted({1, 4, default_workers(stage.device)}):
         batches = plan_batches(repeated(recordings, 2 if workers == 1 else 8), 4 if stage.small else 64)
         began = time.perf_counter()
-        counts, first = [], 0.0
+        counts = []
+        first = 0.0
         for batch in read_batches(batches, reader, workers, pin_memory=stage.cuda):
             first = first or time.perf_counter()
             counts.append(sum(len(group.waveforms) for group in batch.groups))
@@ -113,9 +121,10 @@ def decoding(stage: Stage, recordings: Sequence[Trial], detector: Detector) -> N
 def end_to_end(
     stage: Stage, folder: Path, recordings: Sequence[Trial], published: nn.Module, jobs: dict[str, Job]
 ) -> None:
-    """Score with all of ``jobs`` and the published way in turn.
+    """Score with each of ``jobs`` and in the published way, in turn.
 
-    "steady" is the speed without the time for a single batch, which holds the work done once per run.
+    The column "steady" is the speed without the time of a run of a single batch, which has the work
+    done once per run.
     """
     few = recordings[: 4 if stage.small else 64]
     runs: dict[Any, Callable[[], Any]] = {
@@ -145,19 +154,28 @@ def end_to_end(
         trials = copies * len(recordings)
         speed = trials / seconds[name]
         columns = {"utterances/s": speed, "× published": speed / reference}
-        if (rest := seconds[name] - seconds[name, "first"]) > 0:  # with few trials it may be lost in the noise
-            columns |= {"steady": (trials - batch) / rest, "× published, steady": (trials - batch) / rest / reference}
+        if (
+            seconds_after_first := seconds[name] - seconds[name, "first"]
+        ) > 0:  # with few trials the difference may be smaller than the noise
+            columns |= {
+                "steady": (trials - batch) / seconds_after_first,
+                "× published, steady": (trials - batch) / seconds_after_first / reference,
+            }
         stage.add(SECTION, name, batch=batch, trials=trials, **columns)
 
 
 def complete(model: Detector, trials: Sequence[Trial], out: Path, settings: dict[str, Any]) -> None:
-    """Score ``trials``; raise if one has no score."""
+    """Score all ``trials``.
+
+    Raises:
+        RuntimeError: if a trial has no score.
+    """
     if failures := judge_trials(model, trials, out, Scores(), settings=ScoringSettings(**settings)).failures:
         raise RuntimeError(f"{len(failures)} trials have no score: {next(iter(failures.values()))}")
 
 
 def compare(stage: Stage, folder: Path) -> None:
-    """Scores in each precision against those in float32, and how many of them differ from each other."""
+    """Compare the scores of each precision with those in float32, and count different scores."""
     for precision in stage.precisions[1:]:
         path = folder / f"{precision}, first.txt"
         distinct = len({line.split()[-1] for line in path.read_text().splitlines()})
@@ -167,18 +185,20 @@ def compare(stage: Stage, folder: Path) -> None:
 
 
 def whole_utterances(stage: Stage, folder: Path, recordings: Sequence[Trial], model: Detector) -> None:
-    """'full': hundreds of lengths, which must not let the memory of this process grow."""
+    """Score whole utterances of hundreds of lengths; the memory of this process must not grow."""
     half = len(recordings) // 2
-    for number, part in enumerate((recordings[:half], recordings[half:], recordings)):
+    for number, part_recordings in enumerate((recordings[:half], recordings[half:], recordings)):
         start = time.perf_counter()
-        quietly(partial(complete, model, part, folder / "full.txt", {"num_samples": None, "overwrite": True}))
-        speed = len(part) / (time.perf_counter() - start)
-        what = f"{len(part)} lengths, {('all new', 'all new', 'all seen')[number]}"
-        stage.add("whole utterances", what, **{"utterances/s": speed, "host memory in GiB": resident()})
+        quietly(
+            partial(complete, model, part_recordings, folder / "full.txt", {"num_samples": None, "overwrite": True})
+        )
+        speed = len(part_recordings) / (time.perf_counter() - start)
+        label = f"{len(part_recordings)} lengths, {('all new', 'all new', 'all seen')[number]}"
+        stage.add("whole utterances", label, **{"utterances/s": speed, "host memory in GiB": resident()})
 
 
 def resident() -> float | None:
-    """GiB that this process has in memory; None where the system does not say."""
+    """GiB of memory that this process uses; None if the system does not tell."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -187,20 +207,20 @@ def resident() -> float | None:
 
 
 def predicting(stage: Stage, recordings: Sequence[Trial], model: Detector) -> None:
-    """`Detector.score_files`, which `nes2net predict` calls."""
+    """Measure `Detector.score_files`, which `nes2net predict` calls."""
     files = [trial.path for trial in repeated(recordings, 1 if stage.small else 4)]
     sizes = [(4, 2)] if stage.small else [(8, 2), (default_batch_size(stage.device), default_workers(stage.device))]
     for batch, workers in sizes:
         start = time.perf_counter()
-        found = list(model.score_files(files, stage.num_samples, batch_size=batch, workers=workers))
-        speed = len(found) / (time.perf_counter() - start)
+        scores = list(model.score_files(files, stage.num_samples, batch_size=batch, workers=workers))
+        speed = len(scores) / (time.perf_counter() - start)
         stage.add("score_files", f"bfloat16, {workers} threads", batch=batch, **{"utterances/s": speed})
 
 
 def two_processes(stage: Stage, folder: Path, recordings: Sequence[Trial]) -> None:
-    """Two processes of torchrun on one GPU write the same file as one process."""
-    listed = folder / "list.csv"
-    with open(listed, "w", newline="") as file:
+    """Check that two processes of torchrun on one GPU write the same file as one process."""
+    list_path = folder / "list.csv"
+    with open(list_path, "w", newline="") as file:
         csv.writer(file).writerows([["path", "label"], *([t.path.name, t.label] for t in recordings)])
     model = [
         "--model",
@@ -212,16 +232,17 @@ def two_processes(stage: Stage, folder: Path, recordings: Sequence[Trial]) -> No
         "--device",
         str(stage.device),
     ]
-    command = ["nes2net.cli.main", "score", "generic", str(listed), *model, "--out"]
+    command = ["nes2net.cli.main", "score", "generic", str(list_path), *model, "--out"]
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    taken, texts = [], []
+    seconds = []
+    texts = []
     for name, launcher in (("one.txt", []), ("two.txt", torchrun)):
         start = time.perf_counter()
-        whole = [sys.executable, *launcher, "-m", *command, str(folder / name)]
-        done = subprocess.run(whole, capture_output=True, text=True, timeout=120, check=False)
-        if done.returncode:
-            raise RuntimeError(f"{name} ended with status {done.returncode}: {done.stderr[-300:]}")
-        taken.append(time.perf_counter() - start)
+        full_command = [sys.executable, *launcher, "-m", *command, str(folder / name)]
+        finished = subprocess.run(full_command, capture_output=True, text=True, timeout=120, check=False)
+        if finished.returncode:
+            raise RuntimeError(f"{name} ended with status {finished.returncode}: {finished.stderr[-300:]}")
+        seconds.append(time.perf_counter() - start)
         texts.append((folder / name).read_bytes())
-    stage.add("two processes", f"{len(recordings)} recordings", **{"one, s": taken[0], "two, s": taken[1]},
+    stage.add("two processes", f"{len(recordings)} recordings", **{"one, s": seconds[0], "two, s": seconds[1]},
               holds=texts[0] == texts[1])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Parity: what a GPU computes against the CPU in float32, and scores that must not depend on how they are asked for."""
+"""Parity: a GPU computes the same as the CPU in float32, and scores do not depend on how they are asked for."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from nes2net.scoring.corpus import ScoringSettings, judge_trials
 from nes2net.scoring.kernel import Result, differentiable, score_batch, scoring_mode
 from nes2net.scoring.score_file import read_scores
 
-# Largest errors of float32, relative; with TF32 they would be ten times larger at least.
-LOGITS, GRADIENTS = 1e-4, 1e-3
+# Largest relative errors of float32; with TF32 they would be at least ten times larger.
+LOGITS = 1e-4
+GRADIENTS = 1e-3
 # Largest difference of two float32 scores of one utterance.
 SCORES = 1e-5
 
@@ -64,13 +65,13 @@ SMALLER: dict[str, dict[str, Any]] = {
 
 
 def systems() -> dict[str, dict[str, Any]]:
-    """Small detectors with every registered back-end, aggregation and kind of front-end."""
-    found = {}
+    """Configure small detectors that use every registered back-end, aggregation and kind of front-end: title → configuration."""
+    configurations = {}
     for name in registry.backends.names():
         backend = {"name": name, **SMALLER.get(name, {})}
-        found[f"back-end {name}"] = {"frontend": FRONTENDS.get(name, WAV2VEC2), "backend": backend}
+        configurations[f"back-end {name}"] = {"frontend": FRONTENDS.get(name, WAV2VEC2), "backend": backend}
     for name in registry.aggregations.names():
-        found[f"aggregation {name}"] = {"frontend": WAV2VEC2, "aggregation": name, "backend": "asp_mlp"}
+        configurations[f"aggregation {name}"] = {"frontend": WAV2VEC2, "aggregation": name, "backend": "asp_mlp"}
     small = {
         **dict.fromkeys(("hubert", "wavlm"), _SSL),
         "w2v_bert2": _MEL,
@@ -79,11 +80,12 @@ def systems() -> dict[str, dict[str, Any]]:
         "lfcc": {},
     }
     for name, options in small.items():
-        found[f"front-end {name}"] = {"frontend": {"name": name, **options}, "backend": "asp_mlp"}
-    return found
+        configurations[f"front-end {name}"] = {"frontend": {"name": name, **options}, "backend": "asp_mlp"}
+    return configurations
 
 
 def measure(stage: Stage) -> None:
+    """Do all comparisons."""
     if stage.cuda:
         torch.set_num_threads(usable_processors())  # for the reference
     for name, config in list(systems().items())[:: 6 if stage.small else 1]:
@@ -93,80 +95,89 @@ def measure(stage: Stage) -> None:
     for precision in stage.precisions:
         stage.attempt("batches", precision, partial(batches, stage, precision))
     for precision in stage.precisions:
-        what = f"score, score_files, judge_trials, {precision}"
-        stage.attempt("one score", what, partial(one_score, stage, what, precision))
+        label = f"score, score_files, judge_trials, {precision}"
+        stage.attempt("one score", label, partial(one_score, stage, label, precision))
     if stage.cuda:
         stage.attempt("memory", "memory that is too small", partial(too_little_memory, stage), 10)
         sizes = (("bfloat16", 64, 24), ("float32", 32, 48))
         for precision, batch, seconds in [("float32", 4, 2)] if stage.small else sizes:
-            what = f"{batch} × {seconds} s, {precision}"
-            stage.attempt("2³¹ elements", what, partial(many_elements, stage, what, precision, batch, seconds), 10)
+            label = f"{batch} × {seconds} s, {precision}"
+            stage.attempt("2³¹ elements", label, partial(many_elements, stage, label, precision, batch, seconds), 10)
     stage.attempt("float32 inside scoring_mode", "switches", partial(switches, stage), 20)
 
 
 def small(stage: Stage, name: str, config: dict[str, Any]) -> None:
-    """Relative errors of the logits, against the CPU in float64, and of the gradient, against the CPU in float32."""
+    """Compare a small detector on the device and on the CPU.
+
+    Logits are compared with float64 on the CPU, the gradient with float32 on the CPU.
+    """
     path = stage.work / "small.pth"
     torch.manual_seed(0)
-    here = Detector.from_config(config).eval()
-    here.save(path)
-    waveforms = stage.noise(3, samples_of(here, stage.num_samples // 2))
+    on_cpu = Detector.from_config(config).eval()
+    on_cpu.save(path)
+    waveforms = stage.noise(3, samples_of(on_cpu, stage.num_samples // 2))
     exact = stage.load(path, "float64", "cpu")
     with torch.inference_mode():
         reference = exact(waveforms.double())
-        errors = {"float32, CPU": relative(here(waveforms), reference)}
+        errors = {"float32, CPU": relative(on_cpu(waveforms), reference)}
     for precision in stage.precisions:
-        there = stage.load(path, precision)
-        with scoring_mode(there), torch.inference_mode():
-            errors[precision] = relative(there(waveforms.to(stage.device)), reference)
-    there = stage.load(path, "float32")
-    expected, found = gradient(here, waveforms), gradient(there, waveforms.to(stage.device))
-    gap = relative(found, expected)
+        on_device = stage.load(path, precision)
+        with scoring_mode(on_device), torch.inference_mode():
+            errors[precision] = relative(on_device(waveforms.to(stage.device)), reference)
+    on_device = stage.load(path, "float32")
+    cpu_gradient = gradient(on_cpu, waveforms)
+    device_gradient = gradient(on_device, waveforms.to(stage.device))
+    gap = relative(device_gradient, cpu_gradient)
     holds = errors["float32"] <= LOGITS and gap <= GRADIENTS
     stage.add("small detectors against the CPU", name, **errors, gradient=gap, holds=holds)
 
 
 def samples_of(detector: Detector, usual: int) -> int:
-    """How many samples a detector is tried with: ``usual``, unless its back-end reads one number of frames."""
+    """The number of samples for a detector: ``usual``, or its own if its back-end reads one number of frames."""
     return detector.min_samples if detector.backend.fixed_frames else usual
 
 
 def gradient(detector: Detector, waveforms: Tensor) -> Tensor:
-    """All gradients of the sum of squared logits, in one row."""
+    """Compute the gradients of the sum of squared logits by all parameters, in one row."""
     with scoring_mode(detector), differentiable(detector):
         parameters = [p for p in detector.parameters() if p.requires_grad]
-        found = torch.autograd.grad(detector(waveforms).square().sum(), parameters, allow_unused=True)
-    return torch.cat([torch.zeros(1), *(g.flatten().cpu() for g in found if g is not None)])
+        gradients = torch.autograd.grad(detector(waveforms).square().sum(), parameters, allow_unused=True)
+    return torch.cat([torch.zeros(1), *(g.flatten().cpu() for g in gradients if g is not None)])
 
 
 def full_size(stage: Stage, frontend: str) -> None:
-    """Relative errors of features and logits against the CPU in float32."""
+    """Compare features and logits of a full-size detector with those on the CPU in float32."""
     path = stage.published() if frontend == "xlsr_300m" else stage.checkpoint(
         frontend, configuration(frontend, small=stage.small)
     )  # fmt: skip
     waveforms = stage.noise(2)
-    here = stage.load(path, "float32", "cpu")
+    on_cpu = stage.load(path, "float32", "cpu")
     with torch.inference_mode():
-        features, logits = here.hidden_states(waveforms)[-1], here(waveforms)
+        features = on_cpu.hidden_states(waveforms)[-1]
+        logits = on_cpu(waveforms)
     for precision in stage.precisions:
-        there, x = stage.load(path, precision), waveforms.to(stage.device)
-        with scoring_mode(there), torch.inference_mode():
-            found, y = there.hidden_states(x)[-1], there(x)
-        error = relative(y, logits)
+        on_device = stage.load(path, precision)
+        x = waveforms.to(stage.device)
+        with scoring_mode(on_device), torch.inference_mode():
+            device_features = on_device.hidden_states(x)[-1]
+            device_logits = on_device(x)
+        error = relative(device_logits, logits)
         stage.add(
             "full size against the CPU",
             f"{frontend} + nes2net_x, {precision}",
-            features=relative(found, features),
+            features=relative(device_features, features),
             logits=error,
-            largest=(y.float().cpu() - logits).abs().max().item(),
+            largest=(device_logits.float().cpu() - logits).abs().max().item(),
             holds=error <= LOGITS if precision == "float32" else None,
         )
 
 
 def batches(stage: Stage, precision: str) -> None:
-    """Is a score the same alone, in half the batch, and twice?"""
-    detector, waveforms = stage.load(stage.published(), precision), stage.noise(4 if stage.small else 64)
-    together, again = score_batch(detector, waveforms), score_batch(detector, waveforms)
+    """Check that a score is the same alone, in half the batch, and computed twice."""
+    detector = stage.load(stage.published(), precision)
+    waveforms = stage.noise(4 if stage.small else 64)
+    together = score_batch(detector, waveforms)
+    again = score_batch(detector, waveforms)
     alone = [score_batch(detector, w[None])[0] for w in waveforms[:8]]
     half = score_batch(detector, waveforms[: len(waveforms) // 2])
     largest = max(difference(together, alone), difference(together, half))
@@ -182,15 +193,15 @@ def batches(stage: Stage, precision: str) -> None:
 
 
 def difference(a: Sequence[Result], b: Sequence[Result]) -> float:
-    """Largest difference of the scores that both have; NaN if one is missing."""
+    """The largest difference of the scores of two lists; NaN if a score is missing."""
     pairs = list(zip(a, b))
     if any(isinstance(x, str) for pair in pairs for x in pair):
         return math.nan
     return max(abs(float(x) - float(y)) for x, y in pairs)
 
 
-def one_score(stage: Stage, what: str, precision: str) -> None:
-    """`score` and `score_files` against `judge_trials`."""
+def one_score(stage: Stage, label: str, precision: str) -> None:
+    """Compare `score` and `score_files` with `judge_trials`."""
     detector = stage.load(stage.published(), precision)
     folder = stage.work / "one_score"
     folder.mkdir(exist_ok=True)
@@ -205,29 +216,34 @@ def one_score(stage: Stage, what: str, precision: str) -> None:
     files = [score for _, score in detector.score_files(paths, stage.num_samples, batch_size=8)]
     gaps = {"score": difference(alone, corpus), "score_files": difference(files, corpus)}
     holds = max(gaps.values()) <= SCORES if precision == "float32" else None
-    stage.add("one score", what, **gaps, deviation=float(np.std(corpus)), holds=holds)
+    stage.add("one score", label, **gaps, deviation=float(np.std(corpus)), holds=holds)
 
 
 def too_little_memory(stage: Stage) -> None:
-    """What does not fit is scored in parts, to the same scores; what does not fit alone has a reason."""
-    detector, waveforms = stage.load(stage.published(), "float32"), stage.noise(64).pin_memory()
-    whole = score_batch(detector, waveforms)
+    """Limit the memory: a batch that does not fit is scored in parts, with the same scores.
+
+    If a single utterance does not fit, the result is a reason instead of a score.
+    """
+    detector = stage.load(stage.published(), "float32")
+    waveforms = stage.noise(64).pin_memory()
+    expected = score_batch(detector, waveforms)
     stage.release()
     needed = stage.memory(lambda: score_batch(detector, waveforms)) or 0.0
-    total, held = torch.cuda.get_device_properties(stage.device).total_memory, torch.cuda.memory_allocated()
-    # An utterance of a tiny model fits into what the allocator holds beside the weights.
+    total = torch.cuda.get_device_properties(stage.device).total_memory
+    used_memory = torch.cuda.memory_allocated()
+    # With a tiny model, an utterance fits even into the memory that the allocator holds beside the weights.
     shares = (0.4,) if stage.small else (0.4, 0.1, 0.005)
     for share in shares:
         stage.release()
-        torch.cuda.set_per_process_memory_fraction((held + share * needed * 2**30) / total)
+        torch.cuda.set_per_process_memory_fraction((used_memory + share * needed * 2**30) / total)
         try:
-            found = score_batch(detector, waveforms)
+            results = score_batch(detector, waveforms)
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        missing = [result for result in found if isinstance(result, str)]
-        gap = math.nan if missing else difference(whole, found)
+        missing = [result for result in results if isinstance(result, str)]
+        gap = math.nan if missing else difference(expected, results)
         in_parts = not missing and gap <= SCORES
-        refused = len(missing) == len(found) and "do not fit into the memory" in missing[0]
+        refused = len(missing) == len(results) and "do not fit into the memory" in missing[0]
         stage.add(
             "memory",
             f"64 utterances in {share:.1%} of {needed:.1f} GiB",
@@ -237,19 +253,20 @@ def too_little_memory(stage: Stage) -> None:
         )
 
 
-def many_elements(stage: Stage, what: str, precision: str, batch: int, seconds: int) -> None:
-    """The first convolution of a batch of long utterances has more elements than 32 bits count."""
-    detector, waveforms = stage.load(stage.published(), precision), stage.noise(batch, seconds * 16000)
+def many_elements(stage: Stage, label: str, precision: str, batch: int, seconds: int) -> None:
+    """Score long utterances whose first convolution has more elements than 32 bits can count."""
+    detector = stage.load(stage.published(), precision)
+    waveforms = stage.noise(batch, seconds * 16000)
     ends = [0, batch - 1]
     alone = score_batch(detector, waveforms[ends])
     together = score_batch(detector, waveforms)
     gap = difference([together[i] for i in ends], alone)
     limit = SCORES if precision == "float32" else 0.05
-    stage.add("2³¹ elements", what, largest=gap, memory=stage.memory(lambda: score_batch(detector, waveforms)),
+    stage.add("2³¹ elements", label, largest=gap, memory=stage.memory(lambda: score_batch(detector, waveforms)),
               holds=gap <= limit)  # fmt: skip
 
 
-# What a program may have chosen before it scores, in the order of torch's versions.
+# Settings that a program may make before it scores → code that makes them.
 CHOICES = {
     "as PyTorch comes": "",
     "set_float32_matmul_precision('high')": "torch.set_float32_matmul_precision('high')",
@@ -258,7 +275,7 @@ CHOICES = {
 
 
 def switches(stage: Stage) -> None:
-    """float32 stays float32 whatever the program and the machine have chosen, and their choice is put back."""
+    """Check that float32 stays float32 in scoring, whatever a program or the machine has set, and that settings are restored."""
     override = {"TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}  # as in NVIDIA's containers
     cases = [(name, line, {}) for name, line in CHOICES.items()]
     cases.append(("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1", "", override))
@@ -270,22 +287,27 @@ def switches(stage: Stage) -> None:
         environment = {**os.environ, "PYTHONPATH": path, **extra}
         children.append((name, subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)))
     for name, child in children:
-        found = json.loads(child.communicate(timeout=120)[0])
-        holds = found["product"] < 1e-5 and found["convolution"] < 1e-5 and found["put back"]
-        stage.add("float32 inside scoring_mode", name, **found, holds=holds)
+        errors = json.loads(child.communicate(timeout=120)[0])
+        holds = errors["product"] < 1e-5 and errors["convolution"] < 1e-5 and errors["put back"]
+        stage.add("float32 inside scoring_mode", name, **errors, holds=holds)
 
 
 def errors_inside(device: str) -> str:
-    """Relative errors of a product and a convolution in scoring mode, and whether the switches are as before; JSON."""
-    there = choose_device(device)
-    detector = Detector.from_config({"frontend": "lps", "backend": "asp_mlp"}).to(there)
-    a, b = torch.randn(512, 512), torch.randn(512, 512)
-    x, weight = torch.randn(4, 64, 512), torch.randn(64, 64, 3)
-    before = float32_settings()
+    """Compute relative errors of a product and a convolution in scoring mode, and whether the settings are restored.
+
+    The result is JSON; a process of its own calls this.
+    """
+    gpu = choose_device(device)
+    detector = Detector.from_config({"frontend": "lps", "backend": "asp_mlp"}).to(gpu)
+    a = torch.randn(512, 512)
+    b = torch.randn(512, 512)
+    x = torch.randn(4, 64, 512)
+    weight = torch.randn(64, 64, 3)
+    settings_before = float32_settings()
     with scoring_mode(detector), torch.inference_mode():
-        product = a.to(there) @ b.to(there)
-        convolution = nn.functional.conv1d(x.to(there), weight.to(there))
-    put_back = float32_settings() == before
+        product = a.to(gpu) @ b.to(gpu)
+        convolution = nn.functional.conv1d(x.to(gpu), weight.to(gpu))
+    put_back = float32_settings() == settings_before
     errors = {
         "product": relative(product, a.double() @ b.double()),
         "convolution": relative(convolution, nn.functional.conv1d(x.double(), weight.double())),

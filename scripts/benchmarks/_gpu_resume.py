@@ -35,6 +35,7 @@ STOPS = ((1, 1), (2, 0))
 
 
 def measure(stage: Stage) -> None:
+    """Do both checks, for each precision."""
     for precision in precisions(stage)[: 1 if stage.small else None]:
         stage.attempt("steps", precision, partial(steps, stage, precision), 20)
     folder = stage.work / "resume"
@@ -47,69 +48,72 @@ def measure(stage: Stage) -> None:
 
 
 def steps(stage: Stage, precision: str) -> None:
-    """Four steps of the detector in full size, twice, and with a save and a load after two of them."""
+    """Compare four full-size steps done twice, and once with a save and a load after two steps."""
     checkpoint = stage.checkpoint("with_dropout", configuration(small=stage.small, **DROP))
     batch = batch_size(stage)
     row: dict[str, Any] = {}
 
     @contextlib.contextmanager
-    def trainer(folder: Path) -> Iterator[Trainer]:
+    def new_trainer(folder: Path) -> Iterator[Trainer]:
+        """A trainer with the initial weights; its memory is freed at the end."""
         yield make_trainer(stage, checkpoint, folder, precision=precision, batch=batch)
         stage.release()
 
-    def go(through: Trainer, numbers: range) -> None:
-        with as_in_a_run(through):
+    def train_steps(trainer: Trainer, numbers: range) -> None:
+        """Train the steps ``numbers`` of the first epoch."""
+        with as_in_a_run(trainer):
             for step in numbers:
-                through.train_step([training_batch(stage, batch, seed=step)], 1, step, False)
+                trainer.train_step([training_batch(stage, batch, seed=step)], 1, step, False)
 
-    def weights(of: Trainer) -> list[Tensor]:
-        return [p.detach().cpu().clone() for p in of.state.detector.parameters()]
+    def weights(trainer: Trainer) -> list[Tensor]:
+        """Copy the weights to the CPU."""
+        return [p.detach().cpu().clone() for p in trainer.state.detector.parameters()]
 
-    found = []
+    final_weights = []
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for _ in range(2):
-            with trainer(folder) as whole:
+            with new_trainer(folder) as uninterrupted:
                 start = time.perf_counter()
-                go(whole, range(4))
+                train_steps(uninterrupted, range(4))
                 stage.synchronise()
                 row["four steps, s"] = time.perf_counter() - start
-                found.append(weights(whole))
-                del whole
-        with trainer(folder) as first:
-            go(first, range(2))
+                final_weights.append(weights(uninterrupted))
+                del uninterrupted
+        with new_trainer(folder) as first:
+            train_steps(first, range(2))
             start = time.perf_counter()
             first.state.save()
             row["save, s"] = time.perf_counter() - start
             row["GB"] = (folder / RESUME_FILE).stat().st_size / 1e9
             del first
         torch.manual_seed(99)
-        with trainer(folder) as second:
+        with new_trainer(folder) as second:
             start = time.perf_counter()
             second.state.load(read_resume_file(folder))
             stage.synchronise()
             row["load, s"] = time.perf_counter() - start
-            go(second, range(2, 4))
+            train_steps(second, range(2, 4))
             resumed = weights(second)
             del second
-    add(stage, "steps", precision, {"twice": gap(*found), "resumed": gap(found[0], resumed)}, **row)
+    add(stage, "steps", precision, {"twice": gap(*final_weights), "resumed": gap(final_weights[0], resumed)}, **row)
 
 
 def gap(a: list[Tensor], b: list[Tensor]) -> float:
-    """Largest difference; 0 only if all tensors are equal bit for bit, and NaN counts as a difference."""
+    """The largest difference of two lists of tensors: 0 only if all are equal bit for bit; NaN counts as a difference."""
     if all(torch.equal(x, y) for x, y in zip(a, b, strict=True)):
         return 0.0
     return max((x.double() - y.double()).abs().max().item() for x, y in zip(a, b) if x.numel()) or float("nan")
 
 
-def add(stage: Stage, section: str, what: str, gaps: dict[str, float], **row: Any) -> None:
-    """Add a row; everything must repeat bit for bit, as `train` promises."""
+def add(stage: Stage, section: str, label: str, gaps: dict[str, float], **row: Any) -> None:
+    """Add a row; it holds only if everything repeats bit for bit, as `train` promises."""
     holds = all(value == 0 for value in gaps.values())
-    stage.add(section, what, **{f"{k}, largest": v for k, v in gaps.items()}, **row, holds=holds)
+    stage.add(section, label, **{f"{k}, largest": v for k, v in gaps.items()}, **row, holds=holds)
 
 
 def recordings(folder: Path) -> None:
-    """A corpus of a few seconds with training and development part."""
+    """Write a corpus of a few seconds, with a training and a development part."""
     rows = generated_trials(folder, 20)
     with open(folder / "list.csv", "w", newline="") as file:
         writer = csv.writer(file)
@@ -117,12 +121,13 @@ def recordings(folder: Path) -> None:
         writer.writerows([t.path.name, t.label, "train" if number < 12 else "dev"] for number, t in enumerate(rows))
 
 
-def interrupted(stage: Stage, folder: Path, what: str, options: dict[str, Any]) -> None:
-    """A run of two epochs of three steps: twice without interruption, and stopped by SIGTERM in two steps."""
+def interrupted(stage: Stage, folder: Path, label: str, options: dict[str, Any]) -> None:
+    """Compare runs of two epochs of three steps: two without interruption, and one that SIGTERM stops twice."""
     frontend = {**WAV2VEC2, **DROP}
 
     def recipe(name: str) -> Recipe:
-        places = {"output": str(folder / what / name), "logs": str(folder / what / name)}
+        """Make the recipe of a run."""
+        folders = {"output": str(folder / label / name), "logs": str(folder / label / name)}
         return recipe_from_dict(
             {
                 "name": "small",
@@ -130,11 +135,12 @@ def interrupted(stage: Stage, folder: Path, what: str, options: dict[str, Any]) 
                 "data": {"corpus": "generic", "root": str(folder / "list.csv"), "num_samples": 8000, "num_workers": 0},
                 "augment": {"algo": 4},
                 "train": {"epochs": 2, "batch_size": 4, "lr": 1e-3, **options},
-                **places,
+                **folders,
             }
         )
 
     def run(name: str, stop: tuple[int, int] | None = None) -> list[Tensor]:
+        """Train until the end or the step ``stop``; return weights and moments of Adam."""
         out = io.StringIO()
         with (
             contextlib.redirect_stdout(out),
@@ -146,7 +152,8 @@ def interrupted(stage: Stage, folder: Path, what: str, options: dict[str, Any]) 
         moments = (t for state in content["optimizer"]["state"].values() for t in state.values())
         return [*content["detector"].values(), *(t for t in moments if isinstance(t, Tensor))]
 
-    whole, again = run("whole"), run("again")
+    uninterrupted = run("whole")
+    again = run("again")
     for stop in STOPS:
         try:
             run("torn", stop)
@@ -154,14 +161,15 @@ def interrupted(stage: Stage, folder: Path, what: str, options: dict[str, Any]) 
             torch.manual_seed(99)
         else:
             raise RuntimeError(f"SIGTERM in epoch {stop[0]}, step {stop[1]} did not stop the run")
-    torn = run("torn")
-    add(stage, "interrupted runs", what, {"twice": gap(whole, again), "resumed": gap(whole, torn)})
+    resumed = run("torn")
+    add(stage, "interrupted runs", label, {"twice": gap(uninterrupted, again), "resumed": gap(uninterrupted, resumed)})
 
 
 def stopping(seed_step: Callable, stop: tuple[int, int] | None) -> Callable:
-    """Send SIGTERM to this process in the step ``stop``."""
+    """Wrap ``seed_step`` so that it sends SIGTERM to this process in the step ``stop``."""
 
     def seed_and_stop(seed: int, epoch: int, step: int, rank: int = 0) -> None:
+        """Seed a step; in the step ``stop`` send SIGTERM first."""
         if (epoch, step) == stop:
             os.kill(os.getpid(), signal.SIGTERM)
         seed_step(seed, epoch, step, rank)

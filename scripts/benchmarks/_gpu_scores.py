@@ -1,4 +1,4 @@
-"""Score files of the published detector against those that the CPU writes in float32, from 4 s and from whole utterances."""
+"""Compare score files of the published detector with those that the CPU writes in float32; of 4 s and of whole utterances."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ SECTION = "score files against the CPU"
 
 
 def measure(stage: Stage) -> None:
+    """Compare the scores in each precision."""
     if stage.cuda:
         torch.set_num_threads(usable_processors())  # for the reference
     folder = stage.work / "scores"
@@ -28,7 +29,9 @@ def measure(stage: Stage) -> None:
     trials = generated_trials(folder, 4 if stage.small else 16)
 
     def scores(precision: str, device: str, options: dict[str, Any]) -> np.ndarray:
-        detector, out = stage.load(stage.published(), precision, device), folder / "scores.txt"
+        """Score all trials, and return the scores of the file."""
+        detector = stage.load(stage.published(), precision, device)
+        out = folder / "scores.txt"
         settings = {"batch_size": 8, "overwrite": True, **options}
         finished = quietly(partial(judge_trials, detector, trials, out, Scores(), settings=ScoringSettings(**settings)))
         if finished.failures:
@@ -37,14 +40,15 @@ def measure(stage: Stage) -> None:
             )
         return read_scores(out)[1]
 
-    def compare(what: str, options: dict[str, Any]) -> None:
+    def compare(label: str, options: dict[str, Any]) -> None:
+        """Compare the scores of each precision on the device with those on the CPU."""
         expected = scores("float32", "cpu", options)
         for precision in stage.precisions:
-            found = scores(precision, str(stage.device), options)
-            error = relative(torch.as_tensor(found), torch.as_tensor(expected))
+            device_scores = scores(precision, str(stage.device), options)
+            error = relative(torch.as_tensor(device_scores), torch.as_tensor(expected))
             holds = error <= LOGITS if precision == "float32" else None
-            largest = float(np.abs(found - expected).max())
-            stage.add(SECTION, f"{what}, {precision}", relative=error, largest=largest, holds=holds)
+            largest = float(np.abs(device_scores - expected).max())
+            stage.add(SECTION, f"{label}, {precision}", relative=error, largest=largest, holds=holds)
 
     stage.attempt(SECTION, "4 s", partial(compare, "4 s", {"num_samples": stage.num_samples}), 20)
     stage.attempt(SECTION, "whole utterances", partial(compare, "whole", {"num_samples": None}), 20)

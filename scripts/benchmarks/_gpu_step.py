@@ -1,4 +1,4 @@
-"""A training step of the published recipe against the published computation on the CPU: loss and gradients."""
+"""Compare a training step of the published recipe with the published computation on the CPU: loss and gradients."""
 
 from __future__ import annotations
 
@@ -21,19 +21,21 @@ BATCH = 4
 
 
 def measure(stage: Stage) -> None:
+    """Do the comparison."""
     if stage.cuda:
         torch.set_num_threads(usable_processors())  # for the reference
     stage.attempt(SECTION, "published recipe", partial(compare, stage), 30)
 
 
 def compare(stage: Stage) -> None:
-    """One step of the same waveforms and weights, published and in each precision of a recipe, against float64.
+    """Compare one step, published and in each precision of a recipe, with the published computation in float64.
 
-    In float32 the step must be about as close to float64 as the published computation in float32 is.
+    Waveforms and weights are the same. In float32 the step must be about as close to float64 as the
+    published computation in float32 is.
     """
     exact, gradients = of_published(stage, "float64")
-    loss, found = of_published(stage, "float32")
-    limits = {"loss": abs(loss - exact) / exact, "gradient": gap(found, gradients)}
+    loss, computed_gradients = of_published(stage, "float32")
+    limits = {"loss": abs(loss - exact) / exact, "gradient": gap(computed_gradients, gradients)}
     stage.add(SECTION, "published, float32, CPU", value=loss, **limits)
     for precision in precisions(stage):
         with TemporaryDirectory() as folder:
@@ -41,9 +43,9 @@ def compare(stage: Stage) -> None:
             with as_in_a_run(trainer):
                 trainer.train_step([training_batch(stage, BATCH)], 1, 0, False)
         loss = trainer.state.progress.loss
-        found = of_first_step(trainer.state.detector, trainer.state.optimizer)
-        errors: dict[str, Any] = {"loss": abs(loss - exact) / exact, "gradient": gap(found, gradients)}
-        if not any(gradient.any() for gradient in found.values()):
+        computed_gradients = of_first_step(trainer.state.detector, trainer.state.optimizer)
+        errors: dict[str, Any] = {"loss": abs(loss - exact) / exact, "gradient": gap(computed_gradients, gradients)}
+        if not any(gradient.any() for gradient in computed_gradients.values()):
             errors["gradient"] = None  # the GradScaler of fp16 skips its first steps until its scale fits
         holds = None
         if precision == "fp32":
@@ -52,23 +54,29 @@ def compare(stage: Stage) -> None:
 
 
 def of_published(stage: Stage, precision: str) -> tuple[float, dict[str, Tensor]]:
-    """Loss and gradients of the published step on the CPU."""
+    """Compute loss and gradients of the published step on the CPU."""
     published = PublishedDetector(stage.load(stage.published(), precision, "cpu"))
     optimizer, run = published_step(stage, published, BATCH, torch.device("cpu"))
     return run(1), of_first_step(published, optimizer)
 
 
-def gap(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    """Relative difference of all gradients together, by published name without those of the halves."""
-    return relative(
-        *(torch.cat([of[name].flatten().cpu().double() for name in sorted(expected)]) for of in (found, expected))
-    )
+def gap(computed: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """The relative difference of all gradients together.
+
+    Args:
+        computed, expected: gradients by their published names; names that ``expected`` lacks do not count.
+    """
+    rows = []
+    for gradients in (computed, expected):
+        rows.append(torch.cat([gradients[name].flatten().cpu().double() for name in sorted(expected)]))
+    return relative(*rows)
 
 
 def of_first_step(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Gradients after the first step of Adam, whose first moment is a tenth of them, by published names.
+    """Compute the gradients of the first step of Adam, by their published names.
 
-    The parameters of ``model``, a published or own detector, are lost.
+    The first moment of Adam is then a tenth of the gradient. The parameters of ``model`` are
+    overwritten.
     """
     with torch.no_grad():
         for parameter in model.parameters():
@@ -76,5 +84,5 @@ def of_first_step(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Ten
             parameter.zero_() if moment is None else parameter.copy_(10 * moment)
     buffers = {f"{half}.{name}" for half in ("frontend", "backend") for name, _ in getattr(model, half).named_buffers()}
     states = {half: getattr(model, half).state_dict() for half in ("frontend", "backend")}
-    named = {f"{half}.{name}": tensor for half, state in states.items() for name, tensor in state.items()}
-    return {name.replace("frontend.model.", "frontend."): named[name] for name in named.keys() - buffers}
+    tensors = {f"{half}.{name}": tensor for half, state in states.items() for name, tensor in state.items()}
+    return {name.replace("frontend.model.", "frontend."): tensors[name] for name in tensors.keys() - buffers}

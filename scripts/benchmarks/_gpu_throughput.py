@@ -1,4 +1,4 @@
-"""Throughput of the detector alone: batches in every precision against the published way, compiled, as CUDA graph; the kernels."""
+"""Throughput of the detector alone: every precision against the published way, compiled, as CUDA graph; the kernels."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ REFERENCE = "published way"
 
 
 def measure(stage: Stage) -> None:
+    """Do all measurements."""
     path = stage.published()
     models = {precision: stage.load(path, precision) for precision in stage.precisions}
     published = PublishedDetector(models["float32"]).eval()
@@ -32,21 +33,22 @@ def measure(stage: Stage) -> None:
         stage.attempt(SECTION, f"batch {batch}", partial(race, stage, published, models, batch, flops), 15)
     for precision in ("bfloat16",) if stage.small else ("bfloat16", "float32"):
         for batch in batches[:1] if stage.small else (64, 8, 1):
-            what = f"{precision}, compiled"
-            stage.attempt(SECTION, what, partial(compiled, stage, published, models, precision, batch, flops), 60)
+            label = f"{precision}, compiled"
+            stage.attempt(SECTION, label, partial(compiled, stage, published, models, precision, batch, flops), 60)
     if stage.cuda:
         for batch in (1, 8, 64):
             run = partial(as_graph, stage, published, models["bfloat16"], batch, flops)
             stage.attempt(SECTION, "bfloat16, CUDA graph", run, 10)
     for precision in stage.precisions:
-        what = f"kernels, {precision}"
-        stage.attempt(what, what, partial(kernels, stage, what, models[precision], batches[0]), 10)
+        label = f"kernels, {precision}"
+        stage.attempt(label, label, partial(kernels, stage, label, models[precision], batches[0]), 10)
 
 
 def forward_with_autograd(model: nn.Module, waveforms: Tensor) -> Run:
-    """Return a run of the published computation."""
+    """Make a run of the published computation."""
 
     def run(count: int) -> None:
+        """Compute ``count`` times."""
         for _ in range(count):
             model(waveforms)[:, 1].detach()
 
@@ -54,13 +56,17 @@ def forward_with_autograd(model: nn.Module, waveforms: Tensor) -> Run:
 
 
 def race(stage: Stage, published: nn.Module, models: dict[str, Detector], batch: int, flops: int) -> None:
-    """Score batches with each of ``models`` and the published way in turn."""
+    """Score batches with each of ``models`` and in the published way, in turn."""
     waveforms = stage.noise(batch).to(stage.device)
     finish(stage, published, {name: scoring(model, waveforms) for name, model in models.items()}, batch, flops)
 
 
 def finish(stage: Stage, published: nn.Module, runs: dict[str, Run], batch: int, flops: int) -> None:
-    """Measure ``runs`` of a batch and add a row for each; ``flops`` counts one utterance."""
+    """Measure ``runs`` of a batch, and add a row for each.
+
+    Args:
+        flops: operations of one utterance.
+    """
     few = forward_with_autograd(published, stage.noise(PUBLISHED_BATCH).to(stage.device))
     runs = {REFERENCE: few, **runs}
     seconds = stage.race(SECTION, runs)
@@ -76,7 +82,7 @@ def finish(stage: Stage, published: nn.Module, runs: dict[str, Run], batch: int,
 def compiled(
     stage: Stage, published: nn.Module, models: dict[str, Detector], precision: str, batch: int, flops: int
 ) -> None:
-    """`Detector.compile`, as `nes2net score --compile` does it."""
+    """Measure a compiled detector, as `nes2net score --compile` uses it."""
     model = stage.load(stage.published(), precision)
     model.compile(dynamic=False)
     waveforms = stage.noise(batch).to(stage.device)
@@ -89,13 +95,15 @@ def compiled(
 
 
 def as_graph(stage: Stage, published: nn.Module, model: Detector, batch: int, flops: int) -> None:
-    """The plain forward pass as a CUDA graph: what is left without the time for launching kernels."""
-    waveforms, replayed = stage.noise(batch).to(stage.device), Replayed(model.scores)
+    """Measure the forward pass as a CUDA graph, which has no time for launching kernels."""
+    waveforms = stage.noise(batch).to(stage.device)
+    replayed = Replayed(model.scores)
     with scoring_mode(model), torch.inference_mode():
         largest = (replayed(waveforms) - model.scores(waveforms)).abs().max().item()
     stage.add("CUDA graph against plain", f"batch {batch}", largest=largest)
 
     def run(count: int) -> None:
+        """Replay the graph ``count`` times."""
         with scoring_mode(model), torch.inference_mode():
             for _ in range(count):
                 replayed(waveforms)
@@ -103,8 +111,8 @@ def as_graph(stage: Stage, published: nn.Module, model: Detector, batch: int, fl
     finish(stage, published, {"bfloat16": scoring(model, waveforms), "bfloat16, CUDA graph": run}, batch, flops)
 
 
-def kernels(stage: Stage, what: str, model: Detector, batch: int) -> None:
-    """The kernels that take longest; attention's name says which implementation it is."""
+def kernels(stage: Stage, label: str, model: Detector, batch: int) -> None:
+    """List the kernels that take longest; the name of attention's kernel shows which implementation it is."""
     run = scoring(model, stage.noise(batch).to(stage.device))
     run(1)
     stage.synchronise()
@@ -113,11 +121,12 @@ def kernels(stage: Stage, what: str, model: Detector, batch: int) -> None:
         stage.synchronise()
 
     def milliseconds(event: object) -> float:
+        """The time of an event on the device."""
         return (event.self_device_time_total if stage.cuda else event.self_cpu_time_total) / 1e3
 
     kind = DeviceType.CUDA if stage.cuda else DeviceType.CPU  # an operation has the time of its kernels too
     events = [e for e in profiler.key_averages() if e.device_type == kind]
-    whole = sum(milliseconds(event) for event in events)
+    total = sum(milliseconds(event) for event in events)
     for event in sorted(events, key=milliseconds, reverse=True)[:12]:
-        each = {"ms": milliseconds(event), "share": milliseconds(event) / whole, "calls": event.count}
-        stage.add(what, event.key[:80].replace("|", "/"), **each)
+        each = {"ms": milliseconds(event), "share": milliseconds(event) / total, "calls": event.count}
+        stage.add(label, event.key[:80].replace("|", "/"), **each)

@@ -37,15 +37,17 @@ RECIPE_PRECISIONS: tuple[str, ...] = get_args(TrainConfig.model_fields["precisio
 
 
 def precisions(stage: Stage) -> list[str]:
-    """Precisions that ``stage`` can train in."""
+    """List the precisions in which ``stage`` can train."""
     return [name for name in RECIPE_PRECISIONS if stage.cuda or name in ("fp32", "bf16")]
 
 
 def batch_size(stage: Stage) -> int:
+    """Utterances of a training step."""
     return 2 if stage.small else 12
 
 
 def measure(stage: Stage) -> None:
+    """Measure each kind of step against the published step."""
     model = PublishedDetector(stage.load(stage.published(), "float32"))
     published = published_step(stage, model, batch_size(stage), stage.device)[1]
     modes: dict[str, dict[str, Any]] = {name: {"precision": name} for name in precisions(stage)}
@@ -63,14 +65,20 @@ def measure(stage: Stage) -> None:
 def published_step(
     stage: Stage, model: nn.Module, batch: int, device: torch.device
 ) -> tuple[torch.optim.Optimizer, Callable[[int], float]]:
-    """A step of the published computation: float32, weighted cross-entropy, Adam; it gives its loss."""
+    """Make the training step of the published computation: float32, weighted cross-entropy, Adam.
+
+    Returns:
+        The optimizer, and a function that does so many steps and returns the last loss.
+    """
     optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-6, weight_decay=1e-4)
     waveforms, targets, *_ = training_batch(stage, batch)
     dtype = next(model.parameters()).dtype
-    waveforms, targets = waveforms.to(device, dtype), targets.to(device)
+    waveforms = waveforms.to(device, dtype)
+    targets = targets.to(device)
     weights = torch.tensor([0.1, 0.9], device=device, dtype=dtype)
 
     def run(count: int) -> float:
+        """Do ``count`` steps, and return the last loss."""
         for _ in range(count):
             loss = F.cross_entropy(model(waveforms), targets, weights)
             optimizer.zero_grad(set_to_none=True)
@@ -89,24 +97,27 @@ def mode(
     batch = batch or batch_size(stage)
     with TemporaryDirectory() as folder:
         trainer = make_trainer(stage, stage.published(), Path(folder), batch=batch, **options)
-        given, steps = training_batch(stage, batch), iter(range(10**9))
+        step_batch = training_batch(stage, batch)
+        steps = iter(range(10**9))
 
         def run(count: int) -> None:
+            """Train ``count`` steps."""
             with as_in_a_run(trainer, deterministic):
                 for _ in range(count):
-                    trainer.train_step([given], 1, next(steps), False)
+                    trainer.train_step([step_batch], 1, next(steps), False)
 
         seconds = stage.race(SECTION, {REFERENCE: published, name: run}, 1.0, 3)
         if name not in seconds:
             return
-        reference, speed = batch_size(stage) / seconds[REFERENCE], batch / seconds[name]
+        reference = batch_size(stage) / seconds[REFERENCE]
+        speed = batch / seconds[name]
         columns = {"utterances/s": speed, "ms": 1e3 * seconds[name], "× published": speed / reference}
         stage.add(SECTION, name, batch=batch, **columns, GiB=stage.memory(lambda: run(1)), loss=last_loss(trainer))
 
 
 @contextmanager
 def as_in_a_run(trainer: Trainer, deterministic: bool = True) -> Iterator[None]:
-    """What `train` sets round the steps of an epoch."""
+    """Set what `train` sets around the steps of an epoch."""
     precision = IN_SCORING[trainer.recipe.train.precision]
     cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic)
     with cuda_algorithms(deterministic), cudnn, float32_products(precision):
@@ -114,7 +125,7 @@ def as_in_a_run(trainer: Trainer, deterministic: bool = True) -> Iterator[None]:
 
 
 def last_loss(trainer: Trainer) -> float:
-    """Mean loss of the steps so far."""
+    """The mean loss of the steps so far."""
     progress = trainer.state.progress
     return progress.loss_sum / max(1, progress.utterances)
 
@@ -129,17 +140,17 @@ def make_trainer(
     adam: dict[str, Any] | None = None,
     **train: Any,
 ) -> Trainer:
-    """The trainer of a run that starts from ``checkpoint``, without a corpus.
+    """Make the trainer of a run that starts from ``checkpoint``, without a corpus.
 
     Args:
         folder: the run folder.
-        adam: options of an Adam in place of the project's own.
+        adam: options of a plain Adam that replaces the project's optimizer.
         train: further keys of a recipe's section `train`.
     """
     settings = {"batch_size": batch, "precision": precision, "epochs": 1, "lr": 1e-6, **train}
-    places = {"output": str(folder), "logs": str(folder / "logs")}
+    folders = {"output": str(folder), "logs": str(folder / "logs")}
     recipe = recipe_from_dict(
-        {"model": configuration(small=stage.small), "augment": {"algo": 0}, "train": settings, **places}
+        {"model": configuration(small=stage.small), "augment": {"algo": 0}, "train": settings, **folders}
     )
     accelerator = create_accelerator(str(stage.device), precision)
     detector = stage.load(checkpoint, "float32")
@@ -149,9 +160,9 @@ def make_trainer(
     if adam is not None:
         optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.train.lr, weight_decay=1e-4, **adam)
     selection = Selection(folder, recipe.train, recipe.validation, [])
-    data = {part: {"trials": 1000 * batch, "digest": ""} for part in ("training", "development")}
+    data = {name: {"trials": 1000 * batch, "digest": ""} for name in ("training", "development")}
     state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler)
-    loader: Any = SimpleNamespace(batch_sampler=range(1000))  # of the loader only the number of steps is asked for
+    loader: Any = SimpleNamespace(batch_sampler=range(1000))  # the trainer asks the loader only for the number of steps
     validator: Any = None
     monitor = Monitor(selection, folder / "logs", shown=False)
     trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
@@ -160,8 +171,10 @@ def make_trainer(
 
 
 def training_batch(stage: Stage, batch: int, seed: int = 0) -> Batch:
-    """Noise with alternating labels, as the loader gives it."""
-    waveforms, targets = stage.noise(batch, seed=seed), torch.arange(batch) % 2
+    """Make a batch of noise with alternating labels, as the loader gives it."""
+    waveforms = stage.noise(batch, seed=seed)
+    targets = torch.arange(batch) % 2
     if stage.cuda:
-        waveforms, targets = waveforms.pin_memory(), targets.pin_memory()
+        waveforms = waveforms.pin_memory()
+        targets = targets.pin_memory()
     return Batch(waveforms, targets, [], [], {})

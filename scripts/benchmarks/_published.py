@@ -1,4 +1,4 @@
-"""The references of the benchmarks, plain transcriptions of the published computations, and the interleaved clock."""
+"""The references of the benchmarks: plain transcriptions of the published computations; and the clock for runs in turn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class PublishedBlock(nn.Module):
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
         super().__init__()
-        self.scale, width = scale, channels // scale
+        self.scale = scale
+        width = channels // scale
         self.conv1 = nn.Conv1d(channels, channels, 1)
         self.bn1 = nn.BatchNorm1d(channels)
         self.weighted_sum = nn.ParameterList(torch.full((1, 1, 1, i + 2), 1 / (i + 2)) for i in range(scale - 1))
@@ -39,14 +40,15 @@ class PublishedBlock(nn.Module):
         self.activation = activation
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)
+        """Compute the block: columns one after the other, then squeeze-excitation, B×C×T → B×C×T."""
+        groups = self.bn1(self.activation(self.conv1(x))).chunk(self.scale, dim=1)
         outputs = []
-        columns = parts[-1].unsqueeze(3)
-        for part, conv, bn, weight in zip(parts, self.convs, self.bns, self.weighted_sum):
-            columns = torch.cat([columns, part.unsqueeze(3)], dim=3)
+        columns = groups[-1].unsqueeze(3)
+        for group, conv, bn, weight in zip(groups, self.convs, self.bns, self.weighted_sum):
+            columns = torch.cat([columns, group.unsqueeze(3)], dim=3)
             columns = bn(self.activation(conv(columns)))
             outputs.append((columns * weight).sum(dim=3))
-        y = self.bn3(self.activation(self.conv3(torch.cat([*outputs, parts[-1]], dim=1))))
+        y = self.bn3(self.activation(self.conv3(torch.cat([*outputs, groups[-1]], dim=1))))
         return y * self.se.se(y) + x
 
 
@@ -55,7 +57,8 @@ class PublishedNes2NetX(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        channels, self.activation = FEATURE_DIM // 8, nn.ReLU(inplace=True)
+        channels = FEATURE_DIM // 8
+        self.activation = nn.ReLU(inplace=True)
         self.Build_in_Res2Nets = nn.ModuleList(
             PublishedBlock(channels, 8, 2, self.activation, channels) for _ in range(7)
         )
@@ -64,12 +67,13 @@ class PublishedNes2NetX(nn.Module):
         self.fc = nn.Linear(FEATURE_DIM, 2)
 
     def forward(self, features: Tensor) -> Tensor:
-        parts = features.transpose(1, 2).chunk(8, dim=1)
+        """Logits B×2 of features B×T×D."""
+        groups = features.transpose(1, 2).chunk(8, dim=1)
         outputs: list[Tensor] = []
-        for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
-            x = part + outputs[-1] if outputs else part
+        for group, block, bn in zip(groups, self.Build_in_Res2Nets, self.bns):
+            x = group + outputs[-1] if outputs else group
             outputs.append(bn(self.activation(block(x))))
-        y = self.activation(self.bn(torch.cat([*outputs, parts[-1]], dim=1)))
+        y = self.activation(self.bn(torch.cat([*outputs, groups[-1]], dim=1)))
         return self.fc(y.mean(dim=2))
 
 
@@ -77,20 +81,23 @@ class TransposedNorm(nn.Sequential):
     """Layer normalisation over the channels of B×C×T."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise B×C×T over C."""
         return self[1](x.transpose(-2, -1)).transpose(-2, -1)
 
 
 class PositionalConvolution(nn.Module):
-    """Grouped convolution over time, B×D×T → B×D×T; the weight is normalised over all axes but that of the kernel."""
+    """Grouped convolution over time, B×D×T → B×D×T; the weight is normalised over all axes except the kernel."""
 
     def __init__(self, dim: int, kernel: int, groups: int) -> None:
         super().__init__()
-        self.groups, self.padding = groups, kernel // 2
+        self.groups = groups
+        self.padding = kernel // 2
         self.weight_g = nn.Parameter(torch.ones(1, 1, kernel))
         self.weight_v = nn.Parameter(torch.randn(dim, dim // groups, kernel))
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Convolve B×D×T over time; the length stays."""
         weight = self.weight_v * (self.weight_g / self.weight_v.norm(dim=(0, 1), keepdim=True))
         return F.gelu(F.conv1d(x, weight, self.bias, padding=self.padding, groups=self.groups)[..., : x.shape[-1]])
 
@@ -98,14 +105,18 @@ class PositionalConvolution(nn.Module):
 class PublishedLayer(nn.Module):
     """Transformer layer with layer norms first, T×B×D → T×B×D."""
 
-    def __init__(self, dim: int, inner: int, heads: int) -> None:
+    def __init__(self, dim: int, hidden_dim: int, heads: int) -> None:
         super().__init__()
-        self.dim, self.heads = dim, heads
+        self.dim = dim
+        self.heads = heads
         self.self_attn = nn.ModuleDict({f"{name}_proj": nn.Linear(dim, dim) for name in ("q", "k", "v", "out")})
-        self.self_attn_layer_norm, self.final_layer_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.fc1, self.fc2 = nn.Linear(dim, inner), nn.Linear(inner, dim)
+        self.self_attn_layer_norm = nn.LayerNorm(dim)
+        self.final_layer_norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        """Compute T×B×D → T×B×D; ``padding`` B×T is True at padded frames, or None."""
         q, k, v, out = self.self_attn.values()
         y = self.self_attn_layer_norm(x)
         y, _ = F.multi_head_attention_forward(
@@ -118,31 +129,43 @@ class PublishedLayer(nn.Module):
 
 
 class PublishedWav2Vec2(nn.Module):
-    """fairseq's wav2vec 2.0 in eval mode with fairseq's names, B×N → B×T×D; layer norms in the extractor and first in the layers."""
+    """fairseq's wav2vec 2.0 in eval mode with fairseq's names, B×N → list of one B×T×D.
+
+    It has layer norms in the feature extractor, and layer norms first in the transformer layers, as
+    XLS-R.
+    """
 
     def __init__(self, options: dict[str, Any]) -> None:
         super().__init__()
-        dim, blocks, channels = options["encoder_embed_dim"], [], 1
+        dim = options["encoder_embed_dim"]
+        blocks = []
+        channels = 1
         for out, kernel, stride in options["conv_feature_layers"]:
             norm = TransposedNorm(nn.Identity(), nn.LayerNorm(out), nn.Identity())
             blocks.append(nn.Sequential(nn.Conv1d(channels, out, kernel, stride), nn.Dropout(0.0), norm, nn.GELU()))
             channels = out
         self.feature_extractor = nn.ModuleDict({"conv_layers": nn.Sequential(*blocks)})
-        self.layer_norm, self.post_extract_proj = nn.LayerNorm(channels), nn.Linear(channels, dim)
-        inner, heads = options["encoder_ffn_embed_dim"], options["encoder_attention_heads"]
+        self.layer_norm = nn.LayerNorm(channels)
+        self.post_extract_proj = nn.Linear(channels, dim)
+        hidden_dim = options["encoder_ffn_embed_dim"]
+        heads = options["encoder_attention_heads"]
         self.encoder = nn.ModuleDict(
             {
                 "pos_conv": nn.Sequential(PositionalConvolution(dim, options["conv_pos"], options["conv_pos_groups"])),
-                "layers": nn.ModuleList(PublishedLayer(dim, inner, heads) for _ in range(options["encoder_layers"])),
+                "layers": nn.ModuleList(
+                    PublishedLayer(dim, hidden_dim, heads) for _ in range(options["encoder_layers"])
+                ),
                 "layer_norm": nn.LayerNorm(dim),
             }
         )
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
+        """Hidden states of the last layer, B×T×D, of a waveform B×N."""
         x = self.feature_extractor["conv_layers"](waveform[:, None]).transpose(1, 2)
         x = self.post_extract_proj(self.layer_norm(x))
         x = x + self.encoder["pos_conv"](x.transpose(1, 2)).transpose(1, 2)
-        frames, padding = x.shape[1], None
+        frames = x.shape[1]
+        padding = None
         if frames % 2:  # fairseq pads to an even number of frames
             x = F.pad(x, (0, 0, 0, 1))
             padding = x.new_zeros(x.shape[:2], dtype=torch.bool)
@@ -173,15 +196,15 @@ def fairseq_model(frontend: nn.Module) -> tuple[str, nn.Module]:
 
 
 def seconds_by_turns(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Run all in turn in every round and return the median seconds of each."""
+    """Run all functions in turn in every round, and return the median seconds of each."""
     clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     for run in runs.values():
         run()
         run()
-    taken: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             start = clock()
             run()
-            taken[name].append(clock() - start)
-    return {name: statistics.median(times) for name, times in taken.items()}
+            seconds[name].append(clock() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}

@@ -1,9 +1,10 @@
-"""Claims: reading a checkpoint takes less than 1.3 times its size in memory; averaging takes the same for any number of files.
+"""Claim: reading a checkpoint needs memory of less than 1.3 times its size; averaging needs the same for any number of files.
 
-The benchmark writes a random XLS-R 300M pre-training file in fairseq's format (1.27 GB) and that of a
-detector. It reads each in a separate process, touches every number, and prints the peak of resident
-memory above that of the imports, as a ratio to the file. Resident memory includes mapped pages of the
-file, which the system may drop; "own" excludes them. `torch.load` without mapping is shown beside.
+The benchmark writes a random XLS-R 300M pre-training file in fairseq's format (1.27 GB) and a
+detector. It reads each file in a process of its own, touches every number, and prints the peak of
+resident memory above that of the imports, as a ratio to the file. Resident memory includes mapped
+pages of the file, which the system may drop; "own" excludes them. `torch.load` without mapping is
+shown for comparison.
 
     scripts/bench checkpoint_memory
     scripts/bench checkpoint_memory --small
@@ -85,12 +86,14 @@ def write_files(folder: Path, options: dict, copies: int) -> tuple[Path, list[Pa
     return folder / "pretrained.pt", detectors
 
 
-def measure(what: str, paths: list[Path]) -> dict:
-    command = [sys.executable, "-c", _MEASURE, what, *map(str, paths)]
+def measure(kind: str, paths: list[Path]) -> dict:
+    """Read ``paths`` in a process of its own; return its peak memory in bytes and its seconds."""
+    command = [sys.executable, "-c", _MEASURE, kind, *map(str, paths)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
 def main() -> None:
+    """Measure all kinds of reading, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="a model of 20 MB, to see that the benchmark runs")
     parser.add_argument("--files", type=int, default=4, help="checkpoints to average")
@@ -100,7 +103,7 @@ def main() -> None:
         size = detectors[0].stat().st_size
         print(f"files of {size / 1e9:.2f} GB; peak memory above the imports, as a ratio to one file")
         print(f"{'':>34}  {'resident':>8}  {'own':>8}  {'seconds':>8}")
-        for what, paths in (
+        for kind, paths in (
             ("front-end", [pretrained]),
             ("state dict", detectors[:1]),
             ("detector", detectors[:1]),
@@ -108,9 +111,9 @@ def main() -> None:
             ("average of 2", detectors[:2]),
             (f"average of {arguments.files}", detectors),
         ):
-            found = measure(what, paths)
+            measured = measure(kind, paths)
             print(
-                f"{what:>34}  {found['peak'] / size:7.2f}×  {found['own'] / size:7.2f}×  {found['seconds']:8.1f}",
+                f"{kind:>34}  {measured['peak'] / size:7.2f}×  {measured['own'] / size:7.2f}×  {measured['seconds']:8.1f}",
                 flush=True,
             )
 

@@ -1,16 +1,18 @@
-"""Claims: XLS-R 300M is not slower than fairseq in float32 and 3 times as fast in bfloat16; WavLM-Large beats its eager form.
+"""Claims: XLS-R 300M is as fast as fairseq in float32, and 3 times as fast in bfloat16; WavLM-Large beats its eager form.
 
-On the CPU, with random weights, in batches of 1, 4 and 12 utterances of 64,600 samples (201 frames):
+On the CPU, with random weights, in batches of 1, 4 and 12 utterances of 64,600 samples (201
+frames):
 
 * wav2vec 2.0: the reference is fairseq in float32, or a plain transcription of it if fairseq is not
   installed. This toolkit runs in float32 (not slower), in bfloat16 (at least 3× at batch 4), in int8 (at
-  least 5×), and compiled by layer in these two.
-* WavLM: the reference is the eager form of the transformers library. This toolkit's is at least 1.1×
-  as fast; both run in float32.
+  least 5×), and compiled layer by layer in bfloat16 and int8.
+* WavLM: the reference is the eager form of the transformers library. The form of this toolkit is at
+  least 1.1× as fast; both run in float32.
 
-All rows of a table and the matrix products run in turn (A B A B …). Figures are medians, of CPU time on
-one thread, otherwise of wall time. "of peak" is the speed as a share of that of a matrix product in the
-same precision, by the faster library. Full size takes some GiB of memory and minutes per round.
+All rows of a table and the matrix products run in turn (A B A B …). Figures are medians, of CPU
+time on one thread, otherwise of wall time. "of peak" is the speed as a share of that of a matrix
+product in the same precision, by the faster library. Full size needs some GiB of memory, and
+minutes per round.
 
     OMP_NUM_THREADS=2 scripts/bench frontends
     scripts/bench frontends --rounds 3 --batches 1 4 --no-compile
@@ -36,7 +38,7 @@ from nes2net.models.frontends.onednn import OneDNNLinear
 from nes2net.models.quantisation import fastest_product, has_fast_product, quantise
 
 TINY = {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 128, "encoder_attention_heads": 4}
-PEAK_SIZE = 2048  # size of the square matrices whose product is the yardstick
+PEAK_SIZE = 2048  # size of the square matrices; their product gives the peak speed
 
 
 class Eager(nn.Module):
@@ -51,11 +53,15 @@ class Eager(nn.Module):
         self.model.load_state_dict(frontend.model.state_dict(), assign=True)
 
     def forward(self, waveform: Tensor) -> list[Tensor]:
+        """Hidden states of the last layer, B×T×D."""
         return [self.model(F.layer_norm(waveform, waveform.shape[-1:])).last_hidden_state]
 
 
 def forward_pass(model: Callable, waveform: Tensor) -> Callable[[], Any]:
+    """Make a function that computes ``model`` without gradients."""
+
     def run() -> Tensor:
+        """Compute the outputs once."""
         with torch.no_grad():
             return model(waveform)
 
@@ -63,7 +69,7 @@ def forward_pass(model: Callable, waveform: Tensor) -> Callable[[], Any]:
 
 
 def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
-    """Return functions for a product of square matrices, by PyTorch's choice of library and by oneDNN."""
+    """Make functions that multiply square matrices: by PyTorch's choice of library, and by oneDNN."""
     if dtype == torch.int8:
         weight = torch.randint(-127, 128, (PEAK_SIZE, PEAK_SIZE), dtype=torch.int8)
         values = torch.randint(1, 256, (PEAK_SIZE, PEAK_SIZE), dtype=torch.uint8)
@@ -77,7 +83,12 @@ def matrix_products(dtype: torch.dtype) -> dict[str, Callable[[], Tensor]]:
 def measure(
     models: dict[str, tuple[nn.Module, torch.dtype]], flops: int, samples: int, batches: list[int], rounds: int
 ) -> None:
-    """Print a table for each batch size, with ratios to the first of ``models``; ``flops`` counts one utterance."""
+    """Print a table for each batch size, with ratios to the first of ``models``.
+
+    Args:
+        models: title → front-end, and the type of its waveforms.
+        flops: operations of one utterance.
+    """
     for batch in batches:
         waveform = 0.1 * torch.randn(batch, samples)
         runs = {name: forward_pass(model, waveform.to(dtype)) for name, (model, dtype) in models.items()}
@@ -102,22 +113,25 @@ def measure(
 
 
 def compare(models: dict[str, tuple[nn.Module, torch.dtype]], samples: int) -> None:
-    """Print the differences from the outputs of the first model, as a share of their standard deviation."""
+    """Print how the outputs differ from those of the first model, as a share of their standard deviation."""
     waveform = 0.1 * torch.randn(1, samples)
     outputs = {name: forward_pass(model, waveform.to(dtype))()[-1].float() for name, (model, dtype) in models.items()}
     reference = outputs[next(iter(models))]
     for name, output in outputs.items():
         difference = (output - reference) / reference.std()
-        rms, largest = difference.square().mean().sqrt().item(), difference.abs().max().item()
+        rms = difference.square().mean().sqrt().item()
+        largest = difference.abs().max().item()
         print(f"{name:>30}  differs by {rms:.1e} rms, {largest:.1e} at most, of the output's standard deviation")
 
 
 def wav2vec2(options: dict[str, Any], samples: int, arguments: argparse.Namespace) -> None:
+    """Compare XLS-R 300M in all precisions with fairseq."""
     frontend = create_frontend("xlsr_300m", pretraining_heads=False, **options).eval()
-    what, original = fairseq_model(frontend)
-    low, int8 = copy.deepcopy(frontend).bfloat16(), quantise(copy.deepcopy(frontend))
+    source, original = fairseq_model(frontend)
+    low = copy.deepcopy(frontend).bfloat16()
+    int8 = quantise(copy.deepcopy(frontend))
     models: dict[str, tuple[nn.Module, torch.dtype]] = {
-        f"{what}, float32": (original.eval(), torch.float32),
+        f"{source}, float32": (original.eval(), torch.float32),
         "nes2net, float32": (frontend, torch.float32),
         "nes2net, bfloat16": (low, torch.bfloat16),
         "nes2net, int8": (int8, next(int8.parameters()).dtype),
@@ -133,6 +147,7 @@ def wav2vec2(options: dict[str, Any], samples: int, arguments: argparse.Namespac
 
 
 def wavlm(options: dict[str, Any], samples: int, arguments: argparse.Namespace) -> None:
+    """Compare WavLM-Large with its eager form."""
     frontend = create_frontend("wavlm_large", **options).eval()
     models: dict[str, tuple[nn.Module, torch.dtype]] = {
         "eager, float32": (Eager(frontend).eval(), torch.float32),
@@ -144,19 +159,23 @@ def wavlm(options: dict[str, Any], samples: int, arguments: argparse.Namespace) 
 
 
 def _flops(name: str, options: dict[str, Any], samples: int) -> int:
+    """Count the operations of a front-end for one utterance."""
     with torch.device("meta"):
         return count_flops(create_frontend(name, **options), torch.zeros(1, samples))
 
 
 def _size(frontend: nn.Module) -> str:
+    """Write the number of parameters."""
     return f"{sum(p.numel() for p in frontend.parameters()):,} parameters"
 
 
 def _name(dtype: torch.dtype) -> str:
+    """The name of a type, without ``torch.``."""
     return str(dtype).removeprefix("torch.")
 
 
 def main() -> None:
+    """Measure both front-ends."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 12])

@@ -1,6 +1,6 @@
-"""Goals on one H200: bfloat16 scores 1,500 utterances of 4 s a second, 10 times the published way; a training step is 3 times as fast.
+"""Goals on one H200: 1,500 utterances of 4 s a second in bfloat16, 10 times the published way; training steps 3 times as fast.
 
-With XLS-R 300M + Nes2Net-X of random weights and generated recordings. Stages:
+Models are XLS-R 300M + Nes2Net-X with random weights; recordings are generated. Stages:
 
 ==========  ================================================================================================
 env         versions, GPU, /dev/shm; products in float32, TF32, bfloat16 and float16; copies
@@ -17,14 +17,14 @@ train       the trainer at batch 12: precisions, activation checkpointing, Adam,
 report      the tables of what is in --out
 ==========  ================================================================================================
 
-The published way is batch 2 (training: 12) in float32 with autograd, PyTorch's settings as they come, and a
-transcription of the published modules (fairseq's front-end if it is installed). What is compared runs in
-turn (A B A B …); figures are medians.
+The published way is batch 2 (training: 12) in float32 with autograd and PyTorch's default settings,
+by a transcription of the published modules (fairseq's front-end if it is installed). Compared runs
+are measured in turn (A B A B …); figures are medians.
 
-Each stage is a process of its own, and each row goes to {out}/STAGE.jsonl as soon as it is measured. So a
-stage that fails or runs out of time leaves its rows, and the others go on. At the end there are
-results.json and tables.md. The exit status is 1 if something failed, or a row's "holds" is no; goals of
-speed do not count.
+Each stage is a process of its own, and each row goes to {out}/STAGE.jsonl as soon as it is
+measured. If a stage fails or runs out of time, its rows remain, and the other stages continue. At
+the end, results.json and tables.md are written. The exit status is 1 if something failed, or a
+row's "holds" is no; goals of speed do not count.
 
     scripts/bench gpu                        # all: at most 20 minutes on an H200
     scripts/bench gpu correct                # env parity scores step resume: at most 8 minutes
@@ -50,7 +50,7 @@ from typing import Any
 from nes2net.lib.errors import InputError
 from nes2net.lib.terminal import markdown_table
 
-#: Stages, each with its most seconds on an H200.
+#: Stage → the most seconds that it takes on an H200.
 STAGES = {
     "env": 40,
     "parity": 200,
@@ -69,22 +69,24 @@ GROUPS = {
 
 
 def goals(rows: list[dict[str, Any]]) -> Iterable[list[str]]:
-    """The goals of speed: what, measured, wanted, whether it is reached."""
-    wanted = (
+    """List the goals of speed: title, measured value, goal, and whether it is reached."""
+    speed_goals = (
         ("bfloat16, utterances of 4 s per second", "throughput", "bfloat16", "utterances/s", 1500),
         ("bfloat16 against the published way", "throughput", "bfloat16", "× published", 10),
         ("training step in bf16 against the published way", "training step", "bf16", "× published", 3),
     )
-    for what, section, precision, column, least in wanted:
+    for title, section, precision, column, goal in speed_goals:
         kinds = (precision, f"{precision}, compiled")
-        found = [row[column] for row in rows if row["section"] == section and row["what"] in kinds and column in row]
-        best = max(found, default=None)
-        reached = "not measured" if best is None else "yes" if best >= least else "no"
-        yield [what, "–" if best is None else f"{best:,.1f}", f"{least:,}", reached]
+        speeds = [row[column] for row in rows if row["section"] == section and row["what"] in kinds and column in row]
+        best = max(speeds, default=None)
+        if best is None:
+            yield [title, "–", f"{goal:,}", "not measured"]
+        else:
+            yield [title, f"{best:,.1f}", f"{goal:,}", "yes" if best >= goal else "no"]
 
 
 def report(out: Path) -> bool:
-    """Print the tables of ``out`` and write them; return whether everything ran and holds."""
+    """Print and write the tables of ``out``; return whether all stages ran and all rows hold."""
     from _gpu import shown  # imports torch
 
     rows = []
@@ -93,9 +95,9 @@ def report(out: Path) -> bool:
         rows += [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     lines = []
     for section in dict.fromkeys(row["section"] for row in rows):
-        own = [row for row in rows if row["section"] == section]
-        columns = [name for name in dict.fromkeys(name for row in own for name in row) if name != "section"]
-        cells = [[shown(row.get(name, "")) for name in columns] for row in own]
+        section_rows = [row for row in rows if row["section"] == section]
+        columns = [name for name in dict.fromkeys(name for row in section_rows for name in row) if name != "section"]
+        cells = [[shown(row.get(name, "")) for name in columns] for row in section_rows]
         lines += [f"\n## {section}\n", markdown_table(["" if c == "what" else c for c in columns], cells)]
     lines += ["\n## goals\n", markdown_table(["", "measured", "wanted", "reached"], goals(rows))]
     problems = [row for row in rows if "error" in row or row.get("holds") is False]
@@ -109,11 +111,11 @@ def report(out: Path) -> bool:
 
 
 def run_stages(names: list[str], arguments: argparse.Namespace) -> None:
-    """Run each stage in its own process, in the share of the time that is left."""
+    """Run each stage in a process of its own; a stage gets its share of the remaining time."""
     seconds = arguments.seconds or sum(STAGES[name] for name in names) * (10 if arguments.small else 1)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     if arguments.small:
-        environment["TORCH_COMPILE_DISABLE"] = "1"  # compiling takes minutes, for whatever size
+        environment["TORCH_COMPILE_DISABLE"] = "1"  # compiling takes minutes, even for a tiny model
     end = time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as work:
         for number, name in enumerate(names):
@@ -126,7 +128,7 @@ def run_stages(names: list[str], arguments: argparse.Namespace) -> None:
             path.unlink(missing_ok=True)
             problem = None
             try:
-                # cuBLAS reads it when it is first used, which may be for the published way.
+                # cuBLAS reads the variable at its first use, which may be in the published way.
                 cublas = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"} if name in ("resume", "train") else {}
                 environment_of_stage = {**cublas, **environment}
                 status = subprocess.run(
@@ -148,7 +150,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
     from nes2net.lib.devices import choose_device
 
     if arguments.device.startswith("cuda:"):
-        torch.cuda.set_device(choose_device(arguments.device))  # whose memory is measured
+        torch.cuda.set_device(choose_device(arguments.device))  # measure the memory of this device
     stage = Stage(
         name, choose_device(arguments.device), arguments.small, arguments.seconds, arguments.out, arguments.work
     )
@@ -156,6 +158,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
 
 
 def main() -> int:
+    """Run the chosen stages or, with --work, one stage in this process; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n\n    scripts/bench")[0], formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -172,11 +175,11 @@ def main() -> int:
     if arguments.work:
         run_stage(arguments.stages[0], arguments)
         return 0
-    chosen = {stage for name in arguments.stages for stage in GROUPS.get(name, [name])}
+    chosen_stages = {stage for name in arguments.stages for stage in GROUPS.get(name, [name])}
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.small or arguments.device == "cpu":
         print("without meaning: figures of " + ("tiny models" if arguments.small else "a CPU"))
-    run_stages([name for name in STAGES if name in chosen], arguments)
+    run_stages([name for name in STAGES if name in chosen_stages], arguments)
     holds = report(arguments.out)
     print(f"\nresults are in {arguments.out}")
     return 0 if holds else 1

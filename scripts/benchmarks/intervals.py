@@ -1,10 +1,10 @@
-"""How often intervals of 95 % hold the true value, in simulated evaluations.
+"""How often 95 % intervals hold the true value, in simulated evaluations.
 
 Scores of both classes are drawn from normal distributions, so all rates are known. Each line has
-the share of repeats in which the interval holds the truth, in how many of them it lies too low and
-too high, and its mean width: of ``rate_interval``, which the toolkit uses for error rates, and of
-the percentile interval of the same draws. The last line says how often two systems that are equally
-good differ with p below 0.05, which should be in 5 % of repeats.
+the share of repeats in which the interval holds the true value, the shares in which it lies too low
+and too high, and its mean width. The lines are of ``rate_interval``, which the toolkit uses for
+error rates, and of the percentile interval of the same draws. The last line says how often two
+equally good systems differ with p below 0.05, which should be in 5 % of repeats.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from nes2net.metrics.rates import rates_of_counts
 
 
 class Setting(NamedTuple):
-    """Bona fide and spoofed trials with scores of means ``mean`` and 0 and these standard deviations.
+    """A simulated evaluation: numbers of bona fide and spoofed trials, and the distribution of their scores.
 
-    With ``speakers``, each has an offset of its own in each class, of the standard deviation 0.4 of
-    that of the class.
+    The scores have the means ``mean`` and 0, and the standard deviations ``sds``. With
+    ``speakers``, each speaker has an offset in each class, whose standard deviation is 0.4 of that
+    of the class.
     """
 
     bonafide: int
@@ -56,7 +57,8 @@ SETTINGS = [
 ]
 
 
-def drawn(rng: np.random.Generator, number: int, mean: float, sd: float, speakers: NDArray | None) -> NDArray:
+def draw_scores(rng: np.random.Generator, number: int, mean: float, sd: float, speakers: NDArray | None) -> NDArray:
+    """Draw scores of a class; ``speakers`` has the speaker of each trial, or is None."""
     if speakers is None:
         return rng.normal(mean, sd, number)
     offsets = rng.normal(0, 0.4, speakers.max() + 1)[speakers]
@@ -64,7 +66,7 @@ def drawn(rng: np.random.Generator, number: int, mean: float, sd: float, speaker
 
 
 def truth(setting: Setting) -> tuple[float, dict[str, float]]:
-    """The threshold of the EER, and the true value of each rate there."""
+    """Compute the threshold of the EER, and the true value of each rate at it."""
     of_bonafide, of_spoof = setting.sds
     threshold = setting.mean * of_spoof / (of_bonafide + of_spoof)
     rate = float(ndtr(-threshold / of_spoof))
@@ -72,31 +74,35 @@ def truth(setting: Setting) -> tuple[float, dict[str, float]]:
     return threshold, {"eer": rate, **rates_of_counts(*counts, setting.bonafide, setting.spoof)._asdict()}
 
 
-def once(setting: Setting, num_resamples: int, seed: int) -> list[tuple[str, bool, tuple[float, float]]]:
-    """Name, whether it is the percentile interval, and interval of each rate in one repeat."""
+def intervals_of_repeat(setting: Setting, num_resamples: int, seed: int) -> list[tuple[str, bool, tuple[float, float]]]:
+    """Simulate one evaluation.
+
+    Returns:
+        (name of a rate, whether it is the percentile interval, interval) of each interval.
+    """
     rng = np.random.default_rng([0, seed])
     groups = {}
     if setting.speakers:
         groups = {f"{c}_groups": rng.integers(0, setting.speakers, getattr(setting, c)) for c in ("bonafide", "spoof")}
     scores = (
-        drawn(rng, setting.bonafide, setting.mean, setting.sds[0], groups.get("bonafide_groups")),
-        drawn(rng, setting.spoof, 0.0, setting.sds[1], groups.get("spoof_groups")),
+        draw_scores(rng, setting.bonafide, setting.mean, setting.sds[0], groups.get("bonafide_groups")),
+        draw_scores(rng, setting.spoof, 0.0, setting.sds[1], groups.get("spoof_groups")),
     )
     eer = functools.partial(metrics.compute_eer, method=setting.method)
     rates = functools.partial(metrics.compute_rates, threshold=truth(setting)[0])
     options = {"num_resamples": num_resamples, "seed": seed, "num_threads": 1, **groups}
     draws = metrics.bootstrap_values([eer, rates], *scores, **options)
-    found = [eer(*scores)[0], *rates(*scores)]
+    rates_of_scores = [eer(*scores)[0], *rates(*scores)]
     numbers = trials_behind(setting.bonafide, setting.spoof)
     rows = []
-    for name, rate, column in zip(("eer", *metrics.Rates._fields), found, draws.T):
+    for name, rate, column in zip(("eer", *metrics.Rates._fields), rates_of_scores, draws.T):
         rows.append((name, False, metrics.rate_interval(rate, column, numbers[name])))
         rows.append((name, True, metrics.percentiles(column, 0.95)))
     return rows
 
 
 def p_value(num_resamples: int, seed: int) -> float:
-    """The p-value of two systems that are equally good, on the same 40 bona fide and 400 spoofed trials."""
+    """Compute the p-value of two equally good systems on the same 40 bona fide and 400 spoofed trials."""
     rng = np.random.default_rng([1, seed])
     shared = rng.normal(4, 0.8, 40), rng.normal(0, 0.8, 400)
     first, second = ([scores + rng.normal(0, 0.6, scores.size) for scores in shared] for _ in range(2))
@@ -105,6 +111,7 @@ def p_value(num_resamples: int, seed: int) -> float:
 
 
 def main() -> None:
+    """Simulate all settings, and print how often intervals hold the true value."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=300)
@@ -117,15 +124,16 @@ def main() -> None:
         for setting in SETTINGS[: arguments.settings]:
             true = truth(setting)[1]
             print(f"\n{setting}, EER {100 * true['eer']:.2f} %")
-            run = functools.partial(once, setting, arguments.resamples)
+            run = functools.partial(intervals_of_repeat, setting, arguments.resamples)
             repeats = list(pool.map(run, seeds, chunksize=10))
-            for place, (name, is_percentile, _) in enumerate(repeats[0]):
+            for number, (name, is_percentile, _) in enumerate(repeats[0]):
                 if name != "eer" and not arguments.rates:
                     continue
-                low, high = np.array([rows[place][2] for rows in repeats]).T
-                too_low, too_high = high < true[name] - 1e-12, low > true[name] + 1e-12
-                held = ~(too_low | too_high)
-                shares = " ".join(f"{100 * np.mean(x):6.1f}" for x in (held, too_low, too_high))
+                low, high = np.array([rows[number][2] for rows in repeats]).T
+                too_low = high < true[name] - 1e-12
+                too_high = low > true[name] + 1e-12
+                is_covered = ~(too_low | too_high)
+                shares = " ".join(f"{100 * np.mean(x):6.1f}" for x in (is_covered, too_low, too_high))
                 kind = "percentile" if is_percentile else "used"
                 print(f"  {name:<12} {kind:<11} held, too low, too high %: {shares}   width {np.mean(high - low):.4f}")
         p_values = np.array(list(pool.map(functools.partial(p_value, arguments.resamples), seeds, chunksize=10)))

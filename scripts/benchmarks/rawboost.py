@@ -1,8 +1,8 @@
-"""RawBoost against a plain rendering with firwin, freqz and lfilter: median CPU time per utterance.
+"""Compare RawBoost with a plain rendering by firwin, freqz and lfilter: median CPU time of an utterance.
 
-There are three columns of times: the plain rendering, ours with a ``RandomState`` (the same draws), and
-ours with a ``Generator``. The runs are interleaved. CPU time is measured instead of wall time, since
-other programs on the machine disturb it little.
+There are three columns of times: the plain rendering, the package with a ``RandomState`` (the same
+draws), and the package with a ``Generator``. The runs are interleaved. CPU time is measured,
+because other programs on the machine disturb it little.
 """
 
 import argparse
@@ -20,13 +20,17 @@ from nes2net.data.augment import RawBoostParameters, rawboost
 class PlainRawBoost:
     """RawBoost word for word: one draw per call, one ``firwin`` per band, one ``lfilter`` per power.
 
-    It is slow and shares no code with :mod:`nes2net.data.augment.rawboost`; the tests compare the two on new inputs.
+    It is slow and shares no code with :mod:`nes2net.data.augment.rawboost`; the tests compare the
+    two on new inputs.
     """
 
     def __init__(self, rng: np.random.RandomState, parameters: RawBoostParameters, sample_rate: float = 16000) -> None:
-        self.rng, self.p, self.sample_rate = rng, parameters, sample_rate
+        self.rng = rng
+        self.p = parameters
+        self.sample_rate = sample_rate
 
     def __call__(self, x: np.ndarray, algo: int) -> np.ndarray:
+        """Apply algorithm ``algo``, 0 to 9, to a waveform."""
         noises = {1: self.convolutive, 2: self.impulsive, 3: self.stationary}
         for kind in {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}.get(algo, ()):
             x = noises[kind](x)
@@ -35,15 +39,19 @@ class PlainRawBoost:
         return x
 
     def draw(self, low: float, high: float) -> float:
+        """Draw a number from ``low`` to ``high``."""
         return self.rng.uniform(low, high)
 
     @staticmethod
     def normalise(x: np.ndarray, always: bool) -> np.ndarray:
+        """Divide by the peak: ``always``, or only if it is above 1."""
         peak = np.abs(x).max()
         return x / peak if always or peak > 1 else x
 
     def notch_filter(self, min_gain: float, max_gain: float) -> np.ndarray:
-        p, nyquist = self.p, self.sample_rate / 2
+        """Draw notches and a gain, and return the coefficients of the filter."""
+        p = self.p
+        nyquist = self.sample_rate / 2
         b = np.ones(1)
         for _ in range(p.nBands):
             centre = self.draw(p.minF, p.maxF)
@@ -58,20 +66,23 @@ class PlainRawBoost:
 
     @staticmethod
     def filter(x: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Filter ``x`` by ``b``, and cut the delay off."""
         pad = len(b) + 1
         y = signal.lfilter(b, 1, np.pad(x, (0, pad)))
         return y[pad // 2 : len(y) - pad // 2]
 
     def convolutive(self, x: np.ndarray) -> np.ndarray:
+        """Linear and non-linear convolutive noise (algorithm 1)."""
         p = self.p
         y = np.zeros(len(x))
         for power in range(1, p.N_f + 1):
-            lower = (p.minBiasLinNonLin, p.maxBiasLinNonLin) if power > 1 else (0, 0)
-            b = self.notch_filter(p.minG - lower[0], p.maxG - lower[1])
+            gain_offsets = (p.minBiasLinNonLin, p.maxBiasLinNonLin) if power > 1 else (0, 0)
+            b = self.notch_filter(p.minG - gain_offsets[0], p.maxG - gain_offsets[1])
             y = y + self.filter(np.power(x, power), b)
         return self.normalise(y - y.mean(), always=False)
 
     def impulsive(self, x: np.ndarray) -> np.ndarray:
+        """Impulsive noise that depends on the signal (algorithm 2)."""
         beta = self.draw(0, self.p.P)
         count = int(len(x) * (beta / 100))
         positions = self.rng.permutation(len(x))[:count]
@@ -81,6 +92,7 @@ class PlainRawBoost:
         return self.normalise(y, always=False)
 
     def stationary(self, x: np.ndarray) -> np.ndarray:
+        """Stationary coloured noise (algorithm 3)."""
         noise = self.rng.normal(0, 1, len(x))
         b = self.notch_filter(self.p.minG, self.p.maxG)
         noise = self.normalise(self.filter(noise, b), always=True)
@@ -89,7 +101,7 @@ class PlainRawBoost:
 
 
 def speech_like(length: int, peak: float) -> np.ndarray:
-    """Make noise in bursts, float32; the computing time depends only on the length, level and pauses of speech."""
+    """Make bursts of noise, float32; computing time depends only on length, level and pauses."""
     rng = np.random.default_rng(0)
     envelope = 1 + np.sin(np.arange(length) * (2 * np.pi * 3 / 16000))
     x = rng.standard_normal(length) * envelope
@@ -97,6 +109,7 @@ def speech_like(length: int, peak: float) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Measure all algorithms, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--length", type=int, default=64600, help="samples per utterance")
     parser.add_argument("--peak", type=float, default=0.5, help="peak of the waveform")
@@ -123,8 +136,8 @@ def main(argv: list[str] | None = None) -> None:
                 start = time.process_time()
                 run(rng, algo)
                 times[name].append(time.process_time() - start)
-        plain, *ours = (statistics.median(spent) * 1e3 for spent in times.values())
-        print(f"{algo:>4} {plain:>8.2f} ms " + " ".join(f"{ms:>8.2f} ms {plain / ms:>6.1f}x" for ms in ours))
+        plain, *own_times = (statistics.median(spent) * 1e3 for spent in times.values())
+        print(f"{algo:>4} {plain:>8.2f} ms " + " ".join(f"{ms:>8.2f} ms {plain / ms:>6.1f}x" for ms in own_times))
 
 
 if __name__ == "__main__":

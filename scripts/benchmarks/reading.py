@@ -1,9 +1,10 @@
-"""Goal: reading with all checks, and scoring with a tiny detector, are 0.95 times as fast as with soundfile alone, or faster.
+"""Goal: reading with all checks, and scoring with a tiny detector, are at least 0.95 times as fast as with soundfile alone.
 
-Files are FLAC of 2 to 6 s in the page cache. "read" is load_audio against soundfile.read, file by file in turn, in
-processor time. "score" is a run of scoring against a DataLoader with the same reading processes, batches and detector,
-which reads whole files with soundfile, as the published code does with librosa, cuts and scores: wall time, A B A B,
-from the first file to the last line.
+Files are FLAC of 2 to 6 s in the page cache. "read" compares load_audio with soundfile.read, file
+by file in turn, in processor time. "score" compares a run of scoring with a DataLoader of as many
+workers and the same batches and detector. The DataLoader reads whole files with soundfile, as the
+published code does with librosa, crops and scores. This is wall time, A B A B, from the first file
+to the last line.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ TINY = {
 
 
 class Plain(Dataset[torch.Tensor]):
-    """Whole files, read with soundfile and nothing more, and their beginnings."""
+    """The beginnings of files that soundfile reads whole, without any check."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
@@ -45,12 +46,13 @@ class Plain(Dataset[torch.Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
+        """The first samples of a file, repeated if the file is shorter."""
         samples, _ = soundfile.read(self.paths[index], dtype="float32")
         return torch.from_numpy(np.resize(samples, SAMPLES))
 
 
 def make(folder: Path, count: int) -> list[Path]:
-    """Write ``count`` files of coloured noise, which codes as well as speech does."""
+    """Write ``count`` files of coloured noise, which FLAC compresses about as well as speech."""
     rng = np.random.default_rng(0)
     paths = [folder / f"{number:05d}.flac" for number in range(count)]
     for path in paths:
@@ -60,25 +62,30 @@ def make(folder: Path, count: int) -> list[Path]:
 
 
 def compare_reading(paths: list[Path], rounds: int) -> None:
-    taken: dict[str, list[float]] = {"plain": [], "ours": []}
+    """Print the time of a file with soundfile and with load_audio."""
+    seconds_by_reader: dict[str, list[float]] = {"plain": [], "ours": []}
     for _ in range(rounds):
-        sums = dict.fromkeys(taken, 0.0)
+        sums = dict.fromkeys(seconds_by_reader, 0.0)
         for path in paths:
             for name, read in (("plain", lambda path: soundfile.read(path, dtype="float32")), ("ours", load_audio)):
                 start = time.process_time()
                 read(path)
                 sums[name] += time.process_time() - start
         for name, seconds in sums.items():
-            taken[name].append(seconds / len(paths))
-    plain, ours = (statistics.median(taken[name]) for name in ("plain", "ours"))
-    print(f"read: plain {1e3 * plain:.2f} ms, ours {1e3 * ours:.2f} ms of processor time a file, {plain / ours:.2f}x")
+            seconds_by_reader[name].append(seconds / len(paths))
+    plain, checked = (statistics.median(seconds_by_reader[name]) for name in ("plain", "ours"))
+    print(
+        f"read: plain {1e3 * plain:.2f} ms, ours {1e3 * checked:.2f} ms of processor time a file, {plain / checked:.2f}x"
+    )
 
 
 def compare_scoring(paths: list[Path], folder: Path, rounds: int, workers: int) -> None:
+    """Print the files per second of scoring with a plain DataLoader and with judge_trials."""
     detector = Detector.from_config(TINY).eval()
     trials = [Trial(path.stem, path) for path in paths]
 
     def plain() -> None:
+        """Score with a plain DataLoader."""
         batches = DataLoader(Plain(paths), BATCH, num_workers=workers)
         names = iter(trials)
         with open(folder / "plain.txt", "w") as out, torch.inference_mode():
@@ -86,6 +93,7 @@ def compare_scoring(paths: list[Path], folder: Path, rounds: int, workers: int) 
                 out.writelines(f"{next(names).id} {score}\n" for score in detector.score_batch(batch, 16000))
 
     def ours() -> None:
+        """Score with judge_trials."""
         out = folder / "ours.txt"
         judge_trials(
             detector,
@@ -95,27 +103,28 @@ def compare_scoring(paths: list[Path], folder: Path, rounds: int, workers: int) 
             settings=ScoringSettings(num_samples=SAMPLES, batch_size=BATCH, num_workers=workers, overwrite=True),
         )
 
-    taken: dict[str, list[float]] = {"plain": [], "ours": []}
+    speeds: dict[str, list[float]] = {"plain": [], "ours": []}
     for _ in range(rounds):
         for name, run in (("plain", plain), ("ours", ours)):
             start = time.perf_counter()
             run()
-            taken[name].append(len(paths) / (time.perf_counter() - start))
-    a, b = (statistics.median(taken[name]) for name in ("plain", "ours"))
+            speeds[name].append(len(paths) / (time.perf_counter() - start))
+    a, b = (statistics.median(speeds[name]) for name in ("plain", "ours"))
     print(f"score, {workers} reading process(es): plain {a:.0f}, ours {b:.0f} files per second, {b / a:.2f}x")
 
 
 def main() -> None:
+    """Run both comparisons."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=2000, help="files")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=1, help="reading processes")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        paths = make(folder, given.count)
-        compare_reading(paths[:500], given.rounds)
-        compare_scoring(paths, folder, given.rounds, given.workers)
+        paths = make(folder, arguments.count)
+        compare_reading(paths[:500], arguments.rounds)
+        compare_scoring(paths, folder, arguments.rounds, arguments.workers)
 
 
 if __name__ == "__main__":

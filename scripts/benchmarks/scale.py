@@ -1,9 +1,9 @@
-"""Scoring by `nes2net scale` against `nes2net score`: what Ray costs, and processor seconds of a recording.
+"""Compare scoring by `nes2net scale` with `nes2net score`: what Ray costs, and processor seconds of a recording.
 
-Recordings of noise, 4 s in FLAC, lie in Parquet shards. Both ways score them with one thread, in turn
-(A B A B …); Ray with one actor, and started before the first round. Processor seconds are those of all
-processes of the way: this one, its readers, and Ray's; on a shared machine they say more than the wall
-time. Scores have to be the same to the last bit. The detector has random weights.
+Recordings of noise, 4 s in FLAC, are in Parquet shards. Both programs score them with one thread,
+in turn (A B A B …); Ray has one actor, and starts before the first round. Processor seconds are
+those of all processes of a program: this one, its workers, and Ray's; on a shared machine they mean
+more than the wall time. The scores must be equal to the last bit. The detector has random weights.
 
     scripts/bench scale                              # XLS-R 300M + Nes2Net-X: minutes
     scripts/bench scale --alone --dtype bfloat16     # the detector alone: a minute
@@ -48,11 +48,13 @@ SMALL = {
 
 
 def write_shards(folder: Path, shards: int, rows: int) -> list[Trial]:
-    """Write noise of 4 s as the Speech Anti-Spoofing Arena packs recordings; return the trials."""
-    rng, trials = np.random.default_rng(0), []
+    """Write shards of noise of 4 s, as the Speech Anti-Spoofing Arena packs recordings; return the trials."""
+    rng = np.random.default_rng(0)
+    trials = []
     folder.mkdir()
     for number in range(shards):
-        audio, ids = [], [f"{number}_{row}" for row in range(rows)]
+        audio = []
+        ids = [f"{number}_{row}" for row in range(rows)]
         for id in ids:
             content = io.BytesIO()
             soundfile.write(content, (0.1 * rng.standard_normal(_SAMPLES)).clip(-1, 1), 16000, format="FLAC")
@@ -64,31 +66,34 @@ def write_shards(folder: Path, shards: int, rows: int) -> list[Trial]:
 
 
 def processor_seconds() -> float:
-    """Seconds of processors that this process has used, with all that it and they have started."""
-    ticks, left, parents = 0, [os.getpid()], dict[int, tuple[int, int]]()
+    """Measure the processor seconds of this process and of all that it has started."""
+    ticks = 0
+    pids_to_count = [os.getpid()]
+    parents = dict[int, tuple[int, int]]()
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it ended meanwhile
+            continue  # the process ended meanwhile
         parents[int(path.parent.name)] = int(fields[1]), sum(map(int, fields[11:15]))  # children that ended too
-    while left:
-        pid = left.pop()
+    while pids_to_count:
+        pid = pids_to_count.pop()
         ticks += parents[pid][1]
-        left += [child for child, (parent, _) in parents.items() if parent == pid]
+        pids_to_count += [child for child, (parent, _) in parents.items() if parent == pid]
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def measured(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds of wall time and of processors."""
-    time.sleep(3)  # an actor of the run before takes its seconds with it when it ends
-    began, used = time.perf_counter(), processor_seconds()
+    """Call ``run``, and return its seconds of wall time and of processors."""
+    time.sleep(3)  # let the last actor end first, because the seconds of an ended process are not counted any more
+    began = time.perf_counter()
+    used = processor_seconds()
     run()
     return time.perf_counter() - began, processor_seconds() - used
 
 
 def of_detector(detector: Detector) -> float:
-    """Processor seconds of a recording in a batch of 8, without reading it; the first batch is for warming up."""
+    """Measure the processor seconds of a recording in a batch of 8, without reading; the first batch warms up."""
     waveforms = 0.1 * torch.randn(8, _SAMPLES)
     score_batch(detector, waveforms)
     began = time.process_time()
@@ -97,6 +102,7 @@ def of_detector(detector: Detector) -> float:
 
 
 def main() -> None:
+    """Score with both programs in turn, compare the scores, and print times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--shards", type=int, default=4)
@@ -121,7 +127,8 @@ def main() -> None:
         detector = Detector.from_pretrained(folder / "model", "cpu", args.dtype)
         figures: dict[str, list[tuple[float, float]]] = {"nes2net score": [], "nes2net scale": []}
         for number in range(args.rounds + (args.rounds > 1)):
-            alone, out = folder / f"{number}.txt", folder / f"out{number}"
+            alone = folder / f"{number}.txt"
+            out = folder / f"out{number}"
             a = measured(
                 partial(
                     judge_trials,

@@ -1,15 +1,15 @@
-"""Claim: from FLAC to scores, XLS-R 300M + Nes2Net-X is 1.2 times as fast as published in float32, 2.2 in bfloat16, 3.2 in int8.
+"""Claim: from FLAC to scores, XLS-R 300M + Nes2Net-X beats the published way: 1.2 times in float32, 2.2 in bfloat16, 3.2 in int8.
 
 On the CPU, with random weights, in the '4sec' protocol (64,600 samples). The reference,
-:func:`score_as_published`, has batches of 2, autograd on, files decoded in the main process and plain
-layers in float32 (fairseq, or a transcription of it if it is not installed, and a transcription of
-Nes2Net-X). The other rows are ``judge_trials``, end to end. All rows and a matrix product run in turn
-(A B A B …); ratios are of medians of wall time.
+:func:`score_as_published`, has batches of 2, autograd on, files decoded in the main process, and
+plain layers in float32 (fairseq, or a transcription of it if it is not installed, and a
+transcription of Nes2Net-X). The other rows are ``judge_trials``, end to end. All rows and a matrix
+product run in turn (A B A B …); ratios are of medians of wall time.
 
-"steady" is the speed from the second batch on, without the work done once per run (hashing the weights,
-starting the reading processes). "of peak" is the steady speed as a share of that of the matrix product in
-the same precision. Files are real recordings of mixed length if NES2NET_SHARED (or ../shared) has them,
-otherwise generated.
+"steady" is the speed from the second batch on, without the work done once per run (hashing the
+weights, starting the workers). "of peak" is the steady speed as a share of that of the matrix
+product in the same precision. Files are real recordings of mixed length if NES2NET_SHARED (or
+../shared) has them, otherwise generated.
 
     OMP_NUM_THREADS=2 scripts/bench scoring                          # minutes
     OMP_NUM_THREADS=2 scripts/bench scoring --compile --batches 4 8 16
@@ -65,16 +65,17 @@ class PublishedDetector(nn.Module):
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
-        self.what, self.frontend = fairseq_model(detector.frontend)
+        self.source, self.frontend = fairseq_model(detector.frontend)
         self.backend = PublishedNes2NetX()
         self.backend.load_state_dict(detector.backend.state_dict(), assign=True)
 
     def forward(self, waveform: Tensor) -> Tensor:
+        """Logits B×2 of waveforms B×N."""
         return self.backend(self.frontend(waveform)[-1])
 
 
 def score_as_published(model: nn.Module, trials: Sequence[Trial], out: Path, num_samples: int) -> None:
-    """Read, pad, compute and append to the score file, one after the other, with autograd recording."""
+    """Score as the published program: read, pad, compute with autograd, and append to the file, in one process."""
     import librosa
 
     model.eval()
@@ -91,61 +92,62 @@ def score_as_published(model: nn.Module, trials: Sequence[Trial], out: Path, num
 
 
 def recordings(folder: Path, count: int) -> list[Trial]:
-    """Choose real FLAC files from the shortest to the longest, or generate some of 1 to 8 s."""
+    """Choose ``count`` real FLAC files from the shortest to the longest, or generate files of 1 to 8 s."""
     shared = Path(os.environ.get("NES2NET_SHARED", REPOSITORY.parent / "shared")) / "real" / "audio"
     files = sorted(shared.rglob("*.flac"), key=lambda path: path.stat().st_size)
     if files:
-        chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]
+        paths = [files[i] for i in np.linspace(0, len(files) - 1, count).round().astype(int)]
         print(f"{count} real recordings")
     else:
         import soundfile
 
         rng = np.random.default_rng(0)
-        chosen = [folder / f"{number}.flac" for number in range(count)]
-        for path in chosen:
+        paths = [folder / f"{number}.flac" for number in range(count)]
+        for path in paths:
             samples = 0.05 * rng.standard_normal(rng.integers(16000, 128000))
             soundfile.write(path, np.convolve(samples, np.hanning(16) / 8, "same"), 16000)
         print(f"{count} generated recordings")
-    return [Trial(f"{number:04d}", path) for number, path in enumerate(chosen)]
+    return [Trial(f"{number:04d}", path) for number, path in enumerate(paths)]
 
 
 def quietly(run: Callable[[], Any]) -> Any:
-    """Call ``run`` without the progress bar, which would print among the figures."""
+    """Call ``run`` without its progress bar."""
     with contextlib.redirect_stderr(io.StringIO()):
         return run()
 
 
 def by_turns(runs: dict[Any, Callable[[], Any]], rounds: int) -> dict[Any, float]:
-    """Run all in turn in every round and return the median seconds of each."""
-    taken: dict[Any, list[float]] = {name: [] for name in runs}
+    """Run all functions in turn in every round, and return the median seconds of each."""
+    seconds: dict[Any, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             start = time.perf_counter()
             quietly(run)
-            taken[name].append(time.perf_counter() - start)
-    return {name: statistics.median(times) for name, times in taken.items()}
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def configuration(small: bool) -> dict[str, Any]:
-    """Configure XLS-R 300M, or a front-end of one thin layer of the same width, which the transcription needs."""
+    """Configure a detector of XLS-R 300M or, if ``small``, of one thin layer, as wide as the transcription needs."""
     options = {"encoder_layers": 1, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4} if small else {}
     frontend = {"name": "xlsr_300m", "pretraining_heads": False, **options}
     return {"frontend": frontend, "aggregation": "last", "backend": "nes2net_x"}
 
 
 def with_weights(config: dict[str, Any], state_dict: dict[str, Tensor]) -> Detector:
-    """Build a detector that shares these tensors."""
+    """Build a detector that shares the tensors of ``state_dict``."""
     detector = Detector.on_meta(config)
     detector.load_state_dict(state_dict, assign=True)
     return detector.eval()
 
 
 def in_precision(detector: Detector, precision: str) -> Detector:
-    """Build a detector of that precision with the weights of ``detector``, which stays as it is."""
+    """Build a detector of ``precision`` with the weights of ``detector``, which stays unchanged."""
     return with_weights(detector.config, detector.state_dict()).set_precision(precision)
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> None:
+    """Measure scoring in all precisions against the published way, and print speeds and differences."""
     num_samples = 16000 if arguments.small else ASVSPOOF_SAMPLES
     config = configuration(arguments.small)
     detector = Detector.from_config(config).eval()
@@ -155,7 +157,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     published = PublishedDetector(detector)
     flops = count_flops(Detector.on_meta(config), torch.zeros(1, num_samples, device="meta"))
     size = sum(p.numel() for p in detector.parameters())
-    print(f"{size:,} parameters, {flops / 1e9:.1f} GFLOP for {num_samples:,} samples; published way: {published.what}")
+    print(
+        f"{size:,} parameters, {flops / 1e9:.1f} GFLOP for {num_samples:,} samples; published way: {published.source}"
+    )
 
     trials = recordings(folder, arguments.files)
     runs: dict[Any, Callable[[], Any]] = {
@@ -176,7 +180,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
             runs[name] = partial(
                 judge_trials, model, trials, folder / f"{name}.txt", Scores(), settings=ScoringSettings(**options)
             )
-            # one batch alone: the rest of its time is the work done once per run
+            # A run of one batch measures the work that is done once per run, and the batch itself.
             runs[name, "first"] = partial(
                 judge_trials, model, trials[:batch], folder / "first.txt", Scores(), settings=ScoringSettings(**options)
             )
@@ -207,30 +211,34 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         print(f"{name:>28}  {difference(folder / 'published.txt', folder / f'{name}.txt')}")
 
 
-def difference(reference: Path, other: Path) -> str:
+def difference(reference: Path, compared: Path) -> str:
     """Describe the difference of two score files."""
     from scipy.stats import spearmanr
 
-    (ids, a), (other_ids, b) = read_scores(reference), read_scores(other)
-    assert list(ids) == list(other_ids)
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    largest, rank = np.abs(a - b).max(), spearmanr(a, b)[0]
+    (ids, a) = read_scores(reference)
+    (compared_ids, b) = read_scores(compared)
+    assert list(ids) == list(compared_ids)
+    a = np.asarray(a, float)
+    b = np.asarray(b, float)
+    largest = np.abs(a - b).max()
+    rank = spearmanr(a, b)[0]
     return f"scores differ by {largest:.1e} at most (their deviation is {a.std():.1e}), rank correlation {rank:.5f}"
 
 
-def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
-    """Print the EERs of a trained detector on the demonstration corpus in every precision, and how its scores change."""
+def compare_trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
+    """Print the EERs of a trained detector on the demonstration corpus in every precision, and how scores change."""
     from nes2net.evaluation.evaluate import evaluate_systems
     from nes2net.models.registry import corpora
 
-    places = dict.fromkeys(PRECISIONS, "cpu")
+    device_of = dict.fromkeys(PRECISIONS, "cpu")
     if torch.cuda.is_available():
-        places = {"float32": "cuda", "tf32": "cuda", "bfloat16": "cuda", "float16": "cuda", "int8": "cpu"}
+        device_of = {"float32": "cuda", "tf32": "cuda", "bfloat16": "cuda", "float16": "cuda", "int8": "cpu"}
     for name in ("asvspoof2021_la", "asvspoof2021_df", "in_the_wild"):
         corpus = corpora.get(name)
         keys = root / ("release_in_the_wild" if name == "in_the_wild" else "keys")
-        trials, options = corpus.trials(root), {"num_samples": corpus.test_samples, "batch_size": batch_size}
-        for precision, device in places.items():
+        trials = corpus.trials(root)
+        options = {"num_samples": corpus.test_samples, "batch_size": batch_size}
+        for precision, device in device_of.items():
             try:
                 detector = Detector.from_pretrained(model, device, precision)
             except InputError as error:  # such as int8 without a transformer
@@ -243,7 +251,8 @@ def trained(model: str, root: Path, batch_size: int, folder: Path) -> None:
             print(f"{name:>16}  {precision:>8} on {device:4}  EER {100 * eer:6.2f} %  {change}")
 
 
-PARTS = {
+# Part of the computation → its operators in PyTorch's profiler.
+OPERATORS = {
     "matrix products": ("addmm", "mm", "qlinear_pointwise", "_linear_pointwise"),
     "convolutions": ("mkldnn_convolution",),
     "attention": ("bmm", "baddbmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"),
@@ -253,11 +262,12 @@ PARTS = {
 }
 
 
-def by_part(arguments: argparse.Namespace) -> None:
-    """Print the milliseconds of an utterance by part, in each precision, and of no part: "the rest"."""
+def profile_by_part(arguments: argparse.Namespace) -> None:
+    """Print how many milliseconds of an utterance each part of the computation takes, in each precision."""
     from torch.profiler import ProfilerActivity, profile
 
-    detector, batch = Detector.from_config(configuration(arguments.small)).eval(), arguments.batches[0]
+    detector = Detector.from_config(configuration(arguments.small)).eval()
+    batch = arguments.batches[0]
     waveforms = 0.1 * torch.randn(batch, 16000 if arguments.small else ASVSPOOF_SAMPLES)
     for precision in PRECISIONS:
         model = in_precision(detector, precision)
@@ -265,19 +275,21 @@ def by_part(arguments: argparse.Namespace) -> None:
         with profile(activities=[ProfilerActivity.CPU]) as profiled:
             for _ in range(arguments.rounds):
                 score_batch(model, waveforms)
-        taken: dict[str, float] = {}
+        milliseconds: dict[str, float] = {}
         for event in profiled.key_averages():
             operator = event.key.rpartition("::")[2]
-            part = next((part for part, operators in PARTS.items() if operator in operators), "the rest")
-            taken[part] = taken.get(part, 0) + event.self_cpu_time_total / 1000 / arguments.rounds / batch
-        parts = ", ".join(f"{part} {taken[part]:.1f}" for part in [*PARTS, "the rest"])
-        print(f"{precision:>9}  {sum(taken.values()):6.1f} ms an utterance: {parts}", flush=True)
+            kind = next((kind for kind, operators in OPERATORS.items() if operator in operators), "the rest")
+            milliseconds[kind] = milliseconds.get(kind, 0) + event.self_cpu_time_total / 1000 / arguments.rounds / batch
+        text = ", ".join(f"{kind} {milliseconds[kind]:.1f}" for kind in [*OPERATORS, "the rest"])
+        print(f"{precision:>9}  {sum(milliseconds.values()):6.1f} ms an utterance: {text}", flush=True)
 
 
-def starts(arguments: argparse.Namespace, folder: Path) -> None:
-    """Print peak memory and time to the first scores in each precision, in processes of their own."""
-    config, num_samples = configuration(arguments.small), 16000 if arguments.small else ASVSPOOF_SAMPLES
-    checkpoint, batch = folder / "detector.pth", arguments.batches[0]
+def measure_starts(arguments: argparse.Namespace, folder: Path) -> None:
+    """Print peak memory and time to the first scores in each precision, each in a process of its own."""
+    config = configuration(arguments.small)
+    num_samples = 16000 if arguments.small else ASVSPOOF_SAMPLES
+    checkpoint = folder / "detector.pth"
+    batch = arguments.batches[0]
     Detector.from_config(config).save(checkpoint)
     trials = recordings(folder, batch)
     size = checkpoint.stat().st_size
@@ -298,22 +310,30 @@ def starts(arguments: argparse.Namespace, folder: Path) -> None:
 
 
 def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples: str, *paths: str) -> None:
-    """Load, score one batch, and print how long each part took; ``began`` is the time when the process was started.
+    """Load, score one batch, and print the seconds of each step and the peak memory.
 
-    "own" is the memory beyond that of the imports and of mapped files, whose pages the system may drop.
+    "own" is the memory beyond that of the imports and of mapped files, whose pages the system may
+    drop.
+
+    Args:
+        began: time when this process was started.
     """
 
-    imported, own = time.time(), [own_memory()]
+    imported = time.time()
+    memory_peaks = [own_memory()]
 
     def watch() -> None:
+        """Note the highest memory so far, every 10 ms."""
         while True:
-            own.append(max(own[-1], own_memory()))
+            memory_peaks.append(max(memory_peaks[-1], own_memory()))
             time.sleep(0.01)
 
     threading.Thread(target=watch, daemon=True).start()
-    hashing, fingerprint = [0.0], Detector.fingerprint
+    hashing = [0.0]
+    fingerprint = Detector.fingerprint
 
     def timed(detector: Detector) -> str:
+        """Compute the fingerprint, and add up its seconds."""
         start = time.time()
         digest = fingerprint(detector)
         hashing[0] += time.time() - start
@@ -321,7 +341,8 @@ def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples:
 
     Detector.fingerprint = timed  # type: ignore[method-assign]
     detector = Detector.from_pretrained(checkpoint, "cpu", precision)
-    loaded, hashed = time.time(), hashing[0]
+    loaded = time.time()
+    hashed = hashing[0]
     trials = [Trial(f"{number:04d}", Path(path)) for number, path in enumerate(paths)]
     quietly(
         lambda: judge_trials(
@@ -333,28 +354,28 @@ def start_of(checkpoint: str, out: str, precision: str, began: str, num_samples:
         )
     )
     scored = time.time()
-    parts = {
+    seconds_by_step = {
         "imports": imported - float(began),
         "loading": loaded - imported - hashed,
         "hashing": hashing[0],
         "scores": scored - loaded - (hashing[0] - hashed),
     }
     peak = (peak_bytes() or 0) / 2**20
-    text = "  ".join(f"{name} {seconds:5.2f}" for name, seconds in parts.items())
+    text = "  ".join(f"{name} {seconds:5.2f}" for name, seconds in seconds_by_step.items())
     print(
-        f"{precision:>9}  {scored - float(began):6.2f} s: {text}  peak {peak:7,.0f} MiB, own {own[-1] - own[0]:5,.0f}",
+        f"{precision:>9}  {scored - float(began):6.2f} s: {text}  peak {peak:7,.0f} MiB, own {memory_peaks[-1] - memory_peaks[0]:5,.0f}",
         flush=True,
     )
 
 
 def own_memory() -> float:
-    """MiB of this process without mapped files."""
+    """Read the MiB of this process without mapped files."""
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("RssAnon"))
 
 
 def memory(count: int) -> None:
-    """Print the peak memory of scoring 1 %, 10 % and all of ``count`` trials, each in a separate process."""
+    """Print the peak memory of scoring 1 %, 10 % and all of ``count`` trials, each in a process of its own."""
     if sys.platform != "linux":
         raise SystemExit("--trials needs Linux, which reports the peak of resident memory in KiB")
     for trials in sorted({max(1, count // 100), max(1, count // 10), count}):
@@ -362,7 +383,7 @@ def memory(count: int) -> None:
 
 
 def memory_of(count: int, folder: Path) -> None:
-    """Score ``count`` protocol lines, which repeat eight short files, and print the peak of resident memory."""
+    """Score ``count`` trials, which repeat eight short files, and print the peak of resident memory."""
 
     import soundfile
 
@@ -375,9 +396,11 @@ def memory_of(count: int, folder: Path) -> None:
     trials = [Trial(f"LA_E_{number:07d}", files[number % 8]) for number in range(count)]
 
     def peak() -> float:
+        """The peak so far, in MiB."""
         return peak_bytes() / 2**20
 
-    before, start = peak(), time.perf_counter()
+    peak_before = peak()
+    start = time.perf_counter()
     quietly(
         lambda: judge_trials(
             detector,
@@ -389,16 +412,18 @@ def memory_of(count: int, folder: Path) -> None:
     )
     speed = count / (time.perf_counter() - start)
     print(
-        f"{count:>9,} trials  peak {peak():7.1f} MiB, before scoring {before:7.1f} MiB  {speed:7.0f} trials/s",
+        f"{count:>9,} trials  peak {peak():7.1f} MiB, before scoring {peak_before:7.1f} MiB  {speed:7.0f} trials/s",
         flush=True,
     )
 
 
 def _name(dtype: torch.dtype) -> str:
+    """The name of a type, without ``torch.``."""
     return str(dtype).removeprefix("torch.")
 
 
 def main() -> None:
+    """Run the measurement that the flags choose."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--files", type=int, default=24)
@@ -428,11 +453,11 @@ def main() -> None:
         elif arguments.trials:
             memory(arguments.trials)
         elif arguments.profile:
-            by_part(arguments)
+            profile_by_part(arguments)
         elif arguments.start:
-            starts(arguments, Path(temporary))
+            measure_starts(arguments, Path(temporary))
         elif arguments.model:
-            trained(arguments.model, arguments.corpus, arguments.batches[0], Path(temporary))
+            compare_trained(arguments.model, arguments.corpus, arguments.batches[0], Path(temporary))
         else:
             print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
             measure(arguments, Path(temporary))

@@ -1,8 +1,8 @@
-"""Evaluating frame scores of a corpus as large as PartialSpoof's evaluation part, in seconds and memory.
+"""Evaluate frame scores of a corpus as large as PartialSpoof's evaluation part: seconds and memory.
 
 The set is generated: utterances of 1 to 6 s, a tenth of them bona fide, the others with a few
-spoofed stretches, scores of frames of 20 ms, and labels as PartialSpoof has them. The process that
-evaluates is one of its own: ``nes2net evaluate partialspoof`` with all resolutions and intervals.
+spoofed stretches, scores of frames of 20 ms, and labels as PartialSpoof has them. A process of its
+own evaluates: ``nes2net evaluate partialspoof`` with all resolutions and intervals.
 """
 
 from __future__ import annotations
@@ -26,41 +26,45 @@ INNER = "database/protocols/PartialSpoof_LA_cm_protocols"
 
 
 def make(folder: Path, count: int) -> int:
-    """Write protocol, labels, segments and scores of ``count`` utterances; return the number of scores."""
+    """Write protocol, labels, segments and scores of ``count`` utterances, and return the number of scores."""
     rng = np.random.default_rng(0)
-    for place in (INNER, "database/segment_labels", "database/eval/con_data"):
-        (folder / place).mkdir(parents=True)
+    for subfolder in (INNER, "database/segment_labels", "database/eval/con_data"):
+        (folder / subfolder).mkdir(parents=True)
     labels: dict[str, np.ndarray] = {}
-    protocol, durations, number = [], [], 0
+    protocol = []
+    durations = []
+    num_scores = 0
     segments: dict[str, list[Segment]] = {}
     with open(folder / "frames.txt", "w") as scores:
         for index in range(count):
-            name, frames = f"CON_E_{index:07d}", int(rng.integers(100, 600))
-            of_frames = np.ones(frames, np.uint8)
+            name = f"CON_E_{index:07d}"
+            frames = int(rng.integers(100, 600))
+            frame_labels = np.ones(frames, np.uint8)
             spoofed = index % 10 > 0
             if spoofed:
                 for start in rng.integers(0, frames - 20, rng.integers(1, 4)):
-                    of_frames[start : start + rng.integers(10, 100)] = 0
-            labels[name] = of_frames.astype("<U1")
+                    frame_labels[start : start + rng.integers(10, 100)] = 0
+            labels[name] = frame_labels.astype("<U1")
             seconds = frames / 100
-            segments[name] = segments_of_frames(of_frames, 10, seconds)
+            segments[name] = segments_of_frames(frame_labels, 10, seconds)
             durations.append(f"{name} {seconds:.2f}\n")
             protocol.append(f"LA_0000 {name} - {'CON spoof' if spoofed else '- bonafide'}\n")
-            pairs = of_frames[: frames // 2 * 2].reshape(-1, 2).min(1)
+            pairs = frame_labels[: frames // 2 * 2].reshape(-1, 2).min(1)
             noise = np.convolve(
                 rng.normal(size=len(pairs) + 8), np.full(9, 1 / 3), "valid"
             )  # frames resemble their neighbours
-            drawn = (2.0 * pairs + noise).astype(np.float32)
-            number += len(drawn)
-            scores.write(lines(name, drawn))
+            frame_scores = (2.0 * pairs + noise).astype(np.float32)
+            num_scores += len(frame_scores)
+            scores.write(lines(name, frame_scores))
     np.save(folder / "database/segment_labels/eval_seglab_0.01.npy", labels, allow_pickle=True)
     (folder / INNER / "PartialSpoof.LA.cm.eval.trl.txt").write_text("".join(protocol))
     (folder / "database/eval/con_data/rttm_2cls_0sil").write_text(rttm_text(segments))
     (folder / "database/eval/con_data/reco2dur").write_text("".join(durations))
-    return number
+    return num_scores
 
 
 def main() -> None:
+    """Make the set, evaluate it, and print time and memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--utterances", type=int, default=UTTERANCES)
     parser.add_argument("--keep", type=Path, help="a folder for the set, which is made there if it is not there yet")
@@ -72,9 +76,10 @@ def main() -> None:
         command = [sys.executable, "-m", "nes2net", "evaluate", "partialspoof", str(folder / "frames.txt")]
         start = time.perf_counter()
         subprocess.run([*command, "--keys", str(folder), "--resolution", "20"], check=True)
-        taken, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = time.perf_counter() - start
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         processor = usage.ru_utime + usage.ru_stime
-        print(f"{taken:.1f} s, {processor:.1f} s of processor time, at most {usage.ru_maxrss / 2**20:.2f} GiB")
+        print(f"{seconds:.1f} s, {processor:.1f} s of processor time, at most {usage.ru_maxrss / 2**20:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""How the cost of `nes2net scale` grows with the number of shards: listing, knowing what is left, scheduling.
+"""How the cost of `nes2net scale` grows with the number of shards: listing, finding what is left, scheduling.
 
-A shard is a Parquet file with one recording, of which 1 s is scored and of which all shards are links, and the detector is a small one, so
-that little else is measured. For the first figures, all shards have results already: what is timed is finding the shards,
-and a whole call that finds nothing left. For the last one, all of them are scored with one actor.
+A shard is a Parquet file with one recording, of which 1 s is scored. All shards are links to one
+file, and the detector is small, so that little else is measured. For the first figures all shards
+have results already: finding the shards is timed, and a whole call that finds nothing left. For the
+last figure one actor scores all shards.
 
     scripts/bench shards --sizes 1000 10000                # two minutes
     scripts/bench shards --sizes 100000 --scored 0         # listing and resuming alone
@@ -32,7 +33,7 @@ _RATE = 16000
 
 
 def write_shards(folder: Path, count: int) -> None:
-    """Write a shard of one recording, and links of it."""
+    """Write a shard of one recording, and links to it."""
     (trial,) = scale.write_shards(folder, 1, 1)
     first = trial.path.parent
     for number in range(1, count):
@@ -44,13 +45,14 @@ def write_shards(folder: Path, count: int) -> None:
 
 
 def score(source: Path, model: Path, out: Path) -> tuple[Outcome, float]:
+    """Score a collection, and return its outcome and the seconds."""
     began = time.perf_counter()
     outcome = score_collection(source, Model(str(model), "cpu"), out, num_samples=_RATE, resources=Resources(1))
     return outcome, time.perf_counter() - began
 
 
 def resuming(count: int, folder: Path, model: Path) -> str:
-    """Time listing ``count`` shards, and a call that finds results of all of them."""
+    """Time listing ``count`` shards, and a call that finds results of all of them; return a line of text."""
     write_shards(folder / "first", 1)
     score(folder / "first", model, folder / "out")  # writes the record of the run
     for path in (folder / "out").glob("*.parquet"):
@@ -69,7 +71,7 @@ def resuming(count: int, folder: Path, model: Path) -> str:
 
 
 def scheduling(count: int, folder: Path, model: Path) -> str:
-    """Time scoring ``count`` shards of one recording."""
+    """Time scoring ``count`` shards of one recording; return a line of text."""
     write_shards(folder / "all", count)
     outcome, seconds = score(folder / "all", model, folder / "out")
     assert outcome.scored == count
@@ -77,6 +79,7 @@ def scheduling(count: int, folder: Path, model: Path) -> str:
 
 
 def main() -> None:
+    """Measure resuming and scheduling for each number of shards, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000], help="shards with results")
     parser.add_argument("--scored", type=int, nargs="+", default=[100, 1000], help="shards to score; 0: none")

@@ -1,9 +1,9 @@
-"""A short training with OpenMP threads that sleep while they wait, as the command line sets, and with ones that spin.
+"""Compare a short training whose OpenMP threads sleep while they wait, as the command line sets, with one whose threads spin.
 
-A process of its own trains a log spectrum and Nes2Net-X on generated recordings with two reading
-processes, in turn (A B A B …). In the first kind PyTorch is loaded before the command line can set
+A process of its own trains a log spectrum and Nes2Net-X on generated recordings with two workers,
+in turn (A B A B …). In "spinning", PyTorch is loaded before the command line can set
 OMP_WAIT_POLICY, so that OpenMP has its default. Figures are medians of the wall time of whole
-processes. --load starts processes that do nothing but compute beside them, as on a shared machine.
+processes. --load starts processes that only compute beside them, as on a shared machine.
 
     scripts/bench threads --load 8
     scripts/bench threads --rounds 1 --count 8 --epochs 1    # as a test; the figures mean nothing
@@ -27,7 +27,7 @@ _SETTINGS = (
     "{model: {frontend: {name: lps, n_fft: 512, hop_length: 256, num_bins: 256}, backend: {name: nes2net_x, nes_ratio: [4, 4]}}, "
     "data: {corpus: generic, num_samples: 32000, num_workers: 2}, augment: {algo: 5}, train: {batch_size: 8}, date: bench}\n"
 )
-# It also ends with this process.
+# A program that computes without end, until this process has ended.
 _LOAD = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 _KINDS = {
     "spinning": "import sys, torch; from nes2net.cli.main import main; sys.exit(main(sys.argv[1:]))",
@@ -47,28 +47,29 @@ def write_corpus(folder: Path, count: int) -> None:
 
 
 def seconds_of_training(kind: str, folder: Path, name: str, epochs: int) -> float:
-    """Train in a process of its own; return the wall time of the process."""
-    dropped = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    variables = {name: value for name, value in os.environ.items() if name not in dropped}
+    """Train in a process of its own, and return its wall time in seconds."""
+    removed_variables = ("OMP_WAIT_POLICY", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    variables = {name: value for name, value in os.environ.items() if name not in removed_variables}
     command = [sys.executable, "-c", _KINDS[kind], "train", "recipe.yaml", "data.root=corpus", f"train.epochs={epochs}"]
-    began = time.perf_counter()
-    done = subprocess.run(
+    start = time.perf_counter()
+    finished = subprocess.run(
         [*command, f"comment={name}", "--device", "cpu"], cwd=folder, env=variables, capture_output=True, text=True
     )
-    if done.returncode:
-        sys.exit(done.stderr)
-    return time.perf_counter() - began
+    if finished.returncode:
+        sys.exit(finished.stderr)
+    return time.perf_counter() - start
 
 
 def main() -> None:
+    """Measure both kinds, and print medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=int, default=160, help="recordings to train on")
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--load", type=int, default=0, metavar="N", help="processes that compute beside the training")
     arguments = parser.parse_args()
-    beside = [subprocess.Popen([sys.executable, "-c", _LOAD]) for _ in range(arguments.load)]
-    taken: dict[str, list[float]] = {kind: [] for kind in _KINDS}
+    load_processes = [subprocess.Popen([sys.executable, "-c", _LOAD]) for _ in range(arguments.load)]
+    seconds_by_kind: dict[str, list[float]] = {kind: [] for kind in _KINDS}
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -76,13 +77,13 @@ def main() -> None:
             (folder / "recipe.yaml").write_text(_SETTINGS, encoding="utf-8")
             for turn in range(arguments.rounds):
                 for kind in _KINDS:
-                    taken[kind].append(seconds_of_training(kind, folder, f"{kind}{turn}", arguments.epochs))
+                    seconds_by_kind[kind].append(seconds_of_training(kind, folder, f"{kind}{turn}", arguments.epochs))
     finally:
-        for process in beside:
+        for process in load_processes:
             process.kill()
     print(f"{os.cpu_count()} processors, {arguments.load} processes beside the training")
-    for kind, times in taken.items():
-        ratio = statistics.median(taken["spinning"]) / statistics.median(times)
+    for kind, times in seconds_by_kind.items():
+        ratio = statistics.median(seconds_by_kind["spinning"]) / statistics.median(times)
         print(f"{kind:>10}  {statistics.median(times):7.1f} s  {ratio:5.2f}×  ({min(times):.1f} to {max(times):.1f})")
 
 

@@ -1,16 +1,17 @@
-"""A training step against the published computation, for back-end and whole detector, and the data wait with one worker.
+"""Compare a training step with the published computation, for back-end and whole detector, and measure the wait for data.
 
-A step is forward in train mode, weighted cross-entropy, backward, Adam. The reference has the same weights:
+A step is forward in train mode, weighted cross-entropy, backward, Adam. The reference has the same
+weights:
 
 * back-end: Nes2Net-X on features of 64,600 samples (201 frames) in batches of 12, against a plain transcription;
 * whole detector: XLS-R 300M and Nes2Net-X in batches of --batch, with fairseq's front-end, or a
   transcription of it if fairseq is not installed. bfloat16 is autocast; weights and Adam stay in float32.
   Both detectors share their weights. It takes 10 GiB of memory and 6 to 8 minutes on two cores.
 
-All rows of a table run in turn (A B A B …). Figures are medians, of CPU time on one thread, otherwise of
-wall time; ratios are to the published computation in the same precision. Last, the demonstration's small
-detector (wav2vec2_small, Nes2Net-X) trains on generated recordings with RawBoost 4 and one reading
-process. It should wait for data less than a fifth of the time.
+All rows of a table run in turn (A B A B …). Figures are medians, of CPU time on one thread,
+otherwise of wall time; ratios are to the published computation in the same precision. Last, the
+demonstration's small detector (wav2vec2_small, Nes2Net-X) trains on generated recordings with
+RawBoost 4 and one worker. It should wait for data less than a fifth of the time.
 
     OMP_NUM_THREADS=2 scripts/bench train
     scripts/bench train --parts backend data
@@ -42,11 +43,12 @@ from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter
 from nes2net.training.sampling import EpochBatches
 
-BACKEND_BATCH, FRAMES = 12, 201
+BACKEND_BATCH = 12
+FRAMES = 201
 TINY = {
     "encoder_layers": 2,
     "encoder_ffn_embed_dim": 256,
-}  # as wide as the real one, which the transcription of the back-end needs
+}  # as wide as XLS-R 300M, because the transcription of the back-end needs this width
 CLASS_WEIGHTS = torch.tensor([0.1, 0.9])
 
 
@@ -55,29 +57,32 @@ class PublishedDetector(nn.Module):
 
     def __init__(self, frontend: nn.Module) -> None:
         super().__init__()
-        self.frontend, self.backend = frontend, PublishedNes2NetX()
+        self.frontend = frontend
+        self.backend = PublishedNes2NetX()
 
     def forward(self, waveforms: Tensor) -> Tensor:
+        """Logits B×2 of waveforms B×N."""
         return self.backend(self.frontend(waveforms)[-1])
 
 
 def training_step(
     model: nn.Module, called: Callable, inputs: Tensor, bfloat16: bool = False, with_inputs: bool = False
 ) -> Callable[[], None]:
-    """Return a training step of ``model`` with a learning rate of 0, which leaves the weights as they are.
+    """Make a training step of ``model`` with a learning rate of 0, which does not change the weights.
 
     Args:
-        model: The module with the weights.
+        model: the module with the weights.
         called: ``model`` itself, or its compiled form.
-        inputs: The batch.
-        bfloat16: Compute under autocast.
-        with_inputs: Compute gradients of the inputs too, as for training a front-end before it.
+        inputs: the batch.
+        bfloat16: compute under autocast.
+        with_inputs: compute gradients of the inputs, too, as for training a front-end.
     """
     optimizer = torch.optim.Adam(model.parameters(), lr=0.0, weight_decay=1e-4)
     inputs = inputs.clone().requires_grad_(with_inputs)
     targets = torch.arange(len(inputs)) % 2
 
     def step() -> None:
+        """Do one step."""
         model.train()
         inputs.grad = None
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
@@ -90,7 +95,7 @@ def training_step(
 
 
 def race(models: dict[str, nn.Module], inputs: Tensor, rounds: int, compiled: bool, with_inputs: bool = False) -> None:
-    """Print the step times of ``models`` in both precisions; the first one is the reference."""
+    """Print the times of a step of ``models`` in both precisions; the first model is the reference."""
     reference = next(iter(models))
     print(f"outputs differ by {largest_difference(*models.values(), inputs):.1e}")
     runs = {}
@@ -111,10 +116,12 @@ def race(models: dict[str, nn.Module], inputs: Tensor, rounds: int, compiled: bo
 
 @torch.no_grad()
 def largest_difference(a: nn.Module, b: nn.Module, inputs: Tensor) -> float:
+    """The largest difference of two models' outputs."""
     return (a.eval()(inputs) - b.eval()(inputs)).abs().max().item()
 
 
 def backend(arguments: argparse.Namespace) -> None:
+    """Measure the back-end."""
     batch, frames = (2, 20) if arguments.small else (BACKEND_BATCH, FRAMES)
     print(f"\nback-end, batch {batch}, {frames} frames")
     models = {"published": PublishedNes2NetX(), "nes2net_x": nes2net_x()}
@@ -124,18 +131,19 @@ def backend(arguments: argparse.Namespace) -> None:
 
 
 def detector(arguments: argparse.Namespace) -> None:
+    """Measure the whole detector."""
     samples = 8000 if arguments.small else ASVSPOOF_SAMPLES
     options = {"name": "xlsr_300m", "pretraining_heads": False, **(TINY if arguments.small else {})}
-    ours = Detector.from_config(
+    own_detector = Detector.from_config(
         {"frontend": options, "aggregation": {"name": "last"}, "backend": {"name": "nes2net_x"}}
     )
-    what, frontend = fairseq_model(ours.frontend)
+    source, frontend = fairseq_model(own_detector.frontend)
     published = PublishedDetector(frontend)
-    published.backend.load_state_dict(ours.backend.state_dict(), assign=True)
-    size = sum(p.numel() for p in ours.parameters())
-    print(f"\nwhole detector, {size:,} parameters, batch {arguments.batch}, {samples:,} samples; published: {what}")
+    published.backend.load_state_dict(own_detector.backend.state_dict(), assign=True)
+    size = sum(p.numel() for p in own_detector.parameters())
+    print(f"\nwhole detector, {size:,} parameters, batch {arguments.batch}, {samples:,} samples; published: {source}")
     race(
-        {"published": published, "nes2net": ours},
+        {"published": published, "nes2net": own_detector},
         0.1 * torch.randn(arguments.batch, samples),
         arguments.rounds,
         arguments.compile,
@@ -143,7 +151,7 @@ def detector(arguments: argparse.Namespace) -> None:
 
 
 def generated_trials(folder: Path, count: int) -> list[Trial]:
-    """Write FLAC files of low-pass noise in syllables, 1.5 to 5 s, on average as long as those of ASVspoof 2019."""
+    """Write FLAC files of noise in syllables, 1.5 to 5 s, on average as long as those of ASVspoof 2019."""
     rng = np.random.default_rng(0)
     trials = []
     for number in range(count):
@@ -158,7 +166,8 @@ def generated_trials(folder: Path, count: int) -> list[Trial]:
 
 def utterances_per_second(batches: Iterable) -> float:
     """Measure reading alone, from the end of the first batch on."""
-    iterator, count = iter(batches), 0
+    iterator = iter(batches)
+    count = 0
     next(iterator)
     start = time.perf_counter()
     for batch in iterator:
@@ -167,6 +176,7 @@ def utterances_per_second(batches: Iterable) -> float:
 
 
 def data(arguments: argparse.Namespace) -> None:
+    """Train a small detector, and print how long it waits for data."""
     small = Detector.from_config(
         {"frontend": {"name": "wav2vec2_small"}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     )
@@ -178,7 +188,7 @@ def data(arguments: argparse.Namespace) -> None:
         dataset = TrainingSet(Examples(trials), 32000, [RawBoost(4)])
         alone = utterances_per_second(training_loader(dataset, batches, 1, False))
         meter = Meter(training_loader(dataset, batches, 1, False), title="train")
-        for waveforms, targets, _ in meter:
+        for waveforms, targets, *_ in meter:
             loss = F.cross_entropy(small(waveforms), targets, CLASS_WEIGHTS)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -192,21 +202,22 @@ def data(arguments: argparse.Namespace) -> None:
     print(f"  {'data-bound' if meter.wait_share > WAIT_LIMIT else 'not data-bound'} (limit {WAIT_LIMIT:.0%})")
 
 
-PARTS = {"backend": backend, "detector": detector, "data": data}
+MEASUREMENTS = {"backend": backend, "detector": detector, "data": data}
 
 
 def main() -> None:
+    """Run the chosen measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=2, help="utterances in a step of the whole detector")
-    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--parts", nargs="+", choices=list(MEASUREMENTS), default=list(MEASUREMENTS))
     parser.add_argument("--compile", action="store_true", help="measure the compiled models too")
     parser.add_argument("--small", action="store_true", help="tiny models on half a second, to see that it runs")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     print(f"{torch.get_num_threads()} thread(s), torch {torch.__version__}")
-    for part in arguments.parts:
-        PARTS[part](arguments)
+    for name in arguments.parts:
+        MEASUREMENTS[name](arguments)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Build of the corpus: prepare human speech, make every clip, write protocols and keys, check; resumes if interrupted."""
+"""Build the corpus: prepare human speech, make every clip, write protocols and keys, check; resumes if interrupted."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .voices import PACKAGES
 from .workers import Workers
 
 VERSION = 4
-#: Set after the detectors of the demonstration had been chosen on the development part of the corpus of seed 0.
+#: Another seed than 0, because the detectors of the demonstration were chosen on the development part of seed 0.
 SEED = 2027
 
 
 def render(clip: Clip, human: np.ndarray, work: Path, seed: int) -> np.ndarray:
-    """Make the finished samples of a trial from the prepared human speech of its source."""
+    """Make the samples of a trial from ``human``, the prepared speech of its source."""
     rng = channel.generator(seed, clip.part, clip.id)
     x = human
     if not clip.is_human:
@@ -50,28 +50,38 @@ def make(clip: Clip, out: Path, work: Path, seed: int) -> None:
         layout.write_audio(path, render(clip, load(clip.source, work), work, seed))
 
 
-def _read_aloud(what: tuple[str, str, int], work: Path, seed: int) -> None:
-    method, part, most = what
-    read_aloud(method, part, sentences("en", part)[:most], work, seed)
+def _read_aloud(method: str, part: str, num_sentences: int, work: Path, seed: int) -> None:
+    """Have a neural method read the first sentences of a part."""
+    read_aloud(method, part, sentences("en", part)[:num_sentences], work, seed)
 
 
-def _begin(job: Callable[[], None]) -> None:
+def _run_job(job: Callable[[], None]) -> None:
+    """Call ``job``; worker processes need a named function for this."""
     job()
 
 
 def _embed_enrolment(recording: Recording, work: Path, seed: int) -> np.ndarray:
+    """Compute the embedding of an enrolment recording, after the channel of all clips."""
     rng = channel.generator(seed, "enrolment", recording.key)
     return verification.embedding(channel.match(load(recording, work), rng))
 
 
 def _embed_file(path: Path) -> np.ndarray:
+    """Compute the embedding of the file of a clip."""
     return verification.embedding(soundfile.read(path)[0])
 
 
 def build(
     out: Path, bonafide: Path | None = None, jobs: int = 2, seed: int = 0, sizes: Sizes | None = None
 ) -> dict[str, float]:
-    """Build the corpus in ``out``, or finish it if it is incomplete, and return the EERs of the trivial-cue check.
+    """Build the corpus in ``out``, or finish it if it is incomplete.
+
+    Args:
+        bonafide: folder of the user's recordings; None for Debian's voice prompts.
+        jobs: number of processes.
+
+    Returns:
+        The EERs of the check of trivial cues.
 
     Raises:
         InputError: if there is too little human speech, a program fails, or ``out`` holds another corpus.
@@ -86,23 +96,23 @@ def build(
     say_what_is_missing(methods)
 
     work = out / ".work"
-    chosen = candidates(recordings, sizes, seed)
-    with tqdm(total=len(chosen), unit="clip", dynamic_ncols=True) as bar:
+    chosen_recordings = candidates(recordings, sizes, seed)
+    with tqdm(total=len(chosen_recordings), unit="clip", dynamic_ncols=True) as bar:
         workers = Workers(jobs, bar)
         try:
-            lengths = workers.map(partial(prepare, work=work, seed=seed), chosen, "human speech")
-            shared = split([r for r, length in zip(chosen, lengths) if length], sizes, seed)
+            lengths = workers.map(partial(prepare, work=work, seed=seed), chosen_recordings, "human speech")
+            shared = split([r for r, length in zip(chosen_recordings, lengths) if length], sizes, seed)
             planned = clips(shared, methods, sizes, seed)
             in_la = [clip for clip in planned if clip.part == "la"]
             number = Counter((clip.method, clip.part) for clip in planned if clip.method in PACKAGES)
-            aloud = [(*which, count + 1) for which, count in number.items()]
-            aloud.sort(key=lambda what: METHODS[what[0]].attack, reverse=True)  # the slowest first
+            aloud = [(method, part, count + 1) for (method, part), count in number.items()]
+            aloud.sort(key=lambda texts: METHODS[texts[0]].attack, reverse=True)  # the slowest first
             bar.total += len(aloud) + 2 * len(planned) + len(shared.enrolment) + len(shared.parts["train"]) + len(in_la)
             finish = partial(make, out=out, work=work, seed=seed)
-            # Reading aloud takes longest, and ends beside the clips that need none of it.
-            first = [partial(_read_aloud, what, work, seed) for what in aloud]
-            first += [partial(finish, clip) for clip in planned if clip.method not in PACKAGES]
-            for _ in workers.map(_begin, first, "clips"):
+            # Reading aloud takes longest, so it starts first, together with the clips that do not need it.
+            first_jobs = [partial(_read_aloud, *texts, work, seed) for texts in aloud]
+            first_jobs += [partial(finish, clip) for clip in planned if clip.method not in PACKAGES]
+            for _ in workers.map(_run_job, first_jobs, "clips"):
                 pass
             for _ in workers.map(finish, [clip for clip in planned if clip.method in PACKAGES], "neural clips"):
                 pass
@@ -120,14 +130,15 @@ def build(
 
 
 def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: list[Clip], workers: Workers) -> str:
-    """Write the trials and scores of the toy ASV and return the note about them."""
+    """Write the trials and scores of the toy speaker verification, and return the note about them."""
     enrolled = list(workers.map(partial(_embed_enrolment, work=work, seed=seed), shared.enrolment, "toy ASV"))
     enrolment = verification.by_speaker([r.speaker for r in shared.enrolment], enrolled)
     training = [clip for clip in planned if clip.part == "train" and clip.is_human]
     in_la = [clip for clip in planned if clip.part == "la"]
     paths = [layout.audio_path(out, clip) for clip in training + in_la]
     embeddings = np.array(list(workers.map(_embed_file, paths, "toy ASV")))
-    background, tests = embeddings[: len(training)], embeddings[len(training) :]
+    background = embeddings[: len(training)]
+    tests = embeddings[len(training) :]
     trials = verification.score_trials(background, enrolment, in_la, tests)
     if not trials:
         return verification.NO_NOTE
@@ -136,7 +147,7 @@ def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: l
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 0, 2 for an error that the user can mend, or 130 after Ctrl-C."""
+    """Run the command line; return 0, 2 after an error that the user can correct, or 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="demo_corpus", description="Build the demonstration corpus.")
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus; an interrupted build continues")
     parser.add_argument(
@@ -147,10 +158,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--seed", type=int, default=SEED, help=f"another seed, another corpus (default {SEED})")
-    given = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     try:
-        make_corpus = partially_spoofed.build if given.partial else build
-        make_corpus(given.out, given.bonafide, max(given.jobs, 1), given.seed)
+        make_corpus = partially_spoofed.build if args.partial else build
+        make_corpus(args.out, args.bonafide, max(args.jobs, 1), args.seed)
     except (InputError, OSError) as error:
         print(f"demo_corpus: {error}", file=sys.stderr)
         return 2

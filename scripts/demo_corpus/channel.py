@@ -1,7 +1,7 @@
 """One channel for both classes, so that level, pauses, bandwidth, crest factor and spectrum do not separate them.
 
-A detector would learn any other difference between the classes instead of the traces of synthesis (Müller
-et al. 2021, "Speech is Silver, Silence is Golden"). Arrays are float64, mono, 16 kHz.
+Otherwise a detector would learn such differences instead of the traces of synthesis (Müller et al.
+2021, "Speech is Silver, Silence is Golden"). Arrays are float64, mono, 16 kHz.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy.stats import gennorm
 RATE = 16_000
 FRAME = RATE // 100  # 10 ms
 BAND_HZ = (100.0, 7000.0)
-EDGE = RATE // 20  # 50 ms cut off both ends at last, where filters ring
+EDGE = RATE // 20  # 50 ms; cut off at both ends, where filters ring
 MOST_DELAY = 0.012  # seconds, of the random all-pass
 MAX_PAUSE_FRAMES = 10
 SILENCE_DB = 35.0
@@ -48,25 +48,30 @@ _SPEECH_SPECTRUM_DB = np.array(
         43.7,
     ]
 )
-# Band edges of the equaliser: third octaves below 500 Hz, where harmonics lie far apart, sixths above.
+# Band edges of the equaliser: third octaves below 500 Hz, where harmonics lie far apart, sixth octaves above.
 _EDGES = np.append(1000.0 * 2.0 ** (np.concatenate([np.arange(-20, -6, 2), np.arange(-6, 17)]) / 6), BAND_HZ[1])
 _CENTRES = np.sqrt(_EDGES[:-1] * _EDGES[1:])
-# Levels of speech frames in dB below the loudest, at these ranks.
+# Usual levels of speech frames in dB, at these ranks: 0 is the quietest frame, 1 the loudest.
 _RANKS = np.array([0, 0.02, 0.1, 0.25, 0.5, 0.75, 0.95, 1.0])
 _LEVELS_DB = np.array([-34, -30, -19, -11, -5.5, -2.5, 0, 2])
 
 
 def generator(seed: int, *names: str) -> np.random.Generator:
-    """Make the random generator of ``names``; results do not depend on the order or number of processes."""
+    """Make the random generator that belongs to ``names``.
+
+    Each use has its own generator, so results do not depend on the order or the number of
+    processes.
+    """
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
 def _decibels(power: np.ndarray) -> np.ndarray:
+    """Convert powers to dB, at least −120."""
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 
 class _Grid:
-    """The frequencies of the transform of ``samples`` with 100 ms to spare, and what filters need of them."""
+    """The frequencies of the Fourier transform of a clip, and arrays for its filters."""
 
     def __init__(self, samples: int) -> None:
         self.length = next_fast_len(samples + RATE // 10, real=True)
@@ -79,24 +84,28 @@ class _Grid:
         self.band = 0.25 * (1 - np.cos(np.pi * rise)) * (1 - np.cos(np.pi * fall))
 
     def density_db(self, spectrum: np.ndarray) -> np.ndarray:
-        """Return the spectral density in each band of the equaliser in dB below the strongest band."""
+        """Compute the spectral density in each band of the equaliser, in dB relative to the strongest band."""
         power = spectrum.real**2 + spectrum.imag**2
         bands = np.add.reduceat(power, self.edges[:-1])[: len(_CENTRES)] / np.diff(self.edges)
         return _decibels(bands / bands.max())
 
 
-_grid = lru_cache(maxsize=4)(_Grid)  # all filters of a clip have one
+_grid = lru_cache(maxsize=4)(_Grid)  # all filters of a clip share one
 
 
 def _filtered(x: np.ndarray, gain: Callable[[_Grid, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Filter ``x`` with zero phase by ``gain(grid, spectrum) -> amplitude factor``."""
+    """Filter ``x`` in the frequency domain.
+
+    Args:
+        gain: takes the grid and the spectrum, and returns the factor of each frequency; a real factor keeps the phase.
+    """
     grid = _grid(len(x))
     spectrum = rfft(x, grid.length)
     return irfft(spectrum * gain(grid, spectrum), grid.length)[: len(x)]
 
 
 def _factor(decibels: np.ndarray) -> np.ndarray:
-    """Return the factors of amplitudes that gains in dB are."""
+    """Convert gains in dB to factors of amplitudes."""
     return np.exp(decibels * (np.log(10) / 20))
 
 
@@ -106,7 +115,7 @@ def band_pass(x: np.ndarray) -> np.ndarray:
 
 
 def frame_levels(x: np.ndarray) -> np.ndarray:
-    """Compute the level of each 10 ms frame in dB, over a window of three frames."""
+    """Compute the level of each frame of 10 ms in dB, averaged over three frames."""
     power = np.mean(x[: len(x) // FRAME * FRAME].reshape(-1, FRAME) ** 2, axis=1)
     return _decibels(np.convolve(power, np.ones(3) / 3, mode="same"))
 
@@ -122,9 +131,9 @@ def _joined(pieces: list[np.ndarray], overlap: int = RATE // 200) -> np.ndarray:
 
 
 def speech_only(x: np.ndarray) -> np.ndarray:
-    """Band-pass ``x``, remove leading and trailing silence, and cut pauses to 100 ms; empty without speech.
+    """Band-pass ``x``, remove silence at both ends, and cut pauses to 100 ms; empty without speech.
 
-    A frame is silent if it is 35 dB below the loud ones (the 95th percentile of the frame levels).
+    A frame is silent if its level is 35 dB below the 95th percentile of all levels.
     """
     if len(x) < 10 * FRAME:
         return np.zeros(0)
@@ -142,37 +151,40 @@ def speech_only(x: np.ndarray) -> np.ndarray:
 
 
 def window(x: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Cut ``samples`` of ``x`` at a random place, so that clips of both classes begin and end in mid-speech."""
+    """Cut ``samples`` of ``x`` at a random position, so that clips of both classes begin and end in mid-speech."""
     start = int(rng.integers(0, max(len(x) - samples, 0) + 1))
     return x[start : start + samples]
 
 
 def density_db(x: np.ndarray) -> np.ndarray:
-    """Compute the long-term spectral density of ``x`` in each band of the equaliser, in dB below the strongest band."""
+    """Compute the long-term spectral density of ``x`` in each band of the equaliser, in dB relative to the strongest."""
     grid = _grid(len(x))
     return grid.density_db(rfft(x, grid.length))
 
 
 def equalised(x: np.ndarray, target_db: np.ndarray, limit_db: float = 24.0) -> np.ndarray:
-    """Equalise the long-term spectral density of ``x`` to ``target_db`` in each band, by at most ``limit_db``."""
+    """Filter ``x`` to the spectral density ``target_db`` in each band, by at most ``limit_db``."""
 
     def gain(grid: _Grid, spectrum: np.ndarray) -> np.ndarray:
-        wanted = target_db - grid.density_db(spectrum)
-        wanted = np.clip(wanted - np.median(wanted), -limit_db, limit_db)
-        return _factor(np.interp(grid.logarithms, np.log(_CENTRES), wanted)) * grid.band
+        """The factor of each frequency: interpolated gains of the bands."""
+        gain_db = target_db - grid.density_db(spectrum)
+        gain_db = np.clip(gain_db - np.median(gain_db), -limit_db, limit_db)
+        return _factor(np.interp(grid.logarithms, np.log(_CENTRES), gain_db)) * grid.band
 
     return _filtered(x, gain)
 
 
 def dispersed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Filter ``x`` by a random all-pass with group delays of 0–12 ms (6 on average), like short reflections.
+    """Filter ``x`` by a random all-pass with group delays of 0 to 12 ms (6 ms on average), like short reflections.
 
-    Synthesis aligns the phases of the harmonics and so has higher peaks than a voice in a room.
+    Synthesis aligns the phases of harmonics, so without this filter spoofs would have higher peaks
+    than voices in a room.
     """
     knots = np.arange(0, RATE / 2 + 150, 150)
     delays = rng.uniform(0, MOST_DELAY, len(knots))
 
     def gain(grid: _Grid, _: np.ndarray) -> np.ndarray:
+        """The factor of each frequency: a phase whose derivative is the drawn delay."""
         delay = np.cumsum(np.interp(grid.frequencies, knots, delays))
         return np.exp(-2j * np.pi * delay * grid.frequencies[1])
 
@@ -180,7 +192,12 @@ def dispersed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _levelled(x: np.ndarray, depth: float, limit_db: float = 12.0) -> np.ndarray:
-    """Bring the frame levels of ``x`` to one common distribution, times ``depth``, like a gain control."""
+    """Map the frame levels of ``x`` to their usual distribution, as a gain control does.
+
+    Args:
+        depth: factor of the distances between the levels.
+        limit_db: largest gain.
+    """
     levels = frame_levels(x)
     ranks = np.argsort(np.argsort(levels)) / (len(levels) - 1)
     gain_db = depth * np.interp(ranks, _RANKS, _LEVELS_DB) - levels
@@ -191,7 +208,15 @@ def _levelled(x: np.ndarray, depth: float, limit_db: float = 12.0) -> np.ndarray
 
 
 def _amplitudes(shape: float, crest_db: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return ranks and limited absolute values of a generalised normal distribution of unit power (1: Laplace, 2: normal)."""
+    """Compute a distribution of absolute values of samples, of unit power.
+
+    Args:
+        shape: of a generalised normal distribution; 1 is Laplace, 2 is normal.
+        crest_db: largest value.
+
+    Returns:
+        Ranks in [0, 1), and the value at each rank.
+    """
     ranks = np.concatenate([np.linspace(0, 0.95, 96), 1 - np.geomspace(0.045, 1e-5, 60)])
     values = gennorm.ppf(0.5 + ranks / 2, shape)
     values = np.minimum(values / np.sqrt(gennorm.var(shape)), 10 ** (crest_db / 20))
@@ -199,9 +224,9 @@ def _amplitudes(shape: float, crest_db: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _companded(x: np.ndarray, ranks: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Map the absolute values of ``x`` smoothly to the distribution ``values`` at ``ranks``.
+    """Map the absolute values of ``x`` smoothly to the distribution with ``values`` at ``ranks``.
 
-    Neither the crest factor nor the shape of the waveform then separates the classes.
+    After this, neither the crest factor nor the distribution of samples separates the classes.
     """
     magnitude = np.abs(x)
     # A histogram gives the ranks, which is five times as fast as sorting; its steps are 84 dB below the peak.
@@ -212,13 +237,16 @@ def _companded(x: np.ndarray, ranks: np.ndarray, values: np.ndarray) -> np.ndarr
 
 
 def _noise(samples: int, colour_db: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Make noise of unit mean power with the spectrum ``colour_db``."""
+    """Make noise of unit power with the spectral density ``colour_db``."""
     noise = equalised(rng.standard_normal(samples), colour_db)
     return noise / np.sqrt(np.mean(noise**2))
 
 
 def _microphone(rng: np.random.Generator) -> np.ndarray:
-    """Draw a target spectrum, average speech with random tilt and ripple, as density in dB per band of the equaliser."""
+    """Draw the target spectrum of a clip: average speech with random tilt and ripple.
+
+    The result is a density in dB for each band of the equaliser.
+    """
     octaves = np.log2(_CENTRES / 1000)
     density = _SPEECH_SPECTRUM_DB - 10 * np.log10(_THIRD_OCTAVES)
     average = np.interp(octaves, np.log2(_THIRD_OCTAVES / 1000), density)
@@ -227,13 +255,14 @@ def _microphone(rng: np.random.Generator) -> np.ndarray:
 
 
 def match(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Apply the common channel: spectrum, phases, noise, dynamics, amplitudes, polarity, ends, level; cuts 100 ms of ``x``.
+    """Pass ``x`` through the common channel, and cut 50 ms off both ends.
 
-    Each clip draws its own microphone, reflections, noise, dynamics and level, from the same distributions for both
-    classes, which hides small systematic remainders.
+    Each clip draws its own spectrum, reflections, noise, dynamics, polarity and level, from the
+    same distributions for both classes. This hides small systematic differences.
     """
     target = _microphone(rng)
-    depth, noise_db = rng.uniform(0.75, 1.1), rng.uniform(-42, -32)
+    depth = rng.uniform(0.75, 1.1)
+    noise_db = rng.uniform(-42, -32)
     colour = target + rng.normal(0, 3.0) * np.log2(_CENTRES / 1000)
     amplitudes = _amplitudes(rng.uniform(1.1, 1.5), rng.uniform(9, 11))
     x = equalised(dispersed(equalised(x, target), rng), target)

@@ -1,4 +1,4 @@
-"""Lossy codecs, by real encoders and decoders: FFmpeg through PyAV, GSM 06.10 through libsndfile."""
+"""Lossy codecs by real encoders and decoders: FFmpeg through PyAV, and GSM 06.10 through libsndfile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RATE = 16_000
 
 @dataclass(frozen=True)
 class Codec:
-    """An encoder of FFmpeg with its container, sampling rate in Hz and bit rate in bit/s (None: fixed)."""
+    """An encoder of FFmpeg: its container, sampling rate in Hz, and bit rate in bit/s (None if it has only one)."""
 
     encoder: str
     container: str
@@ -24,7 +24,7 @@ class Codec:
     bit_rate: int | None = None
 
 
-# Names and meaning as in the ASVspoof 2021 keys; the bit rates are choices of this corpus.
+# Names as in the keys of ASVspoof 2021; the bit rates are chosen here.
 _CODECS = {
     "alaw": Codec("pcm_alaw", "wav", 8000),
     "ulaw": Codec("pcm_mulaw", "wav", 8000),
@@ -37,6 +37,7 @@ _CODECS = {
     "low_ogg": Codec("libopus", "ogg", bit_rate=20_000),
     "high_ogg": Codec("libopus", "ogg", bit_rate=64_000),
 }
+# Names of the keys that mean no codec, or two codecs in turn.
 _CHAINS = {
     "none": (),
     "nocodec": (),
@@ -67,7 +68,9 @@ def _encode(x: np.ndarray, rate: int, codec: Codec) -> io.BytesIO:
         if codec.bit_rate:
             stream.bit_rate = codec.bit_rate
         frame = av.AudioFrame.from_ndarray(x.astype(np.float32)[None], format="flt", layout="mono")
-        frame.rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        frame.rate = rate
+        frame.pts = 0
+        frame.time_base = Fraction(1, rate)
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     file.seek(0)
@@ -75,6 +78,7 @@ def _encode(x: np.ndarray, rate: int, codec: Codec) -> io.BytesIO:
 
 
 def _gsm(x: np.ndarray) -> np.ndarray:
+    """Encode and decode ``x`` at 8 kHz by GSM 06.10."""
     file = io.BytesIO()
     soundfile.write(file, x, 8000, format="WAV", subtype="GSM610")
     file.seek(0)
@@ -82,15 +86,16 @@ def _gsm(x: np.ndarray) -> np.ndarray:
 
 
 def _fitted(x: np.ndarray, samples: int) -> np.ndarray:
-    """Cut or pad ``x`` to ``samples``, since encoders pad their last frame."""
+    """Cut or pad ``x`` to ``samples``, because encoders pad their last frame."""
     return np.pad(x[:samples], (0, max(samples - len(x), 0)))
 
 
 def transmit(x: np.ndarray, name: str) -> np.ndarray:
-    """Encode and decode ``x`` (16 kHz) by the codec or chain ``name`` of an ASVspoof 2021 key; the length stays."""
+    """Encode and decode ``x`` (16 kHz) by the codecs that ``name`` means in a key of ASVspoof 2021; the length stays."""
     for link in _CHAINS.get(name, (name,)):
         if link == "gsm":
-            received, rate = _gsm(soxr.resample(x, RATE, 8000)), 8000
+            received = _gsm(soxr.resample(x, RATE, 8000))
+            rate = 8000
         else:
             codec = _CODECS[link]
             sent = x if codec.rate == RATE else soxr.resample(x, RATE, codec.rate)

@@ -24,7 +24,8 @@ _FOLDERS = {
     "df": "ASVspoof2021_DF_eval/flac",
     "wild": "release_in_the_wild",
 }
-LA_PROTOCOLS, DF_PROTOCOLS = "ASVspoof_LA_cm_protocols", "ASVspoof_DF_cm_protocols"
+LA_PROTOCOLS = "ASVspoof_LA_cm_protocols"
+DF_PROTOCOLS = "ASVspoof_DF_cm_protocols"
 PART_NAMES = {
     "train": "training (2019 LA)",
     "dev": "development (2019 LA)",
@@ -40,7 +41,7 @@ def audio_path(out: Path, clip: Clip) -> Path:
 
 
 def replace_file(path: Path, write) -> None:
-    """Call ``write(temporary path)``, then move the file to ``path``, so that a file there is always complete."""
+    """Call ``write(temporary path)``, then rename the file to ``path``, so that a file at ``path`` is always complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}-{path.name}")
     write(temporary)
@@ -48,7 +49,7 @@ def replace_file(path: Path, write) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text to ``path`` at once or not at all."""
+    """Write a text file, completely or not at all."""
     replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
@@ -64,12 +65,14 @@ def lines(rows) -> str:
 
 
 def _la_key(clip: Clip) -> str:
+    """Write the line of a clip in the key of 2021 LA."""
     attack = "bonafide" if clip.is_human else clip.attack
     fields = (clip.source.speaker, clip.id, clip.codec, "loc_tx", attack)
     return " ".join((*fields, clip.label, "notrim", clip.phase))
 
 
 def _df_key(clip: Clip) -> str:
+    """Write the line of a clip in the key of 2021 DF."""
     vocoder = "bonafide" if clip.is_human else METHODS[clip.method].vocoder
     fields = (
         clip.source.speaker,
@@ -87,9 +90,9 @@ def _df_key(clip: Clip) -> str:
 
 def write_protocols(out: Path, clips: list[Clip]) -> None:
     """Write the protocols of all parts, the CM keys of 2021 LA and DF, and meta.csv of In-the-Wild."""
-    by_part = {part: [clip for clip in clips if clip.part == part] for part in _FOLDERS}
-    for part, name in (("train", "train.trn"), ("dev", "dev.trl")):
-        rows = lines(f"{c.source.speaker} {c.id} - {c.attack} {c.label}" for c in by_part[part])
+    by_part = {part_name: [clip for clip in clips if clip.part == part_name] for part_name in _FOLDERS}
+    for part_name, name in (("train", "train.trn"), ("dev", "dev.trl")):
+        rows = lines(f"{c.source.speaker} {c.id} - {c.attack} {c.label}" for c in by_part[part_name])
         for folder in (LA_PROTOCOLS, DF_PROTOCOLS):
             write_text(out / folder / f"ASVspoof2019.LA.cm.{name}.txt", rows)
     write_text(out / LA_PROTOCOLS / "ASVspoof2021.LA.cm.eval.trl.txt", lines(c.id for c in by_part["la"]))
@@ -102,8 +105,13 @@ def write_protocols(out: Path, clips: list[Clip]) -> None:
 
 
 def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
-    """Write the ASV key and scores: (claimed speaker, clip, "target" / "nontarget" / "spoof", score) per trial."""
-    keys, scores = [], []
+    """Write the key and the scores of the speaker verification.
+
+    Args:
+        trials: (claimed speaker, clip, "target", "nontarget" or "spoof", score) of each trial.
+    """
+    keys = []
+    scores = []
     for speaker, clip, key, score in trials:
         model = f"{speaker}-{clip.codec}-loc_tx"
         attack = "bonafide" if clip.is_human else clip.attack
@@ -114,20 +122,26 @@ def write_asv(out: Path, trials: list[tuple[str, Clip, str, float]]) -> None:
 
 
 def count_table(out: Path, clips: list[Clip]) -> str:
-    """Count clips and minutes of each part and class in a Markdown table."""
+    """Write a Markdown table with the number and the minutes of clips of each part and class."""
     rows = ["| part | human | minutes | spoofed | minutes |", "|---|---|---|---|---|"]
-    for part, name in PART_NAMES.items():
+    for part_name, name in PART_NAMES.items():
         cells = []
         for human in (True, False):
-            chosen = [clip for clip in clips if clip.part == part and clip.is_human == human]
-            seconds = sum(soundfile.info(audio_path(out, clip)).duration for clip in chosen)
-            cells.append(f"{len(chosen)} | {seconds / 60:.1f}")
+            clips_of_class = [clip for clip in clips if clip.part == part_name and clip.is_human == human]
+            seconds = sum(soundfile.info(audio_path(out, clip)).duration for clip in clips_of_class)
+            cells.append(f"{len(clips_of_class)} | {seconds / 60:.1f}")
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def write_readme(out: Path, clips: list[Clip], source: str, asv: str, cues: str) -> None:
-    """Write the README.md of the corpus: source of the speech, meaning of the attacks, and the toy ASV."""
+    """Write the README.md of the corpus.
+
+    Args:
+        source: where the human speech comes from.
+        asv: the note about the toy speaker verification.
+        cues: the summary of the check of trivial cues.
+    """
     used = {clip.method for clip in clips if not clip.is_human}
     learnt = {clip.method for clip in clips if clip.part in LEARNT}
     rows = [
@@ -161,12 +175,13 @@ unnamed mixture of the same codecs. In the DF key the vocoder class of text-to-s
 
 
 def _speakers_overlap(clips: list[Clip]) -> bool:
+    """Whether a speaker of the evaluation parts occurs in training or development."""
     speakers = [{c.source.speaker for c in clips if (c.part in EVALUATION_PARTS) == ev} for ev in (True, False)]
     return bool(speakers[0] & speakers[1])
 
 
 def _read_manifest(out: Path) -> dict:
-    """Read the manifest of a complete or unfinished corpus; empty without one."""
+    """Read the manifest of a corpus, complete or not; empty if there is none."""
     path = out / "manifest.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
@@ -177,18 +192,24 @@ def _write_manifest(out: Path, manifest: dict) -> None:
 
 
 def _digest_fields(recordings: list[Recording]) -> list[str]:
-    """List the fields that are equal for two runs with the same human speech."""
+    """List a text for each recording; the texts are equal for two runs with the same human speech."""
     return [f"{r.key} {r.path.stat().st_size} {r.speaker} {r.role} {r.start:.3f} {r.stop:.3f}" for r in recordings]
 
 
 def stamp(recordings: list[Recording], seed: int, settings: dict) -> dict:
-    """Describe what a corpus is made of: ``settings``, the seed, and a digest of the human speech."""
+    """Describe what a corpus is made of, to recognise it: ``settings``, the seed, and a digest of the human speech."""
     digest = hashlib.sha1("\n".join(_digest_fields(recordings)).encode()).hexdigest()
     return {**settings, "seed": seed, "human speech": digest}
 
 
 def begin(out: Path, stamp: dict) -> dict[str, float] | None:
-    """Begin the corpus of ``stamp`` in ``out``, or continue it; return the EERs of its check if it is complete.
+    """Begin or continue a corpus in ``out``.
+
+    Args:
+        stamp: what the corpus is made of; see :func:`stamp`.
+
+    Returns:
+        The EERs of the check if the corpus is complete, otherwise None.
 
     Raises:
         InputError: if ``out`` holds something else.
@@ -207,6 +228,6 @@ def begin(out: Path, stamp: dict) -> dict[str, float] | None:
 
 
 def complete(out: Path, stamp: dict, paths: list[Path], eers: dict[str, float]) -> None:
-    """Say that the corpus is complete, which has the files ``paths``."""
+    """Mark the corpus as complete; ``paths`` are its audio files, ``eers`` the result of its check."""
     files = [path.relative_to(out).as_posix() for path in paths]
     _write_manifest(out, {"stamp": stamp, "complete": True, "files": files, "trivial_cue_eer": eers})

@@ -1,4 +1,4 @@
-"""Plan of the trials: parts, ids, attacks, codecs and phases, the same on every run with the same seed."""
+"""Plan the trials: parts, ids, attacks, codecs and phases; the same seed gives the same plan."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MIN_CLIPS = 8
 
 @dataclass(frozen=True)
 class Sizes:
-    """Largest number of human clips per part, and of spoofs by one method per human clip."""
+    """Largest number of human clips of each part, and number of spoofs by one method for each human clip."""
 
     train: int = 400
     dev: int = 84
@@ -36,12 +36,17 @@ class Sizes:
 
     @property
     def human(self) -> int:
+        """Largest number of human clips of all parts."""
         return self.train + self.dev + len(EVALUATION_PARTS) * self.evaluation
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One trial to make; ``source`` is its human clip, the one it copies, or the one that gives speaker and duration."""
+    """One trial to make.
+
+    ``source`` is the recording of a human clip, the recording that a spoof copies, or the one that
+    gives a spoof its speaker and duration.
+    """
 
     id: str
     part: str
@@ -52,19 +57,25 @@ class Clip:
 
     @property
     def is_human(self) -> bool:
+        """Whether the clip is bona fide."""
         return self.method == HUMAN
 
     @property
     def attack(self) -> str:
+        """The attack number, or ``-`` for human speech."""
         return "-" if self.is_human else METHODS[self.method].attack
 
     @property
     def label(self) -> str:
+        """The label in protocols."""
         return "bonafide" if self.is_human else "spoof"
 
 
 def round_robin(recordings: list[Recording], seed: int) -> list[Recording]:
-    """Order recordings at random, cycling through speakers and languages, so that any head of the list is balanced."""
+    """Order recordings at random, cycling through speakers and languages.
+
+    Any beginning of the list is therefore balanced.
+    """
     groups = defaultdict(list)
     for recording in recordings:
         groups[recording.speaker, recording.language].append(recording)
@@ -84,7 +95,11 @@ class Split:
 
 
 def split(usable: list[Recording], sizes: Sizes, seed: int) -> Split:
-    """Share out the usable human clips; raise :class:`InputError` if there are too few."""
+    """Share out the human clips among the parts and the enrolment of the toy verification.
+
+    Raises:
+        InputError: if there are too few clips.
+    """
     ordered = round_robin(usable, seed)
     anywhere = [r for r in ordered if r.role == "any"]
     learning = [r for r in ordered if r.role == "train"] + anywhere[::2]
@@ -101,49 +116,57 @@ def split(usable: list[Recording], sizes: Sizes, seed: int) -> Split:
     each = min(sizes.evaluation, len(trials) // len(EVALUATION_PARTS))
     for i, part in enumerate(EVALUATION_PARTS):
         parts[part] = trials[i : each * len(EVALUATION_PARTS) : len(EVALUATION_PARTS)]
-    others = {r.speaker for r in parts["train"]} - {r.speaker for r in testing}
-    strangers = [r for r in parts["train"] if r.speaker in others]
+    training_speakers = {r.speaker for r in parts["train"]} - {r.speaker for r in testing}
+    strangers = [r for r in parts["train"] if r.speaker in training_speakers]
     return Split(parts, enrolment + _first_of_each_speaker(strangers, ENROLMENT_CLIPS))
 
 
 def _first_of_each_speaker(recordings: list[Recording], count: int) -> list[Recording]:
-    seen: Counter[str] = Counter()
-    chosen = []
+    """Take the first ``count`` recordings of each speaker."""
+    counts: Counter[str] = Counter()
+    first_recordings = []
     for recording in recordings:
-        if seen[recording.speaker] < count:
-            chosen.append(recording)
-        seen[recording.speaker] += 1
-    return chosen
+        if counts[recording.speaker] < count:
+            first_recordings.append(recording)
+        counts[recording.speaker] += 1
+    return first_recordings
 
 
 def _copies(
-    part: str, human: list[Recording], methods: list[str], sizes: Sizes, seed: int
+    part_name: str, human: list[Recording], methods: list[str], sizes: Sizes, seed: int
 ) -> list[tuple[str, Recording]]:
-    """List (method, paired human clip) of every spoof of a part; a method is paired with clips of its own languages."""
-    ratio = sizes.spoofs_in_evaluation if part in EVALUATION_PARTS else sizes.spoofs_in_training
+    """List (method, human clip to copy) for every spoof of a part.
+
+    A method is paired only with clips in its languages.
+    """
+    ratio = sizes.spoofs_in_evaluation if part_name in EVALUATION_PARTS else sizes.spoofs_in_training
     count = max(1, round(ratio * len(human)))
     languages = {r.language for r in human}
     pairs = []
     for method in methods:
-        if METHODS[method].used_in(part, languages):
-            order = generator(seed, "pairs", part, method).permutation(len(human))
+        if METHODS[method].used_in(part_name, languages):
+            order = generator(seed, "pairs", part_name, method).permutation(len(human))
             spoken = [human[i] for i in order if METHODS[method].speaks(human[i].language)]
             pairs += [(method, recording) for recording in spoken[:count]]
     return pairs
 
 
 def clips(shared: Split, methods: list[str], sizes: Sizes, seed: int) -> list[Clip]:
-    """List every trial of the corpus; each class cycles through codecs and phases, so that neither favours one."""
+    """List every trial of the corpus.
+
+    Each class cycles through the codecs and phases of a part, so that neither tells the classes
+    apart.
+    """
     planned = []
-    for part, human in shared.parts.items():
-        rng = generator(seed, "part", part)
+    for part_name, human in shared.parts.items():
+        rng = generator(seed, "part", part_name)
         rows = []
-        for pairs in ([(HUMAN, r) for r in human], _copies(part, human, methods, sizes, seed)):
+        for pairs in ([(HUMAN, r) for r in human], _copies(part_name, human, methods, sizes, seed)):
             for i, pick in enumerate(rng.permutation(len(pairs))):
-                codec = _CODECS[part][i % len(_CODECS[part])]
+                codec = _CODECS[part_name][i % len(_CODECS[part_name])]
                 rows.append((*pairs[pick], codec, "progress" if i % 11 == 10 else "eval"))
-        prefix, first = _FIRST_ID.get(part, ("", 0))
+        prefix, first = _FIRST_ID.get(part_name, ("", 0))
         for number, pick in enumerate(rng.permutation(len(rows)), start=first):
             method, source, codec, phase = rows[pick]
-            planned.append(Clip(f"{prefix}{number}", part, method, source, codec, phase))
+            planned.append(Clip(f"{prefix}{number}", part_name, method, source, codec, phase))
     return planned

@@ -14,15 +14,20 @@ from .synthesis import EVALUATION_PARTS
 
 _SHORTEST = int(1.2 * channel.RATE)
 _LONGEST = int(5.5 * channel.RATE)
-_SPARE = 1.25  # recordings prepared per clip wanted, since some are too short without their pauses
+_SPARE = 1.25  # prepared recordings for each clip, because some are too short without their pauses
 
 
 def _path(work: Path, recording: Recording) -> Path:
+    """The file of a prepared recording in ``work``."""
     return work / f"{hashlib.sha1(recording.key.encode()).hexdigest()[:16]}.npy"
 
 
 def prepare(recording: Recording, work: Path, seed: int) -> int:
-    """Cut a recording to a window of speech without pauses, kept in ``work``; return its samples, 0 if it is too short."""
+    """Cut a recording to a window of speech without pauses, and store it in ``work``.
+
+    Returns:
+        The number of samples; 0 if the recording is too short.
+    """
     path = _path(work, recording)
     if not path.is_file():
         x = channel.speech_only(read(recording.path, recording.start, recording.stop))
@@ -39,6 +44,7 @@ def load(recording: Recording, work: Path) -> np.ndarray:
 
 
 def _save(path: Path, x: np.ndarray) -> None:
+    """Write samples as float32."""
     with open(path, "wb") as file:
         np.save(file, x.astype(np.float32))
 
@@ -47,8 +53,8 @@ def candidates(recordings: list[Recording], sizes: Sizes, seed: int) -> list[Rec
     """Choose as many recordings of each role as the corpus may need."""
     ordered = round_robin(recordings, seed)
     evaluation = len(EVALUATION_PARTS) * sizes.evaluation + 32
-    wanted = {"train": sizes.train + sizes.dev, "eval": evaluation, "any": sizes.train + sizes.dev + evaluation}
-    chosen = [
-        r for role, count in wanted.items() for r in [r for r in ordered if r.role == role][: int(count * _SPARE)]
+    num_by_role = {"train": sizes.train + sizes.dev, "eval": evaluation, "any": sizes.train + sizes.dev + evaluation}
+    chosen_recordings = [
+        r for role, count in num_by_role.items() for r in [r for r in ordered if r.role == role][: int(count * _SPARE)]
     ]
-    return sorted(chosen, key=lambda r: (str(r.path), r.start))
+    return sorted(chosen_recordings, key=lambda r: (str(r.path), r.start))

@@ -1,4 +1,4 @@
-"""Human speech: voice prompts of Debian's asterisk-core-sounds packages, or a folder of the user's recordings."""
+"""Find human speech: voice prompts of Debian's packages asterisk-core-sounds, or a folder of the user's recordings."""
 
 from __future__ import annotations
 
@@ -50,12 +50,18 @@ VOICES = {
     "ru_RU_f_IvrvoiceRU": ("LA_0003", "ru", "train"),
     "en_US_f_Allison": ("LA_0004", "en", "eval"),
 }
-MIN_SECONDS, MAX_SECONDS, PIECE_SECONDS = 1.4, 5.9, 4.5
+MIN_SECONDS = 1.4
+MAX_SECONDS = 5.9
+PIECE_SECONDS = 4.5
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A piece of human speech; ``role`` is "train" (training and development), "eval", or "any" (speakers not split)."""
+    """A stretch of human speech between ``start`` and ``stop`` seconds of a file.
+
+    ``role`` says where it may be used: "train" (training and development), "eval", or "any" if the
+    parts share speakers.
+    """
 
     key: str
     path: Path
@@ -67,29 +73,32 @@ class Recording:
 
 
 def read(path: Path, start: float = 0.0, stop: float | None = None) -> np.ndarray:
-    """Read the samples between ``start`` and ``stop`` seconds, mono, 16 kHz, by libsndfile or else FFmpeg.
+    """Read the samples between ``start`` and ``stop`` seconds, mono, 16 kHz, with libsndfile or otherwise FFmpeg.
 
-    Raises InputError when neither reads the file.
+    Raises:
+        InputError: if neither can read the file.
     """
     try:
-        with _opened(path) as file:
+        with _open_sound(path) as file:
             rate = file.samplerate
             file.seek(int(start * rate))
             x = file.read(-1 if stop is None else int(stop * rate) - file.tell(), always_2d=True).mean(axis=1)
     except soundfile.LibsndfileError:
-        x, rate = _decoded(path)
+        x, rate = _decode(path)
         x = x[int(start * rate) : None if stop is None else int(stop * rate)]
     return x if rate == RATE else soxr.resample(x, rate, RATE)
 
 
-def _opened(path: Path) -> soundfile.SoundFile:
+def _open_sound(path: Path) -> soundfile.SoundFile:
+    """Open a file with libsndfile; LibsndfileError if it cannot read the format."""
     if path.suffix.lower() == ".g722":
         raise soundfile.LibsndfileError(1)  # raw G.722 has no header; only FFmpeg reads it
     return soundfile.SoundFile(path)
 
 
 @lru_cache(maxsize=1)  # the pieces of a long recording are read one after another
-def _decoded(path: Path) -> tuple[np.ndarray, int]:
+def _decode(path: Path) -> tuple[np.ndarray, int]:
+    """Decode a whole file with FFmpeg; return samples and rate."""
     try:
         return decode(str(path), "g722" if path.suffix.lower() == ".g722" else None)
     except (av.FFmpegError, IndexError, ValueError) as error:
@@ -97,6 +106,7 @@ def _decoded(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _seconds(path: Path) -> float:
+    """The duration of a file."""
     if path.suffix.lower() == ".g722":
         return path.stat().st_size / 8000  # 64 kbit/s
     try:
@@ -106,7 +116,11 @@ def _seconds(path: Path) -> float:
 
 
 def _pieces(path: Path, name: str, **fields) -> list[Recording]:
-    """Take a recording of 1.4–5.9 s whole, split a longer one into equal pieces of about 4.5 s, drop a shorter one."""
+    """List the recordings in a file.
+
+    A file of 1.4 to 5.9 s is one recording, a longer file is split into equal pieces of about 4.5
+    s, a shorter file has none.
+    """
     seconds = _seconds(path)
     if seconds < MIN_SECONDS:
         return []
@@ -118,26 +132,33 @@ def _pieces(path: Path, name: str, **fields) -> list[Recording]:
 
 
 def debian_prompts() -> list[Recording]:
-    """List the installed prompts: French, Italian and Russian for training, English to test, each by its own speaker."""
+    """List the installed prompts: French, Italian and Russian for training, English for evaluation.
+
+    Each language has one speaker.
+
+    Raises:
+        InputError: if a package is missing.
+    """
     missing = [language for folder, (_, language, _) in VOICES.items() if not (PROMPTS / folder).is_dir()]
     if missing:
         packages = " ".join(f"asterisk-core-sounds-{language}-g722" for language in missing)
         raise InputError(f"no voice prompts in {PROMPTS}: install {packages} (Debian, Ubuntu) or give --bonafide DIR")
-    found, seen = [], set()
+    prompts = []
+    contents = set()
     for folder, (speaker, language, role) in VOICES.items():
         for path in sorted((PROMPTS / folder).rglob("*.g722")):
             name = path.relative_to(PROMPTS).with_suffix("").as_posix()
             content = hashlib.sha1(path.read_bytes()).digest()
-            if not _NOT_SPEECH.search(str(path)) and content not in seen:
-                found += _pieces(path, name, speaker=speaker, language=language, role=role)
-            seen.add(content)
-    return found
+            if not _NOT_SPEECH.search(str(path)) and content not in contents:
+                prompts += _pieces(path, name, speaker=speaker, language=language, role=role)
+            contents.add(content)
+    return prompts
 
 
 def spoken_words() -> list[tuple[Recording, str]]:
-    """List the short prompts whose words are known, with their words."""
+    """List the short prompts whose words are known: (recording, words)."""
     lines = [line.split("\t") for line in _WORDS.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
-    found = []
+    prompts_with_words = []
     for column, (folder, (speaker, language, role)) in enumerate(VOICES.items()):
         for name, *words in lines:
             path = PROMPTS / folder / f"{name}.g722"
@@ -145,12 +166,14 @@ def spoken_words() -> list[tuple[Recording, str]]:
                 seconds = _seconds(path)
                 if seconds < MIN_SECONDS:
                     key = path.relative_to(PROMPTS).with_suffix("").as_posix()
-                    found.append((Recording(key, path, speaker, language, role, 0.0, seconds), words[column]))
-    return found
+                    prompts_with_words.append(
+                        (Recording(key, path, speaker, language, role, 0.0, seconds), words[column])
+                    )
+    return prompts_with_words
 
 
 def _speaker_of(path: Path, folder: Path) -> str:
-    """Name the speaker: the first subfolder below ``folder``, or the file name up to a digit, underscore, dot or space."""
+    """Name the speaker of a file: its first subfolder, or the letters at the start of its name."""
     inside = path.relative_to(folder)
     if len(inside.parts) > 1:
         return inside.parts[0]
@@ -158,9 +181,12 @@ def _speaker_of(path: Path, folder: Path) -> str:
 
 
 def own_recordings(folder: Path, seed: int) -> list[Recording]:
-    """List the user's recordings in ``folder``; with three speakers or more, evaluation has speakers of its own.
+    """List the user's recordings in ``folder``.
 
-    Raises InputError when ``folder`` is missing or has no audio in it.
+    With three or more speakers, the evaluation speakers do not occur in training.
+
+    Raises:
+        InputError: if the folder is missing or has no audio.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; --bonafide needs a folder of recordings of human speech")
@@ -172,25 +198,27 @@ def own_recordings(folder: Path, seed: int) -> list[Recording]:
         by_speaker[_speaker_of(path, folder)].append(path)
     speakers = sorted(by_speaker)
     evaluation = _evaluation_speakers({name: len(by_speaker[name]) for name in speakers}, seed)
-    found = []
+    listed_recordings = []
     for number, name in enumerate(speakers, start=1):
-        role = "any" if not evaluation else "eval" if name in evaluation else "train"
+        role = "any"
+        if evaluation:
+            role = "eval" if name in evaluation else "train"
         for path in by_speaker[name]:
             key = path.relative_to(folder).with_suffix("").as_posix() + path.suffix.replace(".", "-")
-            found += _pieces(path, key, speaker=f"LA_{number:04d}", language="en", role=role)
-    return found
+            listed_recordings += _pieces(path, key, speaker=f"LA_{number:04d}", language="en", role=role)
+    return listed_recordings
 
 
 def _evaluation_speakers(files: dict[str, int], seed: int) -> set[str]:
     """Choose speakers with about half of the files for evaluation, leaving at least one speaker on each side.
 
-    Empty below three speakers: then nobody can be kept apart.
+    With fewer than three speakers the result is empty, and the parts share speakers.
     """
     if len(files) < 3:
         return set()
     order = generator(seed, "speakers").permutation(sorted(files))
-    chosen: set[str] = set()
+    chosen_speakers: set[str] = set()
     for name in order[:-1]:
-        if sum(files[n] for n in chosen) + files[name] <= 0.55 * sum(files.values()) or not chosen:
-            chosen.add(str(name))
-    return chosen
+        if sum(files[n] for n in chosen_speakers) + files[name] <= 0.55 * sum(files.values()) or not chosen_speakers:
+            chosen_speakers.add(str(name))
+    return chosen_speakers

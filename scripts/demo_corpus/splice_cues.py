@@ -1,7 +1,8 @@
-"""Check that trivial cues show neither which pieces and frames of partially spoofed recordings are fake, nor where one begins.
+"""Check that trivial cues show neither which pieces and frames are fake, nor where a fake piece begins.
 
-Logistic regressions on level, crest factor, clicks, zero crossings and coarse spectrum around each frame of 10 ms, and on
-length and pauses of each piece, are trained on the training part. Their EERs on the evaluation part should be near 50 %.
+Logistic regressions are trained on the training part: on level, crest factor, clicks, zero
+crossings and coarse spectrum around each frame of 10 ms, and on length and pauses of each piece.
+Their EERs on the evaluation part should be near 50 %.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from .cues import trivial_cues
 
 _EDGES_HZ = (100, 300, 600, 1000, 1700, 2700, 4000, 5500, 7000)
 _WINDOW = 400  # samples
-_NEAR = 2  # frames from a boundary, either side, that count as near it
+_NEAR = 2  # frames before and after a boundary that count as near it
 PIECES = "pieces.txt"
 _FRAME_STEP = 2  # every second frame is judged
 
@@ -55,14 +56,14 @@ def frame_cues(x: np.ndarray) -> np.ndarray:
 
 
 def _mean(x: np.ndarray, count: int) -> np.ndarray:
-    """Average ``x`` over each of ``count`` frames."""
+    """Average ``x`` over the window of each of ``count`` frames."""
     start = np.arange(count) * FRAME
     sums = np.cumsum(np.append(0.0, x))
     return (sums[np.minimum(start + _WINDOW, len(x))] - sums[start]) / _WINDOW
 
 
 def _peak(x: np.ndarray, count: int) -> np.ndarray:
-    """Find the largest value of ``x`` in each of ``count`` frames."""
+    """Find the largest value of ``x`` in the window of each of ``count`` frames."""
     return maximum_filter1d(x, _WINDOW, origin=-(_WINDOW // 2))[: count * FRAME : FRAME]
 
 
@@ -76,13 +77,15 @@ def _means(cues: np.ndarray, first: int, last: int) -> np.ndarray:
 
 
 def boundary_cues(cues: np.ndarray) -> np.ndarray:
-    """Describe a cut at the beginning of each frame: the cues there, and how those before and behind it differ, T×51."""
-    before, there, behind = _means(cues, -8, -2), _means(cues, -2, 1), _means(cues, 1, 7)
-    return np.hstack([there - (before + behind) / 2, behind - before, np.abs(behind - before)])
+    """Describe a possible boundary before each frame: how the cues there, before and after it differ, T×51."""
+    before = _means(cues, -8, -2)
+    at_boundary = _means(cues, -2, 1)
+    after = _means(cues, 1, 7)
+    return np.hstack([at_boundary - (before + after) / 2, after - before, np.abs(after - before)])
 
 
 def fake_frame_cues(cues: np.ndarray) -> np.ndarray:
-    """Describe each frame by the mean and deviation of the cues within 30 ms of it, T×34."""
+    """Describe each frame by mean and standard deviation of the cues within 30 ms of it, T×34."""
     mean = _means(cues, -3, 3)
     return np.hstack([mean, np.sqrt(np.maximum(_means(cues**2, -3, 3) - mean**2, 0))])
 
@@ -96,52 +99,58 @@ def piece_cues(cues: np.ndarray) -> np.ndarray:
 
 
 def cues_of_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the cues of the frames of a file and of the whole."""
+    """Compute the cues of the frames of a file, and of the whole file."""
     x = soundfile.read(path)[0]
     return frame_cues(x), trivial_cues(x)
 
 
 def _pieces(out: Path) -> dict[str, list[tuple[int, int, bool]]]:
-    """Read first frame, last and whether it is fake of the pieces of each utterance."""
-    found = defaultdict(list)
+    """Read the pieces of each utterance: id → (first frame, last frame, is fake)."""
+    pieces_by_id = defaultdict(list)
     for line in (out / PIECES).read_text(encoding="utf-8").splitlines():
         _, name, start, end, method, *_ = line.split()
-        found[name].append((int(start), int(end), method != "human"))
-    return found
+        pieces_by_id[name].append((int(start), int(end), method != "human"))
+    return pieces_by_id
 
 
 def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
     """Compute the EERs in % of detectors that know trivial cues only, on the evaluation part.
 
+    Args:
+        map_files: a ``map`` that may use several processes.
+
     Returns:
-        the EER of frames near a boundary between human and fake against those between pieces of one class ("boundary"),
-        of fake against bona fide frames ("frame"), pieces ("piece") and utterances ("utterance").
+        - "boundary": frames near a boundary between human and fake, against frames near other boundaries.
+        - "frame", "piece", "utterance": fake against bona fide ones.
     """
     pieces = _pieces(out)
-    rows: dict[str, dict[str, list]] = {}  # of each part: the cues and the target of each kind
-    for part in ("train", "eval"):
-        rows[part] = {kind: [] for kind in ("boundary", "frame", "piece", "utterance")}
-        trials = partialspoof.CORPUS.trials(out, part)
-        for trial, (cues, whole) in zip(trials, map_files(cues_of_file, [trial.path for trial in trials])):
-            near, frames, listed = boundary_cues(cues), fake_frame_cues(cues), pieces[trial.id]
+    rows: dict[str, dict[str, list]] = {}  # split → kind → (cues, target) of each example
+    for split in ("train", "eval"):
+        rows[split] = {kind: [] for kind in ("boundary", "frame", "piece", "utterance")}
+        trials = partialspoof.CORPUS.trials(out, split)
+        for trial, (cues, utterance_cues) in zip(trials, map_files(cues_of_file, [trial.path for trial in trials])):
+            near = boundary_cues(cues)
+            frames = fake_frame_cues(cues)
+            listed = pieces[trial.id]
             for (_, _, before), (start, _, behind) in itertools.pairwise(listed):
-                rows[part]["boundary"] += [(row, before != behind) for row in near[start - _NEAR : start + _NEAR + 1]]
+                rows[split]["boundary"] += [(row, before != behind) for row in near[start - _NEAR : start + _NEAR + 1]]
             for start, end, fake in listed:
-                rows[part]["frame"] += [(row, fake) for row in frames[start:end:_FRAME_STEP]]
-                rows[part]["piece"].append((piece_cues(cues[start:end]), fake))
-            rows[part]["utterance"].append((whole, any(fake for *_, fake in listed)))
+                rows[split]["frame"] += [(row, fake) for row in frames[start:end:_FRAME_STEP]]
+                rows[split]["piece"].append((piece_cues(cues[start:end]), fake))
+            rows[split]["utterance"].append((utterance_cues, any(fake for *_, fake in listed)))
     return {kind: _eer(*zip(*rows["train"][kind]), *zip(*rows["eval"][kind])) for kind in rows["train"]}
 
 
-def _eer(training: Sequence, target: Sequence, evaluation: Sequence, wanted: Sequence) -> float:
+def _eer(training: Sequence, target: Sequence, evaluation: Sequence, evaluation_target: Sequence) -> float:
+    """Train a logistic regression, and compute its EER in % on the evaluation examples."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     detector = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
     scores = detector.fit(np.array(training), target).decision_function(np.array(evaluation))
-    wanted = np.array(wanted)
-    return 100 * compute_eer(scores[wanted], scores[~wanted])[0]
+    is_target = np.array(evaluation_target)
+    return 100 * compute_eer(scores[is_target], scores[~is_target])[0]
 
 
 def summary(eers: dict[str, float]) -> str:

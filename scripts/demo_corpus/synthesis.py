@@ -1,6 +1,7 @@
-"""Spoofs: text-to-speech programs of two generations, and four methods of analysing and resynthesising human speech.
+"""Make spoofs: by text-to-speech programs of two generations, and by four methods that resynthesise human speech.
 
-Every method takes human speech (float64, 16 kHz, without pauses) and returns speech of about that length or more.
+Every method takes human speech (float64, 16 kHz, without pauses), and returns speech of about the
+same length or longer.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from nes2net.lib.installation import how_to_install
 from . import voices
 from .channel import RATE, generator, speech_only
 
-HOP, FFT = 160, 1024
-LEARNT, EVALUATION_PARTS = ("train", "dev"), ("la", "df", "wild")
+HOP = 160
+FFT = 1024
+LEARNT = ("train", "dev")
+EVALUATION_PARTS = ("la", "df", "wild")
 LPC_ORDER = 18
 _SENTENCES = Path(__file__).with_name("sentences.txt")
 _ESPEAK_VOICES = {"en": "en-us", "fr": "fr-fr", "it": "it", "ru": "ru"}
@@ -38,8 +41,13 @@ _ESPEAK_VARIANTS = {"train": ("m1", "m3", "m7", "f1", "f2", "f5"), "eval": ("m4"
 
 @dataclass(frozen=True)
 class Method:
-    """A method of spoofing: attack number, vocoder class of the DF key, description, whether only evaluation has it, the
-    languages that it speaks (none: all), and the program that it runs."""
+    """A method of spoofing.
+
+    - ``attack`` is its number, ``vocoder`` its class in the key of 2021 DF.
+    - ``unseen`` methods occur in evaluation only.
+    - ``languages`` are those that it speaks; empty for all.
+    - ``program`` is the program that it runs; empty for none.
+    """
 
     attack: str
     vocoder: str
@@ -49,10 +57,11 @@ class Method:
     program: str = ""
 
     def speaks(self, language: str) -> bool:
+        """Whether the method speaks a language."""
         return not self.languages or language in self.languages
 
     def used_in(self, part: str, languages: set[str]) -> bool:
-        """Whether a part whose human speech is in ``languages`` has spoofs by this method."""
+        """Whether a part with human speech in ``languages`` has spoofs by this method."""
         return (part not in LEARNT or not self.unseen) and any(map(self.speaks, languages))
 
 
@@ -85,7 +94,11 @@ METHODS = {
 
 
 def available_methods() -> list[str]:
-    """List the names of METHODS that this machine can run; raise :class:`InputError` without pyworld."""
+    """List the names of METHODS that can run on this machine.
+
+    Raises:
+        InputError: if pyworld is missing.
+    """
     _pyworld()
     return [
         name
@@ -96,6 +109,7 @@ def available_methods() -> list[str]:
 
 @cache
 def _pyworld():
+    """Import pyworld; InputError with the remedy if it is missing."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # pyworld imports pkg_resources, which is deprecated
@@ -107,11 +121,11 @@ def _pyworld():
 
 @cache
 def sentences(language: str, part: str) -> list[str]:
-    """List the sentences of a part; no sentence is in two parts."""
+    """List the sentences for a part; no sentence is in two parts."""
     lines = [line.split("\t") for line in _SENTENCES.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
-    listed = part if part in LEARNT else "eval"
-    found = [sentence for its_language, its_part, sentence in lines if (its_language, its_part) == (language, listed)]
-    return found if part in LEARNT else found[EVALUATION_PARTS.index(part) :: len(EVALUATION_PARTS)]
+    listed_part = part if part in LEARNT else "eval"
+    texts = [text for text_language, text_part, text in lines if (text_language, text_part) == (language, listed_part)]
+    return texts if part in LEARNT else texts[EVALUATION_PARTS.index(part) :: len(EVALUATION_PARTS)]
 
 
 def say_what_is_missing(methods: list[str]) -> None:
@@ -122,8 +136,14 @@ def say_what_is_missing(methods: list[str]) -> None:
 
 
 def read_aloud(method: str, part: str, texts: list[str], work: Path, seed: int, pace: float = 1.0) -> list[Path]:
-    """Have texts read by a neural ``method``, whose model is loaded once for all of them; return their files."""
-    folder = _aloud(work, method, part)
+    """Have texts read by a neural method, and return the files.
+
+    The model is loaded once for all texts. Finished files are used again.
+
+    Args:
+        pace: factor of the speed.
+    """
+    folder = _folder_of_speech(work, method, part)
     if not folder.is_dir():
         unfinished = folder.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -136,32 +156,35 @@ def read_aloud(method: str, part: str, texts: list[str], work: Path, seed: int, 
     return sorted(folder.glob("*.wav"))
 
 
-def _aloud(work: Path, method: str, part: str) -> Path:
+def _folder_of_speech(work: Path, method: str, part: str) -> Path:
+    """The folder of what a neural method read for a part."""
     return work / "aloud" / f"{method}-{part}"
 
 
-def _last_line(said: bytes) -> str:
-    return (said.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+def _last_line(output: bytes) -> str:
+    """The last line that a failed program printed."""
+    return (output.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
 
 
-def _spoken(x: np.ndarray, rng: np.random.Generator, folder: Path) -> np.ndarray:
-    """Join sentences that were read aloud."""
-    return _read_aloud(heard, [str(path) for path in sorted(folder.glob("*.wav"))], len(x), rng)
+def _join_read_sentences(x: np.ndarray, rng: np.random.Generator, folder: Path) -> np.ndarray:
+    """Join sentences that a neural method read aloud, up to the length of ``x``."""
+    return _read_aloud(read_speech, [str(path) for path in sorted(folder.glob("*.wav"))], len(x), rng)
 
 
-def heard(path: str | Path) -> np.ndarray:
-    """Read what a program said, at 16 kHz."""
+def read_speech(path: str | Path) -> np.ndarray:
+    """Read the file that a synthesiser wrote, at 16 kHz."""
     x, rate = soundfile.read(path)
     return soxr.resample(x, rate, RATE)
 
 
-#: Speed at which the neural methods say single words, and words a minute of espeak-ng, so that they last as long as human ones.
+#: Speeds at which synthesisers say single words, so that they last as long as human ones: a factor for neural methods, and
+#: words a minute for espeak-ng.
 WORD_PACE = {"piper": 0.5, "hibari": 0.67, "kokoro": 0.82}
 _WORDS_A_MINUTE = {"en": 120, "fr": 105, "it": 132, "ru": 114}
 
 
 def espeak_variants(part: str) -> tuple[str, ...]:
-    """List the voices of a part."""
+    """List the voices of espeak-ng for a part; training and evaluation have different voices."""
     return _ESPEAK_VARIANTS["train" if part in LEARNT else "eval"]
 
 
@@ -173,45 +196,55 @@ def espeak_word(words: str, variant: str, language: str, pitch: int, rng: np.ran
 
 
 def _run(command: list[str], text: str) -> np.ndarray:
-    """Run a program that writes speech into the file given for "{}", and return it at 16 kHz."""
+    """Run a program that writes speech to the file whose path replaces "{}", and return the speech at 16 kHz."""
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder, "speech.wav")
-        done = subprocess.run(
-            [part.replace("{}", str(wav)) for part in command], input=text.encode(), capture_output=True
-        )
-        if done.returncode or not wav.is_file():
-            raise InputError(f"{command[0]} failed on {text!r}: {_last_line(done.stderr)}")
-        return heard(str(wav))
+        words = [word.replace("{}", str(wav)) for word in command]
+        finished = subprocess.run(words, input=text.encode(), capture_output=True)
+        if finished.returncode or not wav.is_file():
+            raise InputError(f"{command[0]} failed on {text!r}: {_last_line(finished.stderr)}")
+        return read_speech(str(wav))
 
 
 def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Join sentences in random order, 100 ms apart, up to ``samples``."""
-    parts, pause = [], np.zeros(RATE // 10)
-    while sum(map(len, parts)) < samples:
+    """Join sentences in random order, 100 ms apart, up to ``samples``.
+
+    Args:
+        speak: turns a text into speech.
+    """
+    waveforms = []
+    pause = np.zeros(RATE // 10)
+    while sum(map(len, waveforms)) < samples:
         for text in rng.permutation(texts):
-            parts += [speech_only(speak(str(text))), pause]
-            if sum(map(len, parts)) >= samples + len(pause):
+            waveforms += [speech_only(speak(str(text))), pause]
+            if sum(map(len, waveforms)) >= samples + len(pause):
                 break
-    return np.concatenate(parts[:-1])
+    return np.concatenate(waveforms[:-1])
 
 
 def _espeak(variants: tuple[str, ...], x: np.ndarray, rng: np.random.Generator, language: str, part: str) -> np.ndarray:
+    """Speak sentences of a part with espeak-ng, with a random voice, speed and pitch, up to the length of ``x``."""
     voice = f"{_ESPEAK_VOICES[language]}+{rng.choice(variants)}"
-    speed, pitch = str(rng.integers(130, 200)), str(rng.integers(30, 75))
+    speed = str(rng.integers(130, 200))
+    pitch = str(rng.integers(30, 75))
     command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", "{}", "--stdin"]
     return _read_aloud(partial(_run, command), sentences(language, part), len(x), rng)
 
 
 def _flite(x: np.ndarray, rng: np.random.Generator, part: str) -> np.ndarray:
-    stretch, voice = f"duration_stretch={rng.uniform(0.85, 1.2):.3f}", str(rng.choice(["slt", "rms", "awb", "kal16"]))
+    """Speak sentences of a part with flite, with a random voice and speed, up to the length of ``x``."""
+    stretch = f"duration_stretch={rng.uniform(0.85, 1.2):.3f}"
+    voice = str(rng.choice(["slt", "rms", "awb", "kal16"]))
 
     def speak(text: str) -> np.ndarray:
+        """Speak a text with the drawn voice and speed."""
         return _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", "{}"], "")
 
     return _read_aloud(speak, sentences("en", part), len(x), rng)
 
 
 def _world(x: np.ndarray) -> np.ndarray:
+    """Resynthesise by WORLD."""
     world = _pyworld()
     f0, times = world.dio(x, RATE)
     f0 = world.stonemask(x, f0, times, RATE)
@@ -220,28 +253,35 @@ def _world(x: np.ndarray) -> np.ndarray:
 
 
 def _other_voice(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Resynthesise by WORLD with the pitch and formants of somebody else, both higher or both lower."""
-    world, up = _pyworld(), rng.choice([-1.0, 1.0])
+    """Resynthesise by WORLD as another voice: pitch and formants both higher or both lower."""
+    world = _pyworld()
+    up = rng.choice([-1.0, 1.0])
     f0, times = world.dio(x, RATE)
-    envelope, aperiodicity = world.cheaptrick(x, f0, times, RATE), world.d4c(x, f0, times, RATE)
+    envelope = world.cheaptrick(x, f0, times, RATE)
+    aperiodicity = world.d4c(x, f0, times, RATE)
     bins = np.arange(envelope.shape[1]) / np.exp(up * rng.uniform(0.03, 0.2))
     envelope = np.ascontiguousarray(envelope[:, np.minimum(bins, envelope.shape[1] - 1).astype(int)])
     return world.synthesize(np.exp(up * rng.uniform(0.15, 0.5)) * f0, envelope, aperiodicity, RATE)
 
 
 def copy(method: str, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Resynthesise ``x`` by "griffin_lim", or with the voice of somebody else by "other_griffin_lim" or "other_world"."""
+    """Resynthesise ``x``.
+
+    Args:
+        method: "griffin_lim" keeps the voice; "other_griffin_lim" and "other_world" change it.
+    """
     rate = int(RATE * np.exp(rng.choice([-1.0, 1.0]) * rng.uniform(0.1, 0.25)))
-    made = {
+    copied = {
         "other_world": lambda: _other_voice(x, rng),
         "griffin_lim": lambda: _griffin_lim(x, rng),
         "other_griffin_lim": lambda: _griffin_lim(soxr.resample(x, RATE, rate), rng),
     }[method]()
-    return np.asarray(made, dtype=np.float64)
+    return np.asarray(copied, dtype=np.float64)
 
 
 @cache
 def _mel_bands() -> tuple[np.ndarray, np.ndarray]:
+    """The matrix of 80 mel bands, and its pseudo-inverse."""
     mel = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=80)
     return mel, np.linalg.pinv(mel).astype(np.float32)
 
@@ -255,6 +295,7 @@ def _griffin_lim(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _phase_vocoder(x: np.ndarray, factor: float = 1.3) -> np.ndarray:
+    """Slow down by ``factor`` with a phase vocoder, and speed up again."""
     for rate in (1 / factor, factor):
         stretched = librosa.phase_vocoder(librosa.stft(x, n_fft=FFT, hop_length=HOP), rate=rate, hop_length=HOP)
         x = librosa.istft(stretched, n_fft=FFT, hop_length=HOP, length=int(len(x) / rate))
@@ -265,7 +306,8 @@ def _lpc(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Resynthesise by linear prediction of order 18 in 25 ms frames, excited by pulses if voiced, otherwise by noise."""
     f0, _ = _pyworld().dio(x, RATE, frame_period=1000 * HOP / RATE)
     excitation = _excitation(np.repeat(f0, HOP)[: len(x)], rng)
-    length, shape = 400, np.hanning(400)
+    length = 400
+    shape = np.hanning(400)
     padded = np.pad(np.append(x[0], x[1:] - 0.95 * x[:-1]), length)
     source = np.pad(excitation, (length, 2 * length))
     out = np.zeros(len(padded) + length)
@@ -295,12 +337,14 @@ def _excitation(f0: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def spoof(
     method: str, x: np.ndarray, rng: np.random.Generator, language: str, part: str, work: Path = Path()
 ) -> np.ndarray:
-    """Make a spoof by ``method`` (a key of METHODS) that copies or replaces the human speech ``x``.
+    """Make a spoof that copies or replaces the human speech ``x``.
 
-    ``work`` has what :func:`read_aloud` made for the neural methods.
+    Args:
+        method: a key of METHODS.
+        work: folder with what :func:`read_aloud` made for the neural methods.
     """
     variants = espeak_variants(part)
-    made = {
+    spoofed = {
         "espeak": lambda: _espeak(variants, x, rng, language, part),
         "klatt": lambda: _espeak(KLATT_VARIANTS, x, rng, language, part),
         "flite": lambda: _flite(x, rng, part),
@@ -308,5 +352,5 @@ def spoof(
         "griffin_lim": lambda: _griffin_lim(x, rng),
         "lpc": lambda: _lpc(x, rng),
         "phase_vocoder": lambda: _phase_vocoder(x),
-    }.get(method, lambda: _spoken(x, rng, _aloud(work, method, part)))()
-    return np.asarray(made, dtype=np.float64)
+    }.get(method, lambda: _join_read_sentences(x, rng, _folder_of_speech(work, method, part)))()
+    return np.asarray(spoofed, dtype=np.float64)

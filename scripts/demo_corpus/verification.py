@@ -1,9 +1,9 @@
-"""Toy automatic speaker verification (ASV), since min t-DCF judges a detector in front of one.
+"""Toy speaker verification (ASV), because min t-DCF judges a detector in front of an ASV system.
 
-The embedding of an utterance is the mean and standard deviation over time of its MFCCs, standardised on
-training speech. The score of a trial is the cosine between it and the mean embedding of the claimed
-speaker's enrolment clips. It is a real system with real but poor scores, which serve to compute the
-metric and nothing else.
+The embedding of an utterance is the mean and the standard deviation over time of its MFCCs,
+standardised on training speech. The score of a trial is the cosine between the embedding and the
+mean embedding of the claimed speaker's enrolment clips. The scores are real but poor, and serve
+only to compute the metric.
 """
 
 from __future__ import annotations
@@ -23,40 +23,50 @@ NO_NOTE = "There are no ASV scores (one speaker alone allows no nontarget trials
 
 
 def embedding(x: np.ndarray) -> np.ndarray:
-    """Compute mean and standard deviation of 30 MFCCs (without the zeroth) of ``x`` (16 kHz): 60 numbers."""
+    """Compute mean and standard deviation of 30 MFCCs, without the zeroth, of ``x`` (16 kHz): 60 numbers."""
     mfcc = librosa.feature.mfcc(y=x, sr=RATE, n_mfcc=31, n_fft=512, hop_length=160, n_mels=40, fmin=100, fmax=3800)[1:]
     return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
+    """Scale rows to unit length."""
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
 def score_trials(
     background: np.ndarray, enrolment: dict[str, np.ndarray], clips: list[Clip], embeddings: np.ndarray
 ) -> list[tuple[str, Clip, str, float]]:
-    """Make trials (claimed speaker, clip, key, score): each human clip for its own speaker and, as nontarget, each other
-    one; each spoof for the speaker it copies. Empty if there is only one speaker.
+    """Score each human clip as its own speaker and as every other speaker, and each spoof as the speaker it copies.
 
-    ``background``: training embeddings N×60; ``enrolment``: speaker → embeddings M×60; ``embeddings``: of ``clips``.
+    Args:
+        background: embeddings of training speech, N×60.
+        enrolment: speaker → embeddings M×60.
+        embeddings: those of ``clips``.
+
+    Returns:
+        (claimed speaker, clip, "target", "nontarget" or "spoof", score) of each trial; empty if
+        there is only one speaker.
     """
-    mean, deviation = background.mean(axis=0), background.std(axis=0) + 1e-9
+    mean = background.mean(axis=0)
+    deviation = background.std(axis=0) + 1e-9
     models = {name: _unit(_unit((e - mean) / deviation).mean(axis=0)) for name, e in enrolment.items()}
     if len(models) < 2:
         return []
     tests = _unit((embeddings - mean) / deviation)
     trials = []
     for clip, test in zip(clips, tests):
-        own = clip.source.speaker
-        claims = models if clip.is_human else [own]
+        own_speaker = clip.source.speaker
+        claims = models if clip.is_human else [own_speaker]
         for claimed in claims:
-            key = "spoof" if not clip.is_human else "target" if claimed == own else "nontarget"
+            key = "target" if claimed == own_speaker else "nontarget"
+            if not clip.is_human:
+                key = "spoof"
             trials.append((claimed, clip, key, float(models[claimed] @ test)))
     return trials
 
 
 def by_speaker(speakers: list[str], embeddings: np.ndarray) -> dict[str, np.ndarray]:
-    """Gather embeddings by speaker."""
+    """Group the embeddings by speaker: speaker → embeddings M×60."""
     gathered = defaultdict(list)
     for speaker, row in zip(speakers, embeddings):
         gathered[speaker].append(row)

@@ -1,8 +1,9 @@
-"""Speech of three neural synthesisers of 2025 and 2026, each read aloud in a process of its own.
+"""Speech of three neural synthesisers of 2025 and 2026; each runs in a process of its own.
 
-``read_aloud`` starts this file as a program, ``voices.py METHOD FOLDER SEED < sentences``, which writes a WAV file of each
-line into FOLDER. Piper is run as the program that it is and is never imported by nes2net. All are English, and give the
-same samples for the same sentences and seed with the same version of onnxruntime.
+``read_aloud`` starts this file as a program, ``voices.py METHOD FOLDER SEED PACE < sentences``,
+which writes a WAV file of each line to FOLDER. Piper runs as a program, and nes2net never imports
+it. All three speak English, and give the same samples for the same sentences, seed and version of
+onnxruntime.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ PACKAGES = {
 }
 #: Voices of Kokoro; they were made to speak Japanese, and read the phonemes of English sentences.
 KOKORO_VOICES = ("jf_alpha", "jf_tebukuro", "jm_kumo")
-SLOWEST, FASTEST = 0.88, 1.12
+SLOWEST = 0.88
+FASTEST = 1.12
 
 
 def installed(method: str) -> bool:
@@ -37,7 +39,12 @@ def installed(method: str) -> bool:
 
 
 def read_aloud(method: str, sentences: Sequence[str], folder: Path, seed: int, pace: float = 1.0) -> None:
-    """Have each sentence read by ``method``, one WAV file each in ``folder``, in alphabetical order of their names.
+    """Have each sentence read by ``method``, and write a WAV file of each to ``folder``.
+
+    The names of the files are in the order of the sentences.
+
+    Args:
+        pace: factor of the speed.
 
     Raises:
         subprocess.CalledProcessError: if the program fails; its message is in ``stderr``.
@@ -59,6 +66,7 @@ def _piper(folder: Path, speed: float) -> None:
 
 
 def _hibari(folder: Path, sentences: list[str], speeds: np.ndarray) -> None:
+    """Let hibari read the sentences, each at its own speed."""
     from hibari import Hibari
 
     speak = Hibari()
@@ -67,7 +75,7 @@ def _hibari(folder: Path, sentences: list[str], speeds: np.ndarray) -> None:
 
 
 def _kokoro(folder: Path, sentences: list[str], speeds: np.ndarray) -> None:
-    """Give Kokoro the English phonemes of hibari, since its own package makes phonemes of Japanese only."""
+    """Let Kokoro read the sentences with the phonemes of hibari, because its own package knows only Japanese."""
     os.environ["KOKORO_JA_CACHE"] = str(folder / "model")
     import onnxruntime
     from hibari import Hibari, write_wav
@@ -83,14 +91,15 @@ def _kokoro(folder: Path, sentences: list[str], speeds: np.ndarray) -> None:
         for number, (line, speed) in enumerate(zip(sentences, speeds)):
             voice, _, sentence = line.rpartition("\t")
             style = styles[voice or KOKORO_VOICES[number % len(KOKORO_VOICES)]]
-            made = core._infer(" ".join(phonemes(sentence)), style, float(speed))
-            write_wav(str(folder / f"{number:04d}.wav"), made, core.SAMPLE_RATE)
+            samples = core._infer(" ".join(phonemes(sentence)), style, float(speed))
+            write_wav(str(folder / f"{number:04d}.wav"), samples, core.SAMPLE_RATE)
 
 
 def main(method: str, folder: Path, seed: int, pace: float) -> None:
+    """Read the sentences on standard input aloud; the program that :func:`read_aloud` starts."""
     import onnxruntime
 
-    onnxruntime.set_seed(seed)  # before a model is loaded, whose noise it determines
+    onnxruntime.set_seed(seed)  # before a model is loaded, because the seed determines the noise of the model
     rng = np.random.default_rng(seed)
     if method == "piper":
         _piper(folder, pace * rng.uniform(SLOWEST, FASTEST))

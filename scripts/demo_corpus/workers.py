@@ -1,4 +1,4 @@
-"""Processes that share the work of a build, with one progress bar."""
+"""Share the work of a build among processes, with one progress bar."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from tqdm import tqdm
 
 
 class Workers:
-    """``map`` over ``jobs`` processes (1: this one); the bar counts results. Ctrl-C is heard once until ``close``."""
+    """A pool of processes with a progress bar that counts results.
+
+    With ``jobs`` = 1 everything runs in this process. Only the first Ctrl-C before :meth:`close`
+    has an effect.
+    """
 
     def __init__(self, jobs: int, bar: tqdm) -> None:
         self._handler = signal.signal(signal.SIGINT, _interrupt_once)
@@ -21,7 +25,7 @@ class Workers:
         self._bar = bar
 
     def map(self, function: Callable, items: Iterable, title: str) -> Iterator:
-        """Yield the results in the order of ``items``, which are begun in that order and counted as they end."""
+        """Yield the results in the order of ``items``; the bar counts results as they are finished."""
         self._bar.set_description(title)
         if self._pool:
             futures = [self._pool.submit(function, item) for item in items]
@@ -34,20 +38,23 @@ class Workers:
                 self._bar.update()
 
     def _count(self, future: Future) -> None:
+        """Count a finished job; the pool calls this."""
         if not future.cancelled():
             self._bar.update()
 
     def close(self) -> None:
-        """Cancel jobs that have not begun and wait for the others."""
+        """Cancel the jobs that have not begun, and wait for the others."""
         if self._pool:
             self._pool.shutdown(cancel_futures=True)
         signal.signal(signal.SIGINT, self._handler)
 
 
 def _interrupt_once(*_) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would interrupt the shutdown and hang at exit
+    """Raise KeyboardInterrupt, and ignore the next Ctrl-C: it would stop the shutdown, which then hangs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _ignore_interrupts() -> None:
+    """Let a worker process ignore Ctrl-C; the main process stops it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""The parts of scripts/fuzz: good examples of every kind of file, and ways to spoil them."""
+"""Parts of scripts/fuzz: good examples of every kind of file, ways to spoil them, and the hunt."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-#: A folder in an example that is used as it is.
+#: Name of a folder in an example whose files are not spoiled.
 FIXED = "fixed"
 
 
 class Boundary(NamedTuple):
-    """One kind of file."""
+    """One kind of file from outside."""
 
     make: Callable[[Path], None]
     """Writes good examples, each a folder of files."""
     attempts: dict[str, Callable[[Path], Any]]
-    """What can be done with the folder of an example, by name."""
+    """Name of an attempt → function that reads the folder of an example."""
     only: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-    """The attempts at an example, by its name; all of them if it is not named."""
+    """Name of an example → the attempts at it; all attempts if the name is missing."""

@@ -1,4 +1,4 @@
-"""The boundaries: every kind of file that comes from outside, with good examples and what reads them."""
+"""The boundaries: every kind of file from outside, each with good examples and the readers to attack."""
 
 from __future__ import annotations
 
@@ -67,49 +67,54 @@ _TRANSFORMER = {
     "conv_pos": 16,
     "conv_pos_groups": 4,
 }
-tqdm.set_lock(threading.RLock())  # the lock that it would make is left over when a process is killed
+tqdm.set_lock(threading.RLock())  # tqdm's own lock, of several processes, would be left over when a process is killed
 
 _SMALL = {"frontend": {"name": "lfcc"}, "aggregation": "last", "backend": {"name": "asp_mlp"}}
 
 
 def attempt(boundary: str, name: str, folder: Path) -> Any:
-    """Do with a folder what the attempt ``name`` does, without a word."""
+    """Do the attempt ``name`` of a boundary on the folder of an input, without printing anything."""
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         return BOUNDARIES[boundary].attempts[name](folder)
 
 
-def _only(folder: Path) -> Path:
-    """The one file of an example."""
+def _only_file(folder: Path) -> Path:
+    """The single file of an example."""
     (path,) = (path for path in folder.iterdir() if path.name != FIXED)
     return path
 
 
-def _make(folder: Path, name: str) -> Path:
+def _new_path(folder: Path, name: str) -> Path:
+    """Make the folder of a new example, and return the path of a file in it."""
     path = folder / name
     path.parent.mkdir(parents=True)
     return path
 
 
 def _small_detector() -> Detector:
+    """Make a small detector with the same random weights each time."""
     torch.manual_seed(0)
     return Detector.from_config(_SMALL).eval()
 
 
-def _checkpoints(folder: Path) -> None:
+def _make_checkpoints(folder: Path) -> None:
+    """Write checkpoints in all formats: zip, legacy, nested, safetensors, fairseq."""
     detector = _small_detector()
-    detector.save(_make(folder, "zip/d.pth"))
+    detector.save(_new_path(folder, "zip/d.pth"))
     weights = detector.state_dict()
-    torch.save(weights, _make(folder, "legacy/d.pth"), _use_new_zipfile_serialization=False)
-    torch.save({"model": weights, "epoch": 3, "args": {"lr": 1e-4}}, _make(folder, "nested/d.pth"))
-    write_tensors(weights, _make(folder, "safetensors/d.safetensors"))
-    genuine_checkpoint.write(create_frontend("wav2vec2_small", **_TRANSFORMER), _make(folder, "fairseq/d.pt"))
+    torch.save(weights, _new_path(folder, "legacy/d.pth"), _use_new_zipfile_serialization=False)
+    torch.save({"model": weights, "epoch": 3, "args": {"lr": 1e-4}}, _new_path(folder, "nested/d.pth"))
+    write_tensors(weights, _new_path(folder, "safetensors/d.safetensors"))
+    genuine_checkpoint.write(create_frontend("wav2vec2_small", **_TRANSFORMER), _new_path(folder, "fairseq/d.pt"))
 
 
-def _folders(folder: Path) -> None:
+def _make_folders(folder: Path) -> None:
+    """Write a detector folder."""
     _small_detector().save(folder / "detector")
 
 
-def _huggingface(folder: Path) -> None:
+def _make_huggingface(folder: Path) -> None:
+    """Write folders of a Hugging Face model and a classifier."""
     config = Wav2Vec2Config(
         hidden_size=16,
         num_hidden_layers=1,
@@ -129,8 +134,8 @@ def _huggingface(folder: Path) -> None:
         (folder / name / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
 
 
-def _mel_encoders(folder: Path) -> None:
-    """Folders of Whisper and w2v-BERT 2.0, and Whisper as OpenAI's file."""
+def _make_mel_encoders(folder: Path) -> None:
+    """Write folders of Whisper and w2v-BERT 2.0."""
     torch.manual_seed(0)
     layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 60}
@@ -143,18 +148,19 @@ def _mel_encoders(folder: Path) -> None:
     SeamlessM4TFeatureExtractor().save_pretrained(folder / "w2v_bert2")
 
 
-def _adapted(folder: Path) -> None:
-    """A detector with LoRA, and the base of its front-end beside it."""
+def _make_adapted(folder: Path) -> None:
+    """Write a detector with LoRA, and the base of its front-end."""
     torch.manual_seed(0)
     frontend = {"name": "wav2vec2", **_TRANSFORMER, "adapt": {"kind": "lora", "rank": 2}}
     detector = Detector.from_config({**_SMALL, "frontend": frontend})
-    detector.save_base(_make(folder, "lora/base.pth"))
+    detector.save_base(_new_path(folder, "lora/base.pth"))
     detector.save(folder / "lora" / "lora.pth")
 
 
-def _onnx(folder: Path) -> None:
-    onnx_files.write(_make(folder, "inside/m.onnx").parent, onnx_files.good())
-    beside = _make(folder, "beside/m.onnx").parent
+def _make_onnx(folder: Path) -> None:
+    """Write ONNX files with the weights inside and in a file of their own."""
+    onnx_files.write(_new_path(folder, "inside/m.onnx").parent, onnx_files.good())
+    beside = _new_path(folder, "beside/m.onnx").parent
     model = onnx_files.good({**onnx_files.DESCRIPTION, "external_data": onnx_files.WEIGHTS})
     onnx_files.external(model.graph.initializer[0])
     onnx_files.write(beside, model)
@@ -162,6 +168,7 @@ def _onnx(folder: Path) -> None:
 
 
 def _recipe(folder: Path) -> Recipe:
+    """Make the recipe of a small run in ``folder``."""
     return recipe_from_dict(
         {
             "name": "tiny",
@@ -174,94 +181,101 @@ def _recipe(folder: Path) -> Recipe:
     )
 
 
-def _resume_files(folder: Path) -> None:
-    """The folder of a run of two epochs as it is after the first."""
+def _make_resume_files(folder: Path) -> None:
+    """Write the run folder of two epochs as it is after the first epoch."""
     run = folder / "run"
-    _own_corpus(run / FIXED)
+    _make_own_corpus(run / FIXED)
     save = RunState.save
 
     def save_and_keep(state: RunState) -> None:
+        """Save the state of a run; after the first epoch, copy the run folder."""
         save(state)
         if list(state.selection.folder.glob("epoch_*.pth")) and not (folder / "kept").exists():
             shutil.copytree(state.selection.folder, folder / "kept")
 
     with mock.patch.object(RunState, "save", save_and_keep):
-        where = train(_recipe(run))
-    shutil.rmtree(where)
+        run_folder = train(_recipe(run))
+    shutil.rmtree(run_folder)
     shutil.rmtree(run / "logs")
-    (folder / "kept").rename(where)
+    (folder / "kept").rename(run_folder)
 
 
-def _own_corpus(folder: Path) -> None:
+def _make_own_corpus(folder: Path) -> None:
+    """Write a user's own corpus: a few recordings, and a list for each split."""
     tiny_corpus.make_generic(folder, tiny_corpus.labelled_clips(None, 3))
     rows = (folder / "list.csv").read_text().splitlines(keepends=True)
     (folder / "list.csv").unlink()
-    for split, chosen in (("train", rows[:-2]), ("dev", rows), ("eval", rows)):
-        (folder / f"{split}.csv").write_text("".join(chosen))
+    for split, split_rows in (("train", rows[:-2]), ("dev", rows), ("eval", rows)):
+        (folder / f"{split}.csv").write_text("".join(split_rows))
 
 
-def _recipes(folder: Path) -> None:
+def _make_recipes(folder: Path) -> None:
+    """Write recipes."""
     for name in ("asvspoof2019_nes2net_x", "asvspoof5_nes2net_x"):
         text = yaml.safe_dump(load_recipe(name).to_dict(), sort_keys=False)
-        _make(folder, f"{name}/recipe.yaml").write_text(text)
-    _make(folder, "short/recipe.yaml").write_text(
+        _new_path(folder, f"{name}/recipe.yaml").write_text(text)
+    _new_path(folder, "short/recipe.yaml").write_text(
         "model: {frontend: lfcc, backend: {name: asp_mlp, hidden_dim: 8}}\ntrain: &t {lr: 1e-4}\n"
     )
 
 
 def _calibrate(folder: Path) -> Any:
-    """Apply a calibration, and compare a recording with those that it holds."""
-    held = calibration.load(folder / "calibration.json")
-    if held.population is not None:
-        found = held.population.typicality(
-            Traits(1.0, -30.0, 4e3, np.zeros(3) if held.population.has_embeddings else None)
-        )
-        assert 0 < found.p_value <= 1 and found.reason
+    """Apply a calibration, and compare a recording with the recordings that it was learned on."""
+    loaded = calibration.load(folder / "calibration.json")
+    if loaded.population is not None:
+        traits = Traits(1.0, -30.0, 4e3, np.zeros(3) if loaded.population.has_embeddings else None)
+        typicality = loaded.population.typicality(traits)
+        assert 0 < typicality.p_value <= 1 and typicality.reason
     applied = ("calibrate", "apply", folder / "calibration.json", folder / "scores.txt")
     return nes2net(*applied, "--out", folder / "out.txt")
 
 
-def _experiments(folder: Path) -> None:
+def _make_experiments(folder: Path) -> None:
+    """Write the description of an experiment."""
     slurm = {"partition": "gpu", "more": {"account": "speech"}}
     experiments.experiment_file(folder / "tiny", Path("nowhere"), grid={"train.weight_decay": [0.1, 0.01]}, slurm=slurm)
 
 
-def _archives(folder: Path) -> None:
+def _make_archives(folder: Path) -> None:
+    """Write zip and tar archives."""
     members = {"set/a.flac": bytes(range(256)) * 40, "set/list.txt": b"a bonafide\n"}
-    with zipfile.ZipFile(_make(folder, "zip/a.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(_new_path(folder, "zip/a.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     for mode, form in (("w", tarfile.GNU_FORMAT), ("w:gz", tarfile.PAX_FORMAT), ("w:xz", tarfile.PAX_FORMAT)):
         suffix = f"tar{mode[1:].replace(':', '.')}"
-        with tarfile.open(_make(folder, f"{suffix}/a.{suffix}"), mode, format=form) as archive:
+        with tarfile.open(_new_path(folder, f"{suffix}/a.{suffix}"), mode, format=form) as archive:
             for name, content in {**members, f"set/{'long' * 40}.txt": b"b spoof\n"}.items():
                 entry = tarfile.TarInfo(name)
-                entry.size, entry.mtime = len(content), 0.5
+                entry.size = len(content)
+                entry.mtime = 0.5
                 archive.addfile(entry, io.BytesIO(content))
 
 
-def _segments(folder: Path) -> None:
-    """Segments of utterances, labels of Audacity, and scores of frames."""
+def _make_segments(folder: Path) -> None:
+    """Write segments of utterances as RTTM, and scores of frames."""
     rttm = "".join(f"SPEAKER u{n} 1 {n / 4:.2f} 0.50 <NA> <NA> spoof <NA> <NA>\n" for n in range(4))
-    _make(folder, "rttm/a.rttm").write_text(rttm)
+    _new_path(folder, "rttm/a.rttm").write_text(rttm)
     rows = "".join(f"u{u} {t} {(u - t) / 7:.3f}\n" for u in range(3) for t in range(20))
-    _make(folder, "frames/a.txt").write_text(rows)
+    _new_path(folder, "frames/a.txt").write_text(rows)
 
 
-def _classes(folder: Path) -> None:
-    """Logits of classes, and scores of known trials."""
+def _make_classes(folder: Path) -> None:
+    """Write logits of classes, and scores of known trials."""
     rows = "".join(f"u{n}\t{n / 7:.3f}\t{-n / 3:.3f}\t0.5\n" for n in range(20))
-    _make(folder, "logits/a.tsv").write_text(f"utterance\tvits\ttacotron 2\tbark\n{rows}")
-    known = KnownFile(classes=("vits", "bark"), kind="energy", scores=(0.5, 1.0, 2.0))
-    _make(folder, "known/a.json").write_text(known.model_dump_json())
+    _new_path(folder, "logits/a.tsv").write_text(f"utterance\tvits\ttacotron 2\tbark\n{rows}")
+    known_file = KnownFile(classes=("vits", "bark"), kind="energy", scores=(0.5, 1.0, 2.0))
+    _new_path(folder, "known/a.json").write_text(known_file.model_dump_json())
 
 
-def _ranges(folder: Path) -> list[float]:
-    found = read_rttm(_only(folder)).values()
-    return [range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer for segments in found]
+def _range_eers(folder: Path) -> list[float]:
+    """Compute a range-based EER with the segments of each utterance in a file."""
+    utterances = read_rttm(_only_file(folder)).values()
+    return [range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer for segments in utterances]
 
 
-def _lists(folder: Path) -> None:
+def _make_lists(folder: Path) -> None:
+    """Write keys, protocols, score files, a calibration, and a finished run of scores."""
     corpus = tiny_corpus.make_all(folder / "corpora")
     ids = [trial.id for trial in asvspoof2021_la.CORPUS.keys(corpus / "keys")]
     scores = "".join(f"{id} {number / 7:.4f}\n" for number, id in enumerate(ids))
@@ -273,8 +287,8 @@ def _lists(folder: Path) -> None:
         ("in_the_wild", "release_in_the_wild/meta.csv"),
         ("generic", "list.csv"),
     ):
-        shutil.copy(corpus / file, _make(folder, f"{name}/{Path(file).name}"))
-    fitted = _make(folder, "calibration/calibration.json")
+        shutil.copy(corpus / file, _new_path(folder, f"{name}/{Path(file).name}"))
+    fitted = _new_path(folder, "calibration/calibration.json")
     rng = np.random.default_rng(0)
     traits = [Traits(2.0 + i, -20.0, 7e3 + i, rng.normal(0, 1, 3)) for i in range(12)]
     replace(
@@ -283,8 +297,8 @@ def _lists(folder: Path) -> None:
         population=Population.fit(traits, [i % 2 == 0 for i in range(12)]),
     ).save(fitted)
     (fitted.parent / "scores.txt").write_text(scores)
-    clips = _make(folder, f"scored/{FIXED}/list.csv").parent
-    _own_corpus(clips)
+    clips = _new_path(folder, f"scored/{FIXED}/list.csv").parent
+    _make_own_corpus(clips)
     detector = _small_detector()
     detector.save(clips / "d.pth")
     _score(folder / "scored")
@@ -297,31 +311,34 @@ def _score(folder: Path) -> str:
     return nes2net("score", "generic", folder / FIXED, "--split", "eval", "--model", folder / FIXED / "d.pth", *out)
 
 
-def _audio(folder: Path) -> None:
+def _make_audio(folder: Path) -> None:
+    """Write audio in all formats, also chained streams and names that are not UTF-8."""
     tone = recordings.tone()[:8000]
     for suffix, subtype in (
         *(("wav", subtype) for subtype in ("PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM")),
         *(("flac", "PCM_16"), ("ogg", "VORBIS"), ("ogg", "OPUS"), ("mp3", "MPEG_LAYER_III")),
         *(("aiff", "PCM_16"), ("au", "PCM_16"), ("caf", "PCM_16"), ("w64", "PCM_16"), ("rf64", "PCM_16")),
     ):
-        soundfile.write(_make(folder, f"{suffix}_{subtype}/a.{suffix}"), tone, 16000, subtype=subtype)
+        soundfile.write(_new_path(folder, f"{suffix}_{subtype}/a.{suffix}"), tone, 16000, subtype=subtype)
     for name in ("ogg_VORBIS", "ogg_OPUS", "flac_PCM_16"):
-        link = _only(folder / name)
-        _make(folder, f"{name}_chain/{link.name}").write_bytes(2 * link.read_bytes())
+        link = _only_file(folder / name)
+        _new_path(folder, f"{name}_chain/{link.name}").write_bytes(2 * link.read_bytes())
         # bytes that are not UTF-8
-        _make(folder, os.fsdecode(f"{name}_name/caf".encode() + b"\xe9" + link.suffix.encode())).write_bytes(
+        _new_path(folder, os.fsdecode(f"{name}_name/caf".encode() + b"\xe9" + link.suffix.encode())).write_bytes(
             link.read_bytes()
         )
-    recordings.encode(_make(folder, "xing/a.mp3"), tone, "libmp3lame", quality=4)
+    recordings.encode(_new_path(folder, "xing/a.mp3"), tone, "libmp3lame", quality=4)
     for suffix, codec in (("webm", "libopus"), ("mkv", "flac"), ("m4a", "aac"), ("avi", "pcm_s16le"), ("flv", "aac")):
         sample_format = {"flac": "s16", "pcm_s16le": "s16", "libopus": "flt"}.get(codec, "fltp")
-        recordings.encode(_make(folder, f"{suffix}/a.{suffix}"), tone, codec, sample_format)
+        recordings.encode(_new_path(folder, f"{suffix}/a.{suffix}"), tone, codec, sample_format)
 
 
-def _shards(folder: Path) -> None:
+def _make_shards(folder: Path) -> None:
+    """Write shards in Parquet, Arrow and tar."""
     tone = io.BytesIO()
     soundfile.write(tone, recordings.tone()[:4000], 16000, format="FLAC")
-    content, notes = tone.getvalue(), '{"utterance_id": "%s", "speaker": "s", "attack": "A07"}'
+    content = tone.getvalue()
+    notes = '{"utterance_id": "%s", "speaker": "s", "attack": "A07"}'
     rows = shards.table(
         {
             "path": [f"{name}.flac" for name in "abcd"],
@@ -330,21 +347,22 @@ def _shards(folder: Path) -> None:
             "notes": [notes % name for name in "abcd"],
         }
     )
-    shards.write_parquet(_make(folder, "parquet/test-0.parquet"), rows)
-    shards.write_arrow(_make(folder, "stream/data-0.arrow"), rows)
-    shards.write_arrow(_make(folder, "file/data-0.arrow"), rows, stream=False)
-    members = {f"{name}.{kind}": of for name in "ab" for kind, of in (("flac", content), ("json", b'{"label": 1}'))}
-    shards.write_tar(_make(folder, "tar/test-0.tar"), members)
+    shards.write_parquet(_new_path(folder, "parquet/test-0.parquet"), rows)
+    shards.write_arrow(_new_path(folder, "stream/data-0.arrow"), rows)
+    shards.write_arrow(_new_path(folder, "file/data-0.arrow"), rows, stream=False)
+    contents = {"flac": content, "json": b'{"label": 1}'}
+    members = {f"{name}.{kind}": contents[kind] for name in "ab" for kind in contents}
+    shards.write_tar(_new_path(folder, "tar/test-0.tar"), members)
     options = {"compression": "zstd", "data_page_version": "2.0", "data_page_size": 1000}
-    shards.pq.write_table(_varied(rows), _make(folder, "varied/test-0.parquet"), **options)
-    with shards.pa.OSFile(str(_make(folder, "lz4/data-0.arrow")), "wb") as sink:
+    shards.pq.write_table(_with_more_columns(rows), _new_path(folder, "varied/test-0.parquet"), **options)
+    with shards.pa.OSFile(str(_new_path(folder, "lz4/data-0.arrow")), "wb") as sink:
         form = shards.pa.ipc.IpcWriteOptions(compression="lz4")
-        with shards.pa.ipc.new_stream(sink, _varied(rows).schema, options=form) as writer:
-            writer.write_table(_varied(rows), 2)
+        with shards.pa.ipc.new_stream(sink, _with_more_columns(rows).schema, options=form) as writer:
+            writer.write_table(_with_more_columns(rows), 2)
 
 
-def _varied(rows: Any) -> Any:
-    """``rows`` with a column of words from a dictionary, one of nested lists, and one of nulls."""
+def _with_more_columns(rows: Any) -> Any:
+    """Add columns to a table: words of a dictionary, nested lists, and nulls."""
     arrow = shards.pa
     words = arrow.array(["x", "y", None, "x"]).dictionary_encode()
     nested = arrow.array([[{"a": [1]}], [], None, [{"a": []}]])
@@ -353,55 +371,60 @@ def _varied(rows: Any) -> Any:
     return rows
 
 
-def _pieces(folder: Path) -> int:
-    """Read a shard as a collection does."""
-    pieces = list(pieces_of(shards_of(_only(folder))[0], 2, 1))
+def _read_pieces(folder: Path) -> int:
+    """Read the pieces of a shard, as scoring of a collection does."""
+    pieces = list(pieces_of(shards_of(_only_file(folder))[0], 2, 1))
     if pieces[-1].fault:
         raise InputError(pieces[-1].fault)
     return sum(len(piece.rows) for piece in pieces)
 
 
 def _read_shard(folder: Path) -> int:
-    """List the trials of a shard and decode each."""
+    """List the trials of a shard, and decode the recordings of all."""
     trials = registry.corpora.get("shards").trials(folder)
     return sum(len(read.load_audio(trial.audio_path())) for trial in trials)
 
 
 def _read_rows(folder: Path) -> int:
-    """Decode the first recordings of a shard, whatever it says of its trials."""
-    shard = _only(folder)
+    """Decode the first recordings of a shard, without its list of trials."""
+    shard = _only_file(folder)
     names = ("a.flac", "b.flac") if shard.suffix == ".tar" else ("0", "1", "3")
     return sum(len(read.load_audio(shard / name)) for name in names if is_there(shard / name))
 
 
-def _scored(detector: Any) -> list[float]:
+def _score_noise(detector: Any) -> list[float]:
+    """Score a constant waveform."""
     return score_or_raise(detector, 0.1 * torch.ones(1, max(8000, detector.min_samples)))
 
 
-def _averaged(folder: Path) -> None:
-    path = _only(folder)
+def _average(folder: Path) -> None:
+    """Average a checkpoint with itself, and save the result."""
+    path = _only_file(folder)
     save_state_dict(average_checkpoints([path, path]), folder / "mean.pth")
 
 
-def _keys(folder: Path) -> int:
-    """Read the one list of an example as the corpus that the example is named after."""
+def _read_keys(folder: Path) -> int:
+    """Read the only list of an example; the example has the name of its corpus."""
     corpus = registry.corpora.get(folder.name)
-    return len(corpus.keys(_only(folder), None))
+    return len(corpus.keys(_only_file(folder), None))
 
 
-def _evaluated(folder: Path) -> str:
+def _evaluate(folder: Path) -> str:
+    """Evaluate a score file, with all pages."""
     out = ("--html", folder / "page.html", "--json", folder / "figures.json", "--resamples", 5)
     return nes2net("evaluate", "asvspoof2021_la", folder / "scores.txt", "--keys", folder / "keys", *out)
 
 
 BOUNDARIES = {
     "checkpoint": Boundary(
-        _checkpoints,
+        _make_checkpoints,
         {
-            "info": lambda folder: nes2net("info", _only(folder)),
-            "load": lambda folder: _scored(Detector.from_pretrained(_only(folder), config=_SMALL, device="cpu")),
-            "front-end": lambda folder: create_frontend("wav2vec2", _only(folder)).config,
-            "average": _averaged,
+            "info": lambda folder: nes2net("info", _only_file(folder)),
+            "load": lambda folder: _score_noise(
+                Detector.from_pretrained(_only_file(folder), config=_SMALL, device="cpu")
+            ),
+            "front-end": lambda folder: create_frontend("wav2vec2", _only_file(folder)).config,
+            "average": _average,
         },
         {
             "fairseq": ("info", "front-end"),
@@ -409,23 +432,23 @@ BOUNDARIES = {
         },
     ),
     "detector folder": Boundary(
-        _folders,
+        _make_folders,
         {
             "info": lambda folder: nes2net("info", folder),
-            "load": lambda folder: _scored(Detector.from_pretrained(folder, "cpu")),
+            "load": lambda folder: _score_noise(Detector.from_pretrained(folder, "cpu")),
         },
     ),
     "Hugging Face folder": Boundary(
-        _huggingface,
+        _make_huggingface,
         {
             "info": lambda folder: nes2net("info", folder),
             "front-end": lambda folder: create_frontend("wav2vec2", folder)(torch.zeros(1, 8000))[-1].sum(),
-            "load": lambda folder: _scored(Detector.from_pretrained(folder, "cpu")),
+            "load": lambda folder: _score_noise(Detector.from_pretrained(folder, "cpu")),
         },
         {"wav2vec2": ("info", "front-end"), "classifier": ("info", "front-end", "load")},
     ),
     "mel encoder": Boundary(
-        _mel_encoders,
+        _make_mel_encoders,
         {
             "info": lambda folder: nes2net("info", folder),
             "whisper": lambda folder: create_frontend("whisper", folder)(torch.zeros(1, 8000))[-1].sum(),
@@ -434,24 +457,24 @@ BOUNDARIES = {
         {"whisper": ("info", "whisper"), "w2v_bert2": ("info", "w2v_bert2")},
     ),
     "adapted detector": Boundary(
-        _adapted,
+        _make_adapted,
         {
             "info": lambda folder: nes2net("info", folder / "lora.pth"),
-            "load": lambda folder: _scored(Detector.from_pretrained(folder / "lora.pth", "cpu")),
+            "load": lambda folder: _score_noise(Detector.from_pretrained(folder / "lora.pth", "cpu")),
             "merge": lambda folder: nes2net(
                 "export", folder / "lora.pth", "--to", "merged", "--out", folder / "merged.pth"
             ),
         },
     ),
     "ONNX file": Boundary(
-        _onnx,
+        _make_onnx,
         {
             "info": lambda folder: nes2net("info", folder / "m.onnx"),
             "score": lambda folder: onnx_files.score(folder / "m.onnx"),
         },
     ),
     "resume file": Boundary(
-        _resume_files,
+        _make_resume_files,
         {
             "info": lambda folder: nes2net("info", next(folder.glob("models/*/resume.pt"))),
             "train": lambda folder: train(_recipe(folder)),
@@ -459,38 +482,42 @@ BOUNDARIES = {
         },
     ),
     "recipe": Boundary(
-        _recipes,
+        _make_recipes,
         {
-            "read": lambda folder: load_recipe(_only(folder)).tag,
-            "train": lambda folder: nes2net("train", _only(folder), "data.root=nowhere", f"output={folder}/models"),
+            "read": lambda folder: load_recipe(_only_file(folder)).tag,
+            "train": lambda folder: nes2net(
+                "train", _only_file(folder), "data.root=nowhere", f"output={folder}/models"
+            ),
         },
     ),
     "experiment": Boundary(
-        _experiments,
-        {"plan": lambda folder: nes2net("experiment", "run", _only(folder), "--dry-run", "--out", folder / "out")},
+        _make_experiments,
+        {"plan": lambda folder: nes2net("experiment", "run", _only_file(folder), "--dry-run", "--out", folder / "out")},
     ),
-    "archive": Boundary(_archives, {"unpack": lambda folder: unpack(_only(folder), folder / "out", "unpacking")}),
+    "archive": Boundary(
+        _make_archives, {"unpack": lambda folder: unpack(_only_file(folder), folder / "out", "unpacking")}
+    ),
     "segments": Boundary(
-        _segments,
+        _make_segments,
         {
-            "ranges": _ranges,
-            "frames": lambda folder: list(read_segment_scores(_only(folder)).scores),
+            "ranges": _range_eers,
+            "frames": lambda folder: list(read_segment_scores(_only_file(folder)).scores),
         },
         {"rttm": ("ranges",), "frames": ("frames",)},
     ),
     "classes": Boundary(
-        _classes,
+        _make_classes,
         {
-            "logits": lambda folder: known_scores(read_class_table(_only(folder)).logits).tolist(),
-            "known": lambda folder: read_known(_only(folder), ("vits", "bark")).threshold,
+            "logits": lambda folder: known_scores(read_class_table(_only_file(folder)).logits).tolist(),
+            "known": lambda folder: read_known(_only_file(folder), ("vits", "bark")).threshold,
         },
         {"logits": ("logits",), "known": ("known",)},
     ),
     "list": Boundary(
-        _lists,
+        _make_lists,
         {
-            "evaluate": _evaluated,
-            "keys": _keys,
+            "evaluate": _evaluate,
+            "keys": _read_keys,
             "calibrate": _calibrate,
             "score": _score,
         },
@@ -502,23 +529,23 @@ BOUNDARIES = {
         },
     ),
     "audio": Boundary(
-        _audio,
+        _make_audio,
         {
-            "whole": lambda folder: len(read.load_audio(_only(folder))),
-            "stream": lambda folder: sum(map(len, read.stream_audio(_only(folder)))),
-            "head": lambda folder: len(read.load_head(_only(folder), 4000)),
-            "excerpt": lambda folder: len(read.load_excerpt(_only(folder), 1000, 2000)),
-            "count": lambda folder: read.count_samples(_only(folder)),
-            "decode": lambda folder: read.measure_audio(_only(folder)).sample_rate,
+            "whole": lambda folder: len(read.load_audio(_only_file(folder))),
+            "stream": lambda folder: sum(map(len, read.stream_audio(_only_file(folder)))),
+            "head": lambda folder: len(read.load_head(_only_file(folder), 4000)),
+            "excerpt": lambda folder: len(read.load_excerpt(_only_file(folder), 1000, 2000)),
+            "count": lambda folder: read.count_samples(_only_file(folder)),
+            "decode": lambda folder: read.measure_audio(_only_file(folder)).sample_rate,
         },
     ),
     "shard": Boundary(
-        _shards,
+        _make_shards,
         {
             "trials": _read_shard,
             "rows": _read_rows,
             "data check": lambda folder: nes2net("data", "check", "shards", folder),
-            "pieces": _pieces,
+            "pieces": _read_pieces,
         },
     ),
 }

@@ -1,4 +1,4 @@
-"""Ways to spoil a file: in its bytes, and in the data that it holds."""
+"""Ways to spoil a file: change its bytes, or the data that it holds."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from typing import Any
 import torch
 import yaml
 
-#: Whole numbers at the edges of what programs count in.
+#: Whole numbers at the limits of integer types.
 _EDGES = (0, 1, -1, 127, 255, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, -(2**31), -(2**63))
 
 
-class _Runs:
-    """Pickles as a call of a program."""
+class _CallInPickle:
+    """An object whose pickle calls a function when it is read."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = (function, arguments)
 
     def __reduce__(self) -> tuple:
+        """Tell pickle to store a call of the function."""
         return self.call
 
 
-def _plain(rng: Random) -> Any:
-    """A value of any type that JSON or YAML holds."""
+def _plain_value(rng: Random) -> Any:
+    """Draw a value of any type that JSON or YAML can hold."""
     deep: Any = 1
     for _ in range(rng.choice((3, 50, 500, 5000)) if rng.random() < 0.1 else 3):
         deep = [deep] if rng.random() < 0.5 else {"a": deep}
@@ -47,13 +48,13 @@ def _plain(rng: Random) -> Any:
     )
 
 
-def _of_torch(rng: Random) -> Any:
-    """A value that only a pickle holds."""
+def _torch_value(rng: Random) -> Any:
+    """Draw a value that only a pickle can hold, or a tensor."""
     dtypes = (torch.int64, torch.bool, torch.complex64, torch.float16, torch.float8_e4m3fn, torch.uint8)
     shape = [rng.randrange(5) for _ in range(rng.randrange(4))]
     return rng.choice(
         (
-            lambda: _plain(rng),
+            lambda: _plain_value(rng),
             lambda: torch.zeros(shape).to(rng.choice(dtypes)),
             lambda: torch.full(shape, float("nan")),
             lambda: torch.zeros(1).expand(rng.choice((10, 10**6, 2**28))),
@@ -65,31 +66,35 @@ def _of_torch(rng: Random) -> Any:
             lambda: {1: 2, (1, 2): 3, None: 4, 1.5: 5, False: 6, "x": 7},
             lambda: {frozenset({1}): set(), b"x": b"y"},
             lambda: complex(1, 2),
-            lambda: _doubled(rng.choice((10, 40))),
+            lambda: _shared_lists(rng.choice((10, 40))),
             lambda: range(10**12),
             lambda: OrderedDict(a=torch.zeros(2)),
-            lambda: _Runs(os.system, "touch RAN"),
-            lambda: _Runs(exec, "import os; os.mkdir('../RAN')"),
-            lambda: _Runs(open, "../RAN", "w"),
+            lambda: _CallInPickle(os.system, "touch RAN"),
+            lambda: _CallInPickle(exec, "import os; os.mkdir('../RAN')"),
+            lambda: _CallInPickle(open, "../RAN", "w"),
         )
     )()
 
 
-def _doubled(times: int) -> list:
-    """A small pickle of 2^times numbers."""
+def _shared_lists(times: int) -> list:
+    """A small pickle that stands for a list of 2^times numbers, because its lists are shared."""
     value: list = [1]
     for _ in range(times):
         value = [value, value]
     return value
 
 
-def _in_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
-    """Replace, remove, add or double one place of nested mappings and lists."""
+def _mutate_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
+    """Replace, remove, add or double one value in nested mappings and lists.
+
+    Args:
+        value: draws the new value.
+    """
     if isinstance(tree, dict) and tree and rng.random() < 0.9:
         key = rng.choice(list(tree))
         changed = type(tree)(tree) if isinstance(tree, OrderedDict) else dict(tree)
         if isinstance(tree[key], dict | list | tuple) and rng.random() < 0.75:
-            changed[key] = _in_tree(tree[key], rng, value)
+            changed[key] = _mutate_tree(tree[key], rng, value)
         elif (draw := rng.random()) < 0.7:
             changed[key] = value(rng)
         elif draw < 0.8:
@@ -100,26 +105,29 @@ def _in_tree(tree: Any, rng: Random, value: Callable[[Random], Any]) -> Any:
             changed[key] = changed[rng.choice(list(changed))]
         return changed
     if isinstance(tree, list | tuple) and tree and rng.random() < 0.9:
-        items, place = list(tree), rng.randrange(len(tree))
+        items = list(tree)
+        position = rng.randrange(len(tree))
         draw = rng.random()
         if draw < 0.7:
-            items[place] = _in_tree(items[place], rng, value)
+            items[position] = _mutate_tree(items[position], rng, value)
         elif draw < 0.85:
-            del items[place]
+            del items[position]
         else:
             items = items * rng.choice((2, 100))
         return items if isinstance(tree, list) else tuple(items)
     return value(rng)
 
 
-def _json(content: bytes, rng: Random) -> bytes:
-    return json.dumps(_in_tree(json.loads(content), rng, _plain), ensure_ascii=rng.random() < 0.5).encode(
+def _mutate_json(content: bytes, rng: Random) -> bytes:
+    """Change a value in a JSON file."""
+    return json.dumps(_mutate_tree(json.loads(content), rng, _plain_value), ensure_ascii=rng.random() < 0.5).encode(
         "utf-8", "surrogatepass"
     )
 
 
-def _yaml(content: bytes, rng: Random) -> bytes:
-    tree = _in_tree(yaml.safe_load(content), rng, _plain)
+def _mutate_yaml(content: bytes, rng: Random) -> bytes:
+    """Change a value in a YAML file, or add aliases or tags."""
+    tree = _mutate_tree(yaml.safe_load(content), rng, _plain_value)
     text = yaml.safe_dump(tree, allow_unicode=True, default_flow_style=rng.random() < 0.5)
     if rng.random() < 0.2:
         levels = rng.choice((3, 30))
@@ -132,41 +140,42 @@ def _yaml(content: bytes, rng: Random) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _torch(content: bytes, rng: Random) -> bytes:
-    """A file of torch.save: another value in its tree, or other bytes in one member of its archive."""
+def _mutate_torch(content: bytes, rng: Random) -> bytes:
+    """Change a value in a file of torch.save, or bytes of one member of its archive."""
     is_zip = content[:2] == b"PK"
     if is_zip and rng.random() < 0.4:
-        return _zip(content, rng)
+        return _mutate_zip(content, rng)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             tree = torch.load(io.BytesIO(content), weights_only=True)
         except Exception:  # classes of other packages
-            return _zip(content, rng) if is_zip else content
+            return _mutate_zip(content, rng) if is_zip else content
         out = io.BytesIO()
-        torch.save(_in_tree(tree, rng, _of_torch), out, _use_new_zipfile_serialization=is_zip)
+        torch.save(_mutate_tree(tree, rng, _torch_value), out, _use_new_zipfile_serialization=is_zip)
     return out.getvalue()
 
 
-def _zip(content: bytes, rng: Random) -> bytes:
-    """One member of an archive with other bytes, under a sum that fits."""
+def _mutate_zip(content: bytes, rng: Random) -> bytes:
+    """Change one member of an archive; its checksum fits the new bytes."""
     out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w", rng.choice((0, 0, 8))) as new:
-        names = old.namelist()
+    with zipfile.ZipFile(io.BytesIO(content)) as original, zipfile.ZipFile(out, "w", rng.choice((0, 0, 8))) as mutated:
+        names = original.namelist()
         pickled = [name for name in names if name.endswith("data.pkl")]
-        chosen = rng.choice(pickled if pickled and rng.random() < 0.7 else names)
+        chosen_name = rng.choice(pickled if pickled and rng.random() < 0.7 else names)
         for name in names:
-            member = old.read(name)
-            if name == chosen:
-                member = of_bytes(member, rng)
+            member = original.read(name)
+            if name == chosen_name:
+                member = mutate_bytes(member, rng)
                 name = rng.choice((name, name, name, f"../{name}", "x/data.pkl", name.swapcase()))
-            new.writestr(name, member)
+            mutated.writestr(name, member)
     return out.getvalue()
 
 
-def _safetensors(content: bytes, rng: Random) -> bytes:
+def _mutate_safetensors(content: bytes, rng: Random) -> bytes:
+    """Change the header of a safetensors file."""
     size = struct.unpack("<Q", content[:8])[0]
-    header = _json(content[8 : 8 + size], rng)
+    header = _mutate_json(content[8 : 8 + size], rng)
     return (
         struct.pack("<Q", len(header) if rng.random() < 0.9 else rng.choice(_EDGES) % 2**64)
         + header
@@ -174,17 +183,18 @@ def _safetensors(content: bytes, rng: Random) -> bytes:
     )
 
 
-def _onnx(content: bytes, rng: Random) -> bytes:
+def _mutate_onnx(content: bytes, rng: Random) -> bytes:
+    """Change one to three fields of an ONNX file."""
     import onnx  # optional: the extra onnx
 
     model = onnx.ModelProto.FromString(content)
     for _ in range(rng.randrange(1, 4)):
-        _in_message(model, rng)
+        _mutate_message(model, rng)
     return model.SerializeToString()
 
 
-def _in_message(message: Any, rng: Random) -> None:
-    """Another value in one field of a protobuf message."""
+def _mutate_message(message: Any, rng: Random) -> None:
+    """Change one field of a protobuf message, or of a message inside."""
     while True:
         field = rng.choice(
             message.DESCRIPTOR.fields if rng.random() < 0.2 else [f for f, _ in message.ListFields()] or [0]
@@ -195,16 +205,16 @@ def _in_message(message: Any, rng: Random) -> None:
         several = hasattr(value, "append") or hasattr(value, "add")
         if field.message_type is None:
             if field.type == field.TYPE_BYTES:
-                new: Any = of_bytes(b"x" if several else value, rng)
+                new_value: Any = mutate_bytes(b"x" if several else value, rng)
             elif field.type == field.TYPE_STRING:
-                new = rng.choice(("", "x", "waveform", "w", "Loop", "If", "Concat", "Expand", "../x", "x" * 300))
+                new_value = rng.choice(("", "x", "waveform", "w", "Loop", "If", "Concat", "Expand", "../x", "x" * 300))
             else:
-                new = rng.choice((*_EDGES, 1, 2, 3, 7))
+                new_value = rng.choice((*_EDGES, 1, 2, 3, 7))
             try:
                 if several:
-                    value.append(new) if rng.random() < 0.5 or not value else value.__setitem__(0, new)
+                    value.append(new_value) if rng.random() < 0.5 or not value else value.__setitem__(0, new_value)
                 else:
-                    setattr(message, field.name, new)
+                    setattr(message, field.name, new_value)
             except (ValueError, TypeError):  # a number that the field cannot hold
                 pass
             return
@@ -223,12 +233,12 @@ def _in_message(message: Any, rng: Random) -> None:
         message = rng.choice(value)
 
 
-def _parquet(content: bytes, rng: Random) -> bytes:
-    """Another column, written in another way."""
+def _mutate_parquet(content: bytes, rng: Random) -> bytes:
+    """Change a column of a Parquet file, and write the file with random options."""
     import pyarrow.parquet as parquet  # optional: the extra nes2net[parquet]
 
     out = io.BytesIO()
-    table = _other_column(parquet.read_table(io.BytesIO(content)), rng)
+    table = _mutate_column(parquet.read_table(io.BytesIO(content)), rng)
     options: dict[str, Any] = {
         "compression": rng.choice(("none", "snappy", "gzip", "brotli", "zstd", "lz4")),
         "data_page_version": rng.choice(("1.0", "2.0")),
@@ -241,13 +251,13 @@ def _parquet(content: bytes, rng: Random) -> bytes:
     return out.getvalue()
 
 
-def _arrow(content: bytes, rng: Random) -> bytes:
-    """Another column, in a stream or a file, compressed or not."""
+def _mutate_arrow(content: bytes, rng: Random) -> bytes:
+    """Change a column of an Arrow stream or file, and write it with random options."""
     import pyarrow  # optional: as above
 
     is_file = content.startswith(b"ARROW1")
-    old = (pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream)(content).read_all()
-    table = _other_column(old, rng)
+    original = (pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream)(content).read_all()
+    table = _mutate_column(original, rng)
     out = io.BytesIO()
     options = pyarrow.ipc.IpcWriteOptions(compression=rng.choice((None, "zstd", "lz4")))
     with (pyarrow.ipc.new_file if is_file else pyarrow.ipc.new_stream)(out, table.schema, options=options) as writer:
@@ -255,29 +265,30 @@ def _arrow(content: bytes, rng: Random) -> bytes:
     return out.getvalue()
 
 
-def _other_column(table: Any, rng: Random) -> Any:
-    """Give one column other values, another type, another name or more rows."""
+def _mutate_column(table: Any, rng: Random) -> Any:
+    """Give one column other values, another type or another name, or change the rows or the metadata."""
     import pyarrow  # optional: as above
 
-    place = rng.randrange(table.num_columns)
-    name, values = table.schema.names[place], table.column(place).to_pylist()
+    position = rng.randrange(table.num_columns)
+    name = table.schema.names[position]
+    values = table.column(position).to_pylist()
     draw = rng.random()
     if draw < 0.1:
         return pyarrow.concat_tables([table] * rng.choice((2, 1000)))
     if draw < 0.2:
-        return table.remove_column(place)
+        return table.remove_column(position)
     if draw < 0.3:
         return table.append_column(
-            rng.choice((name, "label", "audio", "id", "x" * 300, "\x1b[2J")), table.column(place)
+            rng.choice((name, "label", "audio", "id", "x" * 300, "\x1b[2J")), table.column(position)
         )
     if draw < 0.4:
-        told = rng.choice((b"{", b"[]", b"[" * 5000, b'{"info": {"features": {"label": {"names": [1]}}}}', b"\xff"))
-        return table.replace_schema_metadata({"huggingface": told})
-    new: Any = rng.choice(
+        metadata = rng.choice((b"{", b"[]", b"[" * 5000, b'{"info": {"features": {"label": {"names": [1]}}}}', b"\xff"))
+        return table.replace_schema_metadata({"huggingface": metadata})
+    new_column: Any = rng.choice(
         (
             lambda: pyarrow.nulls(len(values)),
-            lambda: pyarrow.array([_plain(rng) for _ in values]),
-            lambda: pyarrow.array([str(_plain(rng)) for _ in values]).dictionary_encode(),
+            lambda: pyarrow.array([_plain_value(rng) for _ in values]),
+            lambda: pyarrow.array([str(_plain_value(rng)) for _ in values]).dictionary_encode(),
             lambda: pyarrow.array(
                 [rng.choice(("x" * 10**5, "\U0001f600" * 1000, "", None, '{"a": 1}')) for _ in values]
             ),
@@ -289,85 +300,92 @@ def _other_column(table: Any, rng: Random) -> Any:
             lambda: pyarrow.array([rng.choice(values) for _ in values]),
         )
     )
-    return table.set_column(place, name, new())
+    return table.set_column(position, name, new_column())
 
 
-def _text(content: bytes, rng: Random) -> bytes:
-    """Another field, line, separator or order in a list of lines."""
+def _mutate_text(content: bytes, rng: Random) -> bytes:
+    """Change a field, a line, a separator or the order in a list of lines."""
     lines = content.decode(errors="replace").splitlines()
     if not lines:
-        return of_bytes(content, rng)
-    place, draw = rng.randrange(len(lines)), rng.random()
+        return mutate_bytes(content, rng)
+    position = rng.randrange(len(lines))
+    draw = rng.random()
     if draw < 0.6:
-        separator = next((mark for mark in ("\t", ",") if mark in lines[place]), " ")
-        fields = lines[place].split(separator)
-        new = str(_plain(rng))[:20_000]
-        fields[rng.randrange(len(fields))] = rng.choice((new, f'"{new}', f'"{new}"', fields[0]))
-        lines[place] = separator.join(fields)
+        separator = next((mark for mark in ("\t", ",") if mark in lines[position]), " ")
+        fields = lines[position].split(separator)
+        new_field = str(_plain_value(rng))[:20_000]
+        fields[rng.randrange(len(fields))] = rng.choice((new_field, f'"{new_field}', f'"{new_field}"', fields[0]))
+        lines[position] = separator.join(fields)
     elif draw < 0.7:
-        lines.insert(place, rng.choice(lines))
+        lines.insert(position, rng.choice(lines))
     elif draw < 0.8:
-        del lines[place]
+        del lines[position]
     elif draw < 0.9:
-        lines[place] = lines[place] * rng.choice((2, 1000))
+        lines[position] = lines[position] * rng.choice((2, 1000))
     else:
         rng.shuffle(lines)
     return rng.choice(("\n", "\n", "\r\n", "\r", "\n\n")).join(lines).encode("utf-8", "surrogatepass")
 
 
-def of_bytes(content: bytes, rng: Random) -> bytes:
-    """One to four changes of bytes: flips, cuts, insertions, splices, repeated blocks, numbers at the edges."""
+def mutate_bytes(content: bytes, rng: Random) -> bytes:
+    """Change bytes one to four times: flips, cuts, insertions, copies, repeated blocks, numbers at limits."""
     changed = bytearray(content)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        # Headers decide most, so half of the changes are near the start.
+        # Half of the changes are near the start, because a header decides how the rest is read.
         size = len(changed)
-        place = rng.randrange(min(size, 200) if rng.random() < 0.5 else size) if size else 0
+        position = 0
+        if size:
+            position = rng.randrange(min(size, 200) if rng.random() < 0.5 else size)
         block = rng.choice((1, 2, 4, 8, 64, 1024))
         kind = rng.randrange(8)
         if kind == 0 and size:
-            changed[place] ^= 1 << rng.randrange(8)
+            changed[position] ^= 1 << rng.randrange(8)
         elif kind == 1 and size:
-            changed[place] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
+            changed[position] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
         elif kind == 2:
-            del changed[place : place + block]
+            del changed[position : position + block]
         elif kind == 3:
-            del changed[place:]
+            del changed[position:]
         elif kind == 4:
-            changed[place:place] = rng.randbytes(block)
+            changed[position:position] = rng.randbytes(block)
         elif kind == 5:
-            changed[place:place] = changed[place : place + block] * rng.choice((1, 10, 1000))
+            changed[position:position] = changed[position : position + block] * rng.choice((1, 10, 1000))
         elif kind == 6:
             source = rng.randrange(size) if size else 0
-            changed[place : place + block] = changed[source : source + block]
+            changed[position : position + block] = changed[source : source + block]
         else:
-            width, order = rng.choice((2, 4, 8)), rng.choice(("little", "big"))
-            changed[place : place + width] = (rng.choice(_EDGES) % (1 << 8 * width)).to_bytes(width, order)
+            width = rng.choice((2, 4, 8))
+            order = rng.choice(("little", "big"))
+            changed[position : position + width] = (rng.choice(_EDGES) % (1 << 8 * width)).to_bytes(width, order)
     return bytes(changed)
 
 
 _BY_SUFFIX: dict[str, Callable[[bytes, Random], bytes]] = {
-    **dict.fromkeys((".json", ".jsonl"), _json),
-    **dict.fromkeys((".yaml", ".yml"), _yaml),
-    **dict.fromkeys((".pth", ".pt"), _torch),
-    **dict.fromkeys((".txt", ".csv", ".tsv", ".rttm"), _text),
-    ".zip": _zip,
-    ".parquet": _parquet,
-    ".arrow": _arrow,
-    ".safetensors": _safetensors,
-    ".onnx": _onnx,
+    **dict.fromkeys((".json", ".jsonl"), _mutate_json),
+    **dict.fromkeys((".yaml", ".yml"), _mutate_yaml),
+    **dict.fromkeys((".pth", ".pt"), _mutate_torch),
+    **dict.fromkeys((".txt", ".csv", ".tsv", ".rttm"), _mutate_text),
+    ".zip": _mutate_zip,
+    ".parquet": _mutate_parquet,
+    ".arrow": _mutate_arrow,
+    ".safetensors": _mutate_safetensors,
+    ".onnx": _mutate_onnx,
 }
 
 
 def mutate(path: Path, rng: Random) -> str:
-    """Spoil a file in place; return how."""
+    """Spoil a file in place, and say what was changed."""
     content = path.read_bytes()
-    of_structure = _BY_SUFFIX.get(path.suffix)
-    if of_structure is not None and rng.random() < 0.6:
+    mutate_structure = _BY_SUFFIX.get(path.suffix)
+    if mutate_structure is not None and rng.random() < 0.6:
         try:
-            changed, how = of_structure(content, rng), f"structure of {path.name}"
+            changed = mutate_structure(content, rng)
+            how = f"structure of {path.name}"
         except (ValueError, TypeError, LookupError, RecursionError, OverflowError, yaml.YAMLError, csv.Error) as error:
-            changed, how = of_bytes(content, rng), f"bytes of {path.name} ({type(error).__name__} in its structure)"
+            changed = mutate_bytes(content, rng)
+            how = f"bytes of {path.name} ({type(error).__name__} in its structure)"
     else:
-        changed, how = of_bytes(content, rng), f"bytes of {path.name}"
+        changed = mutate_bytes(content, rng)
+        how = f"bytes of {path.name}"
     path.write_bytes(changed)
     return how

@@ -1,4 +1,4 @@
-"""Watching a process for what no attempt may do: change files elsewhere, start a program, use the network."""
+"""Watch a process for what no attempt may do: change files elsewhere, start a program, use the network."""
 
 from __future__ import annotations
 
@@ -25,31 +25,38 @@ _CHANGING = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "o
 _CHANGING += ("os.symlink", "os.utime", "shutil.rmtree", "shutil.move")
 
 
-def watch(folder: Path, seen: list[str]) -> None:
-    """Note in ``seen`` each change outside ``folder``, each start of a program and each use of the network.
+def watch(folder: Path, events: list[str]) -> None:
+    """Watch this process from now on, and add what it must not do to ``events``.
 
-    The process goes into ``folder``, and what it writes on standard error is lost.
+    These are changes outside ``folder``, starts of programs, and uses of the network. The process
+    changes to ``folder``, and its standard error is dropped.
     """
     os.chdir(folder)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what they think of a file
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries print warnings about spoiled files
     inside = str(folder.resolve()) + os.sep
 
     def is_outside(path: Any) -> bool:
+        """Whether a change of ``path`` is forbidden."""
         if not isinstance(path, str | bytes):  # a number of an open file
             return False
-        whole = os.path.abspath(os.fsdecode(path))
-        return not (whole + os.sep).startswith(inside) and whole != os.devnull and "__pycache__" not in whole
+        absolute_path = os.path.abspath(os.fsdecode(path))
+        return (
+            not (absolute_path + os.sep).startswith(inside)
+            and absolute_path != os.devnull
+            and "__pycache__" not in absolute_path
+        )
 
     def hook(event: str, arguments: tuple) -> None:
+        """Note a forbidden event; Python calls this for every audit event."""
         if event == "open":
             path, _, flags = arguments
             if flags & _WRITING and is_outside(path):
-                seen.append(f"open for writing: {path!r}")
+                events.append(f"open for writing: {path!r}")
         elif event in _CHANGING:
             paths = arguments[:2] if event in ("os.rename", "os.link", "shutil.move") else arguments[:1]
             if any(map(is_outside, paths)):
-                seen.append(f"{event} {paths!r}")
+                events.append(f"{event} {paths!r}")
         elif event in _RUNNING or event in _NETWORK:
-            seen.append(f"{event} {arguments!r}"[:500])
+            events.append(f"{event} {arguments!r}"[:500])
 
     sys.addaudithook(hook)

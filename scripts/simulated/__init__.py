@@ -11,5 +11,6 @@ faults.py       faults that the device must find
 checks.py       what ``scripts/simulated_cuda`` runs, beside tests/test_cuda.py
 ==============  ====================================================================================
 
-``tests/test_simulated_device.py`` uses the tensors under a name of their own, without a C++ compiler.
+``tests/test_simulated_device.py`` uses the tensors under a name of their own, without a C++
+compiler.
 """

@@ -1,6 +1,7 @@
-"""What scripts/simulated_cuda runs: what users call, on the simulated device, against the same on the CPU.
+"""The checks of scripts/simulated_cuda: what users call, on the simulated device, compared with the same on the CPU.
 
-A check is a function of a :class:`Place`. It fails if it raises, or if anything was done that a CUDA device refuses.
+A check is a function of a :class:`Workspace`. It fails if it raises, or if it does anything that a
+CUDA device refuses.
 """
 
 from __future__ import annotations
@@ -51,19 +52,22 @@ MODELS: dict[str, dict[str, Any]] = {
     "recurrent": {"frontend": SPECTRUM, "backend": {"name": "llgf"}},
     "dropout": {"frontend": {**FRONTEND, **DROP}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
 }
-#: Largest difference of two scores in float32, and in the others.
-EXACT, ROUNDED = 1e-4, 0.1
+#: Largest difference of two scores in float32.
+EXACT = 1e-4
+#: Largest difference of two scores in half precision.
+ROUNDED = 0.1
 
 
 @dataclass(frozen=True)
-class Place:
+class Workspace:
     """A folder with a corpus of a few seconds, and detectors with random weights."""
 
     folder: Path
     trials: list[Trial]
 
     @classmethod
-    def made(cls, folder: Path) -> Place:
+    def create(cls, folder: Path) -> Workspace:
+        """Generate recordings, lists of them, and detectors in ``folder``."""
         trials = generated_trials(folder, 24)
         for name, numbers in {"train": range(12), "dev": range(12, 18), "eval": range(18, 24)}.items():
             rows = [f"{trials[n].path.name},{trials[n].label},{name}" for n in numbers]
@@ -78,70 +82,86 @@ class Place:
         return cls(folder, trials)
 
     def file(self, name: str) -> str:
+        """The path of a file in the folder, as text."""
         return str(self.folder / name)
 
     def detector(self, name: str, device: str) -> Detector:
+        """Load the detector ``name``, a key of MODELS."""
         return Detector.from_pretrained(self.folder / f"{name}.pth", device)
 
     def nes2net(self, *words: str, status: int = 0) -> str:
-        """Run a command in this process; return what it printed.
+        """Run a command in this process, and return what it printed.
 
         Raises:
-            AssertionError: if it ends with another ``status``.
+            AssertionError: if its exit status is not ``status``.
         """
-        out, notes = StringIO(), StringIO()
+        out = StringIO()
+        notes = StringIO()
         with redirect_stdout(out), redirect_stderr(notes):
-            found = main(list(words))
-        assert found == status, f"nes2net {' '.join(words)}: status {found}\n{notes.getvalue()}"
+            exit_status = main(list(words))
+        assert exit_status == status, f"nes2net {' '.join(words)}: status {exit_status}\n{notes.getvalue()}"
         return out.getvalue() + notes.getvalue()
 
 
-def close(found: Any, expected: Any, most: float = EXACT) -> None:
-    """Raise AssertionError if two arrays of numbers differ by more than ``most``."""
-    found, expected = np.asarray(found, float), np.asarray(expected, float)
-    assert found.shape == expected.shape, f"{found.shape} where {expected.shape} is expected"
-    gap = np.abs(found - expected).max() if found.size else math.nan
-    assert gap <= most, f"differs by {gap:.3g} from the CPU's"
+def close(values: Any, expected: Any, tolerance: float = EXACT) -> None:
+    """Raise AssertionError if two arrays of numbers differ by more than ``tolerance``."""
+    values = np.asarray(values, float)
+    expected = np.asarray(expected, float)
+    assert values.shape == expected.shape, f"{values.shape} where {expected.shape} is expected"
+    gap = np.abs(values - expected).max() if values.size else math.nan
+    assert gap <= tolerance, f"differs by {gap:.3g} from the CPU's"
 
 
 def numbers_of(path: Path) -> tuple[list[str], list[float]]:
-    """The ids and scores of a score file; an id for each frame in a file of frames."""
+    """Read the ids and scores of a score file, or of a file of frame scores, which has an id for each frame."""
     rows = [line.split() for line in path.read_text().splitlines()]
     return [row[0] for row in rows], [float(value) for row in rows for value in row[1:]]
 
 
-def scored(place: Place, *flags: str, name: str, most: float = EXACT, device: str = "cuda") -> None:
-    """`nes2net score` on the device against the CPU, in float32 there."""
-    common = ["score", "generic", place.file("list.csv"), "--batch-size", "4"]
+def check_scores(workspace: Workspace, *flags: str, name: str, tolerance: float = EXACT, device: str = "cuda") -> None:
+    """Compare the scores of `nes2net score` on the device with those on the CPU in float32.
+
+    Args:
+        name: unique name of the score files.
+    """
+    common = ["score", "generic", workspace.file("list.csv"), "--batch-size", "4"]
     on_cpu = [flag for number, flag in enumerate(flags) if "--dtype" not in flags[max(0, number - 1) : number + 1]]
-    for where, own in (("cpu", on_cpu), (device, list(flags))):
-        out = place.file(f"{name}_{where}.txt")
-        place.nes2net(*common, *own, "--out", out, "--device", where, "--overwrite")
-    ids, found = numbers_of(place.folder / f"{name}_{device}.txt")
-    expected_ids, expected = numbers_of(place.folder / f"{name}_cpu.txt")
+    for scoring_device, own_flags in (("cpu", on_cpu), (device, list(flags))):
+        out = workspace.file(f"{name}_{scoring_device}.txt")
+        workspace.nes2net(*common, *own_flags, "--out", out, "--device", scoring_device, "--overwrite")
+    ids, scores = numbers_of(workspace.folder / f"{name}_{device}.txt")
+    expected_ids, expected_scores = numbers_of(workspace.folder / f"{name}_cpu.txt")
     assert ids == expected_ids and len(ids) >= 6
-    close(found, expected, most)
+    close(scores, expected_scores, tolerance)
 
 
-def embedded(place: Place, *flags: str) -> None:
-    """`nes2net embed` on the device against the CPU."""
-    found = []
-    for where in ("cpu", "cuda"):
-        out = place.folder / f"embedded_{where}.npy"
-        words = ["embed", "generic", place.file("list.csv"), "--out", str(out), "--model", place.file("small.pth")]
-        place.nes2net(*words, "--device", where, "--overwrite", *flags)
-        found.append(np.load(out))
-    close(found[1], found[0])
+def check_embeddings(workspace: Workspace, *flags: str) -> None:
+    """Compare the embeddings of `nes2net embed` on the device with those on the CPU."""
+    embeddings = []
+    for computing_device in ("cpu", "cuda"):
+        out = workspace.folder / f"embedded_{computing_device}.npy"
+        words = [
+            "embed",
+            "generic",
+            workspace.file("list.csv"),
+            "--out",
+            str(out),
+            "--model",
+            workspace.file("small.pth"),
+        ]
+        workspace.nes2net(*words, "--device", computing_device, "--overwrite", *flags)
+        embeddings.append(np.load(out))
+    close(embeddings[1], embeddings[0])
 
 
-def train_mode(place: Place) -> None:
-    """Scores in train mode, as published: the same twice."""
-    detector = place.detector("dropout", "cuda")
-    files = [place.folder / f"train_mode_{number}.txt" for number in range(2)]
+def check_train_mode(workspace: Workspace) -> None:
+    """Scores in train mode, as published, are the same if they are computed twice."""
+    detector = workspace.detector("dropout", "cuda")
+    files = [workspace.folder / f"train_mode_{number}.txt" for number in range(2)]
     for file in files:
         judge_trials(
             detector,
-            place.trials[:6],
+            workspace.trials[:6],
             file,
             Scores(),
             settings=ScoringSettings(num_samples=16000, num_workers=0, legacy_train_mode=True),
@@ -149,255 +169,314 @@ def train_mode(place: Place) -> None:
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-def too_little_memory(place: Place) -> None:
-    """A batch that does not fit is scored in parts; what does not fit alone has a reason."""
+def check_too_little_memory(workspace: Workspace) -> None:
+    """A batch that does not fit into the memory is scored in parts, with the same scores.
+
+    If a single utterance does not fit, the error says so.
+    """
     options: dict[str, Any] = {"num_samples": 48000, "num_workers": 0, "batch_size": 6}
     judge_trials(
-        place.detector("small", "cpu"),
-        place.trials[:6],
-        place.folder / "fits.txt",
+        workspace.detector("small", "cpu"),
+        workspace.trials[:6],
+        workspace.folder / "fits.txt",
         Scores(),
         settings=ScoringSettings(**options),
     )
-    detector = place.detector("small", "cuda")
-    before = tensors.memory.peak = tensors.memory.held
-    judge_trials(detector, place.trials[:6], place.folder / "whole.txt", Scores(), settings=ScoringSettings(**options))
-    needed = tensors.memory.peak - before
+    detector = workspace.detector("small", "cuda")
+    used_before = tensors.memory.peak = tensors.memory.used
+    judge_trials(
+        detector, workspace.trials[:6], workspace.folder / "whole.txt", Scores(), settings=ScoringSettings(**options)
+    )
+    needed = tensors.memory.peak - used_before
     try:
-        tensors.Device.most = before + needed // 3
+        tensors.Device.memory_limit = used_before + needed // 3
         judge_trials(
-            detector, place.trials[:6], place.folder / "parts.txt", Scores(), settings=ScoringSettings(**options)
+            detector,
+            workspace.trials[:6],
+            workspace.folder / "parts.txt",
+            Scores(),
+            settings=ScoringSettings(**options),
         )
-        tensors.Device.most = before + needed // 40
+        tensors.Device.memory_limit = used_before + needed // 40
         try:
             judge_trials(
-                detector, place.trials[:6], place.folder / "none.txt", Scores(), settings=ScoringSettings(**options)
+                detector,
+                workspace.trials[:6],
+                workspace.folder / "none.txt",
+                Scores(),
+                settings=ScoringSettings(**options),
             )
         except NothingDone as error:
             assert "do not fit into the memory of cuda:0" in str(error), error
         else:
             raise AssertionError("scored in a fortieth of the memory")
     finally:
-        tensors.Device.most = None
-    expected = numbers_of(place.folder / "fits.txt")
+        tensors.Device.memory_limit = None
+    expected = numbers_of(workspace.folder / "fits.txt")
     for name in ("whole", "parts"):
-        found = numbers_of(place.folder / f"{name}.txt")
-        assert found[0] == expected[0]
-        close(found[1], expected[1])
+        scores_in_parts = numbers_of(workspace.folder / f"{name}.txt")
+        assert scores_in_parts[0] == expected[0]
+        close(scores_in_parts[1], expected[1])
 
 
-def unreadable(place: Place) -> None:
-    """A torn and a missing file are named, and the others scored."""
-    out = place.folder / "torn.txt"
-    words = ["score", "generic", place.file("torn.csv"), "--model", place.file("small.pth"), "--out", str(out)]
-    told = place.nes2net(*words, "--device", "cuda", "--workers", "2", status=1)
-    assert "torn.flac" in told and "absent.flac" in told, told
+def check_unreadable_files(workspace: Workspace) -> None:
+    """Files that are torn or missing are named, and the other files are scored."""
+    out = workspace.folder / "torn.txt"
+    words = ["score", "generic", workspace.file("torn.csv"), "--model", workspace.file("small.pth"), "--out", str(out)]
+    printed = workspace.nes2net(*words, "--device", "cuda", "--workers", "2", status=1)
+    assert "torn.flac" in printed and "absent.flac" in printed, printed
     ids, scores = numbers_of(out)
     assert len(ids) == 2 and np.isfinite(scores).all()
 
 
-def recipe(place: Place, name: str, changes: dict[str, Any]) -> Recipe:
-    """Two epochs of three steps of four utterances."""
+def recipe(workspace: Workspace, name: str, changes: dict[str, Any]) -> Recipe:
+    """Make a recipe of two epochs of three steps of four utterances.
+
+    Args:
+        name: folder of the run.
+        changes: section of the recipe → keys to change.
+    """
     values: dict[str, Any] = {
         "name": "tiny",
         "model": MODELS["small"],
-        "data": {"corpus": "generic", "root": place.file("list.csv"), "num_samples": 8000, "num_workers": 0},
+        "data": {"corpus": "generic", "root": workspace.file("list.csv"), "num_samples": 8000, "num_workers": 0},
         "augment": {"algo": 4},
         "train": {"epochs": 2, "batch_size": 4, "lr": 1e-3},
-        "output": place.file(name),
-        "logs": place.file(name),
+        "output": workspace.file(name),
+        "logs": workspace.file(name),
     }
     for key, value in changes.items():
         values[key] = {**values.get(key, {}), **value} if key != "model" else value
     return recipe_from_dict(values)
 
 
-def trained(place: Place, name: str, device: str, **changes: Any) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """Train a recipe; return the weights and the history."""
+def train_recipe(
+    workspace: Workspace, name: str, device: str, **changes: Any
+) -> tuple[dict[str, torch.Tensor], list[dict]]:
+    """Train a recipe; return the weights, by name, and the history."""
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        folder = train(recipe(place, name, changes), device)
+        folder = train(recipe(workspace, name, changes), device)
     state = torch.load(folder / "resume.pt", weights_only=True, map_location="cpu")
     return state["detector"], json.loads((folder / "history.json").read_text())
 
 
-def training(place: Place, device: str = "cuda", most: float = 1e-3, **changes: Any) -> None:
-    """A run on the device against the CPU: loss and validation of the first epoch, before errors add up."""
-    name = f"run{len(list(place.folder.glob('run*')))}"
-    weights, found = trained(place, name, device, **changes)
+def check_training(workspace: Workspace, device: str = "cuda", tolerance: float = 1e-3, **changes: Any) -> None:
+    """Compare loss and validation of the first epoch on the device with those on the CPU.
+
+    Later epochs are not compared, because small differences grow.
+    """
+    name = f"run{len(list(workspace.folder.glob('run*')))}"
+    weights, history = train_recipe(workspace, name, device, **changes)
     on_cpu = {key: value for key, value in changes.get("train", {}).items() if key != "precision"}
-    expected = trained(place, f"{name}_cpu", "cpu", **{**changes, "train": on_cpu})[1]
+    expected = train_recipe(workspace, f"{name}_cpu", "cpu", **{**changes, "train": on_cpu})[1]
     for key in ("loss", "val_loss_wo_aug"):
-        close(found[0][key], expected[0][key], most * max(1.0, abs(expected[0][key])))
+        close(history[0][key], expected[0][key], tolerance * max(1.0, abs(expected[0][key])))
     assert all(value.isfinite().all() for value in weights.values() if value.is_floating_point())
 
 
-def resumed(place: Place, **train_keys: Any) -> None:
-    """SIGTERM in the middle of a step, and the same end bit for bit."""
+def check_resuming(workspace: Workspace, **train_keys: Any) -> None:
+    """A run that SIGTERM stops in the middle of a step, and that is resumed, ends with the same weights."""
     changes = {"model": MODELS["dropout"], "train": train_keys}
     name = "resume" + "".join(map(str, train_keys.values()))
-    whole = trained(place, f"{name}_whole", "cuda", **changes)[0]
+    uninterrupted = train_recipe(workspace, f"{name}_whole", "cuda", **changes)[0]
     seed_step = loop.seed_step
 
     def stopping(seed: int, epoch: int, step: int, rank: int = 0) -> None:
+        """Send SIGTERM to this process in step 1 of epoch 1; called in place of ``seed_step``."""
         if (epoch, step) == (1, 1):
             os.kill(os.getpid(), signal.SIGTERM)
         seed_step(seed, epoch, step, rank)
 
     try:
         with patch.object(loop, "seed_step", stopping):
-            trained(place, f"{name}_torn", "cuda", **changes)
+            train_recipe(workspace, f"{name}_torn", "cuda", **changes)
     except Unfinished:
         torch.manual_seed(99)
     else:
         raise AssertionError("SIGTERM did not stop the run")
-    torn = trained(place, f"{name}_torn", "cuda", **changes)[0]
-    assert all(torch.equal(torn[key], value) for key, value in whole.items()), "the resumed weights differ"
+    resumed_weights = train_recipe(workspace, f"{name}_torn", "cuda", **changes)[0]
+    assert all(torch.equal(resumed_weights[key], value) for key, value in uninterrupted.items()), (
+        "the resumed weights differ"
+    )
 
 
-def of_detector(place: Place, ask: Callable[[Detector, Path], Any], model: str = "small") -> None:
-    """What ``ask`` finds of a recording, by a detector on the device against one on the CPU."""
-    path = place.trials[3].path
+def check_detector(workspace: Workspace, ask: Callable[[Detector, Path], Any], model: str = "small") -> None:
+    """Compare what a detector on the device says of a recording with what it says on the CPU.
+
+    Args:
+        ask: calls a method of the detector with the path of the recording, and returns numbers.
+    """
+    path = workspace.trials[3].path
     assert isinstance(path, Path)
-    found, expected = (ask(place.detector(model, device), path) for device in ("cuda", "cpu"))
-    close(found, expected)
+    values, expected = (ask(workspace.detector(model, device), path) for device in ("cuda", "cpu"))
+    close(values, expected)
 
 
 def long_track(detector: Detector, path: Path) -> np.ndarray:
-    """Scores along a recording of 50 s, whose frames are scored in windows."""
+    """Score the frames of a recording of 50 s, which is scored in windows."""
     waveform = np.resize(soundfile.read(path, dtype="float32")[0], 16000 * 50)
     return detector.frame_scores(waveform, 16000).scores
 
 
-def saved(place: Place) -> None:
-    """A detector that was saved from the device scores alike on both."""
-    detector, path = place.detector("small", "cuda"), place.trials[0].path
+def check_saving(workspace: Workspace) -> None:
+    """A detector that was saved from the device has the same scores when it is loaded on any device."""
+    detector = workspace.detector("small", "cuda")
+    path = workspace.trials[0].path
     expected = detector.score(path)
-    for file in (place.folder / "again.pth", place.folder / "again"):
+    for file in (workspace.folder / "again.pth", workspace.folder / "again"):
         detector.save(file)
         for device in ("cuda", "cuda:1", "cpu"):
             close(Detector.from_pretrained(file, device).score(path), expected)
 
 
-def command(place: Place, *words: str, read: Callable[[str], Any]) -> None:
-    """A command with ``--device`` on the device against the CPU."""
-    found, expected = (read(place.nes2net(*words, "--device", device)) for device in ("cuda", "cpu"))
-    close(found, expected)
+def check_command(workspace: Workspace, *words: str, read: Callable[[str], Any]) -> None:
+    """Compare what a command prints with ``--device cuda`` and with ``--device cpu``.
+
+    Args:
+        read: reads numbers from the printed text.
+    """
+    values, expected = (read(workspace.nes2net(*words, "--device", device)) for device in ("cuda", "cpu"))
+    close(values, expected)
 
 
 def json_of(*keys: str) -> Callable[[str], list[float]]:
-    """Read numbers under ``keys`` from lines of JSON."""
+    """Make a function that reads the numbers under ``keys`` from printed lines of JSON."""
 
     def read(printed: str) -> list[float]:
-        found: list[float] = []
+        """Read the numbers from the lines of JSON in ``printed``."""
+        numbers: list[float] = []
         for line in printed.splitlines():
             if line.startswith("{"):
                 value: Any = json.loads(line)
                 for key in keys:
                     value = value[key]
-                found += np.ravel(value).tolist()
-        assert found, printed
-        return found
+                numbers += np.ravel(value).tolist()
+        assert numbers, printed
+        return numbers
 
     return read
 
 
-def no_int8(place: Place) -> None:
-    words = ["score", "generic", place.file("list.csv"), "--model", place.file("small.pth"), "--dtype", "int8"]
-    told = place.nes2net(*words, "--out", place.file("int8.txt"), "--device", "cuda", status=2)
-    assert "is for the CPU" in told, told
+def check_int8_refused(workspace: Workspace) -> None:
+    """int8 on a GPU is an error."""
+    words = ["score", "generic", workspace.file("list.csv"), "--model", workspace.file("small.pth"), "--dtype", "int8"]
+    printed = workspace.nes2net(*words, "--out", workspace.file("int8.txt"), "--device", "cuda", status=2)
+    assert "is for the CPU" in printed, printed
 
 
-def bench(place: Place) -> None:
-    words = ["--model", place.file("small.pth"), "--seconds", "1", "--batch-size", "2", "--rounds", "1"]
-    printed = place.nes2net("bench", *words, "--device", "cuda", "--workers", "0")
+def check_bench(workspace: Workspace) -> None:
+    """`nes2net bench` names the GPU and measures."""
+    words = ["--model", workspace.file("small.pth"), "--seconds", "1", "--batch-size", "2", "--rounds", "1"]
+    printed = workspace.nes2net("bench", *words, "--device", "cuda", "--workers", "0")
     assert "simulated GPU" in printed and "files to scores, batch 2" in printed, printed
 
 
-def page(place: Place) -> None:
-    """What the page to listen with computes."""
-    found = []
+def check_page(workspace: Workspace) -> None:
+    """Compare what the page to listen with computes on the device and on the CPU."""
+    scores_by_device = []
     for device in ("cuda", "cpu"):
-        (folder := place.folder / f"desk_{device}").mkdir()
-        row = Desk(place.detector("small", device), folder).score(place.trials[3].path, "a.flac", look=True).row()
-        found.append([row["score"], *row["scores"]])
-    close(*found)
+        (folder := workspace.folder / f"desk_{device}").mkdir()
+        row = (
+            Desk(workspace.detector("small", device), folder).score(workspace.trials[3].path, "a.flac", look=True).row()
+        )
+        scores_by_device.append([row["score"], *row["scores"]])
+    close(*scores_by_device)
 
 
-def on_the_second(place: Place, check: Callable[[Place], None]) -> None:
-    """``check``, which computes on cuda:1, puts nothing on cuda:0."""
-    before = tensors.made_on.copy()
-    check(place)
-    made = tensors.made_on - before
-    assert made[torch.device("cuda", 1)], "nothing was computed on cuda:1"
-    assert not made[torch.device("cuda", 0)], f"{made[torch.device('cuda', 0)]} tensors landed on cuda:0"
+def check_second_gpu(workspace: Workspace, check: Callable[[Workspace], None]) -> None:
+    """``check``, which computes on cuda:1, makes no tensors on cuda:0."""
+    num_before = tensors.made_on.copy()
+    check(workspace)
+    num_made = tensors.made_on - num_before
+    assert num_made[torch.device("cuda", 1)], "nothing was computed on cuda:1"
+    assert not num_made[torch.device("cuda", 0)], f"{num_made[torch.device('cuda', 0)]} tensors landed on cuda:0"
 
 
-def score(*flags: str, model: str = "small", **options: Any) -> Callable[[Place], None]:
-    """A check of `nes2net score` with these flags."""
+def score(*flags: str, model: str = "small", **options: Any) -> Callable[[Workspace], None]:
+    """Make a check of `nes2net score` with these flags."""
     name = "".join((*flags, model, options.get("device", ""))).replace("-", "").replace(":", "")
-    return lambda place: scored(place, "--model", place.file(f"{model}.pth"), *flags, name=name, **options)
+    return lambda workspace: check_scores(
+        workspace, "--model", workspace.file(f"{model}.pth"), *flags, name=name, **options
+    )
 
 
-def explain(model: str, *flags: str) -> Callable[[Place], None]:
-    """A check of `nes2net explain` with these flags."""
+def explain(model: str, *flags: str) -> Callable[[Workspace], None]:
+    """Make a check of `nes2net explain` with these flags."""
 
-    def check(place: Place) -> None:
-        words = ["explain", place.file("3.flac"), "--model", place.file(f"{model}.pth"), "--duration", "1", "--json"]
-        command(place, *words, *flags, read=json_of("score"))
+    def check(workspace: Workspace) -> None:
+        """Run `nes2net explain` on both devices, and compare the scores."""
+        words = [
+            "explain",
+            workspace.file("3.flac"),
+            "--model",
+            workspace.file(f"{model}.pth"),
+            "--duration",
+            "1",
+            "--json",
+        ]
+        check_command(workspace, *words, *flags, read=json_of("score"))
 
     return check
 
 
-def predict(*flags: str, read: Callable[[str], Any]) -> Callable[[Place], None]:
-    """A check of `nes2net predict` with these flags."""
+def predict(*flags: str, read: Callable[[str], Any]) -> Callable[[Workspace], None]:
+    """Make a check of `nes2net predict` with these flags."""
 
-    def check(place: Place) -> None:
-        words = ["predict", place.file("3.flac"), place.file("4.flac"), "--model", place.file("small.pth"), "--json"]
-        command(place, *words, *flags, read=read)
+    def check(workspace: Workspace) -> None:
+        """Run `nes2net predict` on both devices, and compare the numbers."""
+        words = [
+            "predict",
+            workspace.file("3.flac"),
+            workspace.file("4.flac"),
+            "--model",
+            workspace.file("small.pth"),
+            "--json",
+        ]
+        check_command(workspace, *words, *flags, read=read)
 
     return check
 
 
 SPECMIX = {"model": {"frontend": SPECTRUM, "backend": "asp_mlp"}, "augment": {"specmix": {"mix_labels": True}}}
 #: The checks by name.
-CHECKS: dict[str, Callable[[Place], None]] = {
+CHECKS: dict[str, Callable[[Workspace], None]] = {
     "scores, 4sec": score("--samples", "4sec"),
     "scores, 4sec, two readers": score("--samples", "4sec", "--workers", "2", model="frames"),
     "scores, full": score("--samples", "full", "--workers", "0"),
-    "scores, bfloat16": score("--dtype", "bfloat16", "--workers", "0", most=ROUNDED),
-    "scores, float16": score("--dtype", "float16", "--workers", "0", most=ROUNDED),
+    "scores, bfloat16": score("--dtype", "bfloat16", "--workers", "0", tolerance=ROUNDED),
+    "scores, float16": score("--dtype", "float16", "--workers", "0", tolerance=ROUNDED),
     "scores of frames": score("--segments", "--workers", "0", model="frames"),
     "scores by a recurrent back-end": score("--workers", "0", model="recurrent"),
-    "embeddings of the last layer": lambda p: embedded(p, "--of", "backend"),
-    "embeddings of all hidden states": lambda p: embedded(p, "--layer", "all"),
-    "published train mode": train_mode,
-    "too little memory": too_little_memory,
-    "unreadable files": unreadable,
-    "training, fp32": training,
-    "training, tf32": lambda p: training(p, most=0.05, train={"precision": "tf32"}),
-    "training, bf16": lambda p: training(p, most=0.1, train={"precision": "bf16"}),
-    "training, fp16": lambda p: training(p, most=0.05, train={"precision": "fp16"}),
-    "training in parts": lambda p: training(p, train={"accumulate": 2}),
-    "training, Specmix": lambda p: training(p, **SPECMIX),
-    "training, latent augmentation": lambda p: training(p, augment={"latent": {"probability": 1.0}}),
-    "training, validation in train mode": lambda p: training(p, validation={"mode": "train"}),
-    "resuming, fp32": resumed,
-    "resuming, bf16": lambda p: resumed(p, precision="bf16"),
-    "resuming, fp16": lambda p: resumed(p, precision="fp16"),
-    "score": lambda p: of_detector(p, lambda d, path: d.score(path)),
-    "score_files": lambda p: of_detector(p, lambda d, path: [score for _, score in d.score_files([path] * 3)]),
-    "score_track": lambda p: of_detector(p, lambda d, path: d.score_track(path, window=1.0).scores),
-    "frame_scores": lambda p: of_detector(p, lambda d, path: d.frame_scores(path).scores, "frames"),
-    "frame_scores, 50 s": lambda p: of_detector(p, long_track, "frames"),
+    "embeddings of the last layer": lambda p: check_embeddings(p, "--of", "backend"),
+    "embeddings of all hidden states": lambda p: check_embeddings(p, "--layer", "all"),
+    "published train mode": check_train_mode,
+    "too little memory": check_too_little_memory,
+    "unreadable files": check_unreadable_files,
+    "training, fp32": check_training,
+    "training, tf32": lambda p: check_training(p, tolerance=0.05, train={"precision": "tf32"}),
+    "training, bf16": lambda p: check_training(p, tolerance=0.1, train={"precision": "bf16"}),
+    "training, fp16": lambda p: check_training(p, tolerance=0.05, train={"precision": "fp16"}),
+    "training in parts": lambda p: check_training(p, train={"accumulate": 2}),
+    "training, Specmix": lambda p: check_training(p, **SPECMIX),
+    "training, latent augmentation": lambda p: check_training(p, augment={"latent": {"probability": 1.0}}),
+    "training, validation in train mode": lambda p: check_training(p, validation={"mode": "train"}),
+    "resuming, fp32": check_resuming,
+    "resuming, bf16": lambda p: check_resuming(p, precision="bf16"),
+    "resuming, fp16": lambda p: check_resuming(p, precision="fp16"),
+    "score": lambda p: check_detector(p, lambda d, path: d.score(path)),
+    "score_files": lambda p: check_detector(p, lambda d, path: [score for _, score in d.score_files([path] * 3)]),
+    "score_track": lambda p: check_detector(p, lambda d, path: d.score_track(path, window=1.0).scores),
+    "frame_scores": lambda p: check_detector(p, lambda d, path: d.frame_scores(path).scores, "frames"),
+    "frame_scores, 50 s": lambda p: check_detector(p, long_track, "frames"),
     "explain, occlusion": explain("small"),
     "explain, gradients": explain("small", "--method", "integrated_gradients", "--steps", "4"),
     "explain, gradients, recurrent": explain("recurrent", "--method", "integrated_gradients", "--steps", "4"),
-    "save and load": saved,
-    "int8 is refused": no_int8,
+    "save and load": check_saving,
+    "int8 is refused": check_int8_refused,
     "predict": predict(read=json_of("score")),
     "predict --track": predict("--track", read=json_of("scores")),
-    "bench": bench,
-    "the page": page,
-    "cuda:1, scores": lambda p: on_the_second(p, score("--samples", "full", device="cuda:1")),
-    "cuda:1, training": lambda p: on_the_second(p, partial(training, device="cuda:1")),
+    "bench": check_bench,
+    "the page": check_page,
+    "cuda:1, scores": lambda p: check_second_gpu(p, score("--samples", "full", device="cuda:1")),
+    "cuda:1, training": lambda p: check_second_gpu(p, partial(check_training, device="cuda:1")),
 }

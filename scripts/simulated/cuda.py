@@ -1,8 +1,8 @@
 """The simulated device as ``cuda:0`` and ``cuda:1``, to Python and to PyTorch's C++.
 
-So branches on ``device.type == "cuda"``, CUDA's lists of autocast, its fused optimisers, GradScaler and accelerate run as
-they do on a GPU. Graphs are recorded and replayed, random numbers, memory and waits are the device's own. It needs g++
-for guard.cpp, and is tied to PyTorch's version.
+Branches on ``device.type == "cuda"``, CUDA's lists of autocast, its fused optimisers, GradScaler
+and accelerate therefore run as they do on a GPU. Graphs, random numbers, memory and waits are
+simulated. The device needs g++ for guard.cpp, and is tied to PyTorch's version.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+#: Bytes of memory of each device.
 TOTAL = 2**37
-#: The devices.
+#: Number of devices.
 COUNT = 2
 
 
-def built() -> Path:
-    """Return the library of guard.cpp, which is built once for each version of PyTorch, in seconds.
+def build_library() -> Path:
+    """Build the library of guard.cpp, once for each version of PyTorch, and return its path.
 
     Raises:
         FileNotFoundError: if there is no g++.
@@ -41,19 +42,19 @@ def built() -> Path:
     library = Path(tempfile.gettempdir(), f"simulated-cuda-{os.getuid()}", f"{key[:16]}.so")
     if not library.is_file():
         library.parent.mkdir(mode=0o700, exist_ok=True)
-        made = library.with_suffix(f".{os.getpid()}")
+        temporary = library.with_suffix(f".{os.getpid()}")
         includes = [f"-I{torch}/include", f"-I{torch}/include/torch/csrc/api/include"]
         links = [f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib", "-ltorch_cpu", "-lc10"]
         flags = ["-shared", "-fPIC", "-O1", "-std=c++20", "-w"]
-        subprocess.run(["g++", *flags, *includes, "-o", str(made), str(source), *links], check=True)
-        made.replace(library)
+        subprocess.run(["g++", *flags, *includes, "-o", str(temporary), str(source), *links], check=True)
+        temporary.replace(library)
     return library
 
 
 def install() -> None:
-    """Put the device in place, in this process and for good; PyTorch must not be imported before."""
-    library = ctypes.CDLL(str(built()), ctypes.RTLD_GLOBAL)
-    import torch  # behind the library, whose functions take the place of its own
+    """Put the device in place in this process, for good. PyTorch must not be imported before."""
+    library = ctypes.CDLL(str(build_library()), ctypes.RTLD_GLOBAL)
+    import torch  # after the library: functions of the library then replace those of PyTorch
 
     from simulated import tensors
     from simulated.kernels import as_cudnn
@@ -62,20 +63,24 @@ def install() -> None:
 
     torch._C._set_only_lift_cpu_tensors(True)  # so that torch.tensor(…, device="cuda") is dispatched
     torch.utils.deterministic.fill_uninitialized_memory = False
-    tensors.Device.type, tensors.Device.current = "cuda", library.simulated_current_device
+    tensors.Device.type = "cuda"
+    tensors.Device.current = library.simulated_current_device
     for name, value in patches(library, COUNT, TOTAL).items():
         setattr(torch.cuda, name, value)
     torch.cuda.amp.common.amp_definitely_not_available = lambda: False
     torch.Tensor.pin_memory = lambda self, *_: tensors.pin(self)
     torch.Tensor.is_pinned = lambda self, *_: tensors.is_pinned(self)
-    torch.Tensor.cuda = lambda self, device=None, non_blocking=False, **_: self.to(
-        tensors.Device.named(
-            "cuda" if device is None else torch.device("cuda", device) if isinstance(device, int) else device
-        ),
-        non_blocking=non_blocking,
-    )
+
+    def cuda(self: Any, device: Any = None, non_blocking: bool = False, **_: Any) -> Any:
+        """``Tensor.cuda``: copy to a device, given by its number or name, or to the current device."""
+        if isinstance(device, int):
+            device = torch.device("cuda", device)
+        return self.to(tensors.Device.named("cuda" if device is None else device), non_blocking=non_blocking)
+
+    torch.Tensor.cuda = cuda
 
     def on_device(x: Any) -> bool:
+        """Whether ``x`` is a tensor of the device."""
         return isinstance(x, tensors.OnDevice)
 
     for layer in (torch.nn.LSTM, torch.nn.GRU):
@@ -84,15 +89,19 @@ def install() -> None:
     functional = torch.nn.functional
     functional.scaled_dot_product_attention = within_a_grid(functional.scaled_dot_product_attention, on_device)
     torch.profiler.profile = _without_kernels(torch.profiler.profile)
-    torch.nn.Module._apply = _swapping(torch.nn.Module._apply)
+    torch.nn.Module._apply = _swap_parameters(torch.nn.Module._apply)
     _enter_in_threads(tensors.Mode)
 
 
-def _swapping(apply: Any) -> Any:
-    """``Module._apply`` that exchanges parameters, whose data cannot be given to a tensor of another class."""
+def _swap_parameters(apply: Any) -> Any:
+    """Wrap ``Module._apply`` so that it replaces parameters instead of their data.
+
+    Data cannot be assigned to a tensor of another class.
+    """
     from torch import __future__ as future
 
     def swapping(self: Any, fn: Any, recurse: bool = True) -> Any:
+        """Call ``Module._apply`` with PyTorch's setting that swaps parameters."""
         future.set_swap_module_params_on_conversion(True)
         try:
             return apply(self, fn, recurse)
@@ -103,7 +112,7 @@ def _swapping(apply: Any) -> Any:
 
 
 def _without_kernels(profile: Any) -> Any:
-    """``torch.profiler.profile`` that does not ask CUDA's profiler, which is not there."""
+    """Make a ``torch.profiler.profile`` that does not start CUDA's profiler, which needs a GPU."""
 
     class Profile(profile):
         def __init__(self, *, activities: Any = None, **options: Any) -> None:
@@ -115,11 +124,12 @@ def _without_kernels(profile: Any) -> Any:
 
 
 def _enter_in_threads(mode: type) -> None:
-    """Enter ``mode`` in this thread and in all that begin later."""
+    """Enter ``mode`` in this thread and in all threads that begin later."""
     mode().__enter__()
     run = threading.Thread.run
 
     def run_inside(self: threading.Thread) -> None:
+        """Run a thread inside the mode."""
         with mode():
             run(self)
 
@@ -128,14 +138,20 @@ def _enter_in_threads(mode: type) -> None:
 
 @contextmanager
 def watched() -> Iterator[dict[str, Any]]:
-    """Collect what a CUDA device would have refused, and how often the CPU waited, within this context."""
+    """Collect what happens on the device within this context.
+
+    The dictionary is filled at the end: ``waits`` by line of the package, ``made`` (tensors by
+    device), and ``refused`` (messages of what a CUDA device would have refused).
+    """
     from simulated import rules, tensors
 
-    before, found = tensors.waits.copy(), {}
-    made, refused = tensors.made_on.copy(), len(rules.refusals)
+    waits_before = tensors.waits.copy()
+    observed = {}
+    tensors_before = tensors.made_on.copy()
+    num_refusals = len(rules.refusals)
     try:
-        yield found
+        yield observed
     finally:
-        found["waits"] = tensors.waits - before
-        found["made"] = tensors.made_on - made
-        found["refused"] = rules.refusals[refused:]
+        observed["waits"] = tensors.waits - waits_before
+        observed["made"] = tensors.made_on - tensors_before
+        observed["refused"] = rules.refusals[num_refusals:]

@@ -1,4 +1,4 @@
-"""Faults that the simulated device must find: what a user's code could do wrong on a GPU, each with the error that it has."""
+"""Faults that the simulated device must find: what code could do wrong on a GPU, each with the error of a GPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nes2net.lib.cuda_graph import Replayed
 
 
 def _in_a_fork() -> None:
-    """Compute on the device in a fork of a process that has done so."""
+    """Compute on the device in a fork of a process that has used the device."""
     x = torch.ones(2, device="cuda")
     if (child := os.fork()) == 0:
         try:
@@ -27,31 +27,34 @@ def _in_a_fork() -> None:
 
 def _unread() -> None:
     """Read a copy to pinned memory before it has arrived."""
-    to = torch.zeros(2).pin_memory()
-    to.copy_(torch.ones(2, device="cuda"), non_blocking=True)
-    if to.isnan().all():
+    target = torch.zeros(2).pin_memory()
+    target.copy_(torch.ones(2, device="cuda"), non_blocking=True)
+    if target.isnan().all():
         torch.cuda.synchronize()
-        raise RuntimeError("not a number before the wait" if to.tolist() == [1, 1] else "never arrived")
+        raise RuntimeError("not a number before the wait" if target.tolist() == [1, 1] else "never arrived")
 
 
 def _wait_in_a_graph() -> None:
-    """Record a number that the CPU reads."""
+    """Record a CUDA graph with a number that the CPU must read."""
     import warnings
 
-    replayed, x = Replayed(lambda x: x * x.sum().item()), torch.ones(2, device="cuda")
-    with torch.inference_mode(), warnings.catch_warnings(record=True) as told:
+    replayed = Replayed(lambda x: x * x.sum().item())
+    x = torch.ones(2, device="cuda")
+    with torch.inference_mode(), warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
         replayed(x)
-    if told and "not permitted when stream is capturing" in str(told[0].message):
-        raise RuntimeError(str(told[0].message))
+    if caught_warnings and "not permitted when stream is capturing" in str(caught_warnings[0].message):
+        raise RuntimeError(str(caught_warnings[0].message))
 
 
 def _recurrent_in_eval_mode() -> None:
+    """Compute gradients of a recurrent layer in eval mode, which cuDNN refuses."""
     layer = nn.LSTM(4, 4).to("cuda").eval()
     layer(torch.randn(3, 2, 4, device="cuda"))[0].sum().backward()
 
 
 def _no_deterministic_kernel() -> None:
+    """Ask for deterministic algorithms where CUDA has none."""
     torch.use_deterministic_algorithms(True)
     try:
         torch.ones(3, device="cuda").cumsum(0)
@@ -60,10 +63,11 @@ def _no_deterministic_kernel() -> None:
 
 
 def _cuda(*shape: int, dtype: torch.dtype = torch.float32, device: str = "cuda") -> torch.Tensor:
+    """Make a tensor of ones on the device."""
     return torch.ones(shape, dtype=dtype, device=device)
 
 
-#: What is done, by name, and a part of the error.
+#: Name of a fault → the function that commits it, and a part of the error that the device must raise.
 FAULTS: dict[str, tuple[Callable[[], object], str]] = {
     "a tensor of the CPU": (lambda: _cuda(3) + torch.ones(3), "mixes tensors of the CPU and of the device"),
     "tensors of two GPUs": (lambda: _cuda(3) + _cuda(3, device="cuda:1"), "mixes tensors of cuda:0 and cuda:1"),
@@ -97,21 +101,21 @@ FAULTS: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
-def found(name: str) -> None:
-    """Plant the fault ``name``.
+def check_fault(name: str) -> None:
+    """Commit the fault ``name``, and check that the device refuses it.
 
     Raises:
-        AssertionError: if the device let it pass.
+        AssertionError: if the device did not refuse, or with another error.
     """
     from simulated import rules
 
     fault, error = FAULTS[name]
-    before = len(rules.refusals)
-    told = ""
+    num_before = len(rules.refusals)
+    message = ""
     try:
         fault()
     except RuntimeError as refused:
-        told = str(refused)
-    told += " ".join(rules.refusals[before:])
-    del rules.refusals[before:]  # they were to be found
-    assert error in told, f"passed; '{error}' was expected" + (f", not '{told}'" if told else "")
+        message = str(refused)
+    message += " ".join(rules.refusals[num_before:])
+    del rules.refusals[num_before:]  # these refusals were expected
+    assert error in message, f"passed; '{error}' was expected" + (f", not '{message}'" if message else "")

@@ -9,42 +9,64 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 
-def _lstm_cell(of_input: Tensor, of_state: Tensor, cell: Tensor, *biases: Tensor | None) -> tuple[Tensor, ...]:
-    """``aten::_thnn_fused_lstm_cell``: state, cell, and the gates that its gradient needs."""
-    gates = sum((bias for bias in biases if bias is not None), of_input + of_state).chunk(4, dim=1)
-    taken, kept, new, shown = gates[0].sigmoid(), gates[1].sigmoid(), gates[2].tanh(), gates[3].sigmoid()
-    next_cell = kept * cell + taken * new
-    return shown * next_cell.tanh(), next_cell, torch.cat([taken, kept, new, shown], dim=1)
+def _lstm_cell(from_input: Tensor, from_state: Tensor, cell: Tensor, *biases: Tensor | None) -> tuple[Tensor, ...]:
+    """``aten::_thnn_fused_lstm_cell``: one step of an LSTM.
+
+    Args:
+        from_input, from_state: products of the weights with the input and with the state, for the four gates.
+        cell: the cell before the step.
+
+    Returns:
+        State and cell after the step, and the four gates that the gradient needs.
+    """
+    gates = sum((bias for bias in biases if bias is not None), from_input + from_state).chunk(4, dim=1)
+    input_gate = gates[0].sigmoid()
+    forget_gate = gates[1].sigmoid()
+    candidate = gates[2].tanh()
+    output_gate = gates[3].sigmoid()
+    next_cell = forget_gate * cell + input_gate * candidate
+    return (
+        output_gate * next_cell.tanh(),
+        next_cell,
+        torch.cat([input_gate, forget_gate, candidate, output_gate], dim=1),
+    )
 
 
 def _lstm_cell_backward(
-    of_state: Tensor | None, of_cell: Tensor | None, cell: Tensor, next_cell: Tensor, gates: Tensor, has_bias: bool
+    d_state: Tensor | None, d_cell: Tensor | None, cell: Tensor, next_cell: Tensor, gates: Tensor, has_bias: bool
 ) -> tuple[Tensor | None, ...]:
-    """``aten::_thnn_fused_lstm_cell_backward_impl``: gradients of the gates, of the cell and of a bias."""
-    taken, kept, new, shown = gates.chunk(4, dim=1)
-    of_state = torch.zeros_like(cell) if of_state is None else of_state
-    of_cell = torch.zeros_like(cell) if of_cell is None else of_cell
+    """``aten::_thnn_fused_lstm_cell_backward_impl``: the gradient of :func:`_lstm_cell`.
+
+    Args:
+        d_state, d_cell: gradients of the state and the cell after the step; None for zero.
+
+    Returns:
+        Gradients of the gates, of the cell before the step, and of a bias.
+    """
+    input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=1)
+    d_state = torch.zeros_like(cell) if d_state is None else d_state
+    d_cell = torch.zeros_like(cell) if d_cell is None else d_cell
     tanh = next_cell.tanh()
-    of_cell = of_cell + of_state * shown * (1 - tanh**2)
-    of_gates = torch.cat(
+    d_cell = d_cell + d_state * output_gate * (1 - tanh**2)
+    d_gates = torch.cat(
         [
-            of_cell * new * taken * (1 - taken),
-            of_cell * cell * kept * (1 - kept),
-            of_cell * taken * (1 - new**2),
-            of_state * tanh * shown * (1 - shown),
+            d_cell * candidate * input_gate * (1 - input_gate),
+            d_cell * cell * forget_gate * (1 - forget_gate),
+            d_cell * input_gate * (1 - candidate**2),
+            d_state * tanh * output_gate * (1 - output_gate),
         ],
         dim=1,
     )
-    return of_gates, of_cell * kept, of_gates.sum(0) if has_bias else None
+    return d_gates, d_cell * forget_gate, d_gates.sum(0) if has_bias else None
 
 
 def _in_float32(softmax: Any) -> Any:
-    """A softmax of half precision to float32, which the CPU lacks."""
+    """Make a softmax that takes half precision and gives float32, which the CPU lacks."""
     return lambda x, axis, to_float32: softmax(x.float() if to_float32 else x, axis, False)
 
 
 def _of_float32(backward: Any) -> Any:
-    """Its gradient, in half precision again."""
+    """Make the gradient of the softmax of :func:`_in_float32`, in half precision again."""
     return lambda gradient, result, axis, dtype: backward(gradient, result, axis, result.dtype).to(dtype)
 
 
@@ -59,7 +81,7 @@ KERNELS = {
     "aten::_pin_memory": lambda x, *_, **__: x.clone(),
 }
 
-#: Products of float32 that a GPU may compute in TF32, and whose settings say whether it does.
+#: Products of float32 that a GPU may compute in TF32 → which setting of PyTorch decides.
 PRODUCTS = {
     **dict.fromkeys(("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"), "matmul"),
     **dict.fromkeys(("aten::convolution", "aten::convolution_backward"), "conv"),
@@ -67,12 +89,18 @@ PRODUCTS = {
 
 
 def rounded(name: str, args: tuple) -> tuple:
-    """``args`` of a product, of float32 with the 10 bits of TF32 if PyTorch's settings say so."""
+    """Round the operands of a product to the 10 bits of TF32, if PyTorch's settings ask for TF32.
+
+    Args:
+        name: name of the product, a key of PRODUCTS.
+        args: its arguments.
+    """
     backend: Any = torch.backends.cuda.matmul if PRODUCTS[name] == "matmul" else torch.backends.cudnn.conv
     if backend.fp32_precision != "tf32":
         return args
 
     def ten_bits(x: Tensor) -> Tensor:
+        """Round a float32 tensor to a mantissa of 10 bits; other tensors stay."""
         if x.dtype is not torch.float32:
             return x
         return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
@@ -81,9 +109,14 @@ def rounded(name: str, args: tuple) -> tuple:
 
 
 def as_cudnn(lstm: Any, on_device: Any) -> Any:
-    """``torch._VF.lstm`` in the type of autocast, as cuDNN computes it; the plain kernels would mix types."""
+    """Wrap ``torch._VF.lstm`` so that it computes in the type of autocast, as cuDNN does.
+
+    The plain kernels would mix types. ``on_device`` says whether a tensor is on the simulated
+    device.
+    """
 
     def cast(x: Tensor, *args: Any) -> Any:
+        """Call ``lstm`` with all tensors in the type of autocast."""
         if not on_device(x) or not torch.is_autocast_enabled("cuda"):
             return lstm(x, *args)
         dtype = torch.get_autocast_dtype("cuda")

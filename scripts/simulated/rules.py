@@ -1,4 +1,7 @@
-"""What a CUDA device and its libraries refuse. A rule is added as soon as a GPU, or the source of a library, shows it."""
+"""What a CUDA device and its libraries refuse.
+
+A rule is added as soon as a GPU, or the source of a library, shows it.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,8 @@ NOT_DETERMINISTIC = {
     "aten::upsample_linear1d_backward",
     "aten::upsample_trilinear3d_backward",
 }
-#: The most blocks of a CUDA grid along its second and third axis, to which the fused kernels of attention give heads and
-#: batch (getBlocksGrid in PyTorch's mem_eff_attention/kernel_forward.h).
+#: The most blocks of a CUDA grid along its second and third axis. The fused kernels of attention use these axes for heads
+#: and batch (getBlocksGrid in PyTorch's mem_eff_attention/kernel_forward.h).
 _GRID = 65535
 
 
@@ -47,19 +50,27 @@ class Refused(RuntimeError):
     """A CUDA device would have refused this."""
 
 
-#: What was refused since the device was entered.
+#: Messages of all refusals since the device was put in place.
 refusals: list[str] = []
 
 
 def refuse(text: str) -> None:
-    """Raise Refused; in a thread of autograd, which an error would end, only record it."""
+    """Raise Refused, and record the message.
+
+    A thread of autograd would end with an error, so there the message is only recorded.
+    """
     refusals.append(text)
     if threading.current_thread() is threading.main_thread():
         raise Refused(text)
 
 
 def check(function: Any, name: str, leaves: list, kwargs: dict[str, Any]) -> None:
-    """Refuse what a CUDA device does not compute."""
+    """Refuse operations that a CUDA device does not compute.
+
+    Args:
+        function, name: the operation and its name.
+        leaves: all arguments.
+    """
     if kwargs.get("generator") is not None:
         refuse(f"{function} draws on the device by a generator of the CPU")
     first = leaves[0] if leaves else None
@@ -76,22 +87,30 @@ def check(function: Any, name: str, leaves: list, kwargs: dict[str, Any]) -> Non
 
 
 def no_gradients_in_eval_mode(forward: Any, on_device: Any) -> Any:
-    """``forward`` of a recurrent layer with cuDNN's rule; ``on_device`` says whether a tensor is on the device."""
+    """Wrap ``forward`` of a recurrent layer so that gradients in eval mode are refused, as by cuDNN.
+
+    ``on_device`` says whether a tensor is on the simulated device.
+    """
 
     def ruled(self: torch.nn.RNNBase, x: Any, *state: Any) -> Any:
+        """Compute as ``forward``; a gradient of the output in eval mode is refused."""
         outputs, last = forward(self, x, *state)
-        made = outputs.data if isinstance(outputs, torch.nn.utils.rnn.PackedSequence) else outputs
-        if on_device(made) and made.requires_grad and not self.training:
-            made.register_hook(lambda _: refuse("cudnn RNN backward can only be called in training mode"))
+        output = outputs.data if isinstance(outputs, torch.nn.utils.rnn.PackedSequence) else outputs
+        if on_device(output) and output.requires_grad and not self.training:
+            output.register_hook(lambda _: refuse("cudnn RNN backward can only be called in training mode"))
         return outputs, last
 
     return ruled
 
 
 def within_a_grid(attention: Any, on_device: Any) -> Any:
-    """``scaled_dot_product_attention`` with the limit of its fused kernels on batch and heads."""
+    """Wrap ``scaled_dot_product_attention`` so that too large a batch is refused, as by its fused kernels.
+
+    ``on_device`` says whether a tensor is on the simulated device.
+    """
 
     def ruled(query: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Compute attention, unless batch or heads are too many."""
         if on_device(query) and max(query.shape[:-2], default=0) > _GRID:
             refuse(f"attention over {tuple(query.shape)}: invalid configuration argument, a grid has {_GRID} blocks")
         return attention(query, *args, **kwargs)

@@ -13,62 +13,70 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
-from simulated.tensors import Device, memory, waited
+from simulated.tensors import Device, count_wait, memory
 
 
 class Event:
-    """A place in the order of work; to wait for it is counted."""
+    """``torch.cuda.Event``; work is done at once, so an event only counts the waits for it."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
     def record(self, *_: Any) -> None:
+        """Do nothing: all earlier work is done already."""
         pass
 
     def synchronize(self) -> None:
-        waited()
+        """Count a wait."""
+        count_wait()
 
     def query(self) -> bool:
+        """Always done."""
         return True
 
     def elapsed_time(self, _: Event) -> float:
+        """A time in ms; the device has no clock."""
         return 1.0
 
 
 class Stream(Event):
-    """An order of work; everything is done at once, so all streams are alike."""
+    """``torch.cuda.Stream``; work is done at once, so all streams are alike."""
 
     def record_event(self, event: Event | None = None) -> Event:
+        """Return the event; nothing has to be recorded."""
         return event or Event()
 
     def wait_stream(self, _: Stream) -> None:
+        """Do nothing: all streams are done already."""
         pass
 
     wait_event = wait_stream
 
     def __eq__(self, other: object) -> bool:
+        """All streams are equal."""
         return isinstance(other, Stream)
 
     __hash__ = object.__hash__
 
 
 class Graph:
-    """Operations that are recorded once; :meth:`replay` computes them again, into the same tensors."""
+    """``torch.cuda.CUDAGraph``: operations that are recorded once; :meth:`replay` computes them again."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.steps: list[tuple[Any, tuple, dict, Any]] = []
 
     def replay(self) -> None:
-        for compute, args, kwargs, made in self.steps:
-            found = compute(*args, **kwargs)
-            for to, values in zip(tree_leaves(made), tree_leaves(found)):
-                if isinstance(to, Tensor) and to.untyped_storage()._cdata != values.untyped_storage()._cdata:
-                    to.copy_(values)
+        """Compute the recorded operations again, and write the results into the same tensors."""
+        for compute, args, kwargs, recorded_results in self.steps:
+            results = compute(*args, **kwargs)
+            for target, values in zip(tree_leaves(recorded_results), tree_leaves(results)):
+                if isinstance(target, Tensor) and target.untyped_storage()._cdata != values.untyped_storage()._cdata:
+                    target.copy_(values)
 
 
 @contextmanager
 def recording(graph: Graph, **_: Any) -> Any:
-    """``torch.cuda.graph``."""
+    """``torch.cuda.graph``: record the operations of this context in ``graph``."""
     Device.recorded = graph.steps
     try:
         yield
@@ -77,14 +85,20 @@ def recording(graph: Graph, **_: Any) -> Any:
 
 
 @contextmanager
-def entered(_: Any) -> Any:
-    """``torch.cuda.stream``."""
+def stream_context(_: Any) -> Any:
+    """``torch.cuda.stream``: all streams are alike, so nothing changes."""
     yield
 
 
 def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
-    """The functions and classes of ``torch.cuda`` by name, for so many devices with so many bytes."""
-    about = SimpleNamespace(
+    """Map names in ``torch.cuda`` to the functions and classes that replace them.
+
+    Args:
+        library: the library of guard.cpp.
+        count: number of devices.
+        total: bytes of memory of each device.
+    """
+    properties = SimpleNamespace(
         name="simulated GPU",
         total_memory=total,
         major=9,
@@ -97,35 +111,35 @@ def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
         **_devices(library, count),
         **_memory(total),
         **_random(library, count),
-        "is_available": _anything(True),
+        "is_available": _constant(True),
         "is_initialized": lambda: bool(Device.process),
-        "is_bf16_supported": _anything(True),
+        "is_bf16_supported": _constant(True),
         "is_current_stream_capturing": lambda: Device.recorded is not None,
-        "_lazy_init": _anything(None),
-        "init": _anything(None),
+        "_lazy_init": _constant(None),
+        "init": _constant(None),
         "_is_in_bad_fork": lambda: bool(Device.process) and Device.process != os.getpid(),
-        "get_device_name": _anything(about.name),
-        "get_device_capability": _anything((9, 0)),
-        "get_device_properties": _anything(about),
-        "synchronize": lambda device=None: waited(),
+        "get_device_name": _constant(properties.name),
+        "get_device_capability": _constant((9, 0)),
+        "get_device_properties": _constant(properties),
+        "synchronize": lambda device=None: count_wait(),
         "Event": Event,
         "Stream": Stream,
         "current_stream": lambda device=None: Stream(),
         "default_stream": lambda device=None: Stream(),
-        "stream": entered,
+        "stream": stream_context,
         "CUDAGraph": Graph,
         "graph": recording,
-        "_sleep": _anything(None),
+        "_sleep": _constant(None),
     }
 
 
-def _anything(value: Any) -> Callable[..., Any]:
-    """A function of anything that gives ``value``."""
+def _constant(value: Any) -> Callable[..., Any]:
+    """Make a function that returns ``value``, whatever its arguments are."""
     return lambda *_, **__: value
 
 
 def _number(library: ctypes.CDLL, count: int, device: Any = None) -> int:
-    """The number of ``device``, or of the current one."""
+    """Get the number of ``device``, or of the current device if it is None."""
     index = device if isinstance(device, int) or device is None else torch.device(device).index
     index = library.simulated_current_device() if index is None else index
     if index >= count:
@@ -134,10 +148,10 @@ def _number(library: ctypes.CDLL, count: int, device: Any = None) -> int:
 
 
 def _devices(library: ctypes.CDLL, count: int) -> dict[str, Any]:
-    """What chooses the current device."""
+    """Make the functions of ``torch.cuda`` that choose the current device."""
 
-    class Chosen:
-        """``torch.cuda.device``."""
+    class DeviceContext:
+        """``torch.cuda.device``: makes a device the current one within a context."""
 
         def __init__(self, device: Any) -> None:
             self.index = _number(library, count, device)
@@ -150,46 +164,51 @@ def _devices(library: ctypes.CDLL, count: int) -> dict[str, Any]:
             library.simulated_set_device(self.before)
 
     return {
-        "device_count": _anything(count),
+        "device_count": _constant(count),
         "current_device": lambda: _number(library, count),  # torch.compile asks for functions that can be hashed
         "set_device": lambda device: library.simulated_set_device(_number(library, count, device)),
-        "device": Chosen,
+        "device": DeviceContext,
     }
 
 
 def _memory(total: int) -> dict[str, Any]:
-    """What counts and limits memory."""
+    """Make the functions of ``torch.cuda`` that count and limit memory."""
 
     def limit(share: float, _: Any = None) -> None:
-        Device.most = None if share >= 1 else int(share * total)
+        """Limit the memory to a share of the device's memory."""
+        Device.memory_limit = None if share >= 1 else int(share * total)
 
     def forget_peak(_: Any = None) -> None:
-        memory.peak = memory.held
+        """Start to measure the peak again."""
+        memory.peak = memory.used
 
     return {
-        "empty_cache": _anything(None),
-        "memory_allocated": lambda device=None: memory.held,
-        "memory_reserved": lambda device=None: memory.held,
+        "empty_cache": _constant(None),
+        "memory_allocated": lambda device=None: memory.used,
+        "memory_reserved": lambda device=None: memory.used,
         "max_memory_allocated": lambda device=None: memory.peak,
         "max_memory_reserved": lambda device=None: memory.peak,
         "reset_peak_memory_stats": forget_peak,
         "set_per_process_memory_fraction": limit,
-        "mem_get_info": lambda device=None: (total - memory.held, total),
+        "mem_get_info": lambda device=None: (total - memory.used, total),
     }
 
 
 def _random(library: ctypes.CDLL, count: int) -> dict[str, Any]:
-    """What seeds, saves and restores the random numbers of the devices."""
+    """Make the functions of ``torch.cuda`` that seed, save and restore the random numbers of the devices."""
 
     def seed(value: int) -> None:
-        generator = torch.Generator().manual_seed(int(value) + 1)  # whose numbers are not those of the CPU
+        """Seed the random numbers of all devices."""
+        generator = torch.Generator().manual_seed(int(value) + 1)  # not the numbers that the CPU draws
         for index in range(count):
             Device.random[index] = generator.get_state()
 
     def state(device: Any = "cuda") -> Tensor:
+        """Return a copy of the state of the random numbers of ``device``."""
         return Device.random.setdefault(_number(library, count, device), torch.get_rng_state()).clone()
 
     def set_state(state: Tensor, device: Any = "cuda") -> None:
+        """Restore the state of the random numbers of ``device``."""
         Device.random[_number(library, count, device)] = state.clone()
 
     return {
@@ -198,5 +217,5 @@ def _random(library: ctypes.CDLL, count: int) -> dict[str, Any]:
         "get_rng_state": state,
         "set_rng_state": set_state,
         "get_rng_state_all": lambda: [state(index) for index in range(count)],
-        "set_rng_state_all": lambda states: [set_state(given, index) for index, given in enumerate(states)],
+        "set_rng_state_all": lambda states: [set_state(saved, index) for index, saved in enumerate(states)],
     }

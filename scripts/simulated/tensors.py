@@ -1,7 +1,8 @@
-"""Tensors on a device that is not there; copies of them on the CPU compute.
+"""Tensors of the simulated device: copies of them on the CPU compute.
 
-What a CUDA device refuses, it refuses (rules.py): operands on two devices, ``.numpy()``, random generators of the CPU,
-operations without a deterministic kernel. It counts how often the CPU waits for it, and the memory that tensors take.
+An operation that a CUDA device refuses is refused here too (rules.py): operands on two devices,
+``.numpy()``, random generators of the CPU, operations without a deterministic kernel. The device
+counts how often the CPU waits for it, and the memory that tensors take.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ TAKES_BOTH = {
     "aten::is_same_size",
     "aten::is_set_to",
 }
-#: Operations that join tensors, so that a number of the CPU is no operand.
+#: Operations that join tensors; all tensors must be on one device, also those without dimensions.
 JOINS = {"aten::cat", "aten::stack"}
-#: Operations of which the CPU needs a number of the device.
+#: Operations for which the CPU must wait, because they read a number from the device.
 WAITS = {
     "aten::_local_scalar_dense",
     "aten::_unique2",
@@ -51,14 +52,14 @@ WAITS = {
 }
 COPIES = {"aten::_to_copy", "aten::copy_"}
 
-#: How often the CPU waited for the device, by place in the package.
+#: Line of the package → how often the CPU waited for the device there.
 waits: Counter[str] = Counter()
 #: How many tensors were made, by device.
 made_on: Counter[torch.device] = Counter()
 
 
 class Device:
-    """What the tensors say about their device, and the state of it that is not in tensors."""
+    """The state of the simulated device that is not in tensors."""
 
     type = "sim"
     #: The device that a name without a number means.
@@ -66,56 +67,61 @@ class Device:
     #: The process in which the device was first used; CUDA cannot be used in a fork of it.
     process = 0
     #: The most bytes that tensors may take; None for no limit.
-    most: int | None = None
-    #: What a CUDA graph that is being recorded will repeat.
+    memory_limit: int | None = None
+    #: Operations of the CUDA graph that is being recorded, with arguments and results; None outside a recording.
     recorded: list[tuple[Any, tuple, dict, Any]] | None = None
     #: The state of the device's random numbers, by device.
     random: dict[int, torch.Tensor] = {}  # noqa: RUF012
 
     @classmethod
     def named(cls, device: Any) -> torch.device:
+        """Complete the name of a device of this kind by its number; without a number it is the current device."""
         device = torch.device(device)
         return torch.device(cls.type, cls.current() if device.index is None else device.index)
 
 
 class Memory:
-    """Bytes of the storages that tensors of the device hold, now and at most."""
+    """Counts the bytes of the storages that tensors of the device hold, now and at most."""
 
     def __init__(self) -> None:
-        self.holders: Counter[int] = Counter()
-        self.held = self.peak = 0
+        self.holders: Counter[int] = Counter()  # storage → number of tensors that hold it
+        self.used = self.peak = 0  # bytes
 
     def take(self, storage: int, size: int) -> None:
+        """Count one more tensor on a storage of ``size`` bytes; raise OutOfMemoryError above the limit."""
         if not self.holders[storage]:
-            if Device.most is not None and self.held + size > Device.most:
-                gc.collect()  # the errors of this device are in circles with the tensors of their frames
-            if Device.most is not None and self.held + size > Device.most:
+            if Device.memory_limit is not None and self.used + size > Device.memory_limit:
+                gc.collect()  # errors of this device refer to frames that hold tensors, in circles
+            if Device.memory_limit is not None and self.used + size > Device.memory_limit:
                 raise torch.OutOfMemoryError(
-                    f"CUDA out of memory. Tried to allocate {size} bytes of {Device.most} with {self.held} taken"
+                    f"CUDA out of memory. Tried to allocate {size} bytes of {Device.memory_limit} with {self.used} taken"
                 )
-            self.held += size
-            self.peak = max(self.peak, self.held)
+            self.used += size
+            self.peak = max(self.peak, self.used)
         self.holders[storage] += 1
 
     def give_back(self, storage: int, size: int) -> None:
+        """Count one tensor less on a storage of ``size`` bytes."""
         self.holders[storage] -= 1
         if not self.holders[storage]:
             del self.holders[storage]
-            self.held -= size
+            self.used -= size
 
 
 memory = Memory()
 
 
 class _Share:
-    """A tensor's share in a storage; it ends with the tensor."""
+    """A tensor's share in the memory of its storage; deleted with the tensor."""
 
-    def __init__(self, there: torch.Tensor) -> None:
-        storage = there.untyped_storage()
-        self.key, self.size = storage._cdata, storage.nbytes()
+    def __init__(self, cpu_copy: torch.Tensor) -> None:
+        storage = cpu_copy.untyped_storage()
+        self.key = storage._cdata
+        self.size = storage.nbytes()
         memory.take(self.key, self.size)
 
     def __del__(self) -> None:
+        """Give the share back when the tensor is deleted."""
         if hasattr(self, "size") and memory is not None and memory.holders[self.key]:
             memory.give_back(self.key, self.size)
 
@@ -127,34 +133,40 @@ class OnDevice(torch.Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, there: torch.Tensor, device: torch.device | None = None) -> OnDevice:
-        share = _Share(there)
+    def __new__(cls, cpu_copy: torch.Tensor, device: torch.device | None = None) -> OnDevice:
+        """Wrap a tensor of the CPU as a tensor of ``device``, or of the current device."""
+        share = _Share(cpu_copy)
         device = device or Device.named(Device.type)
-        made = torch.Tensor._make_wrapper_subclass(
+        wrapper = torch.Tensor._make_wrapper_subclass(
             cls,
-            there.size(),
-            strides=there.stride(),
-            storage_offset=there.storage_offset(),
-            dtype=there.dtype,
-            layout=there.layout,
+            cpu_copy.size(),
+            strides=cpu_copy.stride(),
+            storage_offset=cpu_copy.storage_offset(),
+            dtype=cpu_copy.dtype,
+            layout=cpu_copy.layout,
             device=device,
         )
-        made.there, made.share = there, share
+        wrapper.there = cpu_copy
+        wrapper.share = share
         made_on[device] += 1
-        return made
+        return wrapper
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """PyTorch calls this for every operation with a tensor of the device."""
         return computed(function, args, kwargs or {})
 
     def __tensor_flatten__(self) -> tuple[list[str], torch.device]:
+        """Name the tensors inside, for torch.compile."""
         return ["there"], self.device
 
     @staticmethod
-    def __tensor_unflatten__(inner: dict, device: torch.device, *_: Any) -> OnDevice:
-        return OnDevice(inner["there"], device)
+    def __tensor_unflatten__(tensors: dict, device: torch.device, *_: Any) -> OnDevice:
+        """Make the tensor again from the tensors of :meth:`__tensor_flatten__`."""
+        return OnDevice(tensors["there"], device)
 
     def __deepcopy__(self, memo: dict) -> Any:
+        """Copy the tensor on the device; the default would copy only the wrapper."""
         if id(self) not in memo:
             with torch.no_grad():
                 copy = OnDevice(self.there.detach().clone(), self.device)
@@ -168,15 +180,18 @@ class OnDevice(torch.Tensor):
         return memo[id(self)]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle the copy on the CPU, because a file is read to the CPU and then moved."""
         return self.there.detach().__reduce_ex__(protocol)  # a file is read to the CPU, and moved from there
 
     def numpy(self, **_: Any) -> Any:
+        """Refuse, as CUDA does."""
         refuse(f"can't convert a tensor of the device to numpy: copy it from {self.device} to the CPU first")
 
     __array__ = numpy
 
     def tolist(self) -> Any:
-        waited()
+        """Read the numbers, for which the CPU must wait."""
+        count_wait()
         return self.there.detach().tolist()
 
     def __repr__(self, **_: Any) -> str:
@@ -186,8 +201,8 @@ class OnDevice(torch.Tensor):
 _PACKAGE = f"{Path(__file__).resolve().parents[2] / 'nes2net'}{os.sep}"
 
 
-def place() -> str:
-    """The innermost line of the package that is being executed."""
+def package_line() -> str:
+    """Name the innermost line of the package that is being executed; ``elsewhere`` outside the package."""
     frame = sys._getframe(1)
     while frame is not None:
         file = frame.f_code.co_filename
@@ -197,16 +212,16 @@ def place() -> str:
     return "elsewhere"
 
 
-#: Copies to pinned memory that are under way: the place, and the numbers. Who reads them before a wait reads NaN.
+#: Copies to pinned memory that have not arrived: target, and its values. Before the next wait the target holds NaN.
 _under_way: list[tuple[torch.Tensor, torch.Tensor]] = []
 
 
-def waited() -> None:
-    """Count a wait for the device; what was being copied from it arrives."""
+def count_wait() -> None:
+    """Count a wait for the device, and let all copies from the device arrive."""
     if Device.recorded is not None:
         raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
-    waits[place()] += 1
-    with torch.inference_mode():  # in which tensors of either kind may be written
+    waits[package_line()] += 1
+    with torch.inference_mode():  # allows writing to tensors that inference mode made, and to others
         for to, values in _under_way:
             to.copy_(values)
     _under_way.clear()
@@ -216,137 +231,178 @@ _pinned: dict[int, weakref.ref[torch.Tensor]] = {}
 
 
 def pin(tensor: torch.Tensor) -> torch.Tensor:
-    """``tensor`` of the CPU in memory that counts as pinned."""
+    """Return ``tensor`` of the CPU, or a copy, in memory that counts as pinned."""
     tensor = tensor if isinstance(tensor, OnDevice) or is_pinned(tensor) else tensor.clone()
     _pinned[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
     return tensor
 
 
 def is_pinned(tensor: torch.Tensor) -> bool:
+    """Whether ``tensor`` is in memory that :func:`pin` marked as pinned."""
     if isinstance(tensor, OnDevice) or tensor.device.type != "cpu" or not tensor.numel():
         return False
-    found = _pinned.get(tensor.untyped_storage().data_ptr())
-    return found is not None and found() is not None
+    reference = _pinned.get(tensor.untyped_storage().data_ptr())
+    return reference is not None and reference() is not None
 
 
 def computed(function: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """What ``function`` gives, on the device if it computes there."""
-    name, leaves = function._schema.name, tree_flatten((args, kwargs))[0]
-    ours = [leaf for leaf in leaves if isinstance(leaf, OnDevice)]
-    theirs = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and not isinstance(leaf, OnDevice)]
-    asked = kwargs.get("device") or next((leaf for leaf in args if isinstance(leaf, torch.device)), None)
-    if (ours or asked is not None) and _is_composite(function):  # which inference mode does not take apart before
+    """Compute an operation of PyTorch, on the simulated device if its operands or its ``device`` ask for this.
+
+    Args:
+        function: the operation, such as ``torch.ops.aten.add.Tensor``.
+    """
+    name = function._schema.name
+    leaves = tree_flatten((args, kwargs))[0]
+    device_tensors = [leaf for leaf in leaves if isinstance(leaf, OnDevice)]
+    cpu_tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and not isinstance(leaf, OnDevice)]
+    requested_device = kwargs.get("device") or next((leaf for leaf in args if isinstance(leaf, torch.device)), None)
+    # Inference mode does not take composite operations apart; compute their parts one by one.
+    if (device_tensors or requested_device is not None) and _is_composite(function):
         with Mode():
             return function.decompose(*args, **kwargs)
-    if not ours and (asked is None or torch.device(asked).type != Device.type):
+    if not device_tensors and (requested_device is None or torch.device(requested_device).type != Device.type):
         pinned = kwargs.get("pin_memory")
-        made = function(*args, **({**kwargs, "pin_memory": False} if pinned else kwargs))
-        return pin(made) if pinned else made
-    here = bool(ours) if asked is None else torch.device(asked).type == Device.type
+        result = function(*args, **({**kwargs, "pin_memory": False} if pinned else kwargs))
+        return pin(result) if pinned else result
+    is_on_device = (
+        bool(device_tensors) if requested_device is None else torch.device(requested_device).type == Device.type
+    )
     if name == "aten::copy_" and not isinstance(args[0], OnDevice):
-        here = False
-    device = ours[0].device if asked is None and ours else Device.named(asked) if here else None
-    _begin(function, name, ours, theirs, here, leaves, kwargs)
-    if ours and (name in WAITS or _is_boolean_index(name, args)):
-        waited()
-    if name in COPIES and (arrives := _transfer(name, args, kwargs, here)) is not None:
+        is_on_device = False
+    device = None
+    if requested_device is None and device_tensors:
+        device = device_tensors[0].device
+    elif is_on_device:
+        device = Device.named(requested_device)
+    _begin(function, name, device_tensors, cpu_tensors, is_on_device, leaves, kwargs)
+    if device_tensors and (name in WAITS or _is_boolean_index(name, args)):
+        count_wait()
+    if name in COPIES and (arrives := _transfer(name, args, kwargs, is_on_device)) is not None:
         return arrives
-    on_cpu = {**kwargs, "device": torch.device("cpu")} if asked is not None else kwargs
-    plain_args, plain = tree_map_only(OnDevice, lambda x: x.there, (args, on_cpu))
+    on_cpu = {**kwargs, "device": torch.device("cpu")} if requested_device is not None else kwargs
+    plain_args, plain_kwargs = tree_map_only(OnDevice, lambda x: x.there, (args, on_cpu))
     compute = KERNELS.get(name, function)
     if name in PRODUCTS and Device.type == "cuda":
         plain_args = rounded(name, plain_args)
-    draws = here and torch.Tag.nondeterministic_seeded in function.tags
-    made = _drawn(compute, device, plain_args, plain) if draws else compute(*plain_args, **plain)
-    if Device.recorded is not None and here:
-        Device.recorded.append((compute, plain_args, plain, made))
-    return _wrapped(function, args, kwargs, ours, here, device, made)
+    draws = is_on_device and torch.Tag.nondeterministic_seeded in function.tags
+    result = _draw(compute, device, plain_args, plain_kwargs) if draws else compute(*plain_args, **plain_kwargs)
+    if Device.recorded is not None and is_on_device:
+        Device.recorded.append((compute, plain_args, plain_kwargs, result))
+    return _wrap_result(function, args, kwargs, device_tensors, is_on_device, device, result)
 
 
 @cache
 def _is_composite(function: Any) -> bool:
-    """Whether other operations compute ``function``."""
+    """Whether ``function`` is made of other operations; inference mode does not take it apart before."""
     return torch._C._dispatch_has_kernel_for_dispatch_key(function.name(), "CompositeImplicitAutograd")
 
 
 def _begin(
-    function: Any, name: str, ours: list, theirs: list, here: bool, leaves: list, kwargs: dict[str, Any]
+    function: Any,
+    name: str,
+    device_tensors: list,
+    cpu_tensors: list,
+    is_on_device: bool,
+    leaves: list,
+    kwargs: dict[str, Any],
 ) -> None:
-    """Refuse operands that a device does not take together, and what it does not compute."""
-    if ours and name not in TAKES_BOTH:
-        # A number of the CPU is taken as one, except where tensors are joined.
-        if any(leaf.ndim for leaf in theirs) or (theirs and name in JOINS):
+    """Check an operation before it computes; refuse what a CUDA device refuses.
+
+    Args:
+        device_tensors, cpu_tensors: the operands.
+        is_on_device: whether the result is on the device.
+        leaves: all arguments.
+    """
+    if device_tensors and name not in TAKES_BOTH:
+        # A tensor of the CPU without dimensions counts as a number, except where tensors are joined.
+        if any(leaf.ndim for leaf in cpu_tensors) or (cpu_tensors and name in JOINS):
             refuse(f"{function} mixes tensors of the CPU and of the device")
-        if len({leaf.device for leaf in ours}) > 1:
-            refuse(f"{function} mixes tensors of {' and '.join(sorted({str(leaf.device) for leaf in ours}))}")
-    if ours or here:
+        if len({leaf.device for leaf in device_tensors}) > 1:
+            refuse(f"{function} mixes tensors of {' and '.join(sorted({str(leaf.device) for leaf in device_tensors}))}")
+    if device_tensors or is_on_device:
         Device.process = Device.process or os.getpid()
         if Device.process != os.getpid():
             raise RuntimeError("Cannot re-initialize CUDA in forked subprocess")
-    if here:
+    if is_on_device:
         check(function, name, leaves, kwargs)
 
 
 def _is_boolean_index(name: str, args: tuple) -> bool:
-    """Whether it indexes by a mask, of which the CPU has to know the size."""
+    """Whether the operation indexes by a mask; the CPU must then wait for the size of the result."""
     if name not in ("aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"):
         return False
     return any(isinstance(x, torch.Tensor) and x.dtype in (torch.bool, torch.uint8) for x in args[1])
 
 
-def _transfer(name: str, args: tuple, kwargs: dict[str, Any], here: bool) -> Any:
-    """Count the wait of a copy between CPU and device; return what a copy to pinned memory gives before it arrives."""
-    source, to = (args[0], None) if name == "aten::_to_copy" else (args[1], args[0])
-    at_once = kwargs.get("non_blocking", False) or (to is not None and len(args) > 2 and args[2])
-    if isinstance(source, OnDevice) and not here:
-        if not at_once or (to is not None and not is_pinned(to)):
-            waited()
-        elif to is not None:
-            _under_way.append((to, source.there.detach().to(to.dtype, copy=True).expand(to.shape)))
-            return to.fill_(float("nan") if to.is_floating_point() else 0)
-        else:  # PyTorch pins what such a copy makes
-            made = pin(source.there.detach().to(kwargs.get("dtype") or source.dtype, copy=True))
-            _under_way.append((made, made.clone()))
-            return made.fill_(float("nan") if made.is_floating_point() else 0)
-    elif here and not isinstance(source, OnDevice) and not at_once:
-        waited()  # PyTorch synchronises the stream after such a copy, of whatever size
+def _transfer(name: str, args: tuple, kwargs: dict[str, Any], to_device: bool) -> Any:
+    """Do what is special about a copy between CPU and device.
+
+    Returns:
+        For a copy to pinned memory without a wait, the target, which holds NaN until the next wait.
+        None if the copy is an ordinary operation.
+    """
+    source, target = (args[0], None) if name == "aten::_to_copy" else (args[1], args[0])
+    non_blocking = kwargs.get("non_blocking", False) or (target is not None and len(args) > 2 and args[2])
+    if isinstance(source, OnDevice) and not to_device:
+        if not non_blocking or (target is not None and not is_pinned(target)):
+            count_wait()
+        elif target is not None:
+            _under_way.append((target, source.there.detach().to(target.dtype, copy=True).expand(target.shape)))
+            return target.fill_(float("nan") if target.is_floating_point() else 0)
+        else:  # PyTorch pins the result of such a copy
+            copy = pin(source.there.detach().to(kwargs.get("dtype") or source.dtype, copy=True))
+            _under_way.append((copy, copy.clone()))
+            return copy.fill_(float("nan") if copy.is_floating_point() else 0)
+    elif to_device and not isinstance(source, OnDevice) and not non_blocking:
+        count_wait()  # PyTorch synchronises the stream after such a copy, whatever its size
     return None
 
 
-def _drawn(compute: Any, device: torch.device, args: tuple, kwargs: dict[str, Any]) -> Any:
-    """Draw by the device's own random numbers, which are not those of the CPU."""
-    before = torch.get_rng_state()
-    torch.set_rng_state(Device.random.setdefault(device.index, before))
+def _draw(compute: Any, device: torch.device, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """Compute with the random numbers of the device, and leave those of the CPU unchanged."""
+    cpu_state = torch.get_rng_state()
+    torch.set_rng_state(Device.random.setdefault(device.index, cpu_state))
     try:
         return compute(*args, **kwargs)
     finally:
         Device.random[device.index] = torch.get_rng_state()
-        torch.set_rng_state(before)
+        torch.set_rng_state(cpu_state)
 
 
-def _wrapped(function: Any, args: tuple, kwargs: dict[str, Any], ours: list, here: bool, device: Any, made: Any) -> Any:
-    """Put what was computed on the device, where views stay views."""
+def _wrap_result(
+    function: Any,
+    args: tuple,
+    kwargs: dict[str, Any],
+    device_tensors: list,
+    is_on_device: bool,
+    device: Any,
+    result: Any,
+) -> Any:
+    """Wrap the result of an operation as a tensor of the device; a view stays a view."""
     name = function._schema.name
-    if torch.Tag.inplace_view in function.tags and ours:
+    if torch.Tag.inplace_view in function.tags and device_tensors:
         with no_dispatch():  # the wrapper's own sizes
             function(*args, **kwargs)
         return args[0]
     if function._schema.is_mutable and name.endswith("_"):
-        return args[0] if isinstance(made, torch.Tensor) else made
-    if not here:
-        return made
-    # A view of a tensor from outside of inference mode is no inference tensor.
-    views = any(result.alias_info for result in function._schema.returns)
-    plainly = torch.is_inference_mode_enabled() and ours and views and not ours[0].is_inference()
-    with torch.inference_mode(torch.is_inference_mode_enabled() and not plainly):
-        wrapped = tree_map_only(torch.Tensor, lambda x: OnDevice(x, device), made)
-    if not ours or name == "aten::_to_copy" or plainly:
+        return args[0] if isinstance(result, torch.Tensor) else result
+    if not is_on_device:
+        return result
+    # A view of a tensor that was made outside inference mode is not an inference tensor.
+    views = any(value.alias_info for value in function._schema.returns)
+    outside_inference = (
+        torch.is_inference_mode_enabled() and device_tensors and views and not device_tensors[0].is_inference()
+    )
+    with torch.inference_mode(torch.is_inference_mode_enabled() and not outside_inference):
+        wrapped = tree_map_only(torch.Tensor, lambda x: OnDevice(x, device), result)
+    if not device_tensors or name == "aten::_to_copy" or outside_inference:
         return wrapped
     return return_and_correct_aliasing(function, args, kwargs, wrapped)
 
 
 class Mode(TorchDispatchMode):
-    """Every operation goes through :func:`computed`, also those that make tensors."""
+    """Sends every operation through :func:`computed`, also operations that make tensors from nothing."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """PyTorch calls this for every operation."""
         return computed(function, args, kwargs or {})

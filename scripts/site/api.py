@@ -11,7 +11,7 @@ from torch import nn
 from nes2net.detector import Detector
 from nes2net.models.network import Network
 
-#: The methods with which the page of the detector begins, in this order.
+#: The first methods on the page of the detector, in this order.
 FIRST = [
     *(
         "from_pretrained",
@@ -148,7 +148,7 @@ API = {
 
 
 def pages() -> dict[str, str]:
-    """Each page in Markdown, by its name."""
+    """Write all pages: name of the page → Markdown."""
     return {
         name: "\n\n".join([f"# {title}", opening, *(f"```{{eval-rst}}\n{shown(path)}\n```" for path in objects)]) + "\n"
         for name, (title, opening, objects) in API.items()
@@ -156,19 +156,28 @@ def pages() -> dict[str, str]:
 
 
 def shown(path: str) -> str:
-    """The directives of autodoc that show an object; a package shows the names of its ``__all__``."""
-    found = locate(path)
-    if found is not Detector:
-        return f".. auto{'module' if inspect.ismodule(found) else 'class' if inspect.isclass(found) else 'function'}:: {path}"
+    """Write the directives of Sphinx's autodoc that show the object at ``path``.
+
+    A package shows the names in its ``__all__``. The detector shows the methods of :data:`FIRST`
+    before its other members.
+    """
+    documented = locate(path)
+    if documented is not Detector:
+        directive = "autofunction"
+        if inspect.ismodule(documented):
+            directive = "automodule"
+        elif inspect.isclass(documented):
+            directive = "autoclass"
+        return f".. {directive}:: {path}"
     bases = list(takewhile(lambda base: base is not nn.Module, Detector.__mro__))
     inside = sorted({name for base in bases for name in vars(base) if not name.startswith("_")} - set(FIRST))
-    first, further = (
+    first, remaining = (
         [
             f".. auto{'property' if isinstance(getattr(Detector, name), property) else 'method'}:: {name}"
             for name in names
         ]
         for names in (FIRST, inside)
     )
-    lines = [f".. autoclass:: {path}", ":no-members:", "", *first, "", ".. rubric:: Inside", "", *further]
+    lines = [f".. autoclass:: {path}", ":no-members:", "", *first, "", ".. rubric:: Inside", "", *remaining]
     network = [f".. autoclass:: {Network.__module__}.Network", ":no-members:"]
     return "\n\n".join("\n   ".join(block) for block in (lines, network))

@@ -1,6 +1,6 @@
-"""The table of the corpora in the manual: what each is, its parts and numbers, licence, and how to get it.
+"""Write the table of the corpora in the manual: what each is, its parts and numbers, licence, and how to get it.
 
-``python scripts/site/corpora.py docs/data.md`` writes the table anew, between its two marks.
+``python scripts/site/corpora.py docs/data.md`` writes the table again, between its two marks.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ HEAD = ("name", "corpus", "parts and trials", "licence", "where from")
 
 
 def table() -> str:
-    """The table as Markdown."""
+    """Write the table in Markdown."""
     rows = [(f"`{name}`", *row(corpora.get(name))) for name in corpora.names() if not corpora.get(name).user_defined]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (HEAD, ("---",) * len(HEAD), *rows)) + "\n"
 
 
 def row(corpus: Corpus) -> tuple[str, ...]:
-    """Corpus, parts, licence and place of one row."""
+    """Make the cells of a corpus: title, parts with numbers of trials, licence, and how to get it."""
     counts = [
         f"{split} {corpus.counts[split].trials:,}" if split in corpus.counts else split for split in corpus.splits
     ]
     mark = "†" if corpus.counts and corpus.counts_from else ""
     return (
         f"[{corpus.title}]({corpus.source})",
-        ", ".join(f"{part}{mark}" if part[-1].isdigit() else part for part in counts),
+        ", ".join(f"{count}{mark}" if count[-1].isdigit() else count for count in counts),
         re.sub(r"(https://[^\s;,)]+)", r"<\1>", corpus.licence),
         re.sub(r"(https://[^\s;,)]+)", r"<\1>", corpus.obtain["audio"].replace("|", "\\|")),
     )
 
 
 def page(text: str) -> str:
-    """``text`` with the table of now between the marks."""
+    """Replace the table in the page ``text`` by the current table."""
     return filled(text, {"corpora": table()})
 
 

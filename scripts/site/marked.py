@@ -1,4 +1,4 @@
-"""Tables that a program writes into a page of the manual, between marks, beside prose that a person writes."""
+"""Replace tables in a page of the manual; marks separate what a program writes from what a person writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Mapping
 
 
 def filled(text: str, blocks: Mapping[str, str]) -> str:
-    """``text`` with each block between ``<!-- NAME: PROGRAM -->`` and ``<!-- end of NAME -->``.
+    """Replace each block between ``<!-- NAME: PROGRAM -->`` and ``<!-- end of NAME -->`` in a page.
+
+    Args:
+        text: the page.
+        blocks: NAME → the new block.
 
     Raises:
         ValueError: if the page lacks the marks of a block.

@@ -15,21 +15,22 @@ Every file of the package with the first line of its docstring.
 
 
 def page() -> str:
-    """Write the page in Markdown, the modules at the top of the package first."""
-    parts = [PAGE, files(sorted(PACKAGE.glob("*.py")))]
+    """Write the page in Markdown: the modules at the top of the package first, then each district."""
+    blocks = [PAGE, files(sorted(PACKAGE.glob("*.py")))]
     for district in sorted(path.parent for path in PACKAGE.glob("*/__init__.py")):
-        own = sorted(district.rglob("*.py"), key=lambda path: (path.parent, path.name))
-        parts += [f"## {district.name}/", first_line(district / "__init__.py"), files(own)]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+        district_files = sorted(district.rglob("*.py"), key=lambda path: (path.parent, path.name))
+        blocks += [f"## {district.name}/", first_line(district / "__init__.py"), files(district_files)]
+    return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
 def files(paths: list[Path]) -> str:
-    """A list of modules; that of a district stands above it."""
+    """List modules with their first lines, without the ``__init__`` of a district, which stands above the list."""
     return "\n".join(
         f"- `{path.relative_to(PACKAGE)}`: {first_line(path)}" for path in paths if path.name != "__init__.py"
     )
 
 
 def first_line(path: Path) -> str:
+    """The first paragraph of a module's docstring, as a cell of a table."""
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return " ".join(docstring.partition("\n\n")[0].split()).replace("|", "\\|")

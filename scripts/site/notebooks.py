@@ -1,6 +1,7 @@
-"""Run the notebooks of docs/notebooks and store their outputs, without what they say on standard error.
+"""Run the notebooks of docs/notebooks, and store their outputs without those on standard error.
 
-``python scripts/site/notebooks.py [NOTEBOOK …]``; the demonstration is that of ``NES2NET_DEMO`` or of demo/.
+``python scripts/site/notebooks.py [NOTEBOOK …]``; they use the demonstration in the folder
+``NES2NET_DEMO``, or in demo/.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
 
 
 def run(path: Path) -> nbformat.NotebookNode:
-    """Return the notebook ``path`` with the outputs that its cells give now, in its own folder."""
+    """Run the notebook ``path`` in its own folder, and return it with its new outputs."""
     book = nbformat.read(path, as_version=4)
     for cell in book.cells:
         if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+            cell.outputs = []
+            cell.execution_count = None
     folder = {"metadata": {"path": str(path.parent)}}
     NotebookClient(book, timeout=600, kernel_name="python3", record_timing=False, resources=folder).execute()
     for cell in book.cells:

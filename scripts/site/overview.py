@@ -1,4 +1,4 @@
-"""The list of all names that `nes2net info` prints: ``python scripts/site/overview.py`` writes it anew."""
+"""Write the list of all names that `nes2net info` prints: ``python scripts/site/overview.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nes2net.apps.info.overview import STORED
 
 
 def listed() -> str:
-    """The list of now, a line for each name."""
+    """Write the list as JSON, a line for each name, so that a change shows in a diff."""
     tables = names.overview(published_results()).tables
     kinds = []
     for kind, rows in tables.items():

@@ -59,7 +59,7 @@ its weights are frozen, and a few tensors beside them are trained ([Adaptation](
 
 def page() -> str:
     """Write the page in Markdown."""
-    parts = [
+    blocks = [
         PAGE,
         ADAPTATION,
         option_table(rows_of(Adaptation)),
@@ -68,54 +68,55 @@ def page() -> str:
         table_of_heads(),
     ]
     for registry in (frontends, aggregations, backends, losses, tasks):
-        parts.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
+        blocks.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
         tables: dict[str, list[str]] = {}
         sized = sizes(registry) if registry is frontends else {}
         for name in (name for name in registry.names(installed=False) if name not in sized):
             tables.setdefault(option_table(option_rows(registry, name)), []).append(name)
         for options, names in tables.items():
-            parts.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{options}")
+            blocks.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{options}")
         if sized:
-            parts += [PUBLISHED, markdown_table(SIZE_COLUMNS, list(sized.values())).replace("---:", "---")]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+            blocks += [PUBLISHED, markdown_table(SIZE_COLUMNS, list(sized.values())).replace("---:", "---")]
+    return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
 def sizes(registry: Registry) -> dict[str, list[str]]:
-    """The rows of the published sizes, by their names."""
+    """Make the rows of the table of published sizes: name of a front-end → cells."""
     rows = {}
     for name, size in SIZES.items():
         if name != size.frontend:
             defaults = declared(registry.get(size.frontend))
-            given = {**size.options, **size.training}.items()
-            changed = {key: value for key, value in given if value != defaults[key].default}
+            own_defaults = {**size.options, **size.training}.items()
+            changed = {key: value for key, value in own_defaults if value != defaults[key].default}
             options = ", ".join(f"{key} {json.dumps(value)}" for key, value in changed.items()) or "the defaults"
             file = f"[`{size.file}`]({size.source}), " if size.file else ""
-            places = f"{file}[{size.hub}](https://huggingface.co/{size.hub})"
+            links = f"{file}[{size.hub}](https://huggingface.co/{size.hub})"
             rows[name] = [
                 f"`{name}`",
                 size.title,
                 f"`{size.frontend}`",
                 options,
                 f"{size.parameters:,}",
-                places,
+                links,
                 size.licence,
             ]
     return rows
 
 
 def table_of_heads() -> str:
-    """The heads by name, with their scores and options."""
+    """Make the table of the heads with their logits, scores and options."""
     lines = ["| head | logits | score | options |", "| --- | --- | --- | --- |"]
     for name in heads.names(installed=False):
         kind = heads.get(name)
-        what = plain((inspect.getdoc(kind) or "").partition("\n\n")[0]).replace("|", "\\|")
+        meaning = plain((inspect.getdoc(kind) or "").partition("\n\n")[0]).replace("|", "\\|")
         rows = option_rows(heads, name)
         options = [f"`{row['option']}`, {row['takes']}; default {row['default']}" for row in rows]
-        lines.append(f"| `{name}` | {what} | {kind.score_rule} | {'; '.join(options)} |")
+        lines.append(f"| `{name}` | {meaning} | {kind.score_rule} | {'; '.join(options)} |")
     return "\n".join(lines)
 
 
 def option_table(rows: Sequence[dict[str, Any]]) -> str:
+    """Make a table of options from the rows of ``option_rows``; a sentence if there are none."""
     lines = [
         f"| `{row['option']}` | {row['takes']} | `{json.dumps(row['default'])}` | {row['meaning'].replace('|', chr(92) + '|')} |"
         for row in rows

@@ -1,6 +1,6 @@
-"""The tables of published results and detectors in the manual.
+"""Write the tables of published results and detectors into a page of the manual.
 
-``python scripts/site/published.py docs/published.md`` writes them anew, between their marks.
+``python scripts/site/published.py docs/published.md`` writes them again, between their marks.
 """
 
 from __future__ import annotations
@@ -21,29 +21,30 @@ from nes2net.models.published_tables import LEGEND, numbered_notes, reproduction
 
 
 def page(text: str) -> str:
-    """``text`` with the tables of now."""
+    """Replace the tables in the page ``text`` by the current tables."""
     return filled(text, {"results": results(), **detectors()})
 
 
 def results() -> str:
-    """The tables of published results, their notes, and how each is measured again."""
+    """Write the tables of published results, their notes, and how each is measured again."""
     tables = published_tables()
     numbers = numbered_notes(tables)
-    parts = ["\n".join(wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items())]
+    blocks = ["\n".join(wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items())]
     for table in tables:
-        parts += [f"### {table.title}", *map(wrapped, (table.about, *table.notes))]
-        parts += [markdown(system_rows(table, numbers))] if table.systems else []
+        blocks += [f"### {table.title}", *map(wrapped, (table.about, *table.notes))]
+        blocks += [markdown(system_rows(table, numbers))] if table.systems else []
     ways = []
     for row in reproduction_rows(tables):
-        recipe, address = row["recipe"], row["checkpoint or code"]
+        recipe = row["recipe"]
+        address = row["checkpoint or code"]
         link = f"[{re.sub(r'^https://(github.com/)?', '', address)}]({address})" if address else ""
         ways.append(row | {"recipe": f"`{recipe}`" if recipe else "", "checkpoint or code": link})
-    parts += ["### Notes", "\n".join(wrapped(f"{number}. {note}", 4) for note, number in numbers.items())]
-    return "\n\n".join([*parts, "### How they are measured again", markdown(ways)])
+    blocks += ["### Notes", "\n".join(wrapped(f"{number}. {note}", 4) for note, number in numbers.items())]
+    return "\n\n".join([*blocks, "### How they are measured again", markdown(ways)])
 
 
 def detectors() -> dict[str, str]:
-    """The tables of published detectors by their marks: parts and scoring, licences and training data, notes."""
+    """Write the tables of published detectors: name of a mark in the page → table."""
     architectures = [
         {
             "detector": f"`{name}`",
@@ -76,10 +77,12 @@ def detectors() -> dict[str, str]:
 
 
 def wrapped(text: str, indent: int = 0) -> str:
+    """Wrap a paragraph at 100 characters; its later lines are indented."""
     return textwrap.fill(text, 100, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """Write rows, each a mapping of headings to cells, as a Markdown table."""
     return markdown_table(list(rows[0]), [list(row.values()) for row in rows]).replace("---:", "---")
 
 

@@ -24,13 +24,14 @@ by the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
 
 
 def page() -> str:
-    """Write the page in Markdown."""
-    parts = [PAGE, "## Outside of the sections", *map(paragraph, keys_of(Recipe))]
+    """Write the page in Markdown: the keys outside of sections, then those of each section."""
+    blocks = [PAGE, "## Outside of the sections", *map(paragraph, keys_of(Recipe))]
     for name, kind in SECTIONS.items():
-        parts += [f"## `{name}`", " ".join((kind.__doc__ or "").split()), *map(paragraph, find_keys(name))]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
+        blocks += [f"## `{name}`", " ".join((kind.__doc__ or "").split()), *map(paragraph, find_keys(name))]
+    return "\n\n".join(block.strip() for block in blocks) + "\n"
 
 
 def paragraph(key: Key) -> str:
+    """Write a paragraph about one key: its type, default, meaning and source."""
     used_with = f" Used with `{key.used_with}`." if key.used_with else ""
     return f"**`{key.name}`** – {key.takes}; default `{key.default}`. {key.meaning}{used_with} *Source: {key.source}.*"

@@ -1,6 +1,6 @@
-"""The manual's page of the packaged recipes: what each trains, what it aims at, and what it takes.
+"""Write the manual's page of the packaged recipes: what each trains, which result it aims at, and what it costs.
 
-``python scripts/site/recipes.py docs/recipes.md`` writes the page anew.
+``python scripts/site/recipes.py docs/recipes.md`` writes the page again.
 """
 
 from __future__ import annotations
@@ -110,33 +110,34 @@ def page() -> str:
 
 
 def aim(name: str, recipe: Recipe) -> list[str]:
-    """The row of a recipe in the first table."""
-    parts = [part if isinstance(part, str) else part["name"] for part in recipe.model.values()]
+    """Make the row of a recipe in the first table: corpus, parts, and published EERs."""
+    components = [component if isinstance(component, str) else component["name"] for component in recipe.model.values()]
     results = [result(row) for row in published_rows() if Path(row.recipe or "").stem == name and not row.overrides]
     return [
         f"`{name}`",
         corpora.get(recipe.data.corpora[0].name).title,
-        ", ".join(f"`{part}`" for part in parts),
+        ", ".join(f"`{component}`" for component in components),
         "<br>".join(results) or "–",
     ]
 
 
 def result(row: PublishedRow) -> str:
-    """A published figure, with the corpus and what is left out of it."""
+    """Write a published EER: best and mean of the runs, the corpus, and how it was measured."""
     mean = "" if row.mean is None else f" ({row.percent(row.mean)})"
     values = [value for values in row.exclude.values() for value in values]
     left_out = f" without {', '.join(values)}" if values else ""
-    part = "" if row.phase == "eval" else f" {row.phase}"
-    how = [f"mean of {row.average}"] if row.average > 1 else []
-    how += ["selected with RawBoost"] if row.select == "val_loss_w_aug" else []
-    tail = f" ({', '.join(how)})" if how else ""
+    phase = "" if row.phase == "eval" else f" {row.phase}"
+    conditions = [f"mean of {row.average}"] if row.average > 1 else []
+    conditions += ["selected with RawBoost"] if row.select == "val_loss_w_aug" else []
+    tail = f" ({', '.join(conditions)})" if conditions else ""
     best = "–" if row.best is None else f"**{row.percent(row.best)}**"
-    return f"{corpora.get(row.corpus).title}{part}{left_out}{tail}: {best}{mean}"
+    return f"{corpora.get(row.corpus).title}{phase}{left_out}{tail}: {best}{mean}"
 
 
 def cost(name: str, recipe: Recipe) -> list[str]:
-    """The row of a recipe in the second table."""
-    operations, memory = operations_of(recipe), training_memory(recipe)
+    """Make the row of a recipe in the second table: parameters, utterances, operations, hours, memory."""
+    operations = operations_of(recipe)
+    memory = training_memory(recipe)
     (trained,) = recipe.data.parts("train")
     counts = corpora.get(trained.name).counts[trained.split("train")]
     sizes = {(SPOOF, BONAFIDE): counts.trials, (BONAFIDE,): counts.bonafide, (SPOOF,): counts.spoof}
@@ -153,7 +154,7 @@ _operations: dict[str, float] = {}
 
 
 def operations_of(recipe: Recipe) -> float:
-    """Operations of a training step for one utterance."""
+    """Count the operations of a training step for one utterance."""
     num_samples = recipe.data.num_samples or ASVSPOOF_SAMPLES
     frozen = recipe.train.freeze_frontend
     key = f"{recipe.model} {num_samples} {recipe.train.optimizer} {frozen} {recipe.train.adapt}"

@@ -65,7 +65,7 @@ def test_values_side_by_side_have_what_differs_in_their_cells():
     table = Table("by attack", "By attack.", measures, rows, across="system")
     layout = grid(table)
     assert layout.head == ["attack", "a", "b", "spoof"] and layout.num_labels == 1
-    first, second = ([cell.whole for cell in row] for row in layout.rows)
+    first, second = ([cell.text_with_details for cell in row] for row in layout.rows)
     assert first == ["A07", "10.00 (0.00–50.00, p 0.100)", "30.00 (0.00–50.00, p 0.300)", "5"]
     assert second == ["A08", "20.00 (0.00–50.00, p 0.200)", "–", "5"]
     assert text_lines(table)[1].split() == "system attack EER % 95 % interval spoof p".split()
@@ -133,5 +133,5 @@ def test_markdown_is_rendered_as_the_tables(hostile):
     for table in hostile.printed:
         layout = grid(table)
         expected += [(text, False) for text in layout.head]
-        expected += [(cell.whole, cell.is_best) for row in layout.rows for cell in row]
+        expected += [(cell.text_with_details, cell.is_best) for row in layout.rows for cell in row]
     assert found == expected and kinds == {"text", "strong_open", "strong_close"}

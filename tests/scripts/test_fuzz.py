@@ -59,7 +59,7 @@ def test_good_examples_are_accepted(hunt, boundary, tmp_path):
 def test_planted_faults_are_found(tmp_path):
     hunt = Hunt(tmp_path, 0, planted_faults.BOUNDARIES, planted_faults.attempt)
     for number in range(40):
-        hunt.one("planted", number)
+        hunt.try_input("planted", number)
     hunt.close()
     assert {finding.kind for finding in hunt.findings} == {"exception", "outside", "death", "memory"}
     texts = " ".join(finding.text for finding in hunt.findings)

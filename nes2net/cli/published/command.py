@@ -1,4 +1,4 @@
-"""`nes2net published`: run a published program where there is no clone of the repository."""
+"""`nes2net published`: run a published program without a clone of the repository."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ _EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X \\
 
 
 def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
+    """Build the parser of the published flags; ``prog`` is the name of the program in its help."""
     parser = OneLineParser(
         prog=prog,
         description="Score one audio file: higher means more bona fide.",
@@ -35,6 +36,7 @@ def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
 
 
 def _score(args: argparse.Namespace) -> int:
+    """Score the file that the flags name, and print the published lines; the exit status is 0."""
     from nes2net.detector import Detector
 
     print_device(args.device)
@@ -47,4 +49,5 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "easy_inference_demo.py") -> int:
+    """Run the program with the arguments ``argv``, or those of this process, and return its exit status."""
     return run(_score, build_parser(prog), argv)

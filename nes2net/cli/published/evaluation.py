@@ -1,9 +1,9 @@
 """The published evaluation commands, with their arguments and printed lines.
 
-The published scripts count rows, but these commands compare the ids of trials. So some inputs that
-the scripts accept are errors here (see `matching.match`). Messages of the published scripts keep
-their wording and exit status 1. Every other error is one line on standard error, with exit status
-2.
+The published scripts count rows, but these commands compare the ids of trials. Therefore some inputs
+that the scripts accept are errors here (see ``nes2net.evaluation.matching.match``). Messages of the
+published scripts keep their wording and their exit status 1. Every other error is one line on
+standard error, with exit status 2.
 """
 
 from __future__ import annotations
@@ -31,7 +31,12 @@ _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
 
 class _Stop(Exception):
-    """A message of the published scripts: ``out`` (`CHECK` and the like) on stdout, ``error`` on stderr."""
+    """Ends a program with a message of the published scripts, and exit status 1.
+
+    Args:
+        out: text for standard output, such as "CHECK: …".
+        error: text for standard error.
+    """
 
     def __init__(self, out: str = "", error: str = "") -> None:
         self.out = out
@@ -39,10 +44,11 @@ class _Stop(Exception):
 
 
 def _with_status(program: Callable[..., None]) -> Callable[..., int]:
-    """Make ``program`` return its exit status; an error is printed instead of raised."""
+    """Decorate a program so that it prints its errors and returns an exit status: 0, 1 or 2."""
 
     @wraps(program)
     def run(*arguments: Any, **options: Any) -> int:
+        """Call ``program``, print its error if it raises, and return the exit status."""
         with settings_called({"allow_partial": "--allow-partial"}):
             try:
                 program(*arguments, **options)
@@ -61,23 +67,23 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
 
 @_with_status
 def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> None:
-    """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF and EER in %, return the exit status."""
+    """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF and EER in %."""
     options = _parse_2021("LA", arguments, prog)
     matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options)
     asv = asvspoof2021_la.asv_scores(options.keys, options.phase)
     if np.unique(matched_trials.scores).size < 3:
         raise _Stop(error="ERROR: You should provide soft CM scores - not binary decisions")
     min_tdcf = metrics.compute_min_tdcf(matched_trials.bonafide, matched_trials.spoof, *asv)
-    negated = metrics.compute_min_tdcf(-matched_trials.bonafide, -matched_trials.spoof, *asv)
+    min_tdcf_of_negated = metrics.compute_min_tdcf(-matched_trials.bonafide, -matched_trials.spoof, *asv)
     eer, _ = metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof)
     print(f"min_tDCF: {min_tdcf:.4f}\neer: {100 * eer:.2f}")
-    if negated < min_tdcf:
+    if min_tdcf_of_negated < min_tdcf:
         print(
             "CHECK: we negated your scores and achieved a lower min t-DCF. "
-            f"Before: {min_tdcf:.3f} - Negated: {negated:.3f} - "
+            f"Before: {min_tdcf:.3f} - Negated: {min_tdcf_of_negated:.3f} - "
             "your class labels are swapped during training... this will result in poor challenge ranking"
         )
-    if negated == min_tdcf:
+    if min_tdcf_of_negated == min_tdcf:
         print(
             "WARNING: your classifier might not work correctly, we checked if negating your scores gives different min t-DCF "
             "- it does not. Are all values the same?"
@@ -86,7 +92,7 @@ def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evalua
 
 @_with_status
 def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_DF.py") -> None:
-    """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %, return the exit status."""
+    """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %."""
     matched_trials = _match_2021(asvspoof2021_df.CORPUS.keys, _parse_2021("DF", arguments, prog))
     eer, _ = metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof)
     print(f"eer: {100 * eer:.2f}\n")
@@ -94,10 +100,7 @@ def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evalua
 
 @_with_status
 def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal_EER_in_the_wild.py") -> None:
-    """Run ``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: print the EER as a fraction.
-
-    The result is the exit status.
-    """
+    """Run ``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: print the EER as a fraction."""
     parser = OneLineParser(
         prog=prog,
         description="EER of a score file on In-the-Wild, by the rule of the published figures.",
@@ -127,7 +130,7 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
 
 
 def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    """Read the arguments of the published scripts of a track of ASVspoof 2021."""
+    """Parse the arguments of the published script for a track of ASVspoof 2021, ``"LA"`` or ``"DF"``."""
     parser = OneLineParser(
         prog=prog,
         description=f"The figures of ASVspoof 2021 {track} for a score file.",
@@ -147,7 +150,16 @@ def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
 
 
 def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace) -> Matched:
-    """Match the trials of the phase with their scores, after the published scripts' checks."""
+    """Match the trials of the phase with their scores, after the checks of the published scripts.
+
+    Args:
+        keys: reads the labelled trials from the folder of the keys.
+        options: the parsed arguments ``scores``, ``keys``, ``phase`` and ``allow_partial``.
+
+    Raises:
+        _Stop: if a check of the published scripts fails; the message is theirs.
+        InputError: if scores and key do not fit for another reason.
+    """
     for path in (options.scores, options.keys):
         if not Path(path).exists():
             raise _Stop(f"{path} doesn't exist")
@@ -183,7 +195,7 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 
 def _say_if_partial(matched_trials: Matched) -> None:
-    """Print on standard error if not all trials were evaluated."""
+    """Print on standard error that a result is partial, if not all trials were evaluated."""
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
         print(

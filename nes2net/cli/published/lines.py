@@ -1,7 +1,7 @@
-"""Lines that the published `main.py` and `easy_inference_demo.py` print on standard output.
+"""Print the lines that the published `main.py` and `easy_inference_demo.py` print on standard output.
 
-Their wording stays, because scripts parse these lines. Notes of this toolkit go to standard error.
-Of several processes, only the first one prints.
+The lines keep their wording, because scripts parse them. Notes of this toolkit go to standard error.
+If several processes run, only the first one prints.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def print_device(device: str) -> None:
 
 
 def print_parameters(detector: Detector) -> None:
-    """Print the number of parameters, of the detector and of the front-end."""
+    """Print the number of parameters of the whole detector and of its front-end."""
     say(f"num_params    : {sum(p.numel() for p in detector.parameters())}")
     say(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters())}")
 
@@ -39,8 +39,8 @@ def print_parameters(detector: Detector) -> None:
 def print_average(average: RunAverage) -> None:
     """Print whether checkpoints were averaged, or the average of an earlier run was used.
 
-    If the file holds the average of other checkpoints, the published program would use it. Here it
-    counts as missing.
+    The published program would also use a file that holds the average of other checkpoints. Here such
+    a file is replaced, and the printed line says that there was no file.
     """
     if average.earlier == "used":
         say(f"File '{average.path}' already exists. Model averaging operation skipped.")
@@ -52,9 +52,10 @@ def print_average(average: RunAverage) -> None:
 
 
 def print_evaluation_start(num_trials: int | None) -> None:
-    """Print the start of scoring in the published words, with the time in UTC.
+    """Print the time in UTC and the number of trials when scoring starts.
 
-    ``num_trials`` is None for In-the-Wild, whose published program does not print this number.
+    The published words say "training". ``num_trials`` is None for In-the-Wild, because the published
+    program does not print the number there.
     """
     say(f"training started at: {time.strftime('%a, %d %b %Y %I:%M:%S', time.gmtime())}")
     if num_trials is not None:
@@ -62,7 +63,7 @@ def print_evaluation_start(num_trials: int | None) -> None:
 
 
 class TrainingLines:
-    """Print the lines of a training run; a :class:`nes2net.training.monitor.RunReporter`."""
+    """Prints the lines of a training run; a :class:`nes2net.training.monitor.RunReporter`."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""
@@ -73,11 +74,11 @@ class TrainingLines:
         say(f"no. of validation trials {num_development}")
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """Print the losses of the last epoch, and the best; nothing for an epoch without validation."""
+        """Print the losses of the last epoch and the best losses; nothing after an epoch without validation."""
         row = history[-1]
         if "val_loss_wo_aug" not in row:
             return
-        # Without RawBoost, the published program still runs over the development set twice, with the same loss.
+        # The published program validates with and without RawBoost. If RawBoost is off, both losses are the same.
         w_aug = "val_loss_w_aug" if "val_loss_w_aug" in row else "val_loss_wo_aug"
         wo_aug = "val_loss_wo_aug"
         best_w_aug, at_w_aug = _best(history, w_aug)
@@ -90,6 +91,9 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """The lowest value so far, and its epoch; of equal values the last, as in the published program."""
+    """Find the lowest value of the measure ``name`` and its epoch.
+
+    Of equal values, the last one is taken, as in the published program.
+    """
     lowest, negative_epoch = min((row[name], -row["epoch"]) for row in history if name in row)
     return lowest, -negative_epoch

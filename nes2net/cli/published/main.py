@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from nes2net.training.averaging import RunAverage
     from nes2net.training.recipes.recipe import Recipe
 
+# --track → name of the corpus.
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# --ssl_config → name of the front-end, whose options are used if there is no wav2vec 2.0 file. With a file,
-# the published program takes the options from the file.
+# --ssl_config → name of the front-end. The options of this front-end apply only if there is no wav2vec 2.0 file;
+# with a file, the published program takes the options from the file.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that have the same names as keys of the recipe's section train.
@@ -59,7 +60,7 @@ _RECIPE_KEYS = {
 _EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X --algo 4 --lr 2.5e-7 \\
   --batch_size 12 --seed 12345 --database_path DB/"""
 
-_RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
+_RAWBOOST = {  # flag → help; RawBoostParameters has the types and defaults
     "LnL_ratio": "probability of convolutive noise in algorithms 10 and 11",
     "ISD_ratio": "probability of impulsive noise in algorithms 10 and 11",
     "SSI_ratio": "probability of stationary noise in algorithm 11",
@@ -81,7 +82,7 @@ _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
     "SNRmax": "greatest SNR of stationary noise in dB",
 }
 
-# Flags of this toolkit; build_parser gives defaults of the recipe to those without one.
+# Flags of this toolkit → arguments of add_argument. build_parser sets the defaults that are missing here.
 _OWN_FLAGS: dict[str, dict[str, Any]] = {
     "--frontend": {
         "default": "wav2vec2",
@@ -159,7 +160,11 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
 
 
 def build_parser(prog: str = "main.py") -> OneLineParser:
-    """Build the parser of the published flags with their defaults, and of this toolkit's flags in a group."""
+    """Build the parser: the published flags with their defaults, and a group with the flags of this toolkit.
+
+    Args:
+        prog: the name of the program in its help.
+    """
     from nes2net.training.recipes.train import TrainConfig
     from nes2net.training.recipes.validation import ValidationConfig
 
@@ -218,7 +223,10 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
 
 def _names() -> dict[str, str]:
-    """Setting of the library → its flag, for messages; a recipe's key without a flag is set by ``--set``."""
+    """Map each setting of the library to its flag, so that messages name flags.
+
+    A key of the recipe without a flag of its own is set by ``--set KEY=VALUE``.
+    """
     from nes2net.training.recipes.data import DataConfig
     from nes2net.training.recipes.recipe import Recipe
 
@@ -275,7 +283,7 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
-    """Build the recipe from the flags; ``--set`` is applied last."""
+    """Build the recipe of a training run from the flags; ``--set`` overrides all other flags."""
     from nes2net.training.recipes.reading import apply_overrides, named_after_model
     from nes2net.training.recipes.recipe import recipe_from_dict
 
@@ -302,11 +310,12 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     values["augment"]["parameters"] = changed if args.algo else {}
     stated_keys = {"comment", *(override.partition("=")[0] for override in args.set)}
     published_model = {"frontend": SSL_CONFIGS["xlsr_300m"], "backend": backend_from_flags(args)["name"]}
-    before = {"name": args.model_name, "model": published_model}
-    return recipe_from_dict(named_after_model(before, apply_overrides(values, args.set), stated_keys))
+    named_recipe = {"name": args.model_name, "model": published_model}
+    return recipe_from_dict(named_after_model(named_recipe, apply_overrides(values, args.set), stated_keys))
 
 
 def _score(args: argparse.Namespace) -> int:
+    """Score the corpus that the flags name, print the published lines, and return the exit status."""
     from nes2net.actions.scoring import score_corpus
     from nes2net.data.corpora.trial import Part
     from nes2net.detector import Detector
@@ -338,7 +347,7 @@ def _score(args: argparse.Namespace) -> int:
     if args.track != "in_the_wild":
         num_trials = len(trials)
     print_evaluation_start(num_trials)
-    began = time.monotonic()
+    start = time.monotonic()
     num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
     scored_samples = num_samples
     if args.test_protocol == "full":
@@ -361,12 +370,12 @@ def _score(args: argparse.Namespace) -> int:
     )
     if args.track != "in_the_wild":
         say(f"Scores saved to {args.eval_output}")
-    say(f"time cost: {(time.monotonic() - began) / 3600} hrs")
+    say(f"time cost: {(time.monotonic() - start) / 3600} hrs")
     return report_finished(result, sys.stderr)
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Average the checkpoints that the flags name; return None if the flags name a single checkpoint."""
+    """Average the checkpoints of the run folder that the flags name; None if they name a single checkpoint."""
     from nes2net.training.averaging import average_run
 
     if args.num_average_model <= 1:
@@ -389,9 +398,11 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
+    """Run the program with the arguments ``argv``, or those of this process, and return its exit status."""
     parser = build_parser(prog)
 
-    def command(args: argparse.Namespace) -> int:
+    def train_or_score(args: argparse.Namespace) -> int:
+        """Do what the parsed flags ask for, and return the exit status."""
         import torch
 
         inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval"]
@@ -411,7 +422,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
         train(recipe_from_flags(args), args.device, reporter=TrainingLines())
         return 0
 
-    return run(command, parser, argv)
+    return run(train_or_score, parser, argv)
 
 
 if __name__ == "__main__":

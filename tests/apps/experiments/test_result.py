@@ -34,7 +34,7 @@ def result(measurements):
 
 
 def texts(table):
-    return [[cell.whole for cell in row] for row in grid(table).rows]
+    return [[cell.text_with_details for cell in row] for row in grid(table).rows]
 
 
 def test_the_table_has_the_form_of_the_paper(result):
