@@ -85,6 +85,7 @@ def evaluate(
     json: File | None = None,
     latex: File | None = None,
     markdown: File | None = None,
+    card: Folder | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
     threshold: float | None = None,
@@ -113,6 +114,7 @@ def evaluate(
         json: write all figures
         latex: write the tables in LaTeX
         markdown: write the tables in Markdown
+        card: add the EERs to the model card of this run folder, whose detectors made the scores
 
     Scores of frames, from nes2net score --segments:
         threshold: frames of at most this score are spoof
@@ -166,5 +168,9 @@ def evaluate(
         print_warnings(result.warnings)
     finally:  # a full standard output loses no file
         pages.write(result)
+    if card is not None:
+        from nes2net.training.card import add_figures
+
+        say_written(add_figures(Path(card), result, list(map(Path, scores))))
     for path in pages.files:
         say_written(path, beside_data=True)

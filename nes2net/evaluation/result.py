@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nes2net.evaluation import writers
 from nes2net.evaluation.tables import Figure, Row, Table, plain
+from nes2net.lib.terminal import markdown_text
 from nes2net.version import __version__
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Result:
 
     def markdown(self) -> str:
         """Write the title, the header, the tables and the notices in Markdown."""
-        head = [f"# {writers.markdown_text(self.title)}", *map(writers.markdown_text, self.lines)]
+        head = [f"# {markdown_text(self.title)}", *map(markdown_text, self.lines)]
         return "\n\n".join([*head, writers.markdown(self.printed, self.notices)])
 
     def latex(self) -> str:

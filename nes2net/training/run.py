@@ -20,6 +20,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.this_process import enough_memory
 from nes2net.training.augmentation import augmentation_stream
+from nes2net.training.card import described_training
 from nes2net.training.data import (
     check_fills_a_batch,
     check_unseen,
@@ -62,7 +63,7 @@ def train(
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
     The folder gets ``epoch_{n}.pth`` (n from 1) for the epochs of ``train.keep``, ``recipe.yaml``,
-    ``history.json``, ``curves.png``, ``train.log``, and ``resume.pt``, which is saved every few
+    ``history.json``, ``curves.png``, ``train.log``, the model card ``README.md``, and ``resume.pt``, which is saved every few
     minutes and after each epoch.
 
     A second call with the same recipe resumes the run. On one device the final weights are then
@@ -141,7 +142,9 @@ class Run:
             self.task.check(detector, trials)
         described = describe_data(recipe.data, "train", train_trials)
         described += describe_data(recipe.data, "dev", dev_trials)
-        detector.provenance = replace(detector.provenance, trials=tuple(described))
+        earlier_devices = [] if resume is None else resume.get("devices", [])
+        training_facts = described_training(recipe, detector, accelerator, earlier_devices)
+        detector.provenance = replace(detector.provenance, trials=tuple(described), training=training_facts)
         objective = self.objective(detector)
         decay = recipe.train.layer_decay
         trained = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
