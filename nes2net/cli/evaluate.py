@@ -88,6 +88,7 @@ def evaluate(
     card: Folder | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
+    draw: Literal["auto", "trials", "speakers", "attacks", "both"] = "auto",
     threshold: float | None = None,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
     unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis"] | None = None,
@@ -107,6 +108,7 @@ def evaluate(
         exclude: leave trials out, e.g. attack=A14; if not given, those that the published figures leave out
         num_resamples: bootstrap draws for each interval
         seed: seed of the bootstrap
+        draw: what it draws; auto: speakers if they are known; both, to compare systems, if attacks are known too
 
     The result:
         names: a name for each score file; that of the file if not given
@@ -161,6 +163,7 @@ def evaluate(
         names=names,
         num_resamples=num_resamples,
         seed=seed,
+        draw=draw,
     )
     result = evaluated(labels, scores, settings)
     try:

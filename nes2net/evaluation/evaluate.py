@@ -20,7 +20,7 @@ import numpy as np
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
-from nes2net.evaluation.breakdown import breakdown_tables, speaker_groups
+from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
 from nes2net.evaluation.key import Key, describe_excluded, not_official, score_input
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import read_origin
@@ -82,6 +82,7 @@ def evaluate_systems(
     seed: int = 0,
     threshold_source: ThresholdSource | None = None,
     names: Sequence[str] | None = None,
+    draw: Unit = "auto",
 ) -> Result:
     """Evaluate one or more score files on the same trials, and compare every two.
 
@@ -97,12 +98,14 @@ def evaluate_systems(
         exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values whose trials are left out
             of the result; these trials still need scores. If None, the trials that the published
             figures of the corpus leave out.
-        num_resamples, seed: Draws and seed of the bootstrap. Speakers are drawn if every trial has
-            one and there are at least ten, otherwise trials. The rows of a breakdown get at
-            most 200 draws.
+        num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
+            draws.
         threshold_source: Where thresholds chosen on other trials come from; each system is judged there too.
             Trials of a single class are judged only there.
         names: Names of the systems instead of those of their files.
+        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has one and there are
+            at least ten; to compare systems, also attacks if every spoofed trial has one and there
+            are at least five; otherwise trials. Thresholds from elsewhere are judged over speakers.
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every two systems,
@@ -127,14 +130,15 @@ def evaluate_systems(
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
         transferred, further_sets = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
-    files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed})
+    unit = resolved_unit(draw, key.kept, len(paths))
+    files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
     names = names or system_names(paths)
     for path, name in zip(paths, names):
         files.read(path, name, judge=not one_class)
     systems = files.systems
     inputs = files.inputs()
     warnings = files.warnings
-    differences = list(_differences(key, systems, num_resamples, seed))
+    differences = list(_differences(key, systems, num_resamples, seed, unit))
     transfers = []
     for threshold, name, scored in zip(transferred, names, files.scored):
         transfers.append(judge_sets(name, threshold, [scored, *further_sets], num_resamples=num_resamples, seed=seed))
@@ -176,7 +180,7 @@ def evaluate_systems(
 class _Files:
     """The score files of an evaluation, with the figures, sources and warnings that come from them."""
 
-    def __init__(self, key: Key, allow_partial: bool, draws: dict[str, int]) -> None:
+    def __init__(self, key: Key, allow_partial: bool, draws: dict[str, Any]) -> None:
         self.key = key
         self.allow_partial = allow_partial
         self.draws = draws
@@ -266,8 +270,16 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 # Comparisons and tables
 
 
-def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int) -> Iterator[Row]:
-    """Compare every two systems on the trials of both, by a bootstrap that draws the same trials or speakers for both.
+def _drawn_words(systems: Sequence[SystemFigures]) -> str:
+    """What the bootstrap draws for all systems; ``trials`` if it draws different things."""
+    units = {system.facts["interval_over"] for system in systems}
+    return units.pop() if len(units) == 1 else "trials"
+
+
+def _differences(
+    key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
+) -> Iterator[Row]:
+    """Compare every two systems on the trials of both, by a bootstrap that draws the same for both.
 
     Raises:
         InputError: if two systems have no trials of both classes in common.
@@ -291,7 +303,7 @@ def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int,
             *classes,
             num_resamples=num_resamples,
             seed=seed,
-            **(speaker_groups(common) | in_this_process()),
+            **(groups_of(common, unit) | in_this_process()),
         )
         figures = {
             "difference": Figure(compared.difference, compared.interval),
@@ -334,7 +346,7 @@ def _tables(
     if differences:
         caption = (
             "Differences of the EER, first − second, in percent points, and two-sided p-values from a bootstrap that "
-            "draws the same trials for both."
+            f"draws the same {_drawn_words(systems)} for both."
         )
         if len(differences) > 1:
             caption += f" The {len(differences)} p-values are not corrected for their number."

@@ -37,6 +37,13 @@ def test_intervals():
     assert done.stdout.splitlines()[-1].startswith("two equal systems: p < 0.05 in ")
 
 
+def test_interval_coverage():
+    done = run("bench", "interval_coverage", *"--repeats 6 --resamples 20 --settings 1 --workers 1".split())
+    assert done.returncode == 0, done.stderr
+    units = [line.split()[0] for line in done.stdout.splitlines() if "held" in line]
+    assert units == ["trials", "speakers", "attacks", "both"]
+
+
 def test_no_benchmark_has_the_name_of_an_installed_package():
     """Their folder comes first on the path: numba took ours for the package `coverage`."""
     assert not {path.stem for path in (SCRIPTS / "benchmarks").glob("*.py")} & packages_distributions().keys()
