@@ -81,6 +81,7 @@ def evaluate(
     allow_partial: bool = False,
     exclude: Annotated[Sequence[str] | None, Flag("FIELD=VALUE", nargs="*")] = None,
     names: Sequence[str] = (),
+    metric: Annotated[Sequence[str], Flag("NAME")] = (),
     html: File | None = None,
     json: File | None = None,
     latex: File | None = None,
@@ -112,6 +113,7 @@ def evaluate(
 
     The result:
         names: a name for each score file; that of the file if not given
+        metric: figures to show, by their names in the JSON, such as eer min_dcf macro_f1; all if not given
         html: write a page with tables and plots
         json: write all figures
         latex: write the tables in LaTeX
@@ -166,11 +168,12 @@ def evaluate(
         draw=draw,
     )
     result = evaluated(labels, scores, settings)
+    shown = result.only(metric) if metric else result
     try:
-        print(printable(result.text()), flush=True)
-        print_warnings(result.warnings)
+        print(printable(shown.text()), flush=True)
+        print_warnings(shown.warnings)
     finally:  # a full standard output loses no file
-        pages.write(result)
+        pages.write(shown)
     if card is not None:
         from nes2net.training.card import add_figures
 

@@ -166,7 +166,8 @@ def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
     one_class = {"miss": num_bonafide, "false_alarm": num_spoof}
-    return {**one_class, "hter": of_both, "eer": of_both, "accuracy": num_bonafide + num_spoof, "f1": 2 * num_spoof}
+    means = {"hter": of_both, "eer": of_both, "macro_f1": of_both}
+    return {**one_class, **means, "accuracy": num_bonafide + num_spoof, "f1": 2 * num_spoof}
 
 
 def bootstrap_values(
@@ -174,7 +175,7 @@ def bootstrap_values(
 ) -> NDArray:
     """Compute several metrics on the same resamples, shape (num_resamples, columns).
 
-    A metric has one column; ``compute_rates`` has five columns, the fields of its result. For the
+    A metric has one column; ``compute_rates`` has six columns, the fields of its result. For the
     interval of the difference of two figures, take the difference of their columns and
     :func:`percentiles`. Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
