@@ -30,7 +30,7 @@ from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
 from nes2net.models.card import CARD, evaluated, model_card
-from nes2net.models.checkpoints.classification import holds_classifier, read_classifier
+from nes2net.models.checkpoints.classification import POLARITY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import (
     CONFIG,
     NAME_IT,
@@ -321,7 +321,9 @@ class SavedNetwork(Network):
             config: the architecture, for a checkpoint that does not contain it, such as those of
                 the published code. It is given as for :meth:`from_config`; options may follow a
                 name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine shapes, such
-                as the number of logits, are read from the checkpoint, and a note names them. None
+                as the number of logits, are read from the checkpoint, and a note names them.
+                ``"bonafide=NAME"`` names the class bona fide of a Hugging Face classification folder
+                whose class names do not tell. None
                 for the published model whose tensors have the names and shapes of the checkpoint's.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
@@ -357,7 +359,11 @@ class SavedNetwork(Network):
         record: dict[str, Any]
         if path.is_dir():
             if not (path / CONFIG).is_file() and holds_classifier(path):
-                state_dict, record = read_classifier(path)
+                bonafide = None
+                if isinstance(config, str) and config.startswith(POLARITY):
+                    bonafide = config.removeprefix(POLARITY)
+                    config = None
+                state_dict, record = read_classifier(path, bonafide)
             elif not (path / CONFIG).is_file() and holds_other_model(path):
                 state_dict = read_weights(path)
                 record = {}

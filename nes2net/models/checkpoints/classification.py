@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.errors import InputError, check_known, listed, shown
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_configuration, read_weights
 from nes2net.models.registry import create_frontend
@@ -26,6 +26,9 @@ ARCHITECTURES = {
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
+#: Before the name of the class bona fide, in place of an architecture.
+POLARITY = "bonafide="
+NAMES_KEY = "class_names"
 _SAMPLE_RATE = 16000
 _BONAFIDE_WORDS = frozenset(("bonafide", "genuine", "real", "human", "authentic", "natural", "original"))
 _SPOOF_WORDS = frozenset(
@@ -43,21 +46,25 @@ def holds_classifier(folder: Path) -> bool:
     return _architecture(read_configuration(folder)) is not None
 
 
-def read_classifier(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a folder: the state dict of a detector under this toolkit's names, and the description of its model.
 
-    The description has the key ``"model"``, from which :meth:`nes2net.Detector.from_config` builds it.
+    The description has the keys ``"model"``, from which :meth:`nes2net.Detector.from_config` builds it,
+    and :data:`NAMES_KEY`, the names of the classes in the folder, bona fide last.
+
+    Args:
+        bonafide: the name of the class bona fide, if the names do not tell.
 
     Raises:
         InputError: if the folder is damaged, its head is not supported, or the names of its classes do not tell
-            which is bona fide.
+            which is bona fide, or contradict ``bonafide``.
     """
     config = read_configuration(folder)
     name = _architecture(config)
     assert name is not None, "holds_classifier() is asked before"
     check_supported(folder, config)
     labels = class_labels(folder, config)
-    order = in_order(labels, folder)
+    order = in_order(labels, folder, bonafide)
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
@@ -81,7 +88,7 @@ def read_classifier(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if len(labels) > 2:
         backend["classes"] = [*(labels[number] for number in order[:-1]), BONAFIDE]
     model = {"frontend": frontend.config, "aggregation": aggregation, "backend": backend}
-    return state_dict, {"model": model}
+    return state_dict, {"model": model, NAMES_KEY: [labels[number] for number in order]}
 
 
 def _architecture(config: Mapping[str, Any]) -> str | None:
@@ -121,7 +128,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     Raises:
         InputError: if there are fewer than two, names repeat, or ``label2id`` contradicts them.
     """
-    names = config.get("id2label")
+    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # what the library takes if it is left out
     if not isinstance(names, dict) or len(names) < 2:
         raise InputError(f"{folder / CONFIG_FILE} names no two classes in id2label, so nobody knows which is bona fide")
     labels = [names.get(str(number)) for number in range(len(names))]
@@ -153,17 +160,31 @@ def side_of(label: str) -> str | None:
     return BONAFIDE if means_bonafide else SPOOF
 
 
-def in_order(labels: Sequence[str], folder: Path) -> list[int]:
+def in_order(labels: Sequence[str], folder: Path, bonafide: str | None = None) -> list[int]:
     """Numbers of the classes with bona fide last.
 
+    Args:
+        bonafide: the name of the class bona fide, if the names do not tell.
+
     Raises:
-        InputError: if a name decides nothing, or not exactly one class is bona fide.
+        InputError: if a name decides nothing, not exactly one class is bona fide, or the names contradict
+            ``bonafide``.
     """
     sides = [side_of(label) for label in labels]
-    bonafide = [number for number, side in enumerate(sides) if side == BONAFIDE]
-    if None in sides or len(bonafide) != 1:
+    if bonafide is not None:
+        check_known([bonafide], labels, f"{folder / CONFIG_FILE} has no class")
+        stated: list[str | None] = [BONAFIDE if label == bonafide else SPOOF for label in labels]
+        if any(side not in (None, expected) for side, expected in zip(sides, stated)):
+            raise InputError(
+                f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which contradicts that {bonafide} is bona "
+                "fide: leave out `config`"
+            )
+        sides = stated
+    numbers = [number for number, side in enumerate(sides) if side == BONAFIDE]
+    if None in sides or len(numbers) != 1:
         raise InputError(
             f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which does not tell which one is bona fide: "
-            "write names such as fake and real into id2label and label2id, and check the scores on labelled recordings"
+            f"find out, name it with `config={POLARITY}{labels[-1]}` or `config={POLARITY}{labels[0]}`, and check the scores "
+            "on labelled recordings"
         )
-    return [*(number for number in range(len(labels)) if number != bonafide[0]), bonafide[0]]
+    return [*(number for number in range(len(labels)) if number != numbers[0]), numbers[0]]
