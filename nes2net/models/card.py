@@ -122,7 +122,7 @@ class SetFigure(BaseModel):
 class CardFile(BaseModel):
     """The content of :data:`CARD_FILE`."""
 
-    checkpoint: str = ""
+    checkpoint: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
     """File name of the checkpoint that the card of the folder describes."""
     figures: Annotated[tuple[SetFigure, ...], Field(max_length=10_000)] = ()
     """Figures of evaluations, of any checkpoint of the folder."""
@@ -323,9 +323,10 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield f"Generators other than {listed(attacks, 20)}."
     else:
         yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
-    if attacks and set(_names(provenance, "dev", "attacks")) <= set(attacks):
+    of_development = _names(provenance, "dev", "attacks")
+    if of_development and set(of_development) <= set(attacks):
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
-    if all(figure.is_development for figure in figures):
+    if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."
     languages = _names(provenance, "train", "languages")
     yield f"Languages other than {listed(languages, 20)}." if languages else "Its lists do not name the languages."

@@ -9,7 +9,8 @@ from huggingface_hub import ModelCard
 from nes2net import Detector
 from nes2net.apps.export.formats import export
 from nes2net.cli.main import main
-from nes2net.models.card import CardFile
+from nes2net.models.card import CardFile, model_card
+from nes2net.models.provenance import Provenance
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 
@@ -107,3 +108,9 @@ def test_text_from_files_is_escaped(recipe, detector, tmp_path):
     card = ModelCard.load(tmp_path / "out" / "README.md")
     assert r"# \<b\>\|\[a\](javascript:b)" in card.text and r"| a\|b |" in card.text
     assert len(card.data.eval_results) == 1
+
+
+def test_the_card_of_a_published_model_states_its_source_and_licence(detector):
+    text = model_card(detector.config, Provenance("AASIST"))
+    assert "license: mit\n" in text and "The weights: MIT." in text and "arXiv 2110.01200" in text
+    assert "eprint = {2110.01200}" in text and "not heard" not in text
