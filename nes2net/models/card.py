@@ -320,7 +320,9 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         return
     attacks = _names(provenance, "train", "attacks")
     if attacks:
-        yield f"Generators other than {listed(attacks, 20)}."
+        unnamed = any(part.get("part") == "train" and not part.get("attacks") for part in provenance.trials)
+        others = ", and those that some of its lists do not name" if unnamed else ""
+        yield f"Generators other than {listed(attacks, 20)}{others}."
     else:
         yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
     of_development = _names(provenance, "dev", "attacks")

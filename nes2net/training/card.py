@@ -199,13 +199,7 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
     """The measures of the task on the development set, pooled and by corpus."""
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
-    pooled: dict[str, Any] = {
-        "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
-        "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),
-        "bonafide": sum(described["bonafide"] for described in sets),
-        "spoof": sum(described["spoof"] for described in sets),
-        "is_official": all(described["official"] for described in sets),
-    }
+    pooled = _facts_of_set(sets)
     for measure in selection.offered:
         column = measure.column()
         if column not in row:
@@ -216,10 +210,20 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
             of_eer = {"threshold": row.get(THRESHOLD_KEY), "drawn": sets[0]["drawn"] if len(sets) == 1 else ""}
             of_eer["interval"] = (row[f"{column}_low"], row[f"{column}_high"])
         yield SetFigure(value=row[column], **pooled, **facts, **of_eer)
-        for key, value in row.items():
-            prefix, _, alias = key.partition("/")
-            if prefix == column and alias and "/" not in alias:
-                yield SetFigure(corpus=alias, value=value, **facts)
+        for described in sets:
+            if (value := row.get(f"{column}/{described['alias']}")) is not None:
+                yield SetFigure(value=value, **_facts_of_set([described]), **facts)
+
+
+def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The facts of a :class:`~nes2net.models.card.SetFigure` on these sets together, from their descriptions."""
+    return {
+        "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
+        "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),
+        "bonafide": sum(described["bonafide"] for described in sets),
+        "spoof": sum(described["spoof"] for described in sets),
+        "is_official": all(described["official"] for described in sets),
+    }
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -148,7 +148,7 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
         split = corpus_config.split(part)
         phase = corpus_config.dev_phase if part == "dev" else None
         facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)
-        facts |= described_trials(corpus_trials)
+        facts |= {"alias": corpus_config.called, **described_trials(corpus_trials)}
         described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts})
     return described
 

@@ -114,3 +114,13 @@ def test_the_card_of_a_published_model_states_its_source_and_licence(detector):
     text = model_card(detector.config, Provenance("AASIST"))
     assert "license: mit\n" in text and "The weights: MIT." in text and "arXiv 2110.01200" in text
     assert "eprint = {2110.01200}" in text and "not heard" not in text
+
+
+def test_figures_of_several_corpora(recipe, corpus):
+    """Each development corpus has a row of its own, beside that of all together, which has the interval."""
+    corpora = [{"name": "asvspoof2019_la", "alias": "one"}, {"name": "asvspoof2019_la", "alias": "two"}]
+    data = {"root": None, "corpora": [{**named, "root": str(corpus)} for named in corpora]}
+    text = (train(recipe(data=data)) / "README.md").read_text()
+    rows = re.findall(r"\| dev \| epoch.*\| (\d+ \+ \d+) \| EER % \| (.*?) \|", text)
+    assert [numbers for numbers, _ in rows] == ["12 + 12", "6 + 6", "6 + 6"]
+    assert [" to " in value for _, value in rows] == [True, False, False]
