@@ -33,7 +33,7 @@ def test_intervals():
     done = run("bench", "intervals", *"--repeats 12 --resamples 20 --settings 1 --workers 1 --rates".split())
     assert done.returncode == 0, done.stderr
     held = {tuple(line.split()[:2]): float(line.split()[8]) for line in done.stdout.splitlines() if "held" in line}
-    assert len(held) == 12 and held["eer", "percentile"] < held["eer", "used"] <= 100
+    assert len(held) == 14 and held["eer", "percentile"] < held["eer", "used"] <= 100
     assert done.stdout.splitlines()[-1].startswith("two equal systems: p < 0.05 in ")
 
 
