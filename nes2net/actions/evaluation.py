@@ -31,7 +31,10 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
     # of that judgement is taken, which refuses other files.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
-    return judgement.evaluate(labels, paths, settings or EvaluationSettings())
+    settings = settings or EvaluationSettings()
+    if settings.draw != "auto" and not judgement.of_recordings:
+        raise InputError(f"`draw` is for scores of recordings, not for {judgement.what}: leave it out")
+    return judgement.evaluate(labels, paths, settings)
 
 
 @dataclass(frozen=True)

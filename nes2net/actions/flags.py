@@ -90,7 +90,7 @@ class Architecture:
     """The detector.
 
     Args:
-        config: published model or recipe (,backend.OPTION=VALUE)
+        config: published model or recipe (,backend.OPTION=VALUE), or bonafide=NAME for a folder with unclear class names
         base: the weights that an adapted checkpoint leaves out
     """
 

@@ -85,12 +85,15 @@ def evaluate(
     allow_partial: bool = False,
     exclude: Annotated[Sequence[str] | None, Flag("FIELD=VALUE", nargs="*")] = None,
     names: Sequence[str] = (),
+    metric: Annotated[Sequence[str], Flag("NAME")] = (),
     html: File | None = None,
     json: File | None = None,
     latex: File | None = None,
     markdown: File | None = None,
+    card: Folder | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
+    draw: Literal["auto", "trials", "speakers", "attacks", "both"] = "auto",
     threshold: float | None = None,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
     unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis"] | None = None,
@@ -110,13 +113,16 @@ def evaluate(
         exclude: leave trials out, e.g. attack=A14; if not given, those that the published figures leave out
         num_resamples: bootstrap draws for each interval
         seed: seed of the bootstrap
+        draw: what it draws; auto: speakers if they are known; both, to compare systems, if attacks are known too
 
     The result:
         names: a name for each score file; the name of the file if not given
+        metric: figures to show, by their names in the JSON, such as eer min_dcf macro_f1; all if not given
         html: write a page with tables and plots
         json: write all figures
         latex: write the tables in LaTeX
         markdown: write the tables in Markdown
+        card: add the EERs to the model card of this run folder, whose detectors made the scores
 
     Scores of frames, from nes2net score --segments:
         threshold: frames of at most this score are spoof
@@ -160,12 +166,18 @@ def evaluate(
         names=names,
         num_resamples=num_resamples,
         seed=seed,
+        draw=draw,
     )
     result = evaluated(labels, scores, settings)
+    shown = result.only(metric) if metric else result
     try:
-        print(printable(result.text()), flush=True)
-        print_warnings(result.warnings)
+        print(printable(shown.text()), flush=True)
+        print_warnings(shown.warnings)
     finally:  # write the files even if printing fails, such as on a full disk
-        pages.write(result)
+        pages.write(shown)
+    if card is not None:
+        from nes2net.training.card import add_figures
+
+        say_written(add_figures(Path(card), result, list(map(Path, scores))))
     for path in pages.files:
         say_written(path, beside_data=True)

@@ -38,7 +38,7 @@ from nes2net.evaluation.tables import (
     with_best,
     words,
 )
-from nes2net.lib.errors import counted
+from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
 
 #: A corpus that has both fields of a pair gets a table by both. The pairs are those of the published
@@ -60,8 +60,12 @@ _MOST_VALUES = 400
 # At most so many rows get an interval, because intervals take most of the time. The breakdowns of
 # every published corpus have fewer rows.
 _MOST_INTERVALS = 500
-# With fewer clusters a bootstrap interval is too narrow (Cameron, Gelbach and Miller, 2008).
+# With fewer clusters a bootstrap interval is too narrow (Cameron, Gelbach and Miller, 2008). Of attacks there are seldom
+# more, and their number is corrected for (:func:`nes2net.metrics.intervals.spread`).
 _FEWEST_SPEAKERS = 10
+_FEWEST_ATTACKS = 5
+#: What the bootstrap draws; ``both`` draws speakers and attacks. ``auto``: :func:`resolved_unit`.
+Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
 
 #: The EER of a group counts only if each class has at least so many trials (an assumption). One trial
@@ -72,11 +76,19 @@ _OWN_LABELS = ("system", "set")
 
 
 def breakdowns(
-    matched_trials: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0
+    matched_trials: Matched,
+    method: str = "asvspoof",
+    *,
+    num_resamples: int = 0,
+    seed: int = 0,
+    unit: Unit = "auto",
 ) -> dict[tuple[str, ...], list[Row]]:
     """Break the EER down by every field that groups the trials, and by every pair of :data:`CROSSED` among them.
 
     The first 500 rows of single fields have intervals. A field with a single value has no breakdown.
+
+    Args:
+        unit: what the bootstrap draws, as far as the trials of a row allow it.
 
     Returns:
         The names of one or two fields → the rows of the breakdown by these fields.
@@ -89,7 +101,7 @@ def breakdowns(
         remaining -= num_values
         if remaining < 0:
             num_resamples = 0
-        rows[name,] = breakdown(matched_trials, name, method=method, num_resamples=num_resamples, seed=seed)
+        rows[name,] = breakdown(matched_trials, name, method=method, num_resamples=num_resamples, seed=seed, unit=unit)
     single = set(itertools.chain.from_iterable(rows))
     for pair in CROSSED:
         if single.issuperset(pair):
@@ -170,7 +182,12 @@ def _field_values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
 
 
 def breakdown(
-    matched_trials: Matched, *names: str, method: str = "asvspoof", num_resamples: int = 0, seed: int = 0
+    matched_trials: Matched,
+    *names: str,
+    method: str = "asvspoof",
+    num_resamples: int = 0,
+    seed: int = 0,
+    unit: Unit = "auto",
 ) -> list[Row]:
     """Compute the EER for each combination of values of the fields ``names`` in spoofed trials.
 
@@ -209,8 +226,8 @@ def breakdown(
             rule = functools.partial(metrics.compute_eer, method=method, order=positions)
             scores = matched_trials.scores[bonafide_of_group], matched_trials.scores[spoof_of_group]
             if num_resamples:
-                speakers = speaker_groups([matched_trials.trials[position] for position in positions])
-                measured = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **speakers)
+                groups = groups_of([matched_trials.trials[position] for position in positions], unit)
+                measured = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **groups)
                 eer = measured.figure("eer")
             else:
                 eer = Figure(rule(*scores)[0])
@@ -238,11 +255,51 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def drawn_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """State for the header of a result whether the bootstrap draws speakers or trials, and how many there are."""
-    if speaker_groups(trials):
-        return {"interval_over": "speakers", "num_groups": len({trial.speaker for trial in trials})}
-    return {"interval_over": "trials", "num_groups": len(trials)}
+def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
+    """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
+
+    With ``both``, speakers alone are drawn if an attack is unknown or there are fewer than five, and
+    trials if speakers are unknown.
+
+    Args:
+        unit: ``auto`` is ``speakers``.
+    """
+    groups = {} if unit in ("trials", "attacks") else speaker_groups(trials)
+    if unit == "attacks" or (unit == "both" and groups):
+        attacks = [trial.attack for trial in trials if trial.label != BONAFIDE]
+        if None not in attacks and len(set(attacks)) >= _FEWEST_ATTACKS:
+            groups["spoof_attacks"] = attacks
+    return groups
+
+
+def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]:
+    """Say what a bootstrap with the :func:`groups_of` of ``trials`` draws, and how many."""
+    groups = groups_of(trials, unit)
+    attacks = len(set(groups.get("spoof_attacks", ())))
+    if attacks and "bonafide_groups" not in groups:
+        return {"interval_over": "attacks", "num_groups": attacks}
+    if not groups:
+        return {"interval_over": "trials", "num_groups": len(trials)}
+    words = f"speakers × {attacks} attacks" if attacks else "speakers"
+    return {"interval_over": words, "num_groups": len({trial.speaker for trial in trials})}
+
+
+def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
+    """What the bootstrap draws in an evaluation; ``auto`` is ``both`` for a comparison, if ``trials`` allow it.
+
+    Raises:
+        InputError: if the bootstrap cannot draw another ``unit``.
+    """
+    if unit == "auto":
+        return "both" if num_systems > 1 else "speakers"
+    groups = groups_of(trials, unit)
+    lacks = {"speakers": "bonafide_groups", "attacks": "spoof_attacks", "both": "spoof_attacks"}
+    if unit in lacks and lacks[unit] not in groups:
+        raise InputError(
+            f"`draw={unit}` needs at least {_FEWEST_SPEAKERS} speakers, one for each trial, or {_FEWEST_ATTACKS} attacks, "
+            "one for each spoofed trial, which these keys do not name: leave `draw` out"
+        )
+    return unit
 
 
 # Over several corpora

@@ -20,7 +20,7 @@ import numpy as np
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.data.corpora.trial import BONAFIDE
-from nes2net.evaluation.breakdown import breakdown_tables, speaker_groups
+from nes2net.evaluation.breakdown import Unit, breakdown_tables, groups_of, resolved_unit
 from nes2net.evaluation.key import Key, describe_excluded, not_official, score_input
 from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import read_origin
@@ -82,6 +82,7 @@ def evaluate_systems(
     seed: int = 0,
     threshold_source: ThresholdSource | None = None,
     names: Sequence[str] | None = None,
+    draw: Unit = "auto",
 ) -> Result:
     """Evaluate one or more score files on the same trials, and compare every two.
 
@@ -97,13 +98,16 @@ def evaluate_systems(
         exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values whose trials are left out
             of the result; these trials still need scores. If None, the result leaves out the same
             trials as the published figures of the corpus.
-        num_resamples, seed: Draws and seed of the bootstrap. It draws speakers if every trial has a
-            speaker and there are at least ten speakers, otherwise trials. The rows of a breakdown
-            get at most 200 draws.
+        num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
+            draws.
         threshold_source: Where thresholds that were chosen on other trials come from. Each system is
             also judged at its threshold. If all trials are of one class, that is the only result.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
+        draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
+            are at least ten speakers, otherwise trials. To compare systems, it also draws attacks, if
+            every spoofed trial has an attack and there are at least five attacks. The bootstrap of
+            thresholds from elsewhere always draws speakers, or trials.
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
@@ -129,14 +133,15 @@ def evaluate_systems(
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
         transferred, further_sets = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
-    files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed})
+    unit = resolved_unit(draw, key.evaluated_trials, len(paths))
+    files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
     names = names or system_names(paths)
     for path, name in zip(paths, names):
         files.read(path, name, judge=not one_class)
     systems = files.systems
     inputs = files.inputs()
     warnings = files.warnings
-    differences = list(_differences(key, systems, num_resamples, seed))
+    differences = list(_differences(key, systems, num_resamples, seed, unit))
     transfers = []
     for threshold, name, scored in zip(transferred, names, files.scored):
         transfers.append(judge_sets(name, threshold, [scored, *further_sets], num_resamples=num_resamples, seed=seed))
@@ -192,7 +197,7 @@ class _Files:
         excluded: field → values whose trials were left out.
     """
 
-    def __init__(self, key: Key, allow_partial: bool, draws: dict[str, int]) -> None:
+    def __init__(self, key: Key, allow_partial: bool, draws: dict[str, Any]) -> None:
         self.key = key
         self.allow_partial = allow_partial
         self.draws = draws
@@ -291,8 +296,16 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 # Comparisons and tables
 
 
-def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int) -> Iterator[Row]:
-    """Compare every two systems on the trials that both scored; the bootstrap draws the same trials for both.
+def _drawn_words(systems: Sequence[SystemFigures]) -> str:
+    """Say what the bootstrap draws for all systems; ``trials`` if it draws different things."""
+    units = {system.facts["interval_over"] for system in systems}
+    return units.pop() if len(units) == 1 else "trials"
+
+
+def _differences(
+    key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
+) -> Iterator[Row]:
+    """Compare every two systems on the trials that both scored; the bootstrap draws the same for both.
 
     Raises:
         InputError: if two systems have no trials of both classes in common.
@@ -316,7 +329,7 @@ def _differences(key: Key, systems: Sequence[SystemFigures], num_resamples: int,
             *classes,
             num_resamples=num_resamples,
             seed=seed,
-            **(speaker_groups(common) | in_this_process()),
+            **(groups_of(common, unit) | in_this_process()),
         )
         figures = {
             "difference": Figure(compared.difference, compared.interval),
@@ -362,7 +375,7 @@ def _tables(
     if differences:
         caption = (
             "Differences of the EER, first − second, in percent points, and two-sided p-values from a bootstrap that "
-            "draws the same trials for both."
+            f"draws the same {_drawn_words(systems)} for both."
         )
         if len(differences) > 1:
             caption += f" The {len(differences)} p-values are not corrected for their number."

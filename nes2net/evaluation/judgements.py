@@ -32,6 +32,7 @@ from nes2net.scoring.judgement import Judgement
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nes2net.evaluation.breakdown import Unit
     from nes2net.evaluation.result import Result
     from nes2net.evaluation.transfer import ThresholdSource
     from nes2net.scoring.kernel import Scorer
@@ -65,6 +66,8 @@ class EvaluationSettings:
     """Number of draws of the bootstrap."""
     seed: int = 0
     """Seed of the draws."""
+    draw: Unit = "auto"
+    """What the bootstrap draws; for scores of recordings."""
 
     def names_of(self, paths: Sequence[Path]) -> list[str]:
         """The names of the systems whose files are ``paths``.
@@ -148,6 +151,7 @@ class OfRecordings(InLines[T]):
             seed=settings.seed,
             threshold_source=settings.threshold_source,
             names=settings.names_of(paths),
+            draw=settings.draw,
         )
 
     def labelled(

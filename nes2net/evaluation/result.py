@@ -7,13 +7,15 @@ therefore share the writers of text, Markdown, LaTeX, JSON and HTML.
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nes2net.evaluation import writers
 from nes2net.evaluation.tables import Figure, Row, Table, plain
+from nes2net.lib.errors import check_known
+from nes2net.lib.terminal import markdown_text
 from nes2net.version import __version__
 
 if TYPE_CHECKING:
@@ -79,6 +81,21 @@ class Result:
                 return table.rows[0][measure]
         raise KeyError(f"the result has no figure '{measure}'")
 
+    def only(self, metrics: Collection[str]) -> Result:
+        """The result with the figures of ``metrics`` alone, and the numbers of trials beside them.
+
+        Raises:
+            InputError: if no table has one of the metrics.
+        """
+        known = {measure.name for table in self.tables for measure in table.measures if measure.unit != "count"}
+        check_known(metrics, known, "`metric` names figures of this result, not")
+        tables = []
+        for table in self.tables:
+            measures = [measure for measure in table.measures if measure.name in metrics or measure.unit == "count"]
+            if any(measure.name in metrics for measure in measures):
+                tables.append(replace(table, measures=measures, rows=[row.only(measures) for row in table.rows]))
+        return replace(self, tables=tables)
+
     def rows(self, name: str) -> Sequence[Row]:
         """The rows of the table called ``name``; empty if there is no such table."""
         for table in self.tables:
@@ -111,7 +128,7 @@ class Result:
 
     def markdown(self) -> str:
         """Write the title, the header, the tables and the notices in Markdown."""
-        head = [f"# {writers.markdown_text(self.title)}", *map(writers.markdown_text, self.lines)]
+        head = [f"# {markdown_text(self.title)}", *map(markdown_text, self.lines)]
         return "\n\n".join([*head, writers.markdown(self.printed, self.notices)])
 
     def latex(self) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import NotFound
-from nes2net.evaluation.breakdown import breakdowns, drawn_groups, speaker_groups
+from nes2net.evaluation.breakdown import Unit, breakdowns, drawn_groups, groups_of
 from nes2net.evaluation.key import Judged, Key
 from nes2net.evaluation.matching import Matched, contradicted_labels
 from nes2net.evaluation.tables import Figure, Measured, Row
@@ -65,7 +65,14 @@ class SystemFigures:
 
 
 def evaluate_scores(
-    key: Key, judged: Judged, scores_path: Path, name: str, *, num_resamples: int = 1000, seed: int = 0
+    key: Key,
+    judged: Judged,
+    scores_path: Path,
+    name: str,
+    *,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    unit: Unit = "auto",
 ) -> SystemFigures:
     """Compute the figures of the score file ``scores_path``, whose trials were matched with ``key``.
 
@@ -73,6 +80,9 @@ def evaluate_scores(
         judged: the matched trials and scores.
         name: the name of the system.
         num_resamples, seed: number and seed of the bootstrap draws.
+
+    Args:
+        unit: what the bootstrap draws.
 
     Raises:
         InputError: if all trials are of one class.
@@ -97,7 +107,7 @@ def evaluate_scores(
     min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
     if min_tdcf is not None:
         rules["min_tdcf"] = min_tdcf
-    measured = Measured(rules, bonafide, spoof, **draws, **speaker_groups(matched_trials.trials))
+    measured = Measured(rules, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
     partial = _partial(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
     figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
@@ -109,7 +119,7 @@ def evaluate_scores(
         "num_expected": Figure(matched_trials.num_expected),
     }
     facts = {
-        **drawn_groups(matched_trials.trials),
+        **drawn_groups(matched_trials.trials, unit),
         "asv_counts": asv_counts,
         "left_out": matched_trials.mismatch.describe(matched_trials.num_expected),
         "partial": partial,
@@ -119,7 +129,7 @@ def evaluate_scores(
         matched_trials,
         Row({"system": name}, figures),
         facts,
-        breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed),
+        breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed, unit=unit),
         list(_official(key, judged, name)),
         list(filter(None, (partial, *notes, *_doubts(scores_path, matched_trials, measured.values["eer"])))),
     )

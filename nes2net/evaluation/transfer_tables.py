@@ -24,6 +24,7 @@ RATES = (
     Measure("false_alarm", "false alarms %"),
     Measure("accuracy", "accuracy %"),
     Measure("f1", "F1 of spoof %"),
+    Measure("macro_f1", "macro-F1 %"),
 )
 COSTS = (
     Measure("act_dcf", "actDCF", "cost", 3),

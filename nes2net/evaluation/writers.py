@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from nes2net.evaluation.tables import MOST_LINES, Figure, Measure, Row, Table, words
-from nes2net.lib.terminal import markdown_table, printable_name, text_table
+from nes2net.lib.terminal import markdown_table, markdown_text, printable_name, text_table
 
 
 class Cell(NamedTuple):
@@ -252,12 +252,3 @@ def latex_text(text: str) -> str:
     '50 \\% of a\\_b \\& c\\textbackslash{}d'
     """
     return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)  # two hyphens would be a dash
-
-
-def markdown_text(text: str) -> str:
-    r"""Escape ``text`` for a cell of a Markdown table.
-
-    >>> markdown_text("a|b *c* <d>")
-    'a\\|b \\*c\\* \\<d\\>'
-    """
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", printable_name(text))

@@ -1,10 +1,13 @@
-"""Jinja templates of pages: they escape all text, and undefined variables are errors."""
+"""Jinja templates of pages and of Markdown: they escape all text, and undefined variables are errors."""
 
 from __future__ import annotations
 
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nes2net.lib.terminal import markdown_text
 
 
 @cache
@@ -21,3 +24,13 @@ def page_templates(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def markdown_templates(package: str) -> Environment:
+    """The templates of Markdown in the folder of ``package``; only the filter ``safe`` leaves text unescaped."""
+    return page_templates(package).overlay(autoescape=False, finalize=_escaped)
+
+
+def _escaped(value: object) -> str:
+    return str(value) if isinstance(value, Markup) else markdown_text(str(value))

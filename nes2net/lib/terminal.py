@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -83,6 +84,15 @@ def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[
         break_on_hyphens=False,
     )
     return lines or [first.rstrip()]
+
+
+def markdown_text(text: str) -> str:
+    r"""Escape ``text`` for Markdown, also in a cell of a table.
+
+    >>> markdown_text("a|b *c* <d>")
+    'a\\|b \\*c\\* \\<d\\>'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", printable_name(text))
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

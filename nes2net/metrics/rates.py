@@ -23,6 +23,8 @@ class Rates(NamedTuple):
     """Share of all trials that are on the right side of the threshold."""
     f1: float
     """F1 of the class spoof: 2 · hits / (2 · hits + errors); a hit is a spoofed trial below the threshold."""
+    macro_f1: float
+    """The mean of F1 of the class spoof and F1 of the class bona fide, the measure of AT-ADD."""
 
 
 def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Rates:
@@ -32,7 +34,7 @@ def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Ra
         InputError: if a class has no scores or a score is NaN.
 
     >>> compute_rates([1.0, 2.0], [0.0, 1.0, -1.0, -1.0], 1.0)
-    Rates(miss=0.0, false_alarm=0.25, hter=0.125, accuracy=0.8333333333333334, f1=0.8571428571428571)
+    Rates(miss=0.0, false_alarm=0.25, hter=0.125, accuracy=0.8333333333333334, f1=0.8571428571428571, macro_f1=0.8285714285714285)
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     missed = int(np.sum(bonafide < threshold))
@@ -46,5 +48,6 @@ def rates_of_counts(missed: int, accepted: int, num_bonafide: int, num_spoof: in
     false_alarm = accepted / num_spoof
     rejected = num_spoof - accepted
     errors = missed + accepted
-    f1 = 2 * rejected / (2 * rejected + errors) if rejected else 0.0
-    return Rates(miss, false_alarm, (miss + false_alarm) / 2, 1 - errors / (num_bonafide + num_spoof), f1)
+    f1, f1_bonafide = (2 * hits / (2 * hits + errors) if hits else 0.0 for hits in (rejected, num_bonafide - missed))
+    accuracy = 1 - errors / (num_bonafide + num_spoof)
+    return Rates(miss, false_alarm, (miss + false_alarm) / 2, accuracy, f1, (f1 + f1_bonafide) / 2)

@@ -24,11 +24,13 @@ from torch import Tensor
 
 from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, named_precision
 from nes2net.lib.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
+from nes2net.lib.files import write_text
 from nes2net.lib.options import check_model, name_and_options
 from nes2net.lib.terminal import print_note
 from nes2net.lib.without_memory import without_memory
 from nes2net.lib.yaml_text import set_value
-from nes2net.models.checkpoints.classification import holds_classifier, read_classifier
+from nes2net.models.card import CARD, evaluated, model_card
+from nes2net.models.checkpoints.classification import POLARITY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.folder import (
     CONFIG,
     NAME_IT,
@@ -214,6 +216,7 @@ class SavedNetwork(Network):
         all tensors of the copy.
         """
         detector = copy.deepcopy(self)
+        detector.provenance = evaluated(self)  # the copy has another fingerprint
         merge(detector.frontend)
         detector.base = None
         return detector
@@ -250,7 +253,9 @@ class SavedNetwork(Network):
             record: plain data to keep beside the tensors and the architecture.
         """
         path = Path(path)
-        record = {**self.provenance.start(places=False).to_dict(), **record}
+        provenance = evaluated(self)
+        kept = replace(provenance.start(places=False), training=provenance.training, figures=provenance.figures)
+        record = {**kept.to_dict(), **record}
         state_dict = self.state_dict()
         if self.base is not None:
             state_dict = self.trained_state_dict()
@@ -262,7 +267,20 @@ class SavedNetwork(Network):
         else:
             clear(path)
             write_tensors(state_dict, path / WEIGHTS)
-            write_description(path, self.config, record)
+            self.write_description(path, provenance, record)
+
+    def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
+        """Write what a detector's folder holds beside the weights: architecture, ``record`` and model card.
+
+        The card keeps the licence and the user's text of the card beside the file that this detector
+        was loaded from.
+        """
+        earlier = None
+        if self.source:
+            source = Path(self.source)
+            earlier = (source if source.is_dir() else source.parent) / CARD
+        write_text(folder / CARD, model_card(self.config, provenance, earlier))
+        write_description(folder, self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the folder of :meth:`save` to the Hugging Face hub and return its address.
@@ -307,7 +325,8 @@ class SavedNetwork(Network):
                 follow a name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine
                 shapes, such as the number of logits, are read from the checkpoint, and a note names
                 them. With None, the published model whose tensors have the same names and shapes
-                gives the architecture.
+                gives the architecture. For a Hugging Face classification folder whose class names do
+                not tell, ``"bonafide=NAME"`` names the class bona fide.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
                 ``base.pth`` of a run. With None, the file that the checkpoint names; if there is no
@@ -342,7 +361,11 @@ class SavedNetwork(Network):
         record: dict[str, Any]
         if path.is_dir():
             if not (path / CONFIG).is_file() and holds_classifier(path):
-                state_dict, record = read_classifier(path)
+                bonafide = None
+                if isinstance(config, str) and config.startswith(POLARITY):
+                    bonafide = config.removeprefix(POLARITY)
+                    config = None
+                state_dict, record = read_classifier(path, bonafide)
             elif not (path / CONFIG).is_file() and holds_other_model(path):
                 state_dict = read_weights(path)
                 record = {}

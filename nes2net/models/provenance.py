@@ -14,6 +14,8 @@ ARCHITECTURE_KEY = "architecture_of"
 START_KEY = "started_from"
 TRIALS_KEY = "trials"
 CLASSES_KEY = "class_labels"
+TRAINING_KEY = "training"
+FIGURES_KEY = "figures"
 
 # :meth:`Provenance.start` keeps these keys of a recipe's section ``data``, and of each corpus in its list ``corpora``.
 _DATA_KEYS = ("num_samples", "crop")
@@ -50,7 +52,13 @@ class Provenance:
     """The recipe of the training, as plain data; after :meth:`start`, only its name and its keys about data."""
     trials: tuple[Mapping[str, Any], ...] = ()
     """Descriptions of the trials of training and development (``Corpus.describe_trials``), with the
-    keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``."""
+    keys ``part``, ``corpus``, ``split``, ``trials``, ``ids_sha256`` and ``official``; training adds
+    the keys of :func:`nes2net.training.card.described_trials`."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """How the weights were trained: ``epoch``, ``epochs``, ``seconds``, ``devices``, ``parameters``,
+    ``software`` and ``settings``, each of which may be missing."""
+    figures: tuple[Mapping[str, Any], ...] = ()
+    """Figures of these weights, as :class:`nes2net.models.card.SetFigure` reads them."""
     started_from: tuple[Provenance, ...] = ()
     """Provenance of the detectors that the training started from."""
     score_ranges: Any = None
@@ -71,11 +79,15 @@ class Provenance:
         recipe = facts.pop("recipe", None)
         trials = facts.pop(TRIALS_KEY, None)
         starts = facts.pop(START_KEY, None)
+        training = facts.pop(TRAINING_KEY, None)
+        figures = facts.pop(FIGURES_KEY, None)
         return cls(
             _value_if(published, str) or "",
             _value_if(architecture, str) or "",
             _value_if(recipe, dict),
             tuple(_mappings(trials)),
+            _value_if(training, dict) or {},
+            tuple(_mappings(figures)),
             tuple(cls.read(start) for start in list(_mappings(starts))[:_MOST_STARTS]),
             facts.pop("score_ranges", None),
             _value_if(facts.pop(CLASSES_KEY, None), dict) or {},
@@ -97,6 +109,10 @@ class Provenance:
             record[ARCHITECTURE_KEY] = self.architecture_of
         if self.trials:
             record[TRIALS_KEY] = list(self.trials)
+        if self.training:
+            record[TRAINING_KEY] = dict(self.training)
+        if self.figures:
+            record[FIGURES_KEY] = list(self.figures)
         if self.started_from:
             record[START_KEY] = [start.to_dict() for start in self.started_from]
         return record
@@ -167,6 +183,8 @@ class Provenance:
         Settings without influence on the data, such as the seed, are dropped, and so are the
         figures.
 
+        :attr:`training` and :attr:`figures` are left out: they hold for these weights only.
+
         Args:
             places: keep the folders of the corpora; false for files that are given to other people.
 
@@ -188,7 +206,7 @@ class Provenance:
             if "segments" in self.recipe:
                 recipe["segments"] = self.recipe["segments"]
         starts = tuple(start.start(places) for start in self.started_from)
-        return replace(self, recipe=recipe, started_from=starts, score_ranges=None, facts={})
+        return replace(self, recipe=recipe, started_from=starts, score_ranges=None, training={}, figures=(), facts={})
 
     def without_weights(self) -> Provenance:
         """This provenance, with a published model named for its architecture only, not for its weights.

@@ -21,7 +21,7 @@ from nes2net.lib.files import check_writable, make_folder, sha256_of, writing
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.checkpoints.averaging import average_checkpoints
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
-from nes2net.models.provenance import ARCHITECTURE_KEY, CLASSES_KEY, START_KEY, TRIALS_KEY, Provenance
+from nes2net.models.provenance import ARCHITECTURE_KEY, CLASSES_KEY, START_KEY, TRAINING_KEY, TRIALS_KEY, Provenance
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import list_examples, training_batches
 from nes2net.training.measures import ERROR_RATES, Measure
@@ -33,7 +33,7 @@ from nes2net.training.selection import saved_epochs
 from nes2net.training.tasks.task import create_task
 
 #: Keys that the record of an average copies from the record of its first checkpoint.
-_KEPT = ("model", "recipe", "score_ranges", "base", CLASSES_KEY, START_KEY, TRIALS_KEY, ARCHITECTURE_KEY)
+_KEPT = ("model", "recipe", "score_ranges", "base", CLASSES_KEY, START_KEY, TRIALS_KEY, TRAINING_KEY, ARCHITECTURE_KEY)
 
 
 class RunAverage(NamedTuple):
@@ -141,7 +141,9 @@ def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any])
     first = Provenance.read(read_record(average)).without_weights()
     # The first checkpoint's scores of known classes do not apply to the averaged weights.
     class_labels = {key: value for key, value in first.class_labels.items() if key != "known"}
-    record = replace(first, class_labels=class_labels).to_dict()
+    # Nor do its epoch and its time.
+    training = {key: value for key, value in first.training.items() if key not in ("epoch", "seconds")}
+    record = replace(first, class_labels=class_labels, training=training).to_dict()
     return {key: record[key] for key in _KEPT if key in record} | {"average": provenance}
 
 

@@ -26,6 +26,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.models.registry import corpora
 from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
+from nes2net.training.card import described_trials
 from nes2net.training.dataset import (
     BatchLoader,
     Carries,
@@ -134,7 +135,7 @@ def read_trials(
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Describe the ``trials`` of :func:`read_trials`, corpus by corpus, for the provenance of the detector.
 
-    Each description has facts that distinguish corpora of the same layout.
+    The facts distinguish corpora that have the same layout, and fill a model card.
     """
     described = []
     corpus_configs = data.parts(part)
@@ -147,6 +148,7 @@ def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Seque
         split = corpus_config.split(part)
         phase = corpus_config.dev_phase if part == "dev" else None
         facts = corpora.get(corpus_config.name).describe_trials(corpus_trials, split, phase)
+        facts |= {"alias": corpus_config.called, **described_trials(corpus_trials)}
         described.append({"part": part, "corpus": corpus_config.name, "split": split, **facts})
     return described
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError
+from nes2net.training.card import of_epoch, write_card
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import IN_SCORING, StepPlan, plan_step, write_once
 from nes2net.training.interruption import StopRequests, stop_without_data
@@ -185,9 +186,12 @@ class Trainer:
         def write() -> None:
             """Write the files of the epoch; :func:`write_once` calls this in the main process only."""
             if is_kept:
+                state.detector.provenance = of_epoch(state.detector.provenance, selection)
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}
                 state.detector.save(path, **record)
             selection.write_history()
+            if (described := selection.described_checkpoint()) is not None:
+                write_card(selection.folder, described)
             self.monitor.epoch(epoch, values, path.name if is_kept else None)
             state.save()
             self.monitor.track(epoch, values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -71,6 +72,8 @@ class Measure(NamedTuple):
 
 EER = Measure("eer", "EER")
 MIN_DCF = Measure("min_dcf", "minDCF", percent=False, prominent=False)
+#: Key of the history: the score at which the rates of the EER on the development set are equal.
+THRESHOLD_KEY = "eer_threshold"
 #: The measures of a detector with one score an utterance.
 ERROR_RATES = (EER, MIN_DCF)
 
@@ -94,7 +97,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
 
     The EER follows the rule of the corpus, and the cost is defined as in ASVspoof 5, track 1. For
     the pass without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the limits
-    of the EER's 95 % bootstrap interval.
+    of the EER's 95 % bootstrap interval, and ``eer_threshold`` is its threshold.
 
     With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
     EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` the EER of an attack in it.
@@ -116,8 +119,9 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     rules = set(eer_methods.values())
     eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
     genuine, spoofed = split_by_class(scores, validated.targets == bonafide, "usable files")
+    eer, threshold = metrics.compute_eer(genuine, spoofed, eer_method)
     values = {
-        EER.column(name): metrics.compute_eer(genuine, spoofed, eer_method)[0],
+        EER.column(name): eer,
         MIN_DCF.column(name): metrics.compute_min_dcf(genuine, spoofed),
     }
     if name != "wo_aug":
@@ -134,6 +138,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
         **in_this_process(),
     )
     values |= {EER.column(variant="_low"): low, EER.column(variant="_high"): high}
+    if math.isfinite(threshold):
+        values[THRESHOLD_KEY] = threshold
     if len(eer_methods) > 1:
         return values | _rates_by_corpus(validated, eer_methods)
     return values

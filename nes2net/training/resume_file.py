@@ -198,6 +198,8 @@ class _ResumeFile(_Part):
     """:attr:`nes2net.detector.Detector.base`, for a run with an adapted front-end."""
     started_from: list[dict[str, Any]] | None = None
     """Provenance of the detectors that the run started from."""
+    devices: list[str] = []
+    """Devices that the run was on, for its model card."""
 
     @model_validator(mode="after")
     def _check(self) -> _ResumeFile:

@@ -20,6 +20,7 @@ from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.this_process import enough_memory
 from nes2net.training.augmentation import augmentation_stream
+from nes2net.training.card import described_training
 from nes2net.training.data import (
     check_fills_a_batch,
     check_unseen,
@@ -61,9 +62,9 @@ def train(
 ) -> Path:
     """Train as ``recipe`` says and return the run folder ``{output}/{tag}``.
 
-    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png`` and ``train.log``. It also gets
-    ``epoch_{n}.pth`` (n from 1) for the epochs that ``train.keep`` chooses, and ``resume.pt``, which
-    is saved every few minutes and after each epoch.
+    The folder gets ``recipe.yaml``, ``history.json``, ``curves.png``, ``train.log`` and the model card
+    ``README.md``. It also gets ``epoch_{n}.pth`` (n from 1) for the epochs that ``train.keep`` chooses,
+    and ``resume.pt``, which is saved every few minutes and after each epoch.
 
     A second call with the same recipe resumes the run. On one device the final weights are then
     bit for bit equal to the weights of an uninterrupted run; on a GPU this requires
@@ -141,7 +142,9 @@ class Run:
             self.task.check(detector, trials)
         descriptions = describe_data(recipe.data, "train", train_trials)
         descriptions += describe_data(recipe.data, "dev", dev_trials)
-        detector.provenance = replace(detector.provenance, trials=tuple(descriptions))
+        earlier_devices = [] if saved_state is None else saved_state.get("devices", [])
+        training_facts = described_training(recipe, detector, accelerator, earlier_devices)
+        detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
         objective = self.objective(detector)
         decay = recipe.train.layer_decay
         trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)

@@ -17,6 +17,7 @@ from nes2net.lib.claims import differing
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import exclusive_lock, make_folder, no_empty_folders, remove_left, write_text
 from nes2net.lib.yaml_text import read_yaml_file
+from nes2net.models.card import CARD, CARD_FILE
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
@@ -26,7 +27,7 @@ from nes2net.training.tracker import TRACKER_FILE
 RECIPE_FILE = "recipe.yaml"
 _LOCK_FILE = ".lock"
 # Files that training writes to the folder, besides the lock and the checkpoints.
-_FILE_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE)
+_FILE_NAMES = (RESUME_FILE, BASE_FILE, HISTORY_FILE, RECIPE_FILE, LOG_FILE, TRACKER_FILE, CARD, CARD_FILE)
 _FILES_OF_TRAINING = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _FILE_NAMES)))
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 

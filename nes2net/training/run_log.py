@@ -75,14 +75,18 @@ class RunLog(logging.FileHandler):
             print(f"warning: {problem}", file=sys.stderr)
 
 
+def device_name(device: torch.device) -> str:
+    """The name of a GPU, or of the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+
+
 def circumstances(device: torch.device) -> list[str]:
     """Describe the run for the first lines of its log: versions and host, command, folder, device."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}"
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     threads = f"processors: {usable_processors()}, threads: {torch.get_num_threads()}"
     return [
         f"{versions}, process {os.getpid()} on {socket.gethostname()}",
         f"command: {one_line(shlex.join(sys.argv))}",
         f"folder: {Path.cwd()}",
-        f"device: {device} ({name}; {threads})",
+        f"device: {device} ({device_name(device)}; {threads})",
     ]

@@ -162,6 +162,13 @@ class Selection:
                 epochs.update(_epochs_with_lowest(self._measured_rows(), 1 if word == "best" else int(word), name))
         return epochs
 
+    def described_checkpoint(self) -> str | None:
+        """File name of the best kept checkpoint, which the model card describes; None if none is kept."""
+        kept_epochs = self.kept_epochs()
+        rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
+        epochs = _epochs_with_lowest(rows, 1, self.measures[-1]) or sorted(kept_epochs)
+        return f"epoch_{epochs[-1]}.pth" if epochs else None
+
     def files_to_remove(self) -> list[Path]:
         """List the checkpoints in the run folder that are no longer kept."""
         kept_epochs = self.kept_epochs()

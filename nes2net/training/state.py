@@ -153,6 +153,7 @@ class RunState:
             "data": self.data,
             "model": self.detector.config,
             START_KEY: [start.to_dict() for start in self.detector.provenance.started_from],
+            "devices": self.detector.provenance.training.get("devices", []),
         }
         if self.detector.base is not None:
             content["base"] = self.detector.base

@@ -32,6 +32,22 @@ def test_command_line(good, tmp_path, command, refused):
     refused(f"{good} --threshold 0.5", "--threshold and --resolution are for scores of frames")
 
 
+def test_what_is_drawn_and_what_is_shown(good, tmp_path, command, refused):
+    """Frames have no speakers or attacks to draw, which the command says."""
+    status, out, _ = command(f"{good} --draw trials --metric eer min_dcf --json r.json")
+    assert status == 0 and "bootstrap over 240 trials, 5 draws" in out
+    (systems, *_) = json.loads((tmp_path / "r.json").read_text())["tables"]
+    assert set(systems["units"]) == {"eer", "min_dcf", "num_bonafide", "num_spoof", "num_expected"}
+    assert "Cllr" not in out
+    refused(f"{good} --metric eeer", "--metric names figures of this result, not 'eeer'; did you mean 'eer'")
+    refused(f"{good} --draw attacks", "--draw attacks needs at least 10 speakers")
+    (tmp_path / "frames.txt").write_text("LA_E_1 0 0.5\nLA_E_1 1 0.5\n")
+    refused(
+        f"{good.replace('good.txt', 'frames.txt')} --draw speakers",
+        "--draw is for scores of recordings, not for scores",
+    )
+
+
 def transferred(path):
     """The figures of each set at the transferred threshold, as the JSON has them."""
     tables = {table["name"]: table["rows"] for table in json.loads(path.read_text())["tables"]}

@@ -1,6 +1,7 @@
 """Scores against keys: golden and published figures, breakdowns, exclusions, tables, bad input."""
 
 import json
+import zlib
 from dataclasses import replace
 from functools import partial
 
@@ -286,6 +287,35 @@ def test_interval_is_over_speakers_if_there_are_enough(tmp_path):
     result = evaluate_systems("in_the_wild", scores, tmp_path, num_resamples=5)
     facts = result.header["systems"][0]
     assert (facts["interval_over"], facts["num_groups"]) == ("trials", 12)
+
+
+def test_speakers_and_attacks_are_drawn_to_compare_systems(tmp_path):
+    """If the key names enough of both; otherwise speakers. What cannot be drawn as asked is an error."""
+    for num_attacks, compared in ((4, "10 speakers"), (5, "10 speakers × 5 attacks")):
+        kinds = ["bonafide", *(f"A{attack:02}" for attack in range(7, 7 + num_attacks))]
+        rows = [(f"s{n}", f"u{n}{kind}", "none", kind) for n in range(10) for kind in kinds]
+        key = la_key(tmp_path, rows)
+        paths = []
+        for name in "ab":
+            scores = "".join(f"{id} {hash_of(name + id) + 0.4 * (kind == 'bonafide')}\n" for _, id, _, kind in rows)
+            paths.append(write(tmp_path / f"{name}.txt", scores))
+        evaluate = partial(evaluate_systems, "asvspoof2021_la", keys_path=key, num_resamples=50)
+        assert "bootstrap over 10 speakers," in evaluate(paths[0]).text()
+        result = evaluate(paths)
+        assert f"bootstrap over {compared}," in result.text()
+        assert f"draws the same {compared.removeprefix('10 ')} for both" in result.tables[1].caption
+    assert "bootstrap over 5 attacks," in evaluate(paths, draw="attacks").text()
+    assert "bootstrap over 60 trials," in evaluate(paths, draw="trials").text()
+    differences = [evaluate(paths, draw=unit).rows("differences")[0] for unit in ("trials", "both")]
+    assert differences[0]["difference"].value == differences[1]["difference"].value
+    assert differences[0]["difference"].interval != differences[1]["difference"].interval
+    with pytest.raises(InputError, match="`draw=both` needs at least 10 speakers"):
+        evaluate(paths, draw="both", exclude={"attack": ["A07"]})
+
+
+def hash_of(text):
+    """A number in [0, 1) that depends on ``text``."""
+    return zlib.crc32(text.encode()) % 1000 / 1000
 
 
 def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):

@@ -94,6 +94,14 @@ def test_figures_are_those_of_the_metrics(case, report, transfer):
     assert test.row.value("eer") == report["eer"].value
 
 
+def test_figures_are_shown_by_name(report):
+    shown = report.only(["macro_f1", "cllr"])
+    assert [table.name for table in shown.tables] == ["calibration", "rates", "costs"]
+    assert shown["macro_f1"] == report["macro_f1"] and "macro-F1 %" in shown.text() and "EER %" not in shown.text()
+    with pytest.raises(InputError, match="names figures of this result, not 'macro_f2'; did you mean 'macro_f1'"):
+        report.only(["macro_f2"])
+
+
 def test_intervals_are_those_of_plain_resampling(case, transfer):
     """The 24 speakers of the test set are drawn by hand, and every figure is computed anew."""
     row, theta = transfer.sets[1], transfer.decider.llr_threshold
@@ -212,7 +220,9 @@ def test_text_page_and_paper_tables_have_every_figure(report, transfer):
     row, page = transfer.sets[1], html_page(report)
     texts = (page, report.text(), report.markdown(), report.latex())
     assert " of generic all (60 bona fide, 90 spoof): " in transfer.threshold and transfer.threshold in report.text()
-    figures = [f"{100 * row.row.value(name):.2f}" for name in ("hter", "miss", "false_alarm", "accuracy", "f1")]
+    figures = [
+        f"{100 * row.row.value(name):.2f}" for name in ("hter", "miss", "false_alarm", "accuracy", "f1", "macro_f1")
+    ]
     for name in ("cllr", "min_cllr", "calibration_loss", "act_dcf"):
         figures += [f"{row.row.value(name):.3f}", f"{row.row[name].interval[1]:.3f}"]
     assert [figure for figure in figures if not all(figure in text for text in texts)] == []

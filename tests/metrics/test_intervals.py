@@ -5,6 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from builders.scripts import loaded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,6 +111,27 @@ def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide
     assert 91 <= covered < 100
 
 
+def test_copies_of_trials_tell_nothing_new_if_their_speakers_and_attacks_are_drawn():
+    rng = np.random.default_rng(0)
+    bonafide, spoof = rng.normal(2, 1, 12), rng.normal(0, 1, 60)
+    speakers, attacks = np.arange(60) % 12, np.arange(60) // 12
+    of_attacks = functools.partial(metrics.bootstrap_values, [plain(metrics.compute_eer)], num_resamples=20)
+    for groups in ({}, {"bonafide_groups": np.arange(12), "spoof_groups": speakers}):
+        copied = {**groups, "spoof_groups": np.repeat(speakers, 3)} if groups else {}
+        once = of_attacks(bonafide, spoof, spoof_attacks=attacks, **groups)
+        often = of_attacks(bonafide, np.repeat(spoof, 3), spoof_attacks=np.repeat(attacks, 3), **copied)
+        assert once == pytest.approx(often, abs=0.02) and once.std() > 0.02
+
+
+def test_speakers_and_attacks_cover_the_truth_of_new_ones():
+    """20 speakers × 8 attacks with effects of their own; `scripts/bench interval_coverage` has more repeats."""
+    benchmark = loaded("benchmarks/interval_coverage.py")
+    setting = benchmark.SETTINGS[2]._replace(bonafide_of_speaker=10, spoof_of_pair=3)
+    held = [benchmark.once(setting, 40, seed) for seed in range(50)]
+    covered = {unit: np.sum([repeat[unit] for repeat in held], axis=0) for unit in held[0]}
+    assert (covered["both"] >= 45).all() and (covered["trials"] <= 42).all()
+
+
 def test_intervals_of_rates():
     """Of many errors they are as wide as the draws, of few at least as wide as those of so many trials."""
     rng = np.random.default_rng(0)
@@ -138,6 +160,8 @@ def test_bad_settings_and_scores():
         ({"num_threads": 0}, "num_threads must be at least 1"),
         ({"bonafide_groups": ["a"]}, "or neither"),
         ({"bonafide_groups": ["a"], "spoof_groups": ["a", "b"]}, "one group per score"),
+        ({"spoof_attacks": ["A07"]}, "at least two, one for each spoof score: 1 spoof scores, but 1 name of 1 attack"),
+        ({"spoof_attacks": ["A07", "A08"]}, "1 spoof scores, but 2 names of 2 attacks"),
         ({"seed": -1}, "`seed` must be 0 or more, got -1"),
         ({"spoof": []}, "no spoof"),
         ({"bonafide": [np.nan]}, "NaN"),

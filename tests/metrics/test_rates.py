@@ -24,6 +24,8 @@ def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
     assert found.accuracy == pytest.approx(accuracy_score(is_spoof, called), abs=1e-12)
     assert 1 - found.hter == pytest.approx(balanced_accuracy_score(is_spoof, called), abs=1e-12)
     assert found.f1 == pytest.approx(f1_score(is_spoof, called, zero_division=0), abs=1e-12)
+    macro = f1_score(is_spoof, called, average="macro", labels=[0, 1], zero_division=0)
+    assert found.macro_f1 == pytest.approx(macro, abs=1e-12)
     assert found.hter == (found.miss + found.false_alarm) / 2
 
 
@@ -38,7 +40,7 @@ def test_draws_are_those_of_plain_resampling():
         drawn.append(rule(*(scores[generator.integers(len(scores), size=len(scores))] for scores in classes)))
     np.testing.assert_allclose(found, drawn, atol=1e-12)
     rates, numbers = rule(*classes), trials_behind(40, 60)
-    expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120}
+    expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120, "macro_f1": 96}
     assert numbers == pytest.approx(expected)
     for name, column in zip(rates._fields, found.T):
         low, high = metrics.rate_interval(getattr(rates, name), column, numbers[name])

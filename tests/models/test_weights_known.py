@@ -9,10 +9,10 @@ import soundfile
 import torch
 
 from nes2net import Detector, create_backend
-from nes2net.apps.export.arena import paper_of
 from nes2net.apps.info.files import file_sheet
 from nes2net.cli.main import main
 from nes2net.lib.files import sha256_of
+from nes2net.models.card import arxiv_number
 from nes2net.models.checkpoints.published_file import PublishedFile
 from nes2net.models.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.models.published_models import PUBLISHED
@@ -67,7 +67,7 @@ def test_claims_need_a_digest(other, corpus, monkeypatch, capsys, known):
 def test_a_name_is_no_evidence(other):
     detector = Detector.from_pretrained(other, "cpu", config="AASIST")
     assert detector.provenance.to_dict() == {"architecture_of": "AASIST"} and detector.published is None
-    assert paper_of(detector) == "2110.01200"
+    assert arxiv_number(detector.config, detector.provenance) == "2110.01200"
 
 
 def test_copies_keep_the_claim_only_with_their_tensors(other, monkeypatch):

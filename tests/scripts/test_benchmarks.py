@@ -33,8 +33,15 @@ def test_intervals():
     done = run("bench", "intervals", *"--repeats 12 --resamples 20 --settings 1 --workers 1 --rates".split())
     assert done.returncode == 0, done.stderr
     held = {tuple(line.split()[:2]): float(line.split()[8]) for line in done.stdout.splitlines() if "held" in line}
-    assert len(held) == 12 and held["eer", "percentile"] < held["eer", "used"] <= 100
+    assert len(held) == 14 and held["eer", "percentile"] < held["eer", "used"] <= 100
     assert done.stdout.splitlines()[-1].startswith("two equal systems: p < 0.05 in ")
+
+
+def test_interval_coverage():
+    done = run("bench", "interval_coverage", *"--repeats 6 --resamples 20 --settings 1 --workers 1".split())
+    assert done.returncode == 0, done.stderr
+    units = [line.split()[0] for line in done.stdout.splitlines() if "held" in line]
+    assert units == ["trials", "speakers", "attacks", "both"]
 
 
 def test_no_benchmark_has_the_name_of_an_installed_package():

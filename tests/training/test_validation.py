@@ -100,7 +100,8 @@ def test_values_are_the_published_ones(detector, trials):
     interval = metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, **options)
     assert (values["val_eer_wo_aug_low"], values["val_eer_wo_aug_high"]) == interval
     assert values["val_loss_w_aug"] != values["val_loss_wo_aug"] and not detector.training
-    assert set(values) - {"val_eer_wo_aug_low", "val_eer_wo_aug_high"} == {
+    assert values["eer_threshold"] == metrics.compute_eer(bonafide, spoof)[1]
+    assert set(values) - {"val_eer_wo_aug_low", "val_eer_wo_aug_high", "eer_threshold"} == {
         f"val_{what}_{name}" for what in ("loss", "eer", "min_dcf") for name in ("w_aug", "wo_aug")
     }
 

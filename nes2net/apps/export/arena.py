@@ -25,7 +25,7 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, write_text
 from nes2net.lib.plain_data import first_problem
 from nes2net.lib.yaml_text import read_yaml_file, write_yaml
-from nes2net.models.published_models import PUBLISHED
+from nes2net.models.card import arxiv_number
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -244,7 +244,7 @@ def write_arena(
         "checkpoint": checkpoint_url,
         "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),
     }
-    number = paper_of(detector) if metadata.arxiv is None else metadata.arxiv
+    number = arxiv_number(detector.config, detector.provenance) if metadata.arxiv is None else metadata.arxiv
     if number is not None and number != "none":
         url = f"https://arxiv.org/abs/{number}"
         key = re.sub(r"\W", "_", number)
@@ -293,24 +293,6 @@ def check_meta(folder: Path) -> None:
 def lacking(system: dict[str, Any]) -> list[str]:
     """Return the keys of ``system`` that still have to be filled in."""
     return [key for key, field in _System.model_fields.items() if field.is_required() and not system.get(key)]
-
-
-def paper_of(detector: Detector) -> str | None:
-    """Return the arXiv number of the paper about the detector's architecture; None if no paper is known.
-
-    If the detector has the name or the architecture of a published system, this is the paper of
-    that system. Otherwise it is the paper of a published system with the same front-end and
-    back-end.
-    """
-    if detector.provenance.architecture:
-        models = [detector.provenance.architecture[1]]
-    else:
-        names = [detector.config[role]["name"] for role in ("frontend", "backend")]
-        models = [model for model in PUBLISHED.values() if [model.frontend, model.backend] == names]
-    for model in models:
-        if number := re.search(rf"arXiv ({_ARXIV.pattern})", model.source):
-            return number[1]
-    return None
 
 
 def _validate_meta(content: Any, source: str) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from nes2net.apps.export.space import write_space
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
+from nes2net.models.card import evaluated
 from nes2net.models.checkpoints.fairseq import to_fairseq
-from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_description, write_tensors
+from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_tensors
 from nes2net.models.checkpoints.huggingface import library_config
 from nes2net.models.checkpoints.onnx_file import EXPORT_PACKAGES, require
 from nes2net.models.frontends.ssl import SSLFrontend
@@ -111,7 +112,7 @@ def export(
         published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
         head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
         write_tensors(head, out / HEAD)
-        write_description(out, detector.config)
+        detector.write_description(out, evaluated(detector))
     else:
         facts = {}
         if to == "merged":

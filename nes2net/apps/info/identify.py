@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from nes2net.detector import Detector
-from nes2net.lib.errors import InputError, shown
+from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.plain_data import check_plain
-from nes2net.models.checkpoints.classification import holds_classifier, read_classifier
+from nes2net.models.checkpoints.classification import NAMES_KEY, holds_classifier, read_classifier
 from nes2net.models.checkpoints.fairseq import encoder_tensors, is_pretraining_head, model_type_of
 from nes2net.models.checkpoints.folder import CONFIG, read_folder
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
@@ -186,15 +186,13 @@ def _identify_folder(folder: Path) -> Identity:
                 notes.append(f"not usable as a detector: {error}")
             else:
                 config = description["model"]
-                kind = f"detector, a Hugging Face folder of {title} with a classification head"
-                return Identity(
-                    folder,
-                    kind,
-                    [],
-                    config,
-                    _numbers_by_type(state_dict),
-                    _compare_with_config(state_dict, config, folder)[0],
+                *spoof, bonafide = description[NAMES_KEY]
+                notes.append(
+                    f"classes: bona fide is {bonafide}, spoof {listed(spoof)}; a higher score is more bona fide"
                 )
+                kind = f"detector, a Hugging Face folder of {title} with a classification head"
+                misfit = _compare_with_config(state_dict, config, folder)[0]
+                return Identity(folder, kind, [], config, _numbers_by_type(state_dict), misfit, notes=notes)
         frontend = create_frontend(name, folder)
         identity = Identity(
             folder, f"Hugging Face folder of {title}", [name], dtypes=_numbers_by_type(frontend.state_dict())

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
-from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.errors import InputError, check_known, listed, shown
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_configuration, read_weights
 from nes2net.models.registry import create_frontend
@@ -27,6 +27,9 @@ ARCHITECTURES = {
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
+#: Before the name of the class bona fide, in place of an architecture.
+POLARITY = "bonafide="
+NAMES_KEY = "class_names"
 _SAMPLE_RATE = 16000
 _BONAFIDE_WORDS = frozenset(("bonafide", "genuine", "real", "human", "authentic", "natural", "original"))
 _SPOOF_WORDS = frozenset(
@@ -44,23 +47,27 @@ def holds_classifier(folder: Path) -> bool:
     return _frontend_of_class(read_configuration(folder)) is not None
 
 
-def read_classifier(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a Hugging Face folder with a classification head as a detector.
 
+    Args:
+        bonafide: the name of the class bona fide, for names that do not tell.
+
     Returns:
-        The state dict under this toolkit's names; and ``{"model": …}`` with the architecture, as
-        :meth:`nes2net.Detector.from_config` takes it.
+        The state dict under this toolkit's names, and a description. Its key ``"model"`` has the
+        architecture, as :meth:`nes2net.Detector.from_config` takes it, and its key
+        :data:`NAMES_KEY` the names of the classes in the folder, bona fide last.
 
     Raises:
         InputError: if the folder is damaged, if its head is not supported, or if the names of its
-            classes do not tell which class is bona fide.
+            classes do not tell which class is bona fide, or contradict ``bonafide``.
     """
     config = read_configuration(folder)
     name = _frontend_of_class(config)
     assert name is not None, "call holds_classifier() first"
     check_supported(folder, config)
     labels = class_labels(folder, config)
-    order = order_of_classes(labels, folder)
+    order = order_of_classes(labels, folder, bonafide)
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
@@ -84,7 +91,7 @@ def read_classifier(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if len(labels) > 2:
         backend["classes"] = [*(labels[number] for number in order[:-1]), BONAFIDE]
     model = {"frontend": frontend.config, "aggregation": aggregation, "backend": backend}
-    return state_dict, {"model": model}
+    return state_dict, {"model": model, NAMES_KEY: [labels[number] for number in order]}
 
 
 def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
@@ -126,7 +133,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
         InputError: if there are fewer than two names, if names repeat, or if ``label2id``
             contradicts ``id2label``.
     """
-    names = config.get("id2label")
+    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # what the library takes if it is left out
     if not isinstance(names, dict) or len(names) < 2:
         raise InputError(f"{folder / CONFIG_FILE} names no two classes in id2label, so nobody knows which is bona fide")
     labels = [names.get(str(number)) for number in range(len(names))]
@@ -158,21 +165,35 @@ def bonafide_or_spoof(label: str) -> str | None:
     return BONAFIDE if means_bonafide else SPOOF
 
 
-def order_of_classes(labels: Sequence[str], folder: Path) -> list[int]:
+def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None = None) -> list[int]:
     """Order of the classes in which bona fide is last, as indices into ``labels``.
 
     Args:
         folder: named in messages.
+        bonafide: the name of the class bona fide, for names that do not tell.
+
+    Args:
+        bonafide: the name of the class bona fide, if the names do not tell.
 
     Raises:
-        InputError: if a name means neither bona fide nor spoof, or if not exactly one class is bona
-            fide.
+        InputError: if a name means neither bona fide nor spoof, if not exactly one class is bona
+            fide, or if the names contradict ``bonafide``.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
-    bonafide = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
-    if None in meanings or len(bonafide) != 1:
+    if bonafide is not None:
+        check_known([bonafide], labels, f"{folder / CONFIG_FILE} has no class")
+        stated: list[str | None] = [BONAFIDE if label == bonafide else SPOOF for label in labels]
+        if any(meaning not in (None, expected) for meaning, expected in zip(meanings, stated)):
+            raise InputError(
+                f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which contradicts that {bonafide} is bona "
+                "fide: leave out `config`"
+            )
+        meanings = stated
+    numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
+    if None in meanings or len(numbers) != 1:
         raise InputError(
             f"{folder / CONFIG_FILE}: the classes are called {listed(labels)}, which does not tell which one is bona fide: "
-            "write names such as fake and real into id2label and label2id, and check the scores on labelled recordings"
+            f"find out, name it with `config={POLARITY}{labels[-1]}` or `config={POLARITY}{labels[0]}`, and check the scores "
+            "on labelled recordings"
         )
-    return [*(number for number in range(len(labels)) if number != bonafide[0]), bonafide[0]]
+    return [*(number for number in range(len(labels)) if number != numbers[0]), numbers[0]]

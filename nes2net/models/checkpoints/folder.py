@@ -85,21 +85,12 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
-    """Write the model card into a detector's folder, and :data:`CONFIG` with the architecture and ``record``.
+    """Write :data:`CONFIG` into a detector's folder, with the architecture and ``record``.
 
     Args:
         config: the architecture (:attr:`nes2net.models.network.Network.config`).
         record: further plain data about the detector.
     """
-    names = " → ".join(config[role]["name"] for role in ("frontend", "aggregation", "backend"))
-    card = (
-        "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
-        f"Speech anti-spoofing detector: {names}.\n\n"
-        "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not calibrated.\n\n"
-        "```python\nfrom nes2net import Detector\n\ndetector = Detector.from_pretrained('THIS FOLDER')\n"
-        "print(detector.score('speech.flac'))\n```\n"
-    )
-    write_text(folder / "README.md", card)
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 

@@ -12,9 +12,10 @@ import soundfile
 import yaml
 
 from nes2net import Detector
-from nes2net.apps.export.arena import ArenaModel, check_meta, paper_of
+from nes2net.apps.export.arena import ArenaModel, check_meta
 from nes2net.cli.main import main
 from nes2net.lib.errors import InputError
+from nes2net.models.card import arxiv_number
 from nes2net.models.provenance import Provenance
 from nes2net.scoring.score_file import read_scores
 
@@ -126,11 +127,11 @@ def test_what_the_arena_would_refuse_is_refused_before_anything_is_written(check
 
 
 def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_detector):
-    assert paper_of(spectral_detector) is None
+    assert arxiv_number(spectral_detector.config, spectral_detector.provenance) is None
     published = Detector.from_config({"frontend": "waveform", "backend": "raw_aasist_l"})
-    assert paper_of(published) == "2110.01200"
+    assert arxiv_number(published.config, published.provenance) == "2110.01200"
     spectral_detector.provenance = Provenance.read({"published_model": "df_arena_1b"})
-    assert paper_of(spectral_detector) == "2603.06164"
+    assert arxiv_number(spectral_detector.config, spectral_detector.provenance) == "2603.06164"
 
 
 @pytest.fixture

@@ -1,0 +1,345 @@
+"""The model card of a detector: its provenance in Markdown, with the metadata of the Hugging Face hub.
+
+In reading order: ``SetFigure`` is a figure on a set; ``CardFile`` keeps the figures of a run folder;
+``model_card`` renders the facts; the functions after it put them into words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+
+from nes2net.lib.errors import InputError, listed
+from nes2net.lib.files import json_text, write_text
+from nes2net.lib.plain_data import read_json_as, read_small_text
+from nes2net.lib.templates import markdown_templates
+from nes2net.lib.yaml_text import write_yaml
+from nes2net.models.provenance import Provenance
+from nes2net.models.published_models import PUBLISHED
+from nes2net.models.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.models.network import Network
+
+CARD = "README.md"
+#: File of a run folder with the checkpoint that its card describes, and the figures of all its checkpoints.
+CARD_FILE = "card.json"
+_LARGEST = 4 << 20  # bytes of a card file
+#: Text after this line of a card is the user's, and is kept when the card is written again.
+_OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
+_LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
+#: Licence of a card that names none, as the hub calls it.
+_NO_LICENCE = "other"
+_ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
+_UNOFFICIAL = "not its official trials"
+_TASK = {"type": "audio-classification", "name": "Speech anti-spoofing"}
+
+
+class SetFigure(BaseModel):
+    """A figure of a detector on a set of trials."""
+
+    model_config = ConfigDict(frozen=True)
+
+    corpus: str
+    """Name of the corpus; several joined by `` + `` if they are pooled."""
+    split: str = ""
+    """Phase or split."""
+    checkpoint: str = ""
+    """File name of the checkpoint in its run folder."""
+    detector: str = ""
+    """Fingerprint of the detector; empty for figures of training."""
+    is_official: bool = True
+    """False if the trials are known to differ from the official ones of the corpus."""
+    is_development: bool = False
+    """Whether the epoch was selected on these trials."""
+    bonafide: int | None = None
+    """Number of bona fide trials."""
+    spoof: int | None = None
+    """Number of spoofed trials."""
+    measure: str = "EER"
+    value: FiniteFloat
+    """A fraction if ``percent``."""
+    percent: bool = True
+    interval: tuple[FiniteFloat, FiniteFloat] | None = None
+    """The 95 % interval."""
+    drawn: str = ""
+    """What the bootstrap behind the interval drew, such as ``trials``."""
+    threshold: FiniteFloat | None = None
+    """The score at which the EER's rates are equal."""
+    notes: tuple[str, ...] = ()
+    """What readers must know, a sentence each."""
+
+    @property
+    def title(self) -> str:
+        """The corpora in words."""
+        title = " + ".join(map(_title, self.corpus.split(" + ")))
+        return title if self.is_official else f"{title} ({_UNOFFICIAL})"
+
+    @property
+    def used(self) -> str:
+        """The split, and whether it is the development set."""
+        words = [self.split, "development" if self.is_development and self.split != "dev" else ""]
+        return ", ".join(filter(None, words))
+
+    @property
+    def text(self) -> str:
+        """The value with its interval; a fraction in percent."""
+        numbers = [f"{self._shown(self.value):.4g}"]
+        if self.interval is not None:
+            low, high = (f"{self._shown(bound):.3g}" for bound in self.interval)
+            numbers.append(f"({low} to {high})")
+        return " ".join(numbers)
+
+    @property
+    def heading(self) -> str:
+        return f"{self.measure} %" if self.percent else self.measure
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for a record."""
+        return self.model_dump(mode="json", exclude_defaults=True)
+
+    def replaces(self, other: SetFigure) -> bool:
+        """Whether ``other`` is an earlier figure of the same checkpoint, set and measure."""
+        names = ("checkpoint", "corpus", "split", "measure", "notes")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def metadata(self) -> dict[str, Any]:
+        """The figure as an item of the hub's ``model-index``."""
+        dataset = {"type": self.corpus, "name": self.title, "split": self.split or "all"}
+        metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
+        return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
+
+    def _shown(self, value: float) -> float:
+        return 100 * value if self.percent else value
+
+
+class CardFile(BaseModel):
+    """The content of :data:`CARD_FILE`."""
+
+    checkpoint: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
+    """File name of the checkpoint that the card of the folder describes."""
+    figures: Annotated[tuple[SetFigure, ...], Field(max_length=10_000)] = ()
+    """Figures of evaluations, of any checkpoint of the folder."""
+
+    @classmethod
+    def read(cls, folder: Path) -> CardFile:
+        """Read the card file of ``folder``; empty if there is none.
+
+        Raises:
+            InputError: if the file is not a card file.
+        """
+        path = folder / CARD_FILE
+        if not path.is_file():
+            return cls()
+        return read_json_as(cls, path, _LARGEST, "the facts of a model card", "move it away")
+
+    def write(self, folder: Path) -> None:
+        write_text(
+            folder / CARD_FILE, json_text(self.model_dump(exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
+        )
+
+
+def evaluated(network: Network) -> Provenance:
+    """The provenance of ``network``, with its figures in the card file beside its checkpoint."""
+    provenance = network.provenance
+    path = Path(network.source)
+    if not network.source or not path.is_file():
+        return provenance
+    with suppress(InputError):
+        figures = [figure for figure in CardFile.read(path.parent).figures if figure.checkpoint == path.name]
+        if figures:
+            fingerprint = network.fingerprint()
+            of_network = [figure.to_dict() for figure in figures if figure.detector == fingerprint]
+            return replace(provenance, figures=(*provenance.figures, *of_network))
+    return provenance
+
+
+def set_figures(provenance: Provenance) -> Iterator[SetFigure]:
+    """The figures of ``provenance``; what cannot be read is left out, because anyone may have written it."""
+    for figure in provenance.figures:
+        with suppress(ValidationError):
+            yield SetFigure.model_validate(figure)
+
+
+def model_card(
+    config: Mapping[str, Any],
+    provenance: Provenance,
+    earlier: Path | None = None,
+    *,
+    checkpoint: str = "",
+    further: Sequence[SetFigure] = (),
+) -> str:
+    """Write the card of a detector.
+
+    Args:
+        config: the architecture.
+        earlier: an earlier card, whose licence and own text are kept; None if there is none.
+        checkpoint: the file of a run folder that the card describes.
+        further: figures of evaluations in the run folder.
+    """
+    licence, own_text = _kept(earlier)
+    published = provenance.published
+    if licence == _NO_LICENCE and published and published[1].licence.lower() in ("mit", "apache-2.0"):
+        licence = published[1].licence.lower()
+    name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
+    own_figures = list(set_figures(provenance))
+    figures = [*own_figures, *further]
+    metadata: dict[str, Any] = {
+        "library_name": "nes2net",
+        "pipeline_tag": _TASK["type"],
+        "tags": ["anti-spoofing", "deepfake-speech-detection"],
+        "license": licence,
+    }
+    if figures:
+        of_checkpoint = [figure for figure in further if figure.checkpoint == checkpoint]
+        results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
+        metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}
+        metadata["model-index"] = [{"name": name, "results": results}]
+    template = markdown_templates("nes2net.models").get_template("card.md.jinja")
+    body = template.render(
+        name=name,
+        config=config,
+        provenance=provenance,
+        published=published,
+        training=_training(provenance),
+        trials=[_Trials(described) for described in provenance.trials],
+        terms=list(_terms(provenance)),
+        starts=[start.name or "a detector whose file says nothing else" for start in provenance.started_from],
+        figures=figures,
+        notes=dict.fromkeys(f"{figure.title}, {figure.split}: {note}" for figure in figures for note in figure.notes),
+        threshold=next((f for f in figures if f.is_development and f.threshold is not None), None),
+        not_heard=list(_not_heard(provenance, figures)),
+        checkpoint=checkpoint,
+        licence="" if licence == _NO_LICENCE else licence,
+        arxiv=arxiv_number(config, provenance),
+    )
+    return f"---\n{write_yaml(metadata)}---\n\n{body.rstrip()}\n\n{_OWN_TEXT}\n{own_text}"
+
+
+def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
+    """Number on arXiv of the paper of a published system with the same front-end and back-end.
+
+    For a detector that was loaded as a published system, or with the architecture of one, only the
+    paper of that system counts. None if no paper is known.
+    """
+    if provenance.architecture:
+        models = [provenance.architecture[1]]
+    else:
+        names = [config[role]["name"] for role in ("frontend", "backend")]
+        models = [model for model in PUBLISHED.values() if [model.frontend, model.backend] == names]
+    for model in models:
+        if number := _ARXIV.search(model.source):
+            return number[1]
+    return None
+
+
+def _kept(earlier: Path | None) -> tuple[str, str]:
+    """Licence and own text of an earlier card."""
+    if earlier is None or not earlier.is_file():
+        return _NO_LICENCE, ""
+    try:
+        text = read_small_text(earlier)
+    except InputError:
+        return _NO_LICENCE, ""
+    licence = _LICENCE.search(text.partition("\n---\n")[0])
+    return licence[1] if licence else _NO_LICENCE, text.partition(f"{_OWN_TEXT}\n")[2]
+
+
+class _Trials:
+    """The words of a description of trials; ``-`` for what it does not say."""
+
+    def __init__(self, described: Mapping[str, Any]) -> None:
+        self.described = described
+
+    def __getitem__(self, key: str) -> str:
+        value = self.described.get(key)
+        if isinstance(value, list):
+            return str(len(value)) if value else "–"
+        if isinstance(value, float):
+            return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+        if isinstance(value, int) and value:
+            return f"{value:,}"
+        return str(value) if isinstance(value, str) and value else "–"
+
+    @property
+    def title(self) -> str:
+        """The corpus and the split; a copy with other trials has only its layout."""
+        title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
+        return title if self.described.get("official") else f"{title} ({_UNOFFICIAL})"
+
+
+def _terms(provenance: Provenance) -> Iterator[str]:
+    """The corpora of training and development whose licence is known, with their licences."""
+    for name in dict.fromkeys(described.get("corpus") for described in provenance.trials):
+        if name in corpora.names() and (licence := corpora.get(name).licence):
+            yield f"{_title(name)}: {licence}"
+
+
+def _title(corpus: str) -> str:
+    return corpora.get(corpus).title if corpus in corpora.names() else corpus
+
+
+def _names(provenance: Provenance, part: str, key: str) -> list[str]:
+    """The values of ``key`` in the descriptions of ``part``, ``train`` or ``dev``."""
+    names: dict[str, None] = {}
+    for described in provenance.trials:
+        values = described.get(key)
+        if described.get("part") == part and isinstance(values, list):
+            names |= dict.fromkeys(map(str, values))
+    return list(names)
+
+
+def _training(provenance: Provenance) -> dict[str, str]:
+    """The facts of training in words, by their names; facts that the checkpoint lacks are left out."""
+    training = provenance.training
+    facts = {}
+    if isinstance(epoch := training.get("epoch"), int):
+        facts["epoch"] = f"{epoch} of {training.get('epochs')}"
+    if isinstance(seconds := training.get("seconds"), float):
+        facts["time"] = f"{seconds / 3600:.1f} h" if seconds >= 360 else f"{seconds:.0f} s"
+    if isinstance(devices := training.get("devices"), list) and devices:
+        facts["device"] = ", then ".join(map(str, devices))
+    for name in ("software", "parameters"):
+        if name in training:
+            facts[name] = str(training[name])
+    settings = training.get("settings")
+    if isinstance(settings, dict):
+        facts |= {str(key): str(value) for key, value in settings.items()}
+    return facts
+
+
+def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
+    """What the training had no examples of, or does not say, a sentence each."""
+    if not provenance.trials:
+        return
+    attacks = _names(provenance, "train", "attacks")
+    if attacks:
+        unnamed = any(part.get("part") == "train" and not part.get("attacks") for part in provenance.trials)
+        others = ", and those that some of its lists do not name" if unnamed else ""
+        yield f"Generators other than {listed(attacks, 20)}{others}."
+    else:
+        yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
+    of_development = _names(provenance, "dev", "attacks")
+    if of_development and set(of_development) <= set(attacks):
+        yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
+    if figures and all(figure.is_development for figure in figures):
+        yield "No set but the development set was evaluated, on which its epoch was selected."
+    languages = _names(provenance, "train", "languages")
+    yield f"Languages other than {listed(languages, 20)}." if languages else "Its lists do not name the languages."
+    settings = provenance.training.get("settings")
+    keys = set(settings) if isinstance(settings, dict) else set()
+    codecs = _names(provenance, "train", "codecs")
+    if not codecs and "augment.conditions" not in keys:
+        yield "Codecs and telephone lines: its lists name none, and the recipe adds none."
+    elif codecs:
+        yield f"Codecs other than {listed(codecs, 20)}."
+    if not keys & {"augment.musan", "augment.rir"}:
+        yield "Recorded noise and reverberation: the recipe adds none."
+    if "segments.resolutions" not in keys:
+        yield "Recordings that are fake only in part: its labels are of whole recordings."

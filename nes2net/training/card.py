@@ -1,0 +1,249 @@
+"""The model card of a run: facts for the provenance of its checkpoints, and ``README.md`` in its folder.
+
+In reading order: ``described_trials`` and ``described_training`` give the facts that hold for all
+epochs, ``of_epoch`` those of one; ``write_card`` writes the card; ``add_figures`` adds the figures of an evaluation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from nes2net.data.audio.read import stated_length
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.detector import Detector
+from nes2net.evaluation.breakdown import drawn_groups
+from nes2net.evaluation.origin import read_origin
+from nes2net.evaluation.result import Result
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import sha256_of, write_text
+from nes2net.models.card import CARD, CardFile, SetFigure, model_card
+from nes2net.models.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.models.provenance import Provenance
+from nes2net.scoring.record import record_of
+from nes2net.training.measures import EER, THRESHOLD_KEY
+from nes2net.training.recipes.recipe import Recipe
+from nes2net.training.run_log import device_name
+from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
+from nes2net.version import __version__
+
+# A card names at most so many attacks, languages or codecs of a set, and estimates its hours from so many headers.
+_MOST_NAMES = 100
+_MOST_HEADERS = 200
+# Settings that a card names even if they are the defaults.
+_ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
+# Settings that change nothing of the weights, are folders, or are said elsewhere in the card.
+_NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train.save_every_minutes", "model")
+_FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
+
+
+def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
+    """Facts about ``trials`` that a model card states.
+
+    Returns:
+        The numbers ``bonafide``, ``spoof`` and ``speakers``, 0 if unknown; at most 100 names of ``attacks``,
+        ``languages`` and ``codecs`` each; what a bootstrap interval draws, ``drawn``; and ``hours``, estimated
+        from the headers of at most 200 recordings, or None.
+    """
+    names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
+    for trial in trials:
+        values = {"speaker": trial.speaker, "language": trial.language, "codec": trial.codec}
+        if trial.label == SPOOF:
+            values["attack"] = trial.attack or trial.vocoder
+        for name, value in values.items():
+            if value is not None:
+                names[name].add(value)
+    bonafide = sum(trial.label == BONAFIDE for trial in trials)
+    lengths = []
+    for trial in trials[:: -(-len(trials) // _MOST_HEADERS) or 1]:
+        with suppress(InputError, OSError):
+            if length := stated_length(trial.audio_path()):
+                lengths.append(length)
+    hours = sum(lengths) / len(lengths) * len(trials) / SAMPLE_RATE / 3600 if lengths else None
+    groups = drawn_groups(trials)
+    return {
+        "bonafide": bonafide,
+        "spoof": len(trials) - bonafide,
+        "speakers": len(names["speaker"]),
+        "attacks": sorted(names["attack"])[:_MOST_NAMES],
+        "languages": sorted(names["language"])[:_MOST_NAMES],
+        "codecs": sorted(names["codec"])[:_MOST_NAMES],
+        "drawn": f"{groups['num_groups']} {groups['interval_over']}",
+        "hours": hours,
+    }
+
+
+def described_training(
+    recipe: Recipe, detector: Detector, accelerator: Accelerator, earlier: Sequence[str]
+) -> dict[str, Any]:
+    """Facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
+
+    Args:
+        earlier: devices that the run was on before it resumed.
+    """
+    device = f"{accelerator.num_processes} × {device_name(accelerator.device)}"
+    return {
+        "devices": list(dict.fromkeys([*earlier, device])),
+        "software": f"nes2net {__version__}, torch {torch.__version__}",
+        "parameters": f"{sum(parameter.numel() for parameter in detector.parameters()):,}",
+        "settings": dict(_settings(recipe)),
+    }
+
+
+def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
+    """The provenance of the weights after the last epoch of ``selection``, with its figures."""
+    row = selection.history[-1]
+    training = {
+        **provenance.training,
+        "epoch": row["epoch"],
+        "epochs": selection.epochs,
+        "seconds": math.fsum(row["seconds"] for row in selection.history),
+    }
+    figures = tuple(figure.to_dict() for figure in _development_figures(provenance, selection, row))
+    return replace(provenance, training=training, figures=figures)
+
+
+def write_card(folder: Path, checkpoint: str | None = None) -> None:
+    """Write the card of the run in ``folder``, from what the folder holds.
+
+    Args:
+        checkpoint: file name of the checkpoint that the card describes; None for that of the earlier card.
+
+    Raises:
+        InputError: if the checkpoint or another file cannot be read, or the card cannot be written.
+    """
+    card_file = CardFile.read(folder)
+    if checkpoint is not None:
+        card_file = card_file.model_copy(update={"checkpoint": checkpoint})
+        card_file.write(folder)
+    record = read_record(load_state_dict(folder / card_file.checkpoint))
+    provenance = Provenance.read(record)
+    seconds = math.fsum(row.get("seconds", 0) for row in read_history(folder / HISTORY_FILE))
+    provenance = replace(provenance, training={**provenance.training, "seconds": seconds})
+    card = model_card(
+        record["model"], provenance, folder / CARD, checkpoint=card_file.checkpoint, further=card_file.figures
+    )
+    write_text(folder / CARD, card)
+
+
+def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
+    """Add the EERs of an evaluation to the card of the run whose detectors made the scores; return its path.
+
+    An earlier figure of the same checkpoint on the same trials is replaced.
+
+    Args:
+        folder: the run folder.
+        paths: the evaluated score files, in the order of the systems of ``result``.
+
+    Raises:
+        InputError: if the folder has no card, the scores are not of recordings, or no checkpoint of
+            the folder made them.
+    """
+    card_file = CardFile.read(folder)
+    if not card_file.checkpoint:
+        raise InputError(f"{folder} has no model card that training wrote: name the folder of a run with `card`")
+    rows = result.rows("systems")
+    if not rows:
+        raise InputError("a model card takes EERs of scores of recordings, which this result does not have")
+    figures = list(card_file.figures)
+    for row, facts, path in zip(rows, result.header["systems"], paths, strict=True):
+        corpus = result.header["corpus"]
+        phase = result.header["phase"]
+        checkpoint, fingerprint = _scored_by(folder, path)
+        origin = read_origin(path, sha256_of(path), corpus, phase)
+        notes = list(origin.seen or ()) if origin else []
+        notes += [facts["partial"]] if facts["partial"] else []
+        figure = SetFigure(
+            corpus=corpus,
+            split=phase,
+            checkpoint=checkpoint,
+            detector=fingerprint,
+            is_official=not result.header["differences_from_official_trials"],
+            bonafide=int(row.value("num_bonafide")),
+            spoof=int(row.value("num_spoof")),
+            value=row.value("eer"),
+            interval=row["eer"].interval,
+            drawn=f"{facts['num_groups']} {facts['interval_over']}",
+            threshold=row["threshold"].value,
+            notes=tuple(notes),
+        )
+        figures = [*(earlier for earlier in figures if not figure.replaces(earlier)), figure]
+    card_file.model_copy(update={"figures": tuple(figures)}).write(folder)
+    write_card(folder)
+    return folder / CARD
+
+
+def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
+    """File name and fingerprint of the checkpoint in ``folder`` that made ``scores``, by their record."""
+    record = record_of(scores)
+    checkpoint = (record.model_extra or {}).get("checkpoint") if record else None
+    if record is None or not isinstance(checkpoint, dict) or not isinstance(path := checkpoint.get("path"), str):
+        raise InputError(f"{scores} has no record beside it that says which checkpoint made it: leave out `card`")
+    name = Path(path).name
+    if (folder / name).is_file():
+        precision = str(record.run.get("dtype", "auto"))
+        detector = Detector.from_pretrained(folder / name, "cpu", precision)
+        if detector.fingerprint() == record.run.get("model"):
+            return name, Detector.from_pretrained(folder / name, "cpu").fingerprint()
+    raise InputError(f"{scores} was made by {name}, and {folder} has no such checkpoint: name its folder with `card`")
+
+
+def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
+    """The measures of the task on the development set, pooled and by corpus."""
+    sets = [described for described in provenance.trials if described.get("part") == "dev"]
+    pooled = _facts_of_set(sets)
+    for measure in selection.offered:
+        column = measure.column()
+        if column not in row:
+            continue
+        facts: dict[str, Any] = {"measure": measure.title, "percent": measure.percent, "is_development": True}
+        of_eer: dict[str, Any] = {}
+        if measure.name == EER.name:
+            of_eer = {"threshold": row.get(THRESHOLD_KEY), "drawn": sets[0]["drawn"] if len(sets) == 1 else ""}
+            of_eer["interval"] = (row[f"{column}_low"], row[f"{column}_high"])
+        yield SetFigure(value=row[column], **pooled, **facts, **of_eer)
+        for described in sets:
+            if (value := row.get(f"{column}/{described['alias']}")) is not None:
+                yield SetFigure(value=value, **_facts_of_set([described]), **facts)
+
+
+def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The facts of a :class:`~nes2net.models.card.SetFigure` on these sets together, from their descriptions."""
+    return {
+        "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
+        "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),
+        "bonafide": sum(described["bonafide"] for described in sets),
+        "spoof": sum(described["spoof"] for described in sets),
+        "is_official": all(described["official"] for described in sets),
+    }
+
+
+def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The settings of ``recipe`` that are not the defaults, as text, without folders."""
+    defaults = dict(_flat(Recipe().to_dict()))
+    for key, value in _flat(recipe.to_dict()):
+        if value is None or key.startswith((*_NEVER, *_FOLDERS)):
+            continue
+        if key.startswith(_ALWAYS) or value != defaults.get(key):
+            yield key, value
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
+    """The values of nested mappings by dotted keys, as text; of a path, its last part."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif value is None:
+            yield prefix + key, None
+        elif isinstance(value, list):
+            yield prefix + key, ", ".join(map(str, value))
+        else:
+            yield prefix + key, Path(value).name if isinstance(value, str) else str(value)
