@@ -90,7 +90,7 @@ class Architecture:
     """The detector.
 
     Args:
-        config: published model or recipe (,backend.OPTION=VALUE), or bonafide=NAME for a folder with unclear class names
+        config: model, recipe (,PART.OPTION=VALUE), bonafide=NAME
         base: the weights that an adapted checkpoint leaves out
     """
 

@@ -23,12 +23,12 @@ class TransferFlags:
 
     Args:
         threshold_from: development scores, a file for each score file
-        dev_corpus: corpus of these scores; the evaluated corpus if not given
+        dev_corpus: corpus of these scores, if it is another
         dev_keys: folder or file of the keys of these scores
         dev_phase: phase or split of these scores
         calibration: calibrations to take thresholds from instead
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
-        also: a further test set at the same threshold; repeatable
+        also: a further test set at the same threshold
     """
 
     threshold_from: Annotated[Sequence[str], Flag("DEV_SCORES")] = ()
@@ -93,7 +93,7 @@ def evaluate(
     card: Folder | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
-    draw: Literal["auto", "trials", "speakers", "attacks", "both"] = "auto",
+    draw: Annotated[Literal["auto", "trials", "speakers", "attacks", "both"], Flag("UNIT")] = "auto",
     threshold: float | None = None,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
     unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis"] | None = None,
@@ -106,18 +106,18 @@ def evaluate(
         nes2net evaluate asvspoof2021_df scores.txt --keys keys --html report.html
 
     Args:
-        scores: score file; several are compared on the same trials
+        scores: score files, compared on the trials of all
         keys: folder or file of the keys
         phase: eval, progress, hidden, dev, or 'all' of a corpus without parts
         allow_partial: leave out trials without a usable score
         exclude: leave trials out, e.g. attack=A14; if not given, those that the published figures leave out
         num_resamples: bootstrap draws for each interval
         seed: seed of the bootstrap
-        draw: what it draws; auto: speakers if they are known; both, to compare systems, if attacks are known too
+        draw: trials, speakers, attacks or both; auto: by the keys
 
     The result:
-        names: a name for each score file; the name of the file if not given
-        metric: figures to show, by their names in the JSON, such as eer min_dcf macro_f1; all if not given
+        names: a name for each score file
+        metric: figures to show, by their names in the JSON
         html: write a page with tables and plots
         json: write all figures
         latex: write the tables in LaTeX

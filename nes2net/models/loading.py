@@ -354,7 +354,7 @@ class SavedNetwork(Network):
             path = download(name)
         if path.suffix == ".onnx":
             raise InputError(
-                f"{path} is a detector exported to ONNX, which only scores, by `nes2net score`, `predict` or `serve`, or in "
+                f"{path} is a detector exported to ONNX, which only scores, by nes2net score, predict or serve, or in "
                 "Python by nes2net.models.onnx_detector.OnnxDetector: name the checkpoint that it was exported from"
             )
         state_dict: Mapping[str, Tensor]

@@ -345,7 +345,7 @@ def _transformer_layers(model: nn.Module) -> list[nn.Module]:
 def _reason_against_int8(model: nn.Module) -> str | None:
     """The reason why ``model`` cannot be quantised to int8, and what to do; None if there is no reason."""
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
-        return "int8 is for the engine transformers, not for fairseq: leave out `engine=fairseq`"
+        return "int8 is for the engine transformers, not for fairseq: leave out `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):
         return "int8 does not compute adapters: take bfloat16 or float32"
     return None

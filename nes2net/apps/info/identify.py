@@ -100,7 +100,7 @@ def identify(path: str | Path) -> Identity:
     if path.suffix == ".onnx":
         exported = OnnxFile(path, "cpu")
         samples = accepted_lengths(exported.min_samples, exported.max_samples)
-        notes = [f"takes {samples} samples at 16 kHz; `nes2net score`, `predict` and `serve` score with it"]
+        notes = [f"takes {samples} samples at 16 kHz; nes2net score, predict and serve take it"]
         if exported.precision != "float32":
             notes.append(f"weights of its front-end are quantised to {exported.precision}")
         training = Provenance.read(exported.description["training"]).without_weights()

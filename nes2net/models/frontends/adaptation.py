@@ -131,7 +131,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     if not frontend.transformer_layers:
         raise InputError(f"front-end '{name}' has no transformer layers to adapt: leave adapt out")
     if getattr(frontend, "engine", "") == "fairseq":
-        raise InputError("the layers of the engine fairseq are not adapted: leave `engine=fairseq` out")
+        raise InputError("the layers of the engine fairseq are not adapted: leave `model.frontend.engine=fairseq` out")
     if kind == "prompt" and not frontend.takes_prompt:
         raise InputError(f"front-end '{name}' takes no prompt: take lora, dora, adapter or bitfit as the kind")
     base = frozenset(frontend.state_dict())
