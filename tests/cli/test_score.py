@@ -92,13 +92,13 @@ def test_recordings_are_measured_once(score, corpus, here):
     unheard = traits[trials[1].id]._replace(level=-110.0)
     path, audio = here / "dev.txt.traits.partial", [stamp(trial.path) for trial in trials]
     run = {
-        "traits": "duration level bandwidth judged unfit",
+        "traits": "duration level bandwidth judged unfit clipping",
         "trials": recordings_digest(trials),
         "num_samples": SAMPLES,
     }
     with Journal(path, run, TraitsOutput().to_json) as earlier:
         earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
-    wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0, 1.0, ""], audio[3]]]
+    wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0, 1.0, "", ""], audio[3]]]
     path.write_text("\n".join([path.read_text()[:-1], *map(json.dumps, wrong), '["cut']))
     (here / "dev.txt.decisions.json").write_text("{}")
     again, record, *_ = score(flags)

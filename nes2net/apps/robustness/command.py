@@ -48,7 +48,7 @@ def robustness(
           --trials 2000 --conditions mp3 white:5 telephone
 
     Args:
-        root: folder of the corpus; a corpus of the hub is downloaded
+        root: corpus folder; a corpus of the hub is downloaded
         out: folder to write
         list_: list trials and conditions, and stop
         num_resamples: bootstrap draws for each interval
@@ -56,10 +56,10 @@ def robustness(
     Which trials:
         split: train, dev or eval
         phase: phase of the keys; the split if not given
-        keys: folder of the keys; searched for in root if not given
-        protocols: folder of the protocols; searched for in root if not given
+        keys: key folder; searched for in root if not given
+        protocols: protocol folder; searched for in root if not given
         num_trials: score a subset of so many trials
-        seed: seed of subset, conditions and bootstrap
+        seed: of subset, conditions and bootstrap
 
     Conditions:
         conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
