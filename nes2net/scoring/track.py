@@ -86,7 +86,7 @@ class Track:
 
     @property
     def lowest(self) -> tuple[float, float, float]:
-        """(start, end, score) of the window with the lowest score, in seconds: it is least like bona fide."""
+        """Start and end in seconds, and score, of the window that is least like bona fide: its score is the lowest."""
         lowest = int(self.scores.argmin())
         start = float(self.times[lowest]) - self.window / 2
         return start, start + self.window, float(self.scores[lowest])

@@ -31,7 +31,7 @@ class ScoredUtterance(NamedTuple):
     scores: ArrayLike
     """(T,), one score for each frame."""
     segments: Sequence[tuple]
-    """Tuples (label, start, end): the label is ``"bonafide"`` or ``"spoof"``, times are in seconds."""
+    """Label, start and end of each segment. A label is ``"bonafide"`` or ``"spoof"``, times are in seconds."""
     duration: float
     """Duration of the utterance in seconds."""
     labels_10ms: NDArray | None = None
