@@ -129,7 +129,8 @@ class DecisionAlong(Decision):
         if self.decision == "bonafide":
             if self.low_windows is not None and self.low_windows.num_windows:
                 low = self.low_windows
-                words.append(f"{low.num_windows} of the windows are low, about {low.expected:.0f} would be by chance")
+                number = counted(low.num_windows, "window is", "windows are")
+                words.append(f"{number} low, about {low.expected:.0f} would be by chance")
             if self.shortest_found is None:
                 words.append("a fake part of any length would mostly be missed")
             else:
