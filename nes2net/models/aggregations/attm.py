@@ -39,7 +39,8 @@ class AttentiveMerging(Aggregation):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Gate of each utterance and layer, B×L in (0, 1), computed from the layers' means over time.
 
-        The linear map after the gates also weighs the layers, but not by one number per layer.
+        The linear map after the gates weighs the layers too, but by a matrix for each layer instead
+        of a number.
         """
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L

@@ -76,12 +76,12 @@ class Decoder(nn.Module):
 class AttMLSTM(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The back-end merges the layers itself, without an aggregation, because it has two linear layers,
-    L·D → L·D/4 → D, where the aggregation ``attm`` has one. State 0, the input of the first layer,
-    is not used. States 1 to L = ``num_layers``, the outputs of the first L layers, are merged; the
-    front-end may be deeper. The paper's system with half of the front-end merges 12 of
-    WavLM-Large's 24 layers. As in the published code, the front-end's last layer is taken before
-    its final layer norm.
+    The back-end merges the layers itself, without an aggregation. After the gates it has two linear
+    layers, L·D → L·D/4 → D; the aggregation ``attm`` has only one linear layer. State 0, the input
+    of the first layer, is not used. States 1 to L = ``num_layers``, the outputs of the first L
+    layers, are merged; the front-end may be deeper. The paper's system with half of the front-end
+    merges 12 of WavLM-Large's 24 layers. As in the published code, the front-end's last layer is
+    taken before its final layer norm.
 
     No complete checkpoint of this system is published. This back-end gives the outputs of the
     published code for random weights. A graph of ``torch.export`` has a fixed number of frames,

@@ -24,8 +24,8 @@ from nes2net.models.registry import create_head
 
 #: Perspective → the axes of an image B×C×T×F over which the input of its gate is averaged.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
-_MOST_NUMBERS = 5 * 10**8  # largest feature map of an utterance; with XLS-R 2B and defaults it has 479 million numbers
-_ASSUMED_FRAMES = 600  # number of frames for that limit, if utterances keep their lengths
+_MOST_NUMBERS = 5 * 10**8  # numbers in the largest feature map; 479 million with XLS-R 2B and the defaults
+_ASSUMED_FRAMES = 600  # number of frames with which _MOST_NUMBERS is checked, if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -94,8 +94,8 @@ class Res2NetBlock(nn.Module):
         width: number of channels of a group.
         scale: number of groups.
         stride: stride of the first block of a stage; None for other blocks.
-        joins: for each group that has a previous group, a module that joins its split with the
-            previous output. None to add the two.
+        joins: for each group that has a previous group, a module that joins the group's split with
+            the output of the previous group. None to add split and output.
         attention_kernel: channels that the local channel attention sees; 0 for no attention.
     """
 

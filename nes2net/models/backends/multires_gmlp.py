@@ -29,7 +29,7 @@ _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale:
 
 
 class SpatialGating(nn.Module):
-    """Multiply one half of the channels by a gate that the other half gives, mixed over time: B×T×2C → B×T×C.
+    """Multiply one half of the channels by gates, computed from the other half over all frames: B×T×2C → B×T×C.
 
     ``weight`` is ``max_frames``×``max_frames``; row t weighs the input frames for output frame t.
     Before training ``weight`` is near 0 and ``bias`` is 1, so that gates are near 1.
@@ -76,7 +76,7 @@ class GmlpNet(nn.Module):
         return self.fc(self.layers(x))
 
     def mean(self, x: Tensor) -> Tensor:
-        """Embeddings B×d/2 of utterances ``x`` B×T×d: the mean over time before the last linear layer."""
+        """Embeddings B×d/2 of utterances ``x`` B×T×d. The mean over time is taken before the last linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
 
@@ -199,7 +199,7 @@ class MultiresGmlp(Backend):
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
-        # A list, because the published code has an item for each of several front-ends.
+        # This is a list, because the published code can have several front-ends, with an item for each.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
         # The keys are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
@@ -232,13 +232,17 @@ class MultiresGmlp(Backend):
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """Number of segments for each of the :attr:`resolutions`.
 
-        The last scale has one more, because of its padding.
+        The last scale has one segment more than its share of the frames, because of its padding.
         """
         counts = zip(self.resolutions, super().num_segments(num_frames))
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Replace the class vectors of the last scale, which the utterance shares, by ``layer``."""
+        """Replace the class vectors of the last scale, which the utterance shares, by ``layer``.
+
+        Raises:
+            InputError: if ``layer`` is not the head p2sgrad.
+        """
         if not isinstance(layer, P2SGradHead):
             raise InputError("multires_gmlp compares every scale with class vectors: its head is p2sgrad")
         super().replace_last_layer(layer)
@@ -260,7 +264,7 @@ class MultiresGmlp(Backend):
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
-        """Compute :meth:`segments` from the inputs of all scales."""
+        """Compute :meth:`segments` from the inputs of all scales; only the scales in :attr:`resolutions` are scored."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:
