@@ -17,7 +17,7 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 _OUR_NORMALIZE = (
-    "nes2net_normalize"  # key for the option ``normalize`` of an exported front-end, if the library lacks it
+    "nes2net_normalize"  # key in exported folders for values of ``normalize`` that the library does not know
 )
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
@@ -127,7 +127,7 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
 def read_huggingface_folder(
     folder: str | Path, types: Iterable[str], wanted_options: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Read a Hugging Face folder: the state dict under fairseq's names, the options, and the type.
+    """Read a Hugging Face folder; return the state dict under fairseq's names, the options and the type.
 
     The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
@@ -148,6 +148,7 @@ def read_huggingface_folder(
     for option, supported in _SUPPORTED.items():
         if config.get(option, supported) != supported:
             raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
+    # Read the tensors that the front-end needs.
     mode = "layer_norm"
     if config.get("feat_extract_norm", "group") == "group":
         mode = "default"
@@ -158,6 +159,7 @@ def read_huggingface_folder(
         name = name.removeprefix(prefix)
         if not name.startswith(heads):
             state_dict[from_library(name, mode)] = tensor
+    # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     try:
         options = {

@@ -31,7 +31,7 @@ _INTERFACE = [
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
 _LONGEST = 16_000 * 3600  # samples of an hour, the upper limit of ``min_samples`` and ``max_samples``
-_ALIGNMENT = 2**16  # a file of weights may have so many bytes more than its tensors, because ONNX aligns tensors
+_ALIGNMENT = 2**16  # a file of weights may be this many bytes larger than its tensors, because ONNX aligns tensors
 _LARGEST_CONSTANT = 2**28  # bytes of the largest constant that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -59,10 +59,11 @@ class OnnxFile:
         min_samples, max_samples: lengths in samples of the shortest and longest waveform that the
             file takes. ``max_samples`` is None if there is no limit, and equals ``min_samples`` if
             the length is fixed.
+        pre_emphasis: coefficient of the pre-emphasis of recordings before they are cut; 0 for none.
 
     Raises:
         InputError: if the file is missing, damaged or not written by this toolkit; if onnxruntime
-            is missing or does not support CUDA; or if ``device`` is CUDA for a quantised file.
+            is missing or cannot start CUDA; or if ``device`` is CUDA for a quantised file.
     """
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:

@@ -25,10 +25,11 @@ _MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smalles
 _MANY = 2**63  # products of sizes stop at this number, which is larger than any file
 _EXTERNAL = 1  # the value of TensorProto.DataLocation for a tensor in another file
 
-#: First byte of a part of the file, and the byte after its last.
+#: A part of the file: the index of its first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]
 
-#: Message of onnx.proto → number of a field → kind of its value. Other fields lead to no tensors, domains or metadata.
+#: Message of onnx.proto → number of a field → kind of its value. Fields that are not listed contain no tensors, domains
+#: or metadata.
 PARTS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 14: "metadata", 20: "training information", 25: "functions"},
     "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "sparse tensors"},
@@ -59,7 +60,7 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file, without reading the numbers of its tensors; return what the caller needs of it.
+    """Check an ONNX file without reading the numbers of its tensors; return its metadata and further files.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.

@@ -153,8 +153,9 @@ def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Give the tensors of a whole-model file the names that a detector saves.
 
-    Tensors that a detector does not need are left out. Files of other published codes have other
-    layouts. A wrapper around the encoder, such as s3prl's ``upstream``, adds a prefix to its names.
+    Tensors that a detector does not need are left out. Names in the layouts of other published
+    codes are translated. If a wrapper around the encoder, such as s3prl's ``upstream``, has added a
+    prefix to the encoder's names, the prefix is removed.
 
     >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']

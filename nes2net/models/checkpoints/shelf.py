@@ -48,7 +48,7 @@ class FirstSeen:
 
 
 class _Record(RootModel[FirstSeen]):
-    """The content of ``NAME.json``, for the reader that checks it."""
+    """The content of ``NAME.json``; pydantic checks the fields when the file is read."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,11 @@ class Shelf:
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path``, or the file of the published name in the folder ``path``, has the published digest."""
+        """Whether ``path``, or the file of the published name in the folder ``path``, has the published digest.
+
+        If no digest is published, the digest that was recorded when the file was first seen is
+        compared. A folder without such a file, or a file without a known digest, gives False.
+        """
         if path.is_dir() and self.file.name:
             path = path / self.file.name
         if not path.is_file():

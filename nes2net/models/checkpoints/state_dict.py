@@ -52,10 +52,11 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: also read a file that asks for functions, which are not called.
+        tensors_only: also read a file that names functions to be called, without calling them.
 
     Raises:
-        InputError: if the file is missing or damaged, has no state dict, or asks for functions.
+        InputError: if the file is missing or damaged, has no state dict, or names functions to be
+            called.
     """
     path = Path(path)
     if path.suffix != ".safetensors":

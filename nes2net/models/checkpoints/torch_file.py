@@ -27,9 +27,10 @@ from nes2net.lib.guarded_pickle import Exceeded, Refused
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
 
-#: Function from the key of a storage and its number of bytes to the storage.
+#: A function that returns a storage. Its arguments are the key and the number of bytes of the storage.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
-#: Function from a stream, its number of bytes and a :data:`_StorageOf` to the content of the next pickle in the stream.
+#: A function that returns the content of the next pickle in a stream. Its arguments are the stream, the number of bytes
+#: in the stream, and a :data:`_StorageOf`.
 _Unpickle: TypeAlias = Callable[[Any, int, _StorageOf], Any]
 
 # The beginning of a file of torch.save before PyTorch 1.6.
@@ -75,7 +76,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
         tensors_only: read objects of refused classes as records too, instead of raising an error.
 
     Raises:
-        InputError: if the file is missing, damaged or of another kind, or asks for functions.
+        InputError: if the file is missing, damaged or of another kind, or names functions to be
+            called.
     """
     check_file(path)
     check_arrived(path)
@@ -235,7 +237,7 @@ def _num_bytes_of_tensors(content: Any) -> int:
         elif children_are_counted:
             sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _children(value))
         elif id(value) not in sizes and (items := _children(value)):
-            sizes[id(value)] = 0  # for cycles: a node of omegaconf contains its parent
+            sizes[id(value)] = 0  # ends the search in a cycle: a node of omegaconf contains its parent
             stack.append((value, True))
             stack += [(item, False) for item in items]
     return sizes.get(id(content), 0)

@@ -72,7 +72,7 @@ _HARMLESS_BUILTINS = {
 
 MOST_CLASSES = 1000  # different classes that become records
 LONGEST_NAME = 500  # characters of the name of a class
-_MOST_DIMENSIONS = 64  # of a tensor
+_MOST_DIMENSIONS = 64  # dimensions of a tensor
 
 
 class Record:
@@ -115,7 +115,7 @@ class Record:
 
 
 class TensorUnpickler(GuardedUnpickler):
-    """Reads one pickle of ``file``, which holds ``size`` bytes.
+    """Reads one pickle from ``file``, a file of ``size`` bytes.
 
     Args:
         budget: see :class:`GuardedUnpickler`.
@@ -144,9 +144,14 @@ class TensorUnpickler(GuardedUnpickler):
         self.tensors_only = tensors_only
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for ``module.name`` of the pickle; nothing is imported.
+        """Return the object that the pickle gets for ``module.name``; nothing is imported.
 
-        The unpickler calls this method.
+        The object is a type of numbers, a function of this module, a container, or a subclass of
+        :class:`Record`. The unpickler calls this method.
+
+        Raises:
+            Refused: if the name has no place in a checkpoint, and ``tensors_only`` is false.
+            ValueError: if the name cannot be a class, or there are too many classes.
         """
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
@@ -181,7 +186,7 @@ class TensorUnpickler(GuardedUnpickler):
         return self.records[full_name]
 
     def _container(self, kind: type, position: int, *arguments: Any) -> Any:
-        """Make a container of type ``kind``, where the pickle calls its constructor.
+        """Make a container of type ``kind``. The unpickler calls this method in place of the container's constructor.
 
         Args:
             position: index of the argument that has the items. If the call has no such argument,
@@ -217,7 +222,7 @@ class TensorUnpickler(GuardedUnpickler):
     def load_build(self) -> None:
         """Execute the instruction BUILD, which sets the state of an object.
 
-        An ordered dictionary only gets metadata.
+        An ordered dictionary gets only the metadata in its state; the rest of the state is ignored.
         """
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()

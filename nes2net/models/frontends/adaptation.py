@@ -166,8 +166,8 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 def merge(frontend: Frontend) -> None:
     """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
 
-    The tensors of LoRA and DoRA are added to the weights. BitFit has trained weights (biases), and
-    adds nothing. Adapters and prompts cannot be added to a weight, and are kept.
+    The tensors of LoRA and DoRA are added to the weights. BitFit has trained the biases themselves,
+    so that nothing is added. Adapters and prompts cannot be added to a weight, and are kept.
     """
     if not frontend.adapted:
         return

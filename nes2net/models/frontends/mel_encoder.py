@@ -95,5 +95,9 @@ class MelEncoder(Frontend):
         return [self.drop_padding(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
 
     def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, if the encoder pads waveforms."""
+        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, if the encoder pads waveforms.
+
+        This base class returns ``x`` unchanged; the class of an encoder that pads waveforms
+        overrides this method.
+        """
         return x
