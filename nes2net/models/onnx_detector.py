@@ -72,6 +72,10 @@ class OnnxDetector(OnnxFile):
 
         Args:
             output: ``"logits"`` for B×n, or ``"scores"`` for (B,).
+
+        Raises:
+            InputError: if the graph does not take this number of samples, fails, or gives another
+                shape.
         """
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):

@@ -21,7 +21,7 @@ _PACKAGED = Path(__file__).with_name("published_results.yaml")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published result, the facts that its source states, and the settings that measure it again.
+    """A published result, the facts that its source states, and the settings with which it can be measured again.
 
     The comment at the top of ``published_results.yaml`` explains the fields. ``best`` and ``mean``
     are EERs in percent; ``min_tdcf`` is normalised. ``notes`` are texts.
@@ -162,7 +162,8 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
     """Yield the tables in the ``content`` of a file.
 
     A result also has the fields of its test, its table and its system. If several of them state the
-    same field, the result itself comes first, then its system, its table and its test.
+    same field, the value of the result counts before the values of its system, its table and its
+    test, in this order.
     """
     check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
     tests = _mapping_or_empty(content.get("tests"), f"{path}, tests")
@@ -179,6 +180,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         where = f"{path}, table {number}"
         table = dict(_mapping_or_empty(table, where))
         check_known(table, ("title", "about", "columns", "notes", "shared", "systems"), f"{where}: unknown key")
+        # Fields of the table itself, and fields that all its results share
         shared, systems = (_mapping_or_empty(table.pop(key, None), f"{where}, {key}") for key in ("shared", "systems"))
         table["notes"] = note_texts(table.get("notes", []), where)
         if not isinstance(table.get("title"), str):
@@ -186,6 +188,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         check_options(PublishedTable, table, where)
         columns = table.get("columns", {})
         check_known(columns, tests, f"{where}: no test")
+        # A row for each system and test, joined from the fields of test, table, system and result
         rows_of_systems = []
         for system, facts in systems.items():
             facts = dict(_mapping_or_empty(facts, f"{where}, {system}"))
@@ -210,7 +213,7 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
         where: place in the file, for messages.
 
     Raises:
-        InputError: if ``value`` is neither.
+        InputError: if ``value`` is neither a mapping nor None.
     """
     if value is None:
         return {}

@@ -84,7 +84,7 @@ class Frontend(nn.Module):
     full_precision: bool = False
     """Whether the waveform must be at least float32, for any type of the weights."""
     model_type: str = ""
-    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); empty without weights."""
+    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); empty without a file."""
     note: str = ""
     """A note for users about an option whose value comes from the checkpoint; usually empty."""
     num_unused: int = 0
