@@ -153,8 +153,9 @@ class CardFile(BaseModel):
 def evaluated(network: Network) -> Provenance:
     """The provenance of ``network``, with the figures that the card file beside its checkpoint has for it.
 
-    A figure must have the file name of the checkpoint and the fingerprint of ``network``. Without
-    such figures, or without a readable card file, the provenance is returned unchanged.
+    A figure counts only if it has the file name of the checkpoint and the fingerprint of
+    ``network``. Without such figures, or without a readable card file, the provenance is returned
+    unchanged.
     """
     provenance = network.provenance
     path = Path(network.source)
@@ -214,7 +215,7 @@ def model_card(
         results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}
         metadata["model-index"] = [{"name": name, "results": results}]
-    # The text for people
+    # Render the text that people read.
     template = markdown_templates("nes2net.models").get_template("card.md.jinja")
     body = template.render(
         name=name,
@@ -266,7 +267,7 @@ def _kept(earlier: Path | None) -> tuple[str, str]:
 
 
 class _Trials:
-    """Puts a description of trials into words; a fact that the description lacks is a dash."""
+    """Puts a description of trials into words; a fact that the description lacks is shown as a dash."""
 
     def __init__(self, described: Mapping[str, Any]) -> None:
         self.described = described
@@ -334,7 +335,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     """Yield a sentence for each kind of speech of which training had no examples, or does not say whether it had."""
     if not provenance.trials:
         return
-    # Generators of spoofed speech
+    # Say of which generators of spoofed speech training had no examples, or that nobody knows this.
     attacks = _names(provenance, "train", "attacks")
     if attacks:
         unnamed = any(part.get("part") == "train" and not part.get("attacks") for part in provenance.trials)
@@ -350,7 +351,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     # Languages
     languages = _names(provenance, "train", "languages")
     yield f"Languages other than {listed(languages, 20)}." if languages else "Its lists do not name the languages."
-    # Channels, noise and partly spoofed recordings: the recipe may add what the lists lack.
+    # Say whether the lists and the recipe lack codecs, noise or recordings that are fake only in part.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _names(provenance, "train", "codecs")

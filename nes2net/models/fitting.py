@@ -97,7 +97,7 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with theirs.
+    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with their tensors.
 
     Returns the differences, and name → tensor of the parts that were built. The differences are
     None if ``model`` cannot be built.

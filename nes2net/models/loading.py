@@ -147,9 +147,9 @@ class SavedNetwork(Network):
     def names_left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
         """Names of the tensors that ``state_dict`` leaves out because they were frozen.
 
-        If the front-end is adapted, these are its frozen tensors. If ``state_dict`` has exactly the
-        tensors of aggregation and back-end, as in Spoof-SUPERB's files, these are all tensors of
-        the front-end. In all other cases the set is empty.
+        If the front-end is adapted, the names are those of its frozen tensors. If ``state_dict``
+        has exactly the tensors of aggregation and back-end, as in Spoof-SUPERB's files, the names
+        are those of all tensors of the front-end. In all other cases the set of names is empty.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
@@ -171,13 +171,14 @@ class SavedNetwork(Network):
     ) -> None:
         """Load the frozen tensors of the front-end, which ``checkpoint`` leaves out.
 
-        If the front-end is adapted, ``record`` names the file of these tensors. If the front-end is
-        not adapted, all its tensors are missing, and ``base`` must name its pre-training file.
+        If the front-end is adapted, ``base`` or ``record`` names the file of these tensors. If the
+        front-end is not adapted, all its tensors are missing, and ``base`` must name its
+        pre-training file.
 
         Args:
             record: :attr:`base` of the saved detector, from the checkpoint.
             checkpoint: the file or folder of the detector. The file of the frozen tensors may lie
-                beside it.
+                beside this file or folder.
             base: as for :meth:`from_pretrained`.
             remedy: the end of error messages, which says what to do.
 
@@ -187,7 +188,7 @@ class SavedNetwork(Network):
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
         base = pretraining_file(base)
-        # The whole front-end is missing.
+        # ``checkpoint`` leaves out the whole front-end.
         if not self.frontend.adapted:
             if base is None or not base.exists():
                 message = (
@@ -200,7 +201,7 @@ class SavedNetwork(Network):
             check_fit(tensors, select_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
-        # The frozen tensors of an adapted front-end are missing.
+        # ``checkpoint`` leaves out only the frozen tensors of an adapted front-end.
         base_path = find_base(record, checkpoint, base, remedy)
         tensors = read_base(
             base_path, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
@@ -400,7 +401,7 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
-        # State the published model: for its weights, or only for its architecture.
+        # Record the name of the published model: for its weights, or only for its architecture.
         if architecture is None and fetched_name:  # fetch_published() has checked the digest of the file
             provenance = replace(provenance, published_model=fetched_name)
         elif architecture is None and published_name in PUBLISHED_MODELS:
@@ -440,7 +441,9 @@ class SavedNetwork(Network):
 
 
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
-    """Read the tensors of a front-end; the keys are the published names. All tensors of a detector are returned.
+    """Read the tensors of a front-end; the keys are the published names.
+
+    If ``path`` is a detector, all its tensors are returned.
 
     Args:
         path: a detector, the ``base.pth`` of a run, or a pre-training file.
@@ -684,8 +687,8 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     """Name → architecture of the published models that fit ``state_dict``.
 
     If no model fits, options of the models are changed until the shapes match. The result then has
-    the models that need the fewest changes, with the changed options. It is empty if no change
-    helps.
+    the models that need the fewest changes, with the changed options. The result is empty if no
+    change helps.
 
     Args:
         misfits: the result of :func:`recognise`.

@@ -424,7 +424,7 @@ class Network(nn.Module):
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
         """Segment length in ms → scores B×T of the T segments of ``waveform`` B×N.
 
-        Segment t begins t segment lengths after the start. Higher means more bona fide.
+        Segment t begins t segment lengths after the start. A higher score means more bona fide.
         """
         return {
             resolution: self.backend.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])

@@ -176,7 +176,7 @@ def has_fast_product() -> bool:
     values[:2] = 255
     try:
         computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
-    except (AttributeError, RuntimeError):  # a build without these operators
+    except (AttributeError, RuntimeError):  # a build of PyTorch without these operators
         return False
     return torch.equal(computed, plain_product(weight, torch.ones(32))(values, torch.float32))
 

@@ -357,7 +357,9 @@ commands: Registry[Callable[..., int | None]] = Registry(
 
 
 def takes_checkpoint(name: str) -> bool:
-    """Whether the front-end ``name`` can start from a pre-training file. A spectrum, for example, cannot.
+    """Whether the front-end ``name`` can start from a pre-training file.
+
+    A spectral front-end, for example, cannot, because it has no weights.
 
     Raises:
         InputError: if there is no such front-end.

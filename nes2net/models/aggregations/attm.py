@@ -31,7 +31,7 @@ class AttentiveMerging(Aggregation):
         self.W = nn.Parameter(torch.empty(feature_dim, 1))
         self.W1 = nn.Parameter(torch.empty(num_layers, num_layers // 2))
         self.W2 = nn.Parameter(torch.empty(num_layers // 2, num_layers))
-        for weight in (self.W, self.W1, self.W2):  # as in nn.Linear, but stored as in × out
+        for weight in (self.W, self.W1, self.W2):  # initial values as in nn.Linear; the shape is inputs × outputs
             bound = 1 / math.sqrt(weight.shape[0])
             nn.init.uniform_(weight, -bound, bound)
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)

@@ -56,7 +56,7 @@ class Aggregation(nn.Module):
         """The weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
 
         The aggregation multiplies each layer by a factor between 0 and 1. The weight of a layer is
-        the mean of its factor over time. In some aggregations the weights of all layers add up to
+        the mean over time of this factor. In some aggregations the weights of all layers add up to
         1.
         """
         return None

@@ -56,8 +56,8 @@ class MixtureOfExperts(Aggregation):
     training, noise of a learned size is added to the gate's logits (Shazeer et al., "Outrageously
     large neural networks", ICLR 2017, eqs. 3–5).
 
-    Gate and sum are computed in at least float32. Only the chosen experts compute. In a compiled or
-    exported detector all experts compute, with the same result.
+    Gate and sum are computed in at least float32. Only the chosen experts are computed. In a
+    compiled or exported detector all experts are computed, with the same result.
 
     Args:
         experts_per_layer: number of experts of each of the first L − 1 hidden states.
@@ -160,7 +160,7 @@ class MixtureOfExperts(Aggregation):
         else:  # each expert reads only the frames that chose it
             chosen_experts = choice.experts.flatten()  # F·k: k experts of frame 0, then k experts of frame 1, …
             order = chosen_experts.argsort(stable=True)
-            if chosen_experts.is_meta:  # without values, operations are only counted: any split of the frames will do
+            if chosen_experts.is_meta:  # a meta tensor has no values: any split of the frames will do
                 counts = [len(frames) for frames in chosen_experts.tensor_split(self.num_experts)]
             else:
                 counts = F.one_hot(chosen_experts, self.num_experts).sum(dim=0).tolist()
@@ -183,10 +183,10 @@ class MixtureOfExperts(Aggregation):
         The loss is the sum of two squared coefficients of variation over the experts: the variation
         of their importance, and the variation of their load.
 
-        The importance of an expert is the sum of its gates over all frames. Its load is the
-        expected number of frames that would choose it if the noise were drawn again. Without noise,
-        or if every frame chooses all experts, the load is the number of frames that chose the
-        expert.
+        The importance of an expert is the sum of its gates over all frames. The load of an expert
+        is the expected number of frames that would choose the expert if the noise were drawn again.
+        Without noise, or if every frame chooses all experts, the load is the number of frames that
+        chose the expert.
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:

@@ -24,7 +24,7 @@ class SiLU(nn.Module):
 
     The published code passes an ``nn.Linear`` where SiLU expects its flag ``inplace``, so that
     checkpoints contain this layer. The layer is kept here so that checkpoints load and save
-    completely. It gets no gradient.
+    completely. The linear layer gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:
@@ -85,7 +85,7 @@ class AttMLSTM(Backend):
 
     No complete checkpoint of this system is published. This back-end gives the outputs of the
     published code for random weights. A graph of ``torch.export`` has a fixed number of frames,
-    because of ``nn.LSTM``. An ONNX file takes any number.
+    because of ``nn.LSTM``. An ONNX file takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -236,10 +236,10 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     Args:
         rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
             then a cosine. ``"difference"`` is the last logit − logsumexp of the others: the log
-            odds of bona fide after a softmax. For two logits this is their difference; a single
-            logit is the log odds itself. ``"probability"`` is the softmax probability of bona fide.
-            It ranks like ``"difference"``, but in float32 all differences above about 17 become
-            equal probabilities of 1.
+            odds of bona fide after a softmax. For two logits, the log odds are the difference of
+            both; a single logit is the log odds itself. ``"probability"`` is the softmax
+            probability of bona fide. This rule gives the same order as ``"difference"``, but in
+            float32 all differences above about 17 become equal probabilities of 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -278,7 +278,7 @@ def check_divides(option: str, divisor: int, size: str, number: int) -> None:
     """
     if number % divisor:
         advice = f"give another {size}"
-        # Divisors up to 64 only, to keep the message short.
+        # Only divisors up to 64 are named, to keep the message short.
         if divisors := ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0):
             advice = f"it can be divided by {divisors}"
         raise InputError(f"{size} = {number} cannot be divided by {option} = {divisor}; {advice}")

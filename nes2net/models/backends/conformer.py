@@ -214,7 +214,7 @@ class Encoder(nn.Module):
 
     def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
         super().__init__()
-        # A parameter, as in the published checkpoints, but never trained.
+        # The positions are a parameter, as in the published checkpoints, but they are never trained.
         self.positional_emb = nn.Parameter(position_table(MAX_FRAMES, embed_dim), requires_grad=False)
         self.encoder_blocks = nn.ModuleList(blocks)
         self.class_token = nn.Parameter(torch.rand(1, embed_dim))

@@ -195,8 +195,8 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     """Cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
     The columns are scaled as published. First, PyTorch's ``renorm`` shortens columns that are
-    longer than 1e-5 to the length 1e-5. It divides by the length of the column plus 1e-7. Then all
-    columns are multiplied by 1e5.
+    longer than 1e-5 to the length 1e-5. In doing so, ``renorm`` divides by the length of the column
+    plus 1e-7. Then all columns are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):
         embeddings, weight = _to_common_type(embeddings, weight)

@@ -83,11 +83,11 @@ class LocalChannelAttention(nn.Module):
 class Res2NetBlock(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has a ``stride`` and is Res2Net's "stage" type. Its groups are
-    convolved independently, because the previous group's output has a lower resolution than a
-    split. The last group is average-pooled. The shortcut consists of average pooling and a 1×1
-    convolution. In all other blocks, the input of a group joins its own split with the output of
-    the previous group.
+    The first block of a stage has a ``stride`` and is Res2Net's "stage" type. The groups of this
+    block are convolved independently, because the previous group's output has a lower resolution
+    than a split. The last group is average-pooled. The shortcut consists of average pooling and a
+    1×1 convolution. In all other blocks, the input of a group joins its own split with the output
+    of the previous group.
 
     Args:
         in_channels, out_channels: C and C'.

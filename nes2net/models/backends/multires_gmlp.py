@@ -132,19 +132,19 @@ class Scales(nn.Module):
 class MultiresGmlp(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
 
-    Scale i scores segments of 2^i frames. Its input has d_i = ``feature_dim``/2^i channels. It is
-    the input of scale i − 1 after halving, by maxima over pairs of frames and of channels. Each
-    scale has its own gMLP blocks and two class vectors. The utterance has its own blocks, which
-    read the input of the last scale, and is compared with the class vectors of the last scale.
-    Train segments alone, or segments and the utterance together, but not the utterance alone. A
-    network that is trained for a single resolution has the weights of all scales, but only one
-    scale is trained.
+    Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
+    channels. Except for scale 0, this input is the input of scale i − 1 after halving, by maxima
+    over pairs of frames and of channels. Each scale has its own gMLP blocks and two class vectors.
+    The utterance has its own blocks, which read the input of the last scale, and is compared with
+    the class vectors of the last scale. Train segments alone, or segments and the utterance
+    together, but not the utterance alone. A network that is trained for a single resolution has the
+    weights of all scales, but only one scale is trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. The halving before the last scale begins one frame too
-    early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320 ms. It therefore lies 320
-    ms before the label with which it is compared. This back-end does the same, because the
-    published weights were trained in this way.
+    early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320 ms. Segment j therefore
+    lies 320 ms before the label with which the segment is compared. This back-end does the same,
+    because the published weights were trained in this way.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
     with zeros, which therefore change its scores, as published. Scoring never pads utterances.
@@ -207,7 +207,7 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Weights B×L of the L ``hidden_states``. They add up to 1 and are the same for every utterance.
+        """Weights B×L of the L ``hidden_states``. The weights add up to 1 and are the same for every utterance.
 
         The weight of a state that is not read is 0.
         """
@@ -232,7 +232,7 @@ class MultiresGmlp(Backend):
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """Number of segments for each of the :attr:`resolutions`.
 
-        The last scale has one segment more than its share of the frames, because of its padding.
+        The last scale has one more segment, because the halving before this scale pads the frames.
         """
         counts = zip(self.resolutions, super().num_segments(num_frames))
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
@@ -260,7 +260,7 @@ class MultiresGmlp(Backend):
         return self._scales.scale_inputs(gated_sum(hidden_states[: self.num_states], self._state_weights().unbind()))
 
     def _state_weights(self) -> Tensor:
-        """Weights (L,) of the L hidden states that are read. They add up to 1."""
+        """Weights (L,) of the L hidden states that are read. The weights add up to 1."""
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:

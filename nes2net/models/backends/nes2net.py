@@ -267,8 +267,8 @@ class LocalBlockAttention(nn.Module):
 
     The mean of a group over time is a token. A token attends to itself and to the tokens of
     neighbouring groups. Where a neighbour is missing, the first or the last group takes its place.
-    The result is added to each frame of the group. A learned position of the group is added to
-    queries, keys and values.
+    The output of the attention is added to each frame of the group. A learned position of the group
+    is added to queries, keys and values.
 
     Args:
         groups: J.
@@ -309,8 +309,8 @@ class Nes2NetLA(Nes2Net):
     are dropped.
 
     The published files contain an attention over all channels, ``global_attn``, which the published
-    code never calls. Its weights are kept so that files load and save completely, but are never
-    trained.
+    code never calls. The weights of this attention are kept so that files load and save completely,
+    but are never trained.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -361,7 +361,7 @@ class Nes2NetLA(Nes2Net):
             num_logits=num_logits,
         )
         self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
-        # The number of heads is unknown. It does not matter: the shapes of the tensors do not depend on it.
+        # The number of heads is unknown, but the shapes of the tensors do not depend on this number.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 _MOST_CONVOLUTIONS = 64
 _LONGEST_EXPRESSION = 2000  # characters
 
-#: Translation of names: pattern of a name, and template of the new name.
+#: Rules that translate names. A rule consists of a pattern of a name and a template of the new name.
 _Rules = list[tuple[re.Pattern, str]]
 
 

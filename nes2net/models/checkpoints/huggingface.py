@@ -43,7 +43,7 @@ _OPTIONS = {
     "latent_vars": "num_codevectors_per_group",
     "latent_groups": "num_codevector_groups",
 }
-EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's
+EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's name
 
 # The library's name → fairseq's name, for tensors of pre-training and for the weight norm of older releases.
 _RENAMED = {

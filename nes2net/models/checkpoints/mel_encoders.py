@@ -139,7 +139,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     """Read tensors and options of the encoder in a Hugging Face folder, or in OpenAI's file of Whisper.
 
     Tensors of heads, adapters and decoders are left out. Tensors have the transformers library's
-    names, and options the front-end's.
+    names, and options have the front-end's names.
 
     Raises:
         InputError: if ``checkpoint`` holds another type of model or a variant that the front-end

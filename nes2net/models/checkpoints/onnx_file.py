@@ -42,8 +42,8 @@ class OnnxFile:
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights are in the file, or in one other file in the same folder, which the
-    description names.
+    written it. The weights are in the file itself, or in one other file in the same folder. The
+    description names this other file.
 
     Args:
         path: the file.
@@ -150,8 +150,8 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
     """The execution providers that onnxruntime should use for ``device``, with their options.
 
     On CUDA, TF32 is switched off: its products have a mantissa of 10 bits, and scores would differ
-    from PyTorch's. cuDNN chooses its algorithm for convolutions by a heuristic. The default is a
-    search through all algorithms, which would run again for each new length of waveforms.
+    from PyTorch's. cuDNN chooses its algorithm for convolutions by a heuristic. cuDNN's default is
+    a search through all algorithms, which would run again for each new length of waveforms.
 
     Args:
         available: names of the providers that this onnxruntime has.

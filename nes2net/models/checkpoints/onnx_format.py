@@ -173,8 +173,8 @@ class _Reader:
     def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
         """Yield the number and the value of each field of a message.
 
-        The value of a varint is a number, and the value of bytes is their slice. Fields of 4 or 8
-        bytes, such as floats, are skipped.
+        The value of a varint is a number, and the value of a field of bytes is the slice of these
+        bytes in the file. Fields of 4 or 8 bytes, such as floats, are skipped.
         """
         position, end = message_slice
         while position < end:

@@ -135,7 +135,7 @@ _LAYOUTS = (
     Layout(  # XLSR-MamBo
         marks=("stacked_mamba2.layers.norm.weight",), prefixes={}, torchaudio_encoder="feature_extractor.model.model."
     ),
-    Layout(  # Spoof-SUPERB; its encoder, if there, has s3prl's prefix
+    Layout(  # Spoof-SUPERB; if a file has the encoder, its names have s3prl's prefix
         marks=("ssl_model.featurizer.weights", "post_net.linear.weight"),
         prefixes={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
     ),
@@ -146,7 +146,7 @@ _LAYOUTS = (
 
 
 def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
-    """The layout of a whole-model file; None if it has the names of the published Nes2Net code."""
+    """The layout of a whole-model file; None if the file has the names of the published Nes2Net code."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 

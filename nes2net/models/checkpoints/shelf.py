@@ -123,7 +123,10 @@ class Shelf:
         return None
 
     def take(self) -> Path:
-        """Return the path of the file or folder. It is downloaded if it is missing, and checked when it is first seen.
+        """Return the path of the file or folder.
+
+        A missing file or folder is downloaded. The digest of a file is checked when the file is
+        first seen.
 
         Raises:
             InputError: if the file is missing and cannot be downloaded, or if its digest differs
@@ -142,7 +145,7 @@ class Shelf:
         return path
 
     def _fetch(self) -> Path:
-        """Download the file or folder and return its path; print the address and the licence before."""
+        """Print the address and the licence, then download the file or folder and return its path."""
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
             if self.file.hub is None:

@@ -119,8 +119,8 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
     """Find state dicts in ``content`` and in dictionaries within it: path of keys → state dict.
 
-    The result has the state dicts of one level only: the outermost level that has any. If the key
-    of a state dict is in ``_USUAL_KEYS``, the result is only this state dict.
+    The result has only the state dicts of the outermost level that has state dicts. If the key of a
+    state dict is in ``_USUAL_KEYS``, the result is only this state dict.
     """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
@@ -182,8 +182,8 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     """Copy plain data so that equal parts become one object, and equal data give equal bytes in a file.
 
     A pickle stores the same object once, but equal objects separately. Without this function, the
-    file of a resumed run would therefore differ from the file of an uninterrupted run. The time is
-    linear in the number of different objects, even if a list contains another list many times.
+    file of a resumed run would differ from the file of an uninterrupted run. The time is linear in
+    the number of different objects, even if a list contains another list many times.
 
     Args:
         copies: id of an original → its copy; this function fills it.

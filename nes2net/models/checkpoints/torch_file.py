@@ -36,8 +36,8 @@ _Unpickle: TypeAlias = Callable[[Any, int, _StorageOf], Any]
 # The beginning of a file of torch.save before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# The tensors of a file may take at most 4 times the bytes of the file. They take more than the file if a tensor repeats
-# its storage (a stride of 0) or shares the storage with other tensors (tied weights).
+# The tensors of a file may take at most 4 times the bytes of the file. Tensors take more bytes than the file if a
+# tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28  # bytes that the tensors may take even if the file is small
 # Files that are not checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
@@ -168,7 +168,8 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 member = members[f"data/{key}"]
                 if num_bytes > member.file_size:
                     raise ValueError(f"storage {key} has {member.file_size} bytes, not {num_bytes}")
-                # A header of 30 bytes ends with the lengths of two fields. The fields and then the data follow it.
+                # A header of 30 bytes ends with the lengths of two fields. After the header come the fields, and then
+                # the data.
                 file.seek(member.header_offset + 26)
                 start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
                 storage = torch.UntypedStorage(0, device="cpu")

@@ -5,8 +5,8 @@ plain containers. In place of an object of any other class, it builds a :class:`
 stores the arguments and runs no code. A name that does not belong in a checkpoint, such as
 ``os.system``, raises an error.
 
-In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below it in place of
-PyTorch's; ``plain`` copies metadata.
+In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below this class in
+place of PyTorch's functions; ``plain`` copies metadata.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
-        """Keep the arguments. This is done here and not in ``__init__``, which an unpickler may leave out."""
+        """Keep the arguments. ``__new__`` keeps them, and not ``__init__``, which an unpickler may leave out."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None
@@ -166,7 +166,7 @@ class TensorUnpickler(GuardedUnpickler):
             return partial(self._container, *_CONTAINERS[full_name])
         if full_name == "_codecs.encode":
             return self.encode
-        # A record runs no code. But a file that asks for a function such as os.system is an attack, and should be
+        # A record runs no code. But a file that names a function such as os.system is an attack, and should be
         # reported. Of the standard library and PyTorch, only known data classes are therefore accepted.
         package = full_name.partition(".")[0]
         is_refused = package in sys.stdlib_module_names or package == "torch"

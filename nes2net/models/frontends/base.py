@@ -141,7 +141,7 @@ class Frontend(nn.Module):
 
         The input of layer 0 is B×T×D, and the result is B×(P+T)×D. The input of a later layer is
         B×(P+T)×D already. A deep prompt then replaces the P vectors; a prompt that is not deep
-        leaves them. A front-end without a prompt returns ``x``.
+        leaves these vectors unchanged. A front-end without a prompt returns ``x``.
         """
         prompt = getattr(self.model, "prompt", None)  # 1×P×D; a deep prompt is L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):

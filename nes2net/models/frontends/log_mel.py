@@ -1,6 +1,6 @@
 """Log-mel features for w2v-BERT 2.0 and Whisper, computed on the waveform's device.
 
-The features of an utterance do not depend on the other utterances of the batch. They are
+The features of an utterance do not depend on the other utterances of the batch. The features are
 differentiable, and equal the features of the transformers library's extractors, which use NumPy and
 take one utterance at a time.
 """

@@ -50,7 +50,10 @@ class GatedRelativeAttention(nn.Module):
         self.gru_rel_pos_const = attention.gru_rel_pos_const
 
     def position_bias(self, frames: int) -> Tensor:
-        """Position bias 1×H×T×T, before gating, for T ``frames``. Only the first layer's module can compute it."""
+        """Position bias 1×H×T×T, before gating, for T ``frames``.
+
+        Only the module of the first layer can compute this bias.
+        """
         position = torch.arange(frames, device=self.rel_attn_embed.weight.device)
         buckets = relative_position_bucket(position - position[:, None], self.num_buckets, self.max_distance)
         return self.rel_attn_embed(buckets).permute(2, 0, 1).contiguous()[None]  # T×T×H → 1×H×T×T

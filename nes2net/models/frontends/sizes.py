@@ -18,8 +18,8 @@ The following facts were written from memory and not checked: all licences, ``no
 ``hub_options``; the options of ``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of
 ``hubert``, ``unispeech_sat_large`` and ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and
 ``whisper_*``, and the counts computed from them. The 1,004 targets of ``mhubert_147`` (1,000
-clusters and fairseq's four special symbols) are an assumption. No pre-training file was at hand:
-``nes2net info FILE`` compares a file with this table.
+clusters and fairseq's four special symbols) are an assumption. No pre-training file was at hand for
+a check; ``nes2net info FILE`` compares a file with this table.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ OWN_OPTIONS = {
 }
 _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
 # Limits, so that a short configuration cannot describe a network that fills the memory.
-_LONGEST_FRAME = 160_000  # samples; 400 in XLS-R
-_LEAST_HOP = 128  # samples; 320 in XLS-R
+_LONGEST_FRAME = 160_000  # samples that a frame may depend on; 400 in XLS-R
+_LEAST_HOP = 128  # least number of samples from one frame to the next; 320 in XLS-R
 _MOST_NUMBERS = 1024  # numbers that a convolution may output per sample of the waveform; 103 in XLS-R
 
 _Number = Annotated[int, Field(ge=1, le=4096)]
@@ -401,7 +401,7 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """fairseq's name → shape, for the tensors that only pre-training uses. Detectors never train them."""
+    """fairseq's name → shape, for the tensors that only pre-training uses. Detectors never train these tensors."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
