@@ -43,6 +43,7 @@ def fitted_config(
     Args:
         frontend: the front-end of ``config``, on the meta device.
     """
+    # Stop if the front-end does not fit, or if most names differ.
     tensors = _without_frontend(state_dict)
     model = dict(config)
     misfit, expected = _compare_with(tensors, frontend, model)
@@ -51,6 +52,7 @@ def fitted_config(
         return None
     if misfit is None or share_of_other_names(tensors, expected) > _MOST_OTHER_NAMES:
         return None
+    # In each step, take the change that leaves the fewest differences.
     tries = 0
     while misfit:
         best: tuple[Misfit, dict[str, Any], dict[str, Tensor]] | None = None

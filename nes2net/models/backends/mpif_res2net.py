@@ -228,6 +228,7 @@ class MpifRes2Net(Backend):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)
+        # Check that the options fit each other, and that feature maps fit into memory.
         if not len(planes) == len(blocks) == len(strides):
             raise InputError(
                 "planes, blocks and strides are lists of one length, one number per stage, not of "
@@ -242,6 +243,7 @@ class MpifRes2Net(Backend):
             )
         self.num_frames = num_frames
 
+        # Stem: 3×3 convolutions
         layers: list[nn.Module] = []
         channels = 1
         for _ in range(stem_convolutions):
@@ -253,6 +255,7 @@ class MpifRes2Net(Backend):
             channels = stem_channels
         self.stem = nn.Sequential(*layers)
 
+        # Stages: the first block of a stage has the stride; all other blocks have the fusion.
         stages: list[nn.Module] = []
         for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
             for index in range(number):

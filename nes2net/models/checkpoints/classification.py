@@ -64,12 +64,14 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
         InputError: if the folder is damaged, if its head is not supported, or if the names of its
             classes do not tell which class is bona fide, or contradict ``bonafide``.
     """
+    # Check the folder, and find the order of classes in which bona fide is last.
     config = read_configuration(folder)
     name = _frontend_of_class(config)
     assert name is not None, "call holds_classifier() first"
     check_supported(folder, config)
     labels = class_labels(folder, config)
     order = order_of_classes(labels, folder, bonafide)
+    # Rename the tensors: front-end, weights of the layers, projection, and last layer in the new order.
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
@@ -83,6 +85,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
         if len(rows) != len(labels):
             raise InputError(f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}")
         state_dict[f"proj_fc.{part}"] = rows[order]
+    # Describe the architecture.
     backend: dict[str, Any] = {
         "name": "mean_linear",
         "feature_dim": frontend.out_dim,

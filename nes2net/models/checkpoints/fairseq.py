@@ -325,6 +325,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
             raise ValueError
         return layers
 
+    # Compute the value, and check that it is a list of lists of three numbers.
     try:
         if len(text) > _LONGEST_EXPRESSION:
             raise ValueError

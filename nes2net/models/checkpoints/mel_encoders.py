@@ -147,6 +147,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             missing or has other settings.
     """
     path = Path(checkpoint)
+    # Another function reads a folder; a file must be OpenAI's.
     if path.is_dir():
         return _read_folder(path, family)
     if family is not WHISPER:
@@ -170,6 +171,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
         options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
     except (KeyError, TypeError) as error:
         raise InputError(f"the 'dims' of {path} do not describe an encoder as OpenAI's files do ({error})") from error
+    # Keep the tensors of the encoder, and rename them.
     state_dict = {}
     for name, tensor in state_dict_of(content["model_state_dict"], path).items():
         if name.startswith("encoder."):

@@ -70,6 +70,7 @@ class OnnxFile:
         require("onnxruntime")
         import onnxruntime  # optional
 
+        # Read the facts that the file states, and the names of the files that hold its weights.
         self.path = Path(path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
@@ -86,6 +87,7 @@ class OnnxFile:
                 )
             if device == "auto":
                 device = "cpu"
+        # Start a session of onnxruntime on the device.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # errors are raised, not logged
@@ -113,6 +115,7 @@ class OnnxFile:
             raise foreign(self.path, "names of its inputs and outputs are not UTF-8") from None
         if signature != _INTERFACE:
             raise foreign(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
+        # Keep the facts that callers need.
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
@@ -212,6 +215,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         InputError: if the ONNX file is missing or not written by this toolkit, or if the weights
             are not in the file that the description names.
     """
+    # Read the file and its metadata.
     if path.suffix != ".onnx":
         raise InputError(
             f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes"
@@ -225,6 +229,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         description = validated_json(_Description, content.metadata[METADATA].encode())
     except ValueError as error:
         raise foreign(path, f"its metadata {METADATA}: {error}") from None
+    # If another file holds the weights, the description must name this file, which lies beside the ONNX file.
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(

@@ -136,6 +136,7 @@ class _Reader:
 
         If another file holds the bytes, the file is recorded in :attr:`found`.
         """
+        # Read the dimensions, and the place of the bytes if another file holds them.
         count = 1
         location = 0
         outside: dict[str, str] = {}
@@ -151,6 +152,7 @@ class _Reader:
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
+        # Count the bytes: in the message itself, or in the other file.
         num_bytes = message_slice[1] - message_slice[0]
         if outside or location == _EXTERNAL:
             if outside.keys() != {"location", "offset", "length"}:
@@ -178,11 +180,13 @@ class _Reader:
         """
         position, end = message_slice
         while position < end:
+            # A tag holds the number of the field and the kind of its value.
             tag, position = self.varint(position, end)
             number = tag >> 3
             kind = tag & 7
             if not 0 < number < 2**29:
                 raise _Damaged(f"a field of number {number}")
+            # A varint, or else a value whose length follows (2) or is fixed (1 and 5)
             if kind == 0:
                 value, position = self.varint(position, end)
                 yield number, value

@@ -204,6 +204,7 @@ class Shelf:
         """
         from nes2net.lib.http_files import digests_of  # start-up
 
+        # Commit, size and digest of the file on this machine
         sha256 = revision = ""
         size = None
         if self.file.hub is not None and path != self.place:
@@ -211,6 +212,7 @@ class Shelf:
         if path.is_file():
             size = path.stat().st_size
             sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
+        # All known digests must equal this digest.
         stored = path.resolve().name  # the hub's files are stored under the digest that the hub states
         expected_digests = {"published with": self.file.sha256}
         if revision and _SHA256.fullmatch(stored):
@@ -223,6 +225,7 @@ class Shelf:
                     f"{path} is not {self.name}: its SHA-256 is {sha256}, not {expected}, as {source}: remove it, and "
                     "run the same command again; if its publisher replaced it and you trust that, name the file itself"
                 )
+        # Record a file that is seen for the first time.
         if first_seen is None:
             today = datetime.now(timezone.utc).date().isoformat()
             first_seen = FirstSeen(self.file.url, today, sha256, size, revision)

@@ -82,6 +82,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     Raises:
         InputError: if ``content`` has no state dict, several state dicts, or too much metadata.
     """
+    # Find the only state dict; otherwise say what the file holds.
     state_dicts = _state_dicts_in(content)
     if len(state_dicts) > 1:
         keys = [".".join(map(shown, keys)) for keys in state_dicts]
@@ -99,6 +100,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
         raise InputError(
             f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
         )
+    # Copy the metadata as plain data.
     metadata: OrderedDict[str, dict[str, Any]] | None = None
     if (file_metadata := metadata_of(content)) is not None:
         metadata = OrderedDict()  # keep the versions of modules, which PyTorch reads, and this toolkit's record
@@ -111,6 +113,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
                     metadata[module]["version"] = version
                 if isinstance(record, dict) and not module:
                     metadata[module][_METADATA] = plain(record, f"{path}")
+    # Remove the prefix of ``DataParallel``.
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
     return with_metadata(content, metadata)

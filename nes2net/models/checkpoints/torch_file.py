@@ -201,6 +201,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         """Read the next of the five pickles."""
         return unpickle(file, size, storage_of)
 
+    # The five pickles: magic number, version, facts of the machine, content, and keys of the storages
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
     load()  # skip byte order and integer sizes of the machine that wrote the file: all machines today are little-endian
@@ -208,6 +209,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     keys = load()
     if keys != sorted(storages):
         raise ValueError("it does not hold the storages that its tensors use")
+    # The bytes of each storage follow.
     for key in keys:
         file.read(8)  # skip the number of elements, which the pickle has stated
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()

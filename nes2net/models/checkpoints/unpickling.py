@@ -337,6 +337,7 @@ def plain(value: Any, owner: str) -> Any:
 
     def copy(value: Any, level: int) -> Any:
         """Copy ``value``, which lies ``level`` containers deep."""
+        # Each value counts, so that nested or repeated values cannot fill the memory.
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
         if level > MOST_DEPTH:

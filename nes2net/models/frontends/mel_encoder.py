@@ -39,6 +39,7 @@ class MelEncoder(Frontend):
 
     def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()
+        # The options of a checkpoint replace the stated options.
         state_dict = None
         if checkpoint is not None:
             state_dict, checkpoint_options = read_mel_encoder(checkpoint, self.family)
@@ -47,6 +48,7 @@ class MelEncoder(Frontend):
                 checkpoint_options["pretraining_heads"] = "masked_spec_embed" in state_dict
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
+        # Check sizes that depend on each other, and state the facts of the front-end.
         dim = options["encoder_embed_dim"]
         heads = options["encoder_attention_heads"]
         if dim % heads:

@@ -304,6 +304,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
+    # Find the published sizes that the checkpoint has, and those whose files are named like the checkpoint.
     size = SIZES[name]
     differences = _differences(name, config)
     same_named = []
@@ -318,6 +319,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
             f"options: name the pre-training file with `ssl_checkpoint` ({obtain(name)}), or write "
             f"`model.frontend={same_named[0]}`"
         )
+    # Any other size or type is an error.
     if model_type and model_type != size.model_type:
         differences.insert(0, f"it is {MODEL_TYPES[model_type].title}")
     if differences:
