@@ -151,7 +151,7 @@ class CardFile(BaseModel):
 
 
 def evaluated(network: Network) -> Provenance:
-    """The provenance of ``network``, with the figures that the card file beside its checkpoint has for it.
+    """The provenance of ``network``, with the figures of ``network`` in the card file beside its checkpoint.
 
     A figure counts only if it has the file name of the checkpoint and the fingerprint of
     ``network``. Without such figures, or without a readable card file, the provenance is returned
@@ -195,7 +195,7 @@ def model_card(
         checkpoint: the file of a run folder that the card describes.
         further: figures of evaluations in the run folder.
     """
-    # An earlier card's licence comes first, then the licence of published weights, if the hub has a word for it.
+    # An earlier card's licence comes first, then the licence of published weights, if the hub knows this licence.
     licence, own_text = _kept(earlier)
     published = provenance.published
     if licence == _NO_LICENCE and published and published[1].licence.lower() in ("mit", "apache-2.0"):

@@ -381,8 +381,8 @@ class Network(nn.Module):
     def posteriors(self, waveform: Tensor) -> Tensor:
         """Posteriors B×K (float64) of the K :attr:`classes`, for ``waveform`` B×N.
 
-        Posteriors are the softmax of the logits. They are computed in the current mode and
-        precision, and are not calibrated.
+        Posteriors are the softmax of the logits. The posteriors are computed in the current mode
+        and precision, and are not calibrated.
         """
         return self.backend.posteriors(self(waveform))
 

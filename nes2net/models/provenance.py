@@ -209,7 +209,7 @@ class Provenance:
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, training={}, figures=(), facts={})
 
     def without_weights(self) -> Provenance:
-        """This provenance without a claim about the weights: a published model is stated only for its architecture.
+        """Return this provenance without a claim about the weights: it states a published model only for its architecture.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}

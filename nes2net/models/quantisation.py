@@ -323,9 +323,10 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
 
     The choice follows rules and measures no times, so that a machine always chooses the same
     precision. On a GPU the choice is bfloat16 if the GPU supports it. On a CPU only models with a
-    pre-trained transformer become faster. Their precision is int8 if the processor multiplies int8
-    numbers exactly (:func:`has_fast_product`), otherwise bfloat16 if the processor has instructions
-    for bfloat16 (:func:`has_fast_bfloat16`). In all other cases the choice is float32.
+    pre-trained transformer become faster. For these models, the precision is int8 if the processor
+    multiplies int8 numbers exactly (:func:`has_fast_product`), otherwise bfloat16 if the processor
+    has instructions for bfloat16 (:func:`has_fast_bfloat16`). In all other cases the choice is
+    float32.
     """
     if device.type == "cuda":
         with suppress(InputError):

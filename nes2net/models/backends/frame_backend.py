@@ -61,8 +61,8 @@ class FrameBackend(Backend):
         self.pool = pool
         self.utterance = utterance
         self.made_for_segments = pool is None
-        # The pooling astp gives means and deviations, 2E numbers. Its last layer therefore cannot read the E numbers of
-        # a frame.
+        # The pooling astp gives means and deviations, 2E numbers. After this pooling, the last layer reads 2E numbers,
+        # and cannot read the E numbers of a frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
         self.pooling = None
         if utterance == "min":

@@ -243,7 +243,7 @@ class MpifRes2Net(Backend):
             )
         self.num_frames = num_frames
 
-        # Stem: 3×3 convolutions
+        # Build the stem of 3×3 convolutions.
         layers: list[nn.Module] = []
         channels = 1
         for _ in range(stem_convolutions):
@@ -255,7 +255,7 @@ class MpifRes2Net(Backend):
             channels = stem_channels
         self.stem = nn.Sequential(*layers)
 
-        # Stages: the first block of a stage has the stride; all other blocks have the fusion.
+        # Build the stages. The first block of a stage has the stride; all other blocks have the fusion.
         stages: list[nn.Module] = []
         for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
             for index in range(number):

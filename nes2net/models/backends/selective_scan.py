@@ -82,8 +82,8 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     # First pass from zero: the deque keeps only the states after the last frame of each chunk, B×K×D×N.
     left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()
     # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. This recurrence is again a scan, with K
-    # steps. It is also cut into chunks, which are called outer chunks here. All pairs of outer chunks are computed, at
-    # a cost that is quadratic in T / 256.
+    # steps. The K steps are also cut into chunks, which are called outer chunks here. All pairs of outer chunks are
+    # computed, at a cost that is quadratic in T / 256.
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay from the start of an outer chunk to each of its steps

@@ -204,7 +204,7 @@ class Shelf:
         """
         from nes2net.lib.http_files import digests_of  # start-up
 
-        # Commit, size and digest of the file on this machine
+        # Find commit, size and digest of the file on this machine.
         sha256 = revision = ""
         size = None
         if self.file.hub is not None and path != self.place:

@@ -27,9 +27,9 @@ from nes2net.lib.guarded_pickle import Exceeded, Refused
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
 
-#: A function that returns a storage. Its arguments are the key and the number of bytes of the storage.
+#: A function that returns a storage. The arguments are the key and the number of bytes of the storage.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
-#: A function that returns the content of the next pickle in a stream. Its arguments are the stream, the number of bytes
+#: A function that returns the content of the next pickle in a stream. The arguments are the stream, the number of bytes
 #: in the stream, and a :data:`_StorageOf`.
 _Unpickle: TypeAlias = Callable[[Any, int, _StorageOf], Any]
 
@@ -201,7 +201,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         """Read the next of the five pickles."""
         return unpickle(file, size, storage_of)
 
-    # The five pickles: magic number, version, facts of the machine, content, and keys of the storages
+    # Read the five pickles: magic number, version, facts of the machine, content, and keys of the storages.
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
     load()  # skip byte order and integer sizes of the machine that wrote the file: all machines today are little-endian
@@ -209,7 +209,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     keys = load()
     if keys != sorted(storages):
         raise ValueError("it does not hold the storages that its tensors use")
-    # The bytes of each storage follow.
+    # After the pickles come the bytes of each storage.
     for key in keys:
         file.read(8)  # skip the number of elements, which the pickle has stated
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()

@@ -119,7 +119,8 @@ class TensorUnpickler(GuardedUnpickler):
 
     Args:
         budget: see :class:`GuardedUnpickler`.
-        storage_of: function from the key of a storage and its number of bytes to the storage.
+        storage_of: function that returns a storage; the arguments are the key and the number of
+            bytes of the storage.
         records: name of a class → the subclass of :class:`Record` that stands for it. The unpickler
             adds each class that it meets.
         tensors_only: read objects of refused classes as records too, instead of raising an error.
