@@ -348,7 +348,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
     if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."
-    # Languages
+    # Say which languages training had examples of, or that nobody knows this.
     languages = _names(provenance, "train", "languages")
     yield f"Languages other than {listed(languages, 20)}." if languages else "Its lists do not name the languages."
     # Say whether the lists and the recipe lack codecs, noise or recordings that are fake only in part.

@@ -127,7 +127,7 @@ class Network(nn.Module):
 
     def __repr__(self) -> str:
         """A few lines: each part with its number of parameters and main options, then precision, device and mode."""
-        # The options of the back-end, with the defaults of options that its configuration lacks
+        # List the options of the back-end, with the defaults of options that its configuration lacks.
         name = self.backend.config["name"]
         options = self.backend.config
         if name in backends.names():
@@ -141,7 +141,7 @@ class Network(nn.Module):
                 "feature_dim",
             ):  # feature_dim is the out_dim of the front-end, which is printed already
                 texts.append(f"{key}={value}")
-        # A line for each part
+        # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
         unused = ""
         if self.backend.wants_layers == "all":

@@ -209,7 +209,9 @@ class Provenance:
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, training={}, figures=(), facts={})
 
     def without_weights(self) -> Provenance:
-        """Return this provenance without a claim about the weights: it states a published model only for its architecture.
+        """Return this provenance without a claim about the weights.
+
+        If it states a published model, the result states the model only for its architecture.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}

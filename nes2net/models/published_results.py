@@ -180,7 +180,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         where = f"{path}, table {number}"
         table = dict(_mapping_or_empty(table, where))
         check_known(table, ("title", "about", "columns", "notes", "shared", "systems"), f"{where}: unknown key")
-        # Fields of the table itself, and fields that all its results share
+        # Check the fields of the table itself, and take out the fields that all its results share.
         shared, systems = (_mapping_or_empty(table.pop(key, None), f"{where}, {key}") for key in ("shared", "systems"))
         table["notes"] = note_texts(table.get("notes", []), where)
         if not isinstance(table.get("title"), str):
@@ -188,7 +188,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         check_options(PublishedTable, table, where)
         columns = table.get("columns", {})
         check_known(columns, tests, f"{where}: no test")
-        # A row for each system and test, joined from the fields of test, table, system and result
+        # Build a row for each system and test, from the fields of test, table, system and result.
         rows_of_systems = []
         for system, facts in systems.items():
             facts = dict(_mapping_or_empty(facts, f"{where}, {system}"))

@@ -186,7 +186,7 @@ class _Reader:
             kind = tag & 7
             if not 0 < number < 2**29:
                 raise _Damaged(f"a field of number {number}")
-            # A varint, or else a value whose length follows (2) or is fixed (1 and 5)
+            # A varint has kind 0. Other values state their length (kind 2) or have a fixed length (kinds 1 and 5).
             if kind == 0:
                 value, position = self.varint(position, end)
                 yield number, value

@@ -319,7 +319,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
             f"options: name the pre-training file with `ssl_checkpoint` ({obtain(name)}), or write "
             f"`model.frontend={same_named[0]}`"
         )
-    # Any other size or type is an error.
+    # A checkpoint of another size or type is an error.
     if model_type and model_type != size.model_type:
         differences.insert(0, f"it is {MODEL_TYPES[model_type].title}")
     if differences:

@@ -229,7 +229,7 @@ class SSLFrontend(Frontend):
         if pre_emphasis:
             self.config["pre_emphasis"] = pre_emphasis
         self.pre_emphasis = pre_emphasis
-        # Facts that follow from the options
+        # Set the facts that follow from the options.
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
