@@ -117,6 +117,8 @@ def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str
 
     Names of the front-end do not count. Names that differ only in numbers, such as
     ``layers.0.weight`` and ``layers.1.weight``, count as one name.
+
+    If both state dicts have no names, the share is 0.
     """
     names = {_without_numbers(name) for name in _without_frontend(state_dict)}
     expected_names = {_without_numbers(name) for name in _without_frontend(expected)}

@@ -514,6 +514,8 @@ def named_architecture(name: str) -> dict[str, Any]:
 def split_options(name: str) -> list[str]:
     """Split ``NAME,backend.option=value,…`` into the name and its options.
 
+    A comma within a value does not separate options; only a comma before the name of a part does.
+
     >>> split_options("AASIST,backend.num_logits=1")
     ['AASIST', 'backend.num_logits=1']
     """

@@ -144,7 +144,11 @@ def published_tables() -> tuple[PublishedTable, ...]:
 
 @cache
 def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
-    """Read the tables in ``path``; return the rows of all tables, and the tables."""
+    """Read the tables in ``path``; return the rows of all tables, and the tables.
+
+    Raises:
+        InputError: if the file is not YAML of this layout, or two rows have the same id.
+    """
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
@@ -164,6 +168,13 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
     A result also has the fields of its test, its table and its system. If several of them state the
     same field, the value of the result counts before the values of its system, its table and its
     test, in this order.
+
+    Args:
+        path: name of the file, for messages.
+
+    Raises:
+        InputError: if a key, a name of a test or the name of a note is unknown, or a value does not
+            fit.
     """
     check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
     tests = _mapping_or_empty(content.get("tests"), f"{path}, tests")
@@ -223,7 +234,11 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
-    """Build the row of a result after checking its fields; ``where`` names the result in messages."""
+    """Build the row of a result after checking its fields; ``where`` names the result in messages.
+
+    Raises:
+        InputError: if a field is unknown, missing or of the wrong type, or if there is no figure.
+    """
     options = declared(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
     fields = {name: value for name, value in values.items() if value is not None}

@@ -141,7 +141,10 @@ class MixtureOfExperts(Aggregation):
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Mean over time of the gates of each layer's chosen experts, B×L; 0 for the last layer."""
+        """Mean over time of the gates of each layer's chosen experts, B×L; 0 for the last layer.
+
+        The gates are computed without noise, even in train mode.
+        """
         last = hidden_states[-1]
         choice = self.choose(last.flatten(0, 1))
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())  # F×n

@@ -95,6 +95,9 @@ class RawAasist(SpectroTemporalGraph):
         """Embeddings B×160 of ``waveform`` B×N or B×N×1, after dropout in training.
 
         In the authors' training, N is 64,600.
+
+        Raises:
+            InputError: if ``waveform`` has another shape or is too short.
         """
         if waveform.ndim == 3 and waveform.shape[2] == 1:
             waveform = waveform.squeeze(2)

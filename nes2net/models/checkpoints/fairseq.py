@@ -129,6 +129,8 @@ def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
 def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
     """Translate torchaudio's name of a wav2vec 2.0 tensor, with or without ``model.``, to fairseq's name.
 
+    ``extractor_mode`` is as for :func:`to_fairseq`.
+
     >>> from_torchaudio("model.encoder.transformer.layers.3.feed_forward.intermediate_dense.weight")
     'encoder.layers.3.fc1.weight'
     """
@@ -299,6 +301,9 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
 
     fairseq evaluates the expression as Python code. This function runs no code: it only understands
     lists of tuples of numbers, sums, and repetitions.
+
+    Raises:
+        InputError: if ``text`` is anything else, or describes too many or too large convolutions.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
     [(512, 10, 5), (512, 3, 2), (512, 3, 2)]

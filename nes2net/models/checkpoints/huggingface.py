@@ -204,6 +204,8 @@ def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
     """Translate a tensor's name in a file of the transformers library, of any release, to fairseq's name.
 
+    ``extractor_mode`` is as for :func:`nes2net.models.checkpoints.fairseq.to_fairseq`.
+
     >>> from_library("encoder.pos_conv_embed.conv.weight_g")
     'encoder.pos_conv.0.weight_g'
     """

@@ -211,6 +211,8 @@ class _Description(BaseModel):
 def _read_description(path: Path) -> dict[str, Any]:
     """Read the description in an ONNX file; if the weights are in another file, check that file too.
 
+    The result is plain data, with the default values of keys that the file lacks.
+
     Raises:
         InputError: if the ONNX file is missing or not written by this toolkit, or if the weights
             are not in the file that the description names.

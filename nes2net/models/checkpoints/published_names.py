@@ -22,6 +22,8 @@ from nes2net.models.checkpoints.huggingface import from_library
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
     """Rename the tensors under ``prefix`` from this package's module names to the published ones, in place.
 
+    ``backend_prefix`` is the beginning of the published names of the back-end.
+
     >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
     >>> write_published_names(state_dict, "", "TDNN.")
     >>> state_dict
@@ -36,6 +38,8 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
 
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
     """Rename the tensors under ``prefix`` from the published names to this package's module names, in place.
+
+    ``backend_prefix`` is the beginning of the published names of the back-end.
 
     >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
     >>> read_published_names(state_dict, "", "TDNN.")

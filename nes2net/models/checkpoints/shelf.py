@@ -145,7 +145,13 @@ class Shelf:
         return path
 
     def _fetch(self) -> Path:
-        """Print the address and the licence, then download the file or folder and return its path."""
+        """Print the address and the licence, then download the file or folder and return its path.
+
+        Raises:
+            InputError: if the download fails; the message says how to get the file by hand.
+            Unfinished: if the connection breaks and a partial file is left, from which a later call
+                resumes.
+        """
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
             if self.file.hub is None:
@@ -174,7 +180,12 @@ class Shelf:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=_FOLDER_FILES))
 
     def _from_server(self) -> Path:
-        """Download the file from another server to :attr:`place`; return this path."""
+        """Download the file from another server to :attr:`place`; return this path.
+
+        Raises:
+            InputError: if ``HF_HUB_OFFLINE`` is set, or the server does not give the file.
+            Unfinished: if the connection breaks.
+        """
         from huggingface_hub import constants  # start-up
         from huggingface_hub.utils import WeakFileLock  # start-up
 

@@ -133,7 +133,17 @@ def check_file(path: Path) -> None:
 
 
 def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
-    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member of the archive for each storage."""
+    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member of the archive for each storage.
+
+    Args:
+        path: the file, which is memory-mapped and named in messages.
+        file: the same file, opened.
+        unpickle: function that reads a pickle.
+
+    Raises:
+        InputError: if the archive is not a checkpoint, or a checksum differs.
+        ValueError: if the archive has members that ``torch.save`` never writes.
+    """
     size = path.stat().st_size
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
@@ -185,7 +195,15 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
 
 
 def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
-    """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage."""
+    """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage.
+
+    Args:
+        unpickle: function that reads a pickle.
+
+    Raises:
+        ValueError: if the file does not begin as a checkpoint does, or its storages do not fit.
+        EOFError: if the file ends too early.
+    """
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 

@@ -193,6 +193,9 @@ class TensorUnpickler(GuardedUnpickler):
             position: index of the argument that has the items. If the call has no such argument,
                 the container is empty.
             arguments: arguments of the call.
+
+        Raises:
+            TypeError: if the argument at ``position`` is not a container of items.
         """
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
@@ -208,6 +211,9 @@ class TensorUnpickler(GuardedUnpickler):
         Args:
             saved_id: ``("storage", type, key, device, number of elements)``, as ``torch.save``
                 writes it.
+
+        Raises:
+            ValueError: if ``saved_id`` has another form, or describes a view of another storage.
         """
         match saved_id:
             case ("storage", torch.dtype() as dtype, str() | int() as key, _, int() as numel, *view) if (

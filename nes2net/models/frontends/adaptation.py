@@ -220,7 +220,12 @@ def _last_word(name: str) -> str:
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Replace the linear layers to adapt by peft's layers with LoRA or DoRA; tensors get this toolkit's names."""
+    """Replace the linear layers to adapt by peft's layers with LoRA or DoRA; tensors get this toolkit's names.
+
+    Raises:
+        InputError: if the rank is larger than the smaller size of a layer, or a layer does not
+            exist.
+    """
     from peft import LoraConfig, inject_adapter_in_model  # start-up: takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)

@@ -270,6 +270,9 @@ def __getattr__(name: str) -> Any:
     """Make the constructor of the published size ``name``.
 
     The registry reads constructors as attributes of this module, so that this function is called.
+
+    Raises:
+        AttributeError: if ``name`` is not a published size.
     """
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -385,6 +385,9 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
     """Build the network for ``options``.
 
     HuBERT is built as a ``Wav2Vec2Model``, which computes the same as a ``HubertModel``.
+
+    With the engine ``fairseq``, the network is fairseq's own module. All other networks are modules
+    of the transformers library with this toolkit's attention and linear layers.
     """
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
