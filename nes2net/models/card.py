@@ -1,7 +1,8 @@
 """The model card of a detector: its provenance in Markdown, with the metadata of the Hugging Face hub.
 
-In reading order: ``SetFigure`` is a figure on a set; ``CardFile`` keeps the figures of a run folder;
-``model_card`` renders the facts; the functions after it put them into words.
+In reading order: ``SetFigure`` is a figure of a detector on a set of trials. ``CardFile`` stores
+the figures of a run folder. ``model_card`` writes the card, and the functions after ``model_card``
+put facts into words.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from nes2net.models.network import Network
 
 CARD = "README.md"
-#: File of a run folder with the checkpoint that its card describes, and the figures of all its checkpoints.
+#: The file of a run folder that names the checkpoint described by the card, and holds the figures of all checkpoints.
 CARD_FILE = "card.json"
 _LARGEST = 4 << 20  # bytes of a card file
 #: Text after this line of a card is the user's, and is kept when the card is written again.
 _OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
 _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
-#: Licence of a card that names none, as the hub calls it.
+#: The hub's word for the licence of a card that states no licence.
 _NO_LICENCE = "other"
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
 _UNOFFICIAL = "not its official trials"
@@ -47,7 +48,7 @@ class SetFigure(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     corpus: str
-    """Name of the corpus; several joined by `` + `` if they are pooled."""
+    """Name of the corpus; the names of pooled corpora are joined by `` + ``."""
     split: str = ""
     """Phase or split."""
     checkpoint: str = ""
@@ -64,20 +65,21 @@ class SetFigure(BaseModel):
     """Number of spoofed trials."""
     measure: str = "EER"
     value: FiniteFloat
-    """A fraction if ``percent``."""
+    """Value of the measure; a fraction if :attr:`percent`."""
     percent: bool = True
+    """Whether the card shows the value in percent."""
     interval: tuple[FiniteFloat, FiniteFloat] | None = None
     """The 95 % interval."""
     drawn: str = ""
-    """What the bootstrap behind the interval drew, such as ``trials``."""
+    """The units that the bootstrap drew to compute the interval, such as ``trials``."""
     threshold: FiniteFloat | None = None
-    """The score at which the EER's rates are equal."""
+    """The score threshold at which both error rates equal the EER."""
     notes: tuple[str, ...] = ()
-    """What readers must know, a sentence each."""
+    """Sentences that a reader of the figure must know."""
 
     @property
     def title(self) -> str:
-        """The corpora in words."""
+        """The titles of the corpora; a note follows if the trials are not the official ones."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
         return title if self.is_official else f"{title} ({_UNOFFICIAL})"
 
@@ -89,7 +91,7 @@ class SetFigure(BaseModel):
 
     @property
     def text(self) -> str:
-        """The value with its interval; a fraction in percent."""
+        """The value and its interval as text, in percent if :attr:`percent`."""
         numbers = [f"{self._shown(self.value):.4g}"]
         if self.interval is not None:
             low, high = (f"{self._shown(bound):.3g}" for bound in self.interval)
@@ -98,14 +100,15 @@ class SetFigure(BaseModel):
 
     @property
     def heading(self) -> str:
+        """Name of the measure, with ``%`` if the value is shown in percent."""
         return f"{self.measure} %" if self.percent else self.measure
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for a record."""
+        """The figure as plain data for a record, without fields that have their default values."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether ``other`` is an earlier figure of the same checkpoint, set and measure."""
+        """Whether this figure replaces ``other``: checkpoint, corpus, split, measure and notes are the same."""
         names = ("checkpoint", "corpus", "split", "measure", "notes")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
@@ -116,6 +119,7 @@ class SetFigure(BaseModel):
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
 
     def _shown(self, value: float) -> float:
+        """Convert ``value`` to percent if the figure is shown in percent."""
         return 100 * value if self.percent else value
 
 
@@ -129,7 +133,7 @@ class CardFile(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> CardFile:
-        """Read the card file of ``folder``; empty if there is none.
+        """Read the card file of ``folder``; if there is no such file, the result is empty.
 
         Raises:
             InputError: if the file is not a card file.
@@ -140,13 +144,19 @@ class CardFile(BaseModel):
         return read_json_as(cls, path, _LARGEST, "the facts of a model card", "move it away")
 
     def write(self, folder: Path) -> None:
+        """Write the card file into ``folder``."""
         write_text(
             folder / CARD_FILE, json_text(self.model_dump(exclude_defaults=True), indent=1, ensure_ascii=False) + "\n"
         )
 
 
 def evaluated(network: Network) -> Provenance:
-    """The provenance of ``network``, with its figures in the card file beside its checkpoint."""
+    """The provenance of ``network``, with the figures of ``network`` in the card file beside its checkpoint.
+
+    A figure counts only if it has the file name of the checkpoint and the fingerprint of
+    ``network``. Without such figures, or without a readable card file, the provenance is returned
+    unchanged.
+    """
     provenance = network.provenance
     path = Path(network.source)
     if not network.source or not path.is_file():
@@ -161,7 +171,7 @@ def evaluated(network: Network) -> Provenance:
 
 
 def set_figures(provenance: Provenance) -> Iterator[SetFigure]:
-    """The figures of ``provenance``; what cannot be read is left out, because anyone may have written it."""
+    """The figures of ``provenance``. Invalid figures are left out, because a checkpoint may contain anything."""
     for figure in provenance.figures:
         with suppress(ValidationError):
             yield SetFigure.model_validate(figure)
@@ -175,14 +185,17 @@ def model_card(
     checkpoint: str = "",
     further: Sequence[SetFigure] = (),
 ) -> str:
-    """Write the card of a detector.
+    """Return the text of the card of a detector.
 
     Args:
         config: the architecture.
-        earlier: an earlier card, whose licence and own text are kept; None if there is none.
+        provenance: the facts about weights and training.
+        earlier: path of an earlier card, whose licence and own text are kept; None for no such
+            card.
         checkpoint: the file of a run folder that the card describes.
         further: figures of evaluations in the run folder.
     """
+    # An earlier card's licence comes first, then the licence of published weights, if the hub knows this licence.
     licence, own_text = _kept(earlier)
     published = provenance.published
     if licence == _NO_LICENCE and published and published[1].licence.lower() in ("mit", "apache-2.0"):
@@ -190,6 +203,7 @@ def model_card(
     name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
     own_figures = list(set_figures(provenance))
     figures = [*own_figures, *further]
+    # The hub reads these metadata.
     metadata: dict[str, Any] = {
         "library_name": "nes2net",
         "pipeline_tag": _TASK["type"],
@@ -201,6 +215,7 @@ def model_card(
         results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}
         metadata["model-index"] = [{"name": name, "results": results}]
+    # Render the text that people read.
     template = markdown_templates("nes2net.models").get_template("card.md.jinja")
     body = template.render(
         name=name,
@@ -223,10 +238,10 @@ def model_card(
 
 
 def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
-    """Number on arXiv of the paper of a published system with the same front-end and back-end.
+    """The arXiv number of the paper about a published system with the same front-end and back-end.
 
-    For a detector that was loaded as a published system, or with the architecture of one, only the
-    paper of that system counts. None if no paper is known.
+    For a detector that was loaded as a published system, or with the architecture of a published
+    system, only the paper of that system counts. None if no paper is known.
     """
     if provenance.architecture:
         models = [provenance.architecture[1]]
@@ -240,7 +255,7 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
 
 
 def _kept(earlier: Path | None) -> tuple[str, str]:
-    """Licence and own text of an earlier card."""
+    """Licence and own text of an ``earlier`` card; ``other`` and no text if there is no readable card."""
     if earlier is None or not earlier.is_file():
         return _NO_LICENCE, ""
     try:
@@ -252,12 +267,13 @@ def _kept(earlier: Path | None) -> tuple[str, str]:
 
 
 class _Trials:
-    """The words of a description of trials; ``-`` for what it does not say."""
+    """Puts a description of trials into words; a fact that the description lacks is shown as a dash."""
 
     def __init__(self, described: Mapping[str, Any]) -> None:
         self.described = described
 
     def __getitem__(self, key: str) -> str:
+        """The fact ``key`` as text; for a list, the number of its elements."""
         value = self.described.get(key)
         if isinstance(value, list):
             return str(len(value)) if value else "–"
@@ -269,24 +285,25 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """The corpus and the split; a copy with other trials has only its layout."""
+        """Title of the corpus, and the split; a note follows if the trials are not the official ones."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
         return title if self.described.get("official") else f"{title} ({_UNOFFICIAL})"
 
 
 def _terms(provenance: Provenance) -> Iterator[str]:
-    """The corpora of training and development whose licence is known, with their licences."""
+    """Yield title and licence of each corpus of training and development whose licence is known."""
     for name in dict.fromkeys(described.get("corpus") for described in provenance.trials):
         if name in corpora.names() and (licence := corpora.get(name).licence):
             yield f"{_title(name)}: {licence}"
 
 
 def _title(corpus: str) -> str:
+    """Title of the ``corpus``, or its name if the toolkit does not know it."""
     return corpora.get(corpus).title if corpus in corpora.names() else corpus
 
 
 def _names(provenance: Provenance, part: str, key: str) -> list[str]:
-    """The values of ``key`` in the descriptions of ``part``, ``train`` or ``dev``."""
+    """The values of ``key`` in all descriptions of ``part`` (``train`` or ``dev``), each value once."""
     names: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)
@@ -296,7 +313,7 @@ def _names(provenance: Provenance, part: str, key: str) -> list[str]:
 
 
 def _training(provenance: Provenance) -> dict[str, str]:
-    """The facts of training in words, by their names; facts that the checkpoint lacks are left out."""
+    """Name of a fact of training → the fact in words. Facts that the checkpoint lacks are left out."""
     training = provenance.training
     facts = {}
     if isinstance(epoch := training.get("epoch"), int):
@@ -315,9 +332,10 @@ def _training(provenance: Provenance) -> dict[str, str]:
 
 
 def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """What the training had no examples of, or does not say, a sentence each."""
+    """Yield a sentence for each kind of speech of which training had no examples, or does not say whether it had."""
     if not provenance.trials:
         return
+    # Say of which generators of spoofed speech training had no examples, or that nobody knows this.
     attacks = _names(provenance, "train", "attacks")
     if attacks:
         unnamed = any(part.get("part") == "train" and not part.get("attacks") for part in provenance.trials)
@@ -330,8 +348,10 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
     if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."
+    # Say which languages training had examples of, or that nobody knows this.
     languages = _names(provenance, "train", "languages")
     yield f"Languages other than {listed(languages, 20)}." if languages else "Its lists do not name the languages."
+    # Say whether the lists and the recipe lack codecs, noise or recordings that are fake only in part.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _names(provenance, "train", "codecs")

@@ -2,8 +2,8 @@
 
 Names and shapes determine most options of a back-end: the number of logits, the pooling, the
 groups, the size of a hidden layer. ``fitted_config`` searches among the declared options of the
-parts; it has no rule for a particular part. Each step changes one option, so that as few tensors as
-possible differ afterwards. The search ends if no tensor differs or no change helps. Options that
+parts, and has no rule for a particular part. Each step changes one option, so that as few tensors
+as possible differ afterwards. The search ends if no tensor differs or no change helps. Options that
 change no shape, such as a dilation, keep their values.
 """
 
@@ -24,7 +24,7 @@ from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
 from nes2net.models.registry import Registry, aggregations, backends
 
-#: Part of a detector → its registry, and its name if the configuration does not name it.
+#: Part of a detector → the registry of the part, and its default name, for a configuration that does not name the part.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
 _MOST_OTHER_NAMES = 0.5  # if a larger share of names differs, the file has other parts, and no options can fit
@@ -37,11 +37,13 @@ def fitted_config(
 ) -> dict[str, Any] | None:
     """Change options of aggregation and back-end in ``config`` until they fit the shapes of ``state_dict``.
 
-    Returns the changed configuration, or None if no options fit.
+    Returns the changed configuration. The result is None if no options fit within a limited number
+    of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names differ.
 
     Args:
         frontend: the front-end of ``config``, on the meta device.
     """
+    # Stop if the front-end does not fit, or if most names differ.
     tensors = _without_frontend(state_dict)
     model = dict(config)
     misfit, expected = _compare_with(tensors, frontend, model)
@@ -50,6 +52,7 @@ def fitted_config(
         return None
     if misfit is None or share_of_other_names(tensors, expected) > _MOST_OTHER_NAMES:
         return None
+    # In each step, take the change that leaves the fewest differences.
     tries = 0
     while misfit:
         best: tuple[Misfit, dict[str, Any], dict[str, Tensor]] | None = None
@@ -96,7 +99,7 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with theirs.
+    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with their tensors.
 
     Returns the differences, and name → tensor of the parts that were built. The differences are
     None if ``model`` cannot be built.
@@ -114,6 +117,8 @@ def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str
 
     Names of the front-end do not count. Names that differ only in numbers, such as
     ``layers.0.weight`` and ``layers.1.weight``, count as one name.
+
+    If both state dicts have no names, the share is 0.
     """
     names = {_without_numbers(name) for name in _without_frontend(state_dict)}
     expected_names = {_without_numbers(name) for name in _without_frontend(expected)}
@@ -132,8 +137,8 @@ def _candidates(
     """Yield copies of ``model`` in which one option of one part is changed, for each value to try.
 
     Args:
-        tensors: aggregation and back-end in the checkpoint.
-        expected: aggregation and back-end of ``model``.
+        tensors: tensors of aggregation and back-end in the checkpoint.
+        expected: tensors of aggregation and back-end of ``model``.
     """
     counts, sizes, factors = _suggested_numbers(tensors, expected)
     for role, (registry, default_name) in _PARTS.items():
@@ -174,7 +179,7 @@ def _values_to_try(
 def _suggested_numbers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[set[int], set[int], set[tuple[int, int]]]:
-    """Find numbers from which values of options may be computed, where ``tensors`` and ``expected`` differ.
+    """Where ``tensors`` and ``expected`` differ, find numbers from which values of options may be computed.
 
     Returns:
         Counts: possible lengths of lists of modules. Sizes of dimensions in ``tensors``. Factors:

@@ -136,7 +136,7 @@ class SavedNetwork(Network):
         return base_digest(self._base_tensors())
 
     def _set_base(self, file: str | Path) -> None:
-        """Record that ``file`` holds the frozen tensors of the adapted front-end: :meth:`save` leaves them out."""
+        """Record that ``file`` holds the frozen tensors of the adapted front-end, so that :meth:`save` omits them."""
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
@@ -147,9 +147,9 @@ class SavedNetwork(Network):
     def names_left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
         """Names of the tensors that ``state_dict`` leaves out because they were frozen.
 
-        If the front-end is adapted, these are its frozen tensors. If ``state_dict`` has exactly the
-        tensors of aggregation and back-end, as in Spoof-SUPERB's files, these are all tensors of
-        the front-end. In all other cases the set is empty.
+        If the front-end is adapted, the names are those of its frozen tensors. If ``state_dict``
+        has exactly the tensors of aggregation and back-end, as in Spoof-SUPERB's files, the names
+        are those of all tensors of the front-end. In all other cases the set of names is empty.
         """
         if names := self.base_names():
             return set() if names & state_dict.keys() else names
@@ -171,10 +171,14 @@ class SavedNetwork(Network):
     ) -> None:
         """Load the frozen tensors of the front-end, which ``checkpoint`` leaves out.
 
+        If the front-end is adapted, ``base`` or ``record`` names the file of these tensors. If the
+        front-end is not adapted, all its tensors are missing, and ``base`` must name its
+        pre-training file.
+
         Args:
             record: :attr:`base` of the saved detector, from the checkpoint.
             checkpoint: the file or folder of the detector. The file of the frozen tensors may lie
-                beside it.
+                beside this file or folder.
             base: as for :meth:`from_pretrained`.
             remedy: the end of error messages, which says what to do.
 
@@ -184,7 +188,8 @@ class SavedNetwork(Network):
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
         base = pretraining_file(base)
-        if not self.frontend.adapted:  # then ``checkpoint`` leaves out the whole front-end
+        # ``checkpoint`` leaves out the whole front-end.
+        if not self.frontend.adapted:
             if base is None or not base.exists():
                 message = (
                     f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
@@ -196,6 +201,7 @@ class SavedNetwork(Network):
             check_fit(tensors, select_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
+        # ``checkpoint`` leaves out only the frozen tensors of an adapted front-end.
         base_path = find_base(record, checkpoint, base, remedy)
         tensors = read_base(
             base_path, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
@@ -272,8 +278,8 @@ class SavedNetwork(Network):
     def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
         """Write what a detector's folder holds beside the weights: architecture, ``record`` and model card.
 
-        The card keeps the licence and the user's text of the card beside the file that this detector
-        was loaded from.
+        If there is a card beside the file that this detector was loaded from, the new card keeps
+        its licence and the user's text.
         """
         earlier = None
         if self.source:
@@ -283,7 +289,10 @@ class SavedNetwork(Network):
         write_description(folder, self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload the folder of :meth:`save` to the Hugging Face hub and return its address.
+        """Upload the folder of :meth:`save` to the Hugging Face hub, and return the address of the repository.
+
+        The trained tensors of an adapted front-end are merged first, so that the folder needs no
+        base.
 
         Args:
             name: ``owner/name`` on the hub.
@@ -325,8 +334,8 @@ class SavedNetwork(Network):
                 follow a name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine
                 shapes, such as the number of logits, are read from the checkpoint, and a note names
                 them. With None, the published model whose tensors have the same names and shapes
-                gives the architecture. For a Hugging Face classification folder whose class names do
-                not tell, ``"bonafide=NAME"`` names the class bona fide.
+                gives the architecture. ``"bonafide=NAME"`` names the class bona fide of a Hugging
+                Face classification folder, if its class names do not tell.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
                 ``base.pth`` of a run. With None, the file that the checkpoint names; if there is no
@@ -336,12 +345,14 @@ class SavedNetwork(Network):
             InputError: if there is no such checkpoint, if it is damaged or does not fit, or if its
                 base is not found or has another digest.
         """
+        # Check precision and device before anything is downloaded.
         precision = None
         if dtype not in ("auto", "fastest"):
             precision = named_precision(dtype)
         target_device = choose_device(device)
         if precision is not None:
             check_precision(precision, target_device)
+        # Find the file or folder. A published model, or a repository on the hub, is downloaded.
         path = Path(path_or_name)
         fetched_name = ""
         if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
@@ -357,6 +368,7 @@ class SavedNetwork(Network):
                 f"{path} is a detector exported to ONNX, which only scores, by nes2net score, predict or serve, or in "
                 "Python by nes2net.models.onnx_detector.OnnxDetector: name the checkpoint that it was exported from"
             )
+        # Read the tensors and the record: from a Hugging Face folder, from a detector folder, or from a file.
         state_dict: Mapping[str, Tensor]
         record: dict[str, Any]
         if path.is_dir():
@@ -378,6 +390,7 @@ class SavedNetwork(Network):
         architecture = record.pop("model", None)
         base_record = record.pop("base", None)
         provenance = Provenance.read(record)
+        # Find the architecture: in the record, from the names and shapes of the tensors, or by the name in ``config``.
         published_name = ""
         if architecture is None and config is None:
             path_note = f" (it has no {CONFIG})" if path.is_dir() else ""
@@ -388,6 +401,7 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
+        # Record the name of the published model: for its weights, or only for its architecture.
         if architecture is None and fetched_name:  # fetch_published() has checked the digest of the file
             provenance = replace(provenance, published_model=fetched_name)
         elif architecture is None and published_name in PUBLISHED_MODELS:
@@ -398,6 +412,7 @@ class SavedNetwork(Network):
         assert isinstance(config, dict) or architecture is not None  # for mypy: see the branches above
         if architecture is None and config is not None:
             architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
+        # Build the detector on the meta device, check that the tensors fit, and load them.
         with build_errors_as_input_errors(str(path_or_name)), without_memory():
             empty = cls.from_config(architecture)
         partial = empty.is_partial(state_dict)
@@ -413,6 +428,7 @@ class SavedNetwork(Network):
         detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
         detector.provenance = provenance
         detector.source = str(path_or_name)
+        # Move and convert the detector.
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if dtype == "fastest":
             return detector.to(target_device).set_precision(dtype).eval()
@@ -426,6 +442,8 @@ class SavedNetwork(Network):
 
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     """Read the tensors of a front-end; the keys are the published names.
+
+    If ``path`` is a detector, all its tensors are returned.
 
     Args:
         path: a detector, the ``base.pth`` of a run, or a pre-training file.
@@ -495,6 +513,8 @@ def named_architecture(name: str) -> dict[str, Any]:
 
 def split_options(name: str) -> list[str]:
     """Split ``NAME,backend.option=value,…`` into the name and its options.
+
+    A comma within a value does not separate options; only a comma before the name of a part does.
 
     >>> split_options("AASIST,backend.num_logits=1")
     ['AASIST', 'backend.num_logits=1']
@@ -581,7 +601,8 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
     Returns:
         Name of the published model → differences; the model with the fewest differences comes
-        first.
+        first. Models whose published code writes another layout than ``state_dict`` has are left
+        out.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -598,7 +619,8 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
     """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end.
 
-    It has all other tensors, so the numbers of tensors tell.
+    ``state_dict`` has all other tensors, so that the front-end is missing if there are fewer
+    tensors than the model has.
     """
     return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
 
@@ -620,7 +642,10 @@ def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
 
 @cache
 def _meta_frontend(config: str) -> Frontend:
-    """Build the front-end in the JSON text ``config`` on the meta device; cached, as many published models share it."""
+    """Build the front-end in the JSON text ``config`` on the meta device.
+
+    The result is cached, because many published models have the same front-end.
+    """
     name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
     with without_memory():
         return create_frontend(name, **options)
@@ -629,8 +654,8 @@ def _meta_frontend(config: str) -> Frontend:
 def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
     """Name and architecture of the only published model that fits a checkpoint.
 
-    If no published model has the shapes of the checkpoint, the result is the published model whose
-    options can be changed so that its shapes match.
+    If no published model has the shapes of the checkpoint, options of published models are changed
+    so that the shapes match, and the result has the changed options.
 
     Args:
         path: name of the checkpoint, for messages.
@@ -664,8 +689,8 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     """Name → architecture of the published models that fit ``state_dict``.
 
     If no model fits, options of the models are changed until the shapes match. The result then has
-    the models that need the fewest changes, with the changed options. It is empty if no change
-    helps.
+    the models that need the fewest changes, with the changed options. The result is empty if no
+    change helps.
 
     Args:
         misfits: the result of :func:`recognise`.

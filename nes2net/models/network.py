@@ -127,6 +127,7 @@ class Network(nn.Module):
 
     def __repr__(self) -> str:
         """A few lines: each part with its number of parameters and main options, then precision, device and mode."""
+        # List the options of the back-end, with the defaults of options that its configuration lacks.
         name = self.backend.config["name"]
         options = self.backend.config
         if name in backends.names():
@@ -140,6 +141,7 @@ class Network(nn.Module):
                 "feature_dim",
             ):  # feature_dim is the out_dim of the front-end, which is printed already
                 texts.append(f"{key}={value}")
+        # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
         unused = ""
         if self.backend.wants_layers == "all":
@@ -167,7 +169,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes: the device of the weights. Only ONNX detectors may use another."""
+        """The device that computes: the device of the weights. Only ONNX detectors may compute on another device."""
         return self.device
 
     @property
@@ -263,7 +265,11 @@ class Network(nn.Module):
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
-        """Apply the back-end: logits B×n of the :meth:`features` of a waveform, and of ``scores`` B×num_scores."""
+        """Apply the back-end: logits B×n of the :meth:`features` of a waveform, and of ``scores`` B×num_scores.
+
+        Raises:
+            InputError: if a detector that fuses scores gets none, or another detector gets scores.
+        """
         if scores is None:
             return self.backend.utterance_logits(features)
         if not self.num_scores:
@@ -304,7 +310,7 @@ class Network(nn.Module):
 
     @property
     def num_zeros(self) -> int:
-        """Number of zeros appended to each frame: how much the back-end's ``feature_dim`` exceeds D."""
+        """Number of zeros that are appended to each frame, if the back-end's ``feature_dim`` is larger than D."""
         return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
@@ -355,7 +361,10 @@ class Network(nn.Module):
         return self._replayed(waveform)
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` if the detector has no score, because none of its classes is bona fide."""
+        """Raise :class:`InputError` if the detector has no score, because none of its classes is bona fide.
+
+        Only the last class is tested, because bona fide is always the last class.
+        """
         if self.classes[-1] != BONAFIDE:
             raise InputError(
                 f"this detector has the classes {listed(self.classes, 5)}, without bona fide, so it has no score: take the "
@@ -372,7 +381,8 @@ class Network(nn.Module):
     def posteriors(self, waveform: Tensor) -> Tensor:
         """Posteriors B×K (float64) of the K :attr:`classes`, for ``waveform`` B×N.
 
-        They are the softmax of the logits, in the current mode and precision, and not calibrated.
+        Posteriors are the softmax of the logits. The posteriors are computed in the current mode
+        and precision, and are not calibrated.
         """
         return self.backend.posteriors(self(waveform))
 
@@ -416,7 +426,7 @@ class Network(nn.Module):
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
         """Segment length in ms → scores B×T of the T segments of ``waveform`` B×N.
 
-        Segment t begins t segment lengths after the start. Higher means more bona fide.
+        Segment t begins t segment lengths after the start. A higher score means more bona fide.
         """
         return {
             resolution: self.backend.scores(logits.flatten(0, 1)).unflatten(0, logits.shape[:2])

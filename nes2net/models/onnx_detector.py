@@ -72,11 +72,17 @@ class OnnxDetector(OnnxFile):
 
         Args:
             output: ``"logits"`` for B×n, or ``"scores"`` for (B,).
+
+        Raises:
+            InputError: if the graph does not take this number of samples, fails, or gives another
+                shape.
         """
+        # Check the length of the waveforms.
         samples = waveform.shape[1]
         if samples < self.min_samples or (self.max_samples and samples > self.max_samples):
             limit = accepted_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
+        # Run the graph, and check that each result has the expected shape.
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]

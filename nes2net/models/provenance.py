@@ -62,11 +62,12 @@ class Provenance:
     started_from: tuple[Provenance, ...] = ()
     """Provenance of the detectors that the training started from."""
     score_ranges: Any = None
-    """How a detector that fuses scores normalises the scores of other systems; None for other detectors."""
+    """Data for normalising the scores of other systems, in a detector that fuses them; None for other detectors."""
     class_labels: Mapping[str, Any] = field(default_factory=dict)
     """Only for a detector of other classes than bona fide and spoof, otherwise empty. ``field`` is
     the field of a trial that names the class. ``aliases`` maps values of this field to the classes
-    that they count as. ``known`` are the scores of development trials of known classes."""
+    under which they count. ``known`` says how high development trials score for being of a known
+    class; the threshold for unknown classes is computed from ``known``."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 
@@ -180,10 +181,9 @@ class Provenance:
     def start(self, places: bool = True) -> Provenance:
         """The facts about training data, for a copy of this detector or for a detector that starts from its weights.
 
-        Settings without influence on the data, such as the seed, are dropped, and so are the
-        figures.
-
-        :attr:`training` and :attr:`figures` are left out: they hold for these weights only.
+        Settings without influence on the data, such as the seed, are dropped. :attr:`training`,
+        :attr:`figures`, :attr:`score_ranges` and :attr:`facts` are dropped too, because they hold
+        only for these weights.
 
         Args:
             places: keep the folders of the corpora; false for files that are given to other people.
@@ -209,7 +209,9 @@ class Provenance:
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, training={}, figures=(), facts={})
 
     def without_weights(self) -> Provenance:
-        """This provenance, with a published model named for its architecture only, not for its weights.
+        """Return this provenance without a claim about the weights.
+
+        If it states a published model, the result states the model only for its architecture.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}

@@ -137,7 +137,7 @@ class PublishedModel:
         }
 
 
-#: XLS-R without the tensors of its pre-training, as the transformers library saves it.
+#: XLS-R without the tensors that only pre-training uses; the transformers library saves XLS-R in this way.
 _XLSR_ENCODER = {"name": "xlsr_300m", "pretraining_heads": False}
 _WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
 _NES2NET = "arXiv 2504.05657, github.com/Liu-Tianchi"
@@ -234,7 +234,7 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
 
     Args:
         size: the size in the repository's name, such as ``"1B"``.
-        file: its checkpoint on the hub.
+        file: the detector's checkpoint on the hub.
         parameters: number of trainable parameters.
     """
     return PublishedModel(
@@ -278,10 +278,10 @@ def _spectra(
     """A detector of Spectra: XLS-R on pre-emphasised recordings, a bridge and a back-end.
 
     Args:
-        repository: its repository on the hub.
+        repository: the detector's repository on the hub.
         parameters: number of trainable parameters.
-        threshold: the threshold that its model card states.
-        revision, size, sha256: commit, number of bytes and SHA-256 of its file.
+        threshold: the threshold that the model card states.
+        revision, size, sha256: commit, number of bytes and SHA-256 of the checkpoint.
     """
     return PublishedModel(
         {"frontend": {**_XLSR_ENCODER, "normalize": False, "pre_emphasis": 0.97}, "backend": backend},
@@ -306,7 +306,7 @@ _DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
 
 
 def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
-    """A detector of DeepFense: an encoder, a back-end, and the linear layer of its loss."""
+    """A detector of DeepFense: an encoder, a back-end, and the linear layer that DeepFense keeps in the loss."""
     encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},

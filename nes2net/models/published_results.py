@@ -21,7 +21,7 @@ _PACKAGED = Path(__file__).with_name("published_results.yaml")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published result, the facts that its source states, and the settings that measure it again.
+    """A published result, the facts that its source states, and the settings with which it can be measured again.
 
     The comment at the top of ``published_results.yaml`` explains the fields. ``best`` and ``mean``
     are EERs in percent; ``min_tdcf`` is normalised. ``notes`` are texts.
@@ -144,7 +144,11 @@ def published_tables() -> tuple[PublishedTable, ...]:
 
 @cache
 def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, ...]]:
-    """Read the tables in ``path``; return the rows of all tables, and the tables."""
+    """Read the tables in ``path``; return the rows of all tables, and the tables.
+
+    Raises:
+        InputError: if the file is not YAML of this layout, or two rows have the same id.
+    """
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
@@ -162,7 +166,15 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
     """Yield the tables in the ``content`` of a file.
 
     A result also has the fields of its test, its table and its system. If several of them state the
-    same field, the result itself comes first, then its system, its table and its test.
+    same field, the value of the result counts before the values of its system, its table and its
+    test, in this order.
+
+    Args:
+        path: name of the file, for messages.
+
+    Raises:
+        InputError: if a key, a name of a test or the name of a note is unknown, or a value does not
+            fit.
     """
     check_known(content, ("notes", "tests", "tables"), f"{path}: unknown key")
     tests = _mapping_or_empty(content.get("tests"), f"{path}, tests")
@@ -179,6 +191,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         where = f"{path}, table {number}"
         table = dict(_mapping_or_empty(table, where))
         check_known(table, ("title", "about", "columns", "notes", "shared", "systems"), f"{where}: unknown key")
+        # Check the fields of the table itself, and take out the fields that all its results share.
         shared, systems = (_mapping_or_empty(table.pop(key, None), f"{where}, {key}") for key in ("shared", "systems"))
         table["notes"] = note_texts(table.get("notes", []), where)
         if not isinstance(table.get("title"), str):
@@ -186,6 +199,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         check_options(PublishedTable, table, where)
         columns = table.get("columns", {})
         check_known(columns, tests, f"{where}: no test")
+        # Build a row for each system and test, from the fields of test, table, system and result.
         rows_of_systems = []
         for system, facts in systems.items():
             facts = dict(_mapping_or_empty(facts, f"{where}, {system}"))
@@ -210,7 +224,7 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
         where: place in the file, for messages.
 
     Raises:
-        InputError: if ``value`` is neither.
+        InputError: if ``value`` is neither a mapping nor None.
     """
     if value is None:
         return {}
@@ -220,7 +234,11 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
-    """Build the row of a result after checking its fields; ``where`` names the result in messages."""
+    """Build the row of a result after checking its fields; ``where`` names the result in messages.
+
+    Raises:
+        InputError: if a field is unknown, missing or of the wrong type, or if there is no figure.
+    """
     options = declared(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
     fields = {name: value for name, value in values.items() if value is not None}

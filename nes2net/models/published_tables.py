@@ -28,7 +28,7 @@ def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
 
 
 def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
-    """A row (heading → text) for each system: the facts that its source states, its figures, its numbered notes.
+    """Make a row (heading → text) for each system: facts that the source states, figures, and numbers of notes.
 
     Args:
         numbers: the result of :func:`numbered_notes`.

@@ -48,8 +48,8 @@ def quantised_rows(x: Tensor) -> Rows:
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
-    # Read as an integer, the bits of a magnitude grow with the magnitude. PyTorch finds the largest integer several
-    # times as fast as the largest floating-point number. The mask removes the sign bit.
+    # If the bits of magnitudes are read as integers, the larger of two magnitudes is the larger integer. PyTorch finds
+    # the largest integer several times as fast as the largest floating-point number. The mask removes the sign bit.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _LARGEST / largest.clamp_min_(_TINY)
@@ -103,7 +103,7 @@ def _refuse_saving(*_: Any) -> None:
     raise InputError("a detector in int8 cannot be saved: save the detector that it was made from")
 
 
-#: Function from quantised values (uint8, …×K) and a precision to (values − 128) Wᵀ (…×N, in this precision).
+#: A function that computes (values − 128) Wᵀ, …×N, from values (uint8, …×K) and the precision of the result.
 Product = Callable[[Tensor, torch.dtype], Tensor]
 
 
@@ -136,7 +136,7 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-# For torch.compile, whose own rule for oneDNN's operator only accepts constant weights.
+# This operator is for torch.compile, because its own rule for oneDNN's operator accepts only constant weights.
 _onednn_operator = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
 _onednn_operator.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
@@ -144,7 +144,7 @@ _onednn_operator.register_fake(
 
 
 def plain_product(weight: Tensor, scale: Tensor) -> Product:
-    """As :func:`onednn_product`, but compute in float32 by PyTorch, which works on every processor."""
+    """Prepare the product of :func:`onednn_product`, but in float32 by PyTorch, which works on every processor."""
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
         """The prepared product: (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
@@ -154,7 +154,7 @@ def plain_product(weight: Tensor, scale: Tensor) -> Product:
 
 
 def fastest_product(weight: Tensor, scale: Tensor) -> Product:
-    """As :func:`onednn_product` if this processor has fast int8 products, otherwise as :func:`plain_product`."""
+    """Prepare a product by :func:`onednn_product` if this processor has fast int8 products, else in float32."""
     prepare = onednn_product if has_fast_product() else plain_product
     return prepare(weight, scale)
 
@@ -163,8 +163,9 @@ def fastest_product(weight: Tensor, scale: Tensor) -> Product:
 def has_fast_product() -> bool:
     """Whether oneDNN multiplies int8 numbers exactly on this processor.
 
-    Products are exact on processors with VNNI or AMX. Without them, oneDNN sums pairs of products
-    in int16, which overflows. PyTorch for ARM, or built without oneDNN, has no int8 products.
+    Products are exact on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
+    products in int16, which overflows. PyTorch for ARM, or built without oneDNN, has no int8
+    products.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
@@ -175,7 +176,7 @@ def has_fast_product() -> bool:
     values[:2] = 255
     try:
         computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
-    except (AttributeError, RuntimeError):  # a build without these operators
+    except (AttributeError, RuntimeError):  # a build of PyTorch without these operators
         return False
     return torch.equal(computed, plain_product(weight, torch.ones(32))(values, torch.float32))
 
@@ -183,7 +184,7 @@ def has_fast_product() -> bool:
 def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
     check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # bool() is False: builds may lack a check
+    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # a build may lack a check: bool() is False
 
 
 def has_fast_float16() -> bool:
@@ -322,9 +323,10 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
 
     The choice follows rules and measures no times, so that a machine always chooses the same
     precision. On a GPU the choice is bfloat16 if the GPU supports it. On a CPU only models with a
-    pre-trained transformer become faster. Their precision is int8 if the processor multiplies int8
-    numbers exactly (:func:`has_fast_product`), otherwise bfloat16 if the processor has instructions
-    for it (:func:`has_fast_bfloat16`). In all other cases the choice is float32.
+    pre-trained transformer become faster. For these models, the precision is int8 if the processor
+    multiplies int8 numbers exactly (:func:`has_fast_product`), otherwise bfloat16 if the processor
+    has instructions for bfloat16 (:func:`has_fast_bfloat16`). In all other cases the choice is
+    float32.
     """
     if device.type == "cuda":
         with suppress(InputError):

@@ -39,7 +39,7 @@ class Registry(Generic[T]):
     """A table: name → object in a module, such as a factory of parts or a corpus.
 
     Args:
-        kind: the word in messages for what a name stands for, such as ``"back-end"``.
+        kind: the word for a registered object in messages, such as ``"back-end"``.
         group: name of the entry points by which installed packages add names.
         table: name → ``"module:attribute"``.
     """
@@ -115,8 +115,8 @@ class Registry(Generic[T]):
         """Call the factory that is registered under ``name`` with ``options``.
 
         Raises:
-            InputError: as :meth:`checked_factory`; or if the part has too many weights or modules
-                (:func:`nes2net.lib.module_size.limited_size`).
+            InputError: as for :meth:`checked_factory`; also if the part has too many weights or
+                modules (:func:`nes2net.lib.module_size.limited_size`).
         """
         from nes2net.lib.module_size import limited_size  # start-up: names are listed without torch
 
@@ -357,7 +357,9 @@ commands: Registry[Callable[..., int | None]] = Registry(
 
 
 def takes_checkpoint(name: str) -> bool:
-    """Whether the front-end ``name`` can start from a pre-training file. A spectrum, for example, cannot.
+    """Whether the front-end ``name`` can start from a pre-training file.
+
+    A spectral front-end, for example, cannot, because it has no weights.
 
     Raises:
         InputError: if there is no such front-end.
@@ -511,7 +513,10 @@ class ConditionSuite(NamedTuple):
 
 
 def default_conditions(sources: Sources | None = None) -> ConditionSuite:
-    """List every effect at each of its default strengths, as far as ``sources`` and installed libraries allow.
+    """List every effect at each of its default strengths.
+
+    Effects that ``sources`` or the installed libraries do not allow are listed as left out, with
+    the reason.
 
     Raises:
         InputError: if a folder of ``sources`` cannot be used.

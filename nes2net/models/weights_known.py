@@ -15,7 +15,7 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: Key of a saved record: the digest of the tensors, if they are the weights of a published model.
+#: Key of a saved record for the digest of the tensors, which is saved with weights of a published model.
 TENSORS_KEY = "tensors_sha256"
 
 
@@ -41,10 +41,11 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
 
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return the ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``, without the digest.
+    """Return ``record`` without its digest.
 
-    If the record names a published model but the tensors have changed since, the result names the
-    model only for its architecture, not for its weights.
+    :meth:`SavedNetwork.save` wrote the record together with ``state_dict``. If the record states
+    the weights of a published model, but the digest of ``state_dict`` is another, the result states
+    the model only for its architecture.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

@@ -31,7 +31,7 @@ class AttentiveMerging(Aggregation):
         self.W = nn.Parameter(torch.empty(feature_dim, 1))
         self.W1 = nn.Parameter(torch.empty(num_layers, num_layers // 2))
         self.W2 = nn.Parameter(torch.empty(num_layers // 2, num_layers))
-        for weight in (self.W, self.W1, self.W2):  # as in nn.Linear, but stored as in × out
+        for weight in (self.W, self.W1, self.W2):  # initial values as in nn.Linear; the shape is inputs × outputs
             bound = 1 / math.sqrt(weight.shape[0])
             nn.init.uniform_(weight, -bound, bound)
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
@@ -39,7 +39,8 @@ class AttentiveMerging(Aggregation):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Gate of each utterance and layer, B×L in (0, 1), computed from the layers' means over time.
 
-        The linear map after the gates also weighs the layers, but not by one number per layer.
+        The linear map after the gates weighs the layers too, but by a matrix for each layer instead
+        of a number.
         """
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L

@@ -28,7 +28,7 @@ class Aggregation(nn.Module):
     config: dict[str, Any]
     """The name and options that build this aggregation again; :func:`nes2net.create_aggregation` sets them."""
     wants_layers: Literal["last", "all"] = "all"
-    """``"last"`` if the aggregation reads the last hidden state only."""
+    """``"last"`` if the aggregation reads only the last hidden state, otherwise ``"all"``."""
     min_layers: int = 1
     """Smallest allowed L."""
     penalty: Tensor | None = None
@@ -56,7 +56,7 @@ class Aggregation(nn.Module):
         """The weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
 
         The aggregation multiplies each layer by a factor between 0 and 1. The weight of a layer is
-        the mean of its factor over time. In some aggregations the weights of all layers add up to
+        the mean over time of this factor. In some aggregations the weights of all layers add up to
         1.
         """
         return None
@@ -83,7 +83,7 @@ def gated_sum(hidden_states: Sequence[Tensor], gates: Iterable[Tensor]) -> Tenso
         gates: one tensor per layer: a single number, or B×1×1 for one number per utterance.
     """
     products = zip(hidden_states, gates)
-    layer, gate = next(products)  # starts the sum, without a tensor of zeros
+    layer, gate = next(products)  # the first product starts the sum, so that no tensor of zeros is needed
     total = layer * gate
     for layer, gate in products:
         total = torch.addcmul(total, layer, gate)

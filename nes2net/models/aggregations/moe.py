@@ -56,8 +56,8 @@ class MixtureOfExperts(Aggregation):
     training, noise of a learned size is added to the gate's logits (Shazeer et al., "Outrageously
     large neural networks", ICLR 2017, eqs. 3–5).
 
-    Gate and sum are computed in at least float32. Only the chosen experts compute. In a compiled or
-    exported detector all experts compute, with the same result.
+    Gate and sum are computed in at least float32. Only the chosen experts are computed. In a
+    compiled or exported detector all experts are computed, with the same result.
 
     Args:
         experts_per_layer: number of experts of each of the first L − 1 hidden states.
@@ -141,7 +141,10 @@ class MixtureOfExperts(Aggregation):
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Mean over time of the gates of each layer's chosen experts, B×L; 0 for the last layer."""
+        """Mean over time of the gates of each layer's chosen experts, B×L; 0 for the last layer.
+
+        The gates are computed without noise, even in train mode.
+        """
         last = hidden_states[-1]
         choice = self.choose(last.flatten(0, 1))
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())  # F×n
@@ -153,13 +156,14 @@ class MixtureOfExperts(Aggregation):
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
         if torch.compiler.is_compiling():  # the compiler needs shapes that do not depend on the experts chosen
             outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
+            # Every expert computes all frames of its layer; only the outputs of the chosen experts are kept.
             for e, expert in enumerate(self.experts):
                 output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)
                 outputs = torch.where((choice.experts == e).unsqueeze(2), output, outputs)
         else:  # each expert reads only the frames that chose it
             chosen_experts = choice.experts.flatten()  # F·k: k experts of frame 0, then k experts of frame 1, …
             order = chosen_experts.argsort(stable=True)
-            if chosen_experts.is_meta:  # no values: a counter of operations calls this, and any split costs the same
+            if chosen_experts.is_meta:  # a meta tensor has no values: any split of the frames will do
                 counts = [len(frames) for frames in chosen_experts.tensor_split(self.num_experts)]
             else:
                 counts = F.one_hot(chosen_experts, self.num_experts).sum(dim=0).tolist()
@@ -177,11 +181,15 @@ class MixtureOfExperts(Aggregation):
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
 
     def balance_loss(self, choice: Choice) -> Tensor:
-        """A loss that is small if all experts are used equally: squared variations of importance and load, added up.
+        """A loss that is small if all experts are used equally (Shazeer et al., ICLR 2017, eqs. 6–11).
 
-        The importance of an expert is the sum of its gates over all frames. Its load is the
-        expected number of frames that would choose it if the noise were drawn again. Without noise
-        it is the number of frames that chose it (Shazeer et al., ICLR 2017, eqs. 6–11).
+        The loss is the sum of two squared coefficients of variation over the experts: the variation
+        of their importance, and the variation of their load.
+
+        The importance of an expert is the sum of its gates over all frames. The load of an expert
+        is the expected number of frames that would choose the expert if the noise were drawn again.
+        Without noise, or if every frame chooses all experts, the load is the number of frames that
+        chose the expert.
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:

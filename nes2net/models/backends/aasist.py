@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nes2net.lib.options import FeatureDim, Logits
 from nes2net.models.backends.base import Backend, LogitLayer
 
-#: Class of a linear layer, or of a layer in its place: it is called with the numbers of inputs and outputs.
+#: A class that builds a linear layer, or a layer that replaces a linear layer, from the numbers of inputs and outputs.
 Linear = Callable[[int, int], nn.Module]
 PoolRatio = Annotated[float, Field(gt=0, le=1)]
 
@@ -72,7 +72,7 @@ def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] =
 
 
 def _attention_vector(size: int) -> nn.Parameter:
-    """A new parameter ``size``×1; its products with vectors of pairs of nodes are attention scores."""
+    """Make a parameter ``size``×1; its product with the vector of a pair of nodes is the pair's attention score."""
     return nn.Parameter(nn.init.xavier_normal_(torch.empty(size, 1)))
 
 
@@ -90,7 +90,7 @@ class GraphAttention(nn.Module):
     """Graph attention over one type of nodes, B×N×D → B×N×D' (Sec. 2.2).
 
     The new node is a linear map of the old node plus a linear map of the attention-weighted mean of
-    all nodes.
+    all nodes. Batch normalisation and SELU follow.
     """
 
     temperature = 2.0  # divides the attention scores before the softmax
@@ -118,6 +118,7 @@ class HeterogeneousGraphAttention(nn.Module):
     The master node is updated by an attention over the nodes of both types.
 
     Args:
+        in_dim, out_dim: D and D', sizes of a node before and after the attention.
         linear: class of the linear layers.
         activated: apply SELU to the nodes after batch normalisation.
     """
@@ -265,8 +266,9 @@ class SpectroTemporalGraph(Backend):
     def readout(self, spectral: Tensor, temporal: Tensor) -> Tensor:
         """Apply all graph layers to the nodes ``spectral`` B×N_S×C and ``temporal`` B×N_T×C.
 
-        The learned positions are added to ``spectral`` first. Returns embeddings
-        B×5·``gat_dims[1]``.
+        The learned positions are added to ``spectral`` first. Two branches, each with its own
+        master node, compute the same kinds of nodes; the element-wise maximum of both branches is
+        kept. Returns embeddings B×5·``gat_dims[1]``.
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))

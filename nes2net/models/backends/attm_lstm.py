@@ -24,7 +24,7 @@ class SiLU(nn.Module):
 
     The published code passes an ``nn.Linear`` where SiLU expects its flag ``inplace``, so that
     checkpoints contain this layer. The layer is kept here so that checkpoints load and save
-    completely. It gets no gradient.
+    completely. The linear layer gets no gradient.
     """
 
     def __init__(self, unused_dim: int) -> None:
@@ -76,16 +76,16 @@ class Decoder(nn.Module):
 class AttMLSTM(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The back-end merges the layers itself, without an aggregation, because it has two linear layers,
-    L·D → L·D/4 → D, where the aggregation ``attm`` has one. State 0, the input of the first layer,
-    is not used. States 1 to L = ``num_layers``, the outputs of the first L layers, are merged; the
-    front-end may be deeper. The paper's system with half of the front-end merges 12 of
-    WavLM-Large's 24 layers. As in the published code, the front-end's last layer is taken before
-    its final layer norm.
+    The back-end merges the layers itself, without an aggregation. After the gates it has two linear
+    layers, L·D → L·D/4 → D; the aggregation ``attm`` has only one linear layer. State 0, the input
+    of the first layer, is not used. States 1 to L = ``num_layers``, the outputs of the first L
+    layers, are merged; the front-end may be deeper. The paper's system with half of the front-end
+    merges 12 of WavLM-Large's 24 layers. As in the published code, the front-end's last layer is
+    taken before its final layer norm.
 
     No complete checkpoint of this system is published. This back-end gives the outputs of the
     published code for random weights. A graph of ``torch.export`` has a fixed number of frames,
-    because of ``nn.LSTM``. An ONNX file takes any number.
+    because of ``nn.LSTM``. An ONNX file takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

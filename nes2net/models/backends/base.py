@@ -43,7 +43,7 @@ class Backend(nn.Module):
     checkpoint_prefix: str = ""
     """Prefix of the back-end's keys in the whole-model checkpoints of the published code."""
     wants_layers: Literal["last", "all"] = "last"
-    """``"all"`` if the back-end reads the hidden states of all layers, without an aggregation."""
+    """``"all"`` if the back-end reads the hidden states of all layers, without an aggregation; otherwise ``"last"``."""
     wants_final_norm: bool = True
     """Whether the last hidden state is taken after the front-end's final layer norm."""
     num_scores: int = 0
@@ -88,7 +88,7 @@ class Backend(nn.Module):
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Segment length in ms → logits B×T×n of the T segments of ``features``.
+        """Compute the logits of segments: length of a segment in ms → logits B×S×n of the S segments of this length.
 
         Args:
             features: as for :meth:`forward`.
@@ -113,7 +113,11 @@ class Backend(nn.Module):
 
     @property
     def last_layer(self) -> nn.Module:
-        """The layer from embeddings B×E to logits B×n."""
+        """The layer from embeddings B×E to logits B×n.
+
+        Raises:
+            InputError: if the back-end has no last layer of its own.
+        """
         if not self.last_layer_name:
             raise InputError(f"back-end '{self.config['name']}' has no last layer of its own")
         return self.get_submodule(self.last_layer_name)
@@ -181,7 +185,7 @@ class Backend(nn.Module):
                 )
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
-        """Raise :class:`InputError` unless the ``scores`` of other systems are B×``num_scores``."""
+        """Raise :class:`InputError` if the ``scores`` of other systems are None, or are not B×``num_scores``."""
         name = self.config["name"] if hasattr(self, "config") else ""
         count = self.num_scores
         if scores is None:
@@ -232,10 +236,10 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     Args:
         rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
             then a cosine. ``"difference"`` is the last logit − logsumexp of the others: the log
-            odds of bona fide after a softmax. For two logits this is their difference; a single
-            logit is the log odds itself. ``"probability"`` is the softmax probability of bona fide.
-            It ranks like ``"difference"``, but in float32 all differences above about 17 become
-            equal probabilities of 1.
+            odds of bona fide after a softmax. For two logits, the log odds are the difference of
+            both; a single logit is the log odds itself. ``"probability"`` is the softmax
+            probability of bona fide. This rule gives the same order as ``"difference"``, but in
+            float32 all differences above about 17 become equal probabilities of 1.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]
@@ -274,7 +278,7 @@ def check_divides(option: str, divisor: int, size: str, number: int) -> None:
     """
     if number % divisor:
         advice = f"give another {size}"
-        # Divisors up to 64 only, to keep the message short.
+        # Only divisors up to 64 are named, to keep the message short.
         if divisors := ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0):
             advice = f"it can be divided by {divisors}"
         raise InputError(f"{size} = {number} cannot be divided by {option} = {divisor}; {advice}")

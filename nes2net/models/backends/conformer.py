@@ -122,7 +122,11 @@ class DepthwiseConv(nn.Module):
 
 
 class Transpose(nn.Module):
-    """Swap tokens and channels, B×N×C ↔ B×C×N. This is a module because published names of tensors count modules."""
+    """Swap tokens and channels, B×N×C ↔ B×C×N.
+
+    The swap is a module because the published names of tensors contain the numbers of modules, and
+    this module is counted.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """Swap the last two axes of ``x``."""
@@ -210,7 +214,7 @@ class Encoder(nn.Module):
 
     def __init__(self, blocks: list[ConformerBlock], embed_dim: int, num_logits: int) -> None:
         super().__init__()
-        # A parameter, as in the published checkpoints, but never trained.
+        # The positions are a parameter, as in the published checkpoints, but they are never trained.
         self.positional_emb = nn.Parameter(position_table(MAX_FRAMES, embed_dim), requires_grad=False)
         self.encoder_blocks = nn.ModuleList(blocks)
         self.class_token = nn.Parameter(torch.rand(1, embed_dim))
@@ -286,7 +290,7 @@ tcm = partial(Conformer, HeadTokenAttention)
 conformer = partial(Conformer, SelfAttention)
 """The plain conformer: :data:`tcm` without head tokens.
 
-Assumption: the fixed sinusoidal positions of TCM, so that the two variants differ only in the head
-tokens. The code of Rosello et al. learns relative positions in the attention and has other
-parameter names. Its checkpoints therefore do not load here.
+It is an assumption that this variant has the fixed sinusoidal positions of TCM. The two variants
+then differ only in the head tokens. The code of Rosello et al. learns relative positions in the
+attention and has other parameter names. Its checkpoints therefore do not load here.
 """

@@ -24,7 +24,7 @@ _PERCEPTRON_DIM = 40
 
 
 class ReversedLogitLayer(LogitLayer):
-    """A last layer B×E → B×n with bona fide in row 0 of the published weights, but in the last column of the logits."""
+    """A last layer B×E → B×n. Bona fide is row 0 of the published weights, but the last column of the logits."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
         """Logits B×n of ``embeddings`` B×E, in reverse order of the weights' rows."""
@@ -41,18 +41,18 @@ class Ensemble(LayerSum):
     logit of a class is the sum over the S systems of weight · (score − bias).
 
     State 0, the input of the first layer, is not used. States 1 to L are the outputs of the layers,
-    before the front-end's final layer norm. ``scores`` come from other systems. The systems have
-    the order of training, and the scores are normalised as in training
+    before the front-end's final layer norm. ``scores`` come from other systems. The systems must be
+    in the same order as in training, and their scores must be normalised as in training
     (:mod:`nes2net.scoring.system_scores`). The published systems are the baselines of ASVspoof
     2021, in the order CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2.
 
     Bona fide is column 0 in the published code, and column 1 of the logits here, as in all
     back-ends. The weights in files keep the published order. As published, the score is the logit
     of bona fide alone. The weights of the layers are divided by their sum, without a softmax, and
-    may be negative. With ``kind="classification"`` they are not divided.
+    may be negative. With ``kind="classification"`` the weights are not divided.
 
     A graph of ``torch.export`` has a fixed number of frames, because of ``nn.LSTM``. An ONNX file
-    takes any number.
+    takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -142,7 +142,7 @@ class Ensemble(LayerSum):
         # Compute layer by layer, because torch.onnx fixes the number of frames of an LSTM with several layers.
         zeros = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
         for weights in self.lstm.all_weights:
-            # with biases, 1 layer, no dropout, not in training, one direction, batch first
+            # The last six arguments mean: biases, 1 layer, no dropout, not in training, one direction, batch first.
             x = torch.lstm(x, (zeros, zeros), tuple(weights), True, 1, 0.0, False, False, True)[0]
         return x[:, -1]
 

@@ -26,8 +26,9 @@ class FrameBackend(Backend):
 
     - ``"mean"``: the mean of the frames' embeddings, as with ``pool="mean"``. If the last layer is
       linear, the logits are the mean of the frames' logits.
-    - ``"min"``: the embedding of the frame with the lowest score, or of the first such frame: an
-      utterance is spoof if any part is. The gradient reaches only the chosen frames.
+    - ``"min"``: the embedding of the frame with the lowest score, because an utterance is spoofed
+      if any part of it is spoofed. If several frames have this score, the first of them is chosen.
+      The gradient reaches only the chosen frames.
     - ``"attentive"``: a weighted mean of the frames' embeddings. A small network and a softmax over
       time compute the weights (:class:`nes2net.models.backends.pooling.AttentivePooling`).
 
@@ -42,7 +43,7 @@ class FrameBackend(Backend):
     """The module that pools embeddings of frames, B×E×T → B×E'; None for ``utterance="min"``, which chooses a frame."""
 
     def build_pooling(self, pool: str | None, utterance: Utterance, frame_dim: int) -> int:
-        """Set :attr:`pooling`, and return the size of the utterance's embedding.
+        """Set :attr:`pooling` and the attributes that depend on it; return the size of the utterance's embedding.
 
         Args:
             pool: a name of :data:`nes2net.models.backends.pooling.POOLINGS`, or None.
@@ -60,7 +61,8 @@ class FrameBackend(Backend):
         self.pool = pool
         self.utterance = utterance
         self.made_for_segments = pool is None
-        # With mean and deviation, the last layer reads 2E numbers, so that it cannot read the E numbers of a frame.
+        # The pooling astp gives means and deviations, 2E numbers. After this pooling, the last layer reads 2E numbers,
+        # and cannot read the E numbers of a frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
         self.pooling = None
         if utterance == "min":
@@ -110,11 +112,15 @@ class FrameBackend(Backend):
         return self.last_layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def pool_frames(self, frames: Tensor) -> Tensor:
-        """Embeddings of utterances, B×E, from the embeddings of their ``frames``, B×T×E."""
+        """Pool the embeddings of ``frames``, B×T×E, to embeddings of utterances, B×E; B×2E with ``pool="astp"``.
+
+        With ``utterance="min"``, the embedding of the frame with the lowest score is returned.
+        """
         if self.pooling is not None:
             return self.pooling(frames.transpose(1, 2))
         logits = self.frame_logits(frames.detach())
-        # Probabilities near 1 are rounded to equal numbers. Differences of logits rank alike, and stay different.
+        # Probabilities near 1 are rounded to equal numbers. Differences of logits give the same order, and are not
+        # rounded in this way.
         rule: ScoreRule = "difference" if self.score_rule == "probability" else self.score_rule
         lowest = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2]).argmin(dim=1)  # B
         return frames.gather(1, lowest[:, None, None].expand(-1, 1, frames.shape[2])).squeeze(1)

@@ -36,7 +36,7 @@ class GF(Backend):
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, hidden_dim: Size = 128, num_logits: Logits = 2) -> None:
         super().__init__(feature_dim)
-        # Lists, because the published code has an item for each of several front-ends.
+        # These are lists, because the published code can have several front-ends, with an item for each.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 
@@ -63,7 +63,7 @@ class LGF(GF):
 
     Features B×T×``feature_dim`` → logits B×``num_logits``. In a training batch, a shorter utterance
     is padded with zeros, which the LSTMs read too. A graph of ``torch.export`` has a fixed number
-    of frames, because of ``nn.LSTM``. An ONNX file takes any number.
+    of frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -114,7 +114,7 @@ class LLGF(Backend):
     Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The CNN reads the output of the
     linear map as an image T×H with one channel, and outputs an image T/16×H/16 with 32 channels.
     Each of the T/16 frames is then a vector of E = 32·⌊H/16⌋ numbers. A graph of ``torch.export``
-    has a fixed number of frames, because of ``nn.LSTM``. An ONNX file takes any number.
+    has a fixed number of frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

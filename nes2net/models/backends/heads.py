@@ -195,14 +195,14 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
     """Cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
     The columns are scaled as published. First, PyTorch's ``renorm`` shortens columns that are
-    longer than 1e-5 to the length 1e-5; it adds 1e-7 to the length that it divides by. Then all
-    columns are multiplied by 1e5.
+    longer than 1e-5 to the length 1e-5. In doing so, ``renorm`` divides by the length of the column
+    plus 1e-7. Then all columns are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):
         embeddings, weight = _to_common_type(embeddings, weight)
         length = weight.norm(dim=0, keepdim=True)
         unit = weight * torch.where(length > 1e-5, 1 / (length + 1e-7), 1e5)
-        # The lower limit lets the cosine of an embedding of zeros be 0.
+        # With this lower limit, an embedding of zeros has the cosine 0 instead of NaN.
         norm = embeddings.norm(dim=1, keepdim=True).clamp_min(1e-12)
         return (embeddings @ unit / norm).clamp(-1, 1)
 
@@ -214,7 +214,7 @@ def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
-    """For each of n ``classes`` (vectors K×E), the largest cosine between ``embeddings`` B×E and its vectors: B×n."""
+    """Largest cosine between ``embeddings`` B×E and the vectors K×E of a class, for each of n ``classes``: B×n."""
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
 
@@ -250,14 +250,18 @@ class GeneralOptions:
     def apply(self, backend: Backend, num_logits: int, create_head: Callable[..., nn.Module]) -> None:
         """Set the head, the score rule and the classes of ``backend``, as the options say.
 
+        A head brings its own score rule, which the option ``score_rule`` overrides. Without the
+        option ``classes``, a back-end with more than two logits gets the names spoof_1, spoof_2, …
+        and bonafide.
+
         Args:
             num_logits: number of logits of ``backend``.
             create_head: :func:`nes2net.models.registry.create_head`, passed in because the
                 registry imports this module.
 
         Raises:
-            InputError: if the last layer cannot be replaced, or if ``classes`` are not one name for
-                each logit.
+            InputError: if the last layer cannot be replaced, or if ``classes`` does not have a
+                different name for each logit.
         """
         if self.head is not None:
             last = backend.last_layer

@@ -15,7 +15,7 @@ class Logistic(Backend):
     deepfake detection with self-supervised representations", Interspeech 2024 (arXiv 2309.05384),
     fit logistic regression on frozen representations. The mean over time is an assumption. The
     parameters are ``linear.weight`` n×D and ``linear.bias``: D + 1 numbers for one logit. In a
-    recipe, `train.optimizer: logistic` fits them directly, without gradient steps.
+    recipe, `train.optimizer: logistic` fits the parameters directly, without gradient steps.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

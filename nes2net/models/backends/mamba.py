@@ -56,7 +56,7 @@ class Mixer(nn.Module):
         self.x_proj = nn.Linear(inner_dim, self.delta_rank + 2 * STATE_DIM, bias=False)
         self.dt_proj = nn.Linear(self.delta_rank, inner_dim)
         self.out_proj = nn.Linear(inner_dim, embed_dim, bias=False)
-        bound = self.delta_rank**-0.5  # as in Mamba's code: keeps the variance of the input
+        bound = self.delta_rank**-0.5  # as in Mamba's code; with this bound, the variance of the input is kept
         nn.init.uniform_(self.dt_proj.weight, -bound, bound)
         self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner_dim))
 
@@ -73,8 +73,8 @@ class Mixer(nn.Module):
     def _can_use_fused_scan(x: Tensor) -> bool:
         """Whether :meth:`_fused_scan` can compute the scan of ``x``.
 
-        It is not used if training must be deterministic, because the backward pass of the kernel
-        adds numbers in any order (atomicAdd).
+        The kernel is not used if training must be deterministic, because its backward pass adds
+        numbers in any order (atomicAdd).
         """
         must_repeat = torch.is_grad_enabled() and torch.are_deterministic_algorithms_enabled()
         can_run = x.is_cuda and x.dtype != torch.float64 and not torch.compiler.is_compiling()

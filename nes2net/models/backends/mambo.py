@@ -103,8 +103,8 @@ class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: a scan forwards and a scan backwards in time.
 
     The output of each scan is delayed by a frame, so that it does not depend on the current frame.
-    Then the current frame is added, times a learned factor for each head. The arguments are those
-    of :class:`Mamba2`.
+    Then the current frame is added, multiplied by a learned factor for each head. The arguments are
+    the same as for :class:`Mamba2`.
     """
 
     both_ways = True
@@ -274,7 +274,8 @@ class MamBo(Backend):
         num_logits: n.
 
     Raises:
-        InputError: if heads do not divide their channels.
+        InputError: if ``num_heads`` does not divide E, or ``head_dim`` does not divide
+            ``expand``·E.
 
     >>> MamBo(embed_dim=32, num_layers=1)(torch.randn(2, 50, 1024)).shape
     torch.Size([2, 2])

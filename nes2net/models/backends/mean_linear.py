@@ -21,8 +21,8 @@ class MeanLinear(FrameBackend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``: the mean over time and a head.
 
     The published systems post-train the whole encoder, on waveforms that are layer-normalised
-    (``normalize=True`` of the front-end). They score whole utterances by the probability of bona
-    fide, or by the cosine of the one-class head.
+    (``normalize=True`` of the front-end). These systems score whole utterances by the probability
+    of bona fide, or by the cosine of the one-class head.
 
     The mean is over all frames. In a training batch, a shorter utterance is padded with zeros, and
     the mean includes the frames of the padding, as published. Scoring never pads utterances.

@@ -78,15 +78,15 @@ class MultiFusion(nn.Module):
 class MFA(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
-    The published system fine-tunes WavLM-Large. Its code is not public. The paper says that
-    attentive statistics pooling is done over time in each layer, and then over layers. All else in
-    the ``paper`` variant is an assumption: mean and standard deviation with a bottleneck of 128
-    (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`); the hidden states 1 to
-    L; a linear map 2D → D after the pooling over time, the same for all layers; and another linear
-    map after the pooling over layers.
+    The published system fine-tunes WavLM-Large. The code of this system is not public. The paper
+    says that attentive statistics pooling is done over time in each layer, and then over layers.
+    All else in the ``paper`` variant is an assumption: mean and standard deviation with a
+    bottleneck of 128 (:class:`~nes2net.models.backends.pooling.AttentiveStatisticsPooling`); the
+    hidden states 1 to L; a linear map 2D → D after the pooling over time, the same for all layers;
+    and another linear map after the pooling over layers.
 
-    The ``third_party`` variant computes the same as the public code of other authors. It reads the
-    hidden states 0 to L − 1 and pools by :class:`ThirdPartyPooling`.
+    The ``third_party`` variant computes the same as the public code of other authors. This variant
+    reads the hidden states 0 to L − 1 and pools by :class:`ThirdPartyPooling`.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -24,8 +24,8 @@ from nes2net.models.registry import create_head
 
 #: Perspective → the axes of an image B×C×T×F over which the input of its gate is averaged.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
-_MOST_NUMBERS = 5 * 10**8  # largest feature map of an utterance; with XLS-R 2B and defaults it has 479 million numbers
-_ASSUMED_FRAMES = 600  # number of frames for that limit, if utterances keep their lengths
+_MOST_NUMBERS = 5 * 10**8  # numbers in the largest feature map; 479 million with XLS-R 2B and the defaults
+_ASSUMED_FRAMES = 600  # number of frames with which _MOST_NUMBERS is checked, if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -83,19 +83,19 @@ class LocalChannelAttention(nn.Module):
 class Res2NetBlock(nn.Module):
     """A Res2Net bottleneck, B×C×T×F → B×C'×T'×F' (Gao et al., TPAMI 2021).
 
-    The first block of a stage has a ``stride`` and is Res2Net's "stage" type. Its groups are
-    convolved independently, because the previous group's output has a lower resolution than a
-    split. The last group is average-pooled. The shortcut consists of average pooling and a 1×1
-    convolution. In all other blocks, the input of a group joins its own split with the output of
-    the previous group.
+    The first block of a stage has a ``stride`` and is Res2Net's "stage" type. The groups of this
+    block are convolved independently, because the previous group's output has a lower resolution
+    than a split. The last group is average-pooled. The shortcut consists of average pooling and a
+    1×1 convolution. In all other blocks, the input of a group joins its own split with the output
+    of the previous group.
 
     Args:
         in_channels, out_channels: C and C'.
         width: number of channels of a group.
         scale: number of groups.
         stride: stride of the first block of a stage; None for other blocks.
-        joins: for each group that has a previous group, a module that joins its split with the
-            previous output. None to add the two.
+        joins: for each group that has a previous group, a module that joins the group's split with
+            the output of the previous group. None to add split and output.
         attention_kernel: channels that the local channel attention sees; 0 for no attention.
     """
 
@@ -228,6 +228,7 @@ class MpifRes2Net(Backend):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(feature_dim)
+        # Check that the options fit each other, and that feature maps fit into memory.
         if not len(planes) == len(blocks) == len(strides):
             raise InputError(
                 "planes, blocks and strides are lists of one length, one number per stage, not of "
@@ -242,6 +243,7 @@ class MpifRes2Net(Backend):
             )
         self.num_frames = num_frames
 
+        # Build the stem of 3×3 convolutions.
         layers: list[nn.Module] = []
         channels = 1
         for _ in range(stem_convolutions):
@@ -253,6 +255,7 @@ class MpifRes2Net(Backend):
             channels = stem_channels
         self.stem = nn.Sequential(*layers)
 
+        # Build the stages. The first block of a stage has the stride; all other blocks have the fusion.
         stages: list[nn.Module] = []
         for stage_planes, width, number, stride in zip(planes, widths, blocks, strides):
             for index in range(number):

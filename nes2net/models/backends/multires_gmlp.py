@@ -29,7 +29,7 @@ _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale:
 
 
 class SpatialGating(nn.Module):
-    """Multiply one half of the channels by a gate that the other half gives, mixed over time: B×T×2C → B×T×C.
+    """Multiply one half of the channels by gates, computed from the other half over all frames: B×T×2C → B×T×C.
 
     ``weight`` is ``max_frames``×``max_frames``; row t weighs the input frames for output frame t.
     Before training ``weight`` is near 0 and ``bias`` is 1, so that gates are near 1.
@@ -76,7 +76,7 @@ class GmlpNet(nn.Module):
         return self.fc(self.layers(x))
 
     def mean(self, x: Tensor) -> Tensor:
-        """Embeddings B×d/2 of utterances ``x`` B×T×d: the mean over time before the last linear layer."""
+        """Embeddings B×d/2 of utterances ``x`` B×T×d. The mean over time is taken before the last linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
 
@@ -132,19 +132,19 @@ class Scales(nn.Module):
 class MultiresGmlp(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
 
-    Scale i scores segments of 2^i frames. Its input has d_i = ``feature_dim``/2^i channels. It is
-    the input of scale i − 1 after halving, by maxima over pairs of frames and of channels. Each
-    scale has its own gMLP blocks and two class vectors. The utterance has its own blocks, which
-    read the input of the last scale, and is compared with the class vectors of the last scale.
-    Train segments alone, or segments and the utterance together, but not the utterance alone. A
-    network that is trained for a single resolution has the weights of all scales, but only one
-    scale is trained.
+    Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
+    channels. Except for scale 0, this input is the input of scale i − 1 after halving, by maxima
+    over pairs of frames and of channels. Each scale has its own gMLP blocks and two class vectors.
+    The utterance has its own blocks, which read the input of the last scale, and is compared with
+    the class vectors of the last scale. Train segments alone, or segments and the utterance
+    together, but not the utterance alone. A network that is trained for a single resolution has the
+    weights of all scales, but only one scale is trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. The halving before the last scale begins one frame too
-    early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320 ms. It therefore lies 320
-    ms before the label with which it is compared. This back-end does the same, because the
-    published weights were trained in this way.
+    early: segment j of 640 ms consists of segments 2j − 1 and 2j of 320 ms. Segment j therefore
+    lies 320 ms before the label with which the segment is compared. This back-end does the same,
+    because the published weights were trained in this way.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
     with zeros, which therefore change its scores, as published. Scoring never pads utterances.
@@ -199,7 +199,7 @@ class MultiresGmlp(Backend):
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
-        # A list, because the published code has an item for each of several front-ends.
+        # This is a list, because the published code can have several front-ends, with an item for each.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
         # The keys are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
@@ -207,7 +207,7 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Weights B×L of the L ``hidden_states``. They add up to 1 and are the same for every utterance.
+        """Weights B×L of the L ``hidden_states``. The weights add up to 1 and are the same for every utterance.
 
         The weight of a state that is not read is 0.
         """
@@ -232,13 +232,17 @@ class MultiresGmlp(Backend):
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """Number of segments for each of the :attr:`resolutions`.
 
-        The last scale has one more, because of its padding.
+        The last scale has one more segment, because the halving before this scale pads the frames.
         """
         counts = zip(self.resolutions, super().num_segments(num_frames))
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Replace the class vectors of the last scale, which the utterance shares, by ``layer``."""
+        """Replace the class vectors of the last scale, which the utterance shares, by ``layer``.
+
+        Raises:
+            InputError: if ``layer`` is not the head p2sgrad.
+        """
         if not isinstance(layer, P2SGradHead):
             raise InputError("multires_gmlp compares every scale with class vectors: its head is p2sgrad")
         super().replace_last_layer(layer)
@@ -256,11 +260,11 @@ class MultiresGmlp(Backend):
         return self._scales.scale_inputs(gated_sum(hidden_states[: self.num_states], self._state_weights().unbind()))
 
     def _state_weights(self) -> Tensor:
-        """Weights (L,) of the L hidden states that are read. They add up to 1."""
+        """Weights (L,) of the L hidden states that are read. The weights add up to 1."""
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
-        """Compute :meth:`segments` from the inputs of all scales."""
+        """Compute :meth:`segments` from the inputs of all scales; only the scales in :attr:`resolutions` are scored."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:

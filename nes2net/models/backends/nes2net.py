@@ -104,7 +104,11 @@ class Res2NetBlock(nn.Module):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Outputs for all ``splits`` B×C/scale×1×T but the last: add the previous output to the split, and convolve."""
+        """Compute the output of each of the ``splits`` B×C/scale×1×T except the last.
+
+        The previous output is added to the split, and the sum is convolved, activated and
+        normalised.
+        """
         outputs: list[Tensor] = []
         for split, conv, bn in zip(splits, self.convs, self.bns):
             if outputs:
@@ -146,7 +150,7 @@ class Res2NetXBlock(Res2NetBlock):
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
 
     def hierarchy(self, splits: Sequence[Tensor]) -> list[Tensor]:
-        """Outputs for all ``splits`` B×C/scale×1×T but the last: weighted sums of columns."""
+        """Compute the output of each of the ``splits`` B×C/scale×1×T except the last: a weighted sum of columns."""
         outputs = []
         columns = splits[-1]
         for split, conv, bn, weight in zip(splits, self.convs, self.bns, self.weighted_sum):
@@ -211,7 +215,7 @@ class Nes2Net(FrameBackend):
         check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
         check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
         se_channels = max(channels // se_ratio, se_floor)
-        # This counts only the convolutions: the squeeze-excitation depends on all frames.
+        # The receptive field counts only the convolutions, although the squeeze-excitation depends on all frames.
         self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
         self.activation = activation(inplace=True)
@@ -263,8 +267,8 @@ class LocalBlockAttention(nn.Module):
 
     The mean of a group over time is a token. A token attends to itself and to the tokens of
     neighbouring groups. Where a neighbour is missing, the first or the last group takes its place.
-    The result is added to each frame of the group. A learned position of the group is added to
-    queries, keys and values.
+    The output of the attention is added to each frame of the group. A learned position of the group
+    is added to queries, keys and values.
 
     Args:
         groups: J.
@@ -305,8 +309,8 @@ class Nes2NetLA(Nes2Net):
     are dropped.
 
     The published files contain an attention over all channels, ``global_attn``, which the published
-    code never calls. Its weights are kept so that files load and save completely, but are never
-    trained.
+    code never calls. The weights of this attention are kept so that files load and save completely,
+    but are never trained.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -357,7 +361,7 @@ class Nes2NetLA(Nes2Net):
             num_logits=num_logits,
         )
         self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
-        # The number of heads is unknown. It does not matter: the shapes of the tensors do not depend on it.
+        # The number of heads is unknown, but the shapes of the tensors do not depend on this number.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """RAPTOR, the back-end of DF Arena's detectors: a gate for each hidden state, and the conformer of TCM.
 
 arXiv 2603.06164. The organisation Speech-Arena-2025 on the Hugging Face hub publishes detectors
-with 500M and 1B parameters. Their training is not public.
+with 500M and 1B parameters. The training of these detectors is not public.
 """
 
 from __future__ import annotations

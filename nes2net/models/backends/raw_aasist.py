@@ -29,9 +29,10 @@ def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
     The edges range from 0 to half the sampling rate.
 
     A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies f in cycles per sample
-    and times t in samples. As for the published weights, the edges are computed in float64, and all
-    else in float32. Filters that are computed only in float64 would differ by 2.4e-5. NumPy is used
-    because PyTorch's sine differs from NumPy's in the last bit of some taps.
+    and times t in samples. As in the code that trained the published weights, the edges are
+    computed in float64, and all else in float32. Filters that are computed only in float64 would
+    differ by 2.4e-5. NumPy is used because PyTorch's sine differs from NumPy's in the last bit of
+    some taps.
 
     >>> sinc_filters(70, 129, 16000).shape
     torch.Size([70, 1, 129])
@@ -94,6 +95,9 @@ class RawAasist(SpectroTemporalGraph):
         """Embeddings B×160 of ``waveform`` B×N or B×N×1, after dropout in training.
 
         In the authors' training, N is 64,600.
+
+        Raises:
+            InputError: if ``waveform`` has another shape or is too short.
         """
         if waveform.ndim == 3 and waveform.shape[2] == 1:
             waveform = waveform.squeeze(2)
@@ -112,4 +116,4 @@ class RawAasist(SpectroTemporalGraph):
 raw_aasist = partial(RawAasist, (32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5))
 """AASIST on the waveform. A graph of ``torch.export`` takes at least 13,250 samples."""
 raw_aasist_l = partial(RawAasist, (32, 32, 24, 24, 24, 24), (24, 32), (0.4, 0.5, 0.7))
-"""AASIST-L, the light variant, with the limits of :data:`raw_aasist`."""
+"""AASIST-L, the light variant; it takes the same numbers of samples as :data:`raw_aasist`."""

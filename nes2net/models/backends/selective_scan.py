@@ -10,7 +10,8 @@ The second pass starts each chunk from its true state. Decays are multiplied by 
 logarithms, which are never positive. Decays are never divided, so that nothing overflows. Up to
 rounding, the result equals the result of the loop.
 
-All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not, and is not used.
+All operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
+therefore not used.
 """
 
 from collections import deque
@@ -80,8 +81,9 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     """
     # First pass from zero: the deque keeps only the states after the last frame of each chunk, B×K×D×N.
     left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()
-    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. This is again a scan, with K steps,
-    # and is also cut into chunks, the outer chunks. All pairs of outer chunks are computed: quadratic in T / 256.
+    # The state after chunk k is s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. This recurrence is again a scan, with K
+    # steps. The K steps are also cut into chunks, which are called outer chunks here. All pairs of outer chunks are
+    # computed, at a cost that is quadratic in T / 256.
     log_decays = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay from the start of an outer chunk to each of its steps
@@ -91,7 +93,7 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     k = index[:, None]
     j = index
     between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
-    # In float64, because TF32 does not apply to it, and the rounding of a long sum stays small.
+    # The sum is in float64: TF32 does not apply to float64, and the rounding error of a long sum stays small.
     log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
     weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
     ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
@@ -132,7 +134,7 @@ def chunks(x: Tensor, size: int) -> Tensor:
 def _steps(x: Tensor) -> Tensor:
     """Cut ``x`` B×T×… into chunks, and put the frames of a chunk first: CHUNK×B×K×….
 
-    Zeros follow the end: Δ = 0 leaves a state unchanged.
+    Zeros are appended after the last frame, where Δ = 0 leaves the state unchanged.
     """
     return chunks(x, CHUNK).movedim(-1, 0)
 
@@ -176,7 +178,7 @@ def _backward_operator(
         grad_log_decay = g * _in_order(steps, num_frames, delay=1) * torch.exp(delta.unsqueeze(3) * A)
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
-    # Contiguous, because the fake operator below tells the compiler so.
+    # The gradients must be contiguous, because the fake operator below promises this to the compiler.
     grad_x = (grad_u * delta).contiguous()
     return grad_x, grad_delta.contiguous(), grad_A.contiguous(), grad_B.contiguous(), grad_C.contiguous()
 

@@ -68,7 +68,10 @@ class EcapaBlock(nn.Module):
 class EcapaTdnn(nn.Module):
     """Frames after the bridge, B×T×R → embeddings B×2M. The module also contains the last layer, ``fc6``.
 
-    The arguments are options of :class:`SpectraEcapa`; M is ``mfa_dim``.
+    After a convolution, four blocks follow; each block reads the sum of all earlier outputs. A
+    layer joins the outputs of the blocks. The output of this layer is pooled over time to means and
+    standard deviations, weighted by attention. The arguments are options of :class:`SpectraEcapa`;
+    M is ``mfa_dim``.
     """
 
     def __init__(

@@ -7,7 +7,8 @@ so that the recurrence is also computed as a product.
 
 Decays are multiplied by adding their logarithms, which are never positive, so that nothing
 overflows. The sums are in float64, in which the difference of two long sums is accurate. All
-operations are deterministic on CUDA. ``torch.cumsum`` of floats is not, and is not used.
+operations are deterministic on CUDA. ``torch.cumsum`` of floats is not deterministic, and is
+therefore not used.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     c = chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
     y = ((c @ b.mT).unsqueeze(2) * within) @ u  # the contribution of a frame's own chunk
-    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states after each chunk, from zero
+    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states after chunks from zero
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
         3, residues.shape[3:]

@@ -42,9 +42,10 @@ def average_checkpoints(
             None for equal weights.
 
     Raises:
-        InputError: if there are no paths, if the mode is unknown, if the weights are unusable, if
-            the checkpoints do not fit each other, or if tensors are neither weights nor counters.
-            The message names the tensors. Adapted detectors with different bases do not fit.
+        InputError: if there are no paths; if the mode is unknown; if the weights do not fit the
+            mode or the number of checkpoints; if the checkpoints do not fit each other; or if
+            tensors are neither weights nor counters. The message names the tensors. Adapted
+            detectors with different bases do not fit.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -100,6 +101,10 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
     Args:
         first_checkpoint: a state dict that must have the same names, shapes and base; None for no
             comparison.
+
+    Raises:
+        InputError: if a tensor is neither a weight nor a counter, or the checkpoint does not fit
+            ``first_checkpoint``.
     """
     state = load_state_dict(path)
     if unsuitable := [

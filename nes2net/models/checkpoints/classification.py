@@ -27,7 +27,7 @@ ARCHITECTURES = {
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
-#: Before the name of the class bona fide, in place of an architecture.
+#: A user who writes ``bonafide=NAME`` in place of an architecture names the class bona fide.
 POLARITY = "bonafide="
 NAMES_KEY = "class_names"
 _SAMPLE_RATE = 16000
@@ -51,23 +51,27 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
-        bonafide: the name of the class bona fide, for names that do not tell.
+        bonafide: the name of the class bona fide, if the names of the classes do not tell;
+            otherwise None.
 
     Returns:
-        The state dict under this toolkit's names, and a description. Its key ``"model"`` has the
-        architecture, as :meth:`nes2net.Detector.from_config` takes it, and its key
-        :data:`NAMES_KEY` the names of the classes in the folder, bona fide last.
+        The state dict under this toolkit's names, and a description. The description has the
+        architecture under the key ``"model"``, as :meth:`nes2net.Detector.from_config` takes it.
+        Under the key :data:`NAMES_KEY`, the description has the names of the classes in the folder,
+        bona fide last.
 
     Raises:
         InputError: if the folder is damaged, if its head is not supported, or if the names of its
             classes do not tell which class is bona fide, or contradict ``bonafide``.
     """
+    # Check the folder, and find the order of classes in which bona fide is last.
     config = read_configuration(folder)
     name = _frontend_of_class(config)
     assert name is not None, "call holds_classifier() first"
     check_supported(folder, config)
     labels = class_labels(folder, config)
     order = order_of_classes(labels, folder, bonafide)
+    # Rename the tensors: front-end, weights of the layers, projection, and last layer in the new order.
     frontend = create_frontend(name, folder)
     state_dict = {f"ssl_model.{key}": tensor for key, tensor in frontend.state_dict().items()}
     weights = read_weights(folder)
@@ -81,6 +85,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
         if len(rows) != len(labels):
             raise InputError(f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}")
         state_dict[f"proj_fc.{part}"] = rows[order]
+    # Describe the architecture.
     backend: dict[str, Any] = {
         "name": "mean_linear",
         "feature_dim": frontend.out_dim,
@@ -110,7 +115,7 @@ def _required_tensor(weights: Mapping[str, Tensor], name: str, folder: Path) -> 
 
 
 def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise :class:`InputError` if this toolkit does not compute the network or the preprocessing of a folder."""
+    """Raise :class:`InputError` if this toolkit cannot compute the network or the preprocessing of a folder."""
     problem = config.get("problem_type")
     if problem not in (None, "single_label_classification"):
         raise InputError(f"{folder}: problem_type is {shown(problem)}; only single_label_classification is supported")
@@ -133,7 +138,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
         InputError: if there are fewer than two names, if names repeat, or if ``label2id``
             contradicts ``id2label``.
     """
-    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # what the library takes if it is left out
+    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the transformers library's default
     if not isinstance(names, dict) or len(names) < 2:
         raise InputError(f"{folder / CONFIG_FILE} names no two classes in id2label, so nobody knows which is bona fide")
     labels = [names.get(str(number)) for number in range(len(names))]
@@ -170,10 +175,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
 
     Args:
         folder: named in messages.
-        bonafide: the name of the class bona fide, for names that do not tell.
-
-    Args:
-        bonafide: the name of the class bona fide, if the names do not tell.
+        bonafide: the name of the class bona fide, if the names do not tell; otherwise None.
 
     Raises:
         InputError: if a name means neither bona fide nor spoof, if not exactly one class is bona

@@ -41,14 +41,16 @@ _NAMES = [
     ("encoder.layers.{n}.fc1.{rest}", "encoder.layers.{n}.feed_forward.intermediate_dense.{rest}"),
     ("encoder.layers.{n}.fc2.{rest}", "encoder.layers.{n}.feed_forward.output_dense.{rest}"),
 ]
-# The same pair for a group norm (wav2vec 2.0 Base, fairseq's extractor mode "default").
+# The pair for ``layer_norm`` in a convolution that has a group norm (wav2vec 2.0 Base, fairseq's extractor mode
+# "default").
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
-# In fairseq's fine-tuned models, the prefix of the names of the pre-trained model; other names are the head's.
+# In fairseq's fine-tuned models, names of the pre-trained model have this prefix. Other names belong to the head.
 _PRETRAINED = "w2v_model."
-# A tensor in every file of fairseq and unilm.
+# Name of a tensor that every file of fairseq and unilm has.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
-# Beginnings of names of tensors that only pre-training uses: in UniSpeech-SAT alone; in HuBERT or UniSpeech-SAT.
+# Tensors that only pre-training uses, by the beginnings of their names. Only UniSpeech-SAT has the first group; HuBERT
+# or UniSpeech-SAT has the second group.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
 _HUBERT_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
 # Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.
@@ -78,7 +80,7 @@ _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 _MOST_CONVOLUTIONS = 64
 _LONGEST_EXPRESSION = 2000  # characters
 
-#: Translation of names: pattern of a name, and template of the new name.
+#: Rules that translate names. A rule consists of a pattern of a name and a template of the new name.
 _Rules = list[tuple[re.Pattern, str]]
 
 
@@ -127,6 +129,8 @@ def to_fairseq(name: str, extractor_mode: str = "layer_norm") -> str:
 def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
     """Translate torchaudio's name of a wav2vec 2.0 tensor, with or without ``model.``, to fairseq's name.
 
+    ``extractor_mode`` is as for :func:`to_fairseq`.
+
     >>> from_torchaudio("model.encoder.transformer.layers.3.feed_forward.intermediate_dense.weight")
     'encoder.layers.3.fc1.weight'
     """
@@ -169,8 +173,8 @@ def read_ssl_checkpoint(
         UniSpeech-SAT are never read.
 
     Raises:
-        InputError: if the file is missing, is not a pre-training file, has another type, or asks
-            for functions.
+        InputError: if the file is missing, is not a pre-training file, has another type, or names
+            functions that would have to be called.
     """
     path = Path(path)
     if not path.is_file():
@@ -179,9 +183,10 @@ def read_ssl_checkpoint(
             "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
-    if is_openai(content):
+    if is_openai(content):  # check_type() raises an error that names the front-end for Whisper
         check_type(path, "whisper", types)
     tensors = state_dict_of(content, path)
+    # torchaudio's files have names of their own, and no configuration.
     if any(name.endswith(_TORCHAUDIO) for name in tensors):
         check_type(path, "wav2vec2", types)
         mode = "default"
@@ -189,6 +194,7 @@ def read_ssl_checkpoint(
             mode = "layer_norm"
         renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
         return renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2"
+    # Files of fairseq, unilm and s3prl have fairseq's names and a configuration.
     state_dict = encoder_tensors(content)
     if state_dict is None:
         raise InputError(
@@ -206,6 +212,7 @@ def read_ssl_checkpoint(
         options["final_dim"] = options["encoder_embed_dim"]
     if isinstance(options.get("conv_feature_layers"), str):
         options["conv_feature_layers"] = parse_convolutions(options["conv_feature_layers"])
+    # Keep the tensors that only pre-training uses if they are complete, otherwise remove them all.
     heads = "mask_emb" in state_dict and model_type != "unispeech-sat"
     if model_type == "hubert" and heads:
         targets = state_dict.get("label_embs_concat")
@@ -282,7 +289,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise empty."""
+    """Return ``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise ``{}``."""
     for _ in range(4):  # a record may lie within a record
         if isinstance(value, Record):
             value = content_of(value)
@@ -294,6 +301,9 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
 
     fairseq evaluates the expression as Python code. This function runs no code: it only understands
     lists of tuples of numbers, sums, and repetitions.
+
+    Raises:
+        InputError: if ``text`` is anything else, or describes too many or too large convolutions.
 
     >>> parse_convolutions("[(512, 10, 5)] + [(512, 3, 2)] * 2")
     [(512, 10, 5), (512, 3, 2), (512, 3, 2)]
@@ -315,11 +325,12 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         raise ValueError
 
     def not_too_long(layers: Any) -> Any:
-        """Return the list ``layers``; raise ValueError if it is long: nested repetitions could fill the memory."""
+        """Return ``layers``; raise ValueError if it is no list, or so long that repetitions could fill the memory."""
         if not isinstance(layers, list) or len(layers) > _MOST_CONVOLUTIONS:
             raise ValueError
         return layers
 
+    # Compute the value, and check that it is a list of lists of three numbers.
     try:
         if len(text) > _LONGEST_EXPRESSION:
             raise ValueError

@@ -30,7 +30,7 @@ WEIGHTS = "model.safetensors"
 HEAD = "head.safetensors"
 #: The file that describes the detector: its architecture and further facts.
 CONFIG = "config.yaml"
-#: Files of a repository that are downloaded. Other files, such as the pickle ``training_args.bin``, are not.
+#: Only these files of a repository are downloaded. Other files, such as the pickle ``training_args.bin``, are left out.
 _FETCHED = [WEIGHTS, HEAD, CONFIG, CONFIG_FILE, PREPROCESSOR_FILE, "pytorch_model.bin"]
 _HUB = "https://huggingface.co/"
 
@@ -59,8 +59,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a detector's folder: return the state dict under the published names, and the description.
 
-    The description has the architecture under the key ``"model"``. Its other keys are the record of
-    :func:`write_description`.
+    The description has the architecture under the key ``"model"``. The other keys of the
+    description are the record of :func:`write_description`.
 
     Raises:
         InputError: if the folder has no description, or if a file is missing or damaged.
@@ -94,7 +94,8 @@ def write_description(folder: Path, config: dict[str, Any], record: dict[str, An
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
-#: Patterns of files that are not uploaded: an interrupted write may have left them in a folder or one level below.
+#: Patterns of temporary files, which are not uploaded. An interrupted write may leave them in the folder or one level
+#: below.
 _TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
 
 

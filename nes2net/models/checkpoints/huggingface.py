@@ -17,7 +17,7 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 _OUR_NORMALIZE = (
-    "nes2net_normalize"  # key for the option ``normalize`` of an exported front-end, if the library lacks it
+    "nes2net_normalize"  # key in exported folders for values of ``normalize`` that the library does not know
 )
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
@@ -43,7 +43,7 @@ _OPTIONS = {
     "latent_vars": "num_codevectors_per_group",
     "latent_groups": "num_codevector_groups",
 }
-EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's
+EXTRACTOR_MODES = {"layer_norm": "layer", "default": "group"}  # fairseq's name → the transformers library's name
 
 # The library's name → fairseq's name, for tensors of pre-training and for the weight norm of older releases.
 _RENAMED = {
@@ -127,7 +127,7 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
 def read_huggingface_folder(
     folder: str | Path, types: Iterable[str], wanted_options: Iterable[str]
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-    """Read a Hugging Face folder: the state dict under fairseq's names, the options, and the type.
+    """Read a Hugging Face folder; return the state dict under fairseq's names, the options and the type.
 
     The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
@@ -148,6 +148,7 @@ def read_huggingface_folder(
     for option, supported in _SUPPORTED.items():
         if config.get(option, supported) != supported:
             raise InputError(f"{folder} has {option} {shown(config[option])}: only {shown(supported)} is supported")
+    # Read the tensors that the front-end needs.
     mode = "layer_norm"
     if config.get("feat_extract_norm", "group") == "group":
         mode = "default"
@@ -158,6 +159,7 @@ def read_huggingface_folder(
         name = name.removeprefix(prefix)
         if not name.startswith(heads):
             state_dict[from_library(name, mode)] = tensor
+    # Translate the options.
     modes = {library_mode: mode for mode, library_mode in EXTRACTOR_MODES.items()}
     try:
         options = {
@@ -201,6 +203,8 @@ def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
     """Translate a tensor's name in a file of the transformers library, of any release, to fairseq's name.
+
+    ``extractor_mode`` is as for :func:`nes2net.models.checkpoints.fairseq.to_fairseq`.
 
     >>> from_library("encoder.pos_conv_embed.conv.weight_g")
     'encoder.pos_conv.0.weight_g'

@@ -139,13 +139,15 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     """Read tensors and options of the encoder in a Hugging Face folder, or in OpenAI's file of Whisper.
 
     Tensors of heads, adapters and decoders are left out. Tensors have the transformers library's
-    names, and options the front-end's.
+    names, and options have the front-end's names.
 
     Raises:
         InputError: if ``checkpoint`` holds another type of model or a variant that the front-end
-            does not support, or if its feature extractor is missing or has other settings.
+            does not support. An error is also raised if the feature extractor of a folder is
+            missing or has other settings.
     """
     path = Path(checkpoint)
+    # Another function reads a folder; a file must be OpenAI's.
     if path.is_dir():
         return _read_folder(path, family)
     if family is not WHISPER:
@@ -161,6 +163,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             f"{path} is not a checkpoint of Whisper: a Hugging Face folder, or OpenAI's own file with 'dims' and "
             "'model_state_dict', is expected"
         )
+    # OpenAI's file
     dims = content["dims"]
     try:
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
@@ -168,6 +171,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
         options["chunk_length"] = _seconds(dims["n_audio_ctx"], path)
     except (KeyError, TypeError) as error:
         raise InputError(f"the 'dims' of {path} do not describe an encoder as OpenAI's files do ({error})") from error
+    # Keep the tensors of the encoder, and rename them.
     state_dict = {}
     for name, tensor in state_dict_of(content["model_state_dict"], path).items():
         if name.startswith("encoder."):
@@ -180,7 +184,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """As :func:`read_mel_encoder`, for a Hugging Face folder."""
+    """Read tensors and options of the encoder in a Hugging Face folder; errors are as for :func:`read_mel_encoder`."""
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
     for name, value in family.presumed.items():
@@ -189,6 +193,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
     options = {name: config[library_name] for name, library_name in family.options.items() if library_name in config}
     if "chunk_length" in options:
         options["chunk_length"] = _seconds(options["chunk_length"], folder)
+    # Check that the front-end computes the features with which the model was trained.
     path = folder / PREPROCESSOR_FILE
     if path.is_file():
         extractor: Any = read_json(path)
@@ -213,6 +218,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
                 f"{path} has {name} {shown(extractor[name])}: {family.title} was trained with features of {name} "
                 f"{expected}, as this front-end computes them"
             )
+    # Keep the tensors of the encoder.
     state_dict = {}
     for name, tensor in read_weights(folder).items():
         prefix = next((prefix for prefix in family.prefixes if name.startswith(prefix)), "")

@@ -65,8 +65,8 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
 def from_transformers(*names: str) -> list[Any]:
     """Return classes of the transformers library by their names.
 
-    If torchaudio is installed, the transformers library imports it. That import fails if torchaudio
-    was built for another version of PyTorch.
+    The transformers library imports torchaudio if torchaudio is installed. This import fails if
+    torchaudio was built for another version of PyTorch.
 
     Raises:
         MissingLibrary: if the transformers library cannot be imported; the message says what to do.

@@ -31,7 +31,7 @@ _INTERFACE = [
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
 _LONGEST = 16_000 * 3600  # samples of an hour, the upper limit of ``min_samples`` and ``max_samples``
-_ALIGNMENT = 2**16  # a file of weights may have so many bytes more than its tensors, because ONNX aligns tensors
+_ALIGNMENT = 2**16  # a file of weights may be this many bytes larger than its tensors, because ONNX aligns tensors
 _LARGEST_CONSTANT = 2**28  # bytes of the largest constant that onnxruntime may compute when it loads a file
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
@@ -42,8 +42,8 @@ class OnnxFile:
 
     onnxruntime computes with as many threads as PyTorch would. Before onnxruntime loads the file,
     :func:`nes2net.models.checkpoints.onnx_format.read_onnx` checks that this toolkit could have
-    written it. The weights are in the file, or in one other file in the same folder, which the
-    description names.
+    written it. The weights are in the file itself, or in one other file in the same folder. The
+    description names this other file.
 
     Args:
         path: the file.
@@ -59,16 +59,18 @@ class OnnxFile:
         min_samples, max_samples: lengths in samples of the shortest and longest waveform that the
             file takes. ``max_samples`` is None if there is no limit, and equals ``min_samples`` if
             the length is fixed.
+        pre_emphasis: coefficient of the pre-emphasis of recordings before they are cut; 0 for none.
 
     Raises:
         InputError: if the file is missing, damaged or not written by this toolkit; if onnxruntime
-            is missing or does not support CUDA; or if ``device`` is CUDA for a quantised file.
+            is missing or cannot start CUDA; or if ``device`` is CUDA for a quantised file.
     """
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         require("onnxruntime")
         import onnxruntime  # optional
 
+        # Read the facts that the file states, and the names of the files that hold its weights.
         self.path = Path(path)
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
@@ -85,6 +87,7 @@ class OnnxFile:
                 )
             if device == "auto":
                 device = "cpu"
+        # Start a session of onnxruntime on the device.
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 4  # errors are raised, not logged
@@ -112,6 +115,7 @@ class OnnxFile:
             raise foreign(self.path, "names of its inputs and outputs are not UTF-8") from None
         if signature != _INTERFACE:
             raise foreign(self.path, f"inputs and outputs are {shown(signature)}, expected {_INTERFACE}")
+        # Keep the facts that callers need.
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
@@ -149,8 +153,8 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
     """The execution providers that onnxruntime should use for ``device``, with their options.
 
     On CUDA, TF32 is switched off: its products have a mantissa of 10 bits, and scores would differ
-    from PyTorch's. cuDNN chooses its algorithm for convolutions by a heuristic. The default is a
-    search through all algorithms, which would run again for each new length of waveforms.
+    from PyTorch's. cuDNN chooses its algorithm for convolutions by a heuristic. cuDNN's default is
+    a search through all algorithms, which would run again for each new length of waveforms.
 
     Args:
         available: names of the providers that this onnxruntime has.
@@ -207,10 +211,13 @@ class _Description(BaseModel):
 def _read_description(path: Path) -> dict[str, Any]:
     """Read the description in an ONNX file; if the weights are in another file, check that file too.
 
+    The result is plain data, with the default values of keys that the file lacks.
+
     Raises:
         InputError: if the ONNX file is missing or not written by this toolkit, or if the weights
             are not in the file that the description names.
     """
+    # Read the file and its metadata.
     if path.suffix != ".onnx":
         raise InputError(
             f"{path} is not an ONNX file: give the name of one that ends in .onnx, as `nes2net export --to onnx` writes"
@@ -224,6 +231,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         description = validated_json(_Description, content.metadata[METADATA].encode())
     except ValueError as error:
         raise foreign(path, f"its metadata {METADATA}: {error}") from None
+    # If another file holds the weights, the description must name this file, which lies beside the ONNX file.
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(

@@ -25,10 +25,11 @@ _MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smalles
 _MANY = 2**63  # products of sizes stop at this number, which is larger than any file
 _EXTERNAL = 1  # the value of TensorProto.DataLocation for a tensor in another file
 
-#: First byte of a part of the file, and the byte after its last.
+#: A part of the file: the index of its first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]
 
-#: Message of onnx.proto → number of a field → kind of its value. Other fields lead to no tensors, domains or metadata.
+#: Message of onnx.proto → number of a field → kind of its value. Fields that are not listed contain no tensors, domains
+#: or metadata.
 PARTS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 14: "metadata", 20: "training information", 25: "functions"},
     "GraphProto": {1: "NodeProto", 5: "TensorProto", 15: "sparse tensors"},
@@ -59,7 +60,7 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file, without reading the numbers of its tensors; return what the caller needs of it.
+    """Check an ONNX file without reading the numbers of its tensors; return its metadata and further files.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -135,6 +136,7 @@ class _Reader:
 
         If another file holds the bytes, the file is recorded in :attr:`found`.
         """
+        # Read the dimensions, and the place of the bytes if another file holds them.
         count = 1
         location = 0
         outside: dict[str, str] = {}
@@ -150,6 +152,7 @@ class _Reader:
                 outside[key] = text
             elif number == 14 and isinstance(value, int):
                 location = value
+        # Count the bytes: in the message itself, or in the other file.
         num_bytes = message_slice[1] - message_slice[0]
         if outside or location == _EXTERNAL:
             if outside.keys() != {"location", "offset", "length"}:
@@ -172,16 +175,18 @@ class _Reader:
     def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
         """Yield the number and the value of each field of a message.
 
-        The value of a varint is a number, and the value of bytes is their slice. Fields of 4 or 8
-        bytes, such as floats, are skipped.
+        The value of a varint is a number, and the value of a field of bytes is the slice of these
+        bytes in the file. Fields of 4 or 8 bytes, such as floats, are skipped.
         """
         position, end = message_slice
         while position < end:
+            # A tag holds the number of the field and the kind of its value.
             tag, position = self.varint(position, end)
             number = tag >> 3
             kind = tag & 7
             if not 0 < number < 2**29:
                 raise _Damaged(f"a field of number {number}")
+            # A varint has kind 0. Other values state their length (kind 2) or have a fixed length (kinds 1 and 5).
             if kind == 0:
                 value, position = self.varint(position, end)
                 yield number, value

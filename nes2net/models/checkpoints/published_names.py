@@ -22,6 +22,8 @@ from nes2net.models.checkpoints.huggingface import from_library
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
     """Rename the tensors under ``prefix`` from this package's module names to the published ones, in place.
 
+    ``backend_prefix`` is the beginning of the published names of the back-end.
+
     >>> state_dict = {"frontend.model.mask_emb": 1, "backend.fc.bias": 2}
     >>> write_published_names(state_dict, "", "TDNN.")
     >>> state_dict
@@ -36,6 +38,8 @@ def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefi
 
 def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
     """Rename the tensors under ``prefix`` from the published names to this package's module names, in place.
+
+    ``backend_prefix`` is the beginning of the published names of the back-end.
 
     >>> state_dict = {"ssl_model.weight_hidd": 1, "TDNN.fc.bias": 2}
     >>> read_published_names(state_dict, "", "TDNN.")
@@ -135,7 +139,7 @@ _LAYOUTS = (
     Layout(  # XLSR-MamBo
         marks=("stacked_mamba2.layers.norm.weight",), prefixes={}, torchaudio_encoder="feature_extractor.model.model."
     ),
-    Layout(  # Spoof-SUPERB; its encoder, if there, has s3prl's prefix
+    Layout(  # Spoof-SUPERB; if a file has the encoder, its names have s3prl's prefix
         marks=("ssl_model.featurizer.weights", "post_net.linear.weight"),
         prefixes={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
     ),
@@ -146,15 +150,16 @@ _LAYOUTS = (
 
 
 def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
-    """The layout of a whole-model file; None if it has the names of the published Nes2Net code."""
+    """The layout of a whole-model file; None if the file has the names of the published Nes2Net code."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Give the tensors of a whole-model file the names that a detector saves.
 
-    Tensors that a detector does not need are left out. Files of other published codes have other
-    layouts. A wrapper around the encoder, such as s3prl's ``upstream``, adds a prefix to its names.
+    Tensors that a detector does not need are left out. Names in the layouts of other published
+    codes are translated. If a wrapper around the encoder, such as s3prl's ``upstream``, has added a
+    prefix to the encoder's names, the prefix is removed.
 
     >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
     ['ssl_model.model.mask_emb', 'm_output_act.0.weight']

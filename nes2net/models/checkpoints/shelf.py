@@ -48,7 +48,7 @@ class FirstSeen:
 
 
 class _Record(RootModel[FirstSeen]):
-    """The content of ``NAME.json``, for the reader that checks it."""
+    """The content of ``NAME.json``; pydantic checks the fields when the file is read."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,11 @@ class Shelf:
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path``, or the file of the published name in the folder ``path``, has the published digest."""
+        """Whether ``path``, or the file of the published name in the folder ``path``, has the published digest.
+
+        If no digest is published, the digest that was recorded when the file was first seen is
+        compared. A folder without such a file, or a file without a known digest, gives False.
+        """
         if path.is_dir() and self.file.name:
             path = path / self.file.name
         if not path.is_file():
@@ -119,7 +123,10 @@ class Shelf:
         return None
 
     def take(self) -> Path:
-        """Return the path of the file or folder. It is downloaded if it is missing, and checked when it is first seen.
+        """Return the path of the file or folder.
+
+        A missing file or folder is downloaded. The digest of a file is checked when the file is
+        first seen.
 
         Raises:
             InputError: if the file is missing and cannot be downloaded, or if its digest differs
@@ -138,7 +145,13 @@ class Shelf:
         return path
 
     def _fetch(self) -> Path:
-        """Download the file or folder and return its path; print the address and the licence before."""
+        """Print the address and the licence, then download the file or folder and return its path.
+
+        Raises:
+            InputError: if the download fails; the message says how to get the file by hand.
+            Unfinished: if the connection breaks and a partial file is left, from which a later call
+                resumes.
+        """
         print_note(f"{self.name} is fetched once from {self.file.address}; its licence: {self.licence or 'not stated'}")
         try:
             if self.file.hub is None:
@@ -167,7 +180,12 @@ class Shelf:
             return Path(snapshot_download(repository, revision=revision, allow_patterns=_FOLDER_FILES))
 
     def _from_server(self) -> Path:
-        """Download the file from another server to :attr:`place`; return this path."""
+        """Download the file from another server to :attr:`place`; return this path.
+
+        Raises:
+            InputError: if ``HF_HUB_OFFLINE`` is set, or the server does not give the file.
+            Unfinished: if the connection breaks.
+        """
         from huggingface_hub import constants  # start-up
         from huggingface_hub.utils import WeakFileLock  # start-up
 
@@ -197,6 +215,7 @@ class Shelf:
         """
         from nes2net.lib.http_files import digests_of  # start-up
 
+        # Find commit, size and digest of the file on this machine.
         sha256 = revision = ""
         size = None
         if self.file.hub is not None and path != self.place:
@@ -204,6 +223,7 @@ class Shelf:
         if path.is_file():
             size = path.stat().st_size
             sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
+        # All known digests must equal this digest.
         stored = path.resolve().name  # the hub's files are stored under the digest that the hub states
         expected_digests = {"published with": self.file.sha256}
         if revision and _SHA256.fullmatch(stored):
@@ -216,6 +236,7 @@ class Shelf:
                     f"{path} is not {self.name}: its SHA-256 is {sha256}, not {expected}, as {source}: remove it, and "
                     "run the same command again; if its publisher replaced it and you trust that, name the file itself"
                 )
+        # Record a file that is seen for the first time.
         if first_seen is None:
             today = datetime.now(timezone.utc).date().isoformat()
             first_seen = FirstSeen(self.file.url, today, sha256, size, revision)

@@ -52,10 +52,11 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
     memory-mapped file: do not write to the file while the tensors are in use.
 
     Args:
-        tensors_only: also read a file that asks for functions, which are not called.
+        tensors_only: also read a file that names functions to be called, without calling them.
 
     Raises:
-        InputError: if the file is missing or damaged, has no state dict, or asks for functions.
+        InputError: if the file is missing or damaged, has no state dict, or names functions to be
+            called.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -81,6 +82,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     Raises:
         InputError: if ``content`` has no state dict, several state dicts, or too much metadata.
     """
+    # Find the only state dict; otherwise say what the file holds.
     state_dicts = _state_dicts_in(content)
     if len(state_dicts) > 1:
         keys = [".".join(map(shown, keys)) for keys in state_dicts]
@@ -98,6 +100,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
         raise InputError(
             f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
         )
+    # Copy the metadata as plain data.
     metadata: OrderedDict[str, dict[str, Any]] | None = None
     if (file_metadata := metadata_of(content)) is not None:
         metadata = OrderedDict()  # keep the versions of modules, which PyTorch reads, and this toolkit's record
@@ -110,6 +113,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
                     metadata[module]["version"] = version
                 if isinstance(record, dict) and not module:
                     metadata[module][_METADATA] = plain(record, f"{path}")
+    # Remove the prefix of ``DataParallel``.
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
     return with_metadata(content, metadata)
@@ -118,8 +122,8 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
     """Find state dicts in ``content`` and in dictionaries within it: path of keys → state dict.
 
-    The result has the state dicts of one level only: the outermost level that has any. If the key
-    of a state dict is in ``_USUAL_KEYS``, the result is only this state dict.
+    The result has only the state dicts of the outermost level that has state dicts. If the key of a
+    state dict is in ``_USUAL_KEYS``, the result is only this state dict.
     """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
@@ -181,8 +185,8 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     """Copy plain data so that equal parts become one object, and equal data give equal bytes in a file.
 
     A pickle stores the same object once, but equal objects separately. Without this function, the
-    file of a resumed run would therefore differ from the file of an uninterrupted run. The time is
-    linear in the number of different objects, even if a list contains another list many times.
+    file of a resumed run would differ from the file of an uninterrupted run. The time is linear in
+    the number of different objects, even if a list contains another list many times.
 
     Args:
         copies: id of an original → its copy; this function fills it.

@@ -27,16 +27,17 @@ from nes2net.lib.guarded_pickle import Exceeded, Refused
 from nes2net.lib.this_process import is_out_of_memory
 from nes2net.models.checkpoints.unpickling import Record, TensorUnpickler
 
-#: Function from the key of a storage and its number of bytes to the storage.
+#: A function that returns a storage. The arguments are the key and the number of bytes of the storage.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
-#: Function from a stream, its number of bytes and a :data:`_StorageOf` to the content of the next pickle in the stream.
+#: A function that returns the content of the next pickle in a stream. The arguments are the stream, the number of bytes
+#: in the stream, and a :data:`_StorageOf`.
 _Unpickle: TypeAlias = Callable[[Any, int, _StorageOf], Any]
 
 # The beginning of a file of torch.save before PyTorch 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
-# The tensors of a file may take at most 4 times the bytes of the file. They take more than the file if a tensor repeats
-# its storage (a stride of 0) or shares the storage with other tensors (tied weights).
+# The tensors of a file may take at most 4 times the bytes of the file. Tensors take more bytes than the file if a
+# tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
 _ALWAYS_FIT = 1 << 28  # bytes that the tensors may take even if the file is small
 # Files that are not checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
@@ -75,7 +76,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
         tensors_only: read objects of refused classes as records too, instead of raising an error.
 
     Raises:
-        InputError: if the file is missing, damaged or of another kind, or asks for functions.
+        InputError: if the file is missing, damaged or of another kind, or names functions to be
+            called.
     """
     check_file(path)
     check_arrived(path)
@@ -131,7 +133,17 @@ def check_file(path: Path) -> None:
 
 
 def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
-    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member of the archive for each storage."""
+    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member of the archive for each storage.
+
+    Args:
+        path: the file, which is memory-mapped and named in messages.
+        file: the same file, opened.
+        unpickle: function that reads a pickle.
+
+    Raises:
+        InputError: if the archive is not a checkpoint, or a checksum differs.
+        ValueError: if the archive has members that ``torch.save`` never writes.
+    """
     size = path.stat().st_size
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
@@ -166,7 +178,8 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 member = members[f"data/{key}"]
                 if num_bytes > member.file_size:
                     raise ValueError(f"storage {key} has {member.file_size} bytes, not {num_bytes}")
-                # A header of 30 bytes ends with the lengths of two fields. The fields and then the data follow it.
+                # A header of 30 bytes ends with the lengths of two fields. After the header come the fields, and then
+                # the data.
                 file.seek(member.header_offset + 26)
                 start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
                 storage = torch.UntypedStorage(0, device="cpu")
@@ -182,7 +195,15 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
 
 
 def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
-    """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage."""
+    """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage.
+
+    Args:
+        unpickle: function that reads a pickle.
+
+    Raises:
+        ValueError: if the file does not begin as a checkpoint does, or its storages do not fit.
+        EOFError: if the file ends too early.
+    """
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 
@@ -198,6 +219,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         """Read the next of the five pickles."""
         return unpickle(file, size, storage_of)
 
+    # Read the five pickles: magic number, version, facts of the machine, content, and keys of the storages.
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
     load()  # skip byte order and integer sizes of the machine that wrote the file: all machines today are little-endian
@@ -205,6 +227,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     keys = load()
     if keys != sorted(storages):
         raise ValueError("it does not hold the storages that its tensors use")
+    # After the pickles come the bytes of each storage.
     for key in keys:
         file.read(8)  # skip the number of elements, which the pickle has stated
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
@@ -235,7 +258,7 @@ def _num_bytes_of_tensors(content: Any) -> int:
         elif children_are_counted:
             sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _children(value))
         elif id(value) not in sizes and (items := _children(value)):
-            sizes[id(value)] = 0  # for cycles: a node of omegaconf contains its parent
+            sizes[id(value)] = 0  # ends the search in a cycle: a node of omegaconf contains its parent
             stack.append((value, True))
             stack += [(item, False) for item in items]
     return sizes.get(id(content), 0)

@@ -5,8 +5,8 @@ plain containers. In place of an object of any other class, it builds a :class:`
 stores the arguments and runs no code. A name that does not belong in a checkpoint, such as
 ``os.system``, raises an error.
 
-In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below it in place of
-PyTorch's; ``plain`` copies metadata.
+In reading order: ``TensorUnpickler`` reads a pickle, and calls the functions below this class in
+place of PyTorch's functions; ``plain`` copies metadata.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _HARMLESS_BUILTINS = {
 
 MOST_CLASSES = 1000  # different classes that become records
 LONGEST_NAME = 500  # characters of the name of a class
-_MOST_DIMENSIONS = 64  # of a tensor
+_MOST_DIMENSIONS = 64  # dimensions of a tensor
 
 
 class Record:
@@ -89,7 +89,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
-        """Keep the arguments. This is done here and not in ``__init__``, which an unpickler may leave out."""
+        """Keep the arguments. ``__new__`` keeps them, and not ``__init__``, which an unpickler may leave out."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None
@@ -115,11 +115,12 @@ class Record:
 
 
 class TensorUnpickler(GuardedUnpickler):
-    """Reads one pickle of ``file``, which holds ``size`` bytes.
+    """Reads one pickle from ``file``, a file of ``size`` bytes.
 
     Args:
         budget: see :class:`GuardedUnpickler`.
-        storage_of: function from the key of a storage and its number of bytes to the storage.
+        storage_of: function that returns a storage; the arguments are the key and the number of
+            bytes of the storage.
         records: name of a class → the subclass of :class:`Record` that stands for it. The unpickler
             adds each class that it meets.
         tensors_only: read objects of refused classes as records too, instead of raising an error.
@@ -144,9 +145,14 @@ class TensorUnpickler(GuardedUnpickler):
         self.tensors_only = tensors_only
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for ``module.name`` of the pickle; nothing is imported.
+        """Return the object that the pickle gets for ``module.name``; nothing is imported.
 
-        The unpickler calls this method.
+        The object is a type of numbers, a function of this module, a container, or a subclass of
+        :class:`Record`. The unpickler calls this method.
+
+        Raises:
+            Refused: if the name has no place in a checkpoint, and ``tensors_only`` is false.
+            ValueError: if the name cannot be a class, or there are too many classes.
         """
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
@@ -161,7 +167,7 @@ class TensorUnpickler(GuardedUnpickler):
             return partial(self._container, *_CONTAINERS[full_name])
         if full_name == "_codecs.encode":
             return self.encode
-        # A record runs no code. But a file that asks for a function such as os.system is an attack, and should be
+        # A record runs no code. But a file that names a function such as os.system is an attack, and should be
         # reported. Of the standard library and PyTorch, only known data classes are therefore accepted.
         package = full_name.partition(".")[0]
         is_refused = package in sys.stdlib_module_names or package == "torch"
@@ -181,12 +187,15 @@ class TensorUnpickler(GuardedUnpickler):
         return self.records[full_name]
 
     def _container(self, kind: type, position: int, *arguments: Any) -> Any:
-        """Make a container of type ``kind``, where the pickle calls its constructor.
+        """Make a container of type ``kind``. The unpickler calls this method in place of the container's constructor.
 
         Args:
             position: index of the argument that has the items. If the call has no such argument,
                 the container is empty.
             arguments: arguments of the call.
+
+        Raises:
+            TypeError: if the argument at ``position`` is not a container of items.
         """
         items = arguments[position] if position < len(arguments) else ()
         if not isinstance(items, (list, tuple, dict, set, frozenset)):
@@ -202,6 +211,9 @@ class TensorUnpickler(GuardedUnpickler):
         Args:
             saved_id: ``("storage", type, key, device, number of elements)``, as ``torch.save``
                 writes it.
+
+        Raises:
+            ValueError: if ``saved_id`` has another form, or describes a view of another storage.
         """
         match saved_id:
             case ("storage", torch.dtype() as dtype, str() | int() as key, _, int() as numel, *view) if (
@@ -217,7 +229,7 @@ class TensorUnpickler(GuardedUnpickler):
     def load_build(self) -> None:
         """Execute the instruction BUILD, which sets the state of an object.
 
-        An ordered dictionary only gets metadata.
+        An ordered dictionary gets only the metadata in its state; the rest of the state is ignored.
         """
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
@@ -332,6 +344,7 @@ def plain(value: Any, owner: str) -> Any:
 
     def copy(value: Any, level: int) -> Any:
         """Copy ``value``, which lies ``level`` containers deep."""
+        # Each value counts, so that nested or repeated values cannot fill the memory.
         num_bytes = len(value) if isinstance(value, str) else 0
         budget.take("values", bytes=num_bytes, steps=1)
         if level > MOST_DEPTH:

@@ -150,7 +150,8 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
-        # Assumption: standard normal numbers, which are as large as the output of a layer norm.
+        # It is an assumption that prompts start as standard normal numbers, which are as large as a layer norm's
+        # output.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:
@@ -166,13 +167,13 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 def merge(frontend: Frontend) -> None:
     """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
 
-    The tensors of LoRA and DoRA are added to the weights. BitFit has trained weights (biases), and
-    adds nothing. Adapters and prompts cannot be added to a weight, and are kept.
+    The tensors of LoRA and DoRA are added to the weights. BitFit has trained the biases themselves,
+    so that nothing is added. Adapters and prompts cannot be added to a weight, and are kept.
     """
     if not frontend.adapted:
         return
     for parent, name, layer in _lora_layers(frontend):
-        layer.merge(safe_merge=True)  # into a copy: the weight may be mapped from the file of the base
+        layer.merge(safe_merge=True)  # merges into a copy, because the weight may be mapped from the file of the base
         setattr(parent, name, layer.get_base_layer())
     frontend.base = frozenset()
     frontend.requires_grad_(True)
@@ -219,7 +220,12 @@ def _last_word(name: str) -> str:
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Replace the linear layers to adapt by peft's layers with LoRA or DoRA; tensors get this toolkit's names."""
+    """Replace the linear layers to adapt by peft's layers with LoRA or DoRA; tensors get this toolkit's names.
+
+    Raises:
+        InputError: if the rank is larger than the smaller size of a layer, or a layer does not
+            exist.
+    """
     from peft import LoraConfig, inject_adapter_in_model  # start-up: takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)
@@ -240,7 +246,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    """For each layer of peft in ``frontend``: the parent module, the name of the layer in it, and the layer."""
+    """For each layer of peft in ``frontend``: the parent module, the layer's name in the parent, and the layer."""
     return [
         (parent, name, child)
         for parent in frontend.modules()

@@ -18,7 +18,7 @@ from nes2net.lib.errors import InputError
 class UsedSamples:
     """The number of leading samples that the hidden states depend on, in a front-end without padding.
 
-    Call an object with the number of samples of a waveform. The result is the number of samples up
+    Call the object with the number of samples of a waveform. The result is the number of samples up
     to the end of the last complete frame; later samples are never read. Utterances with the same
     result can be cut to this length and share a batch: their hidden states do not change. The
     default values are for a front-end that reads all samples.
@@ -38,7 +38,7 @@ class UsedSamples:
     most: int | None = None
 
     def __call__(self, num_samples: int) -> int:
-        """How many samples of a waveform of ``num_samples`` are used; all, if it is shorter than a frame."""
+        """How many of ``num_samples`` are used; all of them if the waveform is shorter than a frame."""
         if self.most is not None:
             num_samples = min(num_samples, self.most)
         if num_samples < self.first:
@@ -84,7 +84,7 @@ class Frontend(nn.Module):
     full_precision: bool = False
     """Whether the waveform must be at least float32, for any type of the weights."""
     model_type: str = ""
-    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); otherwise empty."""
+    """Type of the model in the checkpoint (:mod:`nes2net.models.checkpoints.model_types`); empty without a file."""
     note: str = ""
     """A note for users about an option whose value comes from the checkpoint; usually empty."""
     num_unused: int = 0
@@ -108,7 +108,7 @@ class Frontend(nn.Module):
         """Compute the hidden states of ``waveform`` B×N.
 
         Args:
-            layers: ``"all"`` for L hidden states, ``"last"`` for a list of the last one.
+            layers: ``"all"`` for L hidden states, ``"last"`` for a list with only the last state.
             final_norm: whether the last state is taken after the final layer norm.
         """
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
@@ -141,7 +141,7 @@ class Frontend(nn.Module):
 
         The input of layer 0 is B×T×D, and the result is B×(P+T)×D. The input of a later layer is
         B×(P+T)×D already. A deep prompt then replaces the P vectors; a prompt that is not deep
-        leaves them. A front-end without a prompt returns ``x``.
+        leaves these vectors unchanged. A front-end without a prompt returns ``x``.
         """
         prompt = getattr(self.model, "prompt", None)  # 1×P×D; a deep prompt is L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):

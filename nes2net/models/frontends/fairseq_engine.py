@@ -64,6 +64,7 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
         """Store the input of the module ``name``. PyTorch calls this hook before the module computes."""
         inputs[name] = args[0]
 
+    # Run the model, and store the inputs of its layers by hooks.
     hooks = [encoder.layer_norm.register_forward_pre_hook(partial(keep, "layer_norm"))]
     if layers == "all":
         hooks += [layer.register_forward_pre_hook(partial(keep, i)) for i, layer in enumerate(encoder.layers)]

@@ -23,7 +23,7 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     waveform = waveform[:, None, None]  # B×1×1×N
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
-    # One utterance at a time, so that the activations of the first layers fit into the processor's cache.
+    # Compute one utterance at a time, so that the activations of the first layers fit into the processor's cache.
     return torch.cat([_convolve(extractor, weights, utterance) for utterance in waveform.split(1)])
 
 

@@ -1,6 +1,6 @@
 """Log-mel features for w2v-BERT 2.0 and Whisper, computed on the waveform's device.
 
-The features of an utterance do not depend on the other utterances of the batch. They are
+The features of an utterance do not depend on the other utterances of the batch. The features are
 differentiable, and equal the features of the transformers library's extractors, which use NumPy and
 take one utterance at a time.
 """
@@ -60,8 +60,8 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
     The steps are: frames centred every 160 samples, a periodic Hann window, an FFT of length 400,
     powers, Slaney's mel triangles up to 8 kHz, and log10. Values that are more than 8 below the
-    utterance's largest value are raised to this limit. Then each value x becomes (x + 4) / 4. As
-    published, the computation is in float32; for a float64 waveform it is in float64.
+    utterance's largest value are raised to the largest value minus 8. Each value x then becomes x/4
+    + 1. As published, the computation is in float32; for a float64 waveform it is in float64.
     """
     window = torch.hann_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
     spectrum = torch.stft(waveform, WINDOW, HOP, window=window, return_complex=True)[..., :-1]  # B×201×T

@@ -39,6 +39,7 @@ class MelEncoder(Frontend):
 
     def __init__(self, checkpoint: str | Path | None, **options: Any) -> None:
         super().__init__()
+        # The options of a checkpoint replace the stated options.
         state_dict = None
         if checkpoint is not None:
             state_dict, checkpoint_options = read_mel_encoder(checkpoint, self.family)
@@ -47,6 +48,7 @@ class MelEncoder(Frontend):
                 checkpoint_options["pretraining_heads"] = "masked_spec_embed" in state_dict
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
+        # Check sizes that depend on each other, and state the facts of the front-end.
         dim = options["encoder_embed_dim"]
         heads = options["encoder_attention_heads"]
         if dim % heads:
@@ -95,5 +97,9 @@ class MelEncoder(Frontend):
         return [self.drop_padding(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
 
     def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, if the encoder pads waveforms."""
+        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, if the encoder pads waveforms.
+
+        This base class returns ``x`` unchanged; the class of an encoder that pads waveforms
+        overrides this method.
+        """
         return x

@@ -5,7 +5,7 @@ make. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward a
 precisions need no change: PyTorch computes them by oneDNN already.
 
 Some modes of PyTorch do not know oneDNN's operator, or have no rule for its derivative or for
-batching. These are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast,
+batching. These modes are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast,
 ``torch.func`` (vmap, gradients per sample, jvp) and forward-mode differentiation. In these modes,
 PyTorch's own product is used.
 """

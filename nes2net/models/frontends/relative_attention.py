@@ -13,18 +13,18 @@ from nes2net.models.frontends.attention import attend
 
 
 class GatedRelativeAttention(nn.Module):
-    """Self-attention with a position bias for each distance, which the query gates: B×T×D → B×T×D.
+    """Self-attention with a position bias for each distance; the query gates this bias: B×T×D → B×T×D.
 
     S. Chen et al., "WavLM", arXiv 2110.13900, Sec. III-A.
 
     This module replaces ``WavLMAttention`` of the transformers library in a layer, and keeps the
-    parameters and their names. The library's module computes all H×T×T weights, to return their
-    mean over the heads. This module uses PyTorch's scaled dot-product attention, which is faster.
-    There is no padding mask.
+    parameters and their names. The library's module computes all H×T×T attention weights, because
+    it returns their mean over the heads. This module uses PyTorch's scaled dot-product attention,
+    which is faster. There is no padding mask.
 
     Args:
-        attention: the library's module. In the first layer it contains ``rel_attn_embed``, the
-            embedding of the position bias that all layers share.
+        attention: the library's module. The module of the first layer contains ``rel_attn_embed``,
+            the embedding of the position bias that all layers share.
     """
 
     q_proj: nn.Linear
@@ -50,7 +50,10 @@ class GatedRelativeAttention(nn.Module):
         self.gru_rel_pos_const = attention.gru_rel_pos_const
 
     def position_bias(self, frames: int) -> Tensor:
-        """Position bias 1×H×T×T, before gating, for T ``frames``. Only the first layer's module can compute it."""
+        """Position bias 1×H×T×T, before gating, for T ``frames``.
+
+        Only the module of the first layer can compute this bias.
+        """
         position = torch.arange(frames, device=self.rel_attn_embed.weight.device)
         buckets = relative_position_bucket(position - position[:, None], self.num_buckets, self.max_distance)
         return self.rel_attn_embed(buckets).permute(2, 0, 1).contiguous()[None]  # T×T×H → 1×H×T×T
@@ -107,7 +110,7 @@ class RelativeKeyAttention(nn.Module):
     """Self-attention that adds an embedding of the distance from the query to each key: B×T×D → B×T×D.
 
     P. Shaw, J. Uszkoreit, A. Vaswani, "Self-attention with relative position representations"
-    (NAACL 2018), Sec. 3.2, for keys alone.
+    (NAACL 2018), Sec. 3.2, only for keys, not for values.
 
     This module replaces ``Wav2Vec2BertSelfAttention`` of the transformers library in a layer, and
     keeps the parameters and their names. The library looks up an embedding for each pair of frames,
@@ -148,7 +151,7 @@ class RelativeKeyAttention(nn.Module):
         return self.linear_out(out.transpose(1, 2).flatten(2)), None
 
     def position_bias(self, query: Tensor) -> Tensor:
-        """Scaled products B×H×T×T of ``query`` B×H×T×D/H and embeddings of distances, to add to the scores."""
+        """Scaled products B×H×T×T of ``query`` B×H×T×D/H and embeddings of distances, added to attention scores."""
         products = query @ self.distance_embedding.weight.T.to(query.dtype) * query.shape[-1] ** -0.5
         position = torch.arange(query.shape[2], device=query.device)
         distance = (position - position[:, None]).clamp(-self.left, self.right) + self.left  # index for query×key

@@ -18,8 +18,8 @@ The following facts were written from memory and not checked: all licences, ``no
 ``hub_options``; the options of ``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of
 ``hubert``, ``unispeech_sat_large`` and ``mhubert_147``; the sizes and dropouts of ``w2v_bert2`` and
 ``whisper_*``, and the counts computed from them. The 1,004 targets of ``mhubert_147`` (1,000
-clusters and fairseq's four special symbols) are an assumption. No pre-training file was at hand:
-``nes2net info FILE`` compares a file with this table.
+clusters and fairseq's four special symbols) are an assumption. No pre-training file was at hand for
+a check; ``nes2net info FILE`` compares a file with this table.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class PublishedSize:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of this size that differ from the front-end's defaults."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """Dropouts and similar options that differ from the front-end's defaults; those in a file take precedence."""
+    """Dropouts and similar options that differ from the front-end's defaults; options in a file take precedence."""
     hub_options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the folder on the hub that differ from the pre-training file."""
     notes: str = ""
@@ -267,7 +267,13 @@ SIZES: dict[str, PublishedSize] = {
 
 
 def __getattr__(name: str) -> Any:
-    """Make the constructor of the published size ``name``, which the registry reads as an attribute of this module."""
+    """Make the constructor of the published size ``name``.
+
+    The registry reads constructors as attributes of this module, so that this function is called.
+
+    Raises:
+        AttributeError: if ``name`` is not a published size.
+    """
     if name not in SIZES:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     size = SIZES[name]
@@ -296,11 +302,12 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
         config: configuration of the front-end that was built from the checkpoint.
 
     Raises:
-        InputError: if the checkpoint has another size or type, or if its file is named like the
-            file of another model of the same size.
+        InputError: if the checkpoint has another size or type, or if the name of its file is the
+            name that another model of the same size has for its file.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
+    # Find the published sizes that the checkpoint has, and those whose files are named like the checkpoint.
     size = SIZES[name]
     differences = _differences(name, config)
     same_named = []
@@ -315,6 +322,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
             f"options: name the pre-training file with `ssl_checkpoint` ({obtain(name)}), or write "
             f"`model.frontend={same_named[0]}`"
         )
+    # A checkpoint of another size or type is an error.
     if model_type and model_type != size.model_type:
         differences.insert(0, f"it is {MODEL_TYPES[model_type].title}")
     if differences:
@@ -325,10 +333,11 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 
 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
-    """Path of a pre-training file or folder, for a path or for the name of a published size; None for None.
+    """Return the path of a pre-training file or folder, which is given by its path or by the name of a size.
 
-    A published file is downloaded once (:class:`nes2net.models.checkpoints.shelf.Shelf`). An
-    existing file or folder with the name of a size takes precedence.
+    The result for None is None. The file of a published size is downloaded once
+    (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file or folder with the name of a
+    size takes precedence.
 
     Raises:
         InputError: if a published file cannot be downloaded, or has another digest.
@@ -390,7 +399,8 @@ def obtain(name: str) -> str:
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
     """Describe the differences between ``config`` and the published size ``name``, in a text for each option.
 
-    A value is also right if the size's folder on the hub has it.
+    A value of the model's folder on the hub is not a difference, even if the pre-training file has
+    another value.
     """
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}

@@ -5,8 +5,8 @@ attention of WavLM has a gated bias of relative positions. wav2vec 2.0 and HuBER
 tensors that pre-training uses. :mod:`nes2net.models.frontends.sizes` lists the published sizes.
 
 In reading order: ``SSLFrontend`` reads the checkpoint, builds the network and computes the hidden
-states; the functions below it check options and translate names; ``wav2vec2``, ``hubert`` and
-``wavlm`` are its presets.
+states; the functions below this class check options and translate names; ``wav2vec2``, ``hubert``
+and ``wavlm`` are presets of the class.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → options of this network that another network does not have.
+#: Network → options of this network that at least one other network does not have.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
@@ -52,8 +52,8 @@ OWN_OPTIONS = {
 }
 _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
 # Limits, so that a short configuration cannot describe a network that fills the memory.
-_LONGEST_FRAME = 160_000  # samples; 400 in XLS-R
-_LEAST_HOP = 128  # samples; 320 in XLS-R
+_LONGEST_FRAME = 160_000  # samples that a frame may depend on; 400 in XLS-R
+_LEAST_HOP = 128  # least number of samples from one frame to the next; 320 in XLS-R
 _MOST_NUMBERS = 1024  # numbers that a convolution may output per sample of the waveform; 103 in XLS-R
 
 _Number = Annotated[int, Field(ge=1, le=4096)]
@@ -201,6 +201,7 @@ class SSLFrontend(Frontend):
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
+        # If the option ``normalize`` is not stated, the folder decides.
         if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
             normalize = normalize_of_folder(Path(checkpoint))
             reason = f"its {PREPROCESSOR_FILE} says so"
@@ -210,6 +211,7 @@ class SSLFrontend(Frontend):
             self.note = (
                 f"{checkpoint}: waveforms are {treatment}, because {reason}; `model.frontend.normalize` comes first"
             )
+        # The options of a checkpoint replace the stated options.
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
             state_dict, checkpoint_options, self.model_type = read(checkpoint, types_of(name), wanted_options=options)
@@ -217,6 +219,7 @@ class SSLFrontend(Frontend):
             options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
+        # The configuration leaves out the engine, whose outputs are the same, and values that change nothing.
         self.engine = options.pop("engine", "transformers")
         self.config = {"name": name, **options}
         if normalize:
@@ -226,6 +229,7 @@ class SSLFrontend(Frontend):
         if pre_emphasis:
             self.config["pre_emphasis"] = pre_emphasis
         self.pre_emphasis = pre_emphasis
+        # Set the facts that follow from the options.
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
@@ -322,7 +326,8 @@ class SSLFrontend(Frontend):
     def set_normalize(self, normalize: bool | str) -> None:
         """Change how waveforms are normalised.
 
-        The argument is a value of the option ``normalize``; false for not at all.
+        The argument is a value of the option ``normalize``; with false, waveforms are not
+        normalised.
         """
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
@@ -332,7 +337,7 @@ class SSLFrontend(Frontend):
         """As :meth:`Frontend.run_layer`; in WavLM, ``shared`` is the position bias of all layers, 1×H×T×T."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
-        if shared is None:  # not computed in the first layer, because layer drop may skip that layer
+        if shared is None:  # computed here and not in the first layer, because layer drop may skip that layer
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
 
@@ -380,6 +385,9 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
     """Build the network for ``options``.
 
     HuBERT is built as a ``Wav2Vec2Model``, which computes the same as a ``HubertModel``.
+
+    With the engine ``fairseq``, the network is fairseq's own module. All other networks are modules
+    of the transformers library with this toolkit's attention and linear layers.
     """
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
@@ -396,7 +404,7 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """fairseq's name → shape, for the tensors that only pre-training uses. Detectors never train them."""
+    """fairseq's name → shape, for the tensors that only pre-training uses. Detectors never train these tensors."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
@@ -502,8 +510,8 @@ wavlm = _network(
     conv_bias=False,
 )
 
-#: Options of a small front-end, which is not a published model: it learns from scratch in minutes on a CPU. Its four
-#: convolutions have a hop of 16 ms.
+#: Options of a small front-end, which is not a published model: it learns from scratch in minutes on a CPU. The four
+#: convolutions of this front-end have a hop of 16 ms.
 SMALL: dict[str, Any] = {
     "conv_feature_layers": ((64, 16, 8), (64, 4, 4), (64, 4, 4), (64, 4, 2)),
     "encoder_layers": 3,

@@ -114,7 +114,11 @@ class W2VBert2Frontend(MelEncoder):
             self.num_unused = self.out_dim
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
-        """Build the transformers library's ``Wav2Vec2BertModel`` with this toolkit's attention."""
+        """Build the transformers library's ``Wav2Vec2BertModel`` with this toolkit's attention.
+
+        Raises:
+            InputError: if ``conv_kernel`` is even.
+        """
         if options["conv_kernel"] % 2 == 0:
             raise InputError(f"conv_kernel must be odd, not {options['conv_kernel']}")
         config_class, model_class = from_transformers("Wav2Vec2BertConfig", "Wav2Vec2BertModel")

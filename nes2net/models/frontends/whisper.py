@@ -100,7 +100,11 @@ class WhisperFrontend(MelEncoder):
         self.used_samples = UsedSamples(most=self.most_samples)
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
-        """Build the transformers library's ``WhisperEncoder``."""
+        """Build the transformers library's ``WhisperEncoder``.
+
+        Raises:
+            InputError: if ``encoder_embed_dim`` is odd or below 4.
+        """
         if options["encoder_embed_dim"] % 2 or options["encoder_embed_dim"] < 4:
             raise InputError(
                 f"encoder_embed_dim must be an even number of at least 4, not {options['encoder_embed_dim']}"
