@@ -124,7 +124,13 @@ def listen(
 
 
 def _serve(judge: Judge, address: str, clients: int, names: Sequence[str]) -> None:
-    """Serve WebSocket clients until Ctrl-C or SIGTERM."""
+    """Serve WebSocket clients until Ctrl-C or SIGTERM.
+
+    Args:
+        address: ``PORT`` or ``HOST:PORT`` to listen at.
+        clients: largest number of clients at once.
+        names: further names of this machine that a client may call it by.
+    """
     from nes2net.apps.listen.listening import stopped_by_signals
     from nes2net.apps.listen.server import Server
     from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at
