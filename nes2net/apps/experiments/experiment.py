@@ -83,14 +83,14 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
     """Estimate the time of each unfinished training or scoring.
 
     Returns:
-        Job → seconds, None if they are unknown; and words that name the earlier job behind the
-        estimate.
+        Job → its seconds, which are None if nothing is known, and the name of the earlier job on which
+        the estimate is based, in words.
     """
     num_epochs: dict[str, int] = {}  # name of a run → number of finished epochs
     epochs: list[tuple[Run, float]] = []  # run, and median seconds of its epochs
     rates: list[tuple[ScoreJob, int, float]] = []  # scoring, number of its trials, and trials per second
     for job in jobs:
-        with suppress(InputError):  # a job with damaged files raises the error when it is done
+        with suppress(InputError):  # ignore a job with damaged files here: doing the job reports them
             if isinstance(job, TrainJob):
                 history = job.run.history()
                 num_epochs[job.run.name] = len(history)
@@ -109,7 +109,7 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
                 estimates[job] = count * epoch_seconds, basis
         elif isinstance(job, ScoreJob):
             estimates[job] = None, ""
-            for scoring, total, speed in rates:  # scorings of the same set by another detector
+            for scoring, total, speed in rates:  # take the speed of another detector on the same set
                 if scoring.tested == job.tested:
                     basis = f"{counted(total, 'trial')}, {speed:.3g} a second, as in {scoring.run.name}"
                     estimates[job] = total / speed, basis
@@ -120,14 +120,14 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
     """Return a sort key for finding the earlier run that is most similar to a run.
 
-    The key is smallest for the same run. It grows with another seed, more with another left-out
-    corpus, and most with another grid point.
+    The key is smallest for the same run. It is larger if only the seed differs, still larger if the
+    left-out corpus differs, and largest if the grid point differs.
     """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 
 
 def _scoring_rate(scoring: ScoreJob) -> tuple[int, float] | None:
-    """Return the number of trials of ``scoring``, and trials per second; None if the record does not state them."""
+    """Return how many trials ``scoring`` has, and how many it scored per second; None if its record does not say."""
     record = scoring.record()
     if record is None:
         return None

@@ -19,8 +19,8 @@ from nes2net.lib.files import Budget, json_text
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
-_LONGEST_LABEL = 60  # most characters of a grid point in the name of a folder
-_MOST_TRAININGS = 1000  # planning a training takes 8 ms
+_LONGEST_LABEL = 60  # characters; a longer name of a grid point is cut in names of folders
+_MOST_TRAININGS = 1000  # a limit, because planning a training takes 8 ms
 _MOST_EVALUATIONS = 10_000
 
 
@@ -166,6 +166,10 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
     Returns:
         Alias of a left-out corpus → names of its evaluation sets. Without `leave_one_out`, the only
         entry is None → all sets.
+
+    Raises:
+        InputError: if fewer than two corpora train, if a left-out corpus has no set, if a set belongs
+            to two left-out corpora, or if a set belongs to none.
     """
     if not experiment.leave_one_out:
         return {None: frozenset(tested.title for tested in experiment.evaluate)}

@@ -110,7 +110,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):
-        if finding.problem not in problems:  # the protocol may hold the labels
+        if finding.problem not in problems:  # list it once, even if a file is both protocol and labels
             missing.append(finding)
     return missing
 
@@ -130,9 +130,10 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """How the conditions of a measurement compare with the published conditions; each entry is a text.
+    """The result of comparing the conditions of a measurement with the published conditions, as texts.
 
-    ``differences`` forbid a verdict. ``unchecked`` conditions may differ.
+    ``differences`` lists the conditions that differ; if there are any, there is no verdict.
+    ``unchecked`` lists the conditions that could not be compared, so they may differ.
     """
 
     differences: list[str] = field(default_factory=list)
@@ -184,7 +185,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
 
 
 def _asv_numbers(counts: tuple[int, ...]) -> str:
-    """Write the numbers of speaker-verification scores: target, nontarget and spoof."""
+    """Write in words how many speaker-verification scores of each kind there are: target, nontarget and spoof."""
     target, nontarget, spoof = counts
     return f"{target:,} target, {nontarget:,} nontarget, {spoof:,} spoof"
 
@@ -263,7 +264,7 @@ class Reproduction:
         figures_of_system = self.result.rows("systems")[0]
         eer = METRICS["eer"]
         interval = figures_of_system["eer"].interval
-        assert interval is not None  # the EER always has an interval
+        assert interval is not None  # an EER is always computed with its interval
         low, high = (100 * bound for bound in interval)
         published = [(name, value) for name, value in (("best", row.best), ("mean", row.mean)) if value is not None]
         figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in published)
@@ -339,7 +340,7 @@ def reproduce(
         else:
             checkpoint = folder / f"epoch_{epochs[0]}.pth"
     scores = paths.out / "scores.txt"
-    config = None if row.model is None else published_architecture(row)  # for a checkpoint without a configuration
+    config = None if row.model is None else published_architecture(row)  # used if the checkpoint states none
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(

@@ -92,6 +92,7 @@ def submit(
     """
     submitit = _import_submitit()
     job_class = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
+    # Find the jobs of an earlier call that are still queued or running.
     active: dict[str, Any] = {}
     path = folder / "jobs.json"
     if path.is_file():
@@ -136,6 +137,7 @@ def submit(
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
+        # The trainings, then the tasks that need them.
         submit_array([task.name for task in tasks if task.needs is None], None, [])
         for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
             names = [task.name for task in tasks if task.needs == needed]

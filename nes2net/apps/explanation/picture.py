@@ -15,7 +15,7 @@ from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_pict
 _BAR = "#6b7785"
 _WINDOW = 400  # samples of a spectrum: 25 ms
 _RANGE = 70.0  # dB from white to black
-_MOST_COLUMNS = 1200  # of the spectrogram; the picture has hardly more pixels
+_MOST_COLUMNS = 1200  # columns of the spectrogram; the picture has hardly more pixels
 #: Method → its name in a title.
 TITLES = {
     "occlusion": "occlusion",

@@ -57,6 +57,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
     """
+    # A folder of a detector or of a training run.
     path = Path(path)
     if path.is_dir():
         is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
@@ -66,11 +67,13 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         if is_run and not is_detector:
             return _run_sheet(path)
         return _detector_sheet(identify(path), results)
+    # A recipe.
     if path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path))
         sheet.title = f"{path}: recipe"
         sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet
+    # A calibration, the history of a run, or the record of a score file.
     if path.suffix == ".json":
         with suppress(InputError):
             return _calibration_sheet(path)
@@ -83,6 +86,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
             commands = [f"nes2net info {quote(str(scores))}"] if scores.is_file() else []
             return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
         raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
+    # A text file is a score file; any other file holds weights.
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
         with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints reports the error below
@@ -95,7 +99,12 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
-    """Describe an identified file or folder with weights."""
+    """Describe an identified file or folder with weights.
+
+    Args:
+        results: published results; the description lists those of the same architecture.
+    """
+    # Published models with exactly this architecture.
     path = identity.path
     config = identity.architecture
     published = identity.models
@@ -108,6 +117,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
                     built = Detector.from_config(published_config)
                 if built.config == config:
                     published.append(name)
+    # The tensors: how many there are, and whether they fit.
     weights = path / WEIGHTS if path.is_dir() else path
     tensors = ""
     numbers = ""
@@ -116,6 +126,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         numbers = f"{identity.parameters:,} ({types})"
         if config or identity.models:
             tensors = str(identity.misfit) or "all there, none left over"
+    # The published model, if these are its weights or its architecture.
     loaded_as = identity.provenance.published
     facts_of_model = {}
     if loaded_as:
@@ -154,6 +165,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         "notes": [*identity.notes, *notes],
         "published": [result.line for result in results if result.about.intersection(published)],
     }
+    # Tables, and commands that use the detector.
     tables: dict[str, list[dict[str, Any]]] = {}
     if config and not identity.misfit:
         with build_errors_as_input_errors(str(path)):
@@ -192,7 +204,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if recipe is not None:
         facts["recipe"] = recipe.name
-        if "seed" in (provenance.recipe or {}):  # a copy of a detector keeps only the data of the recipe
+        if "seed" in (provenance.recipe or {}):  # a copy of a detector keeps only the recipe's data
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):

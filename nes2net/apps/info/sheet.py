@@ -104,7 +104,7 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
         if not wide:
             break
-        # The last column is usually a text. It keeps at least 46 characters as long as others can be narrower.
+        # The last column is usually a text. It keeps at least 46 characters as long as other columns can be made narrower.
         is_long = widths[last] > max(longest_words[last], 46)
         if is_long:
             longest_column = last

@@ -53,7 +53,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
     The forward pass is computed with tensors that have shapes but no numbers. The tensors that
     automatic differentiation keeps for the backward pass are counted, each storage once. With
     ``train.activation_checkpointing``, the inputs of all transformer layers are counted, but the
-    tensors inside of the largest layer only. **This is not a measurement**: the log of a training
+    tensors inside of a layer only for the largest layer. **This is not a measurement**: the log of a training
     on CUDA has the measured peak.
     """
     train = recipe.train
@@ -89,9 +89,9 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         weights = _total_bytes([*detector.parameters(), *detector.buffers()])
         parameters = objective.trained_parameters()
         trained = sum(parameter.numel() for parameter in parameters)
-        if train.optimizer == "logistic":  # which trains without steps and gradients
+        if train.optimizer == "logistic":  # logistic regression has no steps and no gradients
             return TrainingMemory(trained, weights, 0, 0)
-        num_copies = 4 if train.amsgrad else 3  # the gradient, and the averages of Adam
+        num_copies = 4 if train.amsgrad else 3  # of the parameters: the gradient, and the two or three averages of Adam
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)

@@ -205,8 +205,8 @@ class Server:
     def _resumed(self, start: _Start, names: list[str]) -> _Parked | None:
         """Return the session that ``start`` asks to resume, and remove it from the kept sessions.
 
-        None if ``start`` names no session, or if the session is not kept any more. Sessions that were
-        kept long enough are removed too.
+        None if ``start`` names no session, or if the session is not kept any more. Kept sessions that
+        are too old or too many are removed too.
 
         Args:
             names: names of the channels, which must be the same as before.

@@ -29,7 +29,7 @@ from nes2net.lib.times import clock
 
 #: Duration in seconds of the longest recording that the page contains and can play.
 LONGEST_HEARD = 600.0
-_MOST_LISTED = 50  # fake stretches that the page lists
+_MOST_LISTED = 50  # the page lists at most so many fake stretches
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
 
 
@@ -67,7 +67,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     page = environment.get_template(
         "page.html.jinja"
     ).render(
-        style=Markup(style),  # markup of our own
+        style=Markup(style),  # part of this package, so it needs no escaping
         name=examination.file.path.name,
         answer=answer_of(row, examination.decider, making.model),
         along=row.get("along"),
@@ -87,7 +87,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
 
 
 def _sound_url(path: AnyRecording) -> str:
-    """Return what the detector gets, one channel at 16 kHz, as a data URL of a FLAC file."""
+    """Return the audio that the detector gets (one channel at 16 kHz) as a FLAC file in a data URL."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
         for block in stream_audio(path):

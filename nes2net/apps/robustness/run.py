@@ -62,7 +62,7 @@ class UnderCondition:
 
 
 def _checksum(text: str) -> int:
-    """Return a number that depends on ``text`` alone, as a part of a seed."""
+    """Compute a number from ``text`` that is the same in every process, for use in a seed."""
     return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
 
@@ -120,7 +120,7 @@ def plan(
     """Choose the trials and conditions of a robustness run.
 
     Trials that the published figures of the corpus exclude are excluded here too. Babble is mixed
-    from up to 200 bona fide trials. They are drawn from all trials, whatever the subset is.
+    from up to 200 bona fide trials, which are drawn from all trials and not only from the subset.
 
     Args:
         part: corpus, split and folder.
@@ -272,7 +272,7 @@ def run(
                     )
                 except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
                     if name == CLEAN:
-                        if not path.parent.exists():  # nothing was scored, so the folder can be used by another run
+                        if not path.parent.exists():  # nothing was scored, so let other runs use the folder
                             (out / _RUN_FILE).unlink()
                         raise
                     failed[name] = one_line(str(error))

@@ -73,7 +73,7 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
     have no recordings. If the shard cannot be read to its end, the last piece has the ``fault``.
 
     Args:
-        rows: number of recordings in a piece; a piece of large recordings has fewer batches.
+        rows: number of recordings in a piece; a piece has fewer if the recordings are large.
         batch_size: number of recordings in a batch.
     """
     rows_of_piece: list[Row] = []
@@ -206,7 +206,7 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
     own_columns = {
         "id": "%20".join(str(id).split()),
         "address": f"{shard.address}/{name_in_shard}",
-        # Not None, because nothing can be fetched from the address.
+        # Empty instead of None, because None means that the content is fetched from the address.
         "content": content or b"",
         "suffix": suffix,
     }
@@ -232,7 +232,7 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
         recordings: list[tuple[str, bytes]] = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
-            if not stem:  # a hidden file, as macOS adds them
+            if not stem:  # a hidden file, such as macOS adds
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))

@@ -32,8 +32,8 @@ from nes2net.scoring.score_file import check_ids
 RECORD = "scale.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
-_KEY = b"nes2net"  # under which the facts about a shard stand in the metadata of a file
-_LARGEST_RECORD = 256 << 20  # bytes; the record has a reason for each shard that could not be read
+_KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
+_LARGEST_RECORD = 256 << 20  # bytes; so large because it has a reason for each unread shard
 # Most reasons for missing scores in the record of a score file; the files of the shards have all reasons.
 _MOST_FAILURES = 10_000
 
@@ -137,7 +137,7 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # rows are short: an id and a score
+            budget.most_steps = max(budget.most_steps, size)  # allow as many rows as bytes, because rows are short
             batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
             yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:

@@ -27,7 +27,7 @@ Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 #: The stamp of a file if its store gives no facts about the file.
 UNKNOWN = "-"
-_ROWS_OF_LIST = 1000  # recordings of a list that make a shard
+_ROWS_OF_LIST = 1000  # number of recordings from a list in one shard
 _HUB = "hub:"
 # Names that stores use for the version of a file, or for the time of its last change.
 _CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
@@ -141,7 +141,7 @@ def _shards_of_text(name: str) -> list[Shard]:
 
 
 def _absolute_path_or_url(address: str) -> str:
-    """Return ``address``, as an absolute path if it is a path."""
+    """Return ``address`` unchanged if it is a URL, and as an absolute path if it is a path."""
     return address if is_url(address) else os.path.abspath(address)
 
 
@@ -178,7 +178,7 @@ def _has_shard_suffix(address: str) -> bool:
 
 def unreachable(address: str, error: Exception) -> InputError:
     """Make the error for an address that fsspec cannot read; ``error`` is the exception of fsspec."""
-    if isinstance(error, ImportError):  # of s3fs, gcsfs, aiohttp …
+    if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
 

@@ -172,7 +172,7 @@ class _Form:
     """Checks that a form, which arrives in pieces, holds files only."""
 
     def __init__(self, boundary: bytes) -> None:
-        self.name = self.value = b""  # of the header that is arriving
+        self.name = self.value = b""  # name and value of the header that is arriving
         self.is_file = False
         watched = ("part_begin", "header_field", "header_value", "header_end", "headers_finished")
         callbacks: Any = {f"on_{event}": getattr(self, event) for event in watched}
