@@ -154,7 +154,7 @@ class SlurmSettings(_Section):
 
 
 def _with_mappings(values: Any) -> Any:
-    """Return the averages ``values`` with each number N, which is a short form, replaced by the mapping ``best: N``."""
+    """Return the averages ``values`` in their long form: a number N becomes the mapping ``best: N``."""
     if not isinstance(values, list):
         return values
     averages = []

@@ -39,9 +39,13 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     """Describe the state of an experiment as lines for a terminal.
 
-    They show how many seeds of each system are measured, how much work is to do, and all jobs with
-    their estimated times.
+    The lines show how many seeds of each system are measured, how much work is to do, and all jobs
+    with their estimated times.
+
+    Args:
+        unfinished_jobs: the jobs of ``plan`` that are not done.
     """
+    # How many seeds are measured.
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
@@ -51,6 +55,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
             num_done = sum(job not in unfinished_jobs for job in jobs)
             cells.append(f"{num_done} of {len(jobs)}")
         measured.append(cells)
+    # The state and the time of each job.
     estimates = _estimate_times(plan.jobs, unfinished_jobs)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
@@ -64,6 +69,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
         elif seconds is not None:
             time = readable_duration(seconds)
         rows.append([job.name, "to do", time, basis])
+    # The sum of the times.
     times = [seconds for seconds, _ in estimates.values() if seconds is not None]
     total = sum(times)
     num_unknown = len(estimates) - len(times)
@@ -154,6 +160,7 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
     """
     experiment = plan.experiment
     unfinished_jobs = unfinished(plan.jobs)
+    # Read the measured figures.
     measurements = []
     incomplete = []
     for system in plan.systems:

@@ -187,7 +187,7 @@ class ScoreJob(Job):
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, belong to these trials and checkpoints, and are newer than the checkpoints."""
+        """Whether the scores are complete, belong to these trials and checkpoints, and are newer than these."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._is_of_other_scoring(record):
             return False

@@ -97,7 +97,7 @@ class Plan:
         return jobs
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
-        """Return the evaluation sets of ``run``: all sets, or those of the corpus that its training leaves out."""
+        """Return the evaluation sets of ``run``: all, or the sets of the corpus that its training leaves out."""
         return [tested for tested in self.experiment.evaluate if tested.title in run.sets]
 
     @property
@@ -126,6 +126,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
             or if `leave_one_out` is given and a corpus is not trained on or not evaluated.
     """
     out = Path(out)
+    # Refuse an experiment that is too large.
     keys = list(experiment.grid)
     columns = list(experiment.grid.values())
     trainings = math.prod(map(len, columns)) * len(experiment.seeds)
@@ -134,6 +135,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     for unit, count, limit in limits:
         budget = Budget(f"experiment {experiment.name}", 0, limit, remedy="make several experiments of it")
         budget.take(unit, steps=count)
+    # A run for each grid point, left-out corpus and seed.
     runs = []
     for combination in itertools.product(*columns):
         settings = dict(zip(keys, combination))

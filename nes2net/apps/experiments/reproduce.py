@@ -86,6 +86,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
+    # The checkpoint, or what its training needs.
     path = paths.recipe_of(row)
     missing = list[Finding]()
     if paths.checkpoint is not None:
@@ -107,6 +108,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
                 missing.append(Finding("scores of other systems", problem, remedy))
             if missing:
                 missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
+    # The recordings and labels to evaluate on.
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):
@@ -156,6 +158,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
         conditions.unchecked.append("the score length: the source does not state it; here whole utterances")
     if partial := evaluation.header["systems"][0]["partial"]:
         conditions.differences.append(partial)
+    # The trials.
     corpus = corpora.get(row.corpus)
     phase = canonical_phase(row.phase)
     if corpus.labelled_counts(phase) is None:
@@ -163,6 +166,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
     elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
         text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
         conditions.differences.append(text)
+    # The architecture.
     if row.model is None:
         conditions.unchecked.append("the architecture: the row names no model")
     else:
@@ -170,6 +174,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
             published_config = Detector.from_config(published_architecture(row)).config
         if differences := _architecture_differences(config, published_config):
             conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
+    # The speaker-verification scores, if a min t-DCF is compared.
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
@@ -325,6 +330,7 @@ def reproduce(
         InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
             malformed, or if the folder belongs to another run.
     """
+    # Train, unless there is a checkpoint.
     checkpoint = paths.checkpoint
     if checkpoint is None:
         path = paths.recipe_of(row)
@@ -339,6 +345,7 @@ def reproduce(
             checkpoint = average_run(folder, epochs, row.average_mode).path
         else:
             checkpoint = folder / f"epoch_{epochs[0]}.pth"
+    # Score and evaluate.
     scores = paths.out / "scores.txt"
     config = None if row.model is None else published_architecture(row)  # used if the checkpoint states none
     detector = Detector.from_pretrained(checkpoint, device, config=config)

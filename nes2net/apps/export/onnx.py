@@ -53,7 +53,8 @@ INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
 _FEWEST_FEATURES = 64
-#: Most bytes of weights in the ONNX file itself: protobuf's limit is 2 GiB, and the graph takes some of it.
+#: Weights of more bytes are written beside the ONNX file: protobuf's limit for a file is 2 GiB, and the graph needs
+#: a part of these bytes.
 LARGEST_FILE = 2**31 - 2**26
 
 
@@ -124,6 +125,7 @@ def export_onnx(
     detector = detector.whole()
     if quantize and not _can_quantise(detector.frontend):
         raise _nothing_to_quantise_error(detector)
+    # The metadata.
     shortest, longest = _accepted_lengths(detector, num_samples)
     rule = detector.backend.score_rule
     size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
@@ -149,6 +151,7 @@ def export_onnx(
         "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
+    # Write the file under a temporary name, check and perhaps quantise it, and give it its name.
     with scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
         linear_layers = _write_float32(detector, description, unchecked)

@@ -198,6 +198,7 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
     """Collect facts about the training of a checkpoint in words: recipe, epoch, data and values."""
+    # The recipe, and detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
@@ -216,6 +217,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
         facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
         facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
+    # An average of checkpoints, or the checkpoint of an epoch.
     if isinstance(average, dict):
         averaged = ""
         if isinstance(files := average.get("of"), list):
@@ -229,6 +231,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["epoch"] += f" of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
+    # Measured values, and all other plain facts.
     facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
     for key, value in record.items():
         if key not in _SHOWN_ELSEWHERE and not isinstance(value, (dict, list)):
@@ -311,6 +314,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     for key, value in calibration.trained_on.items():
         if not isinstance(value, (dict, list)):
             facts[f"trained on, {key}"] = value
+    # What the calibration belongs to: a detector, and a kind of recordings.
     scored_by = calibration.scored_by
     population = calibration.population
     if scored_by is not None:
@@ -332,6 +336,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts["recordings"] = f"{population.num_recordings:,} measured"
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
+    # Tables.
     rows = []
     for system, weight in zip(calibration.systems, calibration.weights):
         rows.append({"weight": weight, "system": system})

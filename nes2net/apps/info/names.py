@@ -509,6 +509,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         checked = "CORPUS"
     from nes2net.training.tasks.task import create_task  # here for start-up time: most names need no training
 
+    # The model, and what training starts from.
     start = create_task(recipe).start
     begins = "random weights"
     if start is not None:
@@ -519,6 +520,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
+    # The keys that differ from the defaults.
     defaults = _values_by_key(Recipe().written())
     changed = []
     for key, value in _values_by_key(recipe.written()).items():
@@ -627,7 +629,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
-    """Return a row for each part of a corpus with its numbers of trials."""
+    """Return a row for each part of a corpus; the row has the part's numbers of trials."""
     rows = []
     for split, trials in counts.items():
         fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())

@@ -52,8 +52,8 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
 
     The forward pass is computed with tensors that have shapes but no numbers. The tensors that
     automatic differentiation keeps for the backward pass are counted, each storage once. With
-    ``train.activation_checkpointing``, the inputs of all transformer layers are counted, but the
-    tensors inside of a layer only for the largest layer. **This is not a measurement**: the log of a training
+    ``train.activation_checkpointing``, the inputs of all transformer layers are counted, and the
+    inner tensors of the largest layer. **This is not a measurement**: the log of a training
     on CUDA has the measured peak.
     """
     train = recipe.train
@@ -128,7 +128,7 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
         storage = tensor.untyped_storage()
         if storage._cdata not in counted_storages:
             counted_storages.add(storage._cdata)
-            storages.append(storage)  # a reference, so that no other storage gets this address
+            storages.append(storage)  # hold a reference, so that no other storage gets this address
             sizes[current_layer[0]] += storage.nbytes()
         return tensor
 

@@ -93,15 +93,16 @@ class Channel:
             self._skip(most_waiting)
 
     def _queue_windows(self, until: float = float("inf")) -> None:
-        """Move waiting windows from the stream to the queue, up to the first piece that begins at ``until`` s or later."""
+        """Move waiting windows from the stream to the queue, if their piece of audio begins before ``until`` seconds."""
         waiting = self.stream.waiting
         while waiting and waiting[0].piece_start < until:
             self.queue.append(waiting.popleft())
 
     def _skip(self, most_waiting: int) -> None:
-        """If more than ``most_waiting`` windows wait, skip all but the newest, and put a line about them into the queue.
+        """Skip all waiting windows but the newest, if more than ``most_waiting`` wait.
 
-        If the queue has a line about skipped windows already, the new line counts these windows too.
+        A line about the skipped windows is put into the queue. If the queue has such a line already,
+        the new line replaces it and counts its windows too.
         """
         waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
         if len(waiting) <= most_waiting:

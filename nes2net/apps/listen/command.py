@@ -97,6 +97,7 @@ def listen(
 
     if (source is None) == (serve is None):
         raise InputError("name one source, such as - for the standard input, or `serve`")
+    # Open the source, or check that clients can be served.
     heard = None
     if source is not None:
         heard = opened(source, **vars(audio))
@@ -104,6 +105,7 @@ def listen(
         raise InputError(f"each client says {unused[0]} itself: leave it out")
     elif find_spec("websockets") is None:
         raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
+    # Load the detector and the calibration.
     decider = deciding.decider()
     scorer = loading.scorer(model)
     window = windows.window or usual_window(scorer, decider)
@@ -112,6 +114,7 @@ def listen(
             print_note(note)
     calibration = deciding.calibration and Path(deciding.calibration).name
     judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
+    # Serve clients, or listen to the source.
     if heard is None:
         _serve(judge, str(serve), clients, allow_name)
         return

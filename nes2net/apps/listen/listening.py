@@ -122,10 +122,12 @@ def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
     before: dict[int, Any] = {}
 
     def handle(*_: object) -> None:
+        """Call ``stop``, and let the next signal act as before; Python calls this on a signal."""
         stop()
         restore()
 
     def restore() -> None:
+        """Set the handlers of signals that were there before."""
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -167,7 +169,7 @@ class Listening:
         self._reader.join()
 
     def lines(self) -> Iterator[Line]:
-        """Start reading, and yield the lines as soon as they are known; the last line of each channel is a summary.
+        """Start reading, and yield the lines as soon as they are known, and last a summary of each channel.
 
         Raises:
             Gone: if the connection to the source is lost. Windows that wait stay in the session, and

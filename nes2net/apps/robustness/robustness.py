@@ -233,6 +233,7 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Summarise the table in sentences; ``rows`` are the conditions, most damaging first."""
+    # The conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
@@ -245,6 +246,7 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
         lines = ["No condition raises the EER for certain."]
     else:
         lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
+    # The condition with the most errors at the threshold, and how many conditions change the EER.
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
         rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}

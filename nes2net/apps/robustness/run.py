@@ -165,7 +165,7 @@ def plan(
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
     """Return the trials of ``phase`` with their labels and the paths of their recordings.
 
-    Trials that the corpus excludes from its published figures are missing.
+    Trials that the corpus excludes from its published figures are excluded.
     """
     corpus = corpora.get(part.corpus)
     key = corpus.keys(part.root if keys is None else keys)
@@ -212,7 +212,9 @@ def run(
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
 ) -> Result:
-    """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
+    """Score the trials of ``plan``, clean and under each condition, and evaluate the scores.
+
+    The score files are written to the folder ``out/scores``.
 
     If no trial can be scored under a condition, the result lists the condition as failed, and the
     run continues. The other arguments are described in

@@ -38,6 +38,7 @@ class Resources:
     address: str | None = None
 
     def __post_init__(self) -> None:
+        """Raise :class:`InputError` if a number is out of range."""
         if self.num_actors is not None and self.num_actors < 1:
             raise InputError(f"`num_actors` is at least 1, not {self.num_actors}")
         for name, value in (("cpus_per_actor", self.cpus_per_actor), ("gpus_per_actor", self.gpus_per_actor or 0)):

@@ -245,6 +245,7 @@ def _remove_or_refuse(
     """Remove the results ``paths`` if ``overwrite`` is true; otherwise raise :class:`InputError`.
 
     Args:
+        done: the finished shards; removed results are removed here too.
         origin: words that say where these results come from, for the message.
     """
     if paths and not overwrite:

@@ -144,11 +144,11 @@ class Scoring:
     """The actor: loads a detector once, and scores decoded pieces.
 
     Raises:
-        InputError: if the name of the detector leads to another detector on this machine, such as
-            an older copy.
+        InputError: if another detector has this name on this machine, for example an older copy.
     """
 
     def __init__(self, facts: Facts) -> None:
+        """Load the detector; Ray calls this once in the process of each actor."""
         self.facts = facts
         self.scorer = facts.model.loaded()
         if self.scorer.fingerprint() != facts.run["model"]:

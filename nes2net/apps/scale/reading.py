@@ -122,6 +122,7 @@ def _suffix(address: str) -> str:
 
 def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     """Yield the rows of a Parquet or Arrow file, with the columns that hold texts, numbers or booleans."""
+    # Open the table.
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
@@ -139,6 +140,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
         else:
             arrow_source = arrow.memory_map(shard.address)
         table = ArrowMessages(arrow_source, budget)
+    # Find the columns to read.
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)

@@ -82,6 +82,7 @@ class Limits:
     """Largest number of recordings that wait while another recording is scored."""
 
     def __post_init__(self) -> None:
+        """Raise :class:`InputError` if a limit is out of range."""
         for name, value in asdict(self).items():
             if not 0 < value < math.inf:
                 raise InputError(f"`{name}` is a number above 0, not {value}")
@@ -234,7 +235,7 @@ class Desk:
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user. They say which part of a recording is scored if it is not the whole, and doubts about decisions.
+        #: Notes for the user: which part of a recording is scored, unless it is the whole; and doubts about decisions.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -275,7 +276,7 @@ class Desk:
 
         Args:
             name: name of the recording in the result.
-            look: make a picture and a file for the player of the page too.
+            look: whether to make also a picture, and a file for the player of the page.
             channel: number of the channel to score, counted from 0; None for the mean of all.
             progress: called with the progress, see :data:`Progress`.
             check: called often; if it raises an exception, the scoring ends with this exception.

@@ -18,8 +18,8 @@ from nes2net.lib.http_server import Refused, check_site
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
 _SLACK = 1 << 20  # bytes of a request besides the file
-# Most bytes of a refused body that are received and discarded before the answer. If the connection were closed at once,
-# a client that is still sending might not see the answer.
+# Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
+# closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
 _DISCARD_WITHIN = 60.0  # seconds
 # The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
@@ -94,7 +94,7 @@ class Guard:
             """Send a part of the answer; the application calls this in place of ``send``."""
             nonlocal started
             if body.refusal and not started:
-                return  # drop the application's answer to the interrupted body
+                return  # do not send the application's answer to the interrupted body
             if message["type"] == "http.response.start":
                 started = True
                 headers = [header for header in message["headers"] if not header[0].startswith(b"access-control-")]

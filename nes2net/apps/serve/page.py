@@ -34,7 +34,7 @@ MOST_FILES = 100
 _MOST_POINTS = 400  # most points of the score line over the picture
 _BOX_STEPS = 1200  # fake stretches closer than this fraction, 1/1200, of the duration are drawn as one box
 _MOST_LISTED = 200  # at most so many fake stretches are listed below the picture
-_BASIS = ("prior", "operating_point", "llr_threshold")  # facts of the calibration in the table of scores
+_BASIS = ("prior", "operating_point", "llr_threshold")  # the table of scores has these facts of the calibration
 _EMPTY = (
     '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
     "which your browser makes.</p>"
@@ -291,6 +291,7 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
         """Return the points "x,y" of an SVG line through the scores ``values`` at ``times``."""
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
+    # The waveform.
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
     if len(picture.low) > 1:
         columns = np.linspace(0, 1000, len(picture.low))
@@ -387,7 +388,7 @@ def _time_labels(duration: float) -> list[float]:
     """Return the times in seconds to label on the time axis, at most six."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
     step = next((step for step in steps if duration / step <= 6), 14400)
-    return [float(t) for t in np.arange(0, duration * 0.85, step)]  # room for the last label on a narrow screen
+    return [float(t) for t in np.arange(0, duration * 0.85, step)]  # at the end, a narrow screen has no room
 
 
 def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
