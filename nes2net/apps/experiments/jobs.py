@@ -187,7 +187,7 @@ class ScoreJob(Job):
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, belong to these trials and checkpoints, and are newer than these."""
+        """Whether the scores are complete, belong to the trials and checkpoints, and are newer than the checkpoints."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._is_of_other_scoring(record):
             return False
@@ -298,8 +298,8 @@ class ReportFile(BaseModel):
 class EvaluateJob(Job):
     """Evaluate a score file: write the report ``page``, and the figures to a ``.json`` file beside the page.
 
-    ``needs`` is the job that scores. Several evaluations may share its scores, so the evaluation set
-    of ``needs`` may have other labels and other excluded trials than ``tested``.
+    ``needs`` is the job that scores. Several evaluations may share its scores, so the evaluation
+    set of ``needs`` may have other labels and other excluded trials than ``tested``.
     """
 
     needs: ScoreJob

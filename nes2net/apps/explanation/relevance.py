@@ -72,8 +72,8 @@ def _strongest_parts(edges: NDArray, values: NDArray, *, join_neighbours: bool, 
         edges: (n+1,), edges of the bins.
         values: (n,), relevance of the bins.
         join_neighbours: whether neighbouring bins that move the score in one direction are joined.
-        additive: whether the relevance of joined bins is their sum; otherwise it is the relevance of
-            the strongest bin.
+        additive: whether the relevance of joined bins is their sum; otherwise it is the relevance
+            of the strongest bin.
     """
     sizes = np.abs(values)
     threshold = _LEAST_SHARE * sizes.max(initial=0.0)

@@ -1,7 +1,8 @@
 """Export a detector in one of several formats.
 
-The formats are a ``.pth`` file in the published layout, a folder of this package, an adapted detector
-merged with its base, a folder for the transformers library, an ONNX file, and a Hugging Face Space.
+The formats are a ``.pth`` file in the published layout, a folder of this package, an adapted
+detector merged with its base, a folder for the transformers library, an ONNX file, and a Hugging
+Face Space.
 """
 
 from __future__ import annotations

@@ -234,8 +234,8 @@ def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
     """Identify the state dict of a detector.
 
-    There are four outcomes: this package saved the state dict; it fits a published model; it fits no
-    published model, but most of its tensors fit the nearest one; or its model is unknown.
+    There are four outcomes: this package saved the state dict; it fits a published model; it fits
+    no published model, but most of its tensors fit the nearest one; or its model is unknown.
 
     Args:
         path: the file or folder of the state dict.

@@ -93,7 +93,7 @@ class Channel:
             self._skip(most_waiting)
 
     def _queue_windows(self, until: float = float("inf")) -> None:
-        """Move waiting windows from the stream to the queue, if their piece of audio begins before ``until`` seconds."""
+        """Move waiting windows from the stream to the queue, if their piece of audio begins before ``until`` s."""
         waiting = self.stream.waiting
         while waiting and waiting[0].piece_start < until:
             self.queue.append(waiting.popleft())
@@ -101,8 +101,8 @@ class Channel:
     def _skip(self, most_waiting: int) -> None:
         """Skip all waiting windows but the newest, if more than ``most_waiting`` wait.
 
-        A line about the skipped windows is put into the queue. If the queue has such a line already,
-        the new line replaces it and counts its windows too.
+        A line about the skipped windows is put into the queue. If the queue has such a line
+        already, the new line replaces it and counts its windows too.
         """
         waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
         if len(waiting) <= most_waiting:
@@ -122,8 +122,8 @@ class Channel:
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
 
-        A window is scored; if this fails, its line has an ``error``. A line is returned with the name
-        of the channel.
+        A window is scored; if this fails, its line has an ``error``. A line is returned with the
+        name of the channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
@@ -171,14 +171,15 @@ class Channel:
     def _weighed(self, evidence: Evidence, line: Line, samples: np.ndarray) -> list[Line]:
         """Add a window to ``evidence``, and the new state of the evidence to the window's ``line``.
 
-        A window with too little speech has the weight 0: it changes neither mean nor sum, and in its
-        line ``llr`` and ``probability`` are None.
+        A window with too little speech has the weight 0: it changes neither mean nor sum, and in
+        its line ``llr`` and ``probability`` are None.
 
         Args:
             samples: (N,), the window without pre-emphasis.
 
         Returns:
-            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise nothing.
+            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise
+            nothing.
         """
         weight = line["speech"]
         if self._is_silent:

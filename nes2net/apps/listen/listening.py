@@ -144,8 +144,8 @@ class Listening:
 
     Args:
         session: the channels to judge, and the settings.
-        blocks: the audio of the source. Another thread iterates over the blocks. The iteration raises
-            :class:`Gone` if the connection is lost.
+        blocks: the audio of the source. Another thread iterates over the blocks. The iteration
+            raises :class:`Gone` if the connection is lost.
     """
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
@@ -169,13 +169,13 @@ class Listening:
         self._reader.join()
 
     def lines(self) -> Iterator[Line]:
-        """Start reading, and yield the lines as soon as they are known, and last a summary of each channel.
+        """Start to read, and yield the lines as soon as they are known; a summary of each channel comes last.
 
         Raises:
-            Gone: if the connection to the source is lost. Windows that wait stay in the session, and
-                there are no summaries.
-            InputError: if the source cannot be read, or if ten windows in a row cannot be scored. The
-                error is raised after the summaries.
+            Gone: if the connection to the source is lost. Windows that wait stay in the session,
+                and there are no summaries.
+            InputError: if the source cannot be read, or if ten windows in a row cannot be scored.
+                The error is raised after the summaries.
         """
         self._reader.start()
         failure: Exception | None = None

@@ -173,7 +173,8 @@ class Server:
         """Receive the audio of a client, and send the lines about it.
 
         Raises:
-            InputError: if a message of the client is not expected, or if the audio cannot be scored.
+            InputError: if a message of the client is not expected, or if the audio cannot be
+                scored.
             Gone, ConnectionClosed: if the connection is lost. The session is kept in ``_parked``.
         """
         start = _received(connection)
@@ -205,8 +206,8 @@ class Server:
     def _resumed(self, start: _Start, names: list[str]) -> _Parked | None:
         """Return the session that ``start`` asks to resume, and remove it from the kept sessions.
 
-        None if ``start`` names no session, or if the session is not kept any more. Kept sessions that
-        are too old or too many are removed too.
+        None if ``start`` names no session, or if the session is not kept any more. Kept sessions
+        that are too old or too many are removed too.
 
         Args:
             names: names of the channels, which must be the same as before.
@@ -239,8 +240,8 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
     Args:
         start: the first message, which has encoding and number of channels.
         session: the session, whose stream says how much audio it has.
-        parked: the kept session if the client resumes one; None for a new session. The time without a
-            connection is a gap in the stream.
+        parked: the kept session if the client resumes one; None for a new session. The time without
+            a connection is a gap in the stream.
 
     Raises:
         Gone: if the connection is lost.

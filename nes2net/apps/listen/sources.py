@@ -45,12 +45,12 @@ def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
     """Return the names of the channels that are judged, after a check.
 
     Args:
-        names: a name for each channel, which is then judged by itself; None to judge the mean of all
-            channels, which has the name ``mix``.
+        names: a name for each channel, which is then judged by itself; None to judge the mean of
+            all channels, which has the name ``mix``.
 
     Raises:
-        InputError: if not every channel has a name of its own, or if more than two channels would be
-            averaged.
+        InputError: if not every channel has a name of its own, or if more than two channels would
+            be averaged.
 
     >>> channel_names(["agent", "caller"], 2), channel_names(None, 2)
     (['agent', 'caller'], ['mix'])
