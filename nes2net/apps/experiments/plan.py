@@ -162,8 +162,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus has the set that is named by its alias. If there is no such set, it has all
-    sets of the same corpus.
+    A left-out corpus has the set that is named by its alias. Without such a set, all sets of
+    this corpus are used.
 
     Returns:
         Alias of a left-out corpus → names of its evaluation sets. Without `leave_one_out`, the only

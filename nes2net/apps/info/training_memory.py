@@ -143,7 +143,7 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
         current_layer[0] = len(sizes) - 1
 
     def leave(*_: object) -> None:
-        """Count outside of layers again; PyTorch calls this after a layer has computed."""
+        """Count again for what is outside of the layers; PyTorch calls this after a layer has computed."""
         current_layer[0] = 0
 
     for layer in recomputed:

@@ -45,7 +45,7 @@ class Windows:
         window: seconds; as in training, or as the calibration
         hop: seconds from one window to the next
         keep: if computing is slow: all windows, or the latest
-        max_behind: of it, seconds that may wait
+        max_behind: with latest: seconds that may wait
         latch: an alarm lasts until the end
     """
 
@@ -72,8 +72,8 @@ def listen(
 ) -> None:
     """Score live audio while it arrives.
 
-    A line a window, until the audio ends or Ctrl-C, and an alarm if a calibration is given.
-    The scores are those of the windows of nes2net predict --track.
+    Print a line for each window, until the audio ends or Ctrl-C, and alarms if calibrated.
+    The scores are the same as with nes2net predict --track.
 
     Example:
         nes2net listen microphone --model detector.pth

@@ -165,7 +165,7 @@ class Listening:
         self._is_stopped = True
 
     def wait(self) -> None:
-        """Wait until the thread that reads the source has ended; for use after the source or :meth:`lines` has ended."""
+        """Wait until the thread that reads the source has ended, and so cannot change the channels any more."""
         self._reader.join()
 
     def lines(self) -> Iterator[Line]:

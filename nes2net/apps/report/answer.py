@@ -22,7 +22,7 @@ class Answer(NamedTuple):
     """The answer about a recording, in the order of the page: the most important sentence comes first."""
 
     kind: str
-    """Name of the answer in the style sheet: ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
+    """Name of the answer in the style sheet, which is ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
     verdict: str
     """The answer in one to three words."""
     meaning: str

@@ -50,7 +50,9 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     """Write a report as an HTML page.
 
     Args:
-        for_paper: leave out the player of the recording.
+        examination: the recording, its decision and the facts about it.
+        making: how the report was made.
+        for_paper: whether to leave out the player of the recording.
     """
     environment = page_templates("nes2net.apps.report")
     environment.filters |= {"percent": percent, "in_hundred": in_hundred, "clock": clock}

@@ -180,7 +180,7 @@ class _Form:
 
     @classmethod
     def from_content_type(cls, content_type: str) -> _Form | None:
-        """Make the check of the form that the header ``content_type`` announces; None if it announces no form.
+        """Make a check for the form that the header ``content_type`` announces; None if the request is no form.
 
         Raises:
             Refused: if the header lacks the boundary between the parts of the form.

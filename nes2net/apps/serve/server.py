@@ -32,7 +32,7 @@ PORT = 7860
 _PORTS_TRIED = 20  # number of ports to try, from PORT on, if no port is given
 _CONNECTIONS = 500  # connections at once; more would use up the files that a process may open
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
-_GRACE = 2  # seconds for the rest of an answer when the server is stopped
+_GRACE = 2  # seconds within which answers must end after the server is stopped
 
 
 @dataclass(frozen=True)
