@@ -137,7 +137,7 @@ class TrainJob(Job):
 
     def do(self, machine: Machine) -> None:
         """Train the run."""
-        _load_detector.cache_clear()  # frees the memory of the last scored detector
+        _load_detector.cache_clear()  # free the memory of the detector that scored last
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Finding]:

@@ -147,7 +147,7 @@ def measure(
 
 
 def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
-    """Iterate over all results; only this computes the scores.
+    """Iterate over all results, because a score is computed only when its result is asked for.
 
     Raises:
         InputError: if a file has no score.

@@ -56,7 +56,7 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
     if registry.kind != backends.kind:
         return []
-    from nes2net.models.backends.heads import GeneralOptions  # start-up: names are listed without torch
+    from nes2net.models.backends.heads import GeneralOptions  # here for start-up time: it imports torch
 
     return rows_of(GeneralOptions, tuple(declared(registry.get(name))))
 

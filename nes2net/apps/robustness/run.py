@@ -281,7 +281,7 @@ def run(
                 finished += not was_finished
                 if (
                     num_uncounted := count * finished - display.done
-                ) > 0:  # trials that failed, or that an earlier run scored
+                ) > 0:  # trials that failed or were scored by an earlier run
                     display.update(num_uncounted)
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:

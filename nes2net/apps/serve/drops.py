@@ -32,7 +32,7 @@ KEYS_OF_PATH = {
     "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),
     "/gradio_api/reset": ("event_id",),
 }
-_LONGEST_NAME = 255  # bytes of the name of a file
+_LONGEST_NAME = 255  # largest number of bytes in the name of a file
 _GRADIO_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a name that Gradio gives to a session or a drop
 
 
