@@ -1,8 +1,8 @@
 """Run whole experiments over a grid of settings and several seeds, and reproduce published results.
 
-In reading order: ``description`` reads the YAML file of an experiment. ``plan`` makes its runs, and
-``jobs`` the jobs that train, score and evaluate them. ``running`` does the jobs on this machine,
-and ``slurm`` on a cluster. ``missing`` lists missing files. ``result`` tabulates the figures, and
-``experiment`` writes the tables. ``reproduce`` measures a published result again. Experiments that
-come with the toolkit are in ``packaged``.
+In reading order: ``description`` reads the YAML file of an experiment. ``plan`` makes the runs of
+the experiment. ``jobs`` has the jobs that train, score and evaluate the runs. ``running`` does the
+jobs on this machine, and ``slurm`` does them on a cluster. ``missing`` lists missing files.
+``result`` tabulates the figures, and ``experiment`` writes the tables. ``reproduce`` measures a
+published result again. Experiments that come with the toolkit are in ``packaged``.
 """

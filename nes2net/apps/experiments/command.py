@@ -81,8 +81,9 @@ def run(
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
-    if task:  # this process does a part of the work of another process
+    if task:  # another process has started this one for a part of its work
         return _do_task(task, plan, machine)
+    # Say what is missing and what is to do.
     unfinished_jobs = unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)
     lines = ["nothing is missing"]
@@ -95,6 +96,7 @@ def run(
         print(printable(worded("\n".join(lines))), file=sys.stderr)
         if not allow_missing:
             return WRONG_INPUT
+    # Do the work: on a cluster, in this process, or in several processes.
     words = ["experiment", "run", file, *overrides]
     for assignment in set_:
         words += ["--set", assignment]
@@ -265,7 +267,14 @@ def _gpu_ids(gpus: str | None, device: str) -> list[str]:
 
 
 def _do_task(name: str, plan: Plan, machine: Machine) -> int:
-    """Do one task in this process, which `nes2net experiment run` started; return the exit status."""
+    """Do one task in this process, which `nes2net experiment run` started; return the exit status.
+
+    Args:
+        name: name of a task of ``plan``, or of the task that makes the table.
+
+    Raises:
+        InputError: if there is no such task, or if a task that it needs is not done.
+    """
     from nes2net.apps.experiments.jobs import unfinished
     from nes2net.apps.experiments.running import do_here
     from nes2net.apps.experiments.slurm import TABLE
@@ -294,7 +303,11 @@ def _print_failures(failures: list[Failure]) -> int:
 
 
 def _write_and_print_tables(plan: Plan, failures: list[Failure]) -> int:
-    """Print ``failures``, write and print the tables of the figures, and return the exit status."""
+    """Print ``failures``, write and print the tables of the figures, and return the exit status.
+
+    The status is 0 if all figures are measured. If nothing is measured because of failures, there
+    are no tables.
+    """
     from nes2net.apps.experiments.experiment import write_tables
 
     if failures:

@@ -154,7 +154,7 @@ class SlurmSettings(_Section):
 
 
 def _with_mappings(values: Any) -> Any:
-    """Return ``values`` with the mapping ``best: N`` in place of each number N, its short form."""
+    """Return the averages ``values`` in their long form: a number N becomes the mapping ``best: N``."""
     if not isinstance(values, list):
         return values
     averages = []
@@ -200,7 +200,7 @@ class Experiment(_Section):
     @model_validator(mode="after")
     def _check_values(self) -> Experiment:
         """Raise ValueError if values do not fit each other; pydantic calls this."""
-        # Kind of things → their names, which must differ.
+        # Kind of things → their names. The names of one kind must differ.
         names_by_kind: dict[str, Sequence[Any]] = {
             "seed": self.seeds,
             "average": [average.name for average in self.averages],
@@ -252,11 +252,12 @@ def load_experiment(
             near = did_you_mean(path.stem, packaged)
             raise InputError(f"experiment {name} is neither a YAML file nor a packaged one{near}")
         path = PACKAGED / f"{name}.yaml"
+    # Read the file, and replace the places in its texts.
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
     declared = values.get("places")
-    defaults = declared if isinstance(declared, dict) else {}  # model_validate refuses any other value below
+    defaults = declared if isinstance(declared, dict) else {}  # if it is no mapping, model_validate raises an error
     variables = set(_VARIABLE.findall(str([value for key, value in values.items() if key != "places"])))
     assigned = _split_assignments(assignments, "a place")
     check_known(assigned, variables, f"experiment {path} has no place")
@@ -278,7 +279,7 @@ def load_experiment(
         settings = {}
         for key, text in _split_assignments(texts, "an override").items():
             settings[key] = read_value(text, hint_of(hints, key), f"override {key}: the value")
-        if settings and isinstance(values.get(section) or {}, dict):  # model_validate refuses any other value below
+        if settings and isinstance(values.get(section) or {}, dict):  # if it is no mapping, model_validate raises
             values[section] = {**(values.get(section) or {}), **settings}
     try:
         experiment = Experiment.model_validate(values)

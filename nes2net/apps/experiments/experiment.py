@@ -39,9 +39,13 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     """Describe the state of an experiment as lines for a terminal.
 
-    They show how many seeds of each system are measured, how much work is to do, and all jobs with
-    their estimated times.
+    The lines show how many seeds of each system are measured, how much work is to do, and all jobs
+    with their estimated times.
+
+    Args:
+        unfinished_jobs: the jobs of ``plan`` that are not done.
     """
+    # How many seeds are measured.
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
@@ -51,6 +55,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
             num_done = sum(job not in unfinished_jobs for job in jobs)
             cells.append(f"{num_done} of {len(jobs)}")
         measured.append(cells)
+    # The state and the time of each job.
     estimates = _estimate_times(plan.jobs, unfinished_jobs)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
@@ -64,6 +69,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
         elif seconds is not None:
             time = readable_duration(seconds)
         rows.append([job.name, "to do", time, basis])
+    # The sum of the times.
     times = [seconds for seconds, _ in estimates.values() if seconds is not None]
     total = sum(times)
     num_unknown = len(estimates) - len(times)
@@ -83,14 +89,14 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
     """Estimate the time of each unfinished training or scoring.
 
     Returns:
-        Job → seconds, None if they are unknown; and words that name the earlier job behind the
-        estimate.
+        Job → its seconds, which are None if nothing is known, and the name of the earlier job on
+        which the estimate is based, in words.
     """
     num_epochs: dict[str, int] = {}  # name of a run → number of finished epochs
     epochs: list[tuple[Run, float]] = []  # run, and median seconds of its epochs
     rates: list[tuple[ScoreJob, int, float]] = []  # scoring, number of its trials, and trials per second
     for job in jobs:
-        with suppress(InputError):  # a job with damaged files raises the error when it is done
+        with suppress(InputError):  # ignore a job with damaged files here: doing the job reports them
             if isinstance(job, TrainJob):
                 history = job.run.history()
                 num_epochs[job.run.name] = len(history)
@@ -109,7 +115,7 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
                 estimates[job] = count * epoch_seconds, basis
         elif isinstance(job, ScoreJob):
             estimates[job] = None, ""
-            for scoring, total, speed in rates:  # scorings of the same set by another detector
+            for scoring, total, speed in rates:  # take the speed of another detector on the same set
                 if scoring.tested == job.tested:
                     basis = f"{counted(total, 'trial')}, {speed:.3g} a second, as in {scoring.run.name}"
                     estimates[job] = total / speed, basis
@@ -120,14 +126,14 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
     """Return a sort key for finding the earlier run that is most similar to a run.
 
-    The key is smallest for the same run. It grows with another seed, more with another left-out
-    corpus, and most with another grid point.
+    The key is smallest for the same run. It is larger if only the seed differs, still larger if the
+    left-out corpus differs, and largest if the grid point differs.
     """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 
 
 def _scoring_rate(scoring: ScoreJob) -> tuple[int, float] | None:
-    """Return the number of trials of ``scoring``, and trials per second; None if the record does not state them."""
+    """Return how many trials ``scoring`` has, and how many it scored per second; None if its record does not say."""
     record = scoring.record()
     if record is None:
         return None
@@ -154,6 +160,7 @@ def write_tables(plan: Plan) -> tuple[Result, list[Path]]:
     """
     experiment = plan.experiment
     unfinished_jobs = unfinished(plan.jobs)
+    # Read the measured figures.
     measurements = []
     incomplete = []
     for system in plan.systems:

@@ -137,7 +137,7 @@ class TrainJob(Job):
 
     def do(self, machine: Machine) -> None:
         """Train the run."""
-        _load_detector.cache_clear()  # frees the memory of the last scored detector
+        _load_detector.cache_clear()  # free the memory of the detector that scored last
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Finding]:
@@ -147,7 +147,10 @@ class TrainJob(Job):
 
 @dataclass(frozen=True, eq=False)
 class ScoreJob(Job):
-    """Score an evaluation set into the file ``scores``, with the best checkpoint of a run or an average of several."""
+    """Score an evaluation set, and write the file ``scores``.
+
+    The detector is the best checkpoint of a run, or the average of its best checkpoints.
+    """
 
     average: Average
     tested: EvaluationSet
@@ -161,7 +164,7 @@ class ScoreJob(Job):
         return Part(tested.corpus, Path(tested.root), tested.split, protocols)
 
     def checkpoints(self) -> list[Path]:
-        """Return the paths of the best epochs' checkpoints, and after several also the path of their average.
+        """Return the paths of the checkpoints of the best epochs; if there are several, their average comes last.
 
         The last path is the checkpoint that is scored.
 
@@ -184,7 +187,7 @@ class ScoreJob(Job):
         return read_whole_record(path)
 
     def is_done(self) -> bool:
-        """Whether the scores are complete, of these trials and checkpoints, and newer than the checkpoints."""
+        """Whether the scores are complete, belong to the trials and checkpoints, and are newer than the checkpoints."""
         record = self.record()
         if record is None or (record.failures and not self.tested.allow_partial) or self._is_of_other_scoring(record):
             return False
@@ -221,7 +224,7 @@ class ScoreJob(Job):
                 f"{len(result.failures):,} of {counted(result.total, 'recording')} of {tested.title} failed, see "
                 f"{result.record_path}; bring or repair them and run the same command to resume, or set `allow_partial: true` for it"
             )
-        self.scores.touch()  # now newer than the checkpoints
+        self.scores.touch()  # make it newer than the checkpoints, even if nothing had to be scored
 
     def _num_samples(self) -> int | None:
         """Return the number of leading samples to score; None for whole utterances."""
@@ -255,7 +258,7 @@ class ScoreJob(Job):
         return bool(differing(record.run, record.run | expected))
 
     def missing(self, search: Search) -> list[Finding]:
-        """List what is missing of the evaluation set."""
+        """List missing files of the evaluation set; with `allow_partial`, some missing recordings do not count."""
         findings = search.part(self.part)
         if self.tested.allow_partial:
             return [finding for finding in findings if not finding.spares_some]
@@ -295,8 +298,8 @@ class ReportFile(BaseModel):
 class EvaluateJob(Job):
     """Evaluate a score file: write the report ``page``, and the figures to a ``.json`` file beside the page.
 
-    ``needs`` is the job that scores. Its evaluation set may have other labels and other excluded
-    trials than ``tested``, because evaluations share scores.
+    ``needs`` is the job that scores. Several evaluations may share its scores, so the evaluation
+    set of ``needs`` may have other labels and other excluded trials than ``tested``.
     """
 
     needs: ScoreJob
@@ -355,7 +358,7 @@ class EvaluateJob(Job):
         )
         row = result.tables[0].rows[0]
         interval = row["eer"].interval
-        assert interval is not None  # the EER always has an interval
+        assert interval is not None  # an EER is always computed with its interval
         (facts,) = result.header["systems"]
         metrics = {}
         for name in METRICS:
@@ -376,22 +379,21 @@ class EvaluateJob(Job):
             left_out=facts["left_out"],
             trials=trials if isinstance(trials, str) else None,
             key=key_digests[0] if key_digests else None,
-            page=self.page.relative_to(self.page.parents[3]).as_posix(),  # from the experiment's folder
+            page=self.page.relative_to(self.page.parents[3]).as_posix(),  # relative to the experiment's folder
         )
         make_folder(self.page.parent)
         header = {"asked": self.asked(), "measured": asdict(measured), **result.header}
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Finding]:
-        """List the labels if they are missing."""
+        """Return a finding if the labels are missing, and otherwise nothing."""
         return search.keys(self.tested.corpus, self.tested.key_path, self.tested.key_phase)
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
-    """Select the jobs that are not done, and the jobs that need one of these.
+    """Select the jobs that are not done, and the jobs that need such a job.
 
-    A job that cannot be checked counts as not done. When somebody does the job, it raises the
-    error.
+    A job counts as not done if checking it raises an error. Doing the job raises the same error.
 
     Args:
         jobs: jobs in an order in which each job follows the job that it needs.

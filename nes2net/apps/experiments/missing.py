@@ -46,7 +46,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     ssl = recipe.ssl_checkpoint
     frontend = recipe.model["frontend"]
     frontend_name = frontend["name"]
-    is_downloaded = ssl in SIZES  # then it is the name of a published file, which training downloads
+    is_downloaded = ssl in SIZES  # training downloads a published file that is given by name
     if ssl is not None and not is_downloaded and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         remedy = f"get {obtain(frontend_name) or 'it from its authors'}"
@@ -67,7 +67,8 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 def missing_part(corpus_part: Part) -> list[Finding]:
     """List a missing protocol and missing recordings of a part of a corpus.
 
-    Nothing is missing of a corpus of the hub, because it is downloaded when it is needed.
+    The list is empty for a corpus on the Hugging Face hub, because it is downloaded when it is
+    needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []

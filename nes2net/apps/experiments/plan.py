@@ -19,8 +19,8 @@ from nes2net.lib.files import Budget, json_text
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
-_LONGEST_LABEL = 60  # most characters of a grid point in the name of a folder
-_MOST_TRAININGS = 1000  # planning a training takes 8 ms
+_LONGEST_LABEL = 60  # characters; a longer name of a grid point is cut in names of folders
+_MOST_TRAININGS = 1000  # a limit, because planning a training takes 8 ms
 _MOST_EVALUATIONS = 10_000
 
 
@@ -97,7 +97,7 @@ class Plan:
         return jobs
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
-        """Return the evaluation sets of ``run``: all sets, or those of the corpus that its training leaves out."""
+        """Return the evaluation sets of ``run``: all, or the sets of the corpus that its training leaves out."""
         return [tested for tested in self.experiment.evaluate if tested.title in run.sets]
 
     @property
@@ -126,6 +126,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
             or if `leave_one_out` is given and a corpus is not trained on or not evaluated.
     """
     out = Path(out)
+    # Refuse an experiment that is too large.
     keys = list(experiment.grid)
     columns = list(experiment.grid.values())
     trainings = math.prod(map(len, columns)) * len(experiment.seeds)
@@ -134,6 +135,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     for unit, count, limit in limits:
         budget = Budget(f"experiment {experiment.name}", 0, limit, remedy="make several experiments of it")
         budget.take(unit, steps=count)
+    # A run for each grid point, left-out corpus and seed.
     runs = []
     for combination in itertools.product(*columns):
         settings = dict(zip(keys, combination))
@@ -160,12 +162,16 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus has the set that is named by its alias. If there is no such set, it has all
-    sets of the same corpus.
+    A left-out corpus has the set that is named by its alias. Without such a set, all sets of
+    this corpus are used.
 
     Returns:
         Alias of a left-out corpus → names of its evaluation sets. Without `leave_one_out`, the only
         entry is None → all sets.
+
+    Raises:
+        InputError: if fewer than two corpora train, if a left-out corpus has no set, if a set
+            belongs to two left-out corpora, or if a set belongs to none.
     """
     if not experiment.leave_one_out:
         return {None: frozenset(tested.title for tested in experiment.evaluate)}

@@ -86,6 +86,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
+    # The checkpoint, or what its training needs.
     path = paths.recipe_of(row)
     missing = list[Finding]()
     if paths.checkpoint is not None:
@@ -107,10 +108,11 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
                 missing.append(Finding("scores of other systems", problem, remedy))
             if missing:
                 missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
+    # The recordings and labels to evaluate on.
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):
-        if finding.problem not in problems:  # the protocol may hold the labels
+        if finding.problem not in problems:  # list it once, even if a file is both protocol and labels
             missing.append(finding)
     return missing
 
@@ -130,9 +132,10 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """How the conditions of a measurement compare with the published conditions; each entry is a text.
+    """The result of comparing the conditions of a measurement with the published conditions, as texts.
 
-    ``differences`` forbid a verdict. ``unchecked`` conditions may differ.
+    ``differences`` lists the conditions that differ; if there are any, there is no verdict.
+    ``unchecked`` lists the conditions that could not be compared, so they may differ.
     """
 
     differences: list[str] = field(default_factory=list)
@@ -155,6 +158,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
         conditions.unchecked.append("the score length: the source does not state it; here whole utterances")
     if partial := evaluation.header["systems"][0]["partial"]:
         conditions.differences.append(partial)
+    # The trials.
     corpus = corpora.get(row.corpus)
     phase = canonical_phase(row.phase)
     if corpus.labelled_counts(phase) is None:
@@ -162,6 +166,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
     elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
         text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
         conditions.differences.append(text)
+    # The architecture.
     if row.model is None:
         conditions.unchecked.append("the architecture: the row names no model")
     else:
@@ -169,6 +174,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
             published_config = Detector.from_config(published_architecture(row)).config
         if differences := _architecture_differences(config, published_config):
             conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
+    # The speaker-verification scores, if a min t-DCF is compared.
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
@@ -184,7 +190,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
 
 
 def _asv_numbers(counts: tuple[int, ...]) -> str:
-    """Write the numbers of speaker-verification scores: target, nontarget and spoof."""
+    """Write in words how many speaker-verification scores of each kind there are: target, nontarget and spoof."""
     target, nontarget, spoof = counts
     return f"{target:,} target, {nontarget:,} nontarget, {spoof:,} spoof"
 
@@ -263,7 +269,7 @@ class Reproduction:
         figures_of_system = self.result.rows("systems")[0]
         eer = METRICS["eer"]
         interval = figures_of_system["eer"].interval
-        assert interval is not None  # the EER always has an interval
+        assert interval is not None  # an EER is always computed with its interval
         low, high = (100 * bound for bound in interval)
         published = [(name, value) for name, value in (("best", row.best), ("mean", row.mean)) if value is not None]
         figures = "   ".join(f"{name} {row.percent(value)} %" for name, value in published)
@@ -324,6 +330,7 @@ def reproduce(
         InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
             malformed, or if the folder belongs to another run.
     """
+    # Train, unless there is a checkpoint.
     checkpoint = paths.checkpoint
     if checkpoint is None:
         path = paths.recipe_of(row)
@@ -338,8 +345,9 @@ def reproduce(
             checkpoint = average_run(folder, epochs, row.average_mode).path
         else:
             checkpoint = folder / f"epoch_{epochs[0]}.pth"
+    # Score and evaluate.
     scores = paths.out / "scores.txt"
-    config = None if row.model is None else published_architecture(row)  # for a checkpoint without a configuration
+    config = None if row.model is None else published_architecture(row)  # used if the checkpoint states none
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(

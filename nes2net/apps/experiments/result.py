@@ -119,8 +119,10 @@ def experiment_result(
     Args:
         measurements: every system on every set, sorted by system.
         metrics: names of :data:`METRICS`.
-        left_out_in_turn: whether detectors were trained without the corpus of the set. If so, the
-            tables also have the mean and the worst value over the sets.
+        seeds: seeds of the experiment.
+        num_resamples: number of draws of the bootstrap that gave the intervals.
+        left_out_in_turn: whether the detectors on each set were trained without its corpus. If so,
+            the tables also have the mean and the worst value over the sets.
         notes: remarks about missing or incomparable figures.
 
     Returns:

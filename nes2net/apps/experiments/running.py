@@ -44,11 +44,11 @@ def do_here(
 ) -> list[Failure]:
     """Do the unfinished ``jobs``, one after another, and return the failures.
 
-    After a failure, all jobs are done but those that need the failed job. The traceback of an
-    unexpected error is written to the folder ``logs``.
+    If a job fails, the following jobs are done all the same, except the jobs that need the failed
+    job. The traceback of an unexpected error is written to the folder ``logs``.
 
     Args:
-        say: called with a line about each job when it begins.
+        say: called before each job, with a line that announces the job.
 
     Raises:
         Unfinished: if SIGTERM came, or if a disk is full.
@@ -108,6 +108,7 @@ def do_in_processes(
     with StopRequests() as stop, display:
         try:
             while waiting_tasks or running:
+                # Begin tasks for which a slot is free, unless a task that they need is not done or has failed.
                 for task in list(waiting_tasks):
                     if task.needs in failures:
                         waiting_tasks.remove(task)
@@ -120,11 +121,12 @@ def do_in_processes(
                         environment.setdefault("OMP_NUM_THREADS", str(num_threads))
                         if gpus:
                             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-                        with stop.deferred():  # so that a signal does not miss a process that has just been started
+                        with stop.deferred():  # a signal waits until the new process is in `running`
                             running[task.name] = (
                                 _start_process(command(task), logs / f"{task.name}.log", environment),
                                 slot,
                             )
+                # Collect the processes that have ended.
                 for name, (process, slot) in list(running.items()):
                     status = process.poll()
                     if status is None:
@@ -139,11 +141,12 @@ def do_in_processes(
                     display.update()
                 time.sleep(0.1)
         except BaseException as error:
+            # Pass the signal on to the processes.
             signal_number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
             for process, _ in running.values():
                 with suppress(ProcessLookupError):
                     process.send_signal(signal_number)
-            for process, _ in running.values():  # wait: training saves before it ends
+            for process, _ in running.values():  # wait, because a training process saves its state before it ends
                 process.wait()
             raise
     return list(failures.values())
@@ -161,7 +164,7 @@ def _last_log_line(log: Path) -> str:
 def _start_process(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
     """Start a process with this command line; its output goes to the file ``log``."""
     with writing(log), open(log, "wb", opener=never_linked) as file:
-        # In a session of its own, the new process does not get Ctrl-C from the terminal. This process passes it on.
+        # The new process has its own session, so it does not get Ctrl-C from the terminal. This process passes it on.
         return subprocess.Popen(
             command,
             stdout=file,

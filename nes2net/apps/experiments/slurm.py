@@ -92,6 +92,7 @@ def submit(
     """
     submitit = _import_submitit()
     job_class = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
+    # Find the jobs of an earlier call that are still queued or running.
     active: dict[str, Any] = {}
     path = folder / "jobs.json"
     if path.is_file():
@@ -104,11 +105,11 @@ def submit(
     submitted = dict(active)
 
     def submit_array(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
-        """Submit the tasks ``names`` as one array, unless they are active.
+        """Submit the tasks ``names`` as one array, without the tasks whose jobs are queued or running.
 
         Args:
             after: dependency in the syntax of Slurm; None for no dependency.
-            wait_for: the jobs of the dependency, for the cluster ``local``.
+            wait_for: the same jobs, for which this function waits on the cluster ``local``.
         """
         names = [task for task in names if task not in active]
         if not names:
@@ -136,6 +137,7 @@ def submit(
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
+        # The trainings, then the tasks that need them.
         submit_array([task.name for task in tasks if task.needs is None], None, [])
         for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
             names = [task.name for task in tasks if task.needs == needed]

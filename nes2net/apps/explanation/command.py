@@ -115,6 +115,7 @@ def explain(
                     progress=progress,
                     how=How(**vars(method), batch_size=batch_size),
                 )
+        # A file that cannot be explained does not stop the others.
         except InputError as error:
             if len(paths) == 1:
                 raise
@@ -125,6 +126,7 @@ def explain(
             else:
                 print(f"{printable_name(path)}: {why}\n", flush=True)
             continue
+        # Print the explanation, and write it with its picture.
         row = {"file": str(path), "model": model, **explanation.to_dict()}
         if json_:
             print(json_text(row), flush=True)
@@ -153,6 +155,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     lines = [f"{printable_name(path)}: score {explanation.score:.4f}"]
     if explanation.remark:
         lines.append(f"  remark: {explanation.remark}")
+    # The explained part, and the stretches and bands that moved the score most.
     span = f"{explanation.duration:.2f} s"
     if explanation.start:
         span += f" from {explanation.start:.2f} s on"
@@ -166,6 +169,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
         lines.append(f"    {ends:14} {value:+9.4f}  towards {towards}")
     if not strongest:
         lines.append("    nothing: no part changes the score")
+    # The layers, the checks, and the error of integrated gradients.
     if explanation.layers is not None:
         shares = explanation.layers.shares
         layers = ", ".join(f"{layer} ({shares[layer]:.0%})" for layer in explanation.layers.strongest())

@@ -49,7 +49,7 @@ class Explanation:
     checks: tuple[Check, ...]
     """Results of removing the most relevant tenth, compared with removing random tenths."""
     difference: float | None = None
-    """For integrated gradients, score minus score of the baseline; the relevance should add up to it. Else None."""
+    """Score minus the score of the baseline. Integrated gradients should add up to it; None for other methods."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,), the explained samples at 16 kHz."""
     remark: str = ""
@@ -57,7 +57,7 @@ class Explanation:
 
     @property
     def unexplained(self) -> float | None:
-        """For integrated gradients, their error: :attr:`difference` minus the sum of the relevance. Else None."""
+        """Error of integrated gradients, :attr:`difference` minus the sum of the relevance; None for other methods."""
         if self.difference is None:
             return None
         return self.difference - float(self.relevance.over_time.sum())
@@ -95,7 +95,8 @@ class How:
         bin_seconds: length of a time bin in seconds.
         num_bands: number of frequency bands, of equal width up to 8 kHz.
         steps: number of steps of integrated gradients, from the baseline to the recording.
-        draws: number of random tenths that the check removes.
+        draws: number of random tenths of the recording that the check removes, one at a time, to
+            compare them with the most relevant tenth.
         seed: seed of the noise and of the random tenths.
         batch_size: number of changed versions of the recording to score at once; None for a number
             that suits the device.
@@ -158,7 +159,7 @@ def explain(
     grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
     if progress is not None:
         num_versions = num_occlusions(grid) if method == "occlusion" else num_gradients(method, how.steps)
-        total = 1 + num_versions + 2 * (1 + draws)  # there are two checks: of time bins and of cells
+        total = 1 + num_versions + 2 * (1 + draws)  # one check removes time bins, the other removes cells
         subject.progress = lambda count: progress(count, total)
     score = subject.score()
     difference = None
@@ -187,7 +188,7 @@ def _read_part(
     """Read the part of a recording that is explained, (N,) at 16 kHz.
 
     Args:
-        samples: largest number of samples to read; None for no limit but the longest part.
+        samples: largest number of samples to read; None to read up to the longest part.
 
     Raises:
         InputError: if the part is empty or longer than 30 s.
@@ -198,7 +199,7 @@ def _read_part(
         raise InputError(f"`duration` is more than 0 s, not {duration}")
     first = round(start * SAMPLE_RATE)
     longest = round(LONGEST * SAMPLE_RATE)
-    length = longest + 1  # one sample too many shows that the part is too long
+    length = longest + 1  # read one sample more than allowed, to notice a part that is too long
     if samples is not None:
         length = min(length, samples)
     if duration is not None:

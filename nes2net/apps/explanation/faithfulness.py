@@ -21,18 +21,18 @@ REMOVED = 0.1
 
 @dataclass(frozen=True)
 class Check:
-    """How the score changes without the most relevant tenth, and without random tenths."""
+    """How much the score changes if the most relevant tenth is removed, and if random tenths are removed."""
 
     of: str
     """What is removed: ``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""
     change: float
-    """Change of the score without the most relevant tenth; positive if the relevance predicts its direction."""
+    """Change of the score if the most relevant tenth is removed; above 0 if the relevance predicts its sign."""
     random_changes: tuple[float, ...]
-    """Absolute changes of the score, each without a random tenth."""
+    """Absolute change of the score for each random tenth that is removed."""
 
     @property
     def mean_random_change(self) -> float:
-        """Mean absolute change of the score without a random tenth."""
+        """Mean absolute change of the score if a random tenth is removed."""
         return float(np.mean(self.random_changes))
 
     @property
@@ -79,10 +79,10 @@ def check(
 ) -> list[Check]:
     """Compare removing the most relevant tenth with removing random tenths, for time bins and for cells.
 
-    The most relevant tenth is either the tenth with the largest relevance towards bona fide, or the
-    tenth with the largest relevance towards spoof. The tenth with the larger sum is taken. A
-    mixture of both is not, because their effects would cancel. A random tenth has equally many bins
-    or cells, drawn without replacement.
+    Two tenths are considered: the tenth with the largest relevance towards bona fide, and the tenth
+    with the largest relevance towards spoof. The most relevant tenth is the one of these two with
+    the larger absolute sum of relevance. Parts of both kinds are not mixed, because their effects
+    would cancel. A random tenth has equally many bins or cells, drawn without replacement.
 
     Args:
         score: score of the whole recording.

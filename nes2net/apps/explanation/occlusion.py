@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
 
-#: Number of time bins in a window that is removed, by default 0.2 s; a window begins at every bin, every 0.1 s.
+#: Number of time bins in a window that is removed. A window begins at every bin. By default a bin has 0.1 s.
 WINDOW_BINS = 2
 # Cells are removed in blocks of 2 bands and several time bins. The number of time bins is chosen so
 # that there are at most 128 blocks.

@@ -15,7 +15,7 @@ from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_pict
 _BAR = "#6b7785"
 _WINDOW = 400  # samples of a spectrum: 25 ms
 _RANGE = 70.0  # dB from white to black
-_MOST_COLUMNS = 1200  # of the spectrogram; the picture has hardly more pixels
+_MOST_COLUMNS = 1200  # columns of the spectrogram; the picture has hardly more pixels
 #: Method → its name in a title.
 TITLES = {
     "occlusion": "occlusion",
@@ -48,6 +48,7 @@ def draw(
     time = figure.add_subplot(grid[1, 0], sharex=cells)
     bands = figure.add_subplot(grid[0, 1], sharey=cells)
     tint = _draw_cells(cells, explanation)
+    # Relevance over time, below the cells.
     time.stairs(relevance.over_time, relevance.times, color=INK, linewidth=1)
     for sign, colour in ((1, BONAFIDE), (-1, SPOOF)):
         relevance_of_sign = np.maximum(sign * relevance.over_time, 0) * sign
@@ -55,11 +56,13 @@ def draw(
     time.axhline(0, color=INK, linewidth=0.8)
     time.set_xlabel("time, s")
     time.set_ylabel("relevance")
+    # Relevance of the bands, beside the cells.
     edges = relevance.bands / 1000
     colours = [BONAFIDE if value > 0 else SPOOF for value in relevance.over_bands]
     bands.barh(edges[:-1], relevance.over_bands, np.diff(edges), align="edge", color=colours, alpha=0.7)
     bands.axvline(0, color=INK, linewidth=0.8)
     bands.set_xlabel("relevance")
+    # Weights and shares of the layers.
     if layers is not None:
         numbers = np.arange(len(layers.shares))
         axes = figure.add_subplot(grid[2, 0])
@@ -71,6 +74,7 @@ def draw(
         style(axes)
     for axes in (time, bands):
         style(axes)
+    # The colour bar, in the corner.
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     scale = corner.inset_axes((0, 0.5, 1, 0.15))

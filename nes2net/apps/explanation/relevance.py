@@ -71,8 +71,9 @@ def _strongest_parts(edges: NDArray, values: NDArray, *, join_neighbours: bool, 
     Args:
         edges: (n+1,), edges of the bins.
         values: (n,), relevance of the bins.
-        join_neighbours: join neighbouring bins that move the score in one direction.
-        additive: the relevance of joined bins is their sum, and not the relevance of the strongest.
+        join_neighbours: whether neighbouring bins that move the score in one direction are joined.
+        additive: whether the relevance of joined bins is their sum; otherwise it is the relevance
+            of the strongest bin.
     """
     sizes = np.abs(values)
     threshold = _LEAST_SHARE * sizes.max(initial=0.0)

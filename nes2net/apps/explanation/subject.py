@@ -61,6 +61,7 @@ class Removable:
     def __init__(
         self, waveform: Tensor, bin_seconds: float = 0.1, num_bands: int = 16, fill: Fill = "floor", seed: int = 0
     ) -> None:
+        """Check the settings, transform the recording, and prepare what replaces removed cells."""
         if fill not in ("floor", "silence"):
             raise InputError(f"`baseline` is 'floor' or 'silence', not {fill!r}")
         if not 2 <= num_bands <= WINDOW // 4:
@@ -143,6 +144,7 @@ class Subject:
         num_samples: int | None = None,
         batch_size: int | None = None,
     ) -> None:
+        """Check the arguments, and cut the recording to the samples that the detector uses."""
         check_takes_audio_alone(detector)
         if batch_size is not None and batch_size < 1:
             raise InputError(f"`batch_size` is at least 1, not {batch_size}")
@@ -160,7 +162,7 @@ class Subject:
 
         Versions that are too short are repeated.
         """
-        if coefficient := self.detector.pre_emphasis:  # like pre_emphasised(), but with gradients
+        if coefficient := self.detector.pre_emphasis:  # the filter of pre_emphasised(), but with gradients
             waveforms = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)
         return waveforms[:, self._indices.to(waveforms.device)]
 

@@ -220,6 +220,7 @@ def write_arena(
     WaveformReader.of(detector, num_samples)  # checks the number
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
+    # Name the system.
     frontend, aggregation, backend = (detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     name = metadata.name or detector.provenance.name or f"{frontend} + {backend}"
     if not metadata.name and detector.provenance.published:
@@ -229,6 +230,7 @@ def write_arena(
         raise InputError(
             f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
         )
+    # Describe the system.
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
     scored_part = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
     if metadata.checkpoint_url is None:
@@ -252,6 +254,7 @@ def write_arena(
         system["paper"] = {"arxiv_id": number, "url": url, "bibtex": bibtex}
     missing_keys = lacking(system)
     _validate_meta({"system": system | dict.fromkeys(missing_keys, "https://to.fill/in")}, "the arguments")
+    # Write the detector, the adapter and the description.
     if hub_name is None:
         detector.whole().save(folder / DETECTOR)
     if hub_name is None:

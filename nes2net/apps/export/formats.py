@@ -1,4 +1,9 @@
-"""Export a detector as a published ``.pth``, as a folder, for the transformers library, or as ONNX."""
+"""Export a detector in one of several formats.
+
+The formats are a ``.pth`` file in the published layout, a folder of this package, an adapted
+detector merged with its base, a folder for the transformers library, an ONNX file, and a Hugging
+Face Space.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +21,7 @@ from nes2net.models.frontends.ssl import SSLFrontend
 from nes2net.scoring.kernel import check_takes_audio_alone
 
 FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")
-_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that write one file
+_SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # suffixes of formats that are one file
 
 
 def check_export(
@@ -82,6 +87,7 @@ def export(
         raise InputError(
             "this detector holds all its tensors: there is nothing to merge; take `to=pth` or `to=safetensors`"
         )
+    # Write one format or another.
     detector = detector.whole()
     if to == "onnx":
         from nes2net.apps.export.onnx import export_onnx  # optional: the extra onnx

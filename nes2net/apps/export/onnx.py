@@ -53,7 +53,8 @@ INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
 _FEWEST_FEATURES = 64
-#: Most bytes of weights in the ONNX file itself: protobuf's limit is 2 GiB, and the graph takes some of it.
+#: Weights of more bytes are written beside the ONNX file: protobuf's limit for a file is 2 GiB, and the graph needs
+#: a part of these bytes.
 LARGEST_FILE = 2**31 - 2**26
 
 
@@ -124,6 +125,7 @@ def export_onnx(
     detector = detector.whole()
     if quantize and not _can_quantise(detector.frontend):
         raise _nothing_to_quantise_error(detector)
+    # The metadata.
     shortest, longest = _accepted_lengths(detector, num_samples)
     rule = detector.backend.score_rule
     size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
@@ -149,6 +151,7 @@ def export_onnx(
         "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
+    # Write the file under a temporary name, check and perhaps quantise it, and give it its name.
     with scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
         linear_layers = _write_float32(detector, description, unchecked)
@@ -252,10 +255,10 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
                 custom_translation_table=translations(),
                 verbose=False,
             )
-            assert program is not None  # torch returns None only if it is given a file
+            assert program is not None  # torch.onnx.export returns None only if it writes the file itself
             fold_constants(program.model)  # constants need some operators in float64 that onnxruntime lacks
             remove_unused_nodes(program.model)  # onnxruntime warns of each constant that is not used after folding
-    except Exception as error:  # torch.onnx raises many types, and back-ends may come from elsewhere
+    except Exception as error:  # of many types, and the back-end may be foreign code
         reason = first_line(error.__cause__ or error)
         raise InputError(
             f"{path.name} was not written: torch.onnx cannot translate this detector ({reason})"
@@ -264,7 +267,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
     for node in program.model.graph.all_nodes():
         # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
         # Fourier matrix of a spectrum, are not.
-        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules from outside in, then the operator
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # outer modules first, the operator last
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:
             weight: Any = node.inputs[1]
@@ -288,7 +291,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
     from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
 
     model = onnx.load(path)
-    model.graph.ClearField("value_info")  # stated shapes: they would be wrong after the tool turns Gemm into MatMul
+    model.graph.ClearField("value_info")  # remove the shapes, which are wrong after Gemm becomes MatMul
     weights = {node.input[1] for node in model.graph.node if node.name in node_names}
     size = 0
     for tensor in model.graph.initializer:
@@ -312,7 +315,7 @@ def _quantise_weights(path: Path, node_names: list[str], description: dict[str, 
                 weight_type=QuantType.QInt8,
                 use_external_data_format=external_file is not None,
             )
-    except Exception as error:  # the tool raises many types
+    except Exception as error:  # the tool raises exceptions of many types
         reason = first_line(error)
         raise InputError(
             f"{path.name} was not written: onnxruntime cannot quantise this detector ({reason})"
@@ -327,8 +330,8 @@ def _has_fixed_length(description: dict[str, Any]) -> bool:
 def _traced_samples(detector: Detector, description: dict[str, Any]) -> int:
     """Return the number of samples of the waveform that is traced.
 
-    It leaves several frames after every pooling, because torch.export treats a size of 1 as a
-    constant.
+    The waveform is so long that several frames are left after every pooling, because torch.export
+    treats a size of 1 as a constant.
     """
     if _has_fixed_length(description):
         return description["min_samples"]
@@ -353,8 +356,8 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
     """Compare the logits of onnxruntime and torch on noise.
 
     Args:
-        unchecked: the ONNX file.
-        path: its later name, for the error message.
+        unchecked: the ONNX file under its temporary name.
+        path: the name that the file will get, for the error message.
 
     Returns:
         The largest difference between a logit of onnxruntime and of torch, and the largest logit.
@@ -373,7 +376,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
             (4, 2 * traced + 1, TOLERANCE),
         ]
     remedy = "try another version of torch, onnxscript or onnxruntime"
-    if exported.precision == "int8":  # leave out the first of three, the shortest waveform: it magnifies rounding
+    if exported.precision == "int8":  # without the shortest waveform, which magnifies rounding
         sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
         remedy = "this detector needs float32, so leave out `quantize`"
     largest_difference = 0.0

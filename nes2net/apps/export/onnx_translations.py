@@ -38,6 +38,7 @@ def translations() -> dict[Callable, Callable]:
         return op.Mod(dividend, op.CastLike(divisor, dividend))
 
     def stable_sort(x: Any, stable: bool, dim: int = -1, descending: bool = False) -> Any:
+        """Build a sort that keeps the order of equal values, ``aten::sort.stable``."""
         axis = dim % len(x.shape)
         length = op.Shape(x, start=axis, end=axis + 1)
         return op.TopK(x, length, axis=axis, largest=int(descending))  # TopK puts the first of equal values first

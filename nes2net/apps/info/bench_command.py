@@ -90,7 +90,7 @@ def bench(
     with TemporaryDirectory() as folder:
         if files:
             paths = with_folders_listed(files)
-        else:  # two batches, at least eight files
+        else:  # generate enough files for two batches, at least eight
             rng = np.random.default_rng(0)
             paths = [Path(folder) / f"{number}.flac" for number in range(max(8, 2 * max(sizes)))]
             for path in paths:

@@ -108,7 +108,7 @@ def measure(
         for name, compute in computations.items():
             stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
     size = max(batch_sizes)
-    batch_files = [*files] * -(-size // len(files))  # at least one batch
+    batch_files = [*files] * -(-size // len(files))  # repeat the files to fill at least one batch
     count = len(batch_files)
     files_to_scores = {"stage": f"files to scores, batch {size}", "utterances": count, "audio": count * seconds}
     files_to_scores["flops"] = count * (flops["front-end"] + flops["back-end"])
@@ -147,7 +147,7 @@ def measure(
 
 
 def _wait_for_scores(batch_results: Iterable[BatchResult]) -> None:
-    """Iterate over all results; only this computes the scores.
+    """Iterate over all results, because a score is computed only when its result is asked for.
 
     Raises:
         InputError: if a file has no score.
@@ -192,7 +192,7 @@ def environment(detector: Detector) -> list[str]:
     names = " + ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     size = sum(p.numel() for p in detector.parameters())
     lines.append(f"{names}, {size:,} parameters, {detector.precision} on {detector.device}")
-    peak = peak_bytes()  # None or 0 if the system keeps no count
+    peak = peak_bytes()  # None or 0 if the system does not measure it
     memory = [f"peak memory {peak / 2**30:.2f} GiB"] if peak else []
     if detector.device.type == "cuda":
         memory.append(f"on the GPU {torch.cuda.max_memory_allocated(detector.device) / 2**30:.2f} GiB")

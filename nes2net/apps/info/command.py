@@ -27,6 +27,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         key: after recipe: one key or section of a recipe, e.g. train.lr
         json_: print it as JSON
     """
+    # Lists of names are stored, so nothing else has to be imported.
     if key is None and (model is None or not exists(model)):
         from nes2net.apps.info.overview import stored_overview
 
@@ -44,6 +45,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     from nes2net.training.recipes.documentation import describe, facts_of
     from nes2net.training.recipes.reading import packaged_recipes
 
+    # The keys of a recipe.
     if model == "recipe" and key in packaged_recipes():
         model = key
         key = None

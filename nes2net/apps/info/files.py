@@ -57,6 +57,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
     """
+    # A folder of a detector or of a training run.
     path = Path(path)
     if path.is_dir():
         is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
@@ -66,11 +67,13 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         if is_run and not is_detector:
             return _run_sheet(path)
         return _detector_sheet(identify(path), results)
+    # A recipe.
     if path.suffix in (".yaml", ".yml"):
         sheet = describe_recipe(load_recipe(path))
         sheet.title = f"{path}: recipe"
         sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet
+    # A calibration, the history of a run, or the record of a score file.
     if path.suffix == ".json":
         with suppress(InputError):
             return _calibration_sheet(path)
@@ -83,6 +86,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
             commands = [f"nes2net info {quote(str(scores))}"] if scores.is_file() else []
             return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
         raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
+    # A text file is a score file; any other file holds weights.
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
         with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints reports the error below
@@ -95,7 +99,12 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
-    """Describe an identified file or folder with weights."""
+    """Describe an identified file or folder with weights.
+
+    Args:
+        results: published results; the description lists those of the same architecture.
+    """
+    # Published models with exactly this architecture.
     path = identity.path
     config = identity.architecture
     published = identity.models
@@ -108,6 +117,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
                     built = Detector.from_config(published_config)
                 if built.config == config:
                     published.append(name)
+    # The tensors: how many there are, and whether they fit.
     weights = path / WEIGHTS if path.is_dir() else path
     tensors = ""
     numbers = ""
@@ -116,6 +126,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         numbers = f"{identity.parameters:,} ({types})"
         if config or identity.models:
             tensors = str(identity.misfit) or "all there, none left over"
+    # The published model, if these are its weights or its architecture.
     loaded_as = identity.provenance.published
     facts_of_model = {}
     if loaded_as:
@@ -154,6 +165,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         "notes": [*identity.notes, *notes],
         "published": [result.line for result in results if result.about.intersection(published)],
     }
+    # Tables, and commands that use the detector.
     tables: dict[str, list[dict[str, Any]]] = {}
     if config and not identity.misfit:
         with build_errors_as_input_errors(str(path)):
@@ -186,13 +198,14 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
     """Collect facts about the training of a checkpoint in words: recipe, epoch, data and values."""
+    # The recipe, and detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
     facts: dict[str, Any] = {}
     if recipe is not None:
         facts["recipe"] = recipe.name
-        if "seed" in (provenance.recipe or {}):  # a copy of a detector keeps only the data of the recipe
+        if "seed" in (provenance.recipe or {}):  # a copy of a detector keeps only the recipe's data
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):
@@ -204,6 +217,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
         facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
         facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
+    # An average of checkpoints, or the checkpoint of an epoch.
     if isinstance(average, dict):
         averaged = ""
         if isinstance(files := average.get("of"), list):
@@ -217,6 +231,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["epoch"] += f" of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
+    # Measured values, and all other plain facts.
     facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
     for key, value in record.items():
         if key not in _SHOWN_ELSEWHERE and not isinstance(value, (dict, list)):
@@ -299,6 +314,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     for key, value in calibration.trained_on.items():
         if not isinstance(value, (dict, list)):
             facts[f"trained on, {key}"] = value
+    # What the calibration belongs to: a detector, and a kind of recordings.
     scored_by = calibration.scored_by
     population = calibration.population
     if scored_by is not None:
@@ -320,6 +336,7 @@ def _calibration_sheet(path: Path) -> Sheet:
         facts["recordings"] = f"{population.num_recordings:,} measured"
         facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
         facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
+    # Tables.
     rows = []
     for system, weight in zip(calibration.systems, calibration.weights):
         rows.append({"weight": weight, "system": system})

@@ -57,7 +57,9 @@ class Identity:
     kind: str
     """Kind of the file or folder in words, such as ``"detector checkpoint"``."""
     models: list[str] = field(default_factory=list)
-    """Published models, or published sizes of the front-end, whose tensors have these names and shapes."""
+    """Published models, or published sizes of the front-end, whose tensors have these names and shapes.
+
+    If the tensors of no published model fit, this is the nearest one, or nothing."""
     config: dict[str, Any] = field(default_factory=dict)
     """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if it is unknown."""
     dtypes: dict[str, int] = field(default_factory=dict)
@@ -89,11 +91,13 @@ def identify(path: str | Path) -> Identity:
 
     These kinds are known: pre-training files of fairseq, unilm, UniSpeech and OpenAI; Hugging Face
     folders of the types that front-ends read; checkpoints of the published code; checkpoints and
-    folders of this package; ONNX files; resume files; and other state dicts.
+    folders of this package; ONNX files; resume files; and other state dicts. A folder of a training
+    run is described by :func:`nes2net.apps.info.files.file_sheet` instead.
 
     Raises:
         InputError: if ``path`` is missing or damaged, or holds no weights.
     """
+    # A folder, an ONNX file, or a file of safetensors.
     path = Path(path)
     if path.is_dir():
         return _identify_folder(path)
@@ -108,6 +112,7 @@ def identify(path: str | Path) -> Identity:
         return Identity(path, "detector exported to ONNX", config=exported.config, provenance=provenance, notes=notes)
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
+    # A file of torch.save: a resume file, a pre-training file of OpenAI or of another publisher, or a state dict.
     content, records = read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         state_dict = state_dict_of(content["detector"], path)
@@ -160,7 +165,15 @@ def identify(path: str | Path) -> Identity:
 
 
 def _identify_folder(folder: Path) -> Identity:
-    """Identify a folder with a detector or a Hugging Face model."""
+    """Identify a folder with a detector or a Hugging Face model.
+
+    The Hugging Face model is a front-end, a front-end with a classification head, or any state dict
+    in this layout.
+
+    Raises:
+        InputError: if the folder is of another kind, or damaged.
+    """
+    # A detector's folder of this package.
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
         description = checked_record(description, state_dict)
@@ -171,11 +184,13 @@ def _identify_folder(folder: Path) -> Identity:
         return Identity(
             folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
+    # Weights in the layout of Hugging Face, without the configuration of a front-end that this package has.
     has_configuration = (folder / CONFIG_FILE).is_file()
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
         if identity.models or not has_configuration:
             return identity
+    # A Hugging Face model with a classification head, or a front-end alone.
     if has_configuration:
         title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
         notes = []
@@ -217,7 +232,14 @@ def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
 
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    """Identify the state dict of a detector that this package or published code has saved."""
+    """Identify the state dict of a detector.
+
+    There are four outcomes: this package saved the state dict; it fits a published model; it fits
+    no published model, but most of its tensors fit the nearest one; or its model is unknown.
+
+    Args:
+        path: the file or folder of the state dict.
+    """
     record = checked_record(read_record(state_dict), state_dict)
     dtypes = _numbers_by_type(state_dict)
     if "model" not in record:
@@ -226,11 +248,13 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
     notes = []
     if unwrapped.keys() != state_dict.keys():
         notes.append("its tensors have other names than a detector saves (a published layout, or s3prl's prefix)")
+    # This package saved the configuration beside the tensors.
     if config := record.get("model"):
         facts = {key: value for key, value in record.items() if key != "model"}
         misfit, adapted = _compare_with_config(unwrapped, config, path)
         kind = f"{'adapted ' * adapted}detector checkpoint of this package"
         return Identity(path, kind, [], config, dtypes, misfit, provenance=Provenance.read(facts))
+    # Published models that the tensors fit, perhaps with other options.
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
     if models:
@@ -251,6 +275,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
+    # The nearest published model, or none.
     nearest, misfit = next(iter(misfits.items()))
     num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if num_fitting < _LEAST_FITTING * (num_fitting + len(misfit)):

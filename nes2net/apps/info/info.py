@@ -46,7 +46,10 @@ BANDWIDTH = 3.35e12
 
 @dataclass
 class PartInfo:
-    """The costs of a part of a detector: ``multiply_adds`` per second of audio; ``notes`` are lines of text."""
+    """The costs of a part of a detector.
+
+    ``multiply_adds`` is their number per second of audio, and ``notes`` are lines of text.
+    """
 
     role: str
     name: str
@@ -147,7 +150,7 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             return [_describe_frontend(create_frontend(name))]
         if registry in (None, backends) and name in backends.names():
             backend = create_backend(name)
-            if backend.feature_dim == 1:  # the back-end reads the waveform
+            if backend.feature_dim == 1:  # such a back-end reads the waveform instead of features
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
                 return [
                     _describe_aggregation_or_backend(

@@ -86,7 +86,7 @@ class _Kind(NamedTuple):
     line: Callable[[str], str]
     """Function that returns the line of a name in the overview."""
     sheet: Callable[[str, Sequence[Result]], Sheet]
-    """Function that describes a thing by its name, given the published results."""
+    """Function that describes a thing by its name. It also gets the published results, which it may ignore."""
 
     @property
     def plural(self) -> str:
@@ -243,11 +243,17 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a front-end, an aggregation or a back-end, with its costs and options."""
+    """Describe a front-end, an aggregation or a back-end, with its costs and options.
+
+    Args:
+        registry: registry of the part.
+        name: name of the part.
+        results: published results; the description lists those of the model with this name.
+    """
     (cost,) = describe(name, registry)
     is_frontend = registry is frontends
     estimate = {}
-    size = published_size("")
+    size = published_size("")  # no facts, because there is no front-end with this name
     if is_frontend:
         estimate = estimates(name)
         size = published_size(name)
@@ -278,6 +284,7 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
 
     Args:
         key: key of a recipe whose value names the part.
+        results: not used, see :class:`_Kind`.
     """
     kind = registry.get(name)
     options = option_rows(registry, name)
@@ -300,14 +307,18 @@ def _trained_part_sheet(registry: Registry, key: str, name: str, results: Sequen
 
 
 def judgement_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a judgement and its options."""
+    """Describe a judgement and its options; ``results`` are not used, see :class:`_Kind`."""
     facts = {"what": title(judgements, name), "about": about(judgements, name)[1:]}
     commands = [f"nes2net score CORPUS FOLDER --model CKPT --judgement {name} --out FILE"]
     return Sheet(f"{name}: judgement", facts, tables={"options": option_rows(judgements, name)}, commands=commands)
 
 
 def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a command, with its arguments and flags, or its subcommands."""
+    """Describe a command by its arguments and flags, or by its subcommands.
+
+    Args:
+        results: not used, see :class:`_Kind`.
+    """
     page = page_of(commands.get(name).__doc__)
     parser = add_command(OneLineParser().add_subparsers(), commands.get(name), name)
     rows = []
@@ -321,7 +332,11 @@ def command_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a condition, with its strengths and requirements."""
+    """Describe a condition by its strengths and requirements.
+
+    Args:
+        results: not used, see :class:`_Kind`.
+    """
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     flags = "".join(f" --{source} DIR" for source in condition.needs)
@@ -351,7 +366,7 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_size(name: str) -> dict[str, Any]:
-    """Collect facts about the weights of a published front-end; empty if there are none with this name."""
+    """Collect facts about the weights of a published front-end; empty if no such front-end has this name."""
     if name not in SIZES:
         return {}
     size = SIZES[name]
@@ -377,7 +392,11 @@ def published_size(name: str) -> dict[str, Any]:
 
 
 def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a published model: its parts, their costs, and its published results."""
+    """Describe a published model: its parts, their costs, and its published results.
+
+    Args:
+        results: published results; the description lists those of this model.
+    """
     config = PUBLISHED_MODELS[name]
     facts = {
         "parts": architecture(config),
@@ -399,7 +418,7 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_facts(name: str) -> dict[str, Any]:
-    """Collect source, licences, scoring and training data of a published model, in words; empty if it is unknown."""
+    """Collect source, licences, scoring and training data of a published model, in words; empty for another name."""
     model = PUBLISHED.get(name)
     if model is None:
         return {}
@@ -452,7 +471,11 @@ def comment(recipe: str) -> list[str]:
 
 
 def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults."""
+    """Describe a packaged recipe: its model, its data, and the keys that differ from the defaults.
+
+    Args:
+        results: published results; the description lists those of this recipe.
+    """
     sheet = describe_recipe(load_recipe(name), _value_comments(name))
     sheet.title = f"{name}: recipe"
     sheet.facts = {
@@ -469,7 +492,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     """Describe a recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        sources: key → comment that says where its value comes from; None to show no sources.
+        sources: key → comment on the source of its value; None to show no sources.
     """
     names = corpora.names()
     checked = "CORPUS"
@@ -484,8 +507,9 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         trains_on.append(text)
     if len(trains_on) > 1:
         checked = "CORPUS"
-    from nes2net.training.tasks.task import create_task  # start-up: most names are described without training
+    from nes2net.training.tasks.task import create_task  # here for start-up time: most names need no training
 
+    # The model, and what training starts from.
     start = create_task(recipe).start
     begins = "random weights"
     if start is not None:
@@ -496,6 +520,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
+    # The keys that differ from the defaults.
     defaults = _values_by_key(Recipe().written())
     changed = []
     for key, value in _values_by_key(recipe.written()).items():
@@ -544,7 +569,12 @@ def _value_comments(recipe: str) -> dict[str, str]:
 
 
 def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
-    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy."""
+    """Describe a corpus: its parts, its expected files, its official numbers, and how to check a copy.
+
+    Args:
+        results: published results; the description lists those on this corpus.
+    """
+    # Facts.
     corpus = corpora.get(name)
     rule = re.search(rf'- ``"{corpus.eer_method}"``, (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL)
     recipes = []
@@ -572,6 +602,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "recipes": ", ".join(recipes),
         "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
     }
+    # Tables of the expected files and of the official numbers.
     layout = []
     if isinstance(corpus, ListedCorpus):
         for split, files in corpus.parts.items():
@@ -598,7 +629,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
-    """Return a row for each part of a corpus with its numbers of trials."""
+    """Return a row for each part of a corpus; the row has the part's numbers of trials."""
     rows = []
     for split, trials in counts.items():
         fields = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in trials.by.items())
@@ -608,7 +639,7 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 
 def _published_result_sheet(name: str, results: Sequence[Result]) -> Sheet:
-    """Describe the published result with the id ``name``."""
+    """Describe the one of the published ``results`` that has the id ``name``."""
     result = next(result for result in results if result.id == name)
     commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
     return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

@@ -1,4 +1,4 @@
-"""Read the overview of all names from a stored list, because making it imports every part, and with them torch.
+"""Read the overview of all names from a stored list, because making the overview imports every part and torch.
 
 ``python scripts/site/overview.py`` writes the list again.
 """

@@ -50,19 +50,19 @@ def option_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
-    """Return the options that all parts of a kind have, without the part's own options, as :func:`option_rows`."""
+    """Return rows like :func:`option_rows`, but for the options that all parts of this kind have."""
     if registry.kind == frontends.kind:
         meaning = "train a few tensors beside the frozen weights of its transformer layers; null trains the weights."
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
     if registry.kind != backends.kind:
         return []
-    from nes2net.models.backends.heads import GeneralOptions  # start-up: names are listed without torch
+    from nes2net.models.backends.heads import GeneralOptions  # here for start-up time: it imports torch
 
     return rows_of(GeneralOptions, tuple(declared(registry.get(name))))
 
 
 def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Return a row for each option of the constructor ``factory``, as :func:`option_rows`, except ``left_out``."""
+    """Return rows like :func:`option_rows` for the parameters of a constructor, without the parameters ``left_out``."""
     meanings = _option_meanings(inspect.getdoc(_documented(factory)) or "")
     rows = []
     for option, facts in declared(factory).items():

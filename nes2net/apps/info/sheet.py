@@ -14,7 +14,7 @@ from nes2net.lib.terminal import printable_name, table_line, wrapped
 
 #: Width of a text in characters.
 WIDTH = 100
-_AS_WRITTEN = ("value", "default")  # columns whose values are shown as in a recipe
+_AS_WRITTEN = ("value", "default")  # columns with values of a recipe, which are written as JSON
 
 
 @dataclass
@@ -95,6 +95,7 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         cells = [[name, textwrap.shorten(text, room, placeholder=" …")] for name, text in cells]
     else:
         cells.insert(0, columns)
+    # Make columns narrower until the table fits, but not narrower than their longest words.
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     longest_words = []
     for column in zip(*cells, strict=True):
@@ -104,13 +105,14 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
         if not wide:
             break
-        # The last column is usually a text. It keeps at least 46 characters as long as others can be narrower.
+        # The last column is usually a text. It keeps at least 46 characters if other columns can be made narrower.
         is_long = widths[last] > max(longest_words[last], 46)
         if is_long:
             longest_column = last
         else:
             longest_column = max(wide, key=lambda index: (index != last, widths[index]))
         widths[longest_column] -= 1
+    # Numbers stand at the right of their columns, texts at the left.
     aligned = ""
     for name in columns:
         is_number = name not in _AS_WRITTEN and all(isinstance(row[name], (int, float)) for row in rows)

@@ -52,8 +52,8 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
 
     The forward pass is computed with tensors that have shapes but no numbers. The tensors that
     automatic differentiation keeps for the backward pass are counted, each storage once. With
-    ``train.activation_checkpointing``, the inputs of all transformer layers are counted, but the
-    tensors inside of the largest layer only. **This is not a measurement**: the log of a training
+    ``train.activation_checkpointing``, the inputs of all transformer layers are counted, and the
+    inner tensors of the largest layer. **This is not a measurement**: the log of a training
     on CUDA has the measured peak.
     """
     train = recipe.train
@@ -89,9 +89,9 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         weights = _total_bytes([*detector.parameters(), *detector.buffers()])
         parameters = objective.trained_parameters()
         trained = sum(parameter.numel() for parameter in parameters)
-        if train.optimizer == "logistic":  # which trains without steps and gradients
+        if train.optimizer == "logistic":  # logistic regression has no steps and no gradients
             return TrainingMemory(trained, weights, 0, 0)
-        num_copies = 4 if train.amsgrad else 3  # the gradient, and the averages of Adam
+        num_copies = 4 if train.amsgrad else 3  # of the parameters: the gradient, and the two or three averages of Adam
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
@@ -128,7 +128,7 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
         storage = tensor.untyped_storage()
         if storage._cdata not in counted_storages:
             counted_storages.add(storage._cdata)
-            storages.append(storage)  # a reference, so that no other storage gets this address
+            storages.append(storage)  # hold a reference, so that no other storage gets this address
             sizes[current_layer[0]] += storage.nbytes()
         return tensor
 
@@ -143,7 +143,7 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
         current_layer[0] = len(sizes) - 1
 
     def leave(*_: object) -> None:
-        """Count outside of layers again; PyTorch calls this after a layer has computed."""
+        """Count again for what is outside of the layers; PyTorch calls this after a layer has computed."""
         current_layer[0] = 0
 
     for layer in recomputed:

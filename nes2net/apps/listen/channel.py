@@ -1,4 +1,4 @@
-"""One channel of live audio: its windows are scored, weighed and told as lines."""
+"""Judge one channel of live audio: score its windows, add up the evidence, and report both as lines."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Scored, Stream, WaitingBatch
 
-#: A message: plain data for a line of JSON.
+#: A message about a channel, such as the score of a window; it can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
-_MOST_FAILED = 10  # windows in a row
-_MOST_TIMES = 1000  # windows whose latencies are kept
+_MOST_FAILED = 10  # if so many windows in a row cannot be scored, listening ends
+_MOST_TIMES = 1000  # times are kept of so many windows, the latest
 
 
 class Channel:
-    """The stream of one speaker.
+    """Judges the audio of one speaker.
 
-    One thread calls :meth:`take`, another one :meth:`lines` and :meth:`end`; they share
-    :attr:`queue`, so only one of them may do so at a time.
+    Two threads may use a channel: one calls :meth:`take`, the other calls :meth:`lines`, which
+    computes. Both threads use :attr:`queue`. They have to hold a lock while they call :meth:`take`
+    or remove an item from the queue.
 
     Args:
-        name: of the channel, in its lines.
+        name: name of the channel, in its lines.
+        scorer: the detector.
+        stream: cuts the audio of this channel into windows, and scores the windows.
         hop: seconds from one window to the next.
-        evidence: what the windows say together; None without a calibration.
-        is_live: whether the audio arrives as it is spoken, so that the lag can be measured.
+        evidence: adds up the evidence of the windows by a calibration; None without a calibration.
+        is_live: whether the audio arrives as it is spoken. Only then is the lag measured.
     """
 
     def __init__(
@@ -45,32 +48,34 @@ class Channel:
         self.name = name
         self.stream = stream
         self.queue: deque[WaitingBatch | Line] = deque()
-        """Windows to score, and lines to tell between them."""
+        """Windows that wait to be scored, and between them lines about gaps and skipped windows."""
         self._scorer = scorer
         self._hop = hop
         self._evidence = evidence
         self._is_live = is_live
-        self._began: float | None = None  # clock at the first sample
+        self._began: float | None = None  # monotonic clock at 0 s of the stream
         self._lowest: Scored | None = None
         self._num_scored = 0
         self._num_skipped = 0
         self._num_failed = 0
         self._failed_in_row = 0
-        self._is_silent = False  # whether the last window had no speech
+        self._is_silent = False  # whether the last scored window had too little speech
         self._num_speaking = 0
         self._num_alarms = 0
-        self._last: Line = {}  # what the evidence says so far
+        self._last: Line = {}  # the entries about the evidence in the last line
         self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
 
     def take(self, samples: np.ndarray, at: float | None, most_waiting: int | None) -> None:
-        """Take the next samples.
+        """Take the next samples, and put the windows that they complete into the queue.
+
+        If a gap broke the stream, a line about the gap is put into the queue too.
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
-            at: as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
-            most_waiting: windows that may wait; if there are more, all but the newest are skipped.
-                None to skip none.
+            at: time of the first sample, as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
+            most_waiting: number of windows that may wait. If more windows wait, all but the newest
+                are skipped. None to skip no window.
 
         Raises:
             InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
@@ -88,13 +93,17 @@ class Channel:
             self._skip(most_waiting)
 
     def _queue_windows(self, until: float = float("inf")) -> None:
-        """Move the windows that were cut of pieces before ``until`` seconds to the queue."""
+        """Move waiting windows from the stream to the queue, if their piece of audio begins before ``until`` s."""
         waiting = self.stream.waiting
         while waiting and waiting[0].piece_start < until:
             self.queue.append(waiting.popleft())
 
     def _skip(self, most_waiting: int) -> None:
-        """Skip all windows but the newest, if more than ``most_waiting`` wait."""
+        """Skip all waiting windows but the newest, if more than ``most_waiting`` wait.
+
+        A line about the skipped windows is put into the queue. If the queue has such a line
+        already, the new line replaces it and counts its windows too.
+        """
         waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
         if len(waiting) <= most_waiting:
             return
@@ -111,13 +120,17 @@ class Channel:
         self.queue = deque([*others, skipped, newest])
 
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
-        """Score what was the first item of the queue; give its lines.
+        """Return the lines about ``item``, which the caller has removed from the front of the queue.
+
+        A window is scored; if this fails, its line has an ``error``. A line is returned with the
+        name of the channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
         """
         if isinstance(item, dict):
             return [{**item, "channel": self.name}]
+        # Score the window.
         began = time.perf_counter()
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
         try:
@@ -132,6 +145,7 @@ class Channel:
         self._num_scored += 1
         if self._lowest is None or scored.score < self._lowest.score:
             self._lowest = scored
+        # Measure how much speech the window has, after removing the pre-emphasis.
         samples = item.windows[0].samples
         if self._scorer.pre_emphasis:
             samples = lfilter([1.0], [1.0, -self._scorer.pre_emphasis], samples)
@@ -145,6 +159,7 @@ class Channel:
             if not self._is_silent:
                 lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
         self._is_silent = not is_speech
+        # Add the evidence, and measure how long it took.
         if self._evidence is not None:
             lines += self._weighed(self._evidence, line, samples)
         self._computing.append(time.perf_counter() - began)
@@ -154,7 +169,18 @@ class Channel:
         return lines
 
     def _weighed(self, evidence: Evidence, line: Line, samples: np.ndarray) -> list[Line]:
-        """Add the meaning of a window to its ``line``; give a line if an alarm begins or ends with it."""
+        """Add a window to ``evidence``, and the new state of the evidence to the window's ``line``.
+
+        A window with too little speech has the weight 0: it changes neither mean nor sum, and in
+        its line ``llr`` and ``probability`` are None.
+
+        Args:
+            samples: (N,), the window without pre-emphasis.
+
+        Returns:
+            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise
+            nothing.
+        """
         weight = line["speech"]
         if self._is_silent:
             weight = 0.0
@@ -180,12 +206,12 @@ class Channel:
         return [{**event, "probability": running.probability, "against": running.against}]
 
     def end(self) -> None:
-        """End the stream; its last windows come to the queue."""
+        """End the stream, and move its last windows to the queue."""
         self.stream.end()
         self._queue_windows()
 
     def summary(self) -> Line:
-        """The last line of the channel."""
+        """Return the last line of the channel, which sums up its windows."""
         summary: Line = {"event": "end", "channel": self.name, "seconds": self.stream.now}
         summary |= {"windows": self._num_scored, "skipped": self._num_skipped, "failed": self._num_failed}
         summary["lowest"] = self._lowest and self._lowest._asdict()
@@ -201,7 +227,7 @@ class Channel:
 
 
 def _figures(seconds: Sequence[float] | deque[float]) -> Line | None:
-    """Median, 95th percentile and maximum; None if there is nothing."""
+    """Return median, 95th percentile and maximum of ``seconds``; None if there are no times."""
     if not seconds:
         return None
     median, p95, maximum = np.quantile(seconds, [0.5, 0.95, 1.0]).tolist()

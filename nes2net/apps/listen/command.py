@@ -45,7 +45,7 @@ class Windows:
         window: seconds; as in training, or as the calibration
         hop: seconds from one window to the next
         keep: if computing is slow: all windows, or the latest
-        max_behind: of it, seconds that may wait
+        max_behind: with latest: seconds that may wait
         latch: an alarm lasts until the end
     """
 
@@ -72,8 +72,8 @@ def listen(
 ) -> None:
     """Score live audio while it arrives.
 
-    A line a window, until the audio ends or Ctrl-C, and an alarm if a calibration is given.
-    The scores are those of the windows of nes2net predict --track.
+    Print a line for each window, until the audio ends or Ctrl-C, and alarms if calibrated.
+    The scores are the same as with nes2net predict --track.
 
     Example:
         nes2net listen microphone --model detector.pth
@@ -97,6 +97,7 @@ def listen(
 
     if (source is None) == (serve is None):
         raise InputError("name one source, such as - for the standard input, or `serve`")
+    # Open the source, or check that clients can be served.
     heard = None
     if source is not None:
         heard = opened(source, **vars(audio))
@@ -104,6 +105,7 @@ def listen(
         raise InputError(f"each client says {unused[0]} itself: leave it out")
     elif find_spec("websockets") is None:
         raise MissingLibrary(f"clients need websockets, which is not installed: {how_to_install('listen')}")
+    # Load the detector and the calibration.
     decider = deciding.decider()
     scorer = loading.scorer(model)
     window = windows.window or usual_window(scorer, decider)
@@ -112,6 +114,7 @@ def listen(
             print_note(note)
     calibration = deciding.calibration and Path(deciding.calibration).name
     judge = Judge(scorer, Path(model).name, decider, calibration, **{**vars(windows), "window": window})
+    # Serve clients, or listen to the source.
     if heard is None:
         _serve(judge, str(serve), clients, allow_name)
         return
@@ -124,7 +127,13 @@ def listen(
 
 
 def _serve(judge: Judge, address: str, clients: int, names: Sequence[str]) -> None:
-    """Serve WebSocket clients until Ctrl-C or SIGTERM."""
+    """Serve WebSocket clients until Ctrl-C or SIGTERM.
+
+    Args:
+        address: ``PORT`` or ``HOST:PORT`` to listen at.
+        clients: largest number of clients at once.
+        names: further names of this machine that a client may call it by.
+    """
     from nes2net.apps.listen.listening import stopped_by_signals
     from nes2net.apps.listen.server import Server
     from nes2net.lib.http_server import address_of, address_to_serve, is_loopback, listening_socket, names_at

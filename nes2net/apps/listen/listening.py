@@ -1,4 +1,4 @@
-"""Read a source in one thread, and judge its windows in another."""
+"""Read a source of live audio in one thread, and score its windows in another thread."""
 
 from __future__ import annotations
 
@@ -20,36 +20,41 @@ from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.stream import Stream
 
-#: What happens if computing is slower than the audio: the source waits, or the oldest windows are skipped.
+#: What happens if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
+#: ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
-_LOOK = 0.1  # seconds between two looks whether to stop
-_FEW = 2  # waiting windows of a channel with which the source has to wait
+_LOOK = 0.1  # seconds between two checks whether to stop
+_FEW = 2  # if so many windows of a channel wait to be scored, the source has to wait
 
 
 class Block(NamedTuple):
-    """Samples of a source."""
+    """Consecutive samples from a source."""
 
     samples: NDArray
     """(channels, N) in [−1, 1]."""
     time: float | None = None
-    """Seconds of the stream at the first sample; None if the samples follow without a hole."""
+    """Time of the first sample in the stream, in seconds; None if the samples follow without a gap."""
 
 
 class Gone(Exception):
-    """The source has gone, and may come back."""
+    """The connection to the source is lost; the source may connect again."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """A detector, and how it listens.
+    """A detector, and the settings with which it listens.
 
     Args:
-        model, calibration: names for the first line.
-        decider: of the calibration; None for scores alone.
-        window, hop: length and distance of windows in seconds.
-        latch: an alarm lasts until the end.
-        keep: None for what suits the source.
-        max_behind: seconds of windows that may wait before the oldest are skipped.
+        scorer: the detector.
+        model: name of the detector, for the first line of a session.
+        decider: decides by a calibration; None for scores alone.
+        calibration: name of the calibration, for the first line; None without a calibration.
+        window: length of a window in seconds; None for the length in training.
+        hop: seconds from one window to the next.
+        latch: whether an alarm lasts until the end of the stream.
+        keep: what happens if computing is too slow; None for what suits the source.
+        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more waits, all
+            windows but the newest are skipped.
     """
 
     scorer: Scorer
@@ -63,13 +68,15 @@ class Judge:
     max_behind: float = 5.0
 
     def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:
-        """Begin to listen.
+        """Begin a session: make its channels and its first line.
 
         Args:
-            rate: of the samples, in Hz.
-            encoding: of the source, for the first line.
-            names: of the channels; of a single one that is the mean of all, also one.
-            keep: what suits the source.
+            rate: sample rate of the source in Hz.
+            encoding: encoding of the source, for the first line.
+            names: names of the channels that are judged; a single name if the mean of all channels
+                is judged.
+            is_live: whether the audio arrives as it is spoken.
+            keep: what suits the source; used if :attr:`keep` is None.
 
         Raises:
             InputError: as :meth:`nes2net.Detector.stream`, or if a number is out of its range.
@@ -100,25 +107,27 @@ class Judge:
 
 @dataclass
 class Session:
-    """What goes on when a source comes back."""
+    """The channels and settings of a source; they are kept if its connection is lost, so that it can resume."""
 
     channels: list[Channel]
     ready: Line
-    """The first line."""
+    """The first line, ``ready``, which states the settings."""
     most_waiting: int
-    """Windows of a channel that may wait before the oldest are skipped."""
+    """Number of windows of a channel that may wait before old windows are skipped, if ``keep`` is ``"latest"``."""
 
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM call ``stop`` in this context; a second one acts as before."""
+    """Let the first Ctrl-C or SIGTERM in this context call ``stop``; a second signal acts as outside of the context."""
     before: dict[int, Any] = {}
 
     def handle(*_: object) -> None:
+        """Call ``stop``, and let the next signal act as before; Python calls this on a signal."""
         stop()
         restore()
 
     def restore() -> None:
+        """Set the handlers of signals that were there before."""
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -131,11 +140,12 @@ def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
 
 
 class Listening:
-    """Listens to one source until it ends, goes, or :meth:`stop` is called.
+    """Listens to one source until the source ends, its connection is lost, or :meth:`stop` is called.
 
     Args:
-        blocks: the source; its iterator is used in a thread. It raises :class:`Gone` if it may come
-            back.
+        session: the channels to judge, and the settings.
+        blocks: the audio of the source. Another thread iterates over the blocks. The iteration
+            raises :class:`Gone` if the connection is lost.
     """
 
     def __init__(self, session: Session, blocks: Iterable[Block]) -> None:
@@ -151,20 +161,21 @@ class Listening:
         self._reader = threading.Thread(target=self._read, daemon=True)
 
     def stop(self) -> None:
-        """Take no more of the source; :meth:`lines` then ends. A signal handler may call this."""
+        """Stop reading the source; :meth:`lines` ends after the waiting windows. A signal handler may call this."""
         self._is_stopped = True
 
     def wait(self) -> None:
-        """Wait until nothing more is taken, after the source ended or went."""
+        """Wait until the thread that reads the source has ended, and so cannot change the channels any more."""
         self._reader.join()
 
     def lines(self) -> Iterator[Line]:
-        """The lines as they come, with the last ones of each channel.
+        """Start to read, and yield the lines as soon as they are known; a summary of each channel comes last.
 
         Raises:
-            Gone: if the source has gone; windows that wait stay in the session.
-            InputError: if the source cannot be read, or ten windows in a row cannot be scored; after
-                the last lines.
+            Gone: if the connection to the source is lost. Windows that wait stay in the session,
+                and there are no summaries.
+            InputError: if the source cannot be read, or if ten windows in a row cannot be scored.
+                The error is raised after the summaries.
         """
         self._reader.start()
         failure: Exception | None = None
@@ -175,7 +186,7 @@ class Listening:
             yield from self._judged()
         except Gone:
             raise
-        except Exception as error:  # told after the last lines
+        except Exception as error:  # raised below, after the summaries
             failure = error
         finally:
             self.stop()
@@ -185,7 +196,13 @@ class Listening:
             raise failure
 
     def _judged(self) -> Iterator[Line]:
-        """The lines of all windows until the source has ended and none waits."""
+        """Score the waiting windows, and yield their lines, until reading has ended and no window waits.
+
+        The channel with the most waiting items comes first.
+
+        Raises:
+            Gone: if the connection to the source is lost.
+        """
         while True:
             with self._changed:
                 while not (self._is_read or self._is_stopped or any(channel.queue for channel in self._channels)):
@@ -200,7 +217,10 @@ class Listening:
             yield from channel.lines(item)
 
     def _read(self) -> None:
-        """Take the source block by block, a second at most at once."""
+        """Read the source, and give its samples to the channels, at most a second at once; a thread runs this.
+
+        An error is stored, and :meth:`lines` raises it.
+        """
         try:
             for block in self._blocks:
                 step = max(1, round(self._rate))
@@ -208,7 +228,7 @@ class Listening:
                     time = block.time if first == 0 else None
                     if not self._take(block.samples[:, first : first + step], time):
                         return
-        except Exception as error:  # raised by ``lines``
+        except Exception as error:  # `lines` raises it in the other thread
             self._failure = error
         finally:
             with self._changed:
@@ -216,7 +236,15 @@ class Listening:
                 self._changed.notify()
 
     def _take(self, samples: NDArray, time: float | None) -> bool:
-        """Give each channel its samples; False if listening was stopped."""
+        """Give the channels the next samples; return False if listening was stopped.
+
+        Unless old windows may be skipped, first wait until every channel has few waiting windows.
+
+        Args:
+            samples: (channels, N). If there is a single :class:`Channel`, it gets all of them and
+                judges their mean.
+            time: as :attr:`Block.time`.
+        """
         most = self._most_waiting if self._latest else None
         with self._changed:
             while not self._latest and any(len(channel.queue) >= _FEW for channel in self._channels):

@@ -1,4 +1,4 @@
-"""Listen for WebSocket clients: each sends audio, and gets the lines of its channels."""
+"""Serve WebSocket clients: a client sends live audio, and receives the lines about its channels."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from nes2net.lib.files import json_text
 from nes2net.lib.http_server import Refused, check_site
 from nes2net.lib.plain_data import validated_json
 
-#: Seconds without a message, or for one line to be sent, after which a client is given up.
+#: Seconds after which a client is disconnected if it has sent no message, or has not received a line.
 PATIENCE = 30.0
-#: Seconds in which a client may come back.
+#: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
-_HANDSHAKE = 10.0  # seconds
-_MOST_BYTES = 1 << 20  # of a message
-_MOST_TEXT = 1 << 16  # characters of a message of text
+_HANDSHAKE = 10.0  # seconds within which a handshake must be complete
+_MOST_BYTES = 1 << 20  # bytes of a message
+_MOST_TEXT = 1 << 16  # characters of a text message
 _MOST_CHANNELS = 8
-_QUEUED = 4  # frames that may wait before the client has to
-_LOOK = 0.1  # seconds between two looks whether to stop
+_QUEUED = 4  # received frames that may wait to be read; the client has to wait with further frames
+_LOOK = 0.1  # seconds between two checks whether something has ended
 # Close codes of RFC 6455
 _OK = 1000
 _GOING_AWAY = 1001
@@ -71,18 +71,19 @@ class _Text(RootModel[Annotated[_Start | _Gap | _Stop, Field(discriminator="even
 
 
 class _Parked(NamedTuple):
-    """A session whose client has gone."""
+    """A session that is kept because its connection was lost, so that the client can resume it."""
 
     session: Session
     since: float
-    """Clock when the client had gone."""
+    """Monotonic clock when the connection was lost."""
 
 
 class Server:
     """Serves clients until :meth:`stop`.
 
     Args:
-        most_clients: clients at once; further ones are told that the server is busy.
+        judge: the detector, and the settings with which it listens.
+        most_clients: largest number of clients at once. A further client gets the error "busy".
         names: names of this machine, besides ``localhost`` and IP addresses.
     """
 
@@ -92,22 +93,22 @@ class Server:
         self._slots = threading.BoundedSemaphore(most_clients)
         self._names = {name.lower().rstrip(".") for name in names}
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # by the name of the session
+        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # by the token of the session
         self._parked: dict[str, _Parked] = {}
         self._is_stopped = False
 
     def stop(self) -> None:
-        """Serve nobody any more; each client gets its last lines. A signal handler may call this."""
+        """Let :meth:`serve` end, after each client has got its last lines. A signal handler may call this."""
         self._is_stopped = True
 
     def serve(self, listener: socket.socket) -> None:
         """Serve the clients of ``listener`` until :meth:`stop`."""
         logger = logging.getLogger("nes2net.apps.listen")
-        logger.setLevel(logging.CRITICAL)  # strangers' failed handshakes are no error of this program
+        logger.setLevel(logging.CRITICAL)  # a stranger's failed handshake is not an error of this program
         server = websocket_server(
             self._handle,
             sock=listener,
-            compression=None,  # a few bytes may become gigabytes
+            compression=None,  # a few compressed bytes could become gigabytes
             process_request=self._check,
             open_timeout=_HANDSHAKE,
             max_size=_MOST_BYTES,
@@ -117,6 +118,7 @@ class Server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         while not self._is_stopped:
             time.sleep(_LOOK)
+        # Stop all sessions, and wait until their last lines are sent.
         with self._lock:
             for listening, _ in self._running.values():
                 listening.stop()
@@ -125,7 +127,13 @@ class Server:
         server.shutdown()
 
     def _check(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Refuse the handshake of a page of another site."""
+        """Refuse a handshake that a page of another site has caused, or that names another machine.
+
+        The WebSocket server calls this for each handshake.
+
+        Returns:
+            The refusal; None to accept.
+        """
         headers: dict[str, str] = {}
         for name, value in request.headers.raw_items():
             headers.setdefault(name.lower(), value)
@@ -136,7 +144,11 @@ class Server:
         return None
 
     def _handle(self, connection: ServerConnection) -> None:
-        """Serve a client, from its first message to its last line."""
+        """Serve a client from its first message to its last line, and close the connection with a suitable code.
+
+        The WebSocket server calls this in a thread for each client. A client that is refused or has
+        made an error gets a line ``error``.
+        """
         code = _OK
         with suppress(ConnectionClosed, Gone):
             if not self._slots.acquire(blocking=False):
@@ -150,7 +162,7 @@ class Server:
                 code = _REFUSED
             except (ConnectionClosed, Gone):
                 raise
-            except Exception:  # of this program; the other clients go on
+            except Exception:  # a bug in this program: only this client is disconnected
                 traceback.print_exc()
                 code = _FAILED
             finally:
@@ -158,10 +170,12 @@ class Server:
             connection.close(_GOING_AWAY if self._is_stopped else code)
 
     def _listen(self, connection: ServerConnection) -> None:
-        """Send the lines of what a client sends.
+        """Receive the audio of a client, and send the lines about it.
 
         Raises:
-            InputError: if the client sends what is not expected.
+            InputError: if a message of the client is not expected, or if the audio cannot be
+                scored.
+            Gone, ConnectionClosed: if the connection is lost. The session is kept in ``_parked``.
         """
         start = _received(connection)
         if not isinstance(start, _Start):
@@ -190,14 +204,20 @@ class Server:
                 del self._running[token]
 
     def _resumed(self, start: _Start, names: list[str]) -> _Parked | None:
-        """The session that ``start`` asks for; None if there is none any more.
+        """Return the session that ``start`` asks to resume, and remove it from the kept sessions.
+
+        None if ``start`` names no session, or if the session is not kept any more. Kept sessions
+        that are too old or too many are removed too.
+
+        Args:
+            names: names of the channels, which must be the same as before.
 
         Raises:
-            InputError: if its audio was of another form.
+            InputError: if the session had another rate, encoding or other channels.
         """
         token = start.session or ""
         _, lost_connection = self._running.get(token, (None, None))
-        if lost_connection is not None:  # this server has not noticed yet
+        if lost_connection is not None:  # the connection is lost, but this server has not noticed it yet
             with suppress(OSError):
                 lost_connection.socket.shutdown(socket.SHUT_RDWR)
             while token in self._running:
@@ -215,11 +235,17 @@ class Server:
 
 
 def _blocks(connection: ServerConnection, start: _Start, session: Session, parked: _Parked | None) -> Iterator[Block]:
-    """The audio of a client until it stops.
+    """Yield the audio that a client sends, until the client sends ``stop``.
+
+    Args:
+        start: the first message, which has encoding and number of channels.
+        session: the session, whose stream says how much audio it has.
+        parked: the kept session if the client resumes one; None for a new session. The time without
+            a connection is a gap in the stream.
 
     Raises:
-        Gone: if its connection is lost.
-        InputError: if it sends what is not expected, or nothing for too long.
+        Gone: if the connection is lost.
+        InputError: if a message of the client is not expected, or if no message comes for too long.
     """
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0
@@ -244,11 +270,11 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
 
 
 def _received(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
-    """The next message of a client: audio, or what a text says.
+    """Receive the next message of a client: bytes of audio, or a text, which is parsed.
 
     Raises:
         Gone: if the connection is lost.
-        InputError: if the text is not expected, or nothing comes for too long.
+        InputError: if the text is too long or malformed, or if no message comes for too long.
     """
     try:
         message = connection.recv(PATIENCE)
@@ -267,7 +293,7 @@ def _received(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
 
 
 def _send(connection: ServerConnection, line: Line) -> None:
-    """Send a line; the connection of a client that does not read is cut.
+    """Send a line; if this takes longer than :data:`PATIENCE`, cut the connection.
 
     Raises:
         ConnectionClosed: if the connection is lost.

@@ -19,32 +19,38 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.lib.installation import how_to_install
 
-#: The source that is the standard input.
+#: Name of the standard input as a source.
 STANDARD_INPUT = "-"
 _MICROPHONE = "microphone"
-_BLOCK = 0.1  # seconds of a recording, or of the microphone, that arrive at once
+_BLOCK = 0.1  # seconds of audio in a block from a recording or the microphone
 
 
 class Source(NamedTuple):
-    """Where audio comes from."""
+    """An opened source of audio, and facts about it."""
 
     blocks: Iterator[Block]
     rate: float
-    """In Hz."""
+    """Sample rate in Hz."""
     encoding: str
+    """Encoding of raw samples or of the microphone; ``"recording"`` for a recording."""
     names: list[str]
-    """Of the channels; of a single one that is the mean of all, also one."""
+    """Names of the channels that are judged; a single name if the mean of all channels is judged."""
     is_live: bool
     """Whether the audio arrives as it is spoken."""
     keep: Keep
-    """What suits the source."""
+    """What suits the source if computing is too slow."""
 
 
 def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
-    """Check the names of the channels that are judged each by itself; None for their mean.
+    """Return the names of the channels that are judged, after a check.
+
+    Args:
+        names: a name for each channel, which is then judged by itself; None to judge the mean of
+            all channels, which has the name ``mix``.
 
     Raises:
-        InputError: if the names are not one for each channel, or there are more than two to average.
+        InputError: if not every channel has a name of its own, or if more than two channels would
+            be averaged.
 
     >>> channel_names(["agent", "caller"], 2), channel_names(None, 2)
     (['agent', 'caller'], ['mix'])
@@ -66,17 +72,24 @@ def opened(
     A file is a recording unless a rate or an encoding is given.
 
     Args:
-        encoding, rate, channels: of raw samples, and of the microphone; None for what is usual.
-        split: the names of the channels, with commas between.
-        speed: of a recording; 1 for real time, infinite for no waiting.
+        encoding: encoding of raw samples; None for ``"s16le"``.
+        rate: sample rate of raw samples or of the microphone, in Hz; None for 16 kHz at the
+            microphone. Raw samples need a rate.
+        channels: number of channels of raw samples or of the microphone; 1 for a recording, which
+            states its channels itself.
+        split: names of the channels, separated by commas; None to judge the mean of all channels.
+        speed: speed at which a recording is played: 1 for real time, infinity for no waiting. It
+            has no effect on other sources.
 
     Raises:
-        InputError: if the source cannot be opened so, or lacks its rate.
+        InputError: if the source does not exist, if an argument does not fit the source, or if raw
+            samples have no rate.
         MissingLibrary: if the microphone needs a library.
     """
     if not speed > 0:
         raise InputError(f"`speed` is a number above 0, not {speed}")
     names = None if split is None else split.split(",")
+    # The microphone, unless a file has this name.
     kind, _, device = source.partition(":")
     if kind == _MICROPHONE and not os.path.exists(source):
         rate = rate or SAMPLE_RATE
@@ -84,6 +97,7 @@ def opened(
         return Source(blocks, rate, "f32le", channel_names(names, channels), True, "latest")
     if source != STANDARD_INPUT and not os.path.exists(source):
         raise InputError(f"{source} does not exist: name a recording, a named pipe, - or microphone")
+    # Raw samples from a pipe or a file.
     is_pipe = source == STANDARD_INPUT or _is_pipe(source)
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
@@ -91,6 +105,7 @@ def opened(
         raw = RawAudio(_pieces(source), rate, encoding or "s16le", channels)
         blocks = (Block(samples) for samples, _ in raw.blocks())
         return Source(blocks, rate, raw.encoding, channel_names(names, channels), is_pipe, "all")
+    # A recording.
     if channels != 1:
         raise InputError("a recording states its channels: leave out `channels`; `split` judges each by itself")
     num_channels = 1 if names is None else len(names)
@@ -99,7 +114,7 @@ def opened(
 
 
 def _is_pipe(source: str) -> bool:
-    """Whether a file is a named pipe."""
+    """Whether ``source`` is a named pipe; false if there is no such file."""
     try:
         return stat.S_ISFIFO(os.stat(source).st_mode)
     except (OSError, ValueError):
@@ -107,10 +122,13 @@ def _is_pipe(source: str) -> bool:
 
 
 def _pieces(source: str) -> Iterator[bytes]:
-    """The bytes of a file, as soon as they arrive.
+    """Yield the bytes of a file or of the standard input as soon as they arrive.
 
-    Without a buffer, which a thread that still waits for the standard input would keep locked at the
-    end of the process.
+    The file is opened without a buffer. Otherwise a thread that still waits for the standard input
+    would keep the buffer locked when the process ends.
+
+    Raises:
+        InputError: if the file cannot be read.
     """
     try:
         with open(
@@ -123,7 +141,11 @@ def _pieces(source: str) -> Iterator[bytes]:
 
 
 def _recording(path: str, num_channels: int) -> Iterator[np.ndarray]:
-    """Blocks (channels, N) of a recording at 16 kHz; (1, N) for the mean of all."""
+    """Yield the blocks (channels, N) of a recording at 16 kHz.
+
+    Args:
+        num_channels: number of channels to read; 1 for the mean of all channels, in blocks (1, N).
+    """
     if num_channels == 1:
         for block in stream_audio(path):
             yield block[None]
@@ -133,7 +155,12 @@ def _recording(path: str, num_channels: int) -> Iterator[np.ndarray]:
 
 
 def _paced(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
-    """Give 16 kHz audio (channels, N) when it would have been spoken, in blocks of a tenth of a second."""
+    """Yield 16 kHz audio in blocks of a tenth of a second, each when its last sample has just been spoken.
+
+    Args:
+        blocks: arrays (channels, N).
+        speed: how many times faster than real time the audio is spoken.
+    """
     step = round(_BLOCK * SAMPLE_RATE)
     began = time.monotonic()
     num_samples = 0
@@ -146,10 +173,10 @@ def _paced(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
 
 
 def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
-    """What a microphone hears, without end; samples that were lost leave a hole.
+    """Open a microphone, and return its blocks, which have no end; lost samples leave a gap.
 
     Args:
-        device: number or name; empty for the usual one.
+        device: number or name of the microphone; empty for the default microphone.
 
     Raises:
         MissingLibrary: if sounddevice, or its library PortAudio, is not installed.
@@ -170,12 +197,12 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
 
 
 def _heard(stream: Any, step: int) -> Iterator[Block]:
-    """Blocks of ``step`` samples of a microphone."""
+    """Yield blocks of ``step`` samples from the microphone ``stream``, and close the stream at the end."""
     with closing(stream):
         stream.start()
         began = time.monotonic()
         while True:
             samples, has_lost = stream.read(step)
-            # The clock says how much was lost.
+            # If samples were lost before this block, the clock tells when the block began.
             at = time.monotonic() - began - len(samples) / stream.samplerate if has_lost else None
             yield Block(samples.T, at)

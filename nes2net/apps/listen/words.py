@@ -1,4 +1,4 @@
-"""A line of :mod:`nes2net.apps.listen.channel` in words, for a terminal."""
+"""Write a line of :mod:`nes2net.apps.listen.channel` in words, for a terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from nes2net.lib.errors import counted
 from nes2net.lib.terminal import printable_name, table_line
 from nes2net.lib.times import clock
 
-_WIDTHS = (8, 8, 10, 8, 11, 0)
+_WIDTHS = (8, 8, 10, 8, 11, 0)  # characters of the columns; the last column has no fixed width
 
 
 def heading(line: Line) -> list[str]:
-    """What the line ``ready`` says, and the heads of the columns."""
+    """Write the line ``ready`` in words, and the headings of the columns below it."""
     calibration = line["calibration"]
     said = "no calibration, so there are scores and no probabilities"
     if calibration is not None:
@@ -26,7 +26,7 @@ def heading(line: Line) -> list[str]:
 
 
 def in_words(line: Line) -> str:
-    """Any other line than ``ready``."""
+    """Write any line but ``ready`` in words: the line ``end`` as a summary, and the others as rows of a table."""
     cells = [printable_name(line["channel"])]
     if line["event"] == "score":
         cells.append(clock(line["end"], 1))
@@ -43,6 +43,7 @@ def in_words(line: Line) -> str:
     if line["event"] in ("gap", "skipped", "silence"):
         cells += [clock(line["end"], 1), line["event"], "", "", f"from {clock(line['start'], 1)}"]
         return table_line(cells, _WIDTHS, "lrrrrl")
+    # The line "end"
     facts = [counted(line["windows"], "window")]
     if line["skipped"]:
         facts.append(f"{line['skipped']} skipped")

@@ -13,7 +13,8 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# An assumption: low windows are a reason for doubt if there are more than this many times as many as by chance.
+# Low windows are a reason for doubt if their number is more than this many times the number expected by chance. This
+# factor is an assumption.
 _MANY_TIMES = 3
 
 
@@ -21,7 +22,7 @@ class Answer(NamedTuple):
     """The answer about a recording, in the order of the page: the most important sentence comes first."""
 
     kind: str
-    """Class of the style sheet: ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
+    """Name of the answer in the style sheet, which is ``"bonafide"``, ``"spoof"`` or ``"unsure"``."""
     verdict: str
     """The answer in one to three words."""
     meaning: str
@@ -42,6 +43,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     """
     if decider is None:
         return _without_calibration(row, model)
+    # The detector cannot tell.
     along = row.get("along", {})
     facts = [("What it rests on", _basis_words(row))]
     reason = row.get("reason", "")
@@ -53,6 +55,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
             "nor for a fake."
         )
         return Answer("unsure", "Cannot tell", meaning, facts)
+    # Facts behind the decision.
     stretch = stretch_of(row)
     facts.insert(0, ("Probability", _probability_words(row, decider)))
     if stretch is not None:
@@ -63,6 +66,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
         facts.append(("What would be missed", _missed_words(along["shortest_found"])))
     if "p_value" in row:
         facts.append(("How usual it is", _usualness_words(row["p_value"])))
+    # The decision: bona fide, spoof in part, or spoof.
     if row["decision"] == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)
@@ -93,7 +97,7 @@ def is_fake_in_part(row: dict[str, Any]) -> bool:
 
 
 def decided_windows(prediction: Prediction) -> NDArray:
-    """Return K booleans: whether the decision uses a window.
+    """Return for each of the K windows whether the decision uses the window, as booleans.
 
     A window is used if it has enough speech, unless the whole recording is unfit.
     """

@@ -61,6 +61,7 @@ def report(
     audio = AudioFile.of(Path(file), channel)
     detector = loading.load(model)
     examination = examine(audio, detector, decider, batch_size)
+    # Repeat the command in the report, without the folders of its files.
     channel_words = [] if channel is None else ["--channel", str(channel)]
     words = [
         "report",
@@ -102,5 +103,5 @@ def _changed_flags(settings: Any) -> Iterator[str]:
 
 
 def _without_folders(value: str) -> str:
-    """Return a value of the command line; a path loses its folders, because others get the report."""
+    """Return a value of the command line; a path loses its folders, because the report may be passed on."""
     return Path(value).name if Path(value).is_absolute() or Path(value).exists() else value

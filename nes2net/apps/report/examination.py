@@ -85,9 +85,9 @@ class ErrorCount(NamedTuple):
     truth: str
     """The class of the recordings."""
     called: str
-    """The class of the wrong decisions."""
+    """The class that the wrong decisions name."""
     number: int
-    """Number of recordings of the class."""
+    """Number of recordings of the class ``truth``."""
     wrong: int
     """Number of wrong decisions."""
 

@@ -29,7 +29,7 @@ from nes2net.lib.times import clock
 
 #: Duration in seconds of the longest recording that the page contains and can play.
 LONGEST_HEARD = 600.0
-_MOST_LISTED = 50  # fake stretches that the page lists
+_MOST_LISTED = 50  # the page lists at most so many fake stretches
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
 
 
@@ -50,7 +50,9 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     """Write a report as an HTML page.
 
     Args:
-        for_paper: leave out the player of the recording.
+        examination: the recording, its decision and the facts about it.
+        making: how the report was made.
+        for_paper: whether to leave out the player of the recording.
     """
     environment = page_templates("nes2net.apps.report")
     environment.filters |= {"percent": percent, "in_hundred": in_hundred, "clock": clock}
@@ -61,13 +63,14 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     sound = ""
     if not for_paper and examination.file.duration <= LONGEST_HEARD:
         sound = _sound_url(examination.file.recording)
+    # The fake stretches, of which the page lists the first.
     stretches = []
     if examination.fakes is not None:
         stretches = examination.fakes.stretches
     page = environment.get_template(
         "page.html.jinja"
     ).render(
-        style=Markup(style),  # markup of our own
+        style=Markup(style),  # part of this package, so it needs no escaping
         name=examination.file.path.name,
         answer=answer_of(row, examination.decider, making.model),
         along=row.get("along"),
@@ -87,7 +90,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
 
 
 def _sound_url(path: AnyRecording) -> str:
-    """Return what the detector gets, one channel at 16 kHz, as a data URL of a FLAC file."""
+    """Return the audio that the detector gets (one channel at 16 kHz) as a FLAC file in a data URL."""
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
         for block in stream_audio(path):

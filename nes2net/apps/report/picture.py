@@ -23,11 +23,11 @@ _WINDOW_COLOUR = "#1d4ed8"
 _GREY = "#6b7785"
 _FFT = 512  # samples of a spectrum
 _FFT_HOP = 256  # samples from one spectrum to the next
-_COLUMNS = 1000  # of the picture; a page has hardly more pixels
+_COLUMNS = 1000  # columns of the spectrogram; a page has hardly more pixels
 _RANGE = 70.0  # dB from white to black
-_QUIET = -10.0  # dB; no lower level is drawn black, so that silence stays white; a full-scale sine has 42 dB
-_MOST_JOINED = 500  # windows that a line joins; a line through more windows would fill the picture
-_MOST_MARKS = 2000  # windows whose marks are vector shapes; the marks of more windows are drawn as pixels
+_QUIET = -10.0  # dB; the level drawn black is at least this, so that silence stays white; a full-scale sine has 42 dB
+_MOST_JOINED = 500  # a line joins at most so many windows; a line through more windows would fill the picture
+_MOST_MARKS = 2000  # the marks of so many windows are vector shapes; the marks of more windows are drawn as pixels
 
 
 def draw(examination: Examination) -> Markup:
@@ -40,12 +40,14 @@ def draw(examination: Examination) -> Markup:
     figure = Figure(figsize=(9, 0.6 + sum(heights)), layout="constrained")
     panels = list(figure.subplots(len(heights), 1, sharex=True, height_ratios=heights))
     waveform, spectra, windows = panels[:3]
+    # The waveform.
     path = examination.file.recording
     low, high = envelope(path, track.duration)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_GREY, linewidth=0.4)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="sound", ylim=(-largest, largest), yticks=[])
+    # The spectrogram, and the answer for each window.
     decibels = spectrogram(path, track.duration)
     loudest = max(_QUIET, float(np.quantile(decibels, 0.999)))
     extent = (0.0, track.duration, 0.0, SAMPLE_RATE / 2000)
@@ -57,6 +59,7 @@ def draw(examination: Examination) -> Markup:
     for panel in panels[:3]:
         style(panel)
         panel.grid(False)
+    # A strip with the fake stretches.
     if examination.fakes is not None:
         strip = panels[3]
         intervals = drawn_places(examination.fakes.stretches, track.duration / _COLUMNS)
@@ -67,6 +70,7 @@ def draw(examination: Examination) -> Markup:
     name_time_axis(panels[-1], track.duration)
     for panel in panels[:-1]:
         panel.tick_params(labelbottom=False)
+    # Mark the part that stands out.
     stretch = stretch_of(examination.prediction.row)
     description = "Over time: waveform, spectrogram, and what the detector says of each window."
     if stretch is not None and stretch.stands_out:

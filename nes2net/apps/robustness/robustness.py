@@ -88,6 +88,7 @@ def evaluate_robustness(
         InputError: if a score file does not fit the trials, if a class has no trials, or if
             ``rule`` gives no threshold.
     """
+    # The scores of the trials that have a score under all conditions.
     scores, without_scores = _read_scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
     left_out = _incomplete_trials(trials, scores)
@@ -100,6 +101,7 @@ def evaluate_robustness(
     values = {}
     for name, by_id in scores.items():
         values[name] = np.array([by_id[trial.id] for trial in common])
+    # The table.
     threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     rules: dict[str, Callable[..., Any]] = {
@@ -108,6 +110,7 @@ def evaluate_robustness(
     }
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
+    # The header, which says where the figures come from.
     digests = {name: sha256_of(path) for name, path in paths.items()}
     origin = read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
@@ -178,7 +181,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect the origin of the clean scores and of the threshold, without facts that a repeated run would change."""
+    """Collect facts about the origin of clean scores and threshold, but no facts that differ in a repeated run."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -230,6 +233,7 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Summarise the table in sentences; ``rows`` are the conditions, most damaging first."""
+    # The conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
@@ -242,6 +246,7 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
         lines = ["No condition raises the EER for certain."]
     else:
         lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
+    # The condition with the most errors at the threshold, and how many conditions change the EER.
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
         rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}
@@ -281,7 +286,7 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
     """Draw the plots of the report by heading; the result calls this if a page is written."""
-    from nes2net.apps.robustness.plots import condition_plots  # for start-up time: the text needs no Matplotlib
+    from nes2net.apps.robustness.plots import condition_plots  # here for start-up time: only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}
 

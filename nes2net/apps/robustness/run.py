@@ -62,7 +62,7 @@ class UnderCondition:
 
 
 def _checksum(text: str) -> int:
-    """Return a number that depends on ``text`` alone, as a part of a seed."""
+    """Compute a number from ``text`` that is the same in every process, for use in a seed."""
     return zlib.crc32(text.encode("utf-8", "surrogateescape"))
 
 
@@ -120,7 +120,7 @@ def plan(
     """Choose the trials and conditions of a robustness run.
 
     Trials that the published figures of the corpus exclude are excluded here too. Babble is mixed
-    from up to 200 bona fide trials. They are drawn from all trials, whatever the subset is.
+    from up to 200 bona fide trials, which are drawn from all trials and not only from the subset.
 
     Args:
         part: corpus, split and folder.
@@ -165,7 +165,7 @@ def plan(
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
     """Return the trials of ``phase`` with their labels and the paths of their recordings.
 
-    Trials that the corpus excludes from its published figures are missing.
+    Trials that the corpus excludes from its published figures are excluded.
     """
     corpus = corpora.get(part.corpus)
     key = corpus.keys(part.root if keys is None else keys)
@@ -212,7 +212,9 @@ def run(
     rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
 ) -> Result:
-    """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
+    """Score the trials of ``plan``, clean and under each condition, and evaluate the scores.
+
+    The score files are written to the folder ``out/scores``.
 
     If no trial can be scored under a condition, the result lists the condition as failed, and the
     run continues. The other arguments are described in
@@ -272,14 +274,14 @@ def run(
                     )
                 except NothingDone as error:  # other errors, such as a full disk, are not failures of the condition
                     if name == CLEAN:
-                        if not path.parent.exists():  # nothing was scored, so the folder can be used by another run
+                        if not path.parent.exists():  # nothing was scored, so let other runs use the folder
                             (out / _RUN_FILE).unlink()
                         raise
                     failed[name] = one_line(str(error))
                 finished += not was_finished
                 if (
                     num_uncounted := count * finished - display.done
-                ) > 0:  # trials that failed, or that an earlier run scored
+                ) > 0:  # trials that failed or were scored by an earlier run
                     display.update(num_uncounted)
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:

@@ -38,6 +38,7 @@ class Resources:
     address: str | None = None
 
     def __post_init__(self) -> None:
+        """Raise :class:`InputError` if a number is out of range."""
         if self.num_actors is not None and self.num_actors < 1:
             raise InputError(f"`num_actors` is at least 1, not {self.num_actors}")
         for name, value in (("cpus_per_actor", self.cpus_per_actor), ("gpus_per_actor", self.gpus_per_actor or 0)):
@@ -108,7 +109,7 @@ def start_ray(resources: Resources) -> bool:
         if resources.address or os.environ.get("RAY_ADDRESS"):
             ray.init(address=resources.address, **quiet)
             return True
-        try:  # an eighth of the memory, at least 256 MiB and at most 4 GiB
+        try:  # give Ray's store an eighth of the memory, from 256 MiB to 4 GiB
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
             store = min(_LOCAL_STORE, max(256 << 20, memory // 8))
         except (AttributeError, ValueError, OSError):
@@ -121,7 +122,7 @@ def start_ray(resources: Resources) -> bool:
             os.dup2(null_device, 2)
             ray.init(
                 address="local",
-                # One processor more, so that tasks can read and decode even if the actors take all others.
+                # Offer one processor more, so that tasks can read and decode even if the actors take all others.
                 num_cpus=max(usable_processors(), processors) + 1,
                 include_dashboard=False,
                 object_store_memory=store,

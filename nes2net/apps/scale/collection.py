@@ -120,6 +120,7 @@ def score_collection(
     resources = resources or Resources()
     refusal = f"another run is writing {out}: wait for it, or name another folder"
     with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
+        # Return at once if the same call has done everything before.
         done = finished(out)
         _check_source(out, done, shards, overwrite)
         outdated = _outdated_results(done, shards)
@@ -134,16 +135,17 @@ def score_collection(
         else:
             before = read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == request:
-            return outcome  # now, because starting Ray and loading the detector takes half a minute
+            return outcome  # before Ray is started and the detector loaded, which takes half a minute
         stack.enter_context(connected(resources))
         # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
         facts = facts_of(chosen_model, num_samples, batch_size, resources)
         _check_run(out, done, facts.run, overwrite)
         for path in outdated:
-            path.unlink()  # remove outdated results now: if a new shard cannot be read, they must not stay
+            path.unlink()  # must not stay, even if the new shard cannot be read
         if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
+        # Write the record, score the other shards, and complete the record.
         outcome, unfinished = _unfinished_shards(out, done, shards, retry_errors)
         described = str(source)
         if not isinstance(source, (str, Path)):
@@ -193,8 +195,8 @@ def _stamps_of_model(model: Path) -> str:
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Raise :class:`InputError` if ``out`` has results of shards that the source does not have.
 
-    With ``overwrite``, these results are removed instead. If they stayed, they would be among the
-    scores.
+    With ``overwrite``, these results are removed instead. Otherwise the scores would contain
+    recordings that the source does not have.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))
@@ -243,6 +245,7 @@ def _remove_or_refuse(
     """Remove the results ``paths`` if ``overwrite`` is true; otherwise raise :class:`InputError`.
 
     Args:
+        done: the finished shards; removed results are removed here too.
         origin: words that say where these results come from, for the message.
     """
     if paths and not overwrite:
@@ -258,7 +261,7 @@ def _unfinished_shards(
     """Count the finished shards, and list the others.
 
     Returns:
-        The outcome so far, and the shards that still have to be scored.
+        The outcome so far, and the shards that have to be scored.
     """
     outcome = Outcome(out, len(shards))
     unfinished = []
@@ -281,7 +284,7 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
     incomplete = {shard.address: shard for shard in shards}
     pieces_by_shard: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # With -1 Ray continues if a process dies, without the pieces of this process.
+    # Because of -1, Ray continues if a process dies; the pieces of this process are missing then.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
     recordings = 0

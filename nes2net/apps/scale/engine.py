@@ -120,8 +120,8 @@ def _load_facts(
     """Load ``model`` and collect facts; :func:`facts_of` runs this in another process.
 
     Returns:
-        The facts, or a text that says why the detector cannot be used. An exception would not do,
-        because Ray would put its traceback into the message.
+        The facts, or a text that says why the detector cannot be used. The text is not raised as an
+        exception, because Ray would put a traceback into the message.
     """
     try:
         scorer = model.loaded()
@@ -136,7 +136,7 @@ def _load_facts(
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
         record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
-    model = replace(model, dtype=scorer.precision)  # not "fastest", which may differ on other machines
+    model = replace(model, dtype=scorer.precision)  # a fixed precision; "fastest" may differ between machines
     return Facts(run, record, reader, batch_size, score_length, model, resources)
 
 
@@ -144,11 +144,11 @@ class Scoring:
     """The actor: loads a detector once, and scores decoded pieces.
 
     Raises:
-        InputError: if the name of the detector leads to another detector on this machine, such as
-            an older copy.
+        InputError: if another detector has this name on this machine, for example an older copy.
     """
 
     def __init__(self, facts: Facts) -> None:
+        """Load the detector; Ray calls this once in the process of each actor."""
         self.facts = facts
         self.scorer = facts.model.loaded()
         if self.scorer.fingerprint() != facts.run["model"]:
@@ -188,14 +188,14 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
 
 
 def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
-    """Return the dataset ``pieces`` decoded and scored; Ray computes it when it is iterated."""
+    """Return a dataset with the ``pieces`` decoded and scored; Ray computes the dataset when it is iterated."""
 
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
         """Decode the piece in ``row``; Ray calls this for each row of its dataset."""
         return {"piece": decoded(row["piece"], facts.reader)}
 
-    # Ray joins two stages with equal resources. So an actor on a CPU also decodes; if the actor has a GPU, other
-    # processes decode ahead of the actor.
+    # Ray joins two stages with equal resources. So an actor on a CPU decodes and scores. An actor with a GPU only
+    # scores, and other processes decode ahead of it.
     return pieces.map(decode, num_cpus=facts.resources.cpus_per_actor or 1).map(
         Scoring,
         fn_constructor_args=(facts,),

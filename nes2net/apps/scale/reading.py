@@ -73,7 +73,7 @@ def pieces_of(shard: Shard, rows: int, batch_size: int) -> Iterator[Piece]:
     have no recordings. If the shard cannot be read to its end, the last piece has the ``fault``.
 
     Args:
-        rows: number of recordings in a piece; a piece of large recordings has fewer batches.
+        rows: number of recordings in a piece; a piece has fewer if the recordings are large.
         batch_size: number of recordings in a batch.
     """
     rows_of_piece: list[Row] = []
@@ -122,6 +122,7 @@ def _suffix(address: str) -> str:
 
 def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
     """Yield the rows of a Parquet or Arrow file, with the columns that hold texts, numbers or booleans."""
+    # Open the table.
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
@@ -139,6 +140,7 @@ def _table_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
         else:
             arrow_source = arrow.memory_map(shard.address)
         table = ArrowMessages(arrow_source, budget)
+    # Find the columns to read.
     audio = audio_column(table.schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
@@ -206,7 +208,7 @@ def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix
     own_columns = {
         "id": "%20".join(str(id).split()),
         "address": f"{shard.address}/{name_in_shard}",
-        # Not None, because nothing can be fetched from the address.
+        # Empty instead of None, because None means that the content is fetched from the address.
         "content": content or b"",
         "suffix": suffix,
     }
@@ -232,7 +234,7 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
         recordings: list[tuple[str, bytes]] = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
-            if not stem:  # a hidden file, as macOS adds them
+            if not stem:  # a hidden file, such as macOS adds
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))

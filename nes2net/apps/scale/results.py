@@ -32,9 +32,9 @@ from nes2net.scoring.score_file import check_ids
 RECORD = "scale.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
-_KEY = b"nes2net"  # under which the facts about a shard stand in the metadata of a file
-_LARGEST_RECORD = 256 << 20  # bytes; the record has a reason for each shard that could not be read
-# Most reasons for missing scores in the record of a score file; the files of the shards have all reasons.
+_KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
+_LARGEST_RECORD = 256 << 20  # bytes; so large because it has a reason for each unread shard
+# The record of a score file has at most so many reasons for missing scores. The files of the shards have all reasons.
 _MOST_FAILURES = 10_000
 
 
@@ -93,8 +93,8 @@ def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, besid
     """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
 
     Args:
-        columns: names of columns that the table has in any case. Further columns of the rows are
-            inserted after the second of these.
+        columns: names of columns that the table has in any case. Further columns of the rows follow
+            after the second column.
         beside: a table with further columns of the same recordings, which come first.
     """
     arrow = library("pyarrow")
@@ -137,7 +137,7 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # rows are short: an id and a score
+            budget.most_steps = max(budget.most_steps, size)  # allow as many rows as bytes, because rows are short
             batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
             yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:
@@ -164,11 +164,12 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     record = read_record(out)
     if record is None:
         raise InputError(f"{out} is not a folder of results: `nes2net scale` makes one")
+    # Read the results while the score file is written.
     failures: dict[str, str] = {}
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, float]]:
-        """Yield the recordings with their scores, and collect the failures."""
+        """Yield the recordings with a score, and collect in ``failures`` why the others have none."""
         for done, rows in results(out):
             check_ids(row["id"] for row in rows)
             for row in rows:
@@ -184,6 +185,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
                 else:
                     yield Trial(id), row["score"]
 
+    # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
         Scores().write([temporary], 0, scored_trials())

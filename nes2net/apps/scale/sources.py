@@ -27,7 +27,7 @@ Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
 #: The stamp of a file if its store gives no facts about the file.
 UNKNOWN = "-"
-_ROWS_OF_LIST = 1000  # recordings of a list that make a shard
+_ROWS_OF_LIST = 1000  # number of recordings from a list in one shard
 _HUB = "hub:"
 # Names that stores use for the version of a file, or for the time of its last change.
 _CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
@@ -106,6 +106,7 @@ def _shards_of_text(name: str) -> list[Shard]:
     """List the shards of a source that is a path, a pattern, a URL or the name of a data set on the hub."""
     if name.startswith(_HUB):
         name = f"hf://datasets/{name.removeprefix(_HUB)}"
+    # A list, or a single shard.
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)
@@ -117,6 +118,7 @@ def _shards_of_text(name: str) -> list[Shard]:
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
+    # A pattern, or a folder with shards or recordings.
     try:
         store, path = library("fsspec.core").url_to_fs(address)
         if "*" in path:
@@ -141,7 +143,7 @@ def _shards_of_text(name: str) -> list[Shard]:
 
 
 def _absolute_path_or_url(address: str) -> str:
-    """Return ``address``, as an absolute path if it is a path."""
+    """Return ``address`` unchanged if it is a URL, and as an absolute path if it is a path."""
     return address if is_url(address) else os.path.abspath(address)
 
 
@@ -178,7 +180,7 @@ def _has_shard_suffix(address: str) -> bool:
 
 def unreachable(address: str, error: Exception) -> InputError:
     """Make the error for an address that fsspec cannot read; ``error`` is the exception of fsspec."""
-    if isinstance(error, ImportError):  # of s3fs, gcsfs, aiohttp …
+    if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
 

@@ -122,7 +122,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @app.exception_handler(HTTPException)
     def answer_error(_: Request, error: HTTPException) -> JSONResponse:
-        """Send an HTTP error as JSON, as all answers of the API; FastAPI calls this for each such error."""
+        """Send an HTTP error as JSON, because all answers of the API are JSON; FastAPI calls this for each error."""
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
     mount_page(app, desk, uploads, about(desk, model))

@@ -46,12 +46,12 @@ if TYPE_CHECKING:
 UPLOADS = "uploads"
 _MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
-_COLUMNS = 1200  # of a picture; it has hardly more pixels on the page
+_COLUMNS = 1200  # columns of a picture, which has hardly more pixels on the page
 _FFT = 512  # samples of a spectrum
 _FFT_HOP = 160  # samples from one spectrum to the next
 _MOST_FRAMES = 24  # most spectra that are averaged for a column; they do not cover all samples of a long column
 _RANGE = 70.0  # dB from white to black
-_LOUD = -10.0  # dB; no lower level is drawn black, so that silence stays white; a full-scale sine has 42 dB
+_LOUD = -10.0  # dB; the level drawn black is at least this, so that silence stays white; a full-scale sine has 42 dB
 #: Function that shows progress. It is called with the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
@@ -82,6 +82,7 @@ class Limits:
     """Largest number of recordings that wait while another recording is scored."""
 
     def __post_init__(self) -> None:
+        """Raise :class:`InputError` if a limit is out of range."""
         for name, value in asdict(self).items():
             if not 0 < value < math.inf:
                 raise InputError(f"`{name}` is a number above 0, not {value}")
@@ -234,7 +235,7 @@ class Desk:
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user: the part of a recording that is scored, if it is not the whole; doubts about decisions.
+        #: Notes for the user: which part of a recording is scored, unless it is the whole; and doubts about decisions.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -275,7 +276,7 @@ class Desk:
 
         Args:
             name: name of the recording in the result.
-            look: make a picture and a file for the player of the page too.
+            look: whether to make also a picture, and a file for the player of the page.
             channel: number of the channel to score, counted from 0; None for the mean of all.
             progress: called with the progress, see :data:`Progress`.
             check: called often; if it raises an exception, the scoring ends with this exception.
@@ -306,6 +307,7 @@ class Desk:
                 share = seconds / duration / (2 if finds_segments else 1)  # the second half is the search for fakes
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
+            # Score the windows; and the recording in one piece, unless its score is the mean of the windows.
             end_check.check()
             window = usual_window(self.detector, self.decider)
             hop = suitable_hop(duration, window)
@@ -325,6 +327,7 @@ class Desk:
                 trained_on = length_of_training(self.detector.provenance)
                 remark = remark_of(recording.plain, recording.num_samples, channels, trained_on)
             fakes = self._find_fakes(full_wav, duration, end_check, progress) if finds_segments else None
+            # Decide by the calibration.
             meaning = None
             if self.decider is not None:
                 measurer = Measurer.of(self.detector, self.decider)
@@ -339,6 +342,7 @@ class Desk:
                 else:
                     decision = self.decider(score, traits or measurer.along(blocks, track))
                 meaning = Meaning(decision, self.decider)
+            # Make the picture, and keep the file for the player.
             picture = draw(full_wav, end_check.check) if look else None
             token = ""
             if player_wav:

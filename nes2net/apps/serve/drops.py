@@ -32,7 +32,7 @@ KEYS_OF_PATH = {
     "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),
     "/gradio_api/reset": ("event_id",),
 }
-_LONGEST_NAME = 255  # bytes of the name of a file
+_LONGEST_NAME = 255  # largest number of bytes in the name of a file
 _GRADIO_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")  # a name that Gradio gives to a session or a drop
 
 
@@ -40,7 +40,7 @@ class DropsCheck:
     """ASGI middleware that passes on only well-formed requests of the page, because Gradio may fail on others.
 
     Args:
-        events: Gradio's number of an event of the page → whether the event takes a list of files.
+        events: Gradio's ``fn_index`` of each event → whether the event takes a list of files.
         sessions: mapping whose keys are the names of the open pages.
         folder: folder of the uploads, which are ``folder/SHA-256/NAME``.
     """
@@ -57,6 +57,7 @@ class DropsCheck:
             return await self.app(scope, receive, send)
         path = scope["path"]
         session = None
+        # Check the request by its path.
         try:
             if path in KEYS_OF_PATH:
                 content = await Request(scope, receive).body()
@@ -72,6 +73,7 @@ class DropsCheck:
             return await JSONResponse({"error": text}, 422)(scope, receive, send)
         except Refused as refusal:
             return await JSONResponse({"error": str(refusal)}, refusal.status)(scope, receive, send)
+        # Pass the request on.
         try:
             await self.app(scope, receive, send)
         except Exception:

@@ -18,8 +18,8 @@ from nes2net.lib.http_server import Refused, check_site
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
 _SLACK = 1 << 20  # bytes of a request besides the file
-# Most bytes of a refused body that are received and discarded before the answer. If the connection were closed at once,
-# a client that is still sending might not see the answer.
+# Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
+# closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
 _DISCARD_WITHIN = 60.0  # seconds
 # The page and all its parts come from this server, so the browser needs to fetch nothing from elsewhere.
@@ -94,7 +94,7 @@ class Guard:
             """Send a part of the answer; the application calls this in place of ``send``."""
             nonlocal started
             if body.refusal and not started:
-                return  # drop the application's answer to the interrupted body
+                return  # do not send the application's answer to the interrupted body
             if message["type"] == "http.response.start":
                 started = True
                 headers = [header for header in message["headers"] if not header[0].startswith(b"access-control-")]
@@ -172,7 +172,7 @@ class _Form:
     """Checks that a form, which arrives in pieces, holds files only."""
 
     def __init__(self, boundary: bytes) -> None:
-        self.name = self.value = b""  # of the header that is arriving
+        self.name = self.value = b""  # name and value of the header that is arriving
         self.is_file = False
         watched = ("part_begin", "header_field", "header_value", "header_end", "headers_finished")
         callbacks: Any = {f"on_{event}": getattr(self, event) for event in watched}
@@ -180,7 +180,7 @@ class _Form:
 
     @classmethod
     def from_content_type(cls, content_type: str) -> _Form | None:
-        """Make the check of the form that the header ``content_type`` announces; None if it announces no form.
+        """Make a check for the form that the header ``content_type`` announces; None if the request is no form.
 
         Raises:
             Refused: if the header lacks the boundary between the parts of the form.

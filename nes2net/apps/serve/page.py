@@ -31,10 +31,10 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Largest number of files that are scored after one drop.
 MOST_FILES = 100
-_MOST_POINTS = 400  # points of the score line over the picture
-_BOX_STEPS = 1200  # parts of the duration; fake stretches closer than one part are drawn as one box
-_MOST_LISTED = 200  # fake stretches that are listed below the picture
-_BASIS = ("prior", "operating_point", "llr_threshold")  # facts of the calibration in the table of scores
+_MOST_POINTS = 400  # most points of the score line over the picture
+_BOX_STEPS = 1200  # fake stretches closer than this fraction, 1/1200, of the duration are drawn as one box
+_MOST_LISTED = 200  # at most so many fake stretches are listed below the picture
+_BASIS = ("prior", "operating_point", "llr_threshold")  # the table of scores has these facts of the calibration
 _EMPTY = (
     '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
     "which your browser makes.</p>"
@@ -102,8 +102,9 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> g
         """Score the files of a drop, which Gradio passes.
 
         Yields:
-            The results so far as HTML, after each file; for the input nothing new, and at the end
-            None, which empties it.
+            After each file, a value for each of two components: the results so far as HTML, and for
+            the input component a value that changes nothing. At the end the second value is None,
+            which empties the input.
         """
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []
@@ -264,8 +265,12 @@ def _template_facts(result: Scored | dict[str, str]) -> dict[str, Any]:
 
 
 def _picture_facts(scored: Scored) -> dict[str, Any]:
-    """Collect what the template draws: x is in ‰ of the duration, y in % of the height from the top."""
-    assert scored.picture is not None  # _score_upload has it made
+    """Collect what the template draws over the picture, and the labels of both axes.
+
+    Positions in time are in ‰ of the duration, and positions of scores in % of the height from the
+    top.
+    """
+    assert scored.picture is not None  # `_score_upload` lets the desk make a picture
     track = scored.track
     picture = scored.picture
     times, low, middle, high = thinned(track)
@@ -275,17 +280,18 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
     lowest, highest = span(track, threshold)
 
     def x(seconds: float) -> float:
-        """Place of a time in ‰ of the duration."""
+        """Return the place of a time in ‰ of the duration."""
         return round(1000 * seconds / track.duration, 2)
 
     def y(score: float) -> float:
-        """Place of a score in % of the height, from the top."""
+        """Return the place of a score in % of the height, from the top."""
         return round(100 * (highest - score) / (highest - lowest), 2)
 
     def line(values: Sequence[float]) -> list[str]:
-        """Points "x,y" of an SVG line through scores at ``times``."""
+        """Return the points "x,y" of an SVG line through the scores ``values`` at ``times``."""
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
+    # The waveform.
     loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
     if len(picture.low) > 1:
         columns = np.linspace(0, 1000, len(picture.low))
@@ -293,7 +299,11 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
         columns = np.array([500.0])
 
     def outline(samples: np.ndarray) -> list[str]:
-        """Points "x,y" of one side of the waveform, in a box of 1000 × 100; ``samples`` has one sample per column."""
+        """Return the points "x,y" of the upper or lower outline of the waveform, in a box of 1000 × 100.
+
+        Args:
+            samples: the largest or smallest sample of each column.
+        """
         points = []
         for column, sample in zip(columns, samples):
             points.append(f"{column:.1f},{50 - 48 * sample / loudest:.1f}")
@@ -378,11 +388,11 @@ def _time_labels(duration: float) -> list[float]:
     """Return the times in seconds to label on the time axis, at most six."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
     step = next((step for step in steps if duration / step <= 6), 14400)
-    return [float(t) for t in np.arange(0, duration * 0.85, step)]  # room for the last label on a narrow screen
+    return [float(t) for t in np.arange(0, duration * 0.85, step)]  # at the end, a narrow screen has no room
 
 
 def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
-    """Return links that download the results: as CSV, a line per recording, and as JSON, with the tracks."""
+    """Return two links that download the results: ``csv`` has a line per recording, ``json`` also has the tracks."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in results]
     columns = [*COLUMNS, *_BASIS]
     lines = []

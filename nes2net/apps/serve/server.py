@@ -32,7 +32,7 @@ PORT = 7860
 _PORTS_TRIED = 20  # number of ports to try, from PORT on, if no port is given
 _CONNECTIONS = 500  # connections at once; more would use up the files that a process may open
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
-_GRACE = 2  # seconds for the rest of an answer when the server is stopped
+_GRACE = 2  # seconds within which answers must end after the server is stopped
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def serve(
         for note in desk.notes:
             print(f"note: {worded(note)}", file=sys.stderr, flush=True)
         set_up_gradio(desk.folder)
-        from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
+        from nes2net.apps.serve.app import build  # here, because importing Gradio reads its settings
 
         app = build(desk, Path(model).name, [*names_at(host), *address.names], address.frames)
         url = address_of(listener, host)

@@ -104,7 +104,7 @@ class Uploads:
                         is_unneeded = age > _FORGOTTEN_AFTER and str(path) not in queued
                     if is_unneeded:
                         path.unlink()
-            if not self._running:  # during a request, Gradio needs a folder that is still empty
+            if not self._running:  # Gradio may need an empty folder during a request
                 for folder, _, _ in os.walk(self.folder, topdown=False):
                     if Path(folder) != self.folder:
                         with suppress(OSError):  # the folder is not empty
@@ -116,7 +116,7 @@ class Uploads:
         for folder in (self.folder, *self.desk.folder.glob(f"{_DROP}*")):
             for path in _files_below(folder):
                 with suppress(OSError):
-                    if path.parent != self.folder:  # temporary files are counted as promised
+                    if path.parent != self.folder:  # temporary files are counted in `_promised`
                         num_bytes += path.stat().st_size
         return num_bytes
 
