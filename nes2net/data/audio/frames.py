@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 _MOST_TAGS = 16
-# A file may have so many more bytes than its header says: one or two frames, an ID3v1 tag, padding.
+# How many bytes a file may have beyond those that its header states: one or two frames, an ID3v1 tag, padding.
 _SLACK = 4096
 
 
@@ -37,9 +37,9 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Describe the fault of a file with too many ID3v2 tags in words that follow its name, or None.
+    """Return the words "begins with more than 16 ID3v2 tags" if a file does; None for other files.
 
-    libmpg123 would print a line about each empty tag.
+    For a file with many empty tags, libmpg123 would print a line about each tag.
     """
     skip_id3v2(file)
     if file.read(3) == b"ID3":
@@ -69,7 +69,7 @@ def states_length(file: BinaryIO) -> bool:
 
 _HEADER_BYTES = 6
 _MOST_PADDING = 1 << 16  # bytes of zeros before the first frame; libmpg123 gives up earlier
-# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s by their codes, from 1.
+# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s in the order of their codes, which begin at 1.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -78,7 +78,7 @@ _BIT_RATES = {
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_RATES = (44100, 48000, 32000)  # Hz, of version 1, by their codes
+_RATES = (44100, 48000, 32000)  # Hz: rates of version 1 in the order of their codes, which begin at 0
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
@@ -95,6 +95,7 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
         if count == 1:  # not a file of frames: any file may contain the bytes of one header
             return None
         return end - size_of_file
+    # The file may also end within the header of another frame.
     file.seek(end)
     head = file.read(_HEADER_BYTES)
     if count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff"):
@@ -130,6 +131,7 @@ def _frame_length(head: bytes) -> int | None:
         if head[1] & 0xF0 != 0xF0 or length < 7:
             return None
         return length
+    # MPEG: the length follows from the bit rate and the sampling rate.
     divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # code of version 1, 2 or 2.5 → divisor of the rate
     bit_rate = head[2] >> 4
     rate = head[2] >> 2 & 3
@@ -151,11 +153,11 @@ _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_fault(file: BinaryIO) -> str | None:
-    """Describe the fault of an Ogg file in words that follow its name; None without a fault.
+    """Return the fault of an Ogg file, such as "is cut off …"; None if no fault is found.
 
-    An Ogg file is whole if all its pages are. The last page need not be marked as the end of the
-    stream, because a recorder that is stopped does not write this mark. Other formats have no fault
-    here.
+    An Ogg file is whole if all its pages are whole. The last page need not be marked as the end of
+    the stream, because a recorder that is stopped does not write this mark. The result is None for
+    files of other formats.
     """
     position = 0
     ended = False
@@ -182,7 +184,7 @@ def ogg_fault(file: BinaryIO) -> str | None:
 _FIRST_OF_STREAM = 2  # a flag of an Ogg page
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the header of a STREAMINFO block
 _FLAC_START_BYTES = 8
-_SEARCHED_BYTES = 1 << 22  # of a FLAC file that are searched at once
+_SEARCHED_BYTES = 1 << 22  # bytes of a FLAC file that are searched at once
 
 
 def link_starts(file: BinaryIO) -> list[int]:
@@ -219,7 +221,7 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets where AU files begin, one behind another; each header states the size of its data."""
+    """Offsets where AU files begin that follow each other; each file states the size of its data."""
     starts: list[int] = []
     position = 0
     while True:
@@ -262,7 +264,7 @@ _RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → (number of 
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
 _INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → NumPy type of the samples for the MD5 sum
-_FRAME_HEADER_BYTES = 16  # of the longest header of a frame
+_FRAME_HEADER_BYTES = 16  # length of the longest header of a frame
 _STREAM_INFO_BYTES = 34
 
 
@@ -270,7 +272,7 @@ class FlacHeader(NamedTuple):
     """The header of a FLAC file: STREAMINFO (RFC 9639, Sec. 8.2) and the start of the first frame."""
 
     block_size: int
-    """Samples of each frame except the last, if all blocks have one size; frames are then numbered."""
+    """If all blocks have the same size: the number of samples in each frame except the last frame."""
     largest_frame: int
     """Size of the largest frame in bytes; 0 if unknown."""
     sample_rate: int
@@ -284,7 +286,7 @@ class FlacHeader(NamedTuple):
     first_frame: bytes = b""
     """The first bytes of the first frame."""
     exceeded: bool = False
-    """Whether the file holds more than ``num_samples`` samples, where libsndfile stops reading."""
+    """Whether the file holds more than ``num_samples`` samples; libsndfile would not read the rest."""
 
     @property
     def has_md5(self) -> bool:
@@ -304,7 +306,7 @@ class _FlacFrame(NamedTuple):
     """The header of a FLAC frame (RFC 9639, Sec. 9.1)."""
 
     number: int
-    """The number of the frame if all blocks have one size, otherwise of its first sample."""
+    """If all blocks have the same size, the frame's number; otherwise its first sample's number."""
     block_size: int
     """Samples per channel; 0 for the reserved code."""
     sample_rate: int | None
@@ -317,7 +319,7 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
     """Read the header of a FLAC frame; None if ``data`` does not begin with such a header."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
-    num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # coded like a character in UTF-8
+    num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # the number is coded like a character in UTF-8
     mask = 0x7F if num_bytes == 1 else 0x7F >> num_bytes
     # The first byte says by its leading 1 bits how many bytes the number has; each further byte adds 6 bits.
     number = data[4] & mask
@@ -387,7 +389,8 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     """Whether the file holds more samples than its header announces; libsndfile would not read them.
 
     The last frame is searched for from the end of the file. Samples may look like the header of a
-    frame, so the result is wrongly true for about one file in a million.
+    frame, so the result is wrongly true for about one file in a million. The result is false if the
+    header does not state the number of samples.
     """
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):

@@ -13,16 +13,16 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale in steps of 16 bits. Samples below one step would be zeros in a file of 16 bits.
 _STEPS = 32767
-# A recording is silent or constant if at least this share of its samples is; the rest may be clicks.
+# If at least this share of the samples is silent or constant, the recording is; the other samples may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
-# least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second,
-# the next 1 % below holds less than 0.3 of that number, unlike the top of a sine. Third, at least a tenth
-# of the samples at the top have a neighbour at the top. A recording whose largest sample is below 1 % of
-# full scale is not judged, because a 16-bit step is then a large part of the compared range.
-# The rule called none of 607 clips of real and synthetic speech clipped. It found 98 % of them after the
-# loudest 0.3 % of their samples had been clipped, and 91 % after clipping at full scale at 44.1 kHz and
-# resampling.
+# least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
+# next 1 % below the top holds less than 0.3 times as many samples; in a sine, it would hold more. Third, at
+# least a tenth of the samples at the top have a neighbour at the top. A recording whose largest sample is
+# below 1 % of full scale is not judged, because a 16-bit step is then a large part of the compared range.
+# In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
+# of each clip were clipped, the rule found 98 % of the clips. When clips were clipped at full scale at
+# 44.1 kHz and then resampled, the rule found 91 %.
 _AT_TOP = 0.99  # of the largest sample
 _BELOW_TOP = 0.98  # of the largest sample
 _SHARE = 0.002  # of all samples
@@ -32,11 +32,11 @@ _NEIGHBOURS = 0.1  # of the samples at the top
 _QUIET = 0.01  # of full scale
 
 
-# The following numbers are assumptions, too. Levels are in dB of full scale, of frames of 20 ms. A
-# recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to judge. A recording
-# is steady if its audible frames, those within 20 dB of the loudest frame, hardly differ in level, and
-# last for at least half a second. In 607 clips of real and synthetic speech, the levels differ by at least
-# 6 dB, mostly by 19 dB.
+# The following numbers are assumptions, too. A level is measured over a frame of 20 ms, in dB of full scale.
+# A recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to judge. A frame is
+# audible if its level is within 20 dB of the loudest frame. A recording is steady if its audible frames last
+# for at least half a second and hardly differ in level. In 607 clips of real and synthetic speech, the levels
+# differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
 _LOUD = 0.95  # share of the frames below the loud level
 _LEAST_LEVEL = -60.0  # dB
@@ -98,7 +98,10 @@ class Channels:
         self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
-        """Compare the next ``samples``, (channels, N) or (N,), of the recording; ``rate`` is in Hz."""
+        """Compare the next ``samples``, (channels, N) or (N,), of the recording; ``rate`` is in Hz.
+
+        Samples of a single channel are ignored.
+        """
         if samples.ndim == 1 or len(samples) == 1:
             return
         if self._num_samples is not None:
@@ -136,7 +139,7 @@ class Channels:
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
     def remark(self) -> str:
-        """Say which channels are silent, counted from 0; empty if no channel or every channel is."""
+        """Say which channels are silent, counted from 0; empty if no channel is silent or all are."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
             return ""
@@ -147,10 +150,10 @@ class Channels:
 
 
 class Listener:
-    """Measures a recording while it arrives, for :meth:`remark`, in half a megabyte of memory.
+    """Measures a recording while it arrives; :meth:`remark` then says what was found.
 
     This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on.
+    and passes them on. It needs half a megabyte of memory.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.
@@ -160,17 +163,17 @@ class Listener:
         self.channels = channels or Channels()
         self.num_samples = 0
         self._waiting: list[NDArray] = []  # blocks that are not measured yet
-        self._num_waiting = 0  # samples in them
-        self._sum = 0  # of all samples, in steps
+        self._num_waiting = 0  # samples in these blocks
+        self._sum = 0  # sum of all samples, in steps
         self._before = 0  # the last measured sample, in steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
         self._frame_levels = np.zeros(
             -_LOWEST * _LEVELS_PER_DB + 1, np.int64
         )  # number of frames at each level up to 0 dB
-        self._band_energies = np.zeros(2)  # of speech, and of high frequencies
+        self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
         self._speech = SpeechFrames()  # measured until speech is found
-        self._piece_start = 0.0  # s, of the piece that is searched for speech
+        self._piece_start = 0.0  # s: start of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples with each absolute value, in steps
         # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
         # smaller sample has this value.

@@ -123,7 +123,16 @@ class ParquetTable:
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """The most bytes that a value of a column chunk may take, by the headers of its pages; ≥ 1."""
+        """The most bytes that a value of a column chunk may take, by the headers of its pages; ≥ 1.
+
+        Args:
+            num_rows: number of rows of the chunk's row group.
+            budget: counts the decompressed size of each page.
+
+        Raises:
+            ValueError: if the chunk lies outside of the file, or a page does not state its sizes.
+            InputError: if the pages are too large for ``budget``.
+        """
         position, size_of_chunk = self._extent(chunk)
         end = position + size_of_chunk
         num_values = 0
@@ -176,7 +185,7 @@ class _ChunkReader:
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes (−1: all) from a chunk in memory, if it holds them, or from the file."""
+        """Read ``size`` bytes (−1: all) from a chunk in memory that holds them, or from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]

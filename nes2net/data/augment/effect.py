@@ -53,8 +53,8 @@ class Effect(ABC):
     time_moves: bool = False
     """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
     in_turn: bool = False
-    """Whether draws depend on the order of reading, so that one process has to read all
-    utterances."""
+    """Whether random draws depend on the order in which utterances are read. One process must then
+    read all utterances."""
     strength: float = math.nan
     """The strength in ``unit``; NaN if the effect has no strength."""
     sources: Sources = Sources()
