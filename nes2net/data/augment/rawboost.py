@@ -80,7 +80,7 @@ class RawBoostParameters:
     """Gain of a filter in dB."""
     minBiasLinNonLin: float = 5
     maxBiasLinNonLin: float = 20
-    """Reduction in dB of the gain of the powers above 1; subtracted from ``minG`` and ``maxG``."""
+    """How much lower, in dB, the gains of x², x³, … are; subtracted from ``minG`` and ``maxG``."""
     P: float = 10
     """Largest share of samples that ISD noise changes, in percent."""
     g_sd: float = 2
@@ -227,8 +227,8 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # The highest power of the samples must not overflow, nor their squares in a norm. A factor of 2²⁰ is left
-    # for the sums of an FFT.
+    # Neither the highest power of a sample may overflow, nor the square of a sample in a norm. A factor of 2²⁰ is
+    # left for the sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 
@@ -434,7 +434,7 @@ def _peak(x: np.ndarray) -> np.floating:
 
 
 def _limit_peak(y: np.ndarray) -> np.ndarray:
-    """Divide ``y`` in place by its peak if the peak exceeds 1."""
+    """Divide ``y`` in place by its peak if the peak exceeds 1, and return ``y``."""
     peak = _peak(y)
     if peak > 1:
         y /= peak

@@ -85,6 +85,9 @@ class Specmix(Settings):
             targets: class numbers (B,), or distributions over the classes, B×n.
             num_classes: n, used if ``targets`` are class numbers.
 
+        Returns:
+            The mixed batch. A batch of a single sample is not mixed.
+
         Raises:
             InputError: if ``spectrograms`` is not B×T×F.
         """

@@ -127,12 +127,12 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
             expected = samples[continuation : continuation + 2 * _HOP]
             products = np.correlate(region, expected)
             energy = np.concatenate([[0.0], np.cumsum(region**2)])
-            # The energy of each possible window, by whose square root its correlation is divided.
+            # The energy of each possible window. The correlation of a window is divided by the root of its energy.
             energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
             highest_energy = energies.max()
             if highest_energy > 0:
                 start = search_start + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
-            else:
+            else:  # silence: the window does not move
                 start = search_start + len(products) // 2
         y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
         continuation = start + _HOP

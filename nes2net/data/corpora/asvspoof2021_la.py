@@ -27,7 +27,12 @@ PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_tr
 
 
 def layout(track: str, key: Columns) -> dict[str, Any]:
-    """What the corpora of the tracks ``"LA"`` and ``"DF"`` share: arguments of :class:`ListedCorpus`."""
+    """Return the arguments of :class:`ListedCorpus` that the corpora of both tracks share.
+
+    Args:
+        track: ``"LA"`` or ``"DF"``.
+        key: the columns of the key of this track.
+    """
     folder = f"ASVspoof2021_{track}_eval"
     return {
         "title": f"ASVspoof 2021 {track}",
@@ -60,10 +65,12 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
     Args:
         path: as for ``CORPUS.keys``.
+        phase: ``"progress"``, ``"eval"`` or ``"hidden"``.
 
     Raises:
         NotFound: if one of the files is missing; the error lists the paths tried.
-        InputError: if a line is malformed or the two files do not belong together.
+        InputError: if there is no such phase, a line is malformed, or the two files do not belong
+            together.
     """
     CORPUS.check_known_phase(phase)
     path = Path(path)

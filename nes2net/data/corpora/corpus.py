@@ -118,7 +118,7 @@ class Download:
     ``hub:OWNER/NAME[@REVISION]`` stands for a whole data set of the Hugging Face hub."""
     name: str = ""
     """The path of the file below the folder of the corpus; by default the last part of the address.
-    For a record, the folder of its files."""
+    For a record, ``name`` is the folder of its files."""
     what: str = ""
     """The content of the file, such as ``training audio``."""
     size: int | None = None
@@ -165,7 +165,7 @@ class Corpus(ABC):
     of the score file. None if there is no such table."""
 
     phases: tuple[str, ...] = ()
-    """The phases that the labels name; if empty, the ``splits``."""
+    """The phases that the labels name; if empty, the phases are the ``splits``."""
     key_files: Sequence[str] = ()
     """Possible paths of the key, which is the file of labels; empty if the protocols hold the labels."""
     user_defined: bool = False
@@ -218,8 +218,9 @@ class Corpus(ABC):
     source: str = ""
     """The page or paper that describes the corpus."""
     beside: str | None = None
-    """Regular expression (:mod:`re`) for recordings in the folders that are not trials: matches their
-    names without suffix. None if all recordings are trials."""
+    """Regular expression (:mod:`re`) for recordings that are not trials, although they lie in the
+    folders of the audio. It matches their names without suffix. None if all recordings are
+    trials."""
 
     @property
     @abstractmethod
@@ -312,8 +313,11 @@ class Corpus(ABC):
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
         """The official numbers of ``split``; None if not known.
 
-        If the corpus has several editions, ``counts``, the numbers of a copy, decide. The result
-        belongs to the edition with these numbers, or else to the first edition.
+        If the corpus has several editions, the result belongs to the edition whose numbers agree with
+        ``counts``, or else to the first edition.
+
+        Args:
+            counts: the numbers of trials that a copy has.
         """
         first = None
         for edition in (self.counts, *self.editions.values()):
@@ -327,7 +331,8 @@ class Corpus(ABC):
         """Identify ``trials`` by plain data, for the record of scores: their number and a digest of ids.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
-        official ones.
+        official ones. These are the numbers of labelled trials of ``phase`` if it is given, and
+        otherwise the numbers of ``split``.
         """
         counts = count(trials)
         if phase:
@@ -368,6 +373,7 @@ class Corpus(ABC):
         Args:
             key: the labelled trials.
         """
+        # Does the corpus have the phase?
         phase = canonical_phase(phase)
         phases = self.phases or self.splits
         stated_phases = {trial.phase for trial in key if trial.phase}
@@ -375,6 +381,7 @@ class Corpus(ABC):
             phases = tuple(dict.fromkeys([*phases, *sorted(stated_phases), WHOLE]))
         if phase not in phases:
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+        # If the labels state phases, the trials of the phase can be selected.
         if any(trial.phase is not None for trial in key):
             return
         if self.user_defined:

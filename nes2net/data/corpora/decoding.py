@@ -21,8 +21,8 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # files that a process reads before it reports
-# Chunks for each process that are submitted before their results are awaited. No process has to wait, and
-# memory does not grow with the corpus.
+# So many chunks for each process are submitted before their results are awaited. Therefore no process has to
+# wait, and memory does not grow with the corpus.
 _AHEAD = 4
 
 

@@ -53,8 +53,9 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedHubSet:
-    """A data set of the Hugging Face hub to fetch; with ``only``, the files that match these patterns.
+    """A data set of the Hugging Face hub to fetch.
 
+    If ``only`` is not empty, only the files that match one of its patterns are fetched.
     ``files`` holds name → size in bytes.
     """
 
@@ -189,6 +190,9 @@ def _planned_of_record(
     Args:
         number: number of the record.
         file_name: plan only this file; None for all files.
+
+    Raises:
+        InputError: if the listing of the record cannot be read, or lacks the file.
     """
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
@@ -340,10 +344,14 @@ def _fetch_one(
     Args:
         received: what is recorded of the copy; None if nothing is.
         progress: such as ``1 of 3``, for the progress bar.
+
+    Raises:
+        InputError: if the copy has another checksum or size than it should have.
     """
     path = folder / file.name
     published = bool(file.remote.digests)
     unpacked = False
+    # There is a copy: compare it with the published or the recorded checksum, or else with the published size.
     if path.is_file():
         expected: Mapping[str, str] = file.remote.digests
         if received is not None:
@@ -362,6 +370,7 @@ def _fetch_one(
             raise InputError(
                 f"{path}: has {size:,} bytes, not {file.remote.size:,}; remove the file, and run the same command again"
             )
+    # There is no copy, or nothing is known about it: download the file.
     digests = client.fetch(file.remote, path, f"downloading {progress}: {file.name}")
     return _Received(url=file.remote.url, size=path.stat().st_size, digests=digests, published=published)
 

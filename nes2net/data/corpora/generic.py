@@ -118,7 +118,11 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
-    """Label → the folder in ``folder`` that is named after this class, such as ``real``."""
+    """Label → the folder in ``folder`` that is named after this class, such as ``real``.
+
+    Raises:
+        InputError: if two folders are named after the same class.
+    """
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
@@ -140,6 +144,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
         path = _folder_of(folder, split)
         if path is not None:
             split_folders[split] = path
+    # Without folders of splits, the name of the folder itself may state the split.
     if not split_folders:
         phase = None
         if folder != root:
@@ -156,7 +161,12 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    """Yield the trials of a CSV file; the paths in the file are relative to ``audio``."""
+    """Yield the trials of a CSV file; the paths in the file are relative to ``audio``.
+
+    Raises:
+        InputError: if the header or a row is malformed.
+    """
+    # Find the columns by the names in the header.
     delimiter = delimiter_of(first_line(path)) or ","
     if path.suffix == ".tsv":
         delimiter = "\t"
@@ -185,6 +195,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     for number, name in enumerate(header):
         if number != file_column and name and name not in columns:
             extra_columns.append((name, number))
+    # Make a trial of each further row.
     for line, row in rows:
         file = row[file_column]
         recording = Path(file)
@@ -237,7 +248,7 @@ def segments(
     whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
     ids = {trial.id for trial in whole_corpus}
-    ids.update(trial.id for trial in trials)  # a trial may have another id here: a path from its part's folder
+    ids.update(trial.id for trial in trials)  # read as one part, a trial may have a shorter id
     listed_ids = read_rttm(path).keys()
     unknown_ids = [id for id in listed_ids if id not in ids]
     if unknown_ids:
@@ -284,7 +295,7 @@ def segment_labels(
 ) -> dict[str, NDArray]:
     """Read the labels of frames of ``split``: utterance → (T,), 1 bona fide, 0 spoof.
 
-    A frame has ``resolution`` ms. The labels are pooled from labels of 10-ms frames. Errors are
+    A frame lasts ``resolution`` ms. The labels are pooled from labels of 10-ms frames. Errors are
     those of :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
@@ -373,6 +384,7 @@ class GenericCorpus(UserCorpus):
         if folder.is_file():
             return folder
         if folder.is_dir():
+            # A list or folder of the split; for the whole corpus, the folder with a list for each split.
             lists = sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".tsv"))
             if split in self.splits:
                 list_or_folder = _list_or_folder(folder, split)
@@ -380,11 +392,13 @@ class GenericCorpus(UserCorpus):
                     return list_or_folder
             if split == WHOLE and _has_lists(folder):
                 return folder
+            # One list of all splits.
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
                 return usual_lists[0]
             if len(lists) == 1:
                 return lists[0]
+            # Folders of classes.
             if _class_folders(folder) or any(_folder_of(folder, name) for name in self.splits):
                 return folder
         raise files.NotFound(

@@ -263,10 +263,21 @@ class ListedCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """As ``Corpus.trials``; if there is no list, trials are sorted by path."""
+        """As ``Corpus.trials``; without a list, the recordings may be the trials.
+
+        If the files of the split have a suffix ``unlisted``, a list is not needed. If there is no list,
+        or ``files_are_trials`` is true, all recordings with this suffix are the trials, sorted by
+        name. Only listed trials have labels.
+
+        Raises:
+            NotFound: if a list is missing that is needed, or that ``protocols`` should hold.
+            InputError: if there are no recordings with the suffix.
+        """
+        # All trials are listed.
         split_files, split, _ = self._files_of(split)
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
+        # The list may be missing.
         audio = self.find_audio(files.corpus_root(self.place(root)), split)
         labelled: dict[Path | None, Trial] = {}
         try:
@@ -277,7 +288,7 @@ class ListedCorpus(Corpus):
         except files.NotFound:
             if self.files_are_trials and protocols is not None:
                 raise
-        # An archive made on a Mac holds the attributes of 1.wav in ._1.wav.
+        # Every recording is a trial. An archive made on a Mac holds the attributes of 1.wav in ._1.wav.
         suffix = split_files.unlisted
         names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
         if not names:
@@ -300,12 +311,15 @@ class ListedCorpus(Corpus):
         if phase is not None:
             phase = files.canonical_phase(phase)
         self.check_known_phase(phase)
+        # A file with only ids and labels.
         labels = self._words_of_labels()
         if labels and path.name not in self._official_names() and labels_alone(path):
             return files.checked_trials(read_labels(path, labels), path)
+        # The key of the corpus.
         if self.key is not None:
             path = self.find_key(path)
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
+        # A protocol with labels.
         if path.is_file():
             splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
             # A list of several splits states the split of each trial.
@@ -315,6 +329,7 @@ class ListedCorpus(Corpus):
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
             return self.read_protocol(self.find_protocol(path, phase), phase)
+        # The protocols of all splits.
         trials = []
         failures = []
         for split in self.parts:

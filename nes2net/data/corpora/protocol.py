@@ -79,7 +79,7 @@ class _CsvLines:
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its first line, fields) of each row of a CSV file that is not blank.
+    """Yield the rows of a CSV file, as (number of the row's first line, fields); skip blank rows.
 
     The first row is the header. The content of a field in quotation marks stays unchanged,
     including line breaks.
@@ -230,8 +230,8 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 def canonical_phase(phase: str) -> str:
     """The name that this package gives to a phase or split of a corpus.
 
-    Two phases have other names elsewhere: ``hidden_track`` in the scripts of ASVspoof 2021 is ``hidden`` in its
-    keys, and CtrSVDD calls its evaluation part ``test``.
+    Two phases have other names elsewhere. The scripts of ASVspoof 2021 say ``hidden_track`` for the
+    phase that its keys call ``hidden``, and CtrSVDD calls its evaluation part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")
     ('hidden', 'eval', 'progress')

@@ -28,7 +28,7 @@ def read_segments(
     Args:
         durations: utterance → its duration in s; other utterances of the file are skipped.
         labels: word of the file → ``"bonafide"`` or ``"spoof"``.
-        uncovered: the class of gaps between segments.
+        uncovered: the class of gaps between segments, see :data:`Uncovered`.
 
     Raises:
         InputError: if the file is malformed or has another label, or if the segments of an
@@ -123,8 +123,8 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
     """Convert segments to labels of frames of ``resolution`` ms: utterance → (T,), 1 bona fide, 0 spoof.
 
-    The labels are pooled from labels of 10-ms frames. The last 10-ms frame counts if the utterance
-    covers at least half of it, so every frame has a segment.
+    The labels are pooled from labels of 10-ms frames. The last 10-ms frame is labelled only if the
+    utterance covers at least half of it, so that every labelled frame lies in a segment.
 
     Args:
         segments: utterance → its segments, as returned by :func:`read_segments`.

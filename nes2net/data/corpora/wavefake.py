@@ -12,7 +12,8 @@ or both below ``real_audio``. A trial's ``source`` is the corpus of the recordin
 The corpus has no official parts: each paper has its own split, so all trials are ``eval``. Use a
 list of your own (corpus ``generic``) to divide it. The paper counts 117,985 generated recordings. A
 later list of the archive has 134,266. The paper averages the EER over systems (aEER). Here the EER
-is that of all trials by ASVspoof's rule, and the page by ``--html`` has the EERs of the systems.
+is computed from all trials by ASVspoof's rule. The page that ``--html`` writes has the EER of each
+system.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download
