@@ -87,7 +87,8 @@ class LatentAugmentation(Settings):
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
         batch, size = embeddings.shape
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        # These draws are float32 for embeddings of any type: in half precision, a number just below 1 would become 1.
+        # These draws are float32 for embeddings of any type. In half precision, a number just below 1 would become
+        # 1.
         order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32, non_blocking=True)
         if targets.ndim == 1:
             spoof = targets != bonafide
