@@ -76,8 +76,8 @@ class BlocksAt16k:
 
     Args:
         subject: the words with which messages of errors begin.
-        channels: if given, an object that compares the channels before they are averaged. Its
-            earlier samples are forgotten.
+        channels: if given, an object that compares the channels before they are averaged. The
+            constructor makes this object forget earlier samples.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:

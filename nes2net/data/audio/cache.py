@@ -44,7 +44,7 @@ class AudioCache:
     stay until the folder is removed.
 
     A damaged entry is replaced. A recording is decoded every time if its entry cannot be written,
-    or if it is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
+    or if the recording is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
     printed and nothing more is cached. Unfinished files of killed processes are removed after an
     hour.
 

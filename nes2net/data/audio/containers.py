@@ -1,8 +1,8 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg makes a list
-of all frames of an MP4 file before it decodes the first one, and skips damaged elements of
-Matroska. So the sizes that a file states are compared with the file here, before it is decoded.
+If a file was cut off, decoders read the rest like a shorter recording, without an error. FFmpeg
+makes a list of all frames of an MP4 file before it decodes the first frame, and skips damaged
+elements of Matroska. So, before a file is decoded, the sizes that it states are checked here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
 # A program that does not know how long a chunk will be writes one of these sizes. Some programs subtract the
-# bytes of the headers from it. Any other size is taken for the true size, because a WAV file may have 4 GiB.
+# bytes of the headers from this size. Any other size is taken for the true size, because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
 _UNKNOWN_LONG_SIZE = 1 << 62  # placeholders of 64 bits are this large or larger
@@ -32,9 +32,9 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     """Find out whether a WAV, AIFF or AVI file was cut off; RF64 and BW64 files count as WAV.
 
     Returns:
-        The announced length, the present length, and their unit (``"samples"`` or ``"bytes"``), if
-        the file was cut off. None for a whole file, for a file that does not state its length
-        because it was written to a pipe, and for other formats.
+        If the file was cut off: the announced length, the present length, and their unit
+        (``"samples"`` or ``"bytes"``). The result is None for a whole file, for a file that does
+        not state its length because it was written to a pipe, and for other formats.
     """
     file.seek(0)
     start = file.read(12)
@@ -141,7 +141,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
         while True:
             file.seek(expected + 4)  # skips the size of the previous tag
             head = file.read(11)
-            if not any(head):  # the end of the file, or zeros, with which a sparse file may go on for ever
+            if not any(head):  # the end of the file, or zeros: a sparse file may have any number of zeros
                 return None
             expected += 15
             if len(head) == 11:
@@ -183,7 +183,7 @@ _MOST_BLOCKS = 16_000_000
 
 
 class _Box(NamedTuple):
-    """A box of an MP4 file. Its position, body and end are offsets in the file, in bytes."""
+    """A box of an MP4 file. ``position``, ``body`` and ``end`` are offsets in the file, in bytes."""
 
     name: bytes
     depth: int

@@ -1,8 +1,8 @@
 """Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient. libsndfile reads a WAV file that was cut off as a shorter recording, and both
-decoders skip the damaged pages of an Ogg file. The score would then belong to other audio than the
-recording. So the file is compared with its header and its checksums before it is decoded, and the
+Decoders are lenient. If a WAV file was cut off, libsndfile reads the rest like a shorter recording,
+and both decoders skip the damaged pages of an Ogg file. A detector would then score other audio
+than the recording. So the file is compared with its header and its checksums before it is decoded, and the
 decoded samples are compared with the header afterwards.
 """
 
@@ -279,7 +279,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
 _DURATION_OF_ALL = ("matroska,webm", "flv")
 # Formats whose headers state the duration of each stream.
 _DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
-# FFmpeg's name of a sample format → NumPy's.
+# FFmpeg's name of a sample format → NumPy's name.
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
@@ -364,7 +364,8 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # a frame has at least one sample
             raise _incomplete_error(stream.frames, count)
-        # If a recorder lost packets, samples are missing, but the stated duration and the time stamps include their time.
+        # If a recorder lost packets, samples are missing. The stated duration and the time stamps still include the
+        # time of these samples.
         decoded_seconds = max(count / stream.rate, end - begin, latest)
         _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
@@ -380,7 +381,7 @@ def _check_duration(
         seconds: the stated duration; 0 if no duration is stated.
         decoded_seconds: the duration of the decoded audio.
     """
-    # Assumptions: a whole file may be shorter than stated by 0.2 %, and by 0.1 s more.
+    # Assumption: a file that is whole may be shorter than its header states by 0.2 % plus 0.1 s.
     tolerance = 0.1
     if container.format.name in _DURATION_OF_ALL:
         # Matroska's duration includes the encoder's delay, which decoders drop.
@@ -443,7 +444,7 @@ def _incomplete_error(announced: int, count: int, reason: Exception | None = Non
     """The error of a file of which ``count`` samples could be decoded instead of ``announced``.
 
     Args:
-        reason: the error at which decoding stopped; None if it did not stop early.
+        reason: the error at which decoding stopped; None if decoding did not stop early.
     """
     problem = f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded"
     if reason:

@@ -60,7 +60,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     A missing folder is empty.
 
     Raises:
-        InputError: if a folder cannot be listed, for example without permission.
+        InputError: if a folder cannot be listed, for example because of its permissions.
     """
 
     def raise_unlistable(error: OSError) -> None:

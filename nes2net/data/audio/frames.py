@@ -37,7 +37,7 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Return the words "begins with more than 16 ID3v2 tags" if a file does; None for other files.
+    """Return "begins with more than 16 ID3v2 tags" if this is true of the file, otherwise None.
 
     For a file with many empty tags, libmpg123 would print a line about each tag.
     """
@@ -104,7 +104,10 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
 
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
-    """Yield the offset where each MPEG or ADTS frame ends; the last one may lie behind the file's end."""
+    """Yield the offset where each MPEG or ADTS frame ends.
+
+    The last offset may lie behind the end of the file.
+    """
     position = skip_id3v2(file)
     padding = file.read(_MOST_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
@@ -148,7 +151,7 @@ def _frame_length(head: bytes) -> int | None:
 
 
 _END_OF_STREAM = 4  # a flag of an Ogg page
-# Each byte with its bits in reverse order.
+# Byte → the byte with the same bits in reverse order.
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -169,8 +172,8 @@ def ogg_fault(file: BinaryIO) -> str | None:
             return f"is cut off within its page at byte {position:,}"
         # RFC 3533, Sec. 6: the checksum is computed over the page with its checksum field set to 0.
         page = head[:22] + bytes(4) + head[26:] + segments + body
-        # Ogg's CRC-32 has zlib's polynomial, but reverses the bits of each byte and of the result. It also lacks
-        # zlib's two inversions, which the masks undo.
+        # Ogg's CRC-32 has zlib's polynomial, but reverses the bits of each byte and of the result. zlib also
+        # inverts the checksum at the start and at the end; the two masks undo these inversions.
         reversed_checksum = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
         if int(f"{reversed_checksum:032b}"[::-1], 2) != int.from_bytes(head[22:26], "little"):
             return f"is damaged: the checksum of its page at byte {position:,} is wrong"
@@ -221,7 +224,7 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets where AU files begin that follow each other; each file states the size of its data."""
+    """Offsets where consecutive AU files begin; the header of each file states the size of its data."""
     starts: list[int] = []
     position = 0
     while True:

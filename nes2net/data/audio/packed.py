@@ -5,7 +5,7 @@ name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.ar
 ``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path.
 Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open, and the last row groups that it read in memory.
+Each process keeps up to 64 shards open. It keeps in memory the row groups that it read last.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class _InMemory(io.BytesIO):
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # part of libsndfile's messages, which must be the same in each run
+    def __repr__(self) -> str:  # messages of libsndfile hold this text, and must be the same in each run
         return repr(self.name)
 
 
@@ -117,7 +117,7 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
 
 
 def fetched(recording: AnyRecording) -> Path | RecordingBytes:
-    """Read a recording into memory if it lies in a shard, so that it can be opened again and again.
+    """Read a recording into memory if it lies in a shard, so that it can be opened many times.
 
     The path of a file is returned as a :class:`~pathlib.Path`, and a recording in memory as it is.
     For a :class:`ChannelOf`, the whole recording is returned.
@@ -201,8 +201,9 @@ def status_of(path: str | Path) -> Status:
 
 
 def audio_column(schema: Any, shard: Path) -> str:
-    """Find the column of ``shard`` that holds audio files, as bytes or in a field ``bytes``.
+    """Find the column of ``shard`` that holds audio files.
 
+    The values of this column are bytes, or structs with a field ``bytes``.
     Columns that ``datasets`` declared as audio are preferred to columns with a usual name.
 
     Args:

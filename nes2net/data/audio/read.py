@@ -125,7 +125,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         """Seek in the open ``file`` and read the excerpt; None if this is not possible."""
-        # In Ogg and MP3, libsndfile 1.2 decodes other samples after a seek than without one.
+        # In Ogg and MP3, libsndfile 1.2 decodes other samples after a seek than without a seek.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
         check_rate(file.samplerate, f"audio file {path}")
@@ -313,7 +313,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
     wait for ever.
 
     Yields:
-        The file or the recording in memory, and its header if it is FLAC.
+        (file or recording in memory, header of a FLAC file); the header is None for other formats.
 
     Raises:
         InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut

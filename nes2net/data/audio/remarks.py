@@ -13,7 +13,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale in steps of 16 bits. Samples below one step would be zeros in a file of 16 bits.
 _STEPS = 32767
-# If at least this share of the samples is silent or constant, the recording is; the other samples may be clicks.
+# A recording counts as silent (constant) if at least this share of its samples is silent (constant). The other
+# samples may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
 # least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
@@ -23,13 +24,13 @@ _NEARLY_ALL = 0.99
 # In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
 # of each clip were clipped, the rule found 98 % of the clips. When clips were clipped at full scale at
 # 44.1 kHz and then resampled, the rule found 91 %.
-_AT_TOP = 0.99  # of the largest sample
-_BELOW_TOP = 0.98  # of the largest sample
-_SHARE = 0.002  # of all samples
-_FEWEST = 10  # samples
-_RATIO = 0.3  # of the number of samples at the top
-_NEIGHBOURS = 0.1  # of the samples at the top
-_QUIET = 0.01  # of full scale
+_AT_TOP = 0.99  # times the largest sample: where the top begins
+_BELOW_TOP = 0.98  # times the largest sample: where the range below the top begins
+_SHARE = 0.002  # smallest share of samples at the top
+_FEWEST = 10  # smallest number of samples at the top
+_RATIO = 0.3  # the range below the top has fewer samples than so many times those at the top
+_NEIGHBOURS = 0.1  # smallest share of the samples at the top with a neighbour at the top
+_QUIET = 0.01  # times full scale: the smallest peak of a recording that is judged
 
 
 # The following numbers are assumptions, too. A level is measured over a frame of 20 ms, in dB of full scale.
@@ -45,14 +46,14 @@ _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
 _SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
-# Telephone band: the energy above 4.3 kHz is at least 50 dB below the energy from 0.3 to 3.4 kHz. Among
-# 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz the smallest
+# A recording has telephone band if its energy above 4.3 kHz is at least 50 dB below its energy from 0.3 to
+# 3.4 kHz. Among 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz the smallest
 # difference is 70 dB.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
 _HIGH_BANDS = slice(round(4300 / _BAND_WIDTH), None)
-_MISSING = 1e-5  # of the energy of speech: -50 dB
+_MISSING = 1e-5  # times the energy of speech: -50 dB
 # A recording of at least a second has no voice if no piece of 4 s has a voice.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
@@ -339,7 +340,7 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
     """The remarks of :meth:`Listener.remark` about ``waveform`` (N,), 16 kHz in [−1, 1].
 
     Args:
-        num_samples: length of the whole recording in samples, before it was cut or repeated to N.
+        num_samples: length of the recording in samples, before it was cut or repeated to N samples.
         channels: the comparison of the recording's channels, if there are several.
         trained_on: length of the detector's training crops, in samples.
 

@@ -34,7 +34,7 @@ _FIRST_PEAK = 0.9  # share of the highest correlation; the first peak that reach
 # A frame is audible if its level is within 30 dB of the loudest frame and above -60 dB of full scale.
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
-_JUMP = 0.08  # the pitch of one voice changes less from frame to frame (natural logarithm)
+_JUMP = 0.08  # the pitch of a voice changes by less than this from frame to frame (natural logarithm)
 _RUN = 4  # frames; a pitch counts if it continues for at least so many frames
 _SPAN = 3  # frames over which the movement of the pitch is measured
 _MOVES = 0.006  # the pitch moves if it changes by more than this over _SPAN frames (natural logarithm)
@@ -83,7 +83,7 @@ class SpeechFrames:
         return ()
 
     def finished(self) -> SpeechFrames:
-        """A finished copy, as if the recording ended here; this object can take further blocks."""
+        """Return a finished copy, as if the recording ended here; this object can take further blocks."""
         # A shallow copy suffices, because finish() replaces arrays and lists, and never changes them in place.
         ended = copy(self)
         ended.finish()

@@ -81,7 +81,8 @@ class ParquetTable:
         if footer_size <= self._size:  # otherwise pyarrow raises an error below
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # No read-ahead here, and no threads below: a process forked later would wait for such threads for ever.
+        # pyarrow may use no threads, neither for read-ahead here nor for decoding below: a process forked later would
+        # wait for such threads for ever.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,
@@ -253,7 +254,8 @@ def _zigzag(file: _ChunkReader) -> int:
 
 
 class ArrowTable:
-    """An Arrow file or stream, mapped into memory. ``datasets`` writes streams, other programs files.
+    """An Arrow file or stream, mapped into memory. ``datasets`` writes streams; other
+    programs write files.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.

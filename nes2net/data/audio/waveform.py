@@ -110,12 +110,13 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     )
 
 
-# No recording, however loud, has larger samples. Larger numbers are integers, stored as floating point.
+# The samples of a recording, however loud, are never larger than this. Larger numbers are integers, stored as
+# floating point.
 _LOUDEST = 16
 
-#: Samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
+#: Length of an utterance in samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
 ASVSPOOF_SAMPLES = 64600
-#: Samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
+#: Length of an utterance in samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
 IN_THE_WILD_SAMPLES = 64000
 #: The most samples to which a short recording is filled up: ten minutes. A model or recipe of unknown
 #: origin may ask for more.

@@ -25,7 +25,7 @@ _NEEDED = {
 class Effect(ABC):
     """A change of a waveform. Effects are pickled for the workers.
 
-    A subclass sets the class variables and defines ``__call__``. If it needs a library, it also
+    A subclass sets the class variables and defines ``__call__``. A subclass that needs a library also
     defines :meth:`prepare`. ``nes2net info`` and the manual show the first line of the docstring of
     the subclass.
 
@@ -78,7 +78,7 @@ class Effect(ABC):
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
-        """Raise :class:`InputError` if the effect cannot have this strength, or lacks one (None)."""
+        """Raise :class:`InputError` if the effect cannot have this strength; None stands for no strength."""
         if not cls.strengths:
             if strength is not None:
                 raise InputError("it has no strength: leave out what follows the colon")

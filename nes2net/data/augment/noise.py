@@ -23,7 +23,7 @@ from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.lib.errors import InputError
 
-_POWER_FLOOR = 1e-4  # of the ASVspoof 5 recipe: gives silence a finite level, −40 dB
+_POWER_FLOOR = 1e-4  # floor of the ASVspoof 5 recipe, which gives silence a finite level, −40 dB
 _TALKERS = (3, 8)  # fewest and most talkers, as in the babble that Kaldi's recipes make of MUSAN
 
 
@@ -176,7 +176,7 @@ class MusanSpeech(MusanNoise):
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """Draw noise (``num_samples``,): the mean of excerpts of one or several ``files``.
 
-    Their number is drawn from the range of the ``category``.
+    The number of files is drawn from the range of the ``category``.
     """
     low, high = CATEGORIES[category].num_files
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)

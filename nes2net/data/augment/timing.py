@@ -93,8 +93,8 @@ class Pitch(Effect):
 def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``speed``, which multiplies the frequencies and divides the length.
 
-    A slower waveform has nothing at its highest frequencies. A faster one loses the highest
-    frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
+    A slower waveform has nothing at its highest frequencies. A faster waveform loses the
+    highest frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)

@@ -5,8 +5,8 @@ Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the
 
 Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come in an
 archive of their own, the keys. It holds ``LA/CM/trial_metadata.txt`` for the countermeasure, and
-``LA/ASV`` for the speaker-verification system of the t-DCF. 181,566 trials, 148,176 of them in
-phase ``eval``.
+``LA/ASV`` for the speaker-verification system of the t-DCF. The corpus has 181,566 trials;
+148,176 of them belong to the phase ``eval``.
 """
 
 from __future__ import annotations

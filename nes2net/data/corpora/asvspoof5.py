@@ -23,7 +23,7 @@ CORPUS = ListedCorpus(
             "attack": {"bonafide": None},
             "attack_type": {"bonafide": None},
             "codec": {"-": "none"},
-            # Without a codec, the quality is "-" in training and development, "0" in evaluation.
+            # Without a codec, the quality is "-" in training and development, and "0" in evaluation.
             "quality": {"0": None},
         },
     ),

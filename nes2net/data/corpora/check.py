@@ -472,7 +472,7 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
     Returns:
         The number of missing recordings that exist under another suffix.
     """
-    # Group expected files by their folder; look up recordings in shards at once.
+    # Group the expected files by their folders. Recordings in shards are looked up here.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
         if trial.path is None:

@@ -4,7 +4,7 @@ Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detec
 Audio", 2024. CodecFake of Wu et al. (Interspeech 2024) and its successor CodecFake+ are other
 corpora, with another layout.
 
-The layout is that of the authors' page. The lists are
+The layout follows the authors' page. The lists are
 ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt``, with three fields a line: file, ``real`` or
 ``fake``, and the number of the codec (0 for real). The files of training and development are in the
 folders ``train`` and ``dev``. The evaluation has ten conditions, with files in ``test/C1`` (or only

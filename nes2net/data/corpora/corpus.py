@@ -72,7 +72,9 @@ class Counts:
 
 
 def count(trials: Iterable[Trial]) -> Counts:
-    """Count ``trials``, in all, by class and by field; by class only if a trial has a label.
+    """Count ``trials`` in all, by class and by field.
+
+    The numbers of the classes are None if no trial has a label.
 
     >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
     Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})
@@ -91,7 +93,9 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of the sorted lines ``id label phase`` of a key, whatever the format of its files.
+    """SHA-256 of a key: of one line ``id label phase`` for each trial, in sorted order.
+
+    The format of the files of the key has no influence.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'
@@ -100,7 +104,7 @@ def key_digest(trials: Sequence[Trial]) -> str:
 
 
 class OfficialRow(NamedTuple):
-    """A row of an official table. ``eer`` and ``min_dcf`` are fractions, or None without trials."""
+    """A row of an official table. ``eer`` and ``min_dcf`` are fractions, or None if there are no trials."""
 
     part: str
     num_bonafide: int
@@ -143,7 +147,7 @@ class Corpus(ABC):
 
     Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown.
     If a file is missing, they raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names
-    every path tried. They open no audio file.
+    every path tried. No method opens an audio file.
     """
 
     title: str
@@ -344,7 +348,7 @@ class Corpus(ABC):
         return {"trials": len(trials), "ids_sha256": ids, "official": not differs}
 
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
-        """Describe each difference of the labelled trials ``key`` of ``phase`` from the official trials.
+        """Describe each difference between the labelled trials ``key`` and the official ones of ``phase``.
 
         The result is None if this cannot be decided: the official numbers are not known, or the
         numbers differ but the official ones come only from a paper.
@@ -364,7 +368,7 @@ class Corpus(ABC):
         return differences
 
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
-        """Raise :class:`~nes2net.lib.errors.InputError` if there is no ``phase``.
+        """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
         Without this check, a key that names no phases would be accepted as the key of any phase. A
         user's own list that names no parts has only the phases ``eval`` and ``all``, which are the

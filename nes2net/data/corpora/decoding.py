@@ -47,8 +47,8 @@ class Decoding:
 
     Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` are
     (length in seconds, name). ``rates`` and ``channels`` hold value → number of files.
-    ``second_decoder`` lists the files that only FFmpeg reads, and ``other_rate`` those that are not
-    at 16 kHz. ``unreadable`` holds name → reason.
+    ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate`` lists the files that
+    are not at 16 kHz. ``unreadable`` holds name → reason.
     """
 
     files: int = 0

@@ -233,7 +233,7 @@ def _matches(name: str, only: Sequence[str]) -> bool:
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    """Algorithm → digest, as far as the corpus states digests of a file."""
+    """Algorithm → digest, for each digest of the file that the corpus states."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
@@ -342,7 +342,7 @@ def _fetch_one(
     """Fetch ``file``, or verify its copy in ``folder``; return what is to be recorded.
 
     Args:
-        received: what is recorded of the copy; None if nothing is.
+        received: what is recorded of the copy; None if nothing is recorded.
         progress: such as ``1 of 3``, for the progress bar.
 
     Raises:

@@ -100,7 +100,7 @@ class FolderCorpus(Corpus):
 
         Raises:
             NotFound: if there is no such folder.
-            InputError: if there are several.
+            InputError: if there are several such folders.
         """
         split = files.known_split(split, self.splits, self.title)
         root = self.place(root if protocols is None else protocols)

@@ -84,7 +84,7 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list, or else the folder of classes, in ``folder`` that is named after ``split``."""
+    """Find the list in ``folder`` that is named after ``split``, or else such a folder of classes."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
@@ -228,8 +228,8 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
 
-    A trial that is not in the RTTM becomes a single segment with its label. If it has no label
-    either, it is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio
+    A trial that is not in the RTTM becomes a single segment with its label. A trial without a
+    label, too, is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio
     files.
 
     Args:
@@ -342,7 +342,7 @@ class UserCorpus(Corpus):
         return files.select_phase(labelled, phase)
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if there are none."""
+        """The parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if none exists."""
         splits = self.named_splits(root, protocols)
         if None in splits:
             splits = {trial.phase for trial in self.trials(root, protocols=protocols)}
@@ -365,7 +365,7 @@ class UserCorpus(Corpus):
 
 @dataclass(frozen=True, kw_only=True)
 class GenericCorpus(UserCorpus):
-    """A user's own recordings in one of the layouts above."""
+    """A user's own recordings in one of the layouts that this module describes."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
         """The splits that have a list or a folder of classes of their own; ``{None}`` if no split has."""

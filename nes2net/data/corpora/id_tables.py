@@ -106,7 +106,7 @@ def read_id_table(
     fields = line.split(delimiter)
     header = [column_name(field) for field in fields]
     value_column = column_of(header, names)
-    if len(fields) == 2 and is_value(fields[1].strip()):  # a row, whose id may be "score"
+    if len(fields) == 2 and is_value(fields[1].strip()):  # the line is a row, even if its id is "score"
         value_column = None
     id_column = column_of(header, ID_COLUMNS)
     if value_column is not None and id_column is None:
@@ -196,7 +196,9 @@ def _delimiter_name(delimiter: str | None) -> str:
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """Yield the ids that ``id`` may mean: without the suffix of audio, then also without first folders.
+    """Yield the ids that ``id`` may mean, without the suffix of audio.
+
+    The first one has all folders; then the folders are removed one by one, from the front.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

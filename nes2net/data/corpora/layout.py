@@ -208,7 +208,7 @@ _BELOW = "/**"  # end of a folder in Files: the folder, or any folder below
 _FieldColumns: TypeAlias = Sequence[tuple[str, int, Mapping[str, str | None]]]
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
-#: ``audio``, or have no path if it is None. The trials belong to ``phase`` if the list states no phase.
+#: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.
 Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
@@ -434,7 +434,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """The lists in ``folder`` that together make up the split ``phase``, or all splits if it is None."""
+        """The lists in ``folder`` that together make up the split ``phase`` (None: all splits)."""
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]
@@ -475,7 +475,7 @@ def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> 
     """Return ``folder`` below ``root``; resolve a folder ``FOLDER/**``, as in :class:`Files`.
 
     Args:
-        is_sought: tells by its name whether a file is one of those that the folder must hold.
+        is_sought: tells whether a file of this name is one for which the folder is taken.
     """
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):

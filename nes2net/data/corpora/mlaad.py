@@ -38,7 +38,7 @@ _BONAFIDE_FOLDERS = ("real", "M-AILABS", "m-ailabs")
 _REMEDY = "give `root` the folder that holds fake"
 _TRACING_PROTOCOLS = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}
 _TRACING_TABLE = Table("path", {"attack": "model_name"})
-# The path of the original is first read into the field speaker, because a trial has no field for it.
+# The path of the original is first read into the field speaker, because a trial has no field for this path.
 _META_TABLE = Table(
     "path",
     {"speaker": "original_file", "language": "language", "attack": "model_name", "attack_type": "architecture"},
@@ -49,8 +49,8 @@ _META_TABLE = Table(
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
 
-    For the folder ``fake``, these are the trials of every ``meta.csv`` below it, and the bona fide
-    trials of the originals. A single list has only spoofed trials. The arguments are those of
+    The folder ``fake`` gives the trials of every ``meta.csv`` below it, and the bona fide trials of
+    the originals. A single list has only spoofed trials. The arguments are those of
     :data:`~nes2net.data.corpora.layout.Rows`.
     """
     if path.name in _TRACING_PROTOCOLS.values():
@@ -105,7 +105,7 @@ def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None)
 CORPUS = ListedCorpus(
     title="MLAAD",
     rows=_rows,
-    # The protocol of eval is eval.csv or, if it is missing, the folder fake, which holds the lists.
+    # The protocol of eval is eval.csv or, if this file is missing, the folder fake, which holds the lists.
     parts={
         split: Files(
             [name, *(["fake"] if split == "eval" else [])], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"]

@@ -32,7 +32,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 #: Bytes of audio in a shard: the default of ``datasets`` for uploads.
 SHARD_BYTES = 500_000_000
 
-_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → its name in datasets
+_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → the name that ``datasets`` gives to this split
 _PLAN = "pack.json"  # file in the output folder that lists the planned shards with their digests
 _LARGEST_PLAN = 1 << 24  # bytes
 # A row group is read as a whole. Training reads in random order, which is faster with small row groups.
@@ -117,7 +117,7 @@ def pack(
 def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
     """Write the plan of the shards to ``out``, or compare it with the plan of an earlier run.
 
-    :class:`InputError` if they differ, or if ``out`` holds other files.
+    :class:`InputError` if the plans differ, or if ``out`` holds files but no plan.
     """
     digests = {}
     for path, shard in shards.items():
@@ -136,7 +136,7 @@ def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path)
 
 
 def _plan_line(trial: Trial) -> str:
-    """The facts of a trial as a line of the plan; if one of them changes, a written shard is invalid."""
+    """The facts of a trial as a line of the plan; if one fact changes, a written shard is invalid."""
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
@@ -162,6 +162,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
     :class:`InputError` if a recording is missing, two splits share an id, or the suffix of a
     recording does not suit tar shards.
     """
+    # No id may occur in two splits.
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
@@ -171,6 +172,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
                 f"{ids_stand} in {split_of[repeated_ids[0]]} and in {split}, but each recording needs its own: "
                 f"{listed(repeated_ids)}; pack one `split`"
             )
+    # Measure the recordings; all of them must exist.
     recordings: dict[str, list[_Packed]] = {}
     for split, trials in parts.items():
         split_recordings = []
@@ -191,6 +193,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
                 "the corpus, or name another `split`"
             )
         recordings[split] = split_recordings
+    # In a tar shard, recordings need a suffix of audio.
     if format == "tar":
         ids = []
         for split_recordings in recordings.values():
@@ -209,7 +212,7 @@ def _planned_shards(
     """Distribute the recordings of each split over shards: path of a shard → its recordings."""
     planned: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
-        name = f"test-{split}"  # for a further evaluation part, such as `track1`; the notes state its name
+        name = f"test-{split}"  # a further evaluation part, such as `track1`; the notes state the phase
         if split in (*_NAMES, WHOLE):
             name = _NAMES.get(split, WHOLE)
         shards = list(_group_by_size(split_recordings, shard_bytes))
@@ -224,7 +227,7 @@ def _planned_shards(
 def _notes_json(trial: Trial) -> str:
     """The notes of a trial in a shard: its id, fields and extra columns as JSON.
 
-    They also hold the phase, if the phase is not a split.
+    The notes also hold the phase of the trial, unless the phase is a split.
     """
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:

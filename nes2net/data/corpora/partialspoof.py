@@ -159,7 +159,7 @@ CORPUS = ListedCorpus(
     parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("eval")},
     segments=segments,
     segment_labels=segment_labels,
-    # The numbers are those of ASVspoof 2019 LA, on which the corpus is based.
+    # The numbers equal those of ASVspoof 2019 LA, on which the corpus is based.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
         "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),

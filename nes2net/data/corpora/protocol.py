@@ -133,7 +133,7 @@ def repeated(words: Iterable[str]) -> list[str]:
 def checked_id(utterance: str, path: Path, line: int) -> str:
     """Return the id ``utterance``, if a path made of it stays within the folder of the corpus.
 
-    :class:`InputError` otherwise, which names the ``line`` of the list ``path``.
+    Otherwise raise :class:`InputError`, whose message names the ``line`` of the list ``path``.
     """
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
@@ -181,7 +181,7 @@ def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: st
 
 
 def or_none(field: str, *nothing: str) -> str | None:
-    """Return ``field``, or None if it means that there is no value: ``-`` or a word of ``nothing``.
+    """Return ``field``, or None if ``field`` says that there is no value: ``-`` or one of ``nothing``.
 
     >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
     ('A07', None, None)

@@ -112,7 +112,7 @@ def shards_below(root: str | Path) -> list[Shard]:
 
 
 def _check_complete(root: Path, names: Collection[str]) -> None:
-    """Raise :class:`InputError` if shards are missing, by names such as ``test-00000-of-00002``."""
+    """Raise :class:`InputError` if shards are missing that names such as ``test-00000-of-00002`` count."""
     for name in sorted(names):
         match = _COUNTED.fullmatch(name)
         if match is None:
@@ -191,7 +191,7 @@ class _ClassLabels:
     """Our label of each name."""
 
     def __call__(self, value: Any, row_name: str) -> str | None:
-        """Our label for a ``value`` of the column; InputError, which names the row, if it is unknown."""
+        """Our label for a ``value`` of the column; InputError, which names the row, for any other value."""
         if value is None or isinstance(value, str):
             return _label_of_value(value, row_name)
         num_names = len(self.names)
@@ -351,7 +351,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, which are a mapping in JSON; empty without notes."""
+    """Parse the notes of a row, which are a mapping in JSON; empty if there are no notes."""
     if text in (None, ""):
         return {}
     try:
