@@ -129,6 +129,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(30)
+    # ASF: the header states the size of the file.
     if start[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):  # ASF specification, Sec. 10
         header = file.read(min(int.from_bytes(start[16:24], "little"), _MOST_HEADER))
         properties = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
@@ -136,6 +137,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
         if properties < 0 or len(fields) < 68 or fields[64] & 1:
             return None  # the size is not stated: the recording was not finished
         expected = int.from_bytes(fields[16:24], "little")
+    # FLV: each tag states its own size.
     elif start[:4] == b"FLV\1":
         expected = int.from_bytes(start[5:9], "big")  # where the header ends, then where each tag ends
         while True:
@@ -148,6 +150,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
                 expected += int.from_bytes(head[1:4], "big")
             if expected >= size:
                 break
+    # CAF: each chunk states its own size.
     elif start[:4] == b"caff":
         expected = 8  # where the header ends, then where each chunk ends
         for _ in range(_MOST_CHUNKS):

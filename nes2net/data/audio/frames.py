@@ -398,6 +398,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):
         return False
+    # Search the end of the file for the start of a frame, backwards.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
     tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter than the longest header
@@ -415,6 +416,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
                 checksum <<= 1
                 if checksum & 0x100:
                     checksum ^= 0x107
+        # The checksum is right, so this is the last frame. Where does it end?
         if checksum == data[frame.end]:
             first_sample = frame.number
             if not data[1] & 1:  # ``number`` counts frames, not samples

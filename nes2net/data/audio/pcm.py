@@ -83,7 +83,7 @@ class PcmDecoder:
         return [samples.reshape(-1, self._channels).T]
 
     def finish(self) -> list[np.ndarray]:
-        """Return nothing: an incomplete sample is dropped."""
+        """Return no samples; a sample of which only some bytes have arrived is dropped."""
         self._held = b""
         return []
 

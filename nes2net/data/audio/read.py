@@ -222,6 +222,7 @@ def load_head_and_length(
                 num_searched += samples.size
                 yield samples, rate
 
+        # Keep the part of each block that belongs to the excerpt, and add up the length.
         for block in pushed(count_values(), BlocksAt16k(f"audio file {path}", channels)):
             piece = block[max(0, start - end) : max(0, start + num_samples - end)]
             if len(piece) < len(block):
@@ -229,6 +230,7 @@ def load_head_and_length(
             if len(piece) or not pieces:
                 pieces.append(piece)
             end += len(block)
+            # The excerpt is complete, and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
                 length = _checked_stated_length(all_channels(path))
                 if length is not None:
@@ -320,11 +322,13 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
             or damage; or if the file changes within the context.
     """
     path = fetched(path)
+    # A recording in memory.
     if isinstance(path, RecordingBytes):
         if not path.content:
             raise _empty_error(path)
         yield path, check_whole(path)
         return
+    # A file: it must be regular and not empty.
     try:
         before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -340,6 +344,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
     if not before.st_size:  # PyAV would write a traceback on standard error
         raise _empty_error(path)
     yield path, check_whole(path)
+    # The file must not have changed while it was read.
     with suppress(OSError):  # a file may be removed once it has been read
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):

@@ -132,6 +132,7 @@ def samples_of(array: Any) -> np.ndarray:
         raise InputError(
             f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
         ) from error
+    # Only floating-point numbers are accepted, because their scale is known.
     if samples.dtype.kind in "iub":
         raise InputError(
             f"the samples are whole numbers ({samples.dtype}); floating-point ones in [-1, 1] are expected: divide by "
@@ -139,6 +140,7 @@ def samples_of(array: Any) -> np.ndarray:
         )
     if samples.dtype.kind != "f":
         raise InputError(f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected")
+    # The shape must be that of one recording.
     if samples.ndim not in (1, 2):
         raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
     if samples.ndim == 2 and len(samples) > _MOST_CHANNELS:

@@ -97,6 +97,7 @@ class ParquetTable:
         """Yield the ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
 
         Args:
+            budget: counts the memory of the batches, and their rows.
             groups: numbers of the row groups to read; None for all.
 
         Raises:

@@ -120,7 +120,7 @@ class Effect(ABC):
 
         Args:
             x: (N,), N ≥ 1, at 16 kHz in [−1, 1].
-            rng: all random numbers come from this generator.
+            rng: all random numbers come from this generator; most effects need none.
 
         Returns:
             (M,), M ≥ 1. Samples may leave [−1, 1] only if this is the purpose of the effect; codecs

@@ -134,6 +134,7 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
                 start = search_start + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
             else:  # silence: the window does not move
                 start = search_start + len(products) // 2
+        # Add the window to the output, where it overlaps the previous window by half.
         y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
         continuation = start + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)

@@ -74,6 +74,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     """
     CORPUS.check_known_phase(phase)
     path = Path(path)
+    # Find the key and the scores.
     folders = [path / "LA", path / "keys" / "LA", path, path / "keys"]
     if path.is_file():
         folders = [path.parent.parent]
@@ -90,6 +91,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         what="ASV scores of ASVspoof 2021 LA",
         remedy=remedy,
     )
+    # Read both files: line n of the scores belongs to line n of the key.
     names = "speaker, utterance, codec, transmission, attack, target/nontarget/spoof, trim, phase"
     key_rows = list(read_rows(key_file, 8, names))
     score_rows = list(read_rows(score_file, 3, "speaker, utterance, score"))

@@ -356,6 +356,7 @@ def find_split(
     corpus = check.corpus
     split_check = SplitCheck(split)
     trials: list[Trial] = []
+    # Find the protocol, the audio and the trials; report what cannot be found or read.
     try:
         split_check.protocol = corpus.find_protocol(check.root, split, protocols)
     except InputError as error:
@@ -372,6 +373,7 @@ def find_split(
     if split_check.protocol is None:
         with suppress(InputError):  # some corpora can be scored without a protocol
             trials = corpus.trials(check.root, split)
+    # Compare the trials with the recordings that exist.
     if split_check.audio is not None:
         num_other_suffix = _check_files(check, split_check, trials)
         missing = split_check.missing
@@ -423,12 +425,14 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
     Returns:
         A description of each kind of labels of segments that exists.
     """
+    # Which labels may there be? The finest resolution comes first.
     corpus = check.corpus
     resolutions: list[int | None] = []  # None: the segments of the RTTM
     if corpus.segments is not None:
         resolutions.append(None)
     if corpus.segment_labels is not None and not corpus.user_defined:
         resolutions += RESOLUTIONS
+    # Compare each kind of labels that exists.
     descriptions = []
     for resolution in resolutions:
         name = "RTTM" if resolution is None else f"labels of {resolution} ms"
@@ -524,6 +528,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         ids: the ids of all trials in the protocols.
         subset: whether other numbers than the official ones are accepted.
     """
+    # Find and read the key.
     corpus = check.corpus
     key = KeyCheck()
     try:
@@ -532,6 +537,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
     except InputError as error:
         check.report("keys", why_unusable(error))
         return key
+    # Compare its numbers of trials with the official numbers.
     for phase in corpus.phases or corpus.splits:
         phase_trials = [trial for trial in trials if trial.phase in (None, phase)]
         if phase_trials:
@@ -542,6 +548,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
     if differences and not subset:
         check.report("keys", _not_official(differences))
+    # Compare its ids with the ids in the protocols.
     labelled = {trial.id for trial in trials}
     unlabelled = [id for id in ids if id not in labelled]
     unlisted = sorted(labelled.difference(ids))

@@ -269,7 +269,10 @@ class Corpus(ABC):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that a copy should have; for a user's own files, the parts that exist."""
+        """The parts that a copy should have; for a user's own files, the parts that exist.
+
+        Only corpora of a user's own files use ``root`` and ``protocols``.
+        """
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:

@@ -128,6 +128,9 @@ def decode_in_parallel(
 
     If a file crashes its process, the other files are still decoded; results may then come in
     another order.
+
+    Args:
+        decode: decodes one file; the worker processes call it.
     """
     pending = deque(chunks)
     while pending:

@@ -135,6 +135,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         InputError: if a server does not have a file that the corpus names, or no file matches ``only``.
         Unfinished: if a server cannot be reached.
     """
+    # Ask the servers: for a data set of the hub, a Zenodo record, or a single file.
     files: list[PlannedFile] = []
     hub_sets: list[PlannedHubSet] = []
     for download in corpus.downloads:
@@ -149,6 +150,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
             name = _checked_name(name, download.url)
             files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
+    # Select the files that the caller wants.
     names = [file.name for file in files]
     if len(set(names)) < len(names):
         raise InputError(f"{corpus.title}: several files would have the same name: {listed(sorted(names))}")
@@ -158,6 +160,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         if not files and not hub_sets:
             available = listed(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
+    # List what the user has to do by hand.
     steps = []
     for file in files:
         if file.unpack is not None and not is_archive(file.name):
@@ -194,6 +197,7 @@ def _planned_of_record(
     Raises:
         InputError: if the listing of the record cannot be read, or lacks the file.
     """
+    # Read the listing of the record.
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
     try:
@@ -204,6 +208,7 @@ def _planned_of_record(
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):
         licence = str(stated_licence.get("id", ""))[:_LONGEST_LICENCE]
+    # Plan each wanted file, with the digests that the server or the corpus states.
     planned = []
     for file in record.files:
         if file_name not in (None, file.key):
@@ -269,6 +274,7 @@ def fetch_all(
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
+        # Read the record of an earlier run, and check that the disk has room.
         record = _Record()
         remedy = "remove it, and run the same command again"
         if (folder / RECORD).exists():
@@ -280,6 +286,7 @@ def fetch_all(
                 f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
                 f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
             )
+        # Fetch or verify each file, unpack it, and record each step at once.
         for number, file in enumerate(plan.files, 1):
             progress = f"{number} of {len(plan.files)}"
             received = record.files.get(file.name)

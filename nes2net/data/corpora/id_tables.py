@@ -139,7 +139,11 @@ def read_id_table(
 
 
 def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of each row of a CSV file; spaces in ids become ``%20``."""
+    """Yield (line number, fields) of each row of a CSV file; spaces in ids become ``%20``.
+
+    Raises:
+        InputError: if a row has no id.
+    """
     for line, row in read_csv(path, delimiter):
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())

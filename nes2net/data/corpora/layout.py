@@ -141,12 +141,14 @@ class Table:
         If a column states the phase, only the trials of ``phase`` (None: of all phases) are read;
         otherwise all trials belong to ``phase``.
         """
+        # Find the columns.
         header, rows = self._header_and_rows(path)
         file_column = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
         label_column = columns.pop("label", None)
         phase_column = columns.pop("phase", None)
         field_columns = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
+        # Make a trial of each row. Skip rows of other phases, and recordings that are not trials.
         label = None
         row_phase = phase
         recording = None
@@ -368,7 +370,10 @@ class ListedCorpus(Corpus):
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """As ``Corpus.find_protocol``; the result is a folder if several lists make up the split."""
+        """As ``Corpus.find_protocol``; the result is a folder if several lists make up the split.
+
+        If ``protocols`` is a file, it is the result.
+        """
         split_files, _, title = self._files_of(split)
         roots = [self.place(root)]
         if protocols is not None:

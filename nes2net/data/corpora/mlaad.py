@@ -53,9 +53,11 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     the originals. A single list has only spoofed trials. The arguments are those of
     :data:`~nes2net.data.corpora.layout.Rows`.
     """
+    # A protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _rows_of_tracing_protocol(path, phase, audio)
         return
+    # A single list, or all lists below the folder fake.
     lists = [path]
     bonafide_folders: list[Path] = []
     if not path.is_file():
@@ -63,6 +65,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         bonafide_folders = [path.parent / name for name in _BONAFIDE_FOLDERS if (path.parent / name).is_dir()]
     if not lists:
         raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
+    # The spoofed trials; their originals are noted.
     originals: dict[str, None] = {}
     for file in lists:
         for line, trial in enumerate(_META_TABLE(file, "eval", audio), start=2):
@@ -70,6 +73,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
                 files.checked_path(trial.speaker, file, line)
                 originals[trial.speaker] = None
             yield replace(trial, label=SPOOF, speaker=None)
+    # The bona fide trials: each original once.
     if bonafide_folders:
         for original in originals:
             levels = PurePosixPath(original).parts  # en_US/by_book/female/SPEAKER/BOOK/wavs/NAME.wav

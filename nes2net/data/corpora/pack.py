@@ -32,7 +32,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 #: Bytes of audio in a shard: the default of ``datasets`` for uploads.
 SHARD_BYTES = 500_000_000
 
-_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → the name that ``datasets`` gives to this split
+_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
 _PLAN = "pack.json"  # file in the output folder that lists the planned shards with their digests
 _LARGEST_PLAN = 1 << 24  # bytes
 # A row group is read as a whole. Training reads in random order, which is faster with small row groups.
@@ -89,6 +89,7 @@ def pack(
     out = Path(out)
     if shard_bytes < 1:
         raise InputError(f"`shard_size` is at least 1 byte, not {shard_bytes}")
+    # Decide which recording belongs to which shard.
     recordings = _measured_recordings(parts, format)
     shards = _planned_shards(recordings, out, format, shard_bytes)
     trials = []
@@ -97,6 +98,7 @@ def pack(
         for packed in shard:
             trials.append(packed.trial)
             size += packed.size
+    # Write the shards that an earlier run has not written.
     with writing(out, "make room or name another folder; the same command resumes"):
         _check_plan(title, shards, out)
         for folder in {path.parent for path in shards}:

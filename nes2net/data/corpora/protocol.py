@@ -94,6 +94,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
     header: list[str] = []
     try:
         for row in rows:
+            # The header: its names must be unique.
             if row and not header:
                 header = row
                 repeated_names = repeated(name.strip().lower() for name in header if name.strip())
@@ -106,6 +107,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                     raise InputError(
                         f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some"
                     )
+            # Each row that is not blank has as many fields as the header.
             if row and len(row) != len(header):
                 raise InputError(
                     f"{path}, line {line}: expected {counted(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
@@ -204,6 +206,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     finally:
         if collecting:
             gc.enable()
+    # Check the ids.
     for trial in trials:
         if has_control(trial.id):
             raise InputError(
@@ -213,6 +216,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
+        # If two recordings with the same id differ in their suffix, the message names both.
         repeated_ids = repeated(trial.id for trial in trials)
         paths: dict[str, None] = {}
         for trial in trials:

@@ -84,9 +84,11 @@ def shards_below(root: str | Path) -> list[Shard]:
         InputError: if there are shards of more than one kind, only compressed shards, or fewer
             shards than their names state.
     """
+    # A single shard.
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
+    # A folder: find the shards in it.
     files.corpus_root(root)
     shards: list[Shard] = []
     compressed = None
@@ -98,6 +100,7 @@ def shards_below(root: str | Path) -> list[Shard]:
                 shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
             elif _COMPRESSED.search(name):
                 compressed = path
+    # The shards must exist, be of one kind, and be complete.
     if not shards and compressed:
         raise InputError(
             f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
