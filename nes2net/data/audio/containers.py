@@ -207,7 +207,7 @@ class _Track:
         self.kinds: set[bytes] = set()
         """The kinds of media that the track's ``hdlr`` boxes state, such as ``soun``."""
         self.steps: set[bytes] = set()
-        """For each table of durations (``stts``): the bytes of its number of entries and first duration."""
+        """The bytes of the number of entries and of the first duration, for each ``stts`` table."""
         self.longest_chunk = 0
         """The largest number of frames in a chunk."""
 
@@ -286,7 +286,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
     """Yield the boxes from ``position`` to ``end``, each followed by the boxes in it.
 
-    Stop at the first bytes that cannot be a box.
+    ``depth`` is the number of boxes that contain ``position``. Stop at the first bytes that cannot be a box.
     """
     while position < end:
         file.seek(position)

@@ -100,7 +100,11 @@ def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -
 
 
 def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
-    """The error of a file with less audio than its header announces."""
+    """The error of a file with less audio than its header announces.
+
+    Args:
+        announced, present: the lengths by the header and of the file, in the ``unit``.
+    """
     return InputError(
         f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", subject=f"audio file {path}"
     )
@@ -243,6 +247,10 @@ def _libsndfile_link(
 def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
     """Check that libsndfile will read the open ``file`` to its end, and that it was not cut off.
 
+    Args:
+        path: the same recording, to look at its bytes.
+        header: the header of a FLAC file; None for other formats.
+
     Raises:
         DamagedAudio: if libsndfile would stop too early, or would not notice a cut; FFmpeg may read
             such a file.
@@ -378,6 +386,7 @@ def _check_duration(
     """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration.
 
     Args:
+        container, stream: the open file, and its stream of audio.
         seconds: the stated duration; 0 if no duration is stated.
         decoded_seconds: the duration of the decoded audio.
     """

@@ -275,7 +275,7 @@ class FlacHeader(NamedTuple):
     """The header of a FLAC file: STREAMINFO (RFC 9639, Sec. 8.2) and the start of the first frame."""
 
     block_size: int
-    """If all blocks have the same size: the number of samples in each frame except the last frame."""
+    """Samples of each frame except the last frame, if all blocks have the same size."""
     largest_frame: int
     """Size of the largest frame in bytes; 0 if unknown."""
     sample_rate: int

@@ -544,6 +544,9 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
     """The error of a file that no decoder reads, with the failure of each decoder.
 
+    Args:
+        failures: the errors of libsndfile and of FFmpeg, in this order.
+
     Raises:
         InputError: if the file is not audio at all, but a Git LFS pointer or a web page.
     """

@@ -43,6 +43,7 @@ def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
 
     Args:
         attribute: ``"index_type"`` or ``"value_type"``.
+        budget: its name is the subject of the error.
 
     Raises:
         InputError: if there are too many columns.

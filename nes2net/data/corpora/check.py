@@ -351,6 +351,7 @@ def find_split(
     Return the state of the part, and its trials.
 
     Args:
+        protocols: as for ``trials`` of the corpus.
         name: name of the part in findings.
     """
     corpus = check.corpus

@@ -309,6 +309,10 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
     """Estimate the bytes that are still needed on the disk.
 
     Archives hardly compress recordings, so the unpacked files take about as much as the archive.
+
+    Args:
+        record: the files that are already fetched.
+        unpacking: whether archives will be unpacked.
     """
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:

@@ -352,7 +352,8 @@ class UserCorpus(Corpus):
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
         """The splits that the names of files and folders state.
 
-        The set also holds None if the rows of a file may state further splits.
+        The set also holds None if the rows of a file may state further splits. The arguments are
+        those of :meth:`find_splits`.
         """
 
     def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
@@ -378,7 +379,10 @@ class GenericCorpus(UserCorpus):
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
-        :class:`~nes2net.data.corpora.protocol.NotFound` if there is none of these.
+        If ``protocols`` is given, it replaces ``root``. A file that the user names is the list.
+
+        Raises:
+            NotFound: if none of these exists.
         """
         folder = self.place(root if protocols is None else protocols)
         if folder.is_file():
@@ -408,9 +412,15 @@ class GenericCorpus(UserCorpus):
         )
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """The trials of a list, or of a folder of lists or classes.
+        """The trials of ``split`` in a list, or in a folder of lists or classes.
 
-        If a line is malformed, :class:`InputError` names the file and the line.
+        Args:
+            split: ``None`` or ``"all"`` for all trials.
+            audio: the folder to which paths in a list are relative, and the root of the ids of a
+                folder; by default the folder of the list, or ``path``.
+
+        Raises:
+            InputError: if a line is malformed; the message names the file and the line.
         """
         if path.is_dir() and _has_lists(path):
             trials = files.checked_trials(self._trials_of_splits(path, audio), path)

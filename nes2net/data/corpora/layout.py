@@ -191,7 +191,8 @@ class Table:
     ) -> str | None:
         """Look up ``word``, the content of ``column``: return ``words[word]``.
 
-        For a word that is not in ``words``, return ``otherwise``; InputError if this is None.
+        For a word that is not in ``words``, return ``otherwise``; InputError if ``otherwise`` is None.
+        Its message names the ``line`` of the list ``path``.
         """
         if word in words:
             return words[word]

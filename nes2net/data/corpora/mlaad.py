@@ -92,7 +92,10 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a protocol for source tracing, and skip repeated rows."""
+    """Yield the trials of a protocol for source tracing; skip repeated rows, and print a note.
+
+    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    """
     ids: set[str] = set()
     num_repeated = 0
     for trial in _TRACING_TABLE(path, phase, audio):

@@ -143,7 +143,12 @@ def _plan_line(trial: Trial) -> str:
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
-    """Write ``labels.parquet`` and ``eval.yaml``, which the Arena expects beside the shards."""
+    """Write ``labels.parquet`` and ``eval.yaml``, which the Arena expects beside the shards.
+
+    Args:
+        title: title of the corpus.
+        split: the Arena's name of the split that is evaluated.
+    """
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
@@ -211,7 +216,12 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
 def _planned_shards(
     recordings: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
 ) -> dict[Path, list[_Packed]]:
-    """Distribute the recordings of each split over shards: path of a shard → its recordings."""
+    """Distribute the recordings of each split over shards: path of a shard → its recordings.
+
+    Args:
+        out: the folder of the shards.
+        shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
+    """
     planned: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
         name = f"test-{split}"  # a further evaluation part, such as `track1`; the notes state the phase

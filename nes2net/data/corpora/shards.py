@@ -151,7 +151,13 @@ def _split_of(path: PurePosixPath) -> str | None:
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a Parquet or Arrow file, from all its columns but the audio."""
+    """Yield the trials of a Parquet or Arrow file, from all its columns but the audio.
+
+    By default, the id of a trial is the path of its recording below ``root``.
+
+    Raises:
+        InputError: if a column has an impossible name or type, or a row is malformed.
+    """
     budget = Budget.of(f"shard {shard.path}", shard.path.stat().st_size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
