@@ -1,6 +1,6 @@
 """Process a recording that arrives in blocks: the interface of stages, and stages that filter.
 
-Files are read in blocks, too, which are pushed through the same stages (:func:`pushed`).
+Files, too, are read in blocks. :func:`pushed` pushes these blocks through the same stages.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class PreEmphasis:
 
     def __init__(self, coefficient: float) -> None:
         self._coefficient = coefficient
-        self._before: np.ndarray = np.zeros(0)  # the last sample before the next block
+        self._before: np.ndarray = np.zeros(0)  # (1,): the last sample that was pushed; empty at the start
 
     def push(self, block: np.ndarray) -> tuple[np.ndarray]:
-        """Take the next block, and return it filtered."""
+        """Filter the next block; return it as the only result of this step (see :meth:`Stage.push`)."""
         if self._coefficient == 0 or not len(block):
             return (block,)
         joined = np.concatenate([self._before.astype(block.dtype), block])
@@ -65,18 +65,19 @@ class PreEmphasis:
         return (emphasised,)
 
     def finish(self) -> tuple[()]:
-        """Return nothing: every sample was returned at once."""
+        """Return no results, because :meth:`push` has returned every sample."""
         return ()
 
 
 class BlocksAt16k:
     """Averages channels and resamples to 16 kHz, block by block; a :class:`Stage`.
 
-    The result equals that of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
+    The samples equal those of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
 
     Args:
-        subject: the beginning of the messages of errors.
-        channels: if given, compares the channels before they are averaged; reset at the start.
+        subject: the words with which messages of errors begin.
+        channels: if given, an object that compares the channels before they are averaged. The
+            constructor makes this object forget earlier samples.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:
@@ -86,18 +87,19 @@ class BlocksAt16k:
         self._rate: float = SAMPLE_RATE
         self._resampler: soxr.ResampleStream | None = None
         self._num_read = 0  # samples at ``_rate`` since the rate last changed
-        self._num_returned = 0  # samples at 16 kHz that were computed from these
+        self._num_returned = 0  # samples at 16 kHz that were returned since the rate last changed
         if channels is not None:
             channels.begin()
 
     def push(self, block: tuple[np.ndarray, float]) -> list[np.ndarray]:
         """Take samples (channels, N) or (N,) and their rate in Hz; return blocks (M,) at 16 kHz.
 
-        If the rate changes, the samples after the change are resampled separately.
+        The list is empty as long as the resampler holds back all samples. If the rate changes, the
+        samples after the change are resampled separately.
 
         Raises:
-            InputError: as :func:`nes2net.data.audio.waveform.to_mono_16k` and
-                :func:`nes2net.data.audio.waveform.check_samples`.
+            InputError: if the rate is impossible, the samples have another shape, or a sample is
+                not audio (:func:`nes2net.data.audio.waveform.check_samples`).
         """
         samples, rate = block
         blocks: list[np.ndarray] = []
@@ -133,7 +135,7 @@ class BlocksAt16k:
             raise InputError("has no samples", subject=self._subject)
         blocks = []
         if self._resampler is not None:
-            # The last samples; zeros are appended if soxr gives fewer than expected.
+            # soxr now gives the last samples; if there are fewer than expected, zeros are appended.
             missing = resampled_length(self._num_read, self._rate) - self._num_returned
             tail = self._resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
             if missing > 0:

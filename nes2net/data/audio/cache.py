@@ -21,16 +21,16 @@ from nes2net.data.audio.read import load_audio, load_head
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import replacing
 
-# Increase this number when :func:`load_audio` changes the samples that it returns for a file, so that
-# earlier entries are no longer found.
+# Increase this number if a change of :func:`load_audio` gives other samples for the same file. Earlier entries
+# are then no longer found.
 _DECODING = 1
 _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
-_LONGEST = 1 << 24  # samples; turning more into an entry would take hundreds of megabytes
-# Cache folder → a flag (1,), which is 1 once nothing more can be written to the folder. A folder is listed
-# as long as this process has a cache in it.
+_LONGEST = 1 << 24  # samples; to store a longer recording would take hundreds of megabytes of memory
+# Cache folder → a tensor (1,), which is 1 once nothing more can be written to the folder. A folder is listed as
+# long as this process has an :class:`AudioCache` of the folder.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
@@ -44,7 +44,7 @@ class AudioCache:
     stay until the folder is removed.
 
     A damaged entry is replaced. A recording is decoded every time if its entry cannot be written,
-    or if it is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
+    or if the recording is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
     printed and nothing more is cached. Unfinished files of killed processes are removed after an
     hour.
 
@@ -76,7 +76,11 @@ class AudioCache:
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
         """Return the whole recording, or its first ``num_samples``, from the cache if possible.
 
-        A missing entry is written. Raises the errors of :func:`load_audio` or :func:`load_head`.
+        A missing entry is written, unless the recording is longer than 17 minutes. If the first
+        ``num_samples`` can be decoded, but later samples cannot, nothing is written.
+
+        Raises:
+            InputError: as :func:`load_audio` or :func:`load_head`.
         """
         entry = self.entry(path)
         waveform = _read_entry(entry, num_samples)
@@ -87,7 +91,7 @@ class AudioCache:
         except InputError:
             if num_samples is None:
                 raise
-            return load_head(path, num_samples)  # the damage may lie behind the head
+            return load_head(path, num_samples)  # the damage may lie behind the first ``num_samples``
         if len(waveform) > _LONGEST:
             del waveform
             if num_samples is None:
@@ -111,7 +115,11 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
-        """Write ``waveform`` to ``entry``, unless the folder is full or cannot be written to."""
+        """Write ``waveform`` to ``entry``, unless the folder is full or cannot be written to.
+
+        A failure raises no error. If later entries would fail as well, a warning is printed, and all
+        caches of the folder stop writing.
+        """
         if self._full[0]:
             return
         as_int16 = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
@@ -124,7 +132,7 @@ class AudioCache:
                 file.write(_npy_header(samples.dtype, len(samples)))
                 file.write(samples.data)  # NumPy's own writer does not say why it failed
                 file.write(_checksum(samples))
-        except InputError:  # there is a pipe with the name of the entry
+        except InputError:  # `replacing` refuses a pipe that has the name of the entry
             return
         except OSError as error:
             # If replacing the entry failed, the error has a second file name. Perhaps only this entry cannot be

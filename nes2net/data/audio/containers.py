@@ -1,8 +1,8 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-Decoders read a file that was cut off as a shorter recording, without an error. FFmpeg makes a list
-of all frames of an MP4 file before it decodes the first one, and skips damaged elements of
-Matroska. So the sizes that a file states are compared with the file here, before it is decoded.
+If a file was cut off, decoders read the rest like a shorter recording, without an error. FFmpeg
+makes a list of all frames of an MP4 file before it decodes the first frame, and skips damaged
+elements of Matroska. So, before a file is decoded, the sizes that it states are checked here.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# A program that does not know how long a chunk will be writes one of these sizes, or one of them less the
-# bytes of the headers. Any other size is taken for the true size, because WAV files reach 4 GiB.
+# A program that does not know how long a chunk will be writes one of these sizes. Some programs subtract the
+# bytes of the headers from this size. Any other size is taken for the true size, because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
 _UNKNOWN_LONG_SIZE = 1 << 62  # placeholders of 64 bits are this large or larger
@@ -32,14 +32,15 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     """Find out whether a WAV, AIFF or AVI file was cut off; RF64 and BW64 files count as WAV.
 
     Returns:
-        The announced length, the present length, and their unit (``"samples"`` or ``"bytes"``), if
-        the file was cut off. None for a whole file, for a file that does not state its length
-        because it was written to a pipe, and for other formats.
+        If the file was cut off: the announced length, the present length, and their unit
+        (``"samples"`` or ``"bytes"``). The result is None for a whole file, for a file that does
+        not state its length because it was written to a pipe, and for other formats.
     """
     file.seek(0)
     start = file.read(12)
     size_of_file = file.seek(0, 2)
     position = 0
+    # AVI: each chunk must end before the end of the file.
     if start[:4] == b"RIFF" and start[8:] == b"AVI ":
         for _ in range(_MOST_CHUNKS):  # an AVI file may consist of several RIFF chunks
             file.seek(position)
@@ -51,6 +52,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if size > present + 8:  # some programs count the chunk's own header of 8 bytes
                 return size, present, "bytes"
             position += 8 + size + size % 2
+    # WAV and AIFF: the chunk of samples must end before the end of the file.
     order = RIFF_FORMATS.get(start[:4])
     if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
@@ -99,7 +101,7 @@ def lacks_length(file: BinaryIO) -> bool:
 
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (name, size, start of the body) of each chunk, up to the first bytes that are no chunk."""
+    """Yield (name, size, start of the body) of each chunk; stop at bytes that cannot be a chunk."""
     position = 12
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
@@ -120,10 +122,14 @@ _MOST_HEADER = 1 << 20  # bytes of the header of an ASF file
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
-    """How many bytes an ASF, FLV or CAF file lacks; None if it is whole or of another format."""
+    """How many bytes an ASF, FLV or CAF file lacks.
+
+    The result is None if the file is whole, does not state its size, or has another format.
+    """
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(30)
+    # ASF: the header states the size of the file.
     if start[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):  # ASF specification, Sec. 10
         header = file.read(min(int.from_bytes(start[16:24], "little"), _MOST_HEADER))
         properties = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
@@ -131,18 +137,20 @@ def missing_bytes(file: BinaryIO) -> int | None:
         if properties < 0 or len(fields) < 68 or fields[64] & 1:
             return None  # the size is not stated: the recording was not finished
         expected = int.from_bytes(fields[16:24], "little")
+    # FLV: each tag states its own size.
     elif start[:4] == b"FLV\1":
         expected = int.from_bytes(start[5:9], "big")  # where the header ends, then where each tag ends
         while True:
             file.seek(expected + 4)  # skips the size of the previous tag
             head = file.read(11)
-            if not any(head):  # the end of the file, or zeros, with which a sparse file may go on for ever
+            if not any(head):  # the end of the file, or zeros: a sparse file may have any number of zeros
                 return None
             expected += 15
             if len(head) == 11:
                 expected += int.from_bytes(head[1:4], "big")
             if expected >= size:
                 break
+    # CAF: each chunk states its own size.
     elif start[:4] == b"caff":
         expected = 8  # where the header ends, then where each chunk ends
         for _ in range(_MOST_CHUNKS):
@@ -163,11 +171,11 @@ def missing_bytes(file: BinaryIO) -> int | None:
 
 # Boxes that contain other boxes and are entered, because FFmpeg reads the tables in them.
 _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mvex", b"moof", b"traf"}
-_DEEPEST = 10  # FFmpeg goes no deeper
-# Boxes that may begin a file, and boxes that may lie in no other box.
+_DEEPEST = 10  # FFmpeg enters no box at a greater depth
+# Boxes that may begin a file, and boxes that may be at the top level of a file.
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
-# Name of a table → offset, in its body, of the number of its entries.
+# Name of a table → offset in the table's body at which the table states its number of entries.
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
 # An entry takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million entries (frames).
@@ -178,14 +186,14 @@ _MOST_BLOCKS = 16_000_000
 
 
 class _Box(NamedTuple):
-    """A box of an MP4 file. Its position, body and end are offsets in the file, in bytes."""
+    """A box of an MP4 file. ``position``, ``body`` and ``end`` are offsets in the file, in bytes."""
 
     name: bytes
     depth: int
     """0 for a box that lies in no other box."""
     position: int
     body: int
-    """Where its content begins."""
+    """Where the content of the box begins."""
     end: int
     """Where the box ends by its stated size; this may be behind the end of the file."""
 
@@ -199,12 +207,12 @@ class _Track:
         self.kinds: set[bytes] = set()
         """The kinds of media that the track's ``hdlr`` boxes state, such as ``soun``."""
         self.steps: set[bytes] = set()
-        """The number of entries and the first duration of each table of durations."""
+        """The bytes of the number of entries and of the first duration, for each ``stts`` table."""
         self.longest_chunk = 0
-        """Number of frames of the longest chunk."""
+        """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of a table; or, if the box is ``hdlr``, note the kind of media it states."""
+        """Count the entries of a table; or, if the box is ``hdlr``, note the stated kind of media."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -220,7 +228,10 @@ class _Track:
             self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
 
     def count_in_memory(self) -> tuple[int, int]:
-        """How many entries, and how many blocks of PCM, FFmpeg would keep in memory."""
+        """Return how many entries, and how many blocks of PCM, FFmpeg would keep in memory.
+
+        For PCM, FFmpeg divides chunks into blocks, and the entries of frame sizes are not kept.
+        """
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         # FFmpeg treats sound as PCM if its only table of durations has one entry: a duration of 1 sample.
@@ -233,14 +244,14 @@ class _Track:
 
 
 def mp4_fault(file: BinaryIO) -> str | None:
-    """Describe the fault of an MP4 file in words that follow its name; None without a fault.
+    """Return the fault of an MP4 file, such as "is cut off: …"; None if no fault is found.
 
     A box that ends behind the end of the file is a fault. So is a table for which FFmpeg would take
-    hundreds of megabytes, because a few bytes can announce a thousand million frames. Other
-    formats have no fault here.
+    hundreds of megabytes, because a few bytes can announce a thousand million frames. The result
+    is None for files of other formats.
     """
     size = file.seek(0, 2)
-    tracks = [_Track()]  # the first one counts the tables outside of tracks
+    tracks = [_Track()]  # the first item counts the tables that lie in no track
     last = None
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
@@ -256,6 +267,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
             tracks.append(_Track())
         elif box.name in _COUNTED:
             tracks[-1].add(file, box)
+    # The data of a fragment (``moof``) follow in the next box.
     if last and last.name == b"moof":
         return f"is cut off: its fragment at byte {last.position:,} lacks its data"
     num_entries = 0
@@ -274,7 +286,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
     """Yield the boxes from ``position`` to ``end``, each followed by the boxes in it.
 
-    Stop at the first bytes that cannot be a box.
+    ``depth`` is the number of boxes that contain ``position``. Stop at the first bytes that cannot be a box.
     """
     while position < end:
         file.seek(position)
@@ -308,8 +320,8 @@ _KNOWN = {
     # Anywhere: void and CRC-32.
     *(0xEC, 0xBF),
 }
-# A file may have 2²⁰ elements, and one more for each 7 bytes: the smallest block, which holds silence, has
-# 7 bytes.
+# A file may have 2²⁰ elements, and one more for each 7 bytes of the file. The smallest block, which holds
+# silence, has 7 bytes.
 _MANY_ELEMENTS = 1 << 20
 _ELEMENT_BYTES = 7
 
@@ -325,10 +337,11 @@ class _Element(NamedTuple):
 
 
 def matroska_fault(file: BinaryIO) -> str | None:
-    """Describe the fault of a Matroska file in words that follow its name; None without a fault.
+    """Return the fault of a Matroska file, such as "is cut off: …"; None if no fault is found.
 
     Elements must follow each other to the end of the file, or to the end of a segment of stated
-    size. A stream of unknown size may end behind any block. Other formats have no fault here.
+    size. A stream of unknown size may end behind any block. The result is None for files of other
+    formats.
     """
     size_of_file = file.seek(0, 2)
     for number, (position, element) in enumerate(_elements(file, size_of_file)):
@@ -345,7 +358,10 @@ def matroska_fault(file: BinaryIO) -> str | None:
 
 
 def states_duration(file: BinaryIO) -> bool:
-    """Whether a Matroska file states its duration, which a program that writes to a pipe cannot do."""
+    """Whether a Matroska file states its duration; false for other formats.
+
+    A program that writes to a pipe cannot state the duration.
+    """
     for number, (_, element) in enumerate(_elements(file, file.seek(0, 2))):
         if number == 0 and (element is None or element.id != _EBML):
             return False  # another format
@@ -369,7 +385,8 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
-        # The id has one byte more than it has zero bits before its first 1; so has the size.
+        # The number of bytes of the id is 1 plus the number of zero bits before its first 1. The same holds for the
+        # size.
         id_bytes = 9 - head[0].bit_length() if head else 9
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:

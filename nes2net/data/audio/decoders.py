@@ -1,9 +1,9 @@
 """Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient. libsndfile reads a WAV file that was cut off as a shorter recording, and both
-decoders skip the damaged pages of an Ogg file. The score would then belong to other audio than the
-recording. So the header and the checksums are compared with the file before it is decoded, and with
-the samples afterwards.
+Decoders are lenient. If a WAV file was cut off, libsndfile reads the rest like a shorter recording,
+and both decoders skip the damaged pages of an Ogg file. A detector would then score other audio
+than the recording. So the file is compared with its header and its checksums before it is decoded, and the
+decoded samples are compared with the header afterwards.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
     """Check that a file was not cut off or damaged; return its header if it is FLAC, else None.
 
     Raises:
-        InputError: if the file contradicts its own header, or the checksum of a page is wrong.
+        InputError: if the file cannot be opened, was cut off, contradicts its own header, or has a
+            page with a wrong checksum.
     """
     try:
         with open_recording(path) as file:
@@ -99,7 +100,11 @@ def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -
 
 
 def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
-    """The error of a file with less audio than its header announces."""
+    """The error of a file with less audio than its header announces.
+
+    Args:
+        announced, present: the lengths by the header and of the file, in the ``unit``.
+    """
     return InputError(
         f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", subject=f"audio file {path}"
     )
@@ -119,8 +124,8 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
         )
 
 
-#: Errors that reading by libsndfile may raise. Its own errors are RuntimeErrors. A damaged header may state more samples
-#: than fit into memory, which raises a ValueError or MemoryError.
+#: Errors that reading by libsndfile may raise. libsndfile's own errors are RuntimeErrors. If a damaged header states
+#: more samples than fit into memory, a ValueError or MemoryError is raised.
 LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: The values of ``SoundFile.format`` for MP3 files.
 MP3 = ("MP3", "MPEG")
@@ -179,7 +184,7 @@ def is_chain(path: Path | RecordingBytes) -> bool:
 def _links(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """Yield (stream, FLAC header) for each stream of a chain, read into memory.
+    """Yield (stream, FLAC header) for each stream of a chain; a stream is read into memory.
 
     If the file is not a chain, yield ``path`` and ``header`` once.
     """
@@ -242,15 +247,22 @@ def _libsndfile_link(
 def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
     """Check that libsndfile will read the open ``file`` to its end, and that it was not cut off.
 
+    Args:
+        path: the same recording, to look at its bytes.
+        header: the header of a FLAC file; None for other formats.
+
     Raises:
-        DamagedAudio: if libsndfile would stop too early.
+        DamagedAudio: if libsndfile would stop too early, or would not notice a cut; FFmpeg may read
+            such a file.
         InputError: if the file was cut off, or a cut could not be noticed in its format.
     """
+    # FLAC
     if header is not None:
         if header.exceeded:
             raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")
         return
     check_format(path, file.format)
+    # AU, CAF and W64: the log holds the announced and the present size.
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
         if file.format == "AU":
@@ -261,6 +273,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
             raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
+    # MP3 files, and files that announce no samples, need a look at their bytes.
     if file.format not in MP3 and file.frames:
         return
     with open_recording(path) as raw:
@@ -274,7 +287,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
 _DURATION_OF_ALL = ("matroska,webm", "flv")
 # Formats whose headers state the duration of each stream.
 _DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
-# FFmpeg's name of a sample format → NumPy's.
+# FFmpeg's name of a sample format → NumPy's name.
 _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 
 
@@ -287,7 +300,9 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         strict: whether a wrong checksum of a FLAC frame is an error.
 
     Raises:
-        DamagedAudio: if a frame is damaged or the file holds less than its header announces.
+        DamagedAudio: if a frame is damaged, the rate or the channels change within a stream, or the
+            file holds other audio than its header announces.
+        InputError: if a cut could not be noticed in the format of the file.
         ValueError: if there is no audio in the file.
         av.FFmpegError: if FFmpeg does not read the file.
     """
@@ -322,6 +337,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () demuxes all streams
         try:
             for packet in container.demux(*demuxed):
+                # Other streams, such as pictures, are not decoded: their times show how long the recording was.
                 if packet.stream.index != stream.index:
                     latest = max(latest, float((packet.pts or 0) * packet.time_base))
                     continue
@@ -351,11 +367,13 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             if announced:
                 raise _incomplete_error(announced, count, error) from error
             raise
+        # Compare the decoded audio with the number of samples, of frames or of seconds that the header states.
         if announced and count != announced:
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # a frame has at least one sample
             raise _incomplete_error(stream.frames, count)
-        # If a recorder lost packets, samples are missing, but the stated duration and the time stamps include their time.
+        # If a recorder lost packets, samples are missing. The stated duration and the time stamps still include the
+        # time of these samples.
         decoded_seconds = max(count / stream.rate, end - begin, latest)
         _check_duration(container, stream, seconds, decoded_seconds)
         if not count:
@@ -368,10 +386,11 @@ def _check_duration(
     """Raise :class:`DamagedAudio` if the decoded audio is shorter than the stated duration.
 
     Args:
+        container, stream: the open file, and its stream of audio.
         seconds: the stated duration; 0 if no duration is stated.
         decoded_seconds: the duration of the decoded audio.
     """
-    # Assumptions: a whole file may be shorter than stated by 0.2 %, and by 0.1 s more.
+    # Assumption: a file that is whole may be shorter than its header states by 0.2 % plus 0.1 s.
     tolerance = 0.1
     if container.format.name in _DURATION_OF_ALL:
         # Matroska's duration includes the encoder's delay, which decoders drop.
@@ -381,7 +400,7 @@ def _check_duration(
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
-    """The number of samples that the header of a FLAC or SPHERE file states; 0 if unknown."""
+    """The number of samples that the header of a FLAC or SPHERE file states, otherwise 0."""
     if container.format.name == "nistsphere":
         return stream.duration or 0  # in samples
     if stream.codec_context.name == "flac" and stream.codec_context.extradata:
@@ -431,7 +450,11 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """The error of a file of which ``count`` samples could be decoded instead of ``announced``."""
+    """The error of a file of which ``count`` samples could be decoded instead of ``announced``.
+
+    Args:
+        reason: the error at which decoding stopped; None if decoding did not stop early.
+    """
     problem = f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded"
     if reason:
         problem += f": {reason}"

@@ -20,7 +20,7 @@ AUDIO_SUFFIXES = frozenset(
     ).split()
 )
 
-# Files that often lie beside recordings; the note on ignored files does not mention them.
+# Suffixes of files that often lie beside recordings. The note on files that are passed over does not count them.
 _LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
 
 
@@ -60,7 +60,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     A missing folder is empty.
 
     Raises:
-        InputError: if a folder cannot be listed, for example without permission.
+        InputError: if a folder cannot be listed, for example because of its permissions.
     """
 
     def raise_unlistable(error: OSError) -> None:
@@ -75,6 +75,9 @@ def recordings_listed(folder: Path) -> list[Path]:
     """Return :func:`recordings_below`, and print a note that counts the other files by suffix.
 
     The note does not count lists, texts and hidden files. The same note is printed only once.
+
+    Raises:
+        InputError: if a folder cannot be listed.
     """
     recordings: list[Path] = []
     passed_over: Counter[str] = Counter()
@@ -107,7 +110,7 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, names):
-        if not os.path.isdir(path):  # false even for an impossible name, which reading the file reports
+        if not os.path.isdir(path):  # an impossible name counts as a file: reading this file reports the error
             files.append(path)
             continue
         recordings = recordings_listed(path)

@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 _MOST_TAGS = 16
-# A file may have so many more bytes than its header says: one or two frames, an ID3v1 tag, padding.
+# How many bytes a file may have beyond those that its header states: one or two frames, an ID3v1 tag, padding.
 _SLACK = 4096
 
 
@@ -37,9 +37,9 @@ def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
 
 
 def tag_fault(file: BinaryIO) -> str | None:
-    """Describe the fault of a file with too many ID3v2 tags in words that follow its name, or None.
+    """Return "begins with more than 16 ID3v2 tags" if this is true of the file, otherwise None.
 
-    libmpg123 would print a line about each empty tag.
+    For a file with many empty tags, libmpg123 would print a line about each tag.
     """
     skip_id3v2(file)
     if file.read(3) == b"ID3":
@@ -69,7 +69,7 @@ def states_length(file: BinaryIO) -> bool:
 
 _HEADER_BYTES = 6
 _MOST_PADDING = 1 << 16  # bytes of zeros before the first frame; libmpg123 gives up earlier
-# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s by their codes, from 1.
+# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s in the order of their codes, which begin at 1.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -78,7 +78,7 @@ _BIT_RATES = {
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_RATES = (44100, 48000, 32000)  # Hz, of version 1, by their codes
+_RATES = (44100, 48000, 32000)  # Hz: rates of version 1 in the order of their codes, which begin at 0
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
@@ -95,6 +95,7 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
         if count == 1:  # not a file of frames: any file may contain the bytes of one header
             return None
         return end - size_of_file
+    # The file may also end within the header of another frame.
     file.seek(end)
     head = file.read(_HEADER_BYTES)
     if count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff"):
@@ -103,7 +104,10 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
 
 
 def _frame_ends(file: BinaryIO) -> Iterator[int]:
-    """Yield the offset where each MPEG or ADTS frame ends; the last one may lie behind the file's end."""
+    """Yield the offset where each MPEG or ADTS frame ends.
+
+    The last offset may lie behind the end of the file.
+    """
     position = skip_id3v2(file)
     padding = file.read(_MOST_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
@@ -130,6 +134,7 @@ def _frame_length(head: bytes) -> int | None:
         if head[1] & 0xF0 != 0xF0 or length < 7:
             return None
         return length
+    # MPEG: the length follows from the bit rate and the sampling rate.
     divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # code of version 1, 2 or 2.5 → divisor of the rate
     bit_rate = head[2] >> 4
     rate = head[2] >> 2 & 3
@@ -146,16 +151,16 @@ def _frame_length(head: bytes) -> int | None:
 
 
 _END_OF_STREAM = 4  # a flag of an Ogg page
-# Each byte with its bits in reverse order.
+# Byte → the byte with the same bits in reverse order.
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def ogg_fault(file: BinaryIO) -> str | None:
-    """Describe the fault of an Ogg file in words that follow its name; None without a fault.
+    """Return the fault of an Ogg file, such as "is cut off …"; None if no fault is found.
 
-    An Ogg file is whole if all its pages are. The last page need not be marked as the end of the
-    stream, because a recorder that is stopped does not write this mark. Other formats have no fault
-    here.
+    An Ogg file is whole if all its pages are whole. The last page need not be marked as the end of
+    the stream, because a recorder that is stopped does not write this mark. The result is None for
+    files of other formats.
     """
     position = 0
     ended = False
@@ -167,8 +172,8 @@ def ogg_fault(file: BinaryIO) -> str | None:
             return f"is cut off within its page at byte {position:,}"
         # RFC 3533, Sec. 6: the checksum is computed over the page with its checksum field set to 0.
         page = head[:22] + bytes(4) + head[26:] + segments + body
-        # Ogg's CRC-32 has zlib's polynomial, but reverses the bits of each byte and of the result. It also lacks
-        # zlib's two inversions, which the masks undo.
+        # Ogg's CRC-32 has zlib's polynomial, but reverses the bits of each byte and of the result. zlib also
+        # inverts the checksum at the start and at the end; the two masks undo these inversions.
         reversed_checksum = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
         if int(f"{reversed_checksum:032b}"[::-1], 2) != int.from_bytes(head[22:26], "little"):
             return f"is damaged: the checksum of its page at byte {position:,} is wrong"
@@ -182,7 +187,7 @@ def ogg_fault(file: BinaryIO) -> str | None:
 _FIRST_OF_STREAM = 2  # a flag of an Ogg page
 _FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the header of a STREAMINFO block
 _FLAC_START_BYTES = 8
-_SEARCHED_BYTES = 1 << 22  # of a FLAC file that are searched at once
+_SEARCHED_BYTES = 1 << 22  # bytes of a FLAC file that are searched at once
 
 
 def link_starts(file: BinaryIO) -> list[int]:
@@ -219,7 +224,7 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets where AU files begin, one behind another; each header states the size of its data."""
+    """Offsets where consecutive AU files begin; the header of each file states the size of its data."""
     starts: list[int] = []
     position = 0
     while True:
@@ -262,7 +267,7 @@ _RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → (number of 
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
 _INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → NumPy type of the samples for the MD5 sum
-_FRAME_HEADER_BYTES = 16  # of the longest header of a frame
+_FRAME_HEADER_BYTES = 16  # length of the longest header of a frame
 _STREAM_INFO_BYTES = 34
 
 
@@ -270,7 +275,7 @@ class FlacHeader(NamedTuple):
     """The header of a FLAC file: STREAMINFO (RFC 9639, Sec. 8.2) and the start of the first frame."""
 
     block_size: int
-    """Samples of each frame except the last, if all blocks have one size; frames are then numbered."""
+    """Samples of each frame except the last frame, if all blocks have the same size."""
     largest_frame: int
     """Size of the largest frame in bytes; 0 if unknown."""
     sample_rate: int
@@ -284,7 +289,7 @@ class FlacHeader(NamedTuple):
     first_frame: bytes = b""
     """The first bytes of the first frame."""
     exceeded: bool = False
-    """Whether the file holds more than ``num_samples`` samples, where libsndfile stops reading."""
+    """Whether the file holds more than ``num_samples`` samples; libsndfile would not read the rest."""
 
     @property
     def has_md5(self) -> bool:
@@ -304,7 +309,7 @@ class _FlacFrame(NamedTuple):
     """The header of a FLAC frame (RFC 9639, Sec. 9.1)."""
 
     number: int
-    """The number of the frame if all blocks have one size, otherwise of its first sample."""
+    """If all blocks have the same size, the frame's number; otherwise its first sample's number."""
     block_size: int
     """Samples per channel; 0 for the reserved code."""
     sample_rate: int | None
@@ -317,7 +322,7 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
     """Read the header of a FLAC frame; None if ``data`` does not begin with such a header."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
-    num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # coded like a character in UTF-8
+    num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # the number is coded like a character in UTF-8
     mask = 0x7F if num_bytes == 1 else 0x7F >> num_bytes
     # The first byte says by its leading 1 bits how many bytes the number has; each further byte adds 6 bits.
     number = data[4] & mask
@@ -387,11 +392,13 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     """Whether the file holds more samples than its header announces; libsndfile would not read them.
 
     The last frame is searched for from the end of the file. Samples may look like the header of a
-    frame, so the result is wrongly true for about one file in a million.
+    frame, so the result is wrongly true for about one file in a million. The result is false if the
+    header does not state the number of samples.
     """
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):
         return False
+    # Search the end of the file for the start of a frame, backwards.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
     tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter than the longest header
@@ -409,6 +416,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
                 checksum <<= 1
                 if checksum & 0x100:
                     checksum ^= 0x107
+        # The checksum is right, so this is the last frame. Where does it end?
         if checksum == data[frame.end]:
             first_sample = frame.number
             if not data[1] & 1:  # ``number`` counts frames, not samples

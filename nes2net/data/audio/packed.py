@@ -5,7 +5,7 @@ name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.ar
 ``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path.
 Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open, and the last row groups that it read in memory.
+Each process keeps up to 64 shards open. It keeps in memory the row groups that it read last.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class RecordingBytes:
     name: str
     content: bytes
     suffix: str | None = None
-    """The suffix of a file, such as ``.flac``; by default the suffix of ``name``."""
+    """The suffix of a file, such as ``.flac``; None stands for the suffix of ``name``."""
 
     def __str__(self) -> str:
         return self.name
@@ -74,7 +74,7 @@ class ChannelOf:
         return f"{self.recording}, channel {self.channel}"
 
 
-#: A file, an address in a shard, the content of a file, or one channel of these.
+#: A file, an address in a shard, the content of a file, or one channel of such a recording.
 AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
@@ -84,7 +84,7 @@ def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
 
 
 class Status(NamedTuple):
-    """Size and time of the last change of a file, or of the shard of a recording."""
+    """Size and time of the last change of a file, or of the shard that holds a recording."""
 
     size: int
     """Bytes."""
@@ -99,7 +99,7 @@ class _InMemory(io.BytesIO):
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # part of libsndfile's messages, which must be the same in each run
+    def __repr__(self) -> str:  # messages of libsndfile hold this text, and must be the same in each run
         return repr(self.name)
 
 
@@ -117,10 +117,10 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
 
 
 def fetched(recording: AnyRecording) -> Path | RecordingBytes:
-    """Read a recording into memory if it lies in a shard, so that it can be opened again and again.
+    """Read a recording into memory if it lies in a shard, so that it can be opened many times.
 
-    Files and recordings in memory stay as they are. Of a :class:`ChannelOf`, the whole recording is
-    returned.
+    The path of a file is returned as a :class:`~pathlib.Path`, and a recording in memory as it is.
+    For a :class:`ChannelOf`, the whole recording is returned.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
@@ -142,7 +142,7 @@ def open_recording(recording: AnyRecording) -> BinaryIO:
     """Open a recording for reading in binary.
 
     Raises:
-        InputError: as :func:`fetched`.
+        InputError, MissingLibrary: as :func:`fetched`.
         OSError: if a file cannot be opened.
     """
     source = fetched(recording)
@@ -177,7 +177,7 @@ def size_of(path: str | Path) -> int:
     To measure a recording in a Parquet file, its whole row group is read.
 
     Raises:
-        InputError: as :func:`fetched`.
+        InputError, MissingLibrary: as :func:`fetched`.
         OSError: if there is no such file.
     """
     address = shard_of(path)
@@ -201,8 +201,9 @@ def status_of(path: str | Path) -> Status:
 
 
 def audio_column(schema: Any, shard: Path) -> str:
-    """Find the column of ``shard`` that holds audio files, as bytes or in a field ``bytes``.
+    """Find the column of ``shard`` that holds audio files.
 
+    The values of this column are bytes, or structs with a field ``bytes``.
     Columns that ``datasets`` declared as audio are preferred to columns with a usual name.
 
     Args:
@@ -270,7 +271,7 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = object()  # tells the groups of this table from those of others in ``_State.groups``
+        self.key = object()  # stands for this table in the keys of ``_State.groups``
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
         self.ends = [0, *accumulate(self.table.counts)]  # first row of each group; at the end, the number of rows
@@ -284,7 +285,11 @@ class _Table:
         return len(self.content(row_text)[0])
 
     def content(self, row_text: str) -> tuple[bytes, str]:
-        """The bytes of the recording in the row, and the suffix of its file name."""
+        """Return the bytes of the recording in the row, and the suffix of its file name, or "".
+
+        Raises:
+            InputError: if there is no such row, or the row holds no audio bytes or too many.
+        """
         row = _row_number(row_text, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
         values = _state.group((self.key, group), lambda: self._read(group))
@@ -412,7 +417,13 @@ class _State:
         self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
 
     def opened(self, shard: Path) -> _Open:
-        """Open ``shard``, or return it if it is open already and its file has not changed."""
+        """Open ``shard``, or return it if it is open already and its file has not changed.
+
+        If more than 64 shards are open, the one that was not used for the longest time is closed.
+
+        Raises:
+            InputError: if the shard is not a regular file, or cannot be read.
+        """
         status = os.stat(shard)
         if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
             raise InputError("the shard is not a regular file")
@@ -451,7 +462,7 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # Another thread may hold the lock, and open files share their position with the parent's.
+    # During a fork, another thread may hold the lock. Open files would share their position with the parent process.
     os.register_at_fork(after_in_child=_forget)
 
 
@@ -459,7 +470,8 @@ if hasattr(os, "register_at_fork"):
 def _locked_shards(shard: Path, row_or_member: str) -> Iterator[_State]:
     """Lock the open shards for this thread, and turn every error into an :class:`InputError`.
 
-    Its message names the shard and the row or member. :class:`MissingLibrary` stays as it is.
+    The message of the error names the shard and the row or member. A :class:`MissingLibrary` is
+    raised unchanged.
     """
     state = _state
     with state.turn:

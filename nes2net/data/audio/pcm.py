@@ -68,7 +68,7 @@ class PcmDecoder:
         self._held = b""  # the first bytes of a sample whose other bytes have not arrived
 
     def push(self, content: bytes) -> list[np.ndarray]:
-        """Take the next bytes; return the samples (channels, N) float32 that are now complete."""
+        """Take the next bytes; return the samples that are now complete, [(channels, N)], float32."""
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes
@@ -83,7 +83,7 @@ class PcmDecoder:
         return [samples.reshape(-1, self._channels).T]
 
     def finish(self) -> list[np.ndarray]:
-        """Return nothing: an incomplete sample is dropped."""
+        """Return no samples; a sample of which only some bytes have arrived is dropped."""
         self._held = b""
         return []
 
@@ -142,7 +142,11 @@ _FIRST_BYTES = (b"RIFF", b"fLaC", b"OggS", b"ID3")
 
 
 def _bytes_of(source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of ``source`` in pieces, as soon as they arrive."""
+    """Yield the bytes of ``source`` in pieces, as soon as they arrive.
+
+    Raises:
+        InputError: if ``source`` is the name of a file that cannot be opened.
+    """
     if isinstance(source, bytes):
         yield source
     elif isinstance(source, (str, os.PathLike)):

@@ -36,12 +36,12 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_arrived
 
-# Counted over all channels: if only the beginning of a recording is needed, so many samples are decoded
-# to find damage. This is two hours of one channel at 16 kHz.
+# If only a part of a recording is needed, at least so many samples, counted over all channels, are searched for
+# damage. This is two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # samples, counted over all channels, that are read in one piece
 
-#: Samples (channels, N) float32 and their rate in Hz.
+#: Yields (samples, rate in Hz); the samples are (channels, N) float32.
 _Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
 _T = TypeVar("_T")
 
@@ -125,7 +125,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         """Seek in the open ``file`` and read the excerpt; None if this is not possible."""
-        # In Ogg and MP3, libsndfile 1.2 decodes other samples after a seek than without one.
+        # In Ogg and MP3, libsndfile 1.2 decodes other samples after a seek than without a seek.
         if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
         check_rate(file.samplerate, f"audio file {path}")
@@ -222,6 +222,7 @@ def load_head_and_length(
                 num_searched += samples.size
                 yield samples, rate
 
+        # Keep the part of each block that belongs to the excerpt, and add up the length.
         for block in pushed(count_values(), BlocksAt16k(f"audio file {path}", channels)):
             piece = block[max(0, start - end) : max(0, start + num_samples - end)]
             if len(piece) < len(block):
@@ -229,18 +230,22 @@ def load_head_and_length(
             if len(piece) or not pieces:
                 pieces.append(piece)
             end += len(block)
+            # The excerpt is complete, and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
                 length = _checked_stated_length(all_channels(path))
                 if length is not None:
                     return joined(pieces), length
-                num_searched = 0
+                num_searched = 0  # only decoding shows the length: continue
         return joined(pieces), end
 
     return _read_with_fallback(path, read_excerpt)[0]
 
 
 def count_samples(path: AnyRecording) -> int:
-    """Length of ``load_audio(path)`` to within one sample, from the header if possible, or 0.
+    """Return the length of ``load_audio(path)``, to within one sample.
+
+    If possible, the length is read from the header, which may state 0; otherwise the recording is
+    decoded.
 
     Raises:
         InputError: if the file is missing or cut off, or no decoder reads it.
@@ -310,18 +315,20 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
     wait for ever.
 
     Yields:
-        The file or the recording in memory, and its header if it is FLAC.
+        (file or recording in memory, header of a FLAC file); the header is None for other formats.
 
     Raises:
         InputError: if the file is missing, not regular or empty; if :func:`check_whole` finds a cut
             or damage; or if the file changes within the context.
     """
     path = fetched(path)
+    # A recording in memory.
     if isinstance(path, RecordingBytes):
         if not path.content:
             raise _empty_error(path)
         yield path, check_whole(path)
         return
+    # A file: it must be regular and not empty.
     try:
         before = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -337,6 +344,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
     if not before.st_size:  # PyAV would write a traceback on standard error
         raise _empty_error(path)
     yield path, check_whole(path)
+    # The file must not have changed while it was read.
     with suppress(OSError):  # a file may be removed once it has been read
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -355,7 +363,11 @@ def _with_libsndfile(
 ) -> _T | None:
     """Open a recording with libsndfile and return ``read(file, FLAC header)``.
 
-    The result is None if libsndfile cannot read the whole file, or if ``path`` chooses a channel.
+    The result is None if libsndfile cannot read the whole file, if the file is a chain of streams,
+    or if ``path`` chooses a channel.
+
+    Raises:
+        InputError: if a check finds that the file is missing, cut off or damaged.
     """
     if isinstance(path, ChannelOf):
         return None
@@ -394,7 +406,10 @@ def _checked_stated_length(path: AnyRecording) -> int | None:
 
 
 def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Join ``blocks`` (N,) into one array, which grows in place so that no sample is in memory twice."""
+    """Join one or more ``blocks`` (N,) into one array.
+
+    The array grows in place, so that no sample is in memory twice.
+    """
     blocks = iter(blocks)
     first = next(blocks)
     waveform = np.zeros(0, np.float32)
@@ -413,13 +428,17 @@ def _read_with_fallback(
 ) -> tuple[_T, bool]:
     """Let ``read`` consume the decoded blocks of a recording, from the first decoder that succeeds.
 
-    If a decoder fails, ``read`` is called again with the blocks of the next decoder.
+    If a decoder fails, ``read`` is called again with the blocks of the next decoder. If ``path`` is
+    a :class:`ChannelOf`, the blocks hold only this channel.
 
     Args:
         verify_md5: whether the samples are compared with the MD5 sum of a FLAC file.
 
     Returns:
         The result of ``read``, and whether an earlier decoder failed, so that FFmpeg was used.
+
+    Raises:
+        InputError: if a check finds damage, or if all decoders fail.
     """
     failures: list[Exception] = []
     with _checked(path) as (source, header):
@@ -460,7 +479,11 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
 
 
 def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, only its channel of each block."""
+    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, only its channel of each block.
+
+    Raises:
+        InputError: if there is no such channel.
+    """
     with closing(blocks):
         for samples, rate in blocks:
             if isinstance(path, ChannelOf):
@@ -485,7 +508,12 @@ def count_channels(path: AnyRecording) -> int:
 def _blocks_by_decoder(
     path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False
 ) -> Iterator[_Blocks]:
-    """Yield, for each decoder in order of preference, an iterator over its decoded blocks of ``path``."""
+    """Yield, for each decoder in order of preference, an iterator over its decoded blocks of ``path``.
+
+    Args:
+        header: the header of a FLAC file; None for other formats.
+        verify_md5: whether libsndfile's samples are compared with the MD5 sum in ``header``.
+    """
     has_md5 = header is not None and header.has_md5 and not is_chain(path)
     blocks = libsndfile_blocks(path, header)
     if header and has_md5 and verify_md5:
@@ -499,7 +527,11 @@ def _blocks_by_decoder(
 
 
 def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; after the last one, :class:`DamagedAudio` if the header has another MD5 sum."""
+    """Yield ``blocks``, and compute the MD5 sum of their samples.
+
+    Raises:
+        DamagedAudio: after the last block, if the header has another MD5 sum.
+    """
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):
         for samples, rate in blocks:
@@ -511,6 +543,9 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
     """The error of a file that no decoder reads, with the failure of each decoder.
+
+    Args:
+        failures: the errors of libsndfile and of FFmpeg, in this order.
 
     Raises:
         InputError: if the file is not audio at all, but a Git LFS pointer or a web page.

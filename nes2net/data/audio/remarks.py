@@ -13,30 +13,31 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale in steps of 16 bits. Samples below one step would be zeros in a file of 16 bits.
 _STEPS = 32767
-# A recording is silent or constant if at least this share of its samples is; the rest may be clicks.
+# A recording counts as silent (constant) if at least this share of its samples is silent (constant). The other
+# samples may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
-# least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second,
-# the next 1 % below holds less than 0.3 of that number, unlike the top of a sine. Third, at least a tenth
-# of the samples at the top have a neighbour at the top. A recording whose largest sample is below 1 % of
-# full scale is not judged, because a 16-bit step is then a large part of the compared range.
-# The rule called none of 607 clips of real and synthetic speech clipped. It found 98 % of them after the
-# loudest 0.3 % of their samples had been clipped, and 91 % after clipping at full scale at 44.1 kHz and
-# resampling.
-_AT_TOP = 0.99  # of the largest sample
-_BELOW_TOP = 0.98  # of the largest sample
-_SHARE = 0.002  # of all samples
-_FEWEST = 10  # samples
-_RATIO = 0.3  # of the number of samples at the top
-_NEIGHBOURS = 0.1  # of the samples at the top
-_QUIET = 0.01  # of full scale
+# least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
+# next 1 % below the top holds less than 0.3 times as many samples; in a sine, it would hold more. Third, at
+# least a tenth of the samples at the top have a neighbour at the top. A recording whose largest sample is
+# below 1 % of full scale is not judged, because a 16-bit step is then a large part of the compared range.
+# In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
+# of each clip were clipped, the rule found 98 % of the clips. When clips were clipped at full scale at
+# 44.1 kHz and then resampled, the rule found 91 %.
+_AT_TOP = 0.99  # times the largest sample: where the top begins
+_BELOW_TOP = 0.98  # times the largest sample: where the range below the top begins
+_SHARE = 0.002  # smallest share of samples at the top
+_FEWEST = 10  # smallest number of samples at the top
+_RATIO = 0.3  # the range below the top has fewer samples than so many times those at the top
+_NEIGHBOURS = 0.1  # smallest share of the samples at the top with a neighbour at the top
+_QUIET = 0.01  # times full scale: the smallest peak of a recording that is judged
 
 
-# The following numbers are assumptions, too. Levels are in dB of full scale, of frames of 20 ms. A
-# recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to judge. A recording
-# is steady if its audible frames, those within 20 dB of the loudest frame, hardly differ in level, and
-# last for at least half a second. In 607 clips of real and synthetic speech, the levels differ by at least
-# 6 dB, mostly by 19 dB.
+# The following numbers are assumptions, too. A level is measured over a frame of 20 ms, in dB of full scale.
+# A recording whose loud frames (the 95th percentile) stay below -60 dB has no speech to judge. A frame is
+# audible if its level is within 20 dB of the loudest frame. A recording is steady if its audible frames last
+# for at least half a second and hardly differ in level. In 607 clips of real and synthetic speech, the levels
+# differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
 _LOUD = 0.95  # share of the frames below the loud level
 _LEAST_LEVEL = -60.0  # dB
@@ -45,14 +46,14 @@ _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
 _SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
-# Telephone band: the energy above 4.3 kHz is at least 50 dB below the energy from 0.3 to 3.4 kHz. Among
-# 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz the smallest
+# A recording has telephone band if its energy above 4.3 kHz is at least 50 dB below its energy from 0.3 to
+# 3.4 kHz. Among 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz the smallest
 # difference is 70 dB.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
 _HIGH_BANDS = slice(round(4300 / _BAND_WIDTH), None)
-_MISSING = 1e-5  # of the energy of speech: -50 dB
+_MISSING = 1e-5  # times the energy of speech: -50 dB
 # A recording of at least a second has no voice if no piece of 4 s has a voice.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
@@ -98,7 +99,10 @@ class Channels:
         self._num_compared = 0  # samples
 
     def push(self, samples: NDArray, rate: float) -> None:
-        """Compare the next ``samples``, (channels, N) or (N,), of the recording; ``rate`` is in Hz."""
+        """Compare the next ``samples``, (channels, N) or (N,), of the recording; ``rate`` is in Hz.
+
+        Samples of a single channel are ignored.
+        """
         if samples.ndim == 1 or len(samples) == 1:
             return
         if self._num_samples is not None:
@@ -136,7 +140,7 @@ class Channels:
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
     def remark(self) -> str:
-        """Say which channels are silent, counted from 0; empty if no channel or every channel is."""
+        """Say which channels are silent, counted from 0; empty if no channel is silent or all are."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
             return ""
@@ -147,10 +151,10 @@ class Channels:
 
 
 class Listener:
-    """Measures a recording while it arrives, for :meth:`remark`, in half a megabyte of memory.
+    """Measures a recording while it arrives; :meth:`remark` then says what was found.
 
     This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on.
+    and passes them on. It needs half a megabyte of memory.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.
@@ -160,17 +164,17 @@ class Listener:
         self.channels = channels or Channels()
         self.num_samples = 0
         self._waiting: list[NDArray] = []  # blocks that are not measured yet
-        self._num_waiting = 0  # samples in them
-        self._sum = 0  # of all samples, in steps
+        self._num_waiting = 0  # samples in these blocks
+        self._sum = 0  # sum of all samples, in steps
         self._before = 0  # the last measured sample, in steps
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
         self._frame_levels = np.zeros(
             -_LOWEST * _LEVELS_PER_DB + 1, np.int64
         )  # number of frames at each level up to 0 dB
-        self._band_energies = np.zeros(2)  # of speech, and of high frequencies
+        self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
         self._speech = SpeechFrames()  # measured until speech is found
-        self._piece_start = 0.0  # s, of the piece that is searched for speech
+        self._piece_start = 0.0  # s: start of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples with each absolute value, in steps
         # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
         # smaller sample has this value.
@@ -336,7 +340,7 @@ def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, tr
     """The remarks of :meth:`Listener.remark` about ``waveform`` (N,), 16 kHz in [−1, 1].
 
     Args:
-        num_samples: length of the whole recording in samples, before it was cut or repeated to N.
+        num_samples: length of the recording in samples, before it was cut or repeated to N samples.
         channels: the comparison of the recording's channels, if there are several.
         trained_on: length of the detector's training crops, in samples.
 

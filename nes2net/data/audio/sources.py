@@ -76,7 +76,11 @@ def _file_of(audio: Any) -> AnyRecording | None:
 
 
 def _rest_of_file(file: BinaryIO) -> RecordingBytes:
-    """Read a file object from its current position to its end."""
+    """Read a file object from its current position to its end.
+
+    Raises:
+        InputError: if the file object does not give bytes, or is at its end.
+    """
     name = getattr(file, "name", None)
     if not isinstance(name, str):  # the name of a pipe is an integer
         name = "the file object"
@@ -89,7 +93,11 @@ def _rest_of_file(file: BinaryIO) -> RecordingBytes:
 
 
 def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np.ndarray, float]]:
-    """Yield (block, rate in Hz) of an array, an iterator or raw bytes; a block is (N,) or (channels, N)."""
+    """Yield (block, rate in Hz) of an array, an iterator or raw bytes; a block is (N,) or (channels, N).
+
+    Raises:
+        InputError: if ``audio`` is a list or tuple, does not hold samples, or has no rate.
+    """
     if isinstance(audio, RawAudio):
         yield from audio.blocks()
         return
@@ -124,6 +132,7 @@ def samples_of(array: Any) -> np.ndarray:
         raise InputError(
             f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
         ) from error
+    # Only floating-point numbers are accepted, because their scale is known.
     if samples.dtype.kind in "iub":
         raise InputError(
             f"the samples are whole numbers ({samples.dtype}); floating-point ones in [-1, 1] are expected: divide by "
@@ -131,6 +140,7 @@ def samples_of(array: Any) -> np.ndarray:
         )
     if samples.dtype.kind != "f":
         raise InputError(f"the samples are of type {samples.dtype}; floating-point ones in [-1, 1] are expected")
+    # The shape must be that of one recording.
     if samples.ndim not in (1, 2):
         raise InputError(f"audio is (samples,) or (channels, samples), not an array of {samples.ndim} axes")
     if samples.ndim == 2 and len(samples) > _MOST_CHANNELS:

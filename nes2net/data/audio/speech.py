@@ -23,23 +23,23 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 _HOP = 160  # samples from one frame to the next, 10 ms
 _LAG = 228  # samples of the longest lag, 70 Hz
 _FRAME = 480 + _LAG  # samples of a frame
-_LEVEL = 320  # samples in the middle of a frame; its level is measured from these
+_LEVEL = 320  # samples in the middle of a frame, from which the level of the frame is measured
 _FFT = 1024  # samples
 _DECIMATION = 4  # correlations are computed at 4 kHz
 _BAND = (60, 1500)  # Hz
 _SHORTEST_LAG = 10  # samples at 4 kHz, 400 Hz
 _LONGEST_LAG = _LAG // _DECIMATION
 _VOICED = 0.6  # lowest correlation of a voiced frame
-_FIRST_PEAK = 0.9  # of the highest correlation: the first peak that reaches it gives the pitch
+_FIRST_PEAK = 0.9  # share of the highest correlation; the first peak that reaches this share gives the pitch
 # A frame is audible if its level is within 30 dB of the loudest frame and above -60 dB of full scale.
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
-_JUMP = 0.08  # the pitch of one voice changes less from frame to frame (natural logarithm)
+_JUMP = 0.08  # the pitch of a voice changes by less than this from frame to frame (natural logarithm)
 _RUN = 4  # frames; a pitch counts if it continues for at least so many frames
 _SPAN = 3  # frames over which the movement of the pitch is measured
-_MOVES = 0.006  # smallest change over these frames of a pitch that moves (natural logarithm)
-_MOVING = 0.5  # smallest share of frames with a moving pitch among those with a pitch; music has less
-_REACH = 25  # frames on both sides of a moving frame that belong to speech, 0.25 s
+_MOVES = 0.006  # the pitch moves if it changes by more than this over _SPAN frames (natural logarithm)
+_MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, fewer move
+_REACH = 25  # so many frames before and after a moving pitch count as speech, 0.25 s
 _FEWEST_AT_ONCE = 8000  # samples that are collected before frames are measured
 
 
@@ -55,7 +55,7 @@ class SpeechFrames:
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._num_samples = 0
-        # Samples that are not measured yet. Zeros before the first sample put it in the middle of the first frame.
+        # Samples that are not measured yet. Zeros put the first sample in the middle of the first frame.
         self._waiting: list[NDArray] = [np.zeros(_FRAME // 2)]
         self._num_waiting = _FRAME // 2
 
@@ -83,8 +83,9 @@ class SpeechFrames:
         return ()
 
     def finished(self) -> SpeechFrames:
-        """A finished copy, as if the recording ended here; this object can take further blocks."""
-        ended = copy(self)  # a shallow copy, because finish() replaces arrays and lists and changes none in place
+        """Return a finished copy, as if the recording ended here; this object can take further blocks."""
+        # A shallow copy suffices, because finish() replaces arrays and lists, and never changes them in place.
+        ended = copy(self)
         ended.finish()
         return ended
 
@@ -148,6 +149,7 @@ def _pitches(frames: NDArray) -> NDArray:
     """Pitches (T,) in Hz of ``frames`` (T, N); 0 for a frame that is not voiced."""
     count = len(frames)
     size = _FFT // _DECIMATION
+    # Keep the band of the pitch, at a quarter of the rate.
     spectra = np.fft.rfft(frames, _FFT)[:, : size // 2 + 1].copy()
     frequencies = np.arange(size // 2 + 1) * SAMPLE_RATE / _FFT
     spectra[:, (frequencies < _BAND[0]) | (frequencies > _BAND[1])] = 0
@@ -159,8 +161,10 @@ def _pitches(frames: NDArray) -> NDArray:
     ]  # T×lags: a frame's beginning with each later piece
     sums = np.cumsum(np.pad(np.square(slow), ((0, 0), (1, 0))), axis=1)
     energies = sums[:, length : length + _LONGEST_LAG + 1] - sums[:, : _LONGEST_LAG + 1]
+    # Normalise by the energies of the two correlated pieces.
     correlations /= np.sqrt(np.maximum(energies[:, :1] * energies, 1e-20))
     correlations = correlations[:, _SHORTEST_LAG - 1 :]
+    # Find the first peak that is nearly as high as the highest correlation.
     inner = correlations[:, 1:-1]
     is_high = inner >= _FIRST_PEAK * correlations.max(1, keepdims=True)
     is_peak = (inner >= correlations[:, :-2]) & (inner > correlations[:, 2:]) & is_high
@@ -176,9 +180,9 @@ def _pitches(frames: NDArray) -> NDArray:
 
 
 def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
-    """Two flags (T,) of T frames: whether the pitch moves, and whether it stays.
+    """Return two flags (T,) for T frames: whether the pitch moves, and whether the pitch stays.
 
-    Both are false without a pitch.
+    Both flags are false for a frame without a pitch, or with a pitch that does not last.
     """
     is_audible = (levels > levels.max() - _BELOW_LOUDEST) & (levels > _LEAST_LEVEL)
     is_voiced = is_audible & (pitches > 0)

@@ -43,6 +43,7 @@ def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
 
     Args:
         attribute: ``"index_type"`` or ``"value_type"``.
+        budget: its name is the subject of the error.
 
     Raises:
         InputError: if there are too many columns.
@@ -81,7 +82,8 @@ class ParquetTable:
         if footer_size <= self._size:  # otherwise pyarrow raises an error below
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # No read-ahead here, and no threads below: a process forked later would wait for such threads for ever.
+        # pyarrow may use no threads, neither for read-ahead here nor for decoding below: a process forked later would
+        # wait for such threads for ever.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,
@@ -96,6 +98,7 @@ class ParquetTable:
         """Yield the ``columns`` in batches of a few rows, each a :class:`pyarrow.RecordBatch`.
 
         Args:
+            budget: counts the memory of the batches, and their rows.
             groups: numbers of the row groups to read; None for all.
 
         Raises:
@@ -123,7 +126,16 @@ class ParquetTable:
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """The most bytes that a value of a column chunk may take, by the headers of its pages; ≥ 1."""
+        """The most bytes that a value of a column chunk may take, by the headers of its pages; ≥ 1.
+
+        Args:
+            num_rows: number of rows of the chunk's row group.
+            budget: counts the decompressed size of each page.
+
+        Raises:
+            ValueError: if the chunk lies outside of the file, or a page does not state its sizes.
+            InputError: if the pages are too large for ``budget``.
+        """
         position, size_of_chunk = self._extent(chunk)
         end = position + size_of_chunk
         num_values = 0
@@ -176,7 +188,7 @@ class _ChunkReader:
             self._chunks[start] = self._file.read(size)
 
     def read(self, size: int = -1) -> bytes:
-        """Read ``size`` bytes (−1: all) from a chunk in memory, if it holds them, or from the file."""
+        """Read ``size`` bytes (−1: all) from a chunk in memory that holds them, or from the file."""
         for start, chunk in self._chunks.items():
             if start <= self._position and 0 <= size <= start + len(chunk) - self._position:
                 content = chunk[self._position - start : self._position - start + size]
@@ -244,7 +256,8 @@ def _zigzag(file: _ChunkReader) -> int:
 
 
 class ArrowTable:
-    """An Arrow file or stream, mapped into memory. ``datasets`` writes streams, other programs files.
+    """An Arrow file or stream, mapped into memory. ``datasets`` writes streams; other
+    programs write files.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.

@@ -110,12 +110,13 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
     )
 
 
-# No recording, however loud, has larger samples. Larger numbers are integers, stored as floating point.
+# The samples of a recording, however loud, are never larger than this. Larger numbers are integers, stored as
+# floating point.
 _LOUDEST = 16
 
-#: Samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
+#: Length of an utterance in samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
 ASVSPOOF_SAMPLES = 64600
-#: Samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
+#: Length of an utterance in samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
 IN_THE_WILD_SAMPLES = 64000
 #: The most samples to which a short recording is filled up: ten minutes. A model or recipe of unknown
 #: origin may ask for more.
@@ -219,7 +220,8 @@ def random_crop(
     """Take ``num_samples`` from a random start; all starts are equally likely.
 
     The last possible start is included, although the published ASVspoof 5 code never draws it
-    (deviation 15). A shorter utterance is filled up as in :func:`head_crop`.
+    (deviation 15). A shorter utterance is filled up as in :func:`head_crop`, and the errors are
+    those of :func:`head_crop`.
 
     >>> random_crop(np.arange(100), 4, np.random.default_rng(0))
     array([82, 83, 84, 85])
@@ -238,6 +240,9 @@ def random_tiled_crop(
     An utterance of ``num_samples`` or less is first repeated ⌊``num_samples``/length⌋ + 1 times. As
     in the published code, the last possible start is never drawn, and an utterance of exactly
     ``num_samples`` is rotated.
+
+    Raises:
+        InputError: if the utterance is empty.
 
     >>> random_tiled_crop(np.arange(3), 7, np.random.default_rng(0))
     array([1, 2, 0, 1, 2, 0, 1])

@@ -1,7 +1,7 @@
 """Lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
 
 The length of the waveform stays the same. The delay of encoder and decoder is removed. If the
-container does not state the delay, a measured one is used (``Codec.delay``).
+container does not state the delay, a measured delay is used (``Codec.delay``).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class G722(Codec):
     unit = ""
     encoder = "g722"
     container = "g722"
-    delay = 22  # samples, of the filters that split the band
+    delay = 22  # samples: the delay of the filters that split the band
 
 
 class ALaw(Codec):

@@ -25,7 +25,7 @@ _NEEDED = {
 class Effect(ABC):
     """A change of a waveform. Effects are pickled for the workers.
 
-    A subclass sets the class variables and defines ``__call__``. If it needs a library, it also
+    A subclass sets the class variables and defines ``__call__``. A subclass that needs a library also
     defines :meth:`prepare`. ``nes2net info`` and the manual show the first line of the docstring of
     the subclass.
 
@@ -53,8 +53,8 @@ class Effect(ABC):
     time_moves: bool = False
     """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
     in_turn: bool = False
-    """Whether draws depend on the order of reading, so that one process has to read all
-    utterances."""
+    """Whether random draws depend on the order in which utterances are read. One process must then
+    read all utterances."""
     strength: float = math.nan
     """The strength in ``unit``; NaN if the effect has no strength."""
     sources: Sources = Sources()
@@ -78,7 +78,7 @@ class Effect(ABC):
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
-        """Raise :class:`InputError` if the effect cannot have this strength, or lacks one (None)."""
+        """Raise :class:`InputError` if the effect cannot have this strength; None stands for no strength."""
         if not cls.strengths:
             if strength is not None:
                 raise InputError("it has no strength: leave out what follows the colon")
@@ -120,7 +120,7 @@ class Effect(ABC):
 
         Args:
             x: (N,), N ≥ 1, at 16 kHz in [−1, 1].
-            rng: all random numbers come from this generator.
+            rng: all random numbers come from this generator; most effects need none.
 
         Returns:
             (M,), M ≥ 1. Samples may leave [−1, 1] only if this is the purpose of the effect; codecs

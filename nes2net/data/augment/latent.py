@@ -58,10 +58,10 @@ class LatentAugmentation(Settings):
     noise: Size = 0.1
     """Standard deviation of the noise, relative to the root mean square of the embedding."""
     affine: Size = 0.1
-    """Standard deviation of the factors, whose mean is 1, and of the shifts, relative to the root
-    mean square of the embedding."""
+    """Standard deviation of the factors, whose mean is 1. The shifts have the same standard deviation,
+    relative to the root mean square of the embedding."""
     mixup: Annotated[float, Field(gt=0, le=100)] = 0.5
-    """Both parameters of the beta distribution."""
+    """The value of both parameters of the beta distribution."""
     factor: Size = 0.5
     """Largest λ of ``interpolation`` and ``extrapolation``."""
 
@@ -87,11 +87,12 @@ class LatentAugmentation(Settings):
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
         batch, size = embeddings.shape
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        # In float32 for embeddings of any type: in half precision, a number just below 1 would become 1.
+        # These draws are float32 for embeddings of any type. In half precision, a number just below 1 would become
+        # 1.
         order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32, non_blocking=True)
         if targets.ndim == 1:
             spoof = targets != bonafide
-        else:
+        else:  # a mixed sample is spoofed if no part of it is bona fide
             spoof = targets[:, bonafide:].sum(1) == 0
         level = embeddings.detach().square().mean(1, keepdim=True).sqrt()  # r
         x = embeddings

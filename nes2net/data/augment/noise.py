@@ -1,8 +1,9 @@
 """Additive noise at a signal-to-noise ratio: generated, or made from the corpus or MUSAN.
 
-The ratio compares the mean power of the utterance with that of the noise. Digital silence has no
-ratio, so :class:`Noise` adds nothing to it. The ASVspoof 5 recipe (:class:`NoiseAugmentation`) adds
-a floor to both powers, so silence has a ratio. Of a file of MUSAN, only the needed excerpt is read.
+The ratio compares the mean power of the utterance with the mean power of the noise. Digital silence
+has no ratio, so :class:`Noise` adds nothing to silence. The ASVspoof 5 recipe
+(:class:`NoiseAugmentation`) adds a floor to both powers, so silence has a ratio. Only the needed
+excerpt of a MUSAN file is read.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nes2net.data.augment.rooms import MeasuredRoom
 from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.lib.errors import InputError
 
-_POWER_FLOOR = 1e-4  # of the ASVspoof 5 recipe: gives silence a finite level, −40 dB
+_POWER_FLOOR = 1e-4  # floor of the ASVspoof 5 recipe, which gives silence a finite level, −40 dB
 _TALKERS = (3, 8)  # fewest and most talkers, as in the babble that Kaldi's recipes make of MUSAN
 
 
@@ -39,7 +40,8 @@ class NoiseAugmentation(OneOf):
             (:func:`nes2net.data.augment.rooms.reverberate`).
 
     Raises:
-        InputError: if a folder or category is missing or too small, or a file has no samples.
+        InputError: if a folder or category is missing or too small, a file has no samples, or
+            ``probability`` is not from 0 to 1.
     """
 
     def __init__(
@@ -118,7 +120,10 @@ class Babble(Noise):
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        """Draw recordings, and add up excerpts (N,) of them at equal power."""
+        """Draw recordings, and add up excerpts (N,) of them at equal power.
+
+        There are fewer talkers than drawn if too many candidates are silent or equal ``x``.
+        """
         from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
 
         files = self.sources.speech
@@ -169,7 +174,10 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw noise (``num_samples``,): the mean of excerpts of as many ``files`` as the ``category`` needs."""
+    """Draw noise (``num_samples``,): the mean of excerpts of one or several ``files``.
+
+    The number of files is drawn from the range of the ``category``.
+    """
     low, high = CATEGORIES[category].num_files
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in indices], axis=0)

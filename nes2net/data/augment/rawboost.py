@@ -80,7 +80,7 @@ class RawBoostParameters:
     """Gain of a filter in dB."""
     minBiasLinNonLin: float = 5
     maxBiasLinNonLin: float = 20
-    """Reduction in dB of the gain of the powers above 1; subtracted from ``minG`` and ``maxG``."""
+    """How much lower, in dB, the gains of x², x³, … are; subtracted from ``minG`` and ``maxG``."""
     P: float = 10
     """Largest share of samples that ISD noise changes, in percent."""
     g_sd: float = 2
@@ -135,7 +135,7 @@ class RawBoost(Effect):
 
     Args:
         parameters: the parameters; None for the published ones.
-        stream: generators shared by all utterances, which are drawn from in the order of reading
+        stream: generators that all utterances share, in the order in which the utterances are read
             (``augment.rng: legacy``); None to draw from the generator of each utterance.
     """
 
@@ -227,8 +227,8 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # The highest power of the samples must not overflow, nor their squares in a norm. A factor of 2²⁰ is left
-    # for the sums of an FFT.
+    # Neither the highest power of a sample nor, in a norm, its square may overflow. A factor of 2²⁰ is left for the
+    # sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 
@@ -260,17 +260,17 @@ def rawboost(
 
 
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
-    """Add LnL noise to ``x`` (N,): the sum of its powers 1 to ``N_f``, each through a notch filter.
+    """Add LnL noise to ``x`` (N,): filter x, x², …, each by a notch filter, and add up the results.
 
-    The result is (N,) float64.
+    The highest power is ``N_f``. The result is (N,) float64.
     """
     bias = np.array([[0.0, 0.0]] + [[p.minBiasLinNonLin, p.maxBiasLinNonLin]] * (p.N_f - 1))
     draws = rng.random((p.N_f, 3 * p.nBands + 1))
     filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
 
     level = float(np.sum(gains * float(_peak(x)) ** np.arange(1, p.N_f + 1)))
-    # FFTs are computed in float32 for float32 waveforms if their errors stay below 1e-6. The measured errors relative
-    # to this level are 8.3e-7 on square waves, the hardest signal, and 2e-7 on noise.
+    # For float32 waveforms, FFTs are computed in float32 if the errors of the FFTs stay below 1e-6. The measured
+    # errors relative to this level are 8.3e-7 on square waves, the hardest signal, and 2e-7 on noise.
     dtype = np.float32 if x.dtype == np.float32 and level <= 1 else np.float64
     y = filter_powers(x, filters, dtype)
     y -= y.mean()
@@ -434,7 +434,7 @@ def _peak(x: np.ndarray) -> np.floating:
 
 
 def _limit_peak(y: np.ndarray) -> np.ndarray:
-    """Divide ``y`` in place by its peak if the peak exceeds 1."""
+    """Divide ``y`` in place by its peak if the peak exceeds 1, and return ``y``."""
     peak = _peak(y)
     if peak > 1:
         y /= peak

@@ -110,10 +110,12 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
         MissingLibrary: if pyroomacoustics is not installed.
     """
     pyroomacoustics = _pyroomacoustics()
+    # Draw the size of the room and two positions in it.
     size = rng.uniform(_SMALLEST, _LARGEST)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
     while np.linalg.norm(speaker - microphone) < 0.5:  # m; an assumption
         microphone = rng.uniform(_TO_WALL, size - _TO_WALL)
+    # Simulate the response, and let it begin with the direct sound.
     absorption, max_reflections = pyroomacoustics.inverse_sabine(rt60, size, c=_SOUND)
     room = pyroomacoustics.ShoeBox(
         size,
@@ -129,6 +131,7 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     response = np.zeros(max(int(rt60 * SAMPLE_RATE), 1))
     early = simulated[direct_sound:][: len(response)]
     response[: len(early)] = early
+    # Noise replaces the reflections that were not simulated.
     if max_reflections > _MOST_REFLECTIONS:
         level_window = SAMPLE_RATE // 50  # 20 ms, over which the level before the tail is measured
         # Before this sample, no reflection is missing: no sound has crossed the room more than 17 times.

@@ -113,8 +113,7 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
 
     The folder may be the whole of RIRS_NOISES. Its noises are not listed. These are the files in
     ``pointsource_noises``, and files with ``_noise_`` in their name, such as
-    ``RVB2014_type1_noise_largeroom1_1.wav``. Of a file with several channels, effects use the
-    first.
+    ``RVB2014_type1_noise_largeroom1_1.wav``. Effects use only the first channel of a file.
 
     Raises:
         InputError: if the folder is missing or has no audio, or a file has no samples.

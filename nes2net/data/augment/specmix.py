@@ -85,6 +85,9 @@ class Specmix(Settings):
             targets: class numbers (B,), or distributions over the classes, B×n.
             num_classes: n, used if ``targets`` are class numbers.
 
+        Returns:
+            The mixed batch. A batch of a single sample is not mixed.
+
         Raises:
             InputError: if ``spectrograms`` is not B×T×F.
         """
@@ -112,7 +115,10 @@ class Specmix(Settings):
         return Mixed(torch.where(pasted, spectrograms[partner], spectrograms), targets, own_share)
 
     def _draw_bands(self, generator: torch.Generator, batch: int, max_bands: int, length: int) -> Tensor:
-        """Draw up to ``max_bands`` bands for each sample on an axis: B×length, true inside a band."""
+        """Draw up to ``max_bands`` bands for each of ``batch`` samples, on an axis of ``length``.
+
+        The result is B×length, true inside a band.
+        """
         widest = math.floor(self.gamma * length)
         if not max_bands or not widest:
             return torch.zeros(batch, length, dtype=torch.bool, device=generator.device)

@@ -93,8 +93,8 @@ class Pitch(Effect):
 def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``speed``, which multiplies the frequencies and divides the length.
 
-    A slower waveform has nothing at its highest frequencies. A faster one loses the highest
-    frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
+    A slower waveform has nothing at its highest frequencies. A faster waveform loses the
+    highest frequencies of ``x``. If no sample would remain, the result is a copy of ``x``.
 
     >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
     (12800,)
@@ -127,13 +127,14 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
             expected = samples[continuation : continuation + 2 * _HOP]
             products = np.correlate(region, expected)
             energy = np.concatenate([[0.0], np.cumsum(region**2)])
-            # The energy of each possible window, by whose square root its correlation is divided.
+            # The energy of each possible window. The correlation of a window is divided by the root of its energy.
             energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
             highest_energy = energies.max()
             if highest_energy > 0:
                 start = search_start + int(np.argmax(products / np.sqrt(energies + 1e-9 * highest_energy)))
-            else:
+            else:  # silence: the window does not move
                 start = search_start + len(products) // 2
+        # Add the window to the output, where it overlaps the previous window by half.
         y[k * _HOP : (k + 2) * _HOP] += window * samples[start : start + 2 * _HOP]
         continuation = start + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)

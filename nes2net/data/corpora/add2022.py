@@ -7,8 +7,8 @@ files. The lists are ``ADD_train_dev/label/{train,dev}_label.txt`` (audio in
 ``ADD_train_dev/{train,dev}``), ``track1_label.txt`` (audio in ``track1test``),
 ``track3_R1_label.txt`` and ``track3_R2_label.txt``.
 We have not seen the folder names in the archives of the two rounds of track 3.2. ``nes2net data
-download`` unpacks these archives into ``track3_r1`` and ``track3_r2``, and the first folder with
-recordings in them is taken.
+download`` unpacks these archives into ``track3_r1`` and ``track3_r2``. In each of these two, the
+first folder that holds recordings is taken.
 
 The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``. There is no
 ``eval``. An id is the file's name without suffix. Lists of the second round have a third field, a

@@ -5,7 +5,7 @@ Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
 Layout: the folders ``<root>/{train,dev,test}``, each with ``label.txt``, whose lines are
 ``ADD2023_T3_E_00000000.wav 3``, and the WAV files in ``wav``. We have not seen the folder names in
 the archives, so the first folder with ``label.txt`` in the folder of the split is taken. Class 0 is
-bona fide. The other classes are the ``attack`` of a trial. Classes 1 to 6 are the algorithms of
+bona fide. Any other class is the ``attack`` of a trial. Classes 1 to 6 are the algorithms of
 training. Class 7 occurs only in the evaluation and stands for other algorithms. An id is the file's
 name without suffix.
 """

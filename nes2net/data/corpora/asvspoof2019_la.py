@@ -4,7 +4,7 @@ Wang et al., "ASVspoof 2019: A large-scale public database", Computer Speech & L
 
 Layout: ``<root>/ASVspoof2019_LA_{train,dev,eval}/flac/ID.flac`` and one protocol per split with
 five fields a line: speaker, utterance, ``-``, attack (``-`` or A01–A19), ``bonafide`` or ``spoof``.
-25,380 / 24,844 / 71,237 trials.
+The splits have 25,380, 24,844 and 71,237 trials.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nes2net.data.corpora.corpus import Counts, Download
 from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.text_files import checked_float, read_rows
 
-# The first and third name are those in the folder database/ of the published code, the second that of the corpus.
+# The published code uses the first and the third name, in its folder database/. The corpus uses the second name.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
 COLUMNS = Columns("speaker, utterance, -, attack, label")
 

@@ -4,8 +4,8 @@ Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the
 2023.
 
 Layout: ``<root>/ASVspoof2021_DF_eval/flac/ID.flac`` (from four archives) and a protocol of ids. The
-labels come in an archive of their own, the keys: ``DF/CM/trial_metadata.txt``. 611,829 trials,
-533,928 of them in phase ``eval``.
+labels come in an archive of their own, the keys: ``DF/CM/trial_metadata.txt``. The corpus has
+611,829 trials; 533,928 of them belong to the phase ``eval``.
 """
 
 from nes2net.data.corpora import asvspoof2021_la as la

@@ -5,8 +5,8 @@ Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the
 
 Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come in an
 archive of their own, the keys. It holds ``LA/CM/trial_metadata.txt`` for the countermeasure, and
-``LA/ASV`` for the speaker-verification system of the t-DCF. 181,566 trials, 148,176 of them in
-phase ``eval``.
+``LA/ASV`` for the speaker-verification system of the t-DCF. The corpus has 181,566 trials;
+148,176 of them belong to the phase ``eval``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_tr
 
 
 def layout(track: str, key: Columns) -> dict[str, Any]:
-    """What the corpora of the tracks ``"LA"`` and ``"DF"`` share: arguments of :class:`ListedCorpus`."""
+    """Return the arguments of :class:`ListedCorpus` that the corpora of both tracks share.
+
+    Args:
+        track: ``"LA"`` or ``"DF"``.
+        key: the columns of the key of this track.
+    """
     folder = f"ASVspoof2021_{track}_eval"
     return {
         "title": f"ASVspoof 2021 {track}",
@@ -60,13 +65,16 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
     Args:
         path: as for ``CORPUS.keys``.
+        phase: ``"progress"``, ``"eval"`` or ``"hidden"``.
 
     Raises:
         NotFound: if one of the files is missing; the error lists the paths tried.
-        InputError: if a line is malformed or the two files do not belong together.
+        InputError: if there is no such phase, a line is malformed, or the two files do not belong
+            together.
     """
     CORPUS.check_known_phase(phase)
     path = Path(path)
+    # Find the key and the scores.
     folders = [path / "LA", path / "keys" / "LA", path, path / "keys"]
     if path.is_file():
         folders = [path.parent.parent]
@@ -83,6 +91,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         what="ASV scores of ASVspoof 2021 LA",
         remedy=remedy,
     )
+    # Read both files: line n of the scores belongs to line n of the key.
     names = "speaker, utterance, codec, transmission, attack, target/nontarget/spoof, trim, phase"
     key_rows = list(read_rows(key_file, 8, names))
     score_rows = list(read_rows(score_file, 3, "speaker, utterance, score"))

@@ -6,7 +6,7 @@ Wang et al., "ASVspoof 5: Crowdsourced speech data, deepfakes, and adversarial a
 Layout: ``<root>/flac_T``, ``flac_D``, ``flac_E_eval`` and one protocol per split. A line of a
 protocol has ten fields, separated by spaces despite the suffix ``.tsv``: speaker, utterance,
 gender, codec, codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``,
-``-``. 182,357 / 140,950 / 680,774 trials.
+``-``. The splits have 182,357, 140,950 and 680,774 trials.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download
@@ -23,7 +23,7 @@ CORPUS = ListedCorpus(
             "attack": {"bonafide": None},
             "attack_type": {"bonafide": None},
             "codec": {"-": "none"},
-            # Without a codec, the quality is "-" in training and development, "0" in evaluation.
+            # Without a codec, the quality is "-" in training and development, and "0" in evaluation.
             "quality": {"0": None},
         },
     ),

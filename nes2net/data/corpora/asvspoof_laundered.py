@@ -2,8 +2,8 @@
 
 Ali et al., "Is Audio Spoof Detection Robust to Laundering Attacks?", IH&MMSec 2024.
 
-Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this) is the list of a
-type. The types are ``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and
+Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this) lists the utterances
+of a type. The types are ``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and
 ``Filtering``. A line has six fields: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or
 ``spoof``, type, and setting (``babble_0``). The audio is in ``<root>/flac``, as the corpus's
 Readme.txt says, or in ``<root>/TYPE/flac``. An utterance is named after the original and the

@@ -26,10 +26,10 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 class SplitCheck:
     """The state of one part of a corpus.
 
-    ``present`` are the recordings that exist. ``missing`` and ``extra`` are recordings that are not
-    there or not listed, as paths below the folder ``audio``. ``segments`` describes the labels of
-    segments that exist. ``is_trained_on`` is true if all trials of the part are also training
-    trials. ``notes`` are findings that need no action.
+    ``present`` are the listed recordings that exist. ``missing`` are listed recordings that do not
+    exist, and ``extra`` are recordings that no list names, both as paths below the folder
+    ``audio``. ``segments`` describes the labels of segments that exist. ``is_trained_on`` is true
+    if all trials of the part are also training trials. ``notes`` are findings that need no action.
     """
 
     split: str
@@ -50,6 +50,7 @@ class SplitCheck:
         """Whether a detector can be trained on the part: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         reason = self.why_no_audio
         unreadable = len(self.present) - self.num_readable
+        # Training leaves out unreadable files, but refuses a part with missing files.
         if reason and (self.missing or not unreadable or not self.num_readable):
             return f"no: {reason}"
         if self.counts.spoof is None:
@@ -67,7 +68,8 @@ class SplitCheck:
     def validation(self) -> str:
         """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
 
-        It cannot if all its trials are also training trials. Missing audio is reported first.
+        A part whose trials are all training trials, too, cannot be used. If audio is missing, this is
+        the reason that is given.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
@@ -84,7 +86,10 @@ class SplitCheck:
 
     @property
     def num_readable(self) -> int:
-        """The number of files in ``present`` that could be decoded, or of all if none was decoded."""
+        """The number of files in ``present`` that can be decoded.
+
+        This is the number of all files in ``present`` if the check does not decode files.
+        """
         if self.decoding is None:
             return len(self.present)
         return len(self.present) - len(self.decoding.unreadable)
@@ -119,8 +124,8 @@ class CorpusCheck:
     """The result of :func:`check_corpus`.
 
     ``findings`` lists everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is
-    true if min t-DCF can be computed; None if the corpus does not define this metric.
-    ``is_selection`` is true if the caller asked to check only some parts.
+    true if min t-DCF can be computed; None if the corpus does not define this metric, or ``eval`` was
+    not checked. ``is_selection`` is true if the caller asked to check only some parts.
     """
 
     corpus: Corpus
@@ -158,7 +163,8 @@ class CorpusCheck:
     def tasks(self) -> list[tuple[str, str]]:
         """Return (task, answer) for each task; the answer says whether the copy allows the task.
 
-        An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is such as ``"score eval"``.
+        An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is a text such as
+        ``"score eval"``.
         """
         train = []
         score = []
@@ -188,7 +194,7 @@ class CorpusCheck:
 
         Args:
             counts: numbers of labelled trials.
-            reason: why no trial has a label, used if this is so.
+            reason: why there are no labels; only used if no trial is labelled.
         """
         if not (counts.bonafide or counts.spoof):
             return f"no: {reason}"
@@ -230,19 +236,22 @@ def check_corpus(
         decode: decode every file, in ``workers`` processes.
 
     Raises:
-        InputError: if ``root`` is not a folder (or list), or there is no such split.
+        NotFound: if ``root`` or ``keys`` does not exist.
+        InputError: if there is no such split.
     """
     root = corpus.place(root)
     if not (root.is_file() and corpus.user_defined):
         corpus_root(root)
     if keys is not None and not Path(keys).exists():
         raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])
+    # Find out which parts to check, and where their lists may be.
     lists = protocols if protocols is not None or corpus.key_files else keys
     is_selection = bool(splits)
     if not splits:
         splits = corpus.find_splits(root, lists)
     names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     check = CorpusCheck(corpus, root, is_selection)
+    # Check each part by itself.
     ids: dict[str, None] = {}
     training_paths: set[Path | None] = set()
     for split in names:
@@ -255,6 +264,7 @@ def check_corpus(
         split_check.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= training_paths)
         check.splits.append(split_check)
         ids |= dict.fromkeys(trial.id for trial in trials)
+    # A recording is extra only if no list of the corpus names it.
     if any(split_check.extra for split_check in check.splits):
         listed_paths = _listed_paths(corpus, root, lists)
         for split_check in check.splits:
@@ -262,6 +272,7 @@ def check_corpus(
             split_check.extra = [
                 name for name in split_check.extra if os.path.normpath(os.path.join(audio, name)) not in listed_paths
             ]
+    # Check the key and the scores for min t-DCF.
     keys = root if keys is None else Path(keys)
     if corpus.key_files:
         check.key = _check_key(check, keys, ids, subset)
@@ -337,12 +348,16 @@ def find_split(
 ) -> tuple[SplitCheck, list[Trial]]:
     """Find the protocol, the trials and the recordings of a part, and report what is missing.
 
+    Return the state of the part, and its trials.
+
     Args:
+        protocols: as for ``trials`` of the corpus.
         name: name of the part in findings.
     """
     corpus = check.corpus
     split_check = SplitCheck(split)
     trials: list[Trial] = []
+    # Find the protocol, the audio and the trials; report what cannot be found or read.
     try:
         split_check.protocol = corpus.find_protocol(check.root, split, protocols)
     except InputError as error:
@@ -359,6 +374,7 @@ def find_split(
     if split_check.protocol is None:
         with suppress(InputError):  # some corpora can be scored without a protocol
             trials = corpus.trials(check.root, split)
+    # Compare the trials with the recordings that exist.
     if split_check.audio is not None:
         num_other_suffix = _check_files(check, split_check, trials)
         missing = split_check.missing
@@ -375,7 +391,10 @@ def find_split(
 def _check_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the files of a part, and compare the numbers of its trials with the official ones."""
+    """Find the files of a part, and compare the numbers of its trials with the official ones.
+
+    Return the state of the part, and its trials. If ``subset`` is true, other numbers are accepted.
+    """
     corpus = check.corpus
     split_check, trials = find_split(check, split, protocols, split)
     split_check.counts = count(trials)
@@ -401,18 +420,20 @@ def _not_official(differences: Sequence[str]) -> str:
 def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
     """Compare the labels of segments with the labels of the trials, and report contradictions.
 
-    A copy need not have labels of segments. Of the labels of frames, only the finest resolution
-    that exists is compared.
+    A copy need not have labels of segments. If it has labels of frames, only those of the finest
+    resolution are compared.
 
     Returns:
         A description of each kind of labels of segments that exists.
     """
+    # Which labels may there be? The finest resolution comes first.
     corpus = check.corpus
     resolutions: list[int | None] = []  # None: the segments of the RTTM
     if corpus.segments is not None:
         resolutions.append(None)
     if corpus.segment_labels is not None and not corpus.user_defined:
         resolutions += RESOLUTIONS
+    # Compare each kind of labels that exists.
     descriptions = []
     for resolution in resolutions:
         name = "RTTM" if resolution is None else f"labels of {resolution} ms"
@@ -456,6 +477,7 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
     Returns:
         The number of missing recordings that exist under another suffix.
     """
+    # Group the expected files by their folders. Recordings in shards are looked up here.
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:
         if trial.path is None:
@@ -467,6 +489,7 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
             split_check.present.append(trial.path)
         else:
             split_check.missing.append(os.path.relpath(trial.path, split_check.audio))
+    # Compare the names in each folder with the expected names.
     beside = check.corpus.beside
     num_other_suffix = 0
     for folder, paths in sorted(expected.items()):
@@ -506,6 +529,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         ids: the ids of all trials in the protocols.
         subset: whether other numbers than the official ones are accepted.
     """
+    # Find and read the key.
     corpus = check.corpus
     key = KeyCheck()
     try:
@@ -514,6 +538,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
     except InputError as error:
         check.report("keys", why_unusable(error))
         return key
+    # Compare its numbers of trials with the official numbers.
     for phase in corpus.phases or corpus.splits:
         phase_trials = [trial for trial in trials if trial.phase in (None, phase)]
         if phase_trials:
@@ -524,6 +549,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
     if differences and not subset:
         check.report("keys", _not_official(differences))
+    # Compare its ids with the ids in the protocols.
     labelled = {trial.id for trial in trials}
     unlabelled = [id for id in ids if id not in labelled]
     unlisted = sorted(labelled.difference(ids))

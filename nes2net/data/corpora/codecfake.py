@@ -4,7 +4,7 @@ Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detec
 Audio", 2024. CodecFake of Wu et al. (Interspeech 2024) and its successor CodecFake+ are other
 corpora, with another layout.
 
-The layout is that of the authors' page. The lists are
+The layout follows the authors' page. The lists are
 ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt``, with three fields a line: file, ``real`` or
 ``fake``, and the number of the codec (0 for real). The files of training and development are in the
 folders ``train`` and ``dev``. The evaluation has ten conditions, with files in ``test/C1`` (or only
@@ -14,9 +14,9 @@ evaluation trial is its condition. An ``attack`` is ``F01`` and so on, as in the
 
 Several conditions have the same bona fide recordings, so the id of an evaluation trial begins with
 its condition (``C1/F01_SSB13650058``). Figures are published for each condition, not for all
-conditions together; the page by ``--html`` has them. To evaluate on some conditions, give a folder
-with their lists as ``protocols``. Two editions of the archives exist, of May and September 2024.
-Benchmarks use the first edition.
+conditions together. The page that ``--html`` writes has your figures for each condition. To
+evaluate on some conditions, give a folder with their lists as ``protocols``. Two editions of the
+archives exist, of May and September 2024. Benchmarks use the first edition.
 """
 
 from __future__ import annotations

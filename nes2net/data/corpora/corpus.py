@@ -72,7 +72,9 @@ class Counts:
 
 
 def count(trials: Iterable[Trial]) -> Counts:
-    """Count ``trials``, in all, by class and by field; by class only if a trial has a label.
+    """Count ``trials`` in all, by class and by field.
+
+    The numbers of the classes are None if no trial has a label.
 
     >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
     Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})
@@ -91,7 +93,9 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of the sorted lines ``id label phase`` of a key, whatever the format of its files.
+    """SHA-256 of a key: of one line ``id label phase`` for each trial, in sorted order.
+
+    The format of the files of the key has no influence.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'
@@ -100,7 +104,7 @@ def key_digest(trials: Sequence[Trial]) -> str:
 
 
 class OfficialRow(NamedTuple):
-    """A row of an official table. ``eer`` and ``min_dcf`` are fractions, or None without trials."""
+    """A row of an official table. ``eer`` and ``min_dcf`` are fractions, or None if there are no trials."""
 
     part: str
     num_bonafide: int
@@ -118,7 +122,7 @@ class Download:
     ``hub:OWNER/NAME[@REVISION]`` stands for a whole data set of the Hugging Face hub."""
     name: str = ""
     """The path of the file below the folder of the corpus; by default the last part of the address.
-    For a record, the folder of its files."""
+    For a record, ``name`` is the folder of its files."""
     what: str = ""
     """The content of the file, such as ``training audio``."""
     size: int | None = None
@@ -143,7 +147,7 @@ class Corpus(ABC):
 
     Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown.
     If a file is missing, they raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names
-    every path tried. They open no audio file.
+    every path tried. No method opens an audio file.
     """
 
     title: str
@@ -165,7 +169,7 @@ class Corpus(ABC):
     of the score file. None if there is no such table."""
 
     phases: tuple[str, ...] = ()
-    """The phases that the labels name; if empty, the ``splits``."""
+    """The phases that the labels name; if empty, the phases are the ``splits``."""
     key_files: Sequence[str] = ()
     """Possible paths of the key, which is the file of labels; empty if the protocols hold the labels."""
     user_defined: bool = False
@@ -218,8 +222,9 @@ class Corpus(ABC):
     source: str = ""
     """The page or paper that describes the corpus."""
     beside: str | None = None
-    """Regular expression (:mod:`re`) for recordings in the folders that are not trials: matches their
-    names without suffix. None if all recordings are trials."""
+    """Regular expression (:mod:`re`) for recordings that are not trials, although they lie in the
+    folders of the audio. It matches their names without suffix. None if all recordings are
+    trials."""
 
     @property
     @abstractmethod
@@ -264,7 +269,10 @@ class Corpus(ABC):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that a copy should have; for a user's own files, the parts that exist."""
+        """The parts that a copy should have; for a user's own files, the parts that exist.
+
+        Only corpora of a user's own files use ``root`` and ``protocols``.
+        """
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:
@@ -312,8 +320,11 @@ class Corpus(ABC):
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
         """The official numbers of ``split``; None if not known.
 
-        If the corpus has several editions, ``counts``, the numbers of a copy, decide. The result
-        belongs to the edition with these numbers, or else to the first edition.
+        If the corpus has several editions, the result belongs to the edition whose numbers agree with
+        ``counts``, or else to the first edition.
+
+        Args:
+            counts: the numbers of trials that a copy has.
         """
         first = None
         for edition in (self.counts, *self.editions.values()):
@@ -327,7 +338,8 @@ class Corpus(ABC):
         """Identify ``trials`` by plain data, for the record of scores: their number and a digest of ids.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
-        official ones.
+        official ones. These are the numbers of labelled trials of ``phase`` if it is given, and
+        otherwise the numbers of ``split``.
         """
         counts = count(trials)
         if phase:
@@ -339,7 +351,7 @@ class Corpus(ABC):
         return {"trials": len(trials), "ids_sha256": ids, "official": not differs}
 
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
-        """Describe each difference of the labelled trials ``key`` of ``phase`` from the official trials.
+        """Describe each difference between the labelled trials ``key`` and the official ones of ``phase``.
 
         The result is None if this cannot be decided: the official numbers are not known, or the
         numbers differ but the official ones come only from a paper.
@@ -359,7 +371,7 @@ class Corpus(ABC):
         return differences
 
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
-        """Raise :class:`~nes2net.lib.errors.InputError` if there is no ``phase``.
+        """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
         Without this check, a key that names no phases would be accepted as the key of any phase. A
         user's own list that names no parts has only the phases ``eval`` and ``all``, which are the
@@ -368,6 +380,7 @@ class Corpus(ABC):
         Args:
             key: the labelled trials.
         """
+        # Does the corpus have the phase?
         phase = canonical_phase(phase)
         phases = self.phases or self.splits
         stated_phases = {trial.phase for trial in key if trial.phase}
@@ -375,6 +388,7 @@ class Corpus(ABC):
             phases = tuple(dict.fromkeys([*phases, *sorted(stated_phases), WHOLE]))
         if phase not in phases:
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
+        # If the labels state phases, the trials of the phase can be selected.
         if any(trial.phase is not None for trial in key):
             return
         if self.user_defined:

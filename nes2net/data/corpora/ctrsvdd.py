@@ -5,10 +5,10 @@ Deepfake Detection", Interspeech 2024.
 
 Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line:
 source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
-84,404 / 43,625 / 92,769 trials.
+The splits have 84,404, 43,625 and 92,769 trials.
 
-The evaluation set was first published without labels. If its list is missing, its files are
-unlabelled trials, sorted by name. If a listed file is missing, this is an error; the published code
+The evaluation set was first published without labels. If the list of this set is missing, all its
+files are unlabelled trials, sorted by name. If a listed file is missing, this is an error; the published code
 trains on four seconds of silence instead (deviation 16). The published results leave out attack
 A14. The results "w/o ACE" also leave out the source set ``acesinger``.
 """
@@ -34,7 +34,7 @@ _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack"
 
 
 def _files(protocols: Sequence[str], folders: Sequence[str], unlisted: str = "") -> Files:
-    """Where the files of a split may be, below its possible ``folders``."""
+    """Where the files of a split may be; its audio may be in ``folders``, its list is in ``protocols``."""
     audio: list[str] = []
     for folder in folders:
         # An archive that is unpacked into a folder of its own name gives train_set/train_set.

@@ -21,8 +21,8 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # files that a process reads before it reports
-# Chunks for each process that are submitted before their results are awaited. No process has to wait, and
-# memory does not grow with the corpus.
+# So many chunks for each process are submitted before their results are awaited. Therefore no process has to
+# wait, and memory does not grow with the corpus.
 _AHEAD = 4
 
 
@@ -47,8 +47,8 @@ class Decoding:
 
     Files are named by their paths below the folder of the audio. ``shortest`` and ``longest`` are
     (length in seconds, name). ``rates`` and ``channels`` hold value → number of files.
-    ``second_decoder`` lists the files that only FFmpeg reads, and ``other_rate`` those that are not
-    at 16 kHz. ``unreadable`` holds name → reason.
+    ``second_decoder`` lists the files that only FFmpeg reads. ``other_rate`` lists the files that
+    are not at 16 kHz. ``unreadable`` holds name → reason.
     """
 
     files: int = 0
@@ -128,6 +128,9 @@ def decode_in_parallel(
 
     If a file crashes its process, the other files are still decoded; results may then come in
     another order.
+
+    Args:
+        decode: decodes one file; the worker processes call it.
     """
     pending = deque(chunks)
     while pending:

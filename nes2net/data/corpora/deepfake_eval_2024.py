@@ -6,8 +6,8 @@ in 2024", 2025.
 Layout: the list is ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``,
 ``metadata.csv``). Its columns include ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and
 ``Finetuning Set`` (``Train`` or ``Test``). The files, in many formats, are in
-``<root>/audio-data``. The published figures are those of ``Test``, here ``eval``. Rows without a
-part, or with unknown truth, are skipped, as in other people's evaluations.
+``<root>/audio-data``. Figures are published for ``Test``, which is the split ``eval`` here. Rows
+without a part, or with unknown truth, are skipped, as in other people's evaluations.
 
 Some recordings last many minutes. The detectors of the paper, and later detectors compared with
 them, average the scores of windows. ``--samples full`` or ``--track`` scores more than the first

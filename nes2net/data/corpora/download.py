@@ -53,8 +53,9 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class PlannedHubSet:
-    """A data set of the Hugging Face hub to fetch; with ``only``, the files that match these patterns.
+    """A data set of the Hugging Face hub to fetch.
 
+    If ``only`` is not empty, only the files that match one of its patterns are fetched.
     ``files`` holds name → size in bytes.
     """
 
@@ -134,6 +135,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         InputError: if a server does not have a file that the corpus names, or no file matches ``only``.
         Unfinished: if a server cannot be reached.
     """
+    # Ask the servers: for a data set of the hub, a Zenodo record, or a single file.
     files: list[PlannedFile] = []
     hub_sets: list[PlannedHubSet] = []
     for download in corpus.downloads:
@@ -148,6 +150,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
             name = _checked_name(name, download.url)
             files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
+    # Select the files that the caller wants.
     names = [file.name for file in files]
     if len(set(names)) < len(names):
         raise InputError(f"{corpus.title}: several files would have the same name: {listed(sorted(names))}")
@@ -157,6 +160,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         if not files and not hub_sets:
             available = listed(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
+    # List what the user has to do by hand.
     steps = []
     for file in files:
         if file.unpack is not None and not is_archive(file.name):
@@ -189,7 +193,11 @@ def _planned_of_record(
     Args:
         number: number of the record.
         file_name: plan only this file; None for all files.
+
+    Raises:
+        InputError: if the listing of the record cannot be read, or lacks the file.
     """
+    # Read the listing of the record.
     page = f"{server}/records/{number}"
     content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
     try:
@@ -200,6 +208,7 @@ def _planned_of_record(
     stated_licence = record.metadata.get("license")
     if not licence and isinstance(stated_licence, Mapping):
         licence = str(stated_licence.get("id", ""))[:_LONGEST_LICENCE]
+    # Plan each wanted file, with the digests that the server or the corpus states.
     planned = []
     for file in record.files:
         if file_name not in (None, file.key):
@@ -229,7 +238,7 @@ def _matches(name: str, only: Sequence[str]) -> bool:
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    """Algorithm → digest, as far as the corpus states digests of a file."""
+    """Algorithm → digest, for each digest of the file that the corpus states."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
@@ -265,6 +274,7 @@ def fetch_all(
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
+        # Read the record of an earlier run, and check that the disk has room.
         record = _Record()
         remedy = "remove it, and run the same command again"
         if (folder / RECORD).exists():
@@ -276,6 +286,7 @@ def fetch_all(
                 f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
                 f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
             )
+        # Fetch or verify each file, unpack it, and record each step at once.
         for number, file in enumerate(plan.files, 1):
             progress = f"{number} of {len(plan.files)}"
             received = record.files.get(file.name)
@@ -298,6 +309,10 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
     """Estimate the bytes that are still needed on the disk.
 
     Archives hardly compress recordings, so the unpacked files take about as much as the archive.
+
+    Args:
+        record: the files that are already fetched.
+        unpacking: whether archives will be unpacked.
     """
     needed = sum(hub_set.size for hub_set in plan.hub_sets)
     for file in plan.files:
@@ -338,12 +353,16 @@ def _fetch_one(
     """Fetch ``file``, or verify its copy in ``folder``; return what is to be recorded.
 
     Args:
-        received: what is recorded of the copy; None if nothing is.
+        received: what is recorded of the copy; None if nothing is recorded.
         progress: such as ``1 of 3``, for the progress bar.
+
+    Raises:
+        InputError: if the copy has another checksum or size than it should have.
     """
     path = folder / file.name
     published = bool(file.remote.digests)
     unpacked = False
+    # There is a copy: compare it with the published or the recorded checksum, or else with the published size.
     if path.is_file():
         expected: Mapping[str, str] = file.remote.digests
         if received is not None:
@@ -362,6 +381,7 @@ def _fetch_one(
             raise InputError(
                 f"{path}: has {size:,} bytes, not {file.remote.size:,}; remove the file, and run the same command again"
             )
+    # There is no copy, or nothing is known about it: download the file.
     digests = client.fetch(file.remote, path, f"downloading {progress}: {file.name}")
     return _Received(url=file.remote.url, size=path.stat().st_size, digests=digests, published=published)
 

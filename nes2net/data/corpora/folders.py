@@ -7,8 +7,8 @@
         remedy="give `root` the folder that holds train and test",
     )
 
-An id is the path below the folder of the corpus, without suffix. If recordings differ only in their
-suffix, their ids keep it.
+An id is the path below the folder of the corpus, without suffix. If recordings differ only in the
+suffix, their ids keep the suffix.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class FolderCorpus(Corpus):
 
         Raises:
             NotFound: if there is no such folder.
-            InputError: if there are several.
+            InputError: if there are several such folders.
         """
         split = files.known_split(split, self.splits, self.title)
         root = self.place(root if protocols is None else protocols)
@@ -129,7 +129,14 @@ class FolderCorpus(Corpus):
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """The trials of ``split`` (None: of all splits) whose recordings are below ``path``."""
+        """The trials of ``split`` (None: of all splits) whose recordings are below ``path``.
+
+        The paths of the recordings begin with ``audio``; a trial has no path if ``audio`` is None.
+
+        Raises:
+            InputError: if there are no such recordings, or two recordings get the same id.
+        """
+        # Find the recordings that match a pattern.
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
         phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for pattern in self.places:
@@ -139,6 +146,7 @@ class FolderCorpus(Corpus):
         if not recordings:
             patterns = ", ".join(pattern.pattern for pattern in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
+        # Make a trial of each recording.
         ids = {name: files.id_of(PurePosixPath(name)) for name in recordings}
         numbers = Counter(ids.values())
         trials = []

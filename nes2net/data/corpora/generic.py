@@ -84,7 +84,7 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list, or else the folder of classes, in ``folder`` that is named after ``split``."""
+    """Find the list in ``folder`` that is named after ``split``, or else such a folder of classes."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
@@ -118,7 +118,11 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
-    """Label → the folder in ``folder`` that is named after this class, such as ``real``."""
+    """Label → the folder in ``folder`` that is named after this class, such as ``real``.
+
+    Raises:
+        InputError: if two folders are named after the same class.
+    """
     classes: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         label = LABELS.get(path.name.lower())
@@ -140,6 +144,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
         path = _folder_of(folder, split)
         if path is not None:
             split_folders[split] = path
+    # Without folders of splits, the name of the folder itself may state the split.
     if not split_folders:
         phase = None
         if folder != root:
@@ -156,7 +161,12 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    """Yield the trials of a CSV file; the paths in the file are relative to ``audio``."""
+    """Yield the trials of a CSV file; the paths in the file are relative to ``audio``.
+
+    Raises:
+        InputError: if the header or a row is malformed.
+    """
+    # Find the columns by the names in the header.
     delimiter = delimiter_of(first_line(path)) or ","
     if path.suffix == ".tsv":
         delimiter = "\t"
@@ -185,6 +195,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     for number, name in enumerate(header):
         if number != file_column and name and name not in columns:
             extra_columns.append((name, number))
+    # Make a trial of each further row.
     for line, row in rows:
         file = row[file_column]
         recording = Path(file)
@@ -217,8 +228,8 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
 
-    A trial that is not in the RTTM becomes a single segment with its label. If it has no label
-    either, it is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio
+    A trial that is not in the RTTM becomes a single segment with its label. A trial without a
+    label, too, is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio
     files.
 
     Args:
@@ -237,7 +248,7 @@ def segments(
     whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
     ids = {trial.id for trial in whole_corpus}
-    ids.update(trial.id for trial in trials)  # a trial may have another id here: a path from its part's folder
+    ids.update(trial.id for trial in trials)  # read as one part, a trial may have a shorter id
     listed_ids = read_rttm(path).keys()
     unknown_ids = [id for id in listed_ids if id not in ids]
     if unknown_ids:
@@ -284,7 +295,7 @@ def segment_labels(
 ) -> dict[str, NDArray]:
     """Read the labels of frames of ``split``: utterance → (T,), 1 bona fide, 0 spoof.
 
-    A frame has ``resolution`` ms. The labels are pooled from labels of 10-ms frames. Errors are
+    A frame lasts ``resolution`` ms. The labels are pooled from labels of 10-ms frames. Errors are
     those of :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
@@ -331,7 +342,7 @@ class UserCorpus(Corpus):
         return files.select_phase(labelled, phase)
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if there are none."""
+        """The parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if none exists."""
         splits = self.named_splits(root, protocols)
         if None in splits:
             splits = {trial.phase for trial in self.trials(root, protocols=protocols)}
@@ -341,7 +352,8 @@ class UserCorpus(Corpus):
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
         """The splits that the names of files and folders state.
 
-        The set also holds None if the rows of a file may state further splits.
+        The set also holds None if the rows of a file may state further splits. The arguments are
+        those of :meth:`find_splits`.
         """
 
     def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
@@ -354,7 +366,7 @@ class UserCorpus(Corpus):
 
 @dataclass(frozen=True, kw_only=True)
 class GenericCorpus(UserCorpus):
-    """A user's own recordings in one of the layouts above."""
+    """A user's own recordings in one of the layouts that this module describes."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
         """The splits that have a list or a folder of classes of their own; ``{None}`` if no split has."""
@@ -367,12 +379,16 @@ class GenericCorpus(UserCorpus):
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
-        :class:`~nes2net.data.corpora.protocol.NotFound` if there is none of these.
+        If ``protocols`` is given, it replaces ``root``. A file that the user names is the list.
+
+        Raises:
+            NotFound: if none of these exists.
         """
         folder = self.place(root if protocols is None else protocols)
         if folder.is_file():
             return folder
         if folder.is_dir():
+            # A list or folder of the split; for the whole corpus, the folder with a list for each split.
             lists = sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".tsv"))
             if split in self.splits:
                 list_or_folder = _list_or_folder(folder, split)
@@ -380,11 +396,13 @@ class GenericCorpus(UserCorpus):
                     return list_or_folder
             if split == WHOLE and _has_lists(folder):
                 return folder
+            # One list of all splits.
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
                 return usual_lists[0]
             if len(lists) == 1:
                 return lists[0]
+            # Folders of classes.
             if _class_folders(folder) or any(_folder_of(folder, name) for name in self.splits):
                 return folder
         raise files.NotFound(
@@ -394,9 +412,15 @@ class GenericCorpus(UserCorpus):
         )
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """The trials of a list, or of a folder of lists or classes.
+        """The trials of ``split`` in a list, or in a folder of lists or classes.
 
-        If a line is malformed, :class:`InputError` names the file and the line.
+        Args:
+            split: ``None`` or ``"all"`` for all trials.
+            audio: the folder to which paths in a list are relative, and the root of the ids of a
+                folder; by default the folder of the list, or ``path``.
+
+        Raises:
+            InputError: if a line is malformed; the message names the file and the line.
         """
         if path.is_dir() and _has_lists(path):
             trials = files.checked_trials(self._trials_of_splits(path, audio), path)

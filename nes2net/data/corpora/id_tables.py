@@ -82,8 +82,8 @@ def read_id_table(
     """Open a table that states one value of each utterance.
 
     A first line with one of ``names`` is a header. Without a header, the first column holds the id
-    and the last column the value. Up to two further columns may stand in between if one of these
-    holds a word of ``between``.
+    and the last column the value. Between these two, there may be one or two further columns if
+    one of the further columns holds a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.
@@ -94,6 +94,7 @@ def read_id_table(
     Raises:
         InputError: if no column of ids or of values is found, or a row has another number of fields.
     """
+    # Find the delimiter. White space separates the fields if this makes the last field a value.
     line = first_line(path)
     words = line.split()
     delimiter = delimiter_of(line)
@@ -101,10 +102,11 @@ def read_id_table(
         names_value = bool(set(names) & {column_name(word) for word in words})
         if is_value(words[-1]) or (delimiter != "\t" and names_value):
             delimiter = None
+    # Find the columns by a header, or else by their order.
     fields = line.split(delimiter)
     header = [column_name(field) for field in fields]
     value_column = column_of(header, names)
-    if len(fields) == 2 and is_value(fields[1].strip()):  # a row, whose id may be "score"
+    if len(fields) == 2 and is_value(fields[1].strip()):  # the line is a row, even if its id is "score"
         value_column = None
     id_column = column_of(header, ID_COLUMNS)
     if value_column is not None and id_column is None:
@@ -123,6 +125,7 @@ def read_id_table(
     if value_column is None or id_column is None:
         id_column = 0
         value_column = num_fields - 1
+    # Open the rows behind the header.
     if delimiter is not None:
         rows = _rows_of_csv(path, delimiter, id_column)
     else:
@@ -136,7 +139,11 @@ def read_id_table(
 
 
 def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of each row of a CSV file; spaces in ids become ``%20``."""
+    """Yield (line number, fields) of each row of a CSV file; spaces in ids become ``%20``.
+
+    Raises:
+        InputError: if a row has no id.
+    """
     for line, row in read_csv(path, delimiter):
         row = [field.strip() for field in row]
         row[id_column] = "%20".join(row[id_column].split())
@@ -193,7 +200,9 @@ def _delimiter_name(delimiter: str | None) -> str:
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """Yield the ids that ``id`` may mean: without the suffix of audio, then also without first folders.
+    """Yield the ids that ``id`` may mean, without the suffix of audio.
+
+    The first one has all folders; then the folders are removed one by one, from the front.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

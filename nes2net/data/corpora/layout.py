@@ -141,12 +141,14 @@ class Table:
         If a column states the phase, only the trials of ``phase`` (None: of all phases) are read;
         otherwise all trials belong to ``phase``.
         """
+        # Find the columns.
         header, rows = self._header_and_rows(path)
         file_column = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
         label_column = columns.pop("label", None)
         phase_column = columns.pop("phase", None)
         field_columns = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
+        # Make a trial of each row. Skip rows of other phases, and recordings that are not trials.
         label = None
         row_phase = phase
         recording = None
@@ -189,7 +191,8 @@ class Table:
     ) -> str | None:
         """Look up ``word``, the content of ``column``: return ``words[word]``.
 
-        For a word that is not in ``words``, return ``otherwise``; InputError if this is None.
+        For a word that is not in ``words``, return ``otherwise``; InputError if ``otherwise`` is None.
+        Its message names the ``line`` of the list ``path``.
         """
         if word in words:
             return words[word]
@@ -208,7 +211,7 @@ _BELOW = "/**"  # end of a folder in Files: the folder, or any folder below
 _FieldColumns: TypeAlias = Sequence[tuple[str, int, Mapping[str, str | None]]]
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
-#: ``audio``, or have no path if it is None. The trials belong to ``phase`` if the list states no phase.
+#: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.
 Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
@@ -263,10 +266,21 @@ class ListedCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """As ``Corpus.trials``; if there is no list, trials are sorted by path."""
+        """As ``Corpus.trials``; without a list, the recordings may be the trials.
+
+        If the files of the split have a suffix ``unlisted``, a list is not needed. If there is no list,
+        or ``files_are_trials`` is true, all recordings with this suffix are the trials, sorted by
+        name. Only listed trials have labels.
+
+        Raises:
+            NotFound: if a list is missing that is needed, or that ``protocols`` should hold.
+            InputError: if there are no recordings with the suffix.
+        """
+        # All trials are listed.
         split_files, split, _ = self._files_of(split)
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
+        # The list may be missing.
         audio = self.find_audio(files.corpus_root(self.place(root)), split)
         labelled: dict[Path | None, Trial] = {}
         try:
@@ -277,7 +291,7 @@ class ListedCorpus(Corpus):
         except files.NotFound:
             if self.files_are_trials and protocols is not None:
                 raise
-        # An archive made on a Mac holds the attributes of 1.wav in ._1.wav.
+        # Every recording is a trial. An archive made on a Mac holds the attributes of 1.wav in ._1.wav.
         suffix = split_files.unlisted
         names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
         if not names:
@@ -300,12 +314,15 @@ class ListedCorpus(Corpus):
         if phase is not None:
             phase = files.canonical_phase(phase)
         self.check_known_phase(phase)
+        # A file with only ids and labels.
         labels = self._words_of_labels()
         if labels and path.name not in self._official_names() and labels_alone(path):
             return files.checked_trials(read_labels(path, labels), path)
+        # The key of the corpus.
         if self.key is not None:
             path = self.find_key(path)
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
+        # A protocol with labels.
         if path.is_file():
             splits = [split for split, split_files in self.parts.items() if path.name in split_files.protocols]
             # A list of several splits states the split of each trial.
@@ -315,6 +332,7 @@ class ListedCorpus(Corpus):
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
             return self.read_protocol(self.find_protocol(path, phase), phase)
+        # The protocols of all splits.
         trials = []
         failures = []
         for split in self.parts:
@@ -353,7 +371,10 @@ class ListedCorpus(Corpus):
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """As ``Corpus.find_protocol``; the result is a folder if several lists make up the split."""
+        """As ``Corpus.find_protocol``; the result is a folder if several lists make up the split.
+
+        If ``protocols`` is a file, it is the result.
+        """
         split_files, _, title = self._files_of(split)
         roots = [self.place(root)]
         if protocols is not None:
@@ -419,7 +440,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """The lists in ``folder`` that together make up the split ``phase``, or all splits if it is None."""
+        """The lists in ``folder`` that together make up the split ``phase`` (None: all splits)."""
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]
@@ -460,7 +481,7 @@ def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> 
     """Return ``folder`` below ``root``; resolve a folder ``FOLDER/**``, as in :class:`Files`.
 
     Args:
-        is_sought: tells by its name whether a file is one of those that the folder must hold.
+        is_sought: tells whether a file of this name is one for which the folder is taken.
     """
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):

@@ -7,7 +7,8 @@ as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository 
 ``train.txt``, ``dev.txt`` and ``test.txt``, each line of which names a recording of ``gt``. Each
 recording gives seven trials: itself and its six vocoded copies. The authors' program does not use
 these lists. It takes the first 7,920 files of each folder for training, in the order of the file
-system, which cannot be reproduced. Its parts have the same sizes as the lists. The set of the
+system, which cannot be reproduced. The parts of that program have the same sizes as the
+lists. The set of the
 Speech Anti-Spoofing Arena is as large as ``eval`` here, 18,487 trials. Benchmarks that report
 92,407 trials take all parts together.
 

@@ -38,7 +38,7 @@ _BONAFIDE_FOLDERS = ("real", "M-AILABS", "m-ailabs")
 _REMEDY = "give `root` the folder that holds fake"
 _TRACING_PROTOCOLS = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}
 _TRACING_TABLE = Table("path", {"attack": "model_name"})
-# The path of the original is first read into the field speaker, because a trial has no field for it.
+# The path of the original is first read into the field speaker, because a trial has no field for this path.
 _META_TABLE = Table(
     "path",
     {"speaker": "original_file", "language": "language", "attack": "model_name", "attack_type": "architecture"},
@@ -49,13 +49,15 @@ _META_TABLE = Table(
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
 
-    For the folder ``fake``, these are the trials of every ``meta.csv`` below it, and the bona fide
-    trials of the originals. A single list has only spoofed trials. The arguments are those of
+    The folder ``fake`` gives the trials of every ``meta.csv`` below it, and the bona fide trials of
+    the originals. A single list has only spoofed trials. The arguments are those of
     :data:`~nes2net.data.corpora.layout.Rows`.
     """
+    # A protocol for source tracing.
     if path.name in _TRACING_PROTOCOLS.values():
         yield from _rows_of_tracing_protocol(path, phase, audio)
         return
+    # A single list, or all lists below the folder fake.
     lists = [path]
     bonafide_folders: list[Path] = []
     if not path.is_file():
@@ -63,6 +65,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         bonafide_folders = [path.parent / name for name in _BONAFIDE_FOLDERS if (path.parent / name).is_dir()]
     if not lists:
         raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
+    # The spoofed trials; their originals are noted.
     originals: dict[str, None] = {}
     for file in lists:
         for line, trial in enumerate(_META_TABLE(file, "eval", audio), start=2):
@@ -70,6 +73,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
                 files.checked_path(trial.speaker, file, line)
                 originals[trial.speaker] = None
             yield replace(trial, label=SPOOF, speaker=None)
+    # The bona fide trials: each original once.
     if bonafide_folders:
         for original in originals:
             levels = PurePosixPath(original).parts  # en_US/by_book/female/SPEAKER/BOOK/wavs/NAME.wav
@@ -88,7 +92,10 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a protocol for source tracing, and skip repeated rows."""
+    """Yield the trials of a protocol for source tracing; skip repeated rows, and print a note.
+
+    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    """
     ids: set[str] = set()
     num_repeated = 0
     for trial in _TRACING_TABLE(path, phase, audio):
@@ -105,7 +112,7 @@ def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None)
 CORPUS = ListedCorpus(
     title="MLAAD",
     rows=_rows,
-    # The protocol of eval is eval.csv or, if it is missing, the folder fake, which holds the lists.
+    # The protocol of eval is eval.csv or, if this file is missing, the folder fake, which holds the lists.
     parts={
         split: Files(
             [name, *(["fake"] if split == "eval" else [])], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"]

@@ -2,8 +2,8 @@
 
 ``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens such a
 file only with ``allow_pickle``, and then the file can run any program. Here the pickle may contain
-only NumPy's arrays, data types and numbers. They are first read as stand-ins, which become arrays
-after their sizes have been checked.
+only NumPy's arrays, data types and numbers. Arrays and data types are first read as stand-ins. The
+stand-ins become arrays after their sizes have been checked.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
     content = read_bounded(path, MOST_BYTES, "give the path of a .npy file")
     budget = Budget(str(path), _MOST_PADDING * len(content), _MOST_STEPS, len(content))
     try:
+        # The header of the file must announce an array of one object.
         stream = io.BytesIO(content)
         version = np.lib.format.read_magic(stream)
         read_header = np.lib.format.read_array_header_2_0
@@ -41,6 +42,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         shape, _, dtype = read_header(stream)
         if not dtype.hasobject or dtype.names or shape != ():
             raise ValueError(f"it holds an array of {dtype} of shape {shape}")
+        # The object must be a dictionary.
         unpickled = _ArrayUnpickler(stream, budget).load()
         if isinstance(unpickled, _Array):
             if unpickled.shape != () or not isinstance(unpickled.data, list) or len(unpickled.data) != 1:
@@ -50,6 +52,7 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             raise ValueError(f"it holds a {type(unpickled).__name__}")
         if not all(isinstance(name, str) for name in unpickled):
             raise ValueError("a name in it is no text")
+        # Turn stand-ins and lists into arrays.
         arrays: dict[int, NDArray] = {}  # a shared list becomes a shared array
         for value in unpickled.values():
             if id(value) in arrays:
@@ -82,10 +85,10 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 # The most bytes of a single value, a number or a short text. A file may refer to a value many times, and
 # each reference makes a copy.
 _LONGEST_SCALAR = 256
-# The largest size of lists of texts as arrays, relative to the size of the file.
+# As arrays, lists of texts may take at most so many times the size of the file.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
-_MOST_STEPS = 20_000_000  # of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
+_MOST_STEPS = 20_000_000  # steps of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
 
 
 class _DataType:
@@ -109,7 +112,7 @@ class _DataType:
 
 
 class _Array:
-    """Stands for an array in the pickle; state ``(version, shape, data type, Fortran order, data)``."""
+    """Stands for an array in the pickle, whose state is (version, shape, type, Fortran order, data)."""
 
     # The file may set these attributes to any value, so :meth:`numpy` checks them.
     shape: Any = ()
@@ -147,7 +150,11 @@ def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    """Stands for NumPy's ``scalar``, which makes a single value in pickles."""
+    """Stands for NumPy's ``scalar``, which makes a single value in pickles.
+
+    Raises:
+        ValueError: if the value has more than 256 bytes, or ``dtype`` and ``data`` do not fit.
+    """
     if len(data) > _LONGEST_SCALAR:
         raise ValueError(f"a single value has {len(data)} bytes")
     return _from_buffer(data, dtype, (), "C").numpy()[()]

@@ -32,7 +32,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 #: Bytes of audio in a shard: the default of ``datasets`` for uploads.
 SHARD_BYTES = 500_000_000
 
-_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → its name in datasets
+_NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
 _PLAN = "pack.json"  # file in the output folder that lists the planned shards with their digests
 _LARGEST_PLAN = 1 << 24  # bytes
 # A row group is read as a whole. Training reads in random order, which is faster with small row groups.
@@ -89,6 +89,7 @@ def pack(
     out = Path(out)
     if shard_bytes < 1:
         raise InputError(f"`shard_size` is at least 1 byte, not {shard_bytes}")
+    # Decide which recording belongs to which shard.
     recordings = _measured_recordings(parts, format)
     shards = _planned_shards(recordings, out, format, shard_bytes)
     trials = []
@@ -97,6 +98,7 @@ def pack(
         for packed in shard:
             trials.append(packed.trial)
             size += packed.size
+    # Write the shards that an earlier run has not written.
     with writing(out, "make room or name another folder; the same command resumes"):
         _check_plan(title, shards, out)
         for folder in {path.parent for path in shards}:
@@ -117,7 +119,7 @@ def pack(
 def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
     """Write the plan of the shards to ``out``, or compare it with the plan of an earlier run.
 
-    :class:`InputError` if they differ, or if ``out`` holds other files.
+    :class:`InputError` if the plans differ, or if ``out`` holds files but no plan.
     """
     digests = {}
     for path, shard in shards.items():
@@ -136,12 +138,17 @@ def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path)
 
 
 def _plan_line(trial: Trial) -> str:
-    """The facts of a trial as a line of the plan; if one of them changes, a written shard is invalid."""
+    """The facts of a trial as a line of the plan; if one fact changes, a written shard is invalid."""
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
 def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: str) -> None:
-    """Write ``labels.parquet`` and ``eval.yaml``, which the Arena expects beside the shards."""
+    """Write ``labels.parquet`` and ``eval.yaml``, which the Arena expects beside the shards.
+
+    Args:
+        title: title of the corpus.
+        split: the Arena's name of the split that is evaluated.
+    """
     path = out / "data" / "labels.parquet"
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
@@ -162,6 +169,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
     :class:`InputError` if a recording is missing, two splits share an id, or the suffix of a
     recording does not suit tar shards.
     """
+    # No id may occur in two splits.
     split_of: dict[str, str] = {}
     for split, trials in parts.items():
         repeated_ids = [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]
@@ -171,6 +179,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
                 f"{ids_stand} in {split_of[repeated_ids[0]]} and in {split}, but each recording needs its own: "
                 f"{listed(repeated_ids)}; pack one `split`"
             )
+    # Measure the recordings; all of them must exist.
     recordings: dict[str, list[_Packed]] = {}
     for split, trials in parts.items():
         split_recordings = []
@@ -191,6 +200,7 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
                 "the corpus, or name another `split`"
             )
         recordings[split] = split_recordings
+    # In a tar shard, recordings need a suffix of audio.
     if format == "tar":
         ids = []
         for split_recordings in recordings.values():
@@ -206,10 +216,15 @@ def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -
 def _planned_shards(
     recordings: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
 ) -> dict[Path, list[_Packed]]:
-    """Distribute the recordings of each split over shards: path of a shard → its recordings."""
+    """Distribute the recordings of each split over shards: path of a shard → its recordings.
+
+    Args:
+        out: the folder of the shards.
+        shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
+    """
     planned: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
-        name = f"test-{split}"  # for a further evaluation part, such as `track1`; the notes state its name
+        name = f"test-{split}"  # a further evaluation part, such as `track1`; the notes state the phase
         if split in (*_NAMES, WHOLE):
             name = _NAMES.get(split, WHOLE)
         shards = list(_group_by_size(split_recordings, shard_bytes))
@@ -224,7 +239,7 @@ def _planned_shards(
 def _notes_json(trial: Trial) -> str:
     """The notes of a trial in a shard: its id, fields and extra columns as JSON.
 
-    They also hold the phase, if the phase is not a split.
+    The notes also hold the phase of the trial, unless the phase is a split.
     """
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
@@ -294,7 +309,8 @@ def _group_by_size(
 ) -> Iterator[list[_Packed]]:
     """Divide ``recordings`` into consecutive groups of at most ``max_bytes`` each.
 
-    A larger recording forms a group by itself.
+    A larger recording forms a group by itself. If ``max_recordings`` is given, no group has more
+    recordings.
     """
     group: list[_Packed] = []
     num_bytes = 0

@@ -7,8 +7,8 @@ Layout: the audio is ``<root>/database/{train,dev,eval}/con_wav/ID.wav``. There 
 split, with the five fields of ASVspoof 2019 LA; the attack of a spoofed utterance is ``CON``.
 Labels of segments of 10 to 640 ms are ``.npy`` files. The folder ``<split>/con_data/`` holds the
 segments as RTTM (``rttm_2cls_0sil``) and the durations of the utterances (``reco2dur``). Another
-RTTM in it, ``rttm_2cls_0sil_spoof``, lists only the spoofed segments. 25,380 / 24,844 / 71,237
-trials. Nes2Net is evaluated on whole utterances.
+RTTM in this folder, ``rttm_2cls_0sil_spoof``, lists only the spoofed segments. The splits have
+25,380, 24,844 and 71,237 trials. Nes2Net is evaluated on whole utterances.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ def segment_labels(
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
+    # Find the file of labels.
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
@@ -76,6 +77,7 @@ def segment_labels(
             what=f"segment labels of PartialSpoof {split}",
             remedy="get the archive of segment labels from https://zenodo.org/records/5766198",
         )
+    # Convert the words "1" and "0" to numbers.
     labels = {}
     for utterance, values in read_npy_dictionary(path).items():
         words = values
@@ -114,6 +116,7 @@ def segments(
             a label of the protocol.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
+    # Find and read the RTTM and the durations.
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     root = Path(root)
     title = f"PartialSpoof {split}"
@@ -126,6 +129,7 @@ def segments(
     reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations of {title}", remedy=_REMEDY)
     durations = read_reco2dur(reco2dur)
     segments = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
+    # Utterances without segments are bona fide in an RTTM of spoofed segments, and an error in the other RTTM.
     missing_ids = [utterance for utterance in durations if utterance not in segments]
     if path.name == _SPOOF_ALONE:
         spoofed = segments
@@ -136,6 +140,7 @@ def segments(
     elif missing_ids:
         utterances = counted(len(missing_ids), "utterance")
         raise InputError(f"{path}: {utterances} of {reco2dur.name} without segments: {listed(missing_ids)}")
+    # Compare the segments with the labels of the protocol, if there is one.
     try:
         protocol = CORPUS.find_protocol(root, split, protocols)
     except files.NotFound:
@@ -159,7 +164,7 @@ CORPUS = ListedCorpus(
     parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("eval")},
     segments=segments,
     segment_labels=segment_labels,
-    # The numbers are those of ASVspoof 2019 LA, on which the corpus is based.
+    # The numbers equal those of ASVspoof 2019 LA, on which the corpus is based.
     counts={
         "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
         "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),

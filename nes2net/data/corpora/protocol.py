@@ -79,7 +79,7 @@ class _CsvLines:
 
 
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its first line, fields) of each row of a CSV file that is not blank.
+    """Yield the rows of a CSV file, as (number of the row's first line, fields); skip blank rows.
 
     The first row is the header. The content of a field in quotation marks stays unchanged,
     including line breaks.
@@ -94,6 +94,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
     header: list[str] = []
     try:
         for row in rows:
+            # The header: its names must be unique.
             if row and not header:
                 header = row
                 repeated_names = repeated(name.strip().lower() for name in header if name.strip())
@@ -106,6 +107,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                     raise InputError(
                         f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some"
                     )
+            # Each row that is not blank has as many fields as the header.
             if row and len(row) != len(header):
                 raise InputError(
                     f"{path}, line {line}: expected {counted(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
@@ -133,7 +135,7 @@ def repeated(words: Iterable[str]) -> list[str]:
 def checked_id(utterance: str, path: Path, line: int) -> str:
     """Return the id ``utterance``, if a path made of it stays within the folder of the corpus.
 
-    :class:`InputError` otherwise, which names the ``line`` of the list ``path``.
+    Otherwise raise :class:`InputError`, whose message names the ``line`` of the list ``path``.
     """
     if "/" in utterance or "\\" in utterance or ".." in utterance:
         raise InputError(
@@ -181,7 +183,7 @@ def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: st
 
 
 def or_none(field: str, *nothing: str) -> str | None:
-    """Return ``field``, or None if it means that there is no value: ``-`` or a word of ``nothing``.
+    """Return ``field``, or None if ``field`` says that there is no value: ``-`` or one of ``nothing``.
 
     >>> or_none("A07", "bonafide"), or_none("-"), or_none("bonafide", "bonafide")
     ('A07', None, None)
@@ -204,6 +206,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     finally:
         if collecting:
             gc.enable()
+    # Check the ids.
     for trial in trials:
         if has_control(trial.id):
             raise InputError(
@@ -213,6 +216,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
+        # If two recordings with the same id differ in their suffix, the message names both.
         repeated_ids = repeated(trial.id for trial in trials)
         paths: dict[str, None] = {}
         for trial in trials:
@@ -230,8 +234,8 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 def canonical_phase(phase: str) -> str:
     """The name that this package gives to a phase or split of a corpus.
 
-    Two phases have other names elsewhere: ``hidden_track`` in the scripts of ASVspoof 2021 is ``hidden`` in its
-    keys, and CtrSVDD calls its evaluation part ``test``.
+    Two phases have other names elsewhere. The scripts of ASVspoof 2021 say ``hidden_track`` for the
+    phase that its keys call ``hidden``, and CtrSVDD calls its evaluation part ``test``.
 
     >>> canonical_phase("hidden_track"), canonical_phase("test"), canonical_phase("progress")
     ('hidden', 'eval', 'progress')

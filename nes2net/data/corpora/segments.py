@@ -28,7 +28,7 @@ def read_segments(
     Args:
         durations: utterance → its duration in s; other utterances of the file are skipped.
         labels: word of the file → ``"bonafide"`` or ``"spoof"``.
-        uncovered: the class of gaps between segments.
+        uncovered: the class of gaps between segments, see :data:`Uncovered`.
 
     Raises:
         InputError: if the file is malformed or has another label, or if the segments of an
@@ -60,7 +60,7 @@ def read_segments(
 
 
 class _Cover:
-    """Collects segments in order, from 0 to ``end`` without gaps or overlaps, for :func:`covering`."""
+    """Collects segments for :func:`covering`, from 0 to ``end`` without gaps or overlaps."""
 
     def __init__(self, uncovered: Uncovered) -> None:
         self.segments: list[Segment] = []
@@ -82,7 +82,11 @@ class _Cover:
             self.segments.append(Segment(label, start, end))
 
     def fill(self, end: float) -> None:
-        """Close the gap up to ``end``: extend the last segment by up to a millisecond, or add a segment."""
+        """Close the gap up to ``end``: extend the last segment by up to a millisecond, or add a segment.
+
+        Raises:
+            InputError: if a segment is needed, but ``uncovered`` is None.
+        """
         start = self.end
         if end - start <= ROUNDING:
             if self.segments and end > start:
@@ -123,8 +127,8 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
     """Convert segments to labels of frames of ``resolution`` ms: utterance → (T,), 1 bona fide, 0 spoof.
 
-    The labels are pooled from labels of 10-ms frames. The last 10-ms frame counts if the utterance
-    covers at least half of it, so every frame has a segment.
+    The labels are pooled from labels of 10-ms frames. The last 10-ms frame is labelled only if the
+    utterance covers at least half of it, so that every labelled frame lies in a segment.
 
     Args:
         segments: utterance → its segments, as returned by :func:`read_segments`.
@@ -138,7 +142,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     for utterance, utterance_segments in segments.items():
         if not utterance_segments:
             continue
-        # Rounded like the ends of segments in a file, so that duration and last end fall into the same frame.
+        # The duration is rounded like the ends of segments in a file, so that it falls into the frame of the last end.
         duration = round(utterance_segments[-1].end, 5)
         labels = frame_labels(utterance_segments, 10, duration, last_frame="round")
         if len(labels):

@@ -84,9 +84,11 @@ def shards_below(root: str | Path) -> list[Shard]:
         InputError: if there are shards of more than one kind, only compressed shards, or fewer
             shards than their names state.
     """
+    # A single shard.
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
+    # A folder: find the shards in it.
     files.corpus_root(root)
     shards: list[Shard] = []
     compressed = None
@@ -98,6 +100,7 @@ def shards_below(root: str | Path) -> list[Shard]:
                 shards.append(Shard(path, _split_of(PurePosixPath(path.relative_to(root).as_posix()))))
             elif _COMPRESSED.search(name):
                 compressed = path
+    # The shards must exist, be of one kind, and be complete.
     if not shards and compressed:
         raise InputError(
             f"{compressed} is compressed, so its recordings cannot be read one by one: decompress it first"
@@ -112,7 +115,7 @@ def shards_below(root: str | Path) -> list[Shard]:
 
 
 def _check_complete(root: Path, names: Collection[str]) -> None:
-    """Raise :class:`InputError` if shards are missing, by names such as ``test-00000-of-00002``."""
+    """Raise :class:`InputError` if shards are missing that names such as ``test-00000-of-00002`` count."""
     for name in sorted(names):
         match = _COUNTED.fullmatch(name)
         if match is None:
@@ -148,11 +151,18 @@ def _split_of(path: PurePosixPath) -> str | None:
 
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a Parquet or Arrow file, from all its columns but the audio."""
+    """Yield the trials of a Parquet or Arrow file, from all its columns but the audio.
+
+    By default, the id of a trial is the path of its recording below ``root``.
+
+    Raises:
+        InputError: if a column has an impossible name or type, or a row is malformed.
+    """
     budget = Budget.of(f"shard {shard.path}", shard.path.stat().st_size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
+    # Read the columns of words and numbers.
     columns = []
     for field in table.schema:
         column_type = field.type
@@ -164,6 +174,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         is_number = types.is_integer(column_type) or types.is_floating(column_type) or types.is_boolean(column_type)
         if field.name != audio and (is_word or is_number or types.is_null(column_type)):
             columns.append(field.name)
+    # Refuse columns that share a name, and a label or split of another type.
     repeated_names = files.repeated(columns)
     if repeated_names:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(repeated_names[0])}")
@@ -189,7 +200,7 @@ class _ClassLabels:
     """Our label of each name."""
 
     def __call__(self, value: Any, row_name: str) -> str | None:
-        """Our label for a ``value`` of the column; InputError, which names the row, if it is unknown."""
+        """Our label for a ``value`` of the column; InputError, which names the row, for any other value."""
         if value is None or isinstance(value, str):
             return _label_of_value(value, row_name)
         num_names = len(self.names)
@@ -202,7 +213,11 @@ class _ClassLabels:
 
 
 def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
-    """Read the ``ClassLabel`` in the metadata of the shard ``path``; None if there is none."""
+    """Read the ``ClassLabel`` in the metadata of the shard ``path``; None if there is none.
+
+    Raises:
+        InputError: if the names of the classes are unknown.
+    """
     metadata = (table.schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         content = parsed_json(metadata, f"the metadata of shard {path}")
@@ -242,7 +257,13 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
 
 
 def _label_of_value(value: Any, row_name: str) -> str | None:
-    """Our label for a word, or for a number of the Arena: 0 bona fide, 1 spoof; None if unknown."""
+    """Our label for a word, or for a number of the Arena: 0 bona fide, 1 spoof.
+
+    The label is None if ``value`` is None or an empty text.
+
+    Raises:
+        InputError: if ``value`` is another word or number; the message begins with ``row_name``.
+    """
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -272,14 +293,17 @@ def _trial_of_row(
 
     Args:
         path: address of the recording.
-        values: column or entry → value; a column overrides an entry of the notes.
-        root: folder that the default id of the trial starts from.
+        values: column or entry → value. The column ``notes`` holds a mapping in JSON with further
+            values; a column overrides an entry of the notes.
+        shard: the shard of the row, whose name may state the split.
+        root: by default, the id of the trial is the path of the recording below this folder.
         label_of: turns a value of the column ``label`` into our label, given the ``row_name``.
         row_name: name of the row for messages.
     """
     notes = _parse_notes(values.get(_NOTES), row_name)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
+    # A column may have class names of its own (:class:`_ClassLabels`), but a label in the notes does not.
     if "label" in values:
         label = label_of(values["label"], row_name)
     else:
@@ -289,6 +313,7 @@ def _trial_of_row(
     if ids:
         id = _as_text(ids[0])
     phase = _phase_of_row(merged, shard, row_name)
+    # All other values are fields of the trial, or extra columns.
     fields: dict[str, Any] = {}
     extra = []
     for name, value in merged.items():
@@ -335,7 +360,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, which are a mapping in JSON; empty without notes."""
+    """Parse the notes of a row, which are a mapping in JSON; empty if there are no notes."""
     if text in (None, ""):
         return {}
     try:
@@ -354,8 +379,13 @@ def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
 def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
     """Yield the trials of a tar file.
 
-    Members whose names agree up to the first dot form a sample: a recording and what is known of it.
+    Members whose names agree up to the first dot form a sample: a recording, and texts that state
+    its label and other fields. A sample without a recording is skipped.
+
+    Raises:
+        InputError: if a name occurs twice, a sample has several recordings, or a text is malformed.
     """
+    # Group the members of the file into samples.
     samples: dict[str, dict[str, Member]] = {}
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
@@ -366,6 +396,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
         if suffix in sample:
             raise InputError(f"shard {shard.path}: {shown(member.name)} is in it more than once")
         sample[suffix] = member
+    # Make a trial of each sample. The label is in the .json, or else in the .cls, or else in the .txt.
     with open(shard.path, "rb") as file:
         for key, sample in samples.items():
             sample_name = f"shard {shard.path}, {key}"
@@ -388,7 +419,11 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
 
 
 def _read_text(file: BinaryIO, member: Member, path: Path) -> str:
-    """Read a ``member`` of the tar file ``path``, which is open as ``file``, as text."""
+    """Read a ``member`` of the tar file ``path``, which is open as ``file``, as text.
+
+    Raises:
+        InputError: if the member is larger than 1 MiB, or is not text in UTF-8.
+    """
     if member.size > _LONGEST_NOTES:
         raise InputError(
             f"shard {path}, {member.name} has {readable_size(member.size)}; "
@@ -412,6 +447,8 @@ class ShardCorpus(UserCorpus):
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Return ``root``, the folder of the shards or a shard, after checking that there are shards.
 
+        ``split`` is not used, because shards of all splits may be in this folder.
+
         Raises:
             NotFound: if there are no shards.
             InputError: if ``protocols`` is given, or as :func:`shards_below`.
@@ -423,7 +460,11 @@ class ShardCorpus(UserCorpus):
         return root
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """The trials of ``split`` in the shards of ``path``; errors are those of :meth:`trials`."""
+        """The trials of ``split`` in the shards of ``path``; errors are those of :meth:`trials`.
+
+        ``audio`` is not used, because the shards hold the recordings.
+        """
+        # Choose the shards that may hold trials of the split.
         whole_corpus = split in (None, WHOLE)
         shards = shards_below(path)
         splits = dict.fromkeys(str(shard.split) for shard in shards)
@@ -431,6 +472,7 @@ class ShardCorpus(UserCorpus):
             shards = [shard for shard in shards if shard.split in (None, split)]
         if not shards:
             raise InputError(f"{path}: no shard of the split '{split}' is there, only of {', '.join(splits)}")
+        # Read these shards, and select the trials of the split.
         root = self.find_audio(path)
         split_trials: list[Trial] = []
         trials: list[Trial] = []
@@ -441,6 +483,7 @@ class ShardCorpus(UserCorpus):
                 split_trials += shard_trials
             else:
                 split_trials += [trial for trial in shard_trials if trial.phase in (None, split)]
+        # Check that ids are unique.
         first_trials: dict[str, Trial] = {}
         for trial in trials:
             first = first_trials.setdefault(trial.id, trial)
