@@ -205,9 +205,10 @@ def _add_arguments(
 
 
 def _argparse_options(hint: Any) -> dict[str, Any]:
-    """The arguments of argparse's ``add_argument`` for a parameter with the type ``hint``.
+    """Make the arguments of argparse's ``add_argument`` for a parameter of the type ``hint``.
 
-    The result may also have the facts of :class:`Flag` that argparse does not know.
+    The result may also contain facts of :class:`Flag` that argparse does not know, such as
+    ``minimum``.
 
     >>> _argparse_options(Sequence[Count] | None)
     {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}
@@ -235,7 +236,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
         }
     if origin is Literal:
         return {"choices": list(arguments)}
-    if origin is not None:  # a sequence, or a sequence of sequences, whose flag is repeated
+    if origin is not None:  # a sequence; the flag of a sequence of sequences is repeated
         options = _argparse_options(arguments[0])
         if "nargs" in options:
             repetition = {"action": "append"}
@@ -248,7 +249,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
 
 
 def changed_fields(settings: Any) -> list[str]:
-    """List the fields of ``settings`` that differ from their defaults, by name in backticks, for a message.
+    """List the names, in backticks, of the fields of ``settings`` that differ from their defaults, for a message.
 
     Args:
         settings: a dataclass of flags.

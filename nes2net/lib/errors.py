@@ -69,7 +69,7 @@ def one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Escape unprintable characters of ``text``, which a terminal may obey."""
+    """Escape the unprintable characters of ``text``, because a terminal may obey them."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -226,10 +226,10 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 
 
 class _Shortened(reprlib.Repr):
-    """Writes a short ``repr`` of plain values and containers; of other objects only the class.
+    """Writes a short ``repr`` of plain values and containers; for other objects, writes only the class.
 
     The base class calls the full ``repr`` of objects of unknown classes, and sorts dictionaries and
-    sets. This may take for ever on a value that contains the same object many times.
+    sets. Both may take for ever if a value contains the same object many times.
     """
 
     def __init__(self) -> None:
@@ -252,7 +252,7 @@ class _Shortened(reprlib.Repr):
         return f"<{type(value).__name__}>"
 
     def repr_bytes(self, value: bytes, level: int) -> str:
-        """Cut long bytes before ``repr``, which would make a text several times as long."""
+        """Cut long bytes before calling ``repr``, because the ``repr`` of bytes may be several times as long."""
         return self.repr_instance(value[: self.maxother], level)
 
     def repr_dict(self, value: dict, level: int) -> str:
@@ -280,7 +280,7 @@ class _Shortened(reprlib.Repr):
         return f"{{{', '.join(first)}}}"
 
 
-_MOST_BITS = 512  # of a whole number; longer numbers take long to write in decimal digits
+_MOST_BITS = 512  # of a whole number whose digits are written; writing a longer number would take long
 _shortened = _Shortened()
 
 
@@ -296,7 +296,7 @@ def shown(value: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the text of ``error``, at most 200 characters; if it has no text, the name of its class.
+    """The first line of the text of ``error``, at most 200 characters; without a text, the name of the error's class.
 
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')

@@ -23,7 +23,7 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits on the content that a file grows to when it is read; the reader counts each part before it expands it.
+    """Limits on the content that a file expands to when it is read; the reader counts each part before expanding it.
 
     Args:
         name: beginning of the error message, such as ``shard FILE``.
@@ -86,14 +86,14 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary file to write to, which replaces ``path`` at the end of this context.
 
     An interruption leaves the old file, or no file. The new file gets the permissions that the
-    umask gives to new files. If ``path`` is a symbolic link, the link is replaced, not the file
-    that it leads to: in a folder from elsewhere, a link may lead anywhere.
+    umask gives to new files. If ``path`` is a symbolic link, the link itself is replaced. The
+    target of the link is not changed, because in a folder from elsewhere a link may lead anywhere.
 
     Args:
-        durable: make the file survive a power cut: its data are on the disk before it is renamed,
-            and its new name before the context ends. Temporary files for ``path`` that ended
-            processes left are removed first. All this takes too long for many small files that can
-            be made again.
+        durable: make the file survive a power cut: its data are on the disk before the file is
+            renamed, and its new name is on the disk before the context ends. Temporary files for
+            ``path`` that ended processes left behind are removed first. A durable file takes too
+            long for many small files that can be made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -131,7 +131,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 def _temporary_beside(path: Path) -> tuple[Path, int | None]:
     """Make a temporary file for ``path``, and lock it to show that this process is alive.
 
-    The name of the file is random, so that nobody can put a link there before.
+    The name of the file is random, so that nobody can put a link under this name beforehand.
 
     Returns:
         The file, and the descriptor that holds the lock, which is None on Windows.
@@ -145,7 +145,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
         _lock_while_alive(opened)
         if temporary.exists():
             return temporary, opened
-        os.close(opened)  # another process took the file for a leftover and removed it before it was locked
+        os.close(opened)  # another process removed the file as a leftover before it was locked here
 
 
 @contextmanager
@@ -166,13 +166,13 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Lock a temporary file or folder, so that :func:`remove_left` sees that its process is alive.
+    """Lock a temporary file or folder to show :func:`remove_left` that the process of the file is alive.
 
     The lock ends when this process, and processes that it forks meanwhile, have closed the
     descriptor ``opened``.
     """
     if sys.platform != "win32":
-        with suppress(OSError):  # a file system without locks, where nothing counts as a leftover
+        with suppress(OSError):  # the file system has no locks; remove_left then removes nothing
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
@@ -237,7 +237,7 @@ _MADE_HERE: set[str] = set()
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and the folders above it, so that :func:`no_empty_folders` may remove them again."""
+    """Make ``folder`` and the folders above it, and record which ones are new, for :func:`no_empty_folders`."""
     missing = [
         os.path.abspath(folder_above) for folder_above in (folder, *folder.parents) if not os.path.lexists(folder_above)
     ]
@@ -249,8 +249,8 @@ def make_folder(folder: Path) -> None:
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
     """At the end of this context, remove empty folders that were made in it, among ``paths`` and their parents.
 
-    Folders are made before the long work whose results go into them, and the work may fail. Only
-    folders that :func:`make_folder` made are removed.
+    Folders for results are made before the long work that computes the results. If this work fails,
+    the folders would stay empty. Only folders that :func:`make_folder` made are removed.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
@@ -277,7 +277,7 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
 
 
 def check_no_device(path: str | Path) -> None:
-    """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one."""
+    """Raise :class:`InputError` if ``path`` is, or is a link to, a device, a pipe or a socket."""
     with suppress(OSError):  # nothing is there, or writing will say what is wrong
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -323,7 +323,7 @@ def _sync_to_disk(path: Path) -> None:
 
 
 def sha256_of(*paths: str | Path) -> str:
-    """Compute the SHA-256, in hexadecimal, of the content of files, one after the other."""
+    """Compute the SHA-256, in hexadecimal, of the joined content of all files in ``paths``."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
@@ -345,9 +345,9 @@ def write_text(path: str | Path, text: str) -> None:
 def write_output(path: str | Path, text: str) -> None:
     """Write ``text`` in UTF-8 to the output that a user has named, as a shell's ``>`` does.
 
-    A file is written as by :func:`write_text`; a symbolic link to the file stays. The text is
-    written directly to a device, a pipe, or the standard output of this process (``/dev/stdout``),
-    even if the standard output is a file.
+    A file is written as by :func:`write_text`; a symbolic link to the file stays. If the output is
+    a device, a pipe, or the standard output of this process (``/dev/stdout``), the text is written
+    to it directly, even if the standard output is a file.
 
     Raises:
         InputError: if the output cannot be written.
@@ -419,8 +419,9 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
         remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: if the file cannot be read or is longer. Also if the file is a named pipe, where a
-            reader may wait for ever; a pipe of the shell, such as ``<(command)``, is read.
+        InputError: if the file cannot be read or is longer. Also if the file is a named pipe,
+            because a reader may wait for ever there. A pipe of the shell, such as ``<(command)``,
+            is read.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
@@ -449,8 +450,8 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
     """Raise :class:`InputError` if a file contains a Git LFS pointer or a web page in place of data.
 
     Args:
-        start: the first bytes of the file; None to read them here. A file that cannot be read is
-            not reported here: its reader will raise an error.
+        start: the first bytes of the file; None to read these bytes here. If the file cannot be
+            read, no error is raised here, because a later reader will raise an error.
     """
     if start is None:
         try:
@@ -470,10 +471,10 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
 def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; the lock is released even if the process is killed.
 
-    The file is made for the lock, and removed with the lock. If its folder was made for the lock and
-    is empty, the folder is removed, too. Processes forked meanwhile do not hold the lock. Without
-    locks of the file system, nothing is locked. Nothing is locked either if the file cannot be made,
-    because then nothing else can be written to the folder.
+    The file is made for the lock, and removed when the lock is released. If its folder was made for
+    the lock and is empty, the folder is removed, too. A process that is forked meanwhile does not
+    hold the lock. If the file system has no locks, nothing is locked. If the file cannot be made,
+    nothing is locked either, because then nothing else can be written to the folder.
 
     Raises:
         InputError: if another process holds the lock, with the message ``refusal``; or if ``path``

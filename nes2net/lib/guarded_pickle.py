@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import LONGEST_NUMBER
 
-# The unpickler that is written in Python; in the one written in C, a huge memo index costs memory. Its type is Any,
-# because the library's types do not declare its stack and its load_… methods.
+# The unpickler of the library that is written in Python. In the unpickler written in C, a huge memo index would cost
+# memory. The type is Any, because the declared types lack the stack and the load_… methods of the unpickler.
 _Unpickler: Any = pickle._Unpickler
 
 #: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
@@ -33,15 +33,15 @@ _MAKING = frozenset(
         *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
     )
 )
-_OBJECT = 5  # steps that an object counts, because of its memory
+_OBJECT = 5  # steps that making an object counts, because objects need memory
 
 
 class Refused(pickle.UnpicklingError):
-    """The pickle asks for something that has no place in the file."""
+    """The pickle asks for something that such a file must not contain."""
 
 
 class Exceeded(ValueError):
-    """The pickle has keys that real files do not have, and that may be slow to hash."""
+    """The pickle has keys that may be slow to hash, and that do not occur in real files."""
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -67,7 +67,7 @@ class GuardedUnpickler(_Unpickler):
     keeps_items: ClassVar[tuple[type, ...]] = (dict,)
     """Classes of objects whose items a pickle may set."""
     keys: ClassVar[tuple[type, ...]] = ()
-    """Further allowed classes of keys besides text and numbers, whose objects equal only themselves."""
+    """Classes of keys that are allowed besides text and numbers; an object of these classes equals only itself."""
 
     def __init__(self, stream: Any, size: int, encoding: str, budget: Budget) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
@@ -80,7 +80,7 @@ class GuardedUnpickler(_Unpickler):
         """Read the pickle, and then free the memo."""
         try:
             return super().load()
-        finally:  # functions in the memo refer to this object; this cycle would keep the tensors in memory
+        finally:  # functions in the memo refer to this object, and this cycle would keep the tensors in memory
             self.memo.clear()
 
     def copied(self, items: Collection) -> Any:
@@ -162,7 +162,10 @@ class GuardedUnpickler(_Unpickler):
 
 
 class _Instructions(dict):
-    """The methods of the instructions; looking one up counts a step, or 5 if the instruction makes an object."""
+    """Maps each instruction of a pickle to the method that executes it.
+
+    A look-up counts one step, or five steps if the instruction makes an object.
+    """
 
     def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
         super().__init__(methods)
@@ -182,20 +185,20 @@ class _Instructions(dict):
 
 
 class _Bounded:
-    """A stream of ``size`` bytes that refuses longer reads before it reserves memory for them."""
+    """A stream of ``size`` bytes. It refuses to read more than ``size`` bytes before memory is reserved for them."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream
         self.size = size
 
     def read(self, length: int) -> bytes:
-        """Read ``length`` bytes, if the whole stream has so many."""
+        """Read ``length`` bytes; raise EOFError if the whole stream is shorter."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)
 
     def readline(self) -> bytes:
-        """Read a line of limited length."""
+        """Read a line; raise ValueError if the line has more than 16 MiB."""
         line = self.stream.readline(_LONGEST_LINE)
         if len(line) == _LONGEST_LINE:
             raise ValueError(f"it has a line of more than {_LONGEST_LINE:,} bytes")

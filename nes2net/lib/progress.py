@@ -38,8 +38,8 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown, and facts for which it has no room are left out, the last facts
-    first. Elsewhere, a line is printed on standard error every :data:`SECONDS`.
+    On a terminal, a bar is shown. If it has no room for all facts, the last facts are left out
+    first. If standard error is not a terminal, a line is printed there every :data:`SECONDS`.
 
     Attributes:
         facts: texts to show, the most important first.
@@ -82,7 +82,7 @@ class ProgressDisplay(Generic[T]):
         self.later_seconds = 0.0
         self.done = start
         self.facts = list[str]()
-        self._first: tuple[float, int] | None = None  # time of the first step, and the steps done then
+        self._first: tuple[float, int] | None = None  # time of the first step, and number of steps done then
         stated = os.environ.get(SECONDS) or str(_SECONDS)
         try:
             self._seconds = float(stated) if shown else 0.0
@@ -91,7 +91,7 @@ class ProgressDisplay(Generic[T]):
         if not self._seconds >= 0:
             raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {quoted(stated)}")
         self._due = clock() + min(self._seconds, _FIRST)
-        # None disables a bar if standard error is not a terminal.
+        # With disable=None, tqdm disables the bar if standard error is not a terminal.
         self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
 
     def __iter__(self) -> Iterator[T]:
@@ -119,7 +119,7 @@ class ProgressDisplay(Generic[T]):
             line = self.line()
             LOGGER.info(line)
             if self.bar.disable:
-                with suppress(OSError):  # a closed pipe or a full disk is no reason to stop the work
+                with suppress(OSError):  # a closed pipe or a full disk must not stop the work
                     tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
 
     def line(self) -> str:
@@ -142,14 +142,14 @@ class ProgressDisplay(Generic[T]):
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Seconds for a step; None before the second step. The first step is not counted: it includes preparations."""
+        """Mean seconds of a step, without the first step, which includes preparations; None before the second step."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Iterate over the draws of a bootstrap; the first of several processes shows progress after 3 s."""
+    """Iterate over the draws of a bootstrap; after 3 s, the first of several processes shows the progress."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 

@@ -38,7 +38,7 @@ def _is_safe() -> bool:
 
 
 def secure_multiprocessing() -> None:
-    """Let multiprocessing start its processes without the current folder on their search path, from now on.
+    """From now on, let multiprocessing start its processes without the current folder on their search path.
 
     The processes get the search path of this process. Call this function before using
     multiprocessing.
@@ -49,7 +49,7 @@ def secure_multiprocessing() -> None:
 
 
 def _interpreter_flags() -> list[str]:
-    """List Python's flags for processes of multiprocessing, with code that removes the current folder from the path."""
+    """List Python's flags for multiprocessing, with the code that removes the current folder from the search path."""
     import subprocess  # for start-up time
 
     return [*subprocess._args_from_interpreter_flags(), *_FIRST]  # type: ignore[attr-defined]

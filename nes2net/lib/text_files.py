@@ -21,7 +21,7 @@ MOST_LINES = 5_000_000
 MOST_TABLE_BYTES = 4 << 30
 _LONGEST_LINE = 1 << 20  # characters of a wrong line that are examined for the message
 
-# Start of a text that a spreadsheet would compute, possibly after apostrophes.
+# Start of a text that a spreadsheet would take for a formula; apostrophes may stand before it.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
 _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
@@ -120,7 +120,7 @@ def _lines_of(content: bytes, *, is_first: bool) -> list[str]:
 
 
 def as_cell(value: Any) -> Any:
-    """Convert ``value`` for a CSV file: text that a spreadsheet would compute gets an apostrophe in front.
+    """Convert ``value`` for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front.
 
     Numbers are unchanged. :func:`of_cell` removes the apostrophe again.
 
@@ -132,7 +132,7 @@ def as_cell(value: Any) -> Any:
 
 
 def of_cell(cell: str) -> str:
-    """Convert a cell that :func:`as_cell` wrote back to its text.
+    """Recover the text from a cell that :func:`as_cell` wrote.
 
     >>> of_cell(as_cell("=1+1.wav")), of_cell(as_cell("'=1")), of_cell("'tis")
     ('=1+1.wav', "'=1", "'tis")
@@ -160,7 +160,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         InputError: if a line does not have ``num_fields`` fields.
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # at most num_fields + 1 fields, enough to see that there are too many
+        row = line.split(None, num_fields)  # num_fields + 1 fields suffice to see that there are too many
         if len(row) == num_fields:
             yield number, row
         elif row:

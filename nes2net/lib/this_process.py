@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 def usable_processors() -> int:
-    """The number of processors for this process: its share if ``torchrun`` started several processes here."""
+    """The number of processors for this process, or its equal share if ``torchrun`` started several processes here."""
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
     else:
@@ -39,7 +39,7 @@ def process_count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process prints messages for all processes: it is the first, or alone."""
+    """Whether this process prints the messages of all processes, because it is the first of them or runs alone."""
     return process_count() == 1 or os.environ["RANK"] == "0"
 
 

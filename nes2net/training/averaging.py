@@ -57,22 +57,23 @@ def average_run(
 ) -> RunAverage:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
-    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
-    ``_legacy`` in legacy mode, in ``_weighted`` and the weights if ``weights`` are given, and in
-    ``_bn`` with new batch statistics. An existing average without weights and new statistics is
-    reused if its record holds the SHA-256 of the checkpoints that are in the folder now. Otherwise
-    the average is computed again.
+    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. Options are appended to
+    this name: ``_legacy`` for legacy mode, ``_weighted`` and the weights if ``weights`` are given,
+    and ``_bn`` for new batch statistics. If neither ``weights`` nor ``batch_norm_batches`` nor
+    ``out`` is given, an existing average is reused, provided that its record holds the SHA-256
+    digests of the checkpoints that are in the folder now. In all other cases the average is
+    computed again.
 
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
             published averages take 3 and 5 epochs. None if ``last`` is given.
-        last: number of the last saved epochs to average: stochastic weight averaging (Izmailov et
-            al., UAI 2018).
-        weights: see :func:`average_checkpoints`.
+        last: how many saved epochs to average, counted back from the last one. This is stochastic
+            weight averaging (Izmailov et al., UAI 2018).
+        mode, weights: see :func:`average_checkpoints`.
         batch_norm_batches: number of training batches of the run's recipe on which the batch
             statistics of the average are estimated again (Izmailov et al., section 3.1). None
             averages the statistics of the checkpoints.
-        out: file to write instead; an existing file is replaced.
+        out: file to write, instead of the file named above; an existing file is replaced.
 
     Raises:
         InputError: if both or neither of ``ids`` and ``last`` are given, the checkpoints do not fit
@@ -141,7 +142,7 @@ def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any])
     first = Provenance.read(read_record(average)).without_weights()
     # The first checkpoint's scores of known classes do not apply to the averaged weights.
     class_labels = {key: value for key, value in first.class_labels.items() if key != "known"}
-    # Nor do its epoch and its time.
+    # The epoch and the time of the first checkpoint do not apply to the average either.
     training = {key: value for key, value in first.training.items() if key not in ("epoch", "seconds")}
     record = replace(first, class_labels=class_labels, training=training).to_dict()
     return {key: record[key] for key in _KEPT if key in record} | {"average": provenance}
@@ -179,6 +180,8 @@ def _with_new_batch_statistics(
     """Return ``state_dict`` with batch statistics that are estimated anew, on training batches of the run in ``folder``.
 
     Args:
+        state_dict: the average. If it lacks the base of an adapted front-end, the result lacks it
+            too.
         record: the record of the average.
         num_batches: number of training batches.
 
@@ -213,7 +216,8 @@ def _with_new_batch_statistics(
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
-    # A teacher stays in eval mode and keeps its statistics; update_bn resets them, so restore them.
+    # update_bn resets the statistics of all layers. A teacher is in eval mode and must keep its statistics: restore
+    # them.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
@@ -236,9 +240,11 @@ def measures_of(folder: str | Path) -> Sequence[Measure]:
 def average_files(
     checkpoints: Sequence[str | Path], out: str | Path, mode: str = "mean", weights: Sequence[float] | None = None
 ) -> Path:
-    """Write the average of ``checkpoints`` to ``out``; its record has their names, digests and weights.
+    """Write the average of ``checkpoints`` to the file ``out``, and return ``out``.
 
     Args:
+        out: an existing file is replaced. The record in it has the names, digests and weights of
+            the checkpoints.
         mode, weights: as for :func:`nes2net.average_checkpoints`.
 
     Raises:

@@ -61,7 +61,8 @@ def read_trials(
         labels: labels of the trials to list; the corpora need no trials of other labels.
 
     Raises:
-        InputError: if the corpus is not named, an audio file is missing, or a label has no trials.
+        InputError: if the folder of a corpus is not named, a corpus has no such split or does not
+            use a key that is given, an audio file is missing, or a label has no trials.
     """
     name = "training" if part == "train" else "development"
     corpus_configs = data.parts(part)
@@ -105,6 +106,7 @@ def read_trials(
             for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
                 text = text.replace(f"`{key}`", f"`{data.key_of(corpus_config, key)}`")
             raise InputError(text) from error
+        # Name the corpus in the column `corpus` of its trials and, if there are several corpora, in their ids.
         column = (("corpus", corpus_config.called),)
         prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
         for trial in corpus_trials:
@@ -113,6 +115,7 @@ def read_trials(
             if prefix or len(columns) == len(extra):
                 extra = column + columns
             trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
+    # Each label that is asked for must have trials.
     if len(labels) == 1:
         trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):
@@ -260,6 +263,10 @@ def training_batches(
     Args:
         stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
         carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
+
+    Raises:
+        InputError: if an epoch has fewer trials than a batch, or as :func:`training_effects` and
+            :func:`balance_of`.
     """
     data = recipe.data
     balance = balance_of(data, training.trials)

@@ -29,7 +29,7 @@ from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
-#: Name of the carried tensor with the labels of an example's frames of 10 ms.
+#: Name of the tensor in which an example carries the labels of its 10-ms frames.
 FRAMES = "frames"
 
 
@@ -43,7 +43,8 @@ class Examples(NamedTuple):
     trials: Sequence[Trial]
     #: first sample and number of samples of each piece; None if recordings are not cut into pieces
     excerpts: Sequence[tuple[int, int]] | None = None
-    #: one message for each recording that could not be cut, because its length is unknown or differs from that of its labels
+    #: one message for each recording that could not be cut, because its length is unknown or differs from the length of
+    #: its labels
     errors: Sequence[str] = ()
     #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None
@@ -124,8 +125,8 @@ class TrainingSet(Dataset):
             or ``dynamic``, which is random too.
         cache: cache of decoded audio.
         carries: function from a trial to the tensors that its example carries.
-        target: function from a trial to the number of its class. Both functions must be picklable
-            for the workers.
+        target: function from a trial to the number of its class. ``carries`` and ``target`` must be
+            picklable, because the workers get them.
 
     Attributes:
         pre_emphasis: coefficient of the pre-emphasis after the augmentation. It is 0 until the caller
@@ -165,7 +166,8 @@ class TrainingSet(Dataset):
     def __getitem__(self, item: tuple[int, ...]) -> Example:
         """Prepare the example of ``item``, which is (epoch, index) or (epoch, index, length).
 
-        If its file fails, the example has a message instead of a waveform.
+        If the file of the trial fails, the example has a message instead of a waveform. A trial
+        without a class raises :class:`InputError`.
         """
         epoch, index, *length = item
         trial = self.trials[index]
@@ -210,6 +212,7 @@ class TrainingSet(Dataset):
         if frame_labels is not None:
             read_whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
             labels = frame_labels.of_samples(trial.id, len(waveform), read_whole)
+        # Augment first.
         try:
             waveform = self.augmentation(waveform, rng)
         except InputError as error:
@@ -218,6 +221,7 @@ class TrainingSet(Dataset):
         waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
             labels = stretch_labels(labels, len(waveform))
+        # Then set the length: pad a piece, or crop an utterance. Labels are padded or cropped in the same way.
         if num_samples is not None:
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)

@@ -33,8 +33,8 @@ _PATIENCE = timedelta(hours=2)
 def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
     """Make the :class:`Accelerator` of this process.
 
-    A process that was started alone trains alone. Each process started by ``torchrun`` or
-    ``accelerate launch`` computes on the GPU with its local rank, or on the CPU.
+    Each process started by ``torchrun`` or ``accelerate launch`` computes on the GPU with its local
+    rank, or on the CPU. A process that was started in another way trains alone.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -45,7 +45,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             cannot compute in this precision.
     """
     torch_device = choose_device(device)
-    if torch_device.type == "cuda":  # accelerate gives each process the GPU of its number
+    if torch_device.type == "cuda":  # accelerate gives each process the GPU of its local rank
         rank = int(os.environ.get("LOCAL_RANK", -1))
         if rank >= torch.cuda.device_count():
             raise InputError(
@@ -203,17 +203,17 @@ class StepPlan(NamedTuple):
 
     #: numbers of the parts that have utterances in every process; all processes skip the other parts
     used: list[int]
-    #: denominator of each term of the loss, summed over these parts and all processes
+    #: denominator of each term of the loss, summed over the used parts of all processes
     denominators: list[float]
-    #: utterances in these parts, in all processes
+    #: number of utterances in the used parts of all processes
     utterances: int
-    #: utterances in the skipped parts, which were read but are not trained on
+    #: number of utterances in the skipped parts; they were read but are not trained on
     unused: int
     #: number of the signal that stops the run after the step, 0 for none
     signal: int
     #: whether to save after the step
     save: bool
-    #: files that cannot be read at present, in all processes
+    #: number of files that cannot be read at present, over all processes
     lost: int
 
 
@@ -228,8 +228,8 @@ def plan_step(
     """Agree with the other processes on a step, in one reduction.
 
     A signal to one process stops all processes, and if one process wants to save, all save. If a
-    process could read no file of a part, all processes skip that part: DistributedDataParallel and
-    batch normalisation would wait for that process.
+    process could read no file of a part, all processes skip that part, because
+    DistributedDataParallel and batch normalisation would wait for that process.
 
     Args:
         weights: for each of this process's parts, the denominator of each term of the loss.

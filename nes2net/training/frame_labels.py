@@ -118,13 +118,13 @@ def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
         return sample_labels
     return np.minimum.reduceat(
         sample_labels, np.arange(0, len(sample_labels), LABEL_SAMPLES)
-    )  # −1 unknown < 0 spoof < 1
+    )  # −1 unknown, 0 spoof, 1 bona fide
 
 
 def draw_start(
     labels: NDArray, length: int, num_samples: int, rng: np.random.Generator, boundary_share: float | None = None
 ) -> int:
-    """Draw the first sample of a crop of ``num_samples``: the beginning of a 10-ms frame, all equally likely.
+    """Draw the first sample of a crop of ``num_samples``, uniformly from the beginnings of the 10-ms frames.
 
     A boundary lies between two labelled frames of different classes. With ``boundary_share``, this
     fraction of the crops contains a boundary, and the others contain none. If the utterance allows

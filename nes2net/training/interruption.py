@@ -66,7 +66,7 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within this context, signals wait for its end; for work that must not be interrupted."""
+        """Let signals wait until this context ends, for work that must not be interrupted; then raise."""
         self._deferred = True
         try:
             yield

@@ -62,7 +62,13 @@ class Trainer:
                 self.end_epoch(epoch, values)
 
     def train_epoch(self, epoch: int) -> None:
-        """Do the remaining steps of ``epoch``; after a signal, all processes stop at the end of their current step."""
+        """Do the remaining steps of ``epoch``; after a signal, all processes stop at the end of their current step.
+
+        The run is saved after a signal, every ``train.save_every_minutes``, and after the last step.
+
+        Raises:
+            InputError: if in each step some process had no usable file.
+        """
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:
             return
@@ -99,6 +105,7 @@ class Trainer:
         Raises:
             Unfinished: if a file of the step cannot be read at present, or no process can use any
                 file of the step. The step is then not done.
+            InputError: if the loss or the gradient is not finite.
         """
         accelerator = self.accelerator
         progress = self.state.progress

@@ -97,7 +97,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
 
     The EER follows the rule of the corpus, and the cost is defined as in ASVspoof 5, track 1. For
     the pass without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the limits
-    of the EER's 95 % bootstrap interval, and ``eer_threshold`` is its threshold.
+    of the EER's 95 % bootstrap interval, and ``eer_threshold`` is the threshold of the EER, if it
+    is finite.
 
     With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
     EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` the EER of an attack in it.
@@ -165,7 +166,11 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 
 
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
-    """Compute EER and minDCF of each corpus, their mean and highest value, and the EER of each attack, by key."""
+    """Compute EER and minDCF of each corpus, their mean and highest value, and the EER of each attack, by key.
+
+    Raises:
+        InputError: if no corpus has usable trials of both classes.
+    """
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

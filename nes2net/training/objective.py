@@ -75,12 +75,11 @@ class Outcome(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Computes the loss of a batch for ``detector``, with one score an utterance; other tasks override methods.
+    """Computes the loss of a batch for ``detector``, which gives each utterance one score; tasks may override methods.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
     The constructor freezes parameters of ``detector``: with ``train.freeze_frontend`` the whole
-    front-end, with ``train.freeze_layers`` its lower layers, and with ``train.optimizer: logistic``
-    everything but the last layer.
+    front-end, and with ``train.freeze_layers`` its lower layers.
 
     Args:
         recipe: settings of the loss, Specmix and latent augmentation, and the seed of their draws.
@@ -114,12 +113,14 @@ class Objective(nn.Module):
         if self.freeze_epochs and not is_trainable:
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
             raise InputError(f"front-end '{frontend.config['name']}' has nothing to train: leave `train.{key}` out")
+        # Specmix needs a spectrogram, as the front-ends without parameters compute it.
         self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
         if self.specmix is not None and (is_trainable or frontend.out_dim == 1 or backend.wants_layers == "all"):
             raise InputError(
                 f"Specmix mixes bands of a spectrogram, but '{backend.config['name']}' after '{frontend.config['name']}' "
                 "takes none: take the front-end lps or lfcc, or leave `augment.specmix` out"
             )
+        # Latent augmentation needs the embedding before the last layer.
         self.latent = None if augment.latent is None else LatentAugmentation.of(**augment.latent)
         has_embeddings = backend.last_layer_name and type(backend).embed is not Backend.embed
         if self.latent is not None and not has_embeddings:
@@ -127,6 +128,8 @@ class Objective(nn.Module):
                 f"latent augmentation perturbs the input of a last layer, and back-end '{backend.config['name']}' has no "
                 "such layer of its own: leave `augment.latent` out"
             )
+        # Freeze what is never trained. With `train.freeze_frontend_epochs`, the first epochs instead compute the
+        # front-end without gradients (:meth:`features`).
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:  # also freeze everything before the layers
@@ -176,7 +179,7 @@ class Objective(nn.Module):
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Choose the carried tensors of a batch that the losses need, and prepare them on the CPU; here all, unchanged.
+        """Choose the tensors in ``carried`` that the losses need, and prepare them on the CPU; here, return all.
 
         Training and validation call this method before they make the :class:`Part` of the batch.
 
@@ -244,7 +247,7 @@ class Objective(nn.Module):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
             utterance_numerator, *further_numerators = self.numerators(self.compute_outputs(features, part), part)
         aggregation = self.detector.aggregation
-        penalty, aggregation.penalty = aggregation.penalty, None  # a reference would keep its graph in memory
+        penalty, aggregation.penalty = aggregation.penalty, None  # keeping the penalty would keep its graph
         if penalty is not None:
             utterance_numerator = utterance_numerator + penalty * self.criterion.weight_of(targets).to(
                 utterance_numerator.dtype

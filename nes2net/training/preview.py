@@ -39,6 +39,7 @@ def augment(
         settings: settings of the augmentation; all conditions are applied one after another.
         speech: folder of recordings, for the condition babble.
         num_samples: crop to this length; None for the whole recording.
+        crop: which samples to take, if ``num_samples`` is given.
 
     Raises:
         InputError: if there is nothing to do, a file cannot be read, or nothing uses a given folder.

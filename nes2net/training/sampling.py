@@ -19,7 +19,7 @@ _BLOCK = 4  # batches; pieces of similar length are shuffled within such a block
 
 
 def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed of a random stream, for NumPy's generators: of a whole ``epoch``, or of a ``position`` in it.
+    """Make the seed of the random stream of an ``epoch``, or of a ``position`` in the epoch, for NumPy's generators.
 
     The seed contains ``epoch`` − 1, because epochs are counted from 1.
 
@@ -55,7 +55,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process's ``share``: its part a is part a·world_size + rank of the step, both from 0.
+    of this process's ``share``. Counted from 0, part a of the process is part a·world_size + rank
+    of the step.
 
     Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
 

@@ -75,7 +75,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
             f"{' or '.join(_REPEATABLE_WORKSPACES)}, or take `train.deterministic=false`"
         )
     if deterministic:
-        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads it at its first use in the process
+        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads this when it is first used
     cudnn.deterministic = deterministic
     # By default, strict mode fills new tensors, which only takes time.
     settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]

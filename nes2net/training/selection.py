@@ -107,7 +107,7 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """Return the history, from which everything else follows."""
+        """Return the history, which determines everything else that changes during training."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
@@ -133,8 +133,8 @@ class Selection:
     def is_done(self) -> bool:
         """Whether training ends: all epochs are done, or early stopping applies.
 
-        Early stopping applies if in the last ``patience`` rows that have the measures, no measure
-        became lower than in the rows before.
+        Only rows that have the measures count. Early stopping applies if in the last ``patience``
+        of these rows, no measure was lower than in the earlier rows.
         """
         rows = self._measured_rows()
         if len(self.history) >= self.epochs:
@@ -163,7 +163,7 @@ class Selection:
         return epochs
 
     def described_checkpoint(self) -> str | None:
-        """File name of the best kept checkpoint, which the model card describes; None if none is kept."""
+        """File name of the best kept checkpoint, which the model card describes; None if no checkpoint is kept."""
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
         epochs = _epochs_with_lowest(rows, 1, self.measures[-1]) or sorted(kept_epochs)
@@ -184,7 +184,10 @@ class Selection:
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
-        """Lay out all epochs, with ``*`` at each measure's lowest value; commands that average the best epochs follow."""
+        """Lay out a table of all epochs, and below it the commands that average the best epochs.
+
+        In the table, ``*`` marks the lowest value of each measure that selects the best epoch.
+        """
         columns = columns_of(self.history, self.offered)
         best = {name: _epochs_with_lowest(self._measured_rows(), 1, name) for name in self.measures}
         rows = [[column.heading for column in columns]]
@@ -197,7 +200,7 @@ class Selection:
         return "\n".join([*text_table(rows, "r"), *self._average_commands()])
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of the development corpora after the best epoch; None for a single corpus."""
+        """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus."""
         if not (measured := self._measured_rows()):
             return None
         (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
@@ -306,7 +309,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         is_value = key == "loss" or key.startswith("val_")
         is_limit = "/" not in key and key.endswith(
             ("_low", "_high")
-        )  # the limit of an interval; the name after '/' may also end so
+        )  # the limit of an interval; a corpus or attack after '/' may end in the same way
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
@@ -337,7 +340,8 @@ def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
     """Find the values of ``row`` whose keys match ``pattern``.
 
     Returns:
-        The part of the key in the pattern's group, such as the alias of a corpus → the value.
+        For each of these keys, what the group of ``pattern`` matches, such as the alias of a corpus
+        → the value.
     """
     values = {}
     for key, value in row.items():
@@ -365,7 +369,7 @@ class Column(NamedTuple):
     form: str
 
     def cell(self, row: Row) -> str:
-        """Write the value of ``row`` in this column, with its interval if the row has one; – without a value."""
+        """Write the value of ``row`` in this column, with its interval, if there is one; – without a value."""
         if self.key == "improved":
             return "improved" if row[self.key] else ""
         if not _is_finite_number(row.get(self.key)):

@@ -65,7 +65,10 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
-    """Return ``recipe`` without ``ssl_checkpoint``, after a note, if its front-end has no pre-training."""
+    """Return ``recipe`` without ``ssl_checkpoint``, and print a note, if the front-end has no pre-training.
+
+    In all other cases, and with ``train.init_from``, ``recipe`` is returned unchanged.
+    """
     name = recipe.model.get("frontend", {}).get("name", "")
     needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not needless or name not in frontends.names() or takes_checkpoint(name):
@@ -79,8 +82,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
     Args:
         folder: the run folder.
-        resume: content of the resume file; None for a new run. Its weights are loaded later, by
-            :meth:`RunState.load`.
+        resume: content of the resume file; None for a new run. :meth:`RunState.load` loads the
+            trained weights from it later.
 
     Raises:
         InputError: if the parts do not fit each other, or a file of weights does not fit them.
@@ -108,10 +111,11 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
                 moved = recipe.ssl_checkpoint
                 remedy = "name with `ssl_checkpoint` the file that the run began with"
             detector.load_base(resume["base"], path, moved, remedy)
-            detector.float()  # the file may hold its weights in half precision
+            detector.float()  # the file may hold weights in half precision
             if moved is not None:
                 detector.base = {**resume["base"], "file": moved}
         return detector
+    # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
     model = with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
@@ -150,7 +154,10 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Give the back-end of ``model`` a logit and a name for each of ``classes``, unless they are spoof and bona fide.
+    """Return ``model`` with a logit and a name for each of ``classes`` in its back-end.
+
+    The classes spoof and bona fide change nothing, because they are the default.
+
 
     >>> with_classes({"backend": {"name": "aasist"}}, ("A01", "A02", "bonafide"))
     {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
@@ -165,7 +172,7 @@ def _build_from_checkpoint(
 ) -> Detector:
     """Build the detector ``model`` with the weights of the checkpoint ``path``, and adapt its front-end if ``adapt`` says so.
 
-    The front-end of a checkpoint that is adapted already is not adapted again.
+    If the front-end of the checkpoint is adapted already, it is not adapted again.
 
     Args:
         state_dict, record: content of the checkpoint.
@@ -210,10 +217,10 @@ def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
-    """Give the front-end of ``model`` the option ``adapt``, unless it is None.
+    """Return ``model`` with ``adapt`` as an option of its front-end; None changes nothing.
 
     Raises:
-        InputError: if the front-end has this option already.
+        InputError: if ``model`` sets ``frontend.adapt`` itself, even if ``adapt`` is None.
 
     >>> with_adaptation({"frontend": {"name": "wavlm_large"}}, {"kind": "bitfit"})
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}

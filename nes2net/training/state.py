@@ -54,7 +54,7 @@ class TrainedWeights:
         return self.detector.trained_state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Check the weights ``state``, and load them; the detector already has the frozen tensors."""
+        """Check the weights ``state``, and load them; an adapted detector already has its frozen tensors."""
         weights = self.state_dict()
         check_tensors(state, weights)
         strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
@@ -91,7 +91,8 @@ class OptimizerState:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
         for moments in self.optimizer.state.values():
             for name, moment in moments.items():
-                # On the CPU the tensor is mapped from the file; loading to a GPU has copied it already.
+                # On the CPU the tensor is mapped from the file, so copy it. On a GPU, loading has already copied the
+                # tensor.
                 if isinstance(moment, Tensor) and moment.device.type == "cpu":
                     moments[name] = moment.clone()
 
@@ -200,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise :class:`InputError` if ``content`` is at a step that this run does not have, or has other parts."""
+        """Raise :class:`InputError` if ``content`` is at a step that this run does not have, or lacks or adds parts."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -231,9 +232,9 @@ def fingerprint(
 ) -> dict[str, int | str]:
     """Identify a list of trials by its length, and by a digest of the ids and classes in order.
 
-    A run resumes only if the fingerprints of its sets are unchanged. The digest includes ``labels``
-    of frames, and scores of other systems if trials have them; it does not include the paths of
-    audio. A ``balance`` adds a digest of its groups and the number of draws.
+    A run resumes only if the fingerprints of its sets are unchanged. The digest also includes
+    ``labels`` of frames, and the scores of other systems if trials have such scores. Paths of audio
+    are not included. A ``balance`` adds a digest of its groups and the number of draws.
     """
     frame_labels = {} if labels is None else labels.of_trial
 

@@ -25,9 +25,9 @@ Smoothing = Annotated[float, Field(ge=0, lt=1)]
 class WeightedCrossEntropy(ClassWeighted):
     """Cross-entropy over a logit of each class, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
-    Mixed labels are distributions q over the classes, and the loss is
-    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic. If each q_i is a single class, both formulas
-    agree. (PyTorch divides by the batch size instead.)
+    Mixed labels are distributions q over the classes, and the loss is Σ_i Σ_c w_c·q_ic·(−log p_ic)
+    / Σ_i Σ_c w_c·q_ic. If each q_i is a single class, both formulas agree. (For mixed labels,
+    PyTorch divides by the batch size instead.)
 
     Args:
         class_weights: weight of each class, bona fide last. null takes 0.1 and 0.9 for two classes,
@@ -117,7 +117,7 @@ class BinaryFocal(MeanOfSamples):
         bonafide = bonafide.to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
         entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
-        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # x^γ has no slope at 0 if γ < 1
+        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # x^γ is too steep at 0 if γ < 1
         losses = self.alpha * missed**self.gamma * entropy
         if targets.ndim == 1:
             return losses.sum()

@@ -23,7 +23,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     With ``base: other.yaml``, a file beside the recipe, the base gives the keys that the recipe
     leaves out. Sections are merged key by key; front-end, aggregation and back-end are replaced as
     a whole. A base cannot have a base. If overrides, or a recipe with a base, change one of these
-    parts but not the name, the run is named after its parts (:func:`named_after_model`).
+    parts but not ``name``, the run is named after its parts (:func:`named_after_model`).
 
     Raises:
         InputError: if there is no such recipe, or its text or an override is wrong. For an unknown
@@ -38,6 +38,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
         path = PACKAGED / f"{recipe}.yaml"
     values = _read_file(path)
+    # Merge the recipe into its base.
     if "base" in values:
         base = values.pop("base")
         if not isinstance(base, str) or not base or Path(base).name != base:
@@ -58,6 +59,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         if not values.keys() & {"name", "comment"}:
             merged = named_after_model(of_base, merged, values)
         values = merged
+    # Apply the overrides.
     stated_keys = {override.partition("=")[0] for override in overrides}
     return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
 

@@ -78,7 +78,7 @@ class EmbeddingDistance(Criterion):
         return self.similarity(outputs)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the distances of the bona fide utterances; ``outputs`` B×E hold the embeddings of both."""
+        """Sum the distances of the bona fide utterances; ``outputs`` B×E hold the embeddings of teacher and student."""
         if self.distance == "cosine":
             distances = 1 - self.similarity(outputs)[:, 1]
         else:
@@ -115,8 +115,8 @@ class Distillation(Task):
     Args:
         teacher: checkpoint of a whole detector with the front-end and back-end of the teacher's
             half, and the aggregation ``last``.
-        student_init: initialise the student with the teacher's weights of the same name and shape,
-            which belong to the first layers, or with random weights.
+        student_init: ``teacher`` copies to the student the teacher's weights of the same name and
+            shape, which belong to the first layers; ``random`` leaves random weights.
         distance: distance between the embeddings of student and teacher: 1 − cosine, or the mean
             squared difference; arXiv 2309.08285 finds the cosine better.
     """
@@ -189,7 +189,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
-        student_too: also copy to the student the weights that it has with the same name and shape.
+        student_too: also copy weights to the student, if its weight of the same name has the same
+            shape.
 
     Raises:
         InputError: if there is no such detector, the detector does not fit the recipe's teacher, or
@@ -223,7 +224,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
 
 def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
-    """Copy to ``student`` the tensors of ``teacher`` that it has with the same name and shape.
+    """Copy tensors of ``teacher`` to the tensors of ``student`` that have the same name and shape.
 
     Returns:
         Whether the student is now a copy of the teacher: both have the same tensors, and all were
@@ -266,7 +267,7 @@ def _check_option(path: str, key: str, teacher_value: Any, recipe_value: Any) ->
 
 
 def _lists_for_tuples(value: Any) -> Any:
-    """Replace tuples in ``value`` by lists, because a file has lists where defaults are tuples."""
+    """Replace tuples in ``value`` by lists: some defaults are tuples, but a file stores them as lists."""
     if isinstance(value, (list, tuple)):
         return [_lists_for_tuples(item) for item in value]
     return value

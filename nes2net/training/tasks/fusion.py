@@ -41,7 +41,7 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The ranges that normalise the scores of other systems; their score files are read only once."""
+        """The ranges that normalise the scores of other systems; the score files are read only once."""
         return score_ranges(self.recipe.data)
 
     def objective(self, detector: Detector) -> Objective:

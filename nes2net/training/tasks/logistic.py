@@ -37,7 +37,7 @@ class LogisticObjective(Objective):
         """Check the last layer and the loss, and freeze everything but the last layer."""
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
-        # A subclass of these classes may compute something else, or have bona fide first.
+        # A subclass of Linear or LogitLayer may compute something else, or have bona fide first.
         is_plain = type(layer) in (nn.Linear, LogitLayer)
         if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(

@@ -29,12 +29,12 @@ class SegmentObjective(Objective):
     """The sum of the loss of the utterance and a loss of the frames of each resolution.
 
     Each loss of frames is averaged over all labelled frames of a batch. As published, logits and
-    labels are cut to the shorter length of both. The carried tensors are labels B×T, by resolution
-    in ms; −1 is a frame without a label.
+    labels are cut to the shorter length of both. After :meth:`ready`, the carried tensors are
+    labels B×T, by resolution in ms; a frame without a label has −1.
 
     Raises:
-        InputError: as :class:`Objective`, or if the detector gives no scores of frames of a
-            resolution, or the loss does not fit its logits.
+        InputError: as :class:`Objective`, or if the detector gives no scores for frames of a
+            resolution, or the loss of the frames does not fit the detector's logits.
 
     >>> import torch
     >>> recipe = Recipe(segments={"resolutions": [20]})
@@ -89,11 +89,11 @@ class SegmentObjective(Objective):
         return [*super().denominators(targets), *(frame_denominators or [0.0] * len(self.resolutions))]
 
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute what the losses take, in one pass of the back-end.
+        """Compute the inputs of the losses in one pass of the back-end.
 
         Returns:
-            The logits B×T×n of the frames, by resolution in ms; and what the loss of the utterance takes,
-            embeddings or logits.
+            The logits B×T×n of the frames, by resolution in ms; and the embeddings or logits that
+            the loss of the utterance takes.
         """
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
         return segments, self.outputs_from_embeddings(embeddings, part)
@@ -201,7 +201,7 @@ class Segments(Task):
         """Read the labels of the frames of ``trials``, from all corpora of ``part``.
 
         Raises:
-            InputError: if the corpus has no labels of segments, or no labels of these trials.
+            InputError: if no corpus has labels of segments, or if none of these trials has labels.
         """
         all_labels = dict[str, NDArray]()
         titles = list[str]()

@@ -50,8 +50,8 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: names of the K classes, bona fide last if it is a class, as stored in the detector. A subclass may set
-    #: them when the training trials are read.
+    #: names of the K classes, as stored in the detector; if bona fide is a class, it is the last. A subclass may set
+    #: the classes when the training trials are read.
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
     #: measures of the development set for ``validation.select_on``, besides ``loss`` and
     #: ``train_loss``; the objective computes them
@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load weights that the task starts from into ``detector``, which a new run has just built; here none."""
+        """Load the weights that the task starts from into ``detector``, which a new run has just built; here none."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
