@@ -140,7 +140,8 @@ class Detector(SavedNetwork):
             of, layer: as for :meth:`embeddings`.
 
         Raises:
-            InputError: as :meth:`score`; or if there is no such embedding.
+            InputError: as :meth:`score`; or if the detector has no embedding ``of`` this kind or no
+                such ``layer``.
         """
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
@@ -226,7 +227,7 @@ class Detector(SavedNetwork):
         hop: float = 0.5,
         batch_size: int | None = None,
     ) -> Track:
-        """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
+        """Score along a long recording: a window of ``window`` seconds begins every ``hop`` seconds, and has one score.
 
         A file, or blocks, are read in pieces, so that hours take no more memory than minutes. The
         last window ends with the recording. A recording that is shorter than a window has a single
@@ -322,7 +323,8 @@ class Detector(SavedNetwork):
                 the threshold, and the calibration also gives the resolution.
 
         Returns:
-            The segments labelled ``spoof``, in order; the score of a segment is the mean of its frames.
+            The segments labelled ``spoof``, in order; the score of a segment is the mean score of
+            its frames.
 
         Raises:
             InputError: as for :meth:`frame_scores`. Also if a number is out of its range, or the

@@ -27,7 +27,7 @@ from nes2net.lib.files import no_empty_folders
 from nes2net.lib.search_path import leave_out_current_folder
 from nes2net.lib.this_process import is_out_of_memory
 
-#: Exit status if the command finished, but the result is incomplete or cannot be compared.
+#: Exit status if the command finished, but its result is incomplete or not comparable with published results.
 INCOMPLETE = 1
 #: Exit status if an input is missing or wrong.
 WRONG_INPUT = 2
@@ -106,7 +106,7 @@ class Listed(list[str]):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser with one-line errors that name the nearest choice.
+    """An argument parser whose errors fit on one line and name the nearest choice.
 
     The help shows ``example``, a command to paste, before the arguments.
 
@@ -116,7 +116,7 @@ class OneLineParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
-        """Make the parser, with the example as the first group of its help."""
+        """Make the parser; its help begins with the group that shows the example."""
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
         #: One or several commands to paste. A backslash continues a command on the next line, which is indented.
         self.example = example
@@ -252,7 +252,7 @@ def _path_problem(error: OSError) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Open closed standard streams on the null device.
+    """Open those standard streams that are closed, on the null device.
 
     Otherwise the next opened file would get the number of a closed stream, and messages would be
     written to that file.

@@ -82,7 +82,7 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Make a decorator that stores facts about a command which its signature and docstring do not state.
+    """Make a decorator for the function of a command. It stores facts that signature and docstring do not state.
 
     :func:`add_command` reads these facts.
 
@@ -108,12 +108,12 @@ def add_command(
 ) -> OneLineParser:
     """Add ``function`` as the command ``name``, by default the name of the function.
 
-    Parameters before the star are positional arguments, and keyword-only parameters are flags. The
-    help lists arguments of the docstring's section `Args:` without a group; each other section is a
-    group. The fields of a dataclass parameter are flags too. If the docstring of the function does
-    not explain these fields, they form a group, whose title is the first line of the dataclass's
-    docstring. The help leaves out arguments that neither a docstring nor the type explains. A
-    function with subcommands (:func:`called`) only groups these subcommands.
+    Parameters before the star are positional arguments, and keyword-only parameters are flags. In
+    the help, the arguments of the docstring's section `Args:` have no group, and each other section
+    is a group. The fields of a dataclass parameter are flags too. If the docstring of the function
+    does not explain these fields, they form a group, whose title is the first line of the
+    dataclass's docstring. The help leaves out arguments that neither a docstring nor the type
+    explains. A function with subcommands (:func:`called`) only groups these subcommands.
 
     Args:
         commands: the subparsers of argparse that get the command.
@@ -236,7 +236,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
         }
     if origin is Literal:
         return {"choices": list(arguments)}
-    if origin is not None:  # a sequence; the flag of a sequence of sequences is repeated
+    if origin is not None:  # a sequence, or a sequence of sequences, for which the flag may be repeated
         options = _argparse_options(arguments[0])
         if "nargs" in options:
             repetition = {"action": "append"}

@@ -13,7 +13,7 @@ from nes2net.lib.errors import first_line
 
 
 class Replayed:
-    """Calls ``compute`` faster on a GPU, by a CUDA graph that is recorded once for each shape and type of the input.
+    """Calls ``compute`` on a GPU in less time: it records a CUDA graph once for each shape and type of the input.
 
     Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
     ``compute`` must launch the same kernels each time: it must not draw random numbers or read

@@ -111,7 +111,7 @@ def named_precision(precision: str | torch.dtype) -> str:
     name = str(precision).removeprefix("torch.")
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
-    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # so low that "bf16" means bfloat16
+    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough for "bf16" to suggest bfloat16
     raise InputError(f"unknown dtype '{precision}': auto, fastest, {', '.join(PRECISIONS)} are known{meant}")
 
 
@@ -231,7 +231,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _owners_of_new_settings() -> dict[str, Any]:
-    """The objects of PyTorch whose attribute ``fp32_precision`` is a setting, by name; empty before torch 2.9."""
+    """Name of a new setting → PyTorch's object whose ``fp32_precision`` is the setting; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

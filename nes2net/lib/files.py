@@ -72,7 +72,7 @@ class Budget:
             raise self._exceeded(f"{self.steps:,} {content}", f"{self.most_steps:,}")
 
     def _exceeded(self, amount: str, limit: str) -> InputError:
-        """Make the error for content of this ``amount``, which exceeds the ``limit``."""
+        """Make the error for content whose ``amount`` exceeds the ``limit``; both are given in words."""
         of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         return InputError(
@@ -83,11 +83,12 @@ class Budget:
 
 @contextmanager
 def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
-    """Yield a temporary file to write to, which replaces ``path`` at the end of this context.
+    """Yield the path of a temporary file to write; at the end of this context, this file replaces ``path``.
 
-    An interruption leaves the old file, or no file. The new file gets the permissions that the
-    umask gives to new files. If ``path`` is a symbolic link, the link itself is replaced. The
-    target of the link is not changed, because in a folder from elsewhere a link may lead anywhere.
+    If the context is interrupted, the old file, or the absence of a file, stays. The new file gets
+    the permissions that the umask gives to new files. If ``path`` is a symbolic link, the link
+    itself is replaced. The target of the link is not changed, because in a folder from elsewhere a
+    link may lead anywhere.
 
     Args:
         durable: make the file survive a power cut: its data are on the disk before the file is
@@ -114,7 +115,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     try:
         mode = temporary.stat().st_mode
         yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors replaces the file by a file that only its owner can read
+        if temporary.stat().st_mode != mode:  # safetensors has replaced the file by a file that only its owner can read
             temporary.chmod(stat.S_IMODE(mode))
         if durable:
             _sync_to_disk(temporary)
@@ -134,7 +135,8 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
     The name of the file is random, so that nobody can put a link under this name beforehand.
 
     Returns:
-        The file, and the descriptor that holds the lock, which is None on Windows.
+        The path of the file, and the descriptor that holds the lock; this descriptor is None on
+        Windows.
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -259,7 +261,7 @@ def no_empty_folders(*paths: str | Path) -> Iterator[None]:
     finally:
         made_here = [folder for folder in new_folders if os.path.abspath(folder) in _MADE_HERE]
         for folder in sorted(made_here, key=lambda folder: len(folder.parts), reverse=True):
-            with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # the folder is not empty
                 folder.rmdir()
 
 
@@ -379,12 +381,12 @@ def _is_stream(path: str | Path) -> bool:
 
 
 def _standard_stream_of(status: os.stat_result) -> int | None:
-    """Find out whether the file with this ``status`` is this process's standard output or standard error.
+    """Find out whether ``status`` belongs to the file that is this process's standard output or standard error.
 
-    The stream is flushed, because the caller writes to the file directly.
+    If so, the stream is flushed, because the caller writes to the file directly.
 
     Returns:
-        The descriptor of the stream, 1 or 2; None if the file is neither.
+        The descriptor of the stream, 1 or 2; None if the file is neither stream.
     """
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         with suppress(OSError):  # the stream is closed
@@ -492,7 +494,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 def _acquire(path: Path, refusal: str) -> int | None:
     """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked."""
-    if sys.platform == "win32":  # Windows has no such locks
+    if sys.platform == "win32":  # Windows has no locks of the kind that fcntl sets
         return None
     while True:
         try:

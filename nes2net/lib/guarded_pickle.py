@@ -1,8 +1,9 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. Each unpickler decides in ``find_class`` which names a pickle may ask for. The
-common part sets state and items only of objects of permitted classes. It also limits memory and
-time: steps and lines have limits, and only keys that are quick to hash are allowed.
+A pickle is a program. Each unpickler decides in ``find_class`` which names a pickle may ask for.
+The common part sets state and items only of objects of permitted classes. The common part also
+limits memory and time: steps and lines have limits, and only keys that are quick to hash are
+allowed.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Exceeded(ValueError):
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Combine ``check``, which checks the stack of an unpickler, and ``load``, the method of an instruction."""
+    """Make a method that first calls ``check`` on the unpickler, and then ``load``, the method of an instruction."""
 
     def checked(self: Any) -> None:
         """Check the stack, and then carry out the instruction."""
@@ -101,7 +102,7 @@ class GuardedUnpickler(_Unpickler):
             raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """Encode ``text`` as ``_codecs.encode`` does; a pickle of protocol 2 calls that function to make bytes.
+        """Encode ``text`` as ``_codecs.encode`` does: a pickle of protocol 2 calls that function to make bytes.
 
         Each text is encoded only once.
         """
@@ -122,7 +123,7 @@ class GuardedUnpickler(_Unpickler):
         super().load_build()
 
     def load_bytearray8(self) -> None:
-        """Read bytes; unlike the library's method, reserve no memory for their stated length first."""
+        """Read the bytes of a bytearray, but do not first reserve memory for the stated length as the library does."""
         (length,) = struct.unpack("<Q", self.read(8))
         data = self.read(length)
         if len(data) < length:

@@ -35,7 +35,7 @@ class RemoteFile:
     """The address of a file, and the size and digests that its publisher states.
 
     Args:
-        size: in bytes; None if unknown.
+        size: size of the file in bytes; None if unknown.
         digests: name of a digest in :mod:`hashlib` → the digest in hexadecimal.
     """
 
@@ -68,7 +68,7 @@ class HttpFiles:
         self.sleep = sleep
         self.most_tries = most_tries
         timeout = httpx.Timeout(60.0, connect=30.0)
-        # "identity" asks for no compression: compressed bytes would have another size and digest than the file.
+        # "identity" asks the server not to compress the file: compressed bytes would have another size and digest.
         headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
         self.client = httpx.Client(follow_redirects=False, timeout=timeout, headers=headers)
 
@@ -115,7 +115,7 @@ class HttpFiles:
             # store.
             headers: dict[str, str] = {}
             with self._request("HEAD", file.url, headers) as answer:
-                # Other errors may mean that the server does not support HEAD: the file may exist nevertheless.
+                # Any other error may mean that the server does not support HEAD. The file may exist nevertheless.
                 if answer.status_code in (404, 410, *_BUSY):
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size")
@@ -135,7 +135,7 @@ class HttpFiles:
 
         Raises:
             InputError: if there is no such file, the disk is too small, or the size or a digest
-                differs from the published one; a file with a wrong digest is removed.
+                differs from the published value. A file whose digest differs is removed.
             Unfinished: if the server breaks off again and again, or the disk is full.
 
         Returns:
@@ -177,7 +177,7 @@ class HttpFiles:
                 validators = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(partial_path)
         if start and not validators and not file.digests:
-            start = 0  # without validators and digests, nothing shows whether the file is still the same
+            start = 0  # nothing would show whether the file on the server is still the same
         if file.size is not None and start >= file.size:
             if start == file.size:
                 return
@@ -194,7 +194,7 @@ class HttpFiles:
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
             _check_found(answer, file.url)
-            if answer.status_code != 206:  # without ranges, or if the file has changed, the server sends the whole file
+            if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
                 raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
@@ -247,7 +247,7 @@ class HttpFiles:
                 "make room and run the same command again"
             )
         if total_bytes is None:
-            max_bytes = start + free // 2  # so that an endless file does not fill the disk
+            max_bytes = start + free // 2  # a file of unknown size may be endless, and must not fill the disk
         else:
             max_bytes = total_bytes
         done = start
@@ -425,12 +425,12 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
 
 
 def _state_of(partial_path: Path) -> Path:
-    """The path of the file with the address and validators (ETag or modification time) of a partial download."""
+    """The path of the file that stores address and validators (ETag or modification time) of a partial download."""
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
 def _remove(partial_path: Path) -> None:
-    """Remove a partial download, and the file with its address and validators."""
+    """Remove a partial download, and the file that stores its address and validators."""
     for path in (partial_path, _state_of(partial_path)):
         path.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 class Refused(Exception):
-    """A request is refused with this HTTP status and error message."""
+    """A request is refused; the answer to it has this HTTP status and this error message."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
-    """Check that a request names this machine, and does not come from a page of another site.
+    """Check that a request asks for this machine by one of its names, and does not come from a page of another site.
 
     The name in the header ``Host`` must be an IP address, ``localhost`` or one of ``names``. This
     refuses foreign web pages whose host name resolves to this machine (DNS rebinding). The headers

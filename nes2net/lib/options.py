@@ -57,11 +57,11 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Follows:
-    """A rule that chooses the value of an option to fit the front-end. It applies if the user does not set the option.
+    """A rule that chooses the value of an option to fit the front-end, for an option that the user does not set.
 
     Args:
-        choose: function of the front-end's sizes, the option's default and all options, which returns
-            the value.
+        choose: function that returns the value. Its arguments are the front-end's sizes, the
+            option's default and all options.
     """
 
     choose: Callable[[Input, Any, Mapping[str, Any]], Any]
@@ -77,9 +77,9 @@ def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
 
 
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
-    """Make the rule that sets an option to the size of a hidden state, rounded up to a multiple of ``number(options)``.
+    """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``.
 
-    The network fills hidden states up with zeros to this size. A size that is a multiple of
+    The network fills hidden states up with zeros to the rounded size. A size that is a multiple of
     ``usual`` is not rounded: if ``number(options)`` does not divide such a size, the options are a
     mistake, which must be reported. Size 1, the waveform itself, is not rounded either.
     """
@@ -212,7 +212,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
-    """Complete ``options`` for ``factory``: add a value that fits the front-end for each default that does not fit.
+    """Add to ``options`` of ``factory`` a value for each option whose default does not fit the front-end.
 
     Only options with a rule (:class:`Follows`) get a value. If the result has no ``feature_dim``,
     the caller must use ``inputs.dim``. If an option is wrong, nothing is completed, and

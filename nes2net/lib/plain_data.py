@@ -12,12 +12,12 @@ from pydantic import BaseModel, ValidationError
 from nes2net.lib.errors import InputError, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
 
-MOST_BYTES = 1_000_000  # of a configuration file
-MOST_VALUES = 100_000  # in a configuration file
-MOST_DEPTH = 32  # lists and mappings within each other in a configuration file
+MOST_BYTES = 1_000_000  # largest size of a configuration file
+MOST_VALUES = 100_000  # largest number of values in a configuration file
+MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of a mapping
-_DEEPEST_JSON = 100  # lists and mappings within each other in any JSON
+_DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 # Character outside of texts → most bytes of memory that a JSON parser needs for what the character begins: "[" a list,
 # "{" a mapping, "," a further item, ":" the value of a key. A quotation mark counts for the object of a text, without
 # the characters of the text.
@@ -111,7 +111,7 @@ def check_json(content: bytes, name: str) -> None:
         marks = block[(counts + abs(steps)).astype(bool)[block]]
         if not len(marks):
             continue
-        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text  # whether a mark lies in a text
+        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text  # for each mark, whether it lies in a text
         levels = level + np.cumsum(steps[marks] * ~is_text)
         in_text = bool(is_text[-1])
         level = int(levels[-1])
@@ -187,9 +187,8 @@ def check_plain(
 ) -> None:
     """Check that ``value`` consists of plain data, and that its written form would not be too long.
 
-    An object counts each time it occurs. A list that holds the same list twice, which again holds
-    the same list twice, and so on for 40 levels, is small in memory and in a pickle, but would be
-    endless when written out.
+    An object counts each time it occurs. For example, 40 nested lists, each of which holds the next
+    list twice, are small in memory and in a pickle, but would be endless when written out.
 
     Args:
         name: name of the data in messages.

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import process_count
 
-_PATIENCE = timedelta(days=30)  # time to wait for the slowest process; if a process dies, torchrun ends the others
+_PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if a process dies, torchrun ends the others
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ ALONE = Processes()
 def joined() -> Iterator[Processes]:
     """Within this context, the processes that ``torchrun`` started, if any, are connected over TCP (gloo).
 
-    Training in the same processes may have connected them already. The time-out of training is too
-    short for scoring, so that a new group is made then.
+    Training in the same processes may have connected them already. In this case a new group is
+    made, because the time-out of training is too short for scoring.
     """
     if process_count() == 1:
         yield Processes()

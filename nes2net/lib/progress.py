@@ -18,13 +18,13 @@ from nes2net.lib.errors import shown as quoted
 from nes2net.lib.this_process import is_first
 from nes2net.lib.times import readable_duration
 
-#: Environment variable: seconds from one line to the next; 0 for no lines.
+#: Name of the environment variable that sets the seconds from one line to the next; 0 prints no lines.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
 #: Receives every line, also if a terminal shows a bar; :mod:`nes2net.training.run_log` stores the lines of a run.
 LOGGER = logging.getLogger("nes2net")
 _SECONDS = 60.0  # default of SECONDS
 _FIRST = 10.0  # seconds to the first line, so that a user soon sees progress
-_NARROWEST = 10  # columns of the narrowest bar; with less room, only text is shown
+_NARROWEST = 10  # columns of the narrowest bar; if the terminal has less room, only text is shown
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class ProgressDisplay(Generic[T]):
     Args:
         steps: items that iterating over the display yields.
         total: number of all steps; by default ``len(steps)``, if ``steps`` has a length.
-        start: number of steps that were done before.
+        start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
         delay: seconds before the bar appears.
@@ -69,7 +69,7 @@ class ProgressDisplay(Generic[T]):
         delay: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read how often to print a line from the environment, and make the bar."""
+        """Make the bar, and read from the environment how often to print a line."""
         self.steps = steps
         self.title = title
         self.unit = unit
@@ -163,7 +163,7 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """The values from which tqdm makes the bar; ``bar_format`` leaves out facts without room on the terminal."""
+        """The values from which tqdm makes the bar; ``bar_format`` leaves out facts that find no room."""
         values = super().format_dict
         display = self.display_of
         columns = _terminal_width()

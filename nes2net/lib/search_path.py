@@ -56,6 +56,6 @@ def _interpreter_flags() -> list[str]:
 
 
 def python_command(code: str) -> list[str]:
-    """Make the command that runs ``code`` in a new Python with this nes2net, without the current folder on its path."""
+    """Make the command that runs ``code`` in a new Python, with this nes2net but without the current folder."""
     search_home = f"import sys; {_HOME!r} in sys.path or sys.path.insert(0, {_HOME!r})"
     return [sys.executable, *_FIRST, "-c", f"{search_home}; {code}"]

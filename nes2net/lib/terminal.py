@@ -53,7 +53,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 
 
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
-    """Lay out ``rows`` with equal numbers of cells; each column is as wide as its longest cell.
+    """Lay out ``rows``, which have equal numbers of cells; each column is as wide as its longest cell.
 
     ``align`` is as for :func:`table_line`.
 

@@ -32,7 +32,7 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
     """Within this context, record the digest of each file that is read.
 
     Yields:
-        Path of a file → its SHA-256 in hexadecimal; complete at the end of the context.
+        Path of a file → its SHA-256 in hexadecimal. The mapping is complete when the context ends.
     """
     digests: dict[Path, str] = {}
     token = _digests.set(digests)
@@ -84,7 +84,7 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     digest = hashlib.sha256()
     number = 1
     num_bytes = 0
-    begun = b""  # beginning of a line whose end is not read yet
+    begun = b""  # the beginning of a line whose end has not been read yet
     try:
         with open(path, "rb") as file:
             while block := file.read(size):
@@ -160,7 +160,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         InputError: if a line does not have ``num_fields`` fields.
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # num_fields + 1 fields suffice to see that there are too many
+        row = line.split(None, num_fields)  # splitting off num_fields + 1 fields shows whether a line has too many
         if len(row) == num_fields:
             yield number, row
         elif row:

@@ -30,7 +30,7 @@ _MB = 1_000_000
 _MOST_GROWTH = 100  # unpacked bytes for each byte of the archive
 _ALWAYS_ALLOWED = 1_000_000_000  # unpacked bytes that even a small archive may have
 _BLOCK = 4096  # bytes on the disk that every file or folder takes, even an empty one
-_MEMBERS_ALWAYS_ALLOWED = 10_000  # even in a small archive
+_MEMBERS_ALWAYS_ALLOWED = 10_000  # files and folders that even a small archive may contain
 _BYTES_OF_MEMBER = 256  # bytes that the archive must have for each further member
 _LONGEST_HEADER = 1 << 16  # bytes of the header of a member in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -149,7 +149,7 @@ def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
 
 
 def open_tar(file: Any, name: str) -> tarfile.TarFile:
-    """Open an uncompressed tar file; :func:`tar_headers` yields its members.
+    """Open an uncompressed tar file. :func:`tar_headers` then yields the headers of its members.
 
     Args:
         name: name of the file, for messages.
@@ -167,7 +167,8 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
     Raises:
         tarfile.TarError: if the file is damaged.
-        InputError: if a header is longer than 64 kB; tarfile would read a name of gigabytes.
+        InputError: if a header is longer than 64 kB; tarfile itself would read even a name of
+            gigabytes.
     """
     source: Any = opened.fileobj
     while True:
@@ -232,7 +233,7 @@ def _refused_member(archive: Path, name: str, problem: str) -> InputError:
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
     """Write the content of the file ``member`` to ``target``, and check its size."""
-    assert member.open is not None  # the caller handles folders
+    assert member.open is not None  # the caller makes the folders itself
     with (
         _explain_disk_errors(target, archive),
         member.open() as source,

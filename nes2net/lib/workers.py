@@ -46,14 +46,14 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
 
     If shared memory is full, the result is sent through a pipe instead. PyTorch itself would move
     the tensor to shared memory later, in a thread. An error in that thread would lose the batch,
-    and the main process would wait for it for ever.
+    and the main process would wait for the batch for ever.
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
     try:
         storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as in PyTorch's default_collate
     except (OSError, RuntimeError) as error:
-        if leftover := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the file that it failed to fill
+        if leftover := re.search(r"/(torch_\w+)", str(error)):  # remove the file that PyTorch failed to fill
             (_SHARED_MEMORY / leftover[1]).unlink(missing_ok=True)
         return cast(Tensor, _Piped(torch.stack(tuple(rows)).numpy()))
     shared = torch.empty(0, dtype=rows[0].dtype).set_(storage).view(len(rows), *rows[0].shape)
@@ -192,7 +192,7 @@ class Loader(DataLoader[Any]):
                 except StopIteration:
                     raise
                 except Exception as error:
-                    if isinstance(error, (OSError, EOFError)):  # a broken connection: a worker may be dying
+                    if isinstance(error, (OSError, EOFError)):  # the connection broke: a worker may be dying
                         dying = wait([worker.sentinel for worker in self.worker_processes], timeout=_LOOK)
                         for worker in self.worker_processes:
                             if worker.sentinel in dying:
@@ -250,8 +250,8 @@ class Loader(DataLoader[Any]):
 def _check_locks(num_workers: int) -> None:
     """Raise :class:`OSError` if shared memory has no room for the locks of ``num_workers`` processes.
 
-    PyTorch's iterator would raise the same error, but also print a traceback when its unfinished
-    object is deleted.
+    PyTorch's iterator would raise the same error. It would also print a traceback when the
+    unfinished iterator is deleted.
     """
     locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
     locks.clear()
@@ -282,7 +282,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     def note(number: int, frame: FrameType | None) -> None:
         """Handle SIGINT or SIGTERM: add the signal to the list, and call the earlier handler."""
         noted.append((number, time.monotonic()))
-        call(number, frame)  # after noting the signal: the handler may raise, which Python ignores while it forks
+        call(number, frame)  # last, because the handler may raise an exception, which Python ignores while it forks
 
     def call(number: int, frame: FrameType | None) -> None:
         """Call the handler that this context has replaced, if there was one."""

@@ -147,8 +147,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value of ``text``; mappings within ``values`` are copied first.
 
-    A part in ``values`` may be a name alone, or may be missing because its key has a default name.
-    Such a part becomes a mapping with this ``name``, so that the part can have options.
+    A part in ``values`` may be a name alone, or may be missing if its key has a default name. Such
+    a part becomes a mapping that has this name as ``name``, so that the part can have options.
 
     Args:
         hint: the pydantic model of ``values``, or None.

@@ -110,7 +110,7 @@ def average_run(
     check_target(target)
     provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
-    with suppress(InputError):  # a damaged average is computed again
+    with suppress(InputError):  # if the existing average is damaged, compute it again
         if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
             return RunAverage(target, sources, "used")
     average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
@@ -126,7 +126,7 @@ def average_run(
 
 
 def check_target(path: str | Path) -> None:
-    """Make the folder of ``path``; raise :class:`InputError` if an average cannot be written there."""
+    """Make the folder of ``path``; raise :class:`InputError` if an average cannot be written to ``path``."""
     with writing(path):
         make_folder(Path(path).parent)
     check_writable(path)
@@ -166,7 +166,7 @@ def average_path(
     if weights:
         name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
-    if len(name) > 230:  # file systems allow 255 bytes, and the temporary file's name is longer
+    if len(name) > 230:  # file systems allow 255 bytes, and the name of the temporary file is longer than this name
         raise InputError(
             f"the file name of an average of {counted(len(ids), 'checkpoint')} is too long: choose one with "
             "`nes2net average … --out FILE`"
@@ -187,7 +187,7 @@ def _with_new_batch_statistics(
 
     Raises:
         InputError: if model or recipe are unknown, the detector fuses scores, or ``num_batches`` is
-            not from 1 to the batches of an epoch.
+            below 1 or above the number of batches of an epoch.
     """
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
@@ -230,7 +230,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """The measures of the task of the run in ``folder``; EER and minDCF if its recipe cannot be used."""
+    """The measures of the run in ``folder``, which its task defines; EER and minDCF if its recipe cannot be used."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:

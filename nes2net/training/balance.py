@@ -36,7 +36,7 @@ class Balance:
 
     Args:
         length: number of items.
-        levels: outermost first; without levels all items are one group.
+        levels: the divisions into groups, outermost first; without levels all items are one group.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
         most_of_speaker: largest number of items of a speaker in an epoch. If a speaker has more
             items, each epoch draws other items at random. None for no limit. Items without a
@@ -118,7 +118,7 @@ class Balance:
             owed = np.zeros(len(shares))
             groups_of_draws = []
             for number in np.unique(steps, return_counts=True)[1].tolist():
-                # Adding 1e-9 keeps a product that should be a whole number from being rounded down to the number below.
+                # Add 1e-9, because rounding errors may put a product slightly below the whole number that it should be.
                 counts = np.floor(number * shares + 1e-9).astype(np.int64)
                 owed += number * shares - counts
                 most_owed = np.argsort(-owed, kind="stable")[: number - counts.sum()]
@@ -165,7 +165,7 @@ def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Has
         groups: the group of each item.
 
     Returns:
-        The number of each item's group, and the group of each number.
+        For each item, the number of its group; and for each number, the group.
     """
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
@@ -182,7 +182,7 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Choose a number from 0 to ``count`` − 1 for each draw: all numbers in random order, then all in another order.
+    """Choose a number from 0 to ``count`` − 1 for each draw: all numbers in random order, then again in another order.
 
     How often two numbers are drawn differs by at most one, over all draws and within each step.
 
@@ -257,7 +257,7 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
             f"{listed(['class', *has, *extra], 12)}"
         )
-    if name in ("attack", "speaker"):  # A07 of two corpora are two attacks, so add the corpus
+    if name in ("attack", "speaker"):  # the attack A07 of two corpora is not the same attack, so add the corpus
         for index, trial in enumerate(trials):
             if values[index] is not None:
                 values[index] = (trial.get("corpus"), values[index])

@@ -40,7 +40,7 @@ from nes2net.version import __version__
 # whose headers are read to estimate the hours of the set.
 _MOST_NAMES = 100
 _MOST_HEADERS = 200
-# Settings that a card names even if they are the defaults.
+# Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
 # Settings that the card does not list: they do not change the weights, they are folders, or the card states them
 # elsewhere.
@@ -91,7 +91,7 @@ def described_training(
     """Facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
 
     Args:
-        earlier: devices that the run was on before it resumed.
+        earlier: descriptions of the devices on which the run was before it resumed.
     """
     device = f"{accelerator.num_processes} × {device_name(accelerator.device)}"
     return {
@@ -150,8 +150,8 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
         paths: the evaluated score files, in the order of the systems of ``result``.
 
     Raises:
-        InputError: if the folder has no card, the scores are not of recordings, or no checkpoint of
-            the folder made them.
+        InputError: if the folder has no card, the scores do not belong to recordings, or no
+            checkpoint of the folder made the scores.
     """
     card_file = CardFile.read(folder)
     if not card_file.checkpoint:
@@ -190,8 +190,8 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
     """File name and fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
 
-    The record beside the score file names the checkpoint. The returned fingerprint is the one in
-    the default precision, even if the scores were computed in another precision.
+    The record beside the score file names the checkpoint. The fingerprint is returned for the
+    default precision, even if the scores were computed in another precision.
 
     Raises:
         InputError: if there is no record beside ``scores``, or ``folder`` lacks the checkpoint.
@@ -229,7 +229,7 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
 
 
 def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The facts of a :class:`~nes2net.models.card.SetFigure` on these sets together, from their descriptions."""
+    """Make the facts of a :class:`~nes2net.models.card.SetFigure` on all ``sets`` together, from their descriptions."""
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),

@@ -24,8 +24,8 @@ from nes2net.lib.errors import InputError
 PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 #: Name of a precision in a recipe → name in scoring.
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
-#: How long a process waits for the others. PyTorch's limit on GPUs, 10 minutes, is too short, because the other
-#: processes wait while the main process saves: 4 GB take over an hour at 1 MB/s. If a process dies, torchrun ends
+#: How long a process waits for the other processes. PyTorch's limit on GPUs, 10 minutes, is too short, because the
+#: other processes wait while the main process saves: 4 GB take over an hour at 1 MB/s. If a process dies, torchrun ends
 #: the others.
 _PATIENCE = timedelta(hours=2)
 
@@ -58,10 +58,10 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
                 "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
             )
         if torch_device.index is not None:
-            torch.cuda.set_device(torch_device)  # accelerate takes the current device
+            torch.cuda.set_device(torch_device)  # accelerate computes on the current device
     if precision in ("fp16", "tf32") and torch_device.type != "cuda":
         raise InputError(f"`train.precision={precision}` needs CUDA, not {torch_device.type}: take bf16 or fp32")
-    # Accelerate keeps one precision per process, but each run in a process has its own.
+    # Accelerate keeps one precision for a process, but each run in this process may have another precision.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     first = not dist.is_initialized()
@@ -73,11 +73,11 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the training loop accumulates itself
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates itself
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # not earlier, because later runs in this process use the group
+        atexit.register(dist.destroy_process_group)  # not earlier: later runs in this process use the group
     return accelerator
 
 
@@ -147,31 +147,31 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``; in train mode, sum over all processes, and update the running statistics."""
+        """Normalise ``input``; in train mode, by the statistics of all processes, and update the running statistics."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
-        x = input.double()  # so that long sums do not depend on the number of processes
+        x = input.double()  # in float64, long sums do not depend on the number of processes
         count = x.new_tensor([x.numel() / x.shape[1]])
         total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
-        if total[-1] < 2:  # the error of torch.nn.functional.batch_norm
+        if total[-1] < 2:  # raise the same error as torch.nn.functional.batch_norm
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
         mean = total[:-1] / total[-1]
         count = total[-1].detach()
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
-        # As F.batch_norm in eval mode, but gradients also flow through the statistics.
+        # Compute as F.batch_norm does in eval mode, but let gradients also flow through the statistics.
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
-        return x.to(input.dtype)  # under autocast, the float32 weights have changed the type
+        return x.to(input.dtype)  # under autocast, multiplying by float32 weights has changed the type
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        """Update the running statistics; without a momentum, they are means over all batches so far, as in PyTorch."""
+        """Update the running statistics. Without a momentum, they are means over all batches so far."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var

@@ -89,7 +89,8 @@ def train(
     with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
         train_trials = task.trials("train")
         dev_trials = task.trials("dev")
-        # With pieces or a balance, an epoch may have more examples than trials; training_batches checks these.
+        # With pieces or a balance, an epoch may have more examples than trials; training_batches then checks their
+        # number.
         if recipe.data.crop != "pieces" and not recipe.data.balanced:
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
@@ -167,7 +168,7 @@ class Run:
                 recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
             )
             checkpoint = recipe.train.init_from if saved_state is None else None
-            if saved_state is not None:  # after accelerate has moved the optimiser
+            if saved_state is not None:  # not earlier, because accelerate first moves the optimiser to the device
                 with enough_memory(lambda: too_large):
                     state.load(saved_state)
             del saved_state
@@ -202,9 +203,9 @@ class Run:
     def objective(self, detector: Detector) -> Objective:
         """Make the training objective of ``detector``.
 
-        Before that, ``detector`` is prepared for activation checkpointing and for batch statistics over
-        all processes, if these are needed. At the end its trained modules are compiled, if the recipe
-        says so.
+        Before that, ``detector`` is changed: with activation checkpointing if the recipe asks for
+        it, and with batch statistics over all processes if there are several. At the end, the
+        trained modules of the detector are compiled, if the recipe says so.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
@@ -226,7 +227,7 @@ class Run:
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
-        if detector.frontend.adapted and detector.base is None:  # no file has the random weights of its front-end yet
+        if detector.frontend.adapted and detector.base is None:  # no file has the random base yet
             detector.save_base(self.folder / BASE_FILE)
         state.remove_files()
         if not state.selection.is_done:
@@ -307,8 +308,8 @@ def _counts_by_class(trials: Sequence[Trial]) -> str:
 def batch_too_large(trainer: Trainer) -> str:
     """Write the message for a lack of memory: which batch was too large, and which settings need less memory.
 
-    A setting that does not change the results can be used to resume this run. A setting that changes
-    them needs a new run.
+    A setting that does not change the results can be used to resume this run. A setting that
+    changes the results needs a new run.
     """
     recipe = trainer.recipe
     progress = trainer.state.progress
@@ -333,7 +334,7 @@ def batch_too_large(trainer: Trainer) -> str:
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
-    if not validates and part_size >= 4:  # half of a part must have two utterances, for batch statistics
+    if not validates and part_size >= 4:  # half of this part must still have two utterances, for batch statistics
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")

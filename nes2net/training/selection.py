@@ -29,7 +29,7 @@ from nes2net.training.recipes.validation import ValidationConfig
 
 #: File of the run folder with a list of rows, one for each epoch.
 HISTORY_FILE = "history.json"
-_LARGEST = 16 << 20  # bytes of the largest history; the row of an epoch takes about 400
+_LARGEST = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
 
 Row = dict[str, Any]
 #: How many checkpoints the published averages take.
@@ -203,7 +203,7 @@ class Selection:
         """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus."""
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the last is without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
@@ -213,7 +213,7 @@ class Selection:
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _average_commands(self) -> list[str]:
-        """For each loss and measure, write a line with its best epochs and the command that averages them."""
+        """For each loss and measure, write lines with the best epochs and the command that averages these epochs."""
         kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
@@ -226,7 +226,7 @@ class Selection:
         return lines
 
     def _measured_rows(self) -> list[Row]:
-        """The rows that have all measures."""
+        """The rows of the history that have all ``measures``."""
         return [row for row in self.history if all(name in row for name in self.measures)]
 
 
@@ -234,7 +234,7 @@ class Selection:
 
 
 class Choice(NamedTuple):
-    """Epochs that could be averaged: the ``number`` best or last of the saved epochs."""
+    """Epochs that could be averaged: the best ones of the saved epochs, or the last ones, ``number`` in all."""
 
     which: Literal["best", "last"]
     number: int
@@ -309,7 +309,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         is_value = key == "loss" or key.startswith("val_")
         is_limit = "/" not in key and key.endswith(
             ("_low", "_high")
-        )  # the limit of an interval; a corpus or attack after '/' may end in the same way
+        )  # the limit of an interval, and not the name of a corpus or attack after '/'
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
@@ -331,7 +331,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """The ``count`` epochs with the lowest value ``by``, in ascending order; of equal values, the earlier epoch."""
+    """The ``count`` epochs with the lowest value ``by``, in ascending order. Of equal values, the earlier counts."""
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 
@@ -340,8 +340,8 @@ def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
     """Find the values of ``row`` whose keys match ``pattern``.
 
     Returns:
-        For each of these keys, what the group of ``pattern`` matches, such as the alias of a corpus
-        → the value.
+        A mapping to these values. Its keys are the texts that the group of ``pattern`` matches,
+        such as the alias of a corpus.
     """
     values = {}
     for key, value in row.items():

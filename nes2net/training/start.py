@@ -82,8 +82,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
     Args:
         folder: the run folder.
-        resume: content of the resume file; None for a new run. :meth:`RunState.load` loads the
-            trained weights from it later.
+        resume: content of the resume file; None for a new run. :meth:`RunState.load` later loads
+            the trained weights from this content.
 
     Raises:
         InputError: if the parts do not fit each other, or a file of weights does not fit them.
@@ -102,7 +102,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         if detector.frontend.adapted:
             if "base" not in resume:
                 raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-            moved = None  # where the base file is now
+            moved = None  # where the file of the base is now, if it has moved
             if recipe.train.init_from:
                 remedy = "restore the file of `train.init_from`"
             elif recipe.ssl_checkpoint is None:
@@ -127,7 +127,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         raise InputError(
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
-    # A checkpoint of a whole detector also holds the pre-trained weights. A checkpoint of this package also holds options.
+    # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote it, it also holds
+    # options.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:
@@ -140,8 +141,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         start = Provenance.read(record).start()
         starts = [] if start == Provenance() else [start]
     else:
-        # A checkpoint of other code may fit several published models. If it has the digest of one of them, it is that
-        # model. Otherwise models with the front-end of the run take precedence.
+        # A checkpoint of other code may fit several published models. If the checkpoint has the digest of a published
+        # model, it is that model. Otherwise the fitting models that have the front-end of the run take precedence.
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)

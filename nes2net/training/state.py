@@ -63,7 +63,7 @@ class TrainedWeights:
 
 @dataclass
 class OptimizerState:
-    """An optimiser as a part of a run; only its moments are restored, because the recipe determines the rest."""
+    """An optimiser as a part of a run. Only its moments are restored, because the recipe determines the rest."""
 
     optimizer: Optimizer
 
@@ -82,7 +82,7 @@ class OptimizerState:
         parameters = list(chain.from_iterable(group["params"] for group in self.optimizer.param_groups))
         saved: dict[str, Tensor] = {}
         expected: dict[str, Tensor] = {}
-        for number, moments in state["state"].items():  # a parameter without a gradient so far has no moments
+        for number, moments in state["state"].items():  # a parameter that has had no gradient so far has no moments
             saved.update({f"{number}.{name}": moment for name, moment in moments.items()})
             if 0 <= number < len(parameters):
                 expected.update({f"{number}.{name}": parameters[number] for name in names})
@@ -188,7 +188,7 @@ class RunState:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
-        set_learning_rate(self.optimizer, self.progress.lr)  # all other values of a group come from the recipe
+        set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines a group's other values
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
         """Raise :class:`InputError` if the fingerprints of the sets differ from the ``saved`` fingerprints."""
@@ -239,7 +239,7 @@ def fingerprint(
     frame_labels = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
-        """The line of ``trial`` in the digested text: id, class, and scores and labels if there are any."""
+        """The line of ``trial`` in the digested text: its id, its class, and its scores and labels if it has any."""
         text = f"{trial.id}\t{target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"

@@ -55,7 +55,8 @@ class Tracker:
         self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
     def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
-        """Pass the tracker to ``call``; after an error, print a warning and never call the tracker again."""
+        """Pass the tracker to ``call``. After an error, print a warning and do not use the tracker again."""
+
         if self._tracker is None:
             return
         try:

@@ -90,7 +90,7 @@ class Validator:
         objective: computes loss and outputs of a batch, and the figures of all batches.
         loaders: name of a pass (:func:`passes`) → loader of this process's batches, in the order of
             the set (:class:`nes2net.training.sampling.EpochBatches`).
-        monitor: names the files that failed.
+        monitor: reports the files that failed.
         recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
             ``validation.mode``. In ``train`` mode dropout is on, and the running statistics of
             batch normalisation move on development data.
@@ -142,7 +142,7 @@ class Validator:
         values: dict[str, float] = {}
         began = time.monotonic()
         detector = self.objective.detector
-        if self.mode == "train":  # the running statistics that move here are not restored
+        if self.mode == "train":  # batch normalisation changes its running statistics here, and they are not restored
             self.objective.begin_training(epoch)
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
@@ -165,7 +165,7 @@ class Validator:
 
     @torch.inference_mode()
     def _run_pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
-        """Compute the results of this process's batches in the pass ``name``."""
+        """Run the objective on this process's batches in the pass ``name``, and return the result of each batch."""
         loader.begin(epoch)
         accelerator = self.accelerator
         results = []

@@ -89,7 +89,7 @@ class EmbeddingDistance(Criterion):
 
 
 class DistillationObjective(Objective):
-    """The loss :class:`EmbeddingDistance`, for a detector with a teacher and a student."""
+    """The objective with the loss :class:`EmbeddingDistance`, for a detector that has a teacher and a student."""
 
     def __init__(self, detector: Detector, recipe: Recipe, distance: Literal["cosine", "mse"]) -> None:
         self.distance = distance
@@ -189,8 +189,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
-        student_too: also copy weights to the student, if its weight of the same name has the same
-            shape.
+        student_too: also copy a weight to the student if the student's weight of the same name has
+            the same shape.
 
     Raises:
         InputError: if there is no such detector, the detector does not fit the recipe's teacher, or
@@ -199,7 +199,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     frontend = detector.frontend
     backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
-        return  # DistillationObjective raises the error
+        return  # DistillationObjective raises the error about this later
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])

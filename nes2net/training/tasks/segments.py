@@ -22,7 +22,7 @@ from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
-_LABEL_MS = 10  # length of the frame of a label
+_LABEL_MS = 10  # length in ms of the frame to which a label belongs
 
 
 class SegmentObjective(Objective):
@@ -75,7 +75,7 @@ class SegmentObjective(Objective):
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
         """Pool the labels of 10-ms frames to each resolution: resolution in ms → labels B×T."""
-        if FRAMES not in carried:  # no file of the batch could be used
+        if FRAMES not in carried:  # the batch is empty, because none of its files could be used
             return {}
         labels = carried[FRAMES]
         counts = self.detector.num_segments(num_samples)
@@ -117,7 +117,7 @@ class SegmentObjective(Objective):
         for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
             labels = part.carried[str(ms)]
             weight = self.frame_criterion.weight_of(_class_shares(labels)).to(numerator.dtype)
-            loss = loss + (numerator / weight).where(weight > 0, 0.0)  # 0 without labelled frames
+            loss = loss + (numerator / weight).where(weight > 0, 0.0)  # a batch without labelled frames adds 0
             logits = segments[ms][:, : labels.shape[1]]
             all_outputs[f"scores_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1))
             all_outputs[f"labels_{ms}"] = labels.flatten()
@@ -164,7 +164,7 @@ def _class_shares(labels: Tensor) -> Tensor:
 
     Both shares are 0 for a frame without a label, so that losses ignore the frame.
     """
-    return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]  # column 0 was label −1
+    return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]  # without column 0, which stands for the label −1
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:

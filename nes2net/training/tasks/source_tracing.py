@@ -37,7 +37,7 @@ class SourceTracingObjective(Objective):
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss, the logits B×K, and the scores if bona fide is a class."""
+        """Compute the loss and the logits B×K and, if bona fide is a class, the scores."""
         outcome = super().outcome(computed, part)
         outputs = {"logits": self.criterion.logits(computed)}
         if self.has_bonafide:
@@ -108,7 +108,7 @@ class SourceTracing(Task):
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Spoofed trials, and bona fide trials if bona fide is a class."""
+        """The labels of the trials that ``part`` reads: spoof, and also bona fide if bona fide is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:

@@ -33,7 +33,7 @@ class Start(NamedTuple):
     key: str
     #: the file; None if the recipe does not name it yet
     path: str | None
-    #: how to get the file when a published result is reproduced; {} stands for the name of the recipe
+    #: what to do to get the file, for the reproduction of a published result; {} stands for the name of the recipe
     obtain: str
 
 
@@ -68,7 +68,7 @@ class Task:
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether settings of ``recipe`` other than ``train.task`` imply this task."""
+        """Whether settings of ``recipe`` imply this task, even if ``train.task`` does not name it; here False."""
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
