@@ -175,7 +175,7 @@ class Detector(SavedNetwork):
             workers: number of threads that read files; None for a number that suits the device.
             on_error: ``"raise"`` raises the :class:`InputError` of a file that fails, after the
                 scores of the earlier files. A function is instead called with the path and the
-                error, and the file is skipped.
+                error, and the file is skipped. Any other value raises :class:`InputError`.
         """
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")

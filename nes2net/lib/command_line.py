@@ -220,7 +220,7 @@ def run(
         except Unfinished as error:
             _print_error(f"{parser.prog}: {one_line(worded(str(error)))}")
             return TEMPORARY
-        except BrokenPipeError:
+        except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
             _discard_closed_output()
             return INCOMPLETE
         except (MemoryError, RuntimeError, OSError) as error:

@@ -170,12 +170,14 @@ def _add_arguments(
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
+        # A dataclass: add its fields as flags, explained by its docstring and by the docstrings of its base classes.
         if is_dataclass(hints[key]):
             pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
             title = pages[-1].title[0].lower() + pages[-1].title[1:]
             arguments = {name: (title, text) for page in pages for name, (_, text) in page.arguments.items()}
             values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), minimums)
             continue
+        # Any other parameter: a flag, or a positional argument, in the group that the docstring gives.
         values[key] = attrgetter(key)
         options = _argparse_options(hints[key])
         if "minimum" in options:

@@ -296,7 +296,8 @@ def check_writable(
         stream: whether :func:`write_output` will write the file; then a device or a pipe is allowed.
 
     Raises:
-        InputError: if ``path`` is a folder, or its folder cannot be written to.
+        InputError: if ``path`` is empty, a folder or a device, or if its folder cannot be written
+            to.
     """
     if not str(path):
         raise InputError(f"an output has an empty name; {remedy}")
@@ -421,9 +422,9 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
         remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: if the file cannot be read or is longer. Also if the file is a named pipe,
-            because a reader may wait for ever there. A pipe of the shell, such as ``<(command)``,
-            is read.
+        InputError: if the file cannot be read, is longer, or has a Git LFS pointer or a web page as
+            its content (:func:`check_arrived`). Also if the file is a named pipe, because a reader
+            may wait for ever there; a pipe of the shell, such as ``<(command)``, is read.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")

@@ -90,7 +90,7 @@ class GuardedUnpickler(_Unpickler):
         return items
 
     def check_keys(self, keys: Iterable) -> None:
-        """Refuse keys that are slow to hash or to compare: tuples and long numbers, or very many numbers."""
+        """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers."""
         for key in keys:
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
                 continue

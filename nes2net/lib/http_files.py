@@ -340,6 +340,10 @@ class HttpFiles:
 
         Returns:
             The result of ``ask``.
+
+        Raises:
+            Unfinished: if too many calls have brought hardly any bytes.
+            InputError: if ``url`` is not an address of HTTP or HTTPS, or as ``ask``.
         """
         tries = 0
         before = bytes_so_far()

@@ -393,6 +393,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         return ", or ".join(what_it_takes(option) for option in schema["anyOf"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
+    # A list with a limited number of items.
     if schema.get("type") == "array" and "maxItems" in schema and "items" in schema:
         fewest = schema.get("minItems", 0)
         most_items = schema["maxItems"]
@@ -402,6 +403,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         else:
             count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
+    # All other types, with the bounds of a number.
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     fewest = schema.get("minimum")
     above = schema.get("exclusiveMinimum")

@@ -79,7 +79,8 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     Lines are numbered from 1.
 
     Raises:
-        InputError: if the file cannot be read, is not UTF-8 text, or is larger than the limit.
+        InputError: if the file cannot be read, is not UTF-8 text, is larger than the limit, or has
+            a line of more than ``size`` bytes.
     """
     digest = hashlib.sha256()
     number = 1

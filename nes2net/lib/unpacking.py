@@ -61,9 +61,9 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     skipped, so that an interrupted call can be repeated.
 
     Raises:
-        InputError: if the archive cannot be read, is damaged or encrypted, or grows to more than a
-            hundred times its size. Also if it contains a link, a device, or a path that leads out
-            of ``folder``.
+        InputError: if the archive cannot be read, is damaged or encrypted, has too many members, or
+            grows to more than 1 GB and more than a hundred times its size. Also if it contains a
+            link, a device, or a path that leads out of ``folder``.
         Unfinished: if the disk is full.
     """
     count = 0

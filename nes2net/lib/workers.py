@@ -262,10 +262,10 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     """Within this context, call ``check`` when a child process ends, and list the signals SIGINT and SIGTERM.
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
-    replaces it. The context yields the list; an item is the number of a signal and its time. A
-    signal that came before this context may still be deferred by the owner of its handler, whose
-    attribute ``requested`` is then the number of the signal. Such a signal is listed with the
-    present time.
+    replaces it. The context yields the list; an item is the number of a signal and its time.
+    Outside of the main thread, nothing is watched, and the list stays empty. A signal that came
+    before this context may still be deferred by the owner of its handler, whose attribute
+    ``requested`` is then the number of the signal. Such a signal is listed with the present time.
     """
     noted: list[tuple[int, float]] = []
     watching = True

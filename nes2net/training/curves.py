@@ -55,6 +55,7 @@ def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
     """Draw panels for losses, measures and learning rates, and save them to ``path``; mark the ``saved`` epochs."""
+    # All rates share a panel; every other measure has its own.
     rates = []
     other_measures = []
     for measure in offered:
@@ -69,6 +70,7 @@ def _draw(
         if measures:
             panels.append(partial(_plot_measures, measures=measures))
     panels.append(_plot_learning_rates)
+    # Draw the panels below each other, over the same epochs.
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)

@@ -176,6 +176,7 @@ class Monitor:
         The curves are drawn at most once a minute.
 
         Args:
+            values: the values of the epoch, by key in the history.
             saved: name of the checkpoint; None if the epoch is not kept.
         """
         facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]

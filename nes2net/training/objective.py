@@ -234,7 +234,7 @@ class Objective(nn.Module):
         iteration: int | None = None,
         latent_seed: int | None = None,
     ) -> Tensor:
-        """Compute the numerator of each term of the loss of a :class:`Part`.
+        """Compute the numerator of each term of the loss of a :class:`Part`; the arguments are the fields of the part.
 
         The loss is the sum over terms of numerator/denominator (:meth:`denominators`). A penalty of the
         aggregation is added to the first term, the loss of the utterance.

@@ -113,7 +113,12 @@ class Run:
     reporter: RunReporter | None = None
 
     def resume(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
-        """Build the parts, load their state if the folder holds a save, and train the remaining epochs."""
+        """Build the parts, load their state if the folder holds a save, and train the remaining epochs.
+
+        Raises:
+            InputError: as :func:`train`; or if the processes do not read the same corpus or the same
+                save.
+        """
         recipe = self.recipe
         accelerator = self.accelerator
         is_main = accelerator.is_main_process
@@ -246,6 +251,7 @@ class Run:
         line += f" on {detector.device}"
         if accelerator.num_processes > 1:
             line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
+        # Notes about the detector.
         lines = [line]
         if detector.frontend.note:
             lines.append(f"note: {worded(detector.frontend.note)}")
@@ -256,6 +262,7 @@ class Run:
                 f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
                 "reads"
             )
+        # The number of trials of each set and, if a set has several corpora, of each corpus.
         data = self.recipe.data
         for title, data_set, corpora in (
             ("training", training, data.parts("train")),

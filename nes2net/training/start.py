@@ -40,8 +40,10 @@ def check_parts(recipe: Recipe) -> None:
         InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers
             that the front-end lacks.
     """
+    # The losses.
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
+    # The settings that need transformer layers; build the front-end without memory to see whether it has such layers.
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
     stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
@@ -84,9 +86,11 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         folder: the run folder.
         resume: content of the resume file; None for a new run. :meth:`RunState.load` later loads
             the trained weights from this content.
+        task: names the classes, and may load further weights into a new detector.
 
     Raises:
-        InputError: if the parts do not fit each other, or a file of weights does not fit them.
+        InputError: if the parts do not fit each other, a file of weights is missing or does not fit
+            the parts, or a published front-end would start from random weights.
     """
     frontend = recipe.model.get("frontend", {})
     if resume is not None:  # build the same detector again, and load the base of an adapted front-end
@@ -192,10 +196,12 @@ def _build_from_checkpoint(
             )
         model = with_adaptation(model, adapt)
     detector = Detector.from_config(model)
+    # A checkpoint without the frozen weights of an adapted front-end needs its base.
     if detector.is_partial(unwrap_frontend(state_dict)):
         detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
         detector.float()
     detector.load_published(state_dict, path)
+    # Adapt a front-end that is not adapted yet; the checkpoint is then the base of the adapted front-end.
     if checkpoint_adapt is None and adapt is not None:
         adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
     if detector.frontend.adapted and detector.base is None:

@@ -93,7 +93,11 @@ class LogisticTrainer(Trainer):
         super().fit()
 
     def train_epoch(self, epoch: int) -> None:
-        """Fit the last layer to the embeddings, set the training loss, and save the run; a finished epoch is skipped."""
+        """Fit the last layer to the embeddings, set the training loss, and save the run; a finished epoch is skipped.
+
+        ``epoch`` is not used, because there is only one epoch.
+        """
+
         progress = self.state.progress
         layer = self.state.detector.backend.last_layer
         if progress.step == self.steps_per_epoch:
