@@ -59,23 +59,26 @@ class Detector(SavedNetwork):
         """Score one recording in one piece: higher means more bona fide.
 
         In one piece, the memory and the time of a transformer grow with the square of the length.
-        Use :meth:`score_track` for minutes of audio. For more than two minutes, `nes2net predict` also
-        scores along the recording; its score is then ``score_track(audio).score``.
+        Use :meth:`score_track` for minutes of audio. If a recording is longer than two minutes,
+        `nes2net predict` scores along the recording too, and its score is then
+        ``score_track(audio).score``.
 
         During the call, a detector in train mode is in eval mode. Any number of threads may score at
         once, but no thread may train the detector meanwhile.
 
         Args:
             audio: a file, or a file object that is open in binary mode. Or floating-point samples
-                (N,) or (channels, N) in [−1, 1], on any device, or an iterator of blocks of such
-                samples. Or bytes without a header, as :class:`nes2net.data.audio.pcm.RawAudio`.
+                (N,) or (channels, N) in [−1, 1], on any device; or an iterator of blocks of such
+                samples. Or samples in bytes without a header, as a
+                :class:`nes2net.data.audio.pcm.RawAudio`.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
                 recording is repeated. None for the whole recording, repeated up to ``min_samples``.
-                ``"auto"`` chooses by :func:`nes2net.scoring.score_length.samples_to_score`. For a
-                published detector, this is the number that its authors score. A detector that was
-                trained on about 4 s, as is usual, scores the whole recording. Any other detector
-                scores as many samples as it was trained on.
+                ``"auto"`` chooses the number by
+                :func:`nes2net.scoring.score_length.samples_to_score`. A published detector scores
+                as many samples as its authors do. A detector that was trained on about 4 s, as is
+                usual, scores the whole recording. Any other detector scores as many samples as it
+                was trained on.
             crop: ``"random"`` takes the samples from a random start, as the authors of some
                 published detectors do; the start is the same in every call.
             padding: how a recording of too few samples is filled up: ``"repeat"`` repeats the
@@ -101,13 +104,13 @@ class Detector(SavedNetwork):
         sample_rate: float,
         num_samples: int | Literal["auto"] | None = "auto",
     ) -> list[float]:
-        """Score waveforms in memory: one score each, which differs by less than 1e-6 from :meth:`score`'s.
+        """Score waveforms in memory. Each score differs by less than 1e-6 from the score of :meth:`score`.
 
         Waveforms of the same length are computed together, as many at once as fit into memory.
 
         Args:
             waveforms: B×N, or a sequence of (N,) or (channels, N), as for :meth:`score`.
-            sample_rate: sampling rate of all of them, in Hz.
+            sample_rate: sampling rate of all waveforms, in Hz.
             num_samples: as for :meth:`score`.
 
         Raises:
@@ -137,7 +140,8 @@ class Detector(SavedNetwork):
             of, layer: as for :meth:`embeddings`.
 
         Raises:
-            InputError: as :meth:`score`; or if there is no such embedding.
+            InputError: as :meth:`score`; or if the detector has no embedding ``of`` this kind or no
+                such ``layer``.
         """
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
@@ -160,18 +164,18 @@ class Detector(SavedNetwork):
     ) -> Iterator[tuple[AnyRecording, float]]:
         """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
 
-        Each file is scored in one piece. Only utterances of the same length share a batch, so that each
-        score differs by less than 1e-6 from :meth:`score`'s. Threads read a few batches of files
-        ahead.
+        Each file is scored in one piece. Only utterances of the same length share a batch, so that
+        each score differs by less than 1e-6 from the score of :meth:`score`. Threads read a few
+        batches of files ahead.
 
         Args:
             num_samples: as for :meth:`score`.
             batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64
                 on a GPU.
             workers: number of threads that read files; None for a number that suits the device.
-            on_error: ``"raise"`` raises the :class:`InputError` of a file after the scores of the
-                earlier files. A function is called with the path and the error instead, and the file
-                is skipped.
+            on_error: ``"raise"`` raises the :class:`InputError` of a file that fails, after the
+                scores of the earlier files. A function is instead called with the path and the
+                error, and the file is skipped. Any other value raises :class:`InputError`.
         """
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
@@ -198,9 +202,10 @@ class Detector(SavedNetwork):
     ) -> Decision:
         """Say what the score of a recording means: log-likelihood ratio, probability, decision.
 
-        The recording is scored with the score length of the calibration's recordings if this is known,
-        otherwise in one piece, as by :meth:`score`. If the calibration holds traits of its recordings,
-        such as their bandwidth, the traits of this recording are measured too.
+        The recording is scored with the score length of the calibration's recordings. If this
+        length is unknown, the recording is scored in one piece, as by :meth:`score`. If the
+        calibration holds traits of its recordings, such as their bandwidth, the traits of this
+        recording are measured too.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
@@ -208,8 +213,8 @@ class Detector(SavedNetwork):
                 with another prior or operating point.
 
         Raises:
-            InputError: as for :meth:`score`; or if the calibration is of another detector. To find
-                out, every call hashes the weights.
+            InputError: as for :meth:`score`; or if the calibration belongs to another detector.
+                Every call hashes the weights to check this.
         """
         return decide(self, audio, calibration, sample_rate)
 
@@ -222,18 +227,19 @@ class Detector(SavedNetwork):
         hop: float = 0.5,
         batch_size: int | None = None,
     ) -> Track:
-        """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
+        """Score along a long recording: a window of ``window`` seconds begins every ``hop`` seconds, and has one score.
 
-        A file, or blocks, are read in pieces, so that hours take no more memory than minutes. The last
-        window ends with the recording. A recording shorter than a window has one score, the score of
-        :meth:`score`.
+        A file, or blocks, are read in pieces, so that hours take no more memory than minutes. The
+        last window ends with the recording. A recording that is shorter than a window has a single
+        score, the same as from :meth:`score`.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window: in seconds. None for the number of samples that :meth:`score` takes; if it takes
-                whole recordings, 64,600 samples, the usual length of training.
-            hop: in seconds, from the start of a window to the start of the next. A hop longer than
-                the window leaves gaps.
+            window: length of a window in seconds. None for the number of samples that :meth:`score`
+                takes; if it takes whole recordings, None stands for 64,600 samples, the usual
+                length in training.
+            hop: seconds from the start of a window to the start of the next window. A hop longer
+                than the window leaves gaps.
             batch_size: as for :meth:`score_files`.
 
         Raises:
@@ -247,15 +253,15 @@ class Detector(SavedNetwork):
     ) -> Stream:
         """Begin a stream that scores audio while it arrives; the caller pushes blocks of samples into it.
 
-        However the audio is divided into blocks, the scores equal the scores of :meth:`score_track`,
-        bit for bit at the same ``batch_size``. A stream holds at most two windows of samples, and no
-        scores. Any number of streams may share a detector.
+        However the audio is divided into blocks, the scores equal the scores of
+        :meth:`score_track`, bit for bit at the same ``batch_size``. A stream keeps at most two
+        windows of samples in memory, and no scores. Any number of streams may share a detector.
 
         Args:
-            sample_rate: of the samples that are pushed, in Hz.
+            sample_rate: sampling rate in Hz of the samples that are pushed.
             window, hop: as for :meth:`score_track`.
-            batch_size: number of windows that are computed at once; a window waits until so many
-                have arrived.
+            batch_size: number of windows that are computed at once; a window waits until this many
+                windows have arrived.
 
         Raises:
             InputError: as :meth:`score_track`.
@@ -284,13 +290,14 @@ class Detector(SavedNetwork):
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            resolution_ms: length of a frame, one of :attr:`resolutions`; None for the shortest.
+            resolution_ms: length of a frame in ms, one of :attr:`resolutions`; None for the
+                shortest.
             batch_size: number of windows that are computed at once; None for 1 on a CPU and 12 on a
                 GPU.
 
         Raises:
-            InputError: as for :meth:`score`; or if the detector gives no scores of frames, or none of
-                this length.
+            InputError: as for :meth:`score`; or if the detector gives no scores of frames, or no
+                scores of frames of this length.
         """
         return frame_scores(self, audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
 
@@ -312,16 +319,17 @@ class Detector(SavedNetwork):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
-            calibration: a calibration of frame scores of this detector, whose operating point gives
-                the threshold, and which also gives the resolution.
+            calibration: a calibration of this detector's frame scores. Its operating point gives
+                the threshold, and the calibration also gives the resolution.
 
         Returns:
-            The segments labelled ``spoof``, in order; the score of a segment is the mean of its frames.
+            The segments labelled ``spoof``, in order; the score of a segment is the mean score of
+            its frames.
 
         Raises:
             InputError: as for :meth:`frame_scores`. Also if a number is out of its range, or the
-                calibration is not of these frame scores. Also if there is neither a threshold nor a
-                calibration, and the detector was trained on whole recordings.
+                calibration belongs to other frame scores. Also if there is neither a threshold nor
+                a calibration, and the detector was trained on whole recordings.
         """
         rule, resolution_ms = stretch_rule(
             self,

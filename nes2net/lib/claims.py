@@ -16,7 +16,10 @@ def differing(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
 
 
 def differences_in_words(earlier: Any, run: Mapping[str, Any]) -> str:
-    """Write in brackets how ``run`` differs from an ``earlier`` run, for a message; empty if no difference is known.
+    """Write the names of the values in which ``run`` differs from an ``earlier`` run, in brackets, for a message.
+
+    The text is empty if no value differs. It is also empty if ``earlier`` is not a mapping, because
+    the earlier run is then unknown.
 
     >>> differences_in_words({"model": "a", "resolution_ms": 20.0}, {"model": "b"}), differences_in_words(None, {"model": "b"})
     (' (another model, resolution_ms)', '')

@@ -27,7 +27,7 @@ from nes2net.lib.files import no_empty_folders
 from nes2net.lib.search_path import leave_out_current_folder
 from nes2net.lib.this_process import is_out_of_memory
 
-#: Exit status if the command finished, but the result is incomplete or cannot be compared.
+#: Exit status if the command finished, but its result is incomplete or not comparable with published results.
 INCOMPLETE = 1
 #: Exit status if an input is missing or wrong.
 WRONG_INPUT = 2
@@ -43,7 +43,7 @@ class HelpFormatter(argparse.HelpFormatter):
     """Formats the help of a command: a short usage line, and for each flag its meaning, choices and default."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        # Wide enough that the meaning of most flags begins on the line of the flag.
+        # With 28 columns for flags, the meaning of most flags begins on the line of the flag.
         super().__init__(*args, **{"max_help_position": 28, **options})
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
@@ -59,7 +59,7 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        """The word that stands for the value of a flag: ``N`` for a whole number, ``X`` for another number."""
+        """The word that stands for the value of a flag: ``N`` for a whole number, ``X`` for any other number."""
         short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
         return short or super()._get_default_metavar_for_optional(action)
 
@@ -70,7 +70,7 @@ class HelpFormatter(argparse.HelpFormatter):
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
-        """Show a word for the value instead of many choices; :meth:`_get_help_string` lists the choices."""
+        """Show a word for the value if there are many choices; :meth:`_get_help_string` then lists the choices."""
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size
         return super()._metavar_formatter(action, default_metavar)
@@ -106,7 +106,7 @@ class Listed(list[str]):
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An argument parser with one-line errors that name the nearest choice.
+    """An argument parser whose errors fit on one line and name the nearest choice.
 
     The help shows ``example``, a command to paste, before the arguments.
 
@@ -116,7 +116,7 @@ class OneLineParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
-        """Make the parser, with the example as the first group of its help."""
+        """Make the parser; its help begins with the group that shows the example."""
         super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
         #: One or several commands to paste. A backslash continues a command on the next line, which is indented.
         self.example = example
@@ -140,14 +140,15 @@ class OneLineParser(argparse.ArgumentParser):
         return parsers
 
     def flags(self) -> Mapping[str, str]:
-        """Map settings of the library to flags of this program; later changes of ``names`` take effect."""
+        """Setting of the library → flag of this program; the mapping follows later changes of ``names``."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse as argparse does, but first report an unknown flag with the nearest known flag."""
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
-            # Without subcommands, all flags belong to this parser. argparse would first report missing arguments.
+            # Without subcommands, all flags belong to this parser. Check them here, because argparse would first report
+            # missing arguments.
             actions_by_flag = self._option_string_actions
             own_words = words
             if "--" in words:
@@ -187,8 +188,10 @@ def run(
 ) -> int:
     """Parse the arguments, run ``command`` and return the exit status.
 
-    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. At the end,
-    folders that arguments name are removed if this run made them and they are empty.
+    An :class:`InputError`, a lack of memory and an error of the operating system become one line on
+    standard error; with ``--debug`` they are raised instead. Interruptions (:class:`Unfinished`,
+    Ctrl-C) always become one line. At the end, folders that arguments name are removed if this run
+    made them and they are empty.
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.
@@ -217,7 +220,7 @@ def run(
         except Unfinished as error:
             _print_error(f"{parser.prog}: {one_line(worded(str(error)))}")
             return TEMPORARY
-        except BrokenPipeError:
+        except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
             _discard_closed_output()
             return INCOMPLETE
         except (MemoryError, RuntimeError, OSError) as error:
@@ -249,9 +252,10 @@ def _path_problem(error: OSError) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Open closed standard streams on the null device.
+    """Open those standard streams that are closed, on the null device.
 
-    Otherwise the next opened file would get the number of such a stream, and messages would go into it.
+    Otherwise the next opened file would get the number of a closed stream, and messages would be
+    written to that file.
     """
     for number in range(3):
         try:
@@ -270,7 +274,7 @@ def _discard_closed_output() -> None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        with suppress(OSError, ValueError):  # a stream without a descriptor, such as a notebook's
+        with suppress(OSError, ValueError):  # the stream has no descriptor, as in a notebook
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -82,7 +82,7 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Make a decorator that stores facts about a command which its signature and docstring do not state.
+    """Make a decorator for the function of a command. It stores facts that signature and docstring do not state.
 
     :func:`add_command` reads these facts.
 
@@ -108,12 +108,12 @@ def add_command(
 ) -> OneLineParser:
     """Add ``function`` as the command ``name``, by default the name of the function.
 
-    Parameters before the star are positional arguments, and keyword-only parameters are flags. The
-    help lists arguments of the docstring's section `Args:` without a group; each other section is a
-    group. The fields of a dataclass parameter are flags too. If the docstring of the function does
-    not explain these fields, they form a group, whose title is the first line of the dataclass's
-    docstring. The help leaves out arguments that neither a docstring nor the type explains. A
-    function with subcommands (:func:`called`) only groups these subcommands.
+    Parameters before the star are positional arguments, and keyword-only parameters are flags. In
+    the help, the arguments of the docstring's section `Args:` have no group, and each other section
+    is a group. The fields of a dataclass parameter are flags too. If the docstring of the function
+    does not explain these fields, they form a group, whose title is the first line of the
+    dataclass's docstring. The help leaves out arguments that neither a docstring nor the type
+    explains. A function with subcommands (:func:`called`) only groups these subcommands.
 
     Args:
         commands: the subparsers of argparse that get the command.
@@ -170,12 +170,14 @@ def _add_arguments(
     hints = get_type_hints(owner, include_extras=True)
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
+        # A dataclass: add its fields as flags, explained by its docstring and by the docstrings of its base classes.
         if is_dataclass(hints[key]):
             pages = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
             title = pages[-1].title[0].lower() + pages[-1].title[1:]
             arguments = {name: (title, text) for page in pages for name, (_, text) in page.arguments.items()}
             values[key] = _add_arguments(parser, hints[key], arguments | dict(meanings), minimums)
             continue
+        # Any other parameter: a flag, or a positional argument, in the group that the docstring gives.
         values[key] = attrgetter(key)
         options = _argparse_options(hints[key])
         if "minimum" in options:
@@ -205,9 +207,10 @@ def _add_arguments(
 
 
 def _argparse_options(hint: Any) -> dict[str, Any]:
-    """The arguments of argparse's ``add_argument`` for a parameter with the type ``hint``.
+    """Make the arguments of argparse's ``add_argument`` for a parameter of the type ``hint``.
 
-    The result may also have the facts of :class:`Flag` that argparse does not know.
+    The result may also contain facts of :class:`Flag` that argparse does not know, such as
+    ``minimum``.
 
     >>> _argparse_options(Sequence[Count] | None)
     {'type': <class 'int'>, 'metavar': 'N', 'minimum': 1, 'nargs': '+'}
@@ -235,7 +238,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
         }
     if origin is Literal:
         return {"choices": list(arguments)}
-    if origin is not None:  # a sequence, or a sequence of sequences, whose flag is repeated
+    if origin is not None:  # a sequence, or a sequence of sequences, for which the flag may be repeated
         options = _argparse_options(arguments[0])
         if "nargs" in options:
             repetition = {"action": "append"}
@@ -248,7 +251,7 @@ def _argparse_options(hint: Any) -> dict[str, Any]:
 
 
 def changed_fields(settings: Any) -> list[str]:
-    """List the fields of ``settings`` that differ from their defaults, by name in backticks, for a message.
+    """List the names, in backticks, of the fields of ``settings`` that differ from their defaults, for a message.
 
     Args:
         settings: a dataclass of flags.

@@ -13,14 +13,15 @@ from nes2net.lib.errors import first_line
 
 
 class Replayed:
-    """Calls ``compute`` faster on a GPU, by a CUDA graph that is recorded once for each shape and type of the input.
+    """Calls ``compute`` on a GPU in less time: it records a CUDA graph once for each shape and type of the input.
 
     Launching hundreds of kernels from Python can take longer than the GPU needs to compute a batch.
     ``compute`` must launch the same kernels each time: it must not draw random numbers or read
     values on the CPU, and its weights must stay at their place in memory. Only inference is
-    recorded (``torch.inference_mode``). If recording fails, a warning is printed, and ``compute`` is
-    called in the ordinary way. At most ``max_shapes`` shapes are recorded, because each recording
-    keeps memory. Several threads may use this object. A copy of the object has no recordings.
+    recorded (``torch.inference_mode``). In all other cases, and if recording fails, ``compute`` is
+    called without a graph. A failure prints a warning, except for a lack of memory, and nothing
+    more is recorded after it. At most ``max_shapes`` shapes are recorded, because each recording
+    keeps memory. Several threads may use this object. A copy of the object has no recorded graphs.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
@@ -33,7 +34,7 @@ class Replayed:
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return ``compute(x)``. The first call with a shape and type records a graph; every call replays it."""
+        """Return ``compute(x)``. The first call with a shape and type records a graph; every call replays the graph."""
         if not (x.is_cuda and torch.is_inference_mode_enabled()):
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)
@@ -41,7 +42,7 @@ class Replayed:
             if key not in self._recorded and len(self._recorded) < self.max_shapes:
                 try:
                     self._recorded[key] = _record(self.compute, x)
-                except torch.OutOfMemoryError:  # no further recordings, because the earlier ones keep their memory
+                except torch.OutOfMemoryError:  # record nothing more, because each recording keeps memory
                     self.max_shapes = len(self._recorded)
                 except RuntimeError as error:
                     reason = first_line(error.__context__ or error)
@@ -55,17 +56,17 @@ class Replayed:
             return result.clone()  # the next replay overwrites ``result``
 
     def __reduce__(self) -> tuple:
-        """Copy or pickle without the recordings."""
+        """Copy or pickle this object without its recorded CUDA graphs."""
         return Replayed, (self.compute, self.max_shapes)
 
 
-_recording = threading.Lock()  # CUDA records one graph at a time in a process
+_recording = threading.Lock()  # a process can record only one graph at a time
 
 
 def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
     """Record ``compute`` for tensors like ``x``; return the graph, its input and its output."""
     current = torch.cuda.current_stream(x.device)
-    # After an error, stream(current) returns to the present stream; PyTorch's recording would not.
+    # If recording fails, PyTorch does not return to the present stream, but the context stream(current) does.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
         graph_input = x.clone()
         graph = torch.cuda.CUDAGraph()
@@ -75,7 +76,7 @@ def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.
             for _ in range(3):  # warm up, so that libraries choose kernels and allocate memory before the recording
                 compute(graph_input)
         current.wait_stream(stream)
-        # thread_local: other threads may pin memory while this one records.
+        # With "thread_local", other threads may pin memory while this thread records.
         with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             result = compute(graph_input)
         return graph, graph_input, result

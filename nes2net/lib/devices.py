@@ -53,11 +53,11 @@ def named_device(device: str) -> torch.device:
 
 
 def own_device(device: str) -> str:
-    """Choose a GPU for this process, one of several that ``torchrun`` started, and return its name.
+    """Return the name of the GPU for this process, if it is one of several processes that ``torchrun`` started.
 
-    This applies if ``device`` is ``auto`` or ``cuda``, and there are GPUs. The process gets the GPU
-    with the number of the process on this machine. If there are more processes than GPUs, processes
-    share GPUs. In all other cases ``device`` is returned unchanged.
+    A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and there are GPUs: its number is the
+    number of the process on this machine. If there are more processes than GPUs, processes share
+    GPUs. In all other cases ``device`` is returned unchanged.
 
     >>> own_device("cpu")
     'cpu'
@@ -79,7 +79,8 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     """Make a context that computes in the types of the tensors, even if autocast is on for ``device``.
 
-    If autocast is off, the context does nothing, so that it leaves no trace in an exported graph.
+    If autocast is off, the context does nothing, so that an exported graph does not contain the
+    context.
     """
     if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
         return nullcontext()
@@ -110,7 +111,7 @@ def named_precision(precision: str | torch.dtype) -> str:
     name = str(precision).removeprefix("torch.")
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
-    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough for "bf16"
+    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough for "bf16" to suggest bfloat16
     raise InputError(f"unknown dtype '{precision}': auto, fastest, {', '.join(PRECISIONS)} are known{meant}")
 
 
@@ -148,7 +149,8 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
     bfloat16, which keeps 7 bits, on a CPU.
 
     Any number of threads may use the context. PyTorch's settings apply to the whole process: the
-    first thread that enters changes them, and the last thread that leaves restores them.
+    first thread that enters the context changes the settings, and the last thread that leaves it
+    restores them.
 
     Args:
         precision: ``"tf32"`` allows TF32 on a GPU, unless another thread in the context needs
@@ -229,7 +231,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _owners_of_new_settings() -> dict[str, Any]:
-    """The objects of PyTorch whose attribute ``fp32_precision`` is a setting, by name; empty before torch 2.9."""
+    """Name of a new setting → PyTorch's object whose ``fp32_precision`` is the setting; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

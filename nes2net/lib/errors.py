@@ -19,18 +19,18 @@ from typing import Any
 class InputError(ValueError):
     """An input of nes2net is missing or wrong.
 
-    The message is one line that names the file or value and the remedy. Settings stand in
-    backticks, with the name of the parameter or of the recipe's key: "pass `overwrite=True`". The
-    command line replaces settings by its flags (:func:`worded`), prints the message without a
-    traceback, and exits with status 2.
+    The message is one line, which names the file or value that is wrong, and says what to do.
+    Settings stand in backticks, with the name of the parameter or of the recipe's key: "pass
+    `overwrite=True`". The command line replaces settings by its flags (:func:`worded`), prints the
+    message without a traceback, and exits with status 2.
 
     A message may quote the content of a file. Characters that a terminal obeys are therefore
     escaped, and a long message loses its middle.
 
     Args:
         problem: what is wrong and what to do; the message without ``subject``.
-        subject: beginning of the message, such as ``"audio file FILE"``. :attr:`problem` leaves it
-            out, for tables that name the file in another column.
+        subject: beginning of the message, such as ``"audio file FILE"``. :attr:`problem` does not
+            contain the subject, for tables that name the file in another column.
     """
 
     def __init__(self, problem: str, *, subject: str = "") -> None:
@@ -69,7 +69,7 @@ def one_line(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Escape unprintable characters of ``text``, which a terminal may obey."""
+    """Escape the unprintable characters of ``text``, because a terminal may obey them."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -139,7 +139,8 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
     """Suggest the nearest of ``known_names`` for a wrong ``word``, as the end of a message; empty if no name is near.
 
     Args:
-        cutoff: least similarity to suggest a name, from 0 to 1 (:func:`difflib.get_close_matches`).
+        cutoff: smallest similarity, from 0 to 1, at which a name is suggested
+            (:func:`difflib.get_close_matches`).
 
     >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
     ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
@@ -160,7 +161,8 @@ def did_you_mean(
     is near.
 
     Args:
-        command: a command that lists all names; the message states it if there are more than ten.
+        command: a command that lists all names; the message states this command if there are more
+            than ten names.
         meant: the suggestion to print instead of :func:`nearest`'s; empty for no suggestion.
 
     >>> did_you_mean("dilaton", ["pool", "dilation"])
@@ -226,10 +228,11 @@ def counted(number: int, singular: str, plural: str | None = None) -> str:
 
 
 class _Shortened(reprlib.Repr):
-    """Writes a short ``repr`` of plain values and containers; of other objects only the class.
+    """Writes a short ``repr`` of plain values and containers; for other objects, writes only the class.
 
     The base class calls the full ``repr`` of objects of unknown classes, and sorts dictionaries and
-    sets. This may take for ever on a value that contains the same object many times.
+    sets. Calling ``repr`` and sorting may take for ever if a value contains the same object many
+    times.
     """
 
     def __init__(self) -> None:
@@ -252,7 +255,7 @@ class _Shortened(reprlib.Repr):
         return f"<{type(value).__name__}>"
 
     def repr_bytes(self, value: bytes, level: int) -> str:
-        """Cut long bytes before ``repr``, which would make a text several times as long."""
+        """Cut long bytes before calling ``repr``, because the ``repr`` of bytes may be several times as long."""
         return self.repr_instance(value[: self.maxother], level)
 
     def repr_dict(self, value: dict, level: int) -> str:
@@ -280,7 +283,7 @@ class _Shortened(reprlib.Repr):
         return f"{{{', '.join(first)}}}"
 
 
-_MOST_BITS = 512  # of a whole number; longer numbers take long to write in decimal digits
+_MOST_BITS = 512  # of a whole number whose digits are written; writing a longer number would take long
 _shortened = _Shortened()
 
 
@@ -296,7 +299,7 @@ def shown(value: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the text of ``error``, at most 200 characters; if it has no text, the name of its class.
+    """The first line of the text of ``error``, at most 200 characters; without a text, the name of the error's class.
 
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')

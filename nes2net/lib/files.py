@@ -23,7 +23,7 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits on the content that a file grows to when it is read; the reader counts each part before it expands it.
+    """Limits on the content that a file expands to when it is read; the reader counts each part before expanding it.
 
     Args:
         name: beginning of the error message, such as ``shard FILE``.
@@ -72,7 +72,7 @@ class Budget:
             raise self._exceeded(f"{self.steps:,} {content}", f"{self.most_steps:,}")
 
     def _exceeded(self, amount: str, limit: str) -> InputError:
-        """Make the error for content of this ``amount``, which exceeds the ``limit``."""
+        """Make the error for content whose ``amount`` exceeds the ``limit``; both are given in words."""
         of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
         remedy = f"; {self.remedy}" if self.remedy else ""
         return InputError(
@@ -83,17 +83,18 @@ class Budget:
 
 @contextmanager
 def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
-    """Yield a temporary file to write to, which replaces ``path`` at the end of this context.
+    """Yield the path of a temporary file to write; at the end of this context, this file replaces ``path``.
 
-    An interruption leaves the old file, or no file. The new file gets the permissions that the
-    umask gives to new files. If ``path`` is a symbolic link, the link is replaced, not the file
-    that it leads to: in a folder from elsewhere, a link may lead anywhere.
+    If the context is interrupted, the old file, or the absence of a file, stays. The new file gets
+    the permissions that the umask gives to new files. If ``path`` is a symbolic link, the link
+    itself is replaced. The target of the link is not changed, because in a folder from elsewhere a
+    link may lead anywhere.
 
     Args:
-        durable: make the file survive a power cut: its data are on the disk before it is renamed,
-            and its new name before the context ends. Temporary files for ``path`` that ended
-            processes left are removed first. All this takes too long for many small files that can
-            be made again.
+        durable: make the file survive a power cut: its data are on the disk before the file is
+            renamed, and its new name is on the disk before the context ends. Temporary files for
+            ``path`` that ended processes left behind are removed first. A durable file takes too
+            long for many small files that can be made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -114,7 +115,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     try:
         mode = temporary.stat().st_mode
         yield temporary
-        if temporary.stat().st_mode != mode:  # safetensors replaces the file by a file that only its owner can read
+        if temporary.stat().st_mode != mode:  # safetensors has replaced the file by a file that only its owner can read
             temporary.chmod(stat.S_IMODE(mode))
         if durable:
             _sync_to_disk(temporary)
@@ -131,10 +132,11 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 def _temporary_beside(path: Path) -> tuple[Path, int | None]:
     """Make a temporary file for ``path``, and lock it to show that this process is alive.
 
-    The name of the file is random, so that nobody can put a link there before.
+    The name of the file is random, so that nobody can put a link under this name beforehand.
 
     Returns:
-        The file, and the descriptor that holds the lock, which is None on Windows.
+        The path of the file, and the descriptor that holds the lock; this descriptor is None on
+        Windows.
     """
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -145,7 +147,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
         _lock_while_alive(opened)
         if temporary.exists():
             return temporary, opened
-        os.close(opened)  # another process took the file for a leftover and removed it before it was locked
+        os.close(opened)  # another process removed the file as a leftover before it was locked here
 
 
 @contextmanager
@@ -166,13 +168,13 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_while_alive(opened: int) -> None:
-    """Lock a temporary file or folder, so that :func:`remove_left` sees that its process is alive.
+    """Lock a temporary file or folder to show :func:`remove_left` that the process of the file is alive.
 
     The lock ends when this process, and processes that it forks meanwhile, have closed the
     descriptor ``opened``.
     """
     if sys.platform != "win32":
-        with suppress(OSError):  # a file system without locks, where nothing counts as a leftover
+        with suppress(OSError):  # the file system has no locks; remove_left then removes nothing
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
@@ -237,7 +239,7 @@ _MADE_HERE: set[str] = set()
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and the folders above it, so that :func:`no_empty_folders` may remove them again."""
+    """Make ``folder`` and the folders above it, and record which ones are new, for :func:`no_empty_folders`."""
     missing = [
         os.path.abspath(folder_above) for folder_above in (folder, *folder.parents) if not os.path.lexists(folder_above)
     ]
@@ -249,8 +251,8 @@ def make_folder(folder: Path) -> None:
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
     """At the end of this context, remove empty folders that were made in it, among ``paths`` and their parents.
 
-    Folders are made before the long work whose results go into them, and the work may fail. Only
-    folders that :func:`make_folder` made are removed.
+    Folders for results are made before the long work that computes the results. If this work fails,
+    the folders would stay empty. Only folders that :func:`make_folder` made are removed.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
@@ -259,7 +261,7 @@ def no_empty_folders(*paths: str | Path) -> Iterator[None]:
     finally:
         made_here = [folder for folder in new_folders if os.path.abspath(folder) in _MADE_HERE]
         for folder in sorted(made_here, key=lambda folder: len(folder.parts), reverse=True):
-            with suppress(OSError):  # it is not empty
+            with suppress(OSError):  # the folder is not empty
                 folder.rmdir()
 
 
@@ -277,7 +279,7 @@ def writing(path: str | Path, remedy: str = "name a file in a folder of yours") 
 
 
 def check_no_device(path: str | Path) -> None:
-    """Raise :class:`InputError` if ``path`` is a device, a pipe or a socket, or a link to one."""
+    """Raise :class:`InputError` if ``path`` is, or is a link to, a device, a pipe or a socket."""
     with suppress(OSError):  # nothing is there, or writing will say what is wrong
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -294,7 +296,8 @@ def check_writable(
         stream: whether :func:`write_output` will write the file; then a device or a pipe is allowed.
 
     Raises:
-        InputError: if ``path`` is a folder, or its folder cannot be written to.
+        InputError: if ``path`` is empty, a folder or a device, or if its folder cannot be written
+            to.
     """
     if not str(path):
         raise InputError(f"an output has an empty name; {remedy}")
@@ -323,7 +326,7 @@ def _sync_to_disk(path: Path) -> None:
 
 
 def sha256_of(*paths: str | Path) -> str:
-    """Compute the SHA-256, in hexadecimal, of the content of files, one after the other."""
+    """Compute the SHA-256, in hexadecimal, of the joined content of all files in ``paths``."""
     digest = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
@@ -345,9 +348,9 @@ def write_text(path: str | Path, text: str) -> None:
 def write_output(path: str | Path, text: str) -> None:
     """Write ``text`` in UTF-8 to the output that a user has named, as a shell's ``>`` does.
 
-    A file is written as by :func:`write_text`; a symbolic link to the file stays. The text is
-    written directly to a device, a pipe, or the standard output of this process (``/dev/stdout``),
-    even if the standard output is a file.
+    A file is written as by :func:`write_text`; a symbolic link to the file stays. If the output is
+    a device, a pipe, or the standard output of this process (``/dev/stdout``), the text is written
+    to it directly, even if the standard output is a file.
 
     Raises:
         InputError: if the output cannot be written.
@@ -379,12 +382,12 @@ def _is_stream(path: str | Path) -> bool:
 
 
 def _standard_stream_of(status: os.stat_result) -> int | None:
-    """Find out whether the file with this ``status`` is this process's standard output or standard error.
+    """Find out whether ``status`` belongs to the file that is this process's standard output or standard error.
 
-    The stream is flushed, because the caller writes to the file directly.
+    If so, the stream is flushed, because the caller writes to the file directly.
 
     Returns:
-        The descriptor of the stream, 1 or 2; None if the file is neither.
+        The descriptor of the stream, 1 or 2; None if the file is neither stream.
     """
     for number, stream in ((1, sys.stdout), (2, sys.stderr)):
         with suppress(OSError):  # the stream is closed
@@ -419,8 +422,9 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
         remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: if the file cannot be read or is longer. Also if the file is a named pipe, where a
-            reader may wait for ever; a pipe of the shell, such as ``<(command)``, is read.
+        InputError: if the file cannot be read, is longer, or has a Git LFS pointer or a web page as
+            its content (:func:`check_arrived`). Also if the file is a named pipe, because a reader
+            may wait for ever there; a pipe of the shell, such as ``<(command)``, is read.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
@@ -449,8 +453,8 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
     """Raise :class:`InputError` if a file contains a Git LFS pointer or a web page in place of data.
 
     Args:
-        start: the first bytes of the file; None to read them here. A file that cannot be read is
-            not reported here: its reader will raise an error.
+        start: the first bytes of the file; None to read these bytes here. If the file cannot be
+            read, no error is raised here, because a later reader will raise an error.
     """
     if start is None:
         try:
@@ -470,10 +474,10 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
 def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; the lock is released even if the process is killed.
 
-    The file is made for the lock, and removed with the lock. If its folder was made for the lock and
-    is empty, the folder is removed, too. Processes forked meanwhile do not hold the lock. Without
-    locks of the file system, nothing is locked. Nothing is locked either if the file cannot be made,
-    because then nothing else can be written to the folder.
+    The file is made for the lock, and removed when the lock is released. If its folder was made for
+    the lock and is empty, the folder is removed, too. A process that is forked meanwhile does not
+    hold the lock. If the file system has no locks, nothing is locked. If the file cannot be made,
+    nothing is locked either, because then nothing else can be written to the folder.
 
     Raises:
         InputError: if another process holds the lock, with the message ``refusal``; or if ``path``
@@ -491,7 +495,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 def _acquire(path: Path, refusal: str) -> int | None:
     """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked."""
-    if sys.platform == "win32":  # Windows has no such locks
+    if sys.platform == "win32":  # Windows has no locks of the kind that fcntl sets
         return None
     while True:
         try:

@@ -21,7 +21,7 @@ class Finding:
     remedy: str = ""
     """What to do; empty if the problem already says so, or if no remedy is known."""
     spares_some: bool = False
-    """Whether only some of the files are missing, so that a partial result is possible."""
+    """Whether only some of the needed files are missing, so that a partial result is still possible."""
 
     def __str__(self) -> str:
         """Write the finding as one line: subject, problem and remedy."""

@@ -1,8 +1,9 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. Each unpickler decides in ``find_class`` which names a pickle may ask for. The
-common part sets state and items only of objects of permitted classes. It also limits memory and
-time: steps and lines have limits, and only keys that are quick to hash are allowed.
+A pickle is a program. Each unpickler decides in ``find_class`` which names a pickle may ask for.
+The common part sets state and items only of objects of permitted classes. The common part also
+limits memory and time: steps and lines have limits, and only keys that are quick to hash are
+allowed.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any, ClassVar
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import LONGEST_NUMBER
 
-# The unpickler that is written in Python; in the one written in C, a huge memo index costs memory. Its type is Any,
-# because the library's types do not declare its stack and its load_… methods.
+# The unpickler of the library that is written in Python. In the unpickler written in C, a huge memo index would cost
+# memory. The type is Any, because the declared types lack the stack and the load_… methods of the unpickler.
 _Unpickler: Any = pickle._Unpickler
 
 #: Largest number of keys that are numbers, in all dictionaries and sets of a pickle. A file could choose numbers whose
@@ -33,19 +34,19 @@ _MAKING = frozenset(
         *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
     )
 )
-_OBJECT = 5  # steps that an object counts, because of its memory
+_OBJECT = 5  # steps that making an object counts, because objects need memory
 
 
 class Refused(pickle.UnpicklingError):
-    """The pickle asks for something that has no place in the file."""
+    """The pickle asks for something that such a file must not contain."""
 
 
 class Exceeded(ValueError):
-    """The pickle has keys that real files do not have, and that may be slow to hash."""
+    """The pickle has keys that may be slow to hash, and that do not occur in real files."""
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Combine ``check``, which checks the stack of an unpickler, and ``load``, the method of an instruction."""
+    """Make a method that first calls ``check`` on the unpickler, and then ``load``, the method of an instruction."""
 
     def checked(self: Any) -> None:
         """Check the stack, and then carry out the instruction."""
@@ -67,7 +68,7 @@ class GuardedUnpickler(_Unpickler):
     keeps_items: ClassVar[tuple[type, ...]] = (dict,)
     """Classes of objects whose items a pickle may set."""
     keys: ClassVar[tuple[type, ...]] = ()
-    """Further allowed classes of keys besides text and numbers, whose objects equal only themselves."""
+    """Classes of keys that are allowed besides text and numbers; an object of these classes equals only itself."""
 
     def __init__(self, stream: Any, size: int, encoding: str, budget: Budget) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
@@ -80,7 +81,7 @@ class GuardedUnpickler(_Unpickler):
         """Read the pickle, and then free the memo."""
         try:
             return super().load()
-        finally:  # functions in the memo refer to this object; this cycle would keep the tensors in memory
+        finally:  # functions in the memo refer to this object, and this cycle would keep the tensors in memory
             self.memo.clear()
 
     def copied(self, items: Collection) -> Any:
@@ -89,7 +90,7 @@ class GuardedUnpickler(_Unpickler):
         return items
 
     def check_keys(self, keys: Iterable) -> None:
-        """Refuse keys that are slow to hash or to compare: tuples and long numbers, or very many numbers."""
+        """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers."""
         for key in keys:
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
                 continue
@@ -101,7 +102,7 @@ class GuardedUnpickler(_Unpickler):
             raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
 
     def encode(self, text: Any, encoding: Any) -> bytes:
-        """Encode ``text`` as ``_codecs.encode`` does; a pickle of protocol 2 calls that function to make bytes.
+        """Encode ``text`` as ``_codecs.encode`` does: a pickle of protocol 2 calls that function to make bytes.
 
         Each text is encoded only once.
         """
@@ -122,7 +123,7 @@ class GuardedUnpickler(_Unpickler):
         super().load_build()
 
     def load_bytearray8(self) -> None:
-        """Read bytes; unlike the library's method, reserve no memory for their stated length first."""
+        """Read the bytes of a bytearray, but do not first reserve memory for the stated length as the library does."""
         (length,) = struct.unpack("<Q", self.read(8))
         data = self.read(length)
         if len(data) < length:
@@ -162,7 +163,10 @@ class GuardedUnpickler(_Unpickler):
 
 
 class _Instructions(dict):
-    """The methods of the instructions; looking one up counts a step, or 5 if the instruction makes an object."""
+    """Maps each instruction of a pickle to the method that executes it.
+
+    A look-up counts one step, or five steps if the instruction makes an object.
+    """
 
     def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
         super().__init__(methods)
@@ -182,20 +186,20 @@ class _Instructions(dict):
 
 
 class _Bounded:
-    """A stream of ``size`` bytes that refuses longer reads before it reserves memory for them."""
+    """A stream of ``size`` bytes. It refuses to read more than ``size`` bytes before memory is reserved for them."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream
         self.size = size
 
     def read(self, length: int) -> bytes:
-        """Read ``length`` bytes, if the whole stream has so many."""
+        """Read ``length`` bytes; raise EOFError if the whole stream is shorter."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)
 
     def readline(self) -> bytes:
-        """Read a line of limited length."""
+        """Read a line; raise ValueError if the line has more than 16 MiB."""
         line = self.stream.readline(_LONGEST_LINE)
         if len(line) == _LONGEST_LINE:
             raise ValueError(f"it has a line of more than {_LONGEST_LINE:,} bytes")

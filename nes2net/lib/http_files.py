@@ -24,7 +24,7 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # requests in a row that each bring fewer than _LEAST_BETWEEN bytes, before the client gives up
+MOST_TRIES = 6  # requests in a row with fewer than _LEAST_BETWEEN bytes each, before the client gives up
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which a server must send _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -35,7 +35,7 @@ class RemoteFile:
     """The address of a file, and the size and digests that its publisher states.
 
     Args:
-        size: in bytes; None if unknown.
+        size: size of the file in bytes; None if unknown.
         digests: name of a digest in :mod:`hashlib` → the digest in hexadecimal.
     """
 
@@ -45,7 +45,7 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """The request failed but may succeed later, in ``pause`` seconds; None if the server states no time."""
+    """The request failed, but may succeed after ``pause`` seconds; None if the server does not state a time."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -68,7 +68,7 @@ class HttpFiles:
         self.sleep = sleep
         self.most_tries = most_tries
         timeout = httpx.Timeout(60.0, connect=30.0)
-        # "identity" asks for no compression: compressed bytes would have another size and digest than the file.
+        # "identity" asks the server not to compress the file: compressed bytes would have another size and digest.
         headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
         self.client = httpx.Client(follow_redirects=False, timeout=timeout, headers=headers)
 
@@ -100,7 +100,7 @@ class HttpFiles:
         return self._repeat_until_done(ask, url, lambda: 0)
 
     def described(self, file: RemoteFile) -> RemoteFile:
-        """Ask the server of ``file`` for the missing facts: its size, and the SHA-256 if the server is the hub.
+        """Ask the server for the facts that ``file`` lacks: its size and, if the server is the hub, its SHA-256.
 
         Facts that the server does not state stay unknown. Known facts are not replaced.
 
@@ -111,10 +111,11 @@ class HttpFiles:
 
         def ask() -> RemoteFile:
             """Make one request for the headers of the file."""
-            # The headers of all answers: the hub states size and digest in the answer that redirects to its store.
+            # Collect the headers of all answers: the hub states size and digest in the answer that redirects to its
+            # store.
             headers: dict[str, str] = {}
             with self._request("HEAD", file.url, headers) as answer:
-                # Other errors may mean that the server does not support HEAD: the file may exist nevertheless.
+                # Any other error may mean that the server does not support HEAD. The file may exist nevertheless.
                 if answer.status_code in (404, 410, *_BUSY):
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size")
@@ -134,11 +135,12 @@ class HttpFiles:
 
         Raises:
             InputError: if there is no such file, the disk is too small, or the size or a digest
-                differs from the published one; a file with a wrong digest is removed.
+                differs from the published value. A file whose digest differs is removed.
             Unfinished: if the server breaks off again and again, or the disk is full.
 
         Returns:
-            The published digests by name, computed from the file; its SHA-256 if none is published.
+            Name of each published digest → the digest, computed from the file. If no digest is
+            published, the SHA-256.
         """
         partial_path = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +162,13 @@ class HttpFiles:
         return digests
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
-        """Download the missing rest of ``partial_path``, or all of it if the file may have changed on the server."""
+        """Download the rest of ``file`` into ``partial_path``, or the whole file if it may have changed on the server.
+
+        Raises:
+            InputError: if there is no such file, or the server's answer does not fit the request.
+            _Busy: if the request should be repeated.
+            Unfinished: if the disk is full.
+        """
         # ETag or modification time of the file when the download began; empty if unknown.
         validators: dict[str, str] = {}
         with suppress(InputError, ValueError, AttributeError):
@@ -169,7 +177,7 @@ class HttpFiles:
                 validators = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(partial_path)
         if start and not validators and not file.digests:
-            start = 0  # nothing would show whether the file is still the same
+            start = 0  # nothing would show whether the file on the server is still the same
         if file.size is not None and start >= file.size:
             if start == file.size:
                 return
@@ -180,13 +188,13 @@ class HttpFiles:
             if validator := validators.get("etag") or validators.get("modified"):
                 headers["If-Range"] = validator
         with self._request("GET", file.url, headers=headers) as answer:
-            if answer.status_code == 416:  # no such range: the download is complete, or the file has changed
+            if answer.status_code == 416:  # no such range on the server: all is downloaded, or the file has changed
                 if _size_of_whole_file(answer) != start:
                     _remove(partial_path)
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
             _check_found(answer, file.url)
-            if answer.status_code != 206:  # without ranges, or if the file has changed, the server sends the whole file
+            if answer.status_code != 206:  # the server sends the whole file instead of the range
                 start = 0
             elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
                 raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
@@ -197,7 +205,8 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # These facts show later whether the file is still the same. A weak tag does not (RFC 9110, 13.1.5).
+            # Tag or time show later whether the file is still the same. A weak tag does not show this (RFC 9110,
+            # 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -221,10 +230,15 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, with limits on size and slowness.
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and limit its size and slowness.
 
         Args:
             total_bytes: size of the complete file; None if unknown.
+
+        Raises:
+            InputError: if the disk is too small, or the server sends too many bytes.
+            _Busy: if the server is too slow or breaks off.
+            Unfinished: if the file cannot be written.
         """
         free = shutil.disk_usage(partial_path.parent).free
         if total_bytes is not None and total_bytes - start > free:
@@ -233,7 +247,7 @@ class HttpFiles:
                 "make room and run the same command again"
             )
         if total_bytes is None:
-            max_bytes = start + free // 2  # so that an endless file does not fill the disk
+            max_bytes = start + free // 2  # a file of unknown size may be endless, and must not fill the disk
         else:
             max_bytes = total_bytes
         done = start
@@ -284,7 +298,8 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: gets the headers of all answers, for the caller.
+            all_headers: this function adds the headers of all answers to this mapping, for the
+                caller.
             headers: headers of the request.
         """
         try:
@@ -325,6 +340,10 @@ class HttpFiles:
 
         Returns:
             The result of ``ask``.
+
+        Raises:
+            Unfinished: if too many calls have brought hardly any bytes.
+            InputError: if ``url`` is not an address of HTTP or HTTPS, or as ``ask``.
         """
         tries = 0
         before = bytes_so_far()
@@ -403,19 +422,19 @@ def _check_found(answer: httpx.Response, url: str) -> None:
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:
-    """The size in bytes of the whole file, as the headers of ``answer`` state it; None if they do not."""
+    """The size in bytes of the whole file, from the headers of ``answer``; None if the headers do not state a size."""
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
 
 
 def _state_of(partial_path: Path) -> Path:
-    """The path of the file with the address and validators (ETag or modification time) of a partial download."""
+    """The path of the file that stores address and validators (ETag or modification time) of a partial download."""
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
 def _remove(partial_path: Path) -> None:
-    """Remove a partial download, and the file with its address and validators."""
+    """Remove a partial download, and the file that stores its address and validators."""
     for path in (partial_path, _state_of(partial_path)):
         path.unlink(missing_ok=True)
 

@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 class Refused(Exception):
-    """A request is refused with this HTTP status and error message."""
+    """A request is refused; the answer to it has this HTTP status and this error message."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -21,11 +21,12 @@ class Refused(Exception):
 
 
 def check_site(headers: Mapping[str, str], names: Collection[str]) -> None:
-    """Check that a request names this machine, and does not come from a page of another site.
+    """Check that a request asks for this machine by one of its names, and does not come from a page of another site.
 
-    The name (``Host``) must be an IP address, ``localhost`` or a known name. This refuses foreign web
-    pages whose host name resolves to this machine (DNS rebinding). A page of another site is told by
-    ``Origin`` and ``Sec-Fetch-Site``, which browsers send.
+    The name in the header ``Host`` must be an IP address, ``localhost`` or one of ``names``. This
+    refuses foreign web pages whose host name resolves to this machine (DNS rebinding). The headers
+    ``Origin`` and ``Sec-Fetch-Site``, which browsers send, show whether a page of another site
+    makes the request.
 
     Args:
         headers: header in lower case → value.
@@ -74,7 +75,10 @@ def is_loopback(host: str) -> bool:
 
 
 def names_at(host: str) -> list[str]:
-    """Names of this machine for a server at ``host``, besides IP addresses and ``localhost``."""
+    """Names of this machine for a server at ``host``, besides IP addresses and ``localhost``.
+
+    The list is empty if ``host`` is an IP address that only this machine can reach.
+    """
     if is_address(host) and is_loopback(host):
         return []
     name = socket.gethostname()
@@ -85,7 +89,7 @@ def names_at(host: str) -> list[str]:
 
 
 def address_to_serve(text: str) -> tuple[str, int]:
-    """Host and port of ``[HOST:]PORT``; without a host this machine alone is served.
+    """Read host and port from ``[HOST:]PORT``. Without a host, only this machine is served (127.0.0.1).
 
     Raises:
         InputError: if the text has another form.
@@ -100,10 +104,10 @@ def address_to_serve(text: str) -> tuple[str, int]:
 
 
 def listening_socket(host: str, ports: range) -> socket.socket:
-    """A socket that listens at the first free one of ``ports`` of ``host``.
+    """Open a socket that listens at ``host``, at the first port of ``ports`` that is free.
 
     Raises:
-        InputError: if none is free.
+        InputError: if none of the ports is free.
     """
     family, _, _, _, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
     reason: object = None

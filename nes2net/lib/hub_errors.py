@@ -15,13 +15,13 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
     Args:
         failed: beginning of the message, such as ``'owner/name' was not fetched``.
         page: page of the model or data set on the hub.
-        resumable: words for what is kept if the connection breaks; empty if the work cannot be
-            resumed.
+        resumable: words for the results that are kept if the connection breaks, such as "what has
+            come"; empty if the work cannot be resumed.
 
     Raises:
-        InputError: if the hub refuses the request or has no such page; without ``resumable``, on
-            any error.
-        Unfinished: if the connection breaks, with ``resumable``.
+        InputError: if the hub refuses the request, cannot be reached or has no such page. Also for
+            any other error if ``resumable`` is empty.
+        Unfinished: for any other error, such as a broken connection, if ``resumable`` is given.
     """
     from huggingface_hub.errors import (  # start-up
         GatedRepoError,

@@ -1,4 +1,4 @@
-"""The origin of this installation, and the command that adds an extra to it."""
+"""The origin of this installation of nes2net, and the command that adds optional libraries to it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def how_to_install(extra: str) -> str:
     """The command that installs the optional libraries ``extra`` for this installation, for a message.
 
     nes2net is on no package index, and a stranger may publish a package of that name. The command
-    therefore names the clone, file or address that this installation came from. If this origin is
-    unknown or gone, the text gives the commands for a clone and for a wheel.
+    therefore names the clone, the file or the address from which nes2net was installed. If this
+    origin is unknown or gone, the text gives the commands for a clone and for a wheel.
     """
     if (_HOME / "pyproject.toml").is_file():
         return f"pip install -e {shlex.quote(f'{_HOME}[{extra}]')}"

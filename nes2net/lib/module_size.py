@@ -44,7 +44,8 @@ def limited_size(owner: str) -> Iterator[None]:
     thread = get_ident()
     numbers = 0
     modules = 0
-    # Module and name → number of elements: a tensor may replace another one, which then no longer counts.
+    # Module and name → number of elements of the tensor. A new tensor of the same name replaces the earlier tensor,
+    # which then no longer counts.
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:

@@ -57,30 +57,31 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Follows:
-    """A rule that chooses the value of an option to fit the front-end, if the user does not set the option.
+    """A rule that chooses the value of an option to fit the front-end, for an option that the user does not set.
 
     Args:
-        choose: function of the front-end's sizes, the option's default and all options, which returns
-            the value.
+        choose: function that returns the value. Its arguments are the front-end's sizes, the
+            option's default and all options.
     """
 
     choose: Callable[[Input, Any, Mapping[str, Any]], Any]
 
 
 def at_most_states(unread: int = 0, minimum: int = 1) -> Follows:
-    """Make the rule that limits an option to the number of hidden states, without the first ``unread`` ones.
+    """Make the rule that limits an option to the number of hidden states minus ``unread``.
 
-    A lower default is not changed, and the value is at least ``minimum``.
+    ``unread`` is the number of first states that the part does not read. A default below the limit
+    is not changed, and the value is at least ``minimum``.
     """
     return Follows(lambda inputs, default, _: max(minimum, min(default, inputs.states - unread)))
 
 
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
-    """Make the rule that chooses the size of a hidden state, rounded up to a multiple of ``number(options)``.
+    """Make the rule that rounds the size of a hidden state up to a multiple of ``number(options)``.
 
-    The network fills hidden states up with zeros to this size. A multiple of ``usual`` is not
-    rounded, because options that do not divide such a size are a mistake. Size 1, the waveform
-    itself, is not rounded either.
+    The network fills hidden states up with zeros to the rounded size. A size that is a multiple of
+    ``usual`` is not rounded: if ``number(options)`` does not divide such a size, the options are a
+    mistake, which must be reported. Size 1, the waveform itself, is not rounded either.
     """
 
     def choose(inputs: Input, _: int, options: Mapping[str, Any]) -> int:
@@ -98,7 +99,7 @@ def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follo
 Size = Annotated[int, Field(ge=1, le=65_536)]
 """Size of a vector or of a hidden layer."""
 FeatureDim = Annotated[int, Field(ge=2, le=65_536)]
-"""D of a back-end that reads hidden states; back-ends for the waveform, D = 1, declare their own type."""
+"""Size D of the hidden states that a back-end reads. Back-ends that read the waveform, D = 1, declare another type."""
 Logits = Annotated[int, Field(ge=1, le=1000)]
 """Number of logits."""
 ClassNames = Annotated[
@@ -149,12 +150,12 @@ def _tuples_for_lists(value: Any) -> Any:
 
 
 class Preset(partial):
-    """The constructor of a variant: ``constructor`` with other defaults, and without options that the variant lacks.
+    """The constructor of a variant of a part: ``constructor`` with other defaults, and without some of its options.
 
     Args:
         summary: beginning of the variant's docstring; its section `Args:` is copied from the
             constructor.
-        without: names of options to remove from the signature.
+        without: names of the options that the variant lacks; they are removed from the signature.
     """
 
     __signature__: inspect.Signature
@@ -193,7 +194,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
         function = function.__init__
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    except NameError:  # a part of another package may import types only for type checkers
+    except NameError:  # a part from another package may import the types of its annotations only for type checkers
         hints = {}
     options = {}
     for name, parameter in inspect.signature(factory).parameters.items():
@@ -211,10 +212,10 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
-    """Complete ``options`` for ``factory`` by values that fit the front-end, if a default does not fit.
+    """Add to ``options`` of ``factory`` a value for each option whose default does not fit the front-end.
 
-    Only options with a rule (:class:`Follows`) are completed. If the result has no ``feature_dim``,
-    the caller uses ``inputs.dim``. If an option is wrong, nothing is completed, and
+    Only options with a rule (:class:`Follows`) get a value. If the result has no ``feature_dim``,
+    the caller must use ``inputs.dim``. If an option is wrong, nothing is completed, and
     :func:`check_options` reports the option.
 
     Args:
@@ -314,19 +315,19 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
 
 
 def with_options(model: Mapping[str, dict[str, Any]], role: str, **options: Any) -> dict[str, Any]:
-    """Return ``model`` with ``options`` added to its part ``role``; :func:`check_model` has returned ``model``."""
+    """Return ``model`` with ``options`` added to its part ``role``; ``model`` is as :func:`check_model` returns it."""
     return {**model, role: {**model.get(role, {}), **options}}
 
 
 def name_and_options(
     config: Mapping[str, Any], role: str, default: str | None = None, reserved: Sequence[str] = (), owner: str = ""
 ) -> tuple[str, dict[str, Any]]:
-    """Find the name and the options of the part ``role`` in ``config``, which may give the name alone.
+    """Find the name and the options of the part ``role`` in ``config``; the part may also be a name without options.
 
     Args:
-        default: the part if ``config`` does not have it; None for an error.
+        default: name of the part if ``config`` lacks the part; None to raise an error then.
         reserved: names of options that the caller sets itself.
-        owner: the part's name in messages; empty for a part of a model.
+        owner: the part's name in messages; empty for "the model's ``role``".
 
     Raises:
         InputError: if the part has no name, or has a reserved option.
@@ -392,6 +393,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         return ", or ".join(what_it_takes(option) for option in schema["anyOf"])
     if "enum" in schema:
         return f"one of {', '.join(map(str, schema['enum']))}"
+    # A list with a limited number of items.
     if schema.get("type") == "array" and "maxItems" in schema and "items" in schema:
         fewest = schema.get("minItems", 0)
         most_items = schema["maxItems"]
@@ -401,6 +403,7 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         else:
             count = f"{fewest} to {most_items}"
         return f"a list of {count} {items}"
+    # All other types, with the bounds of a number.
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     fewest = schema.get("minimum")
     above = schema.get("exclusiveMinimum")

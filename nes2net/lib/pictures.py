@@ -10,7 +10,7 @@ from importlib import import_module
 
 
 def _import_matplotlib() -> None:
-    """Import Matplotlib, and meanwhile hide ``matplotlibrc`` of the current folder from ``os.path.exists``.
+    """Import Matplotlib; meanwhile ``os.path.exists`` does not see ``matplotlibrc`` in the current folder.
 
     Matplotlib has no option to ignore this file.
     """

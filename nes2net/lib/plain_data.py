@@ -12,14 +12,15 @@ from pydantic import BaseModel, ValidationError
 from nes2net.lib.errors import InputError, first_line, shown
 from nes2net.lib.files import Budget, read_bounded
 
-MOST_BYTES = 1_000_000  # of a configuration file
-MOST_VALUES = 100_000  # in a configuration file
-MOST_DEPTH = 32  # lists and mappings within each other in a configuration file
+MOST_BYTES = 1_000_000  # largest size of a configuration file
+MOST_VALUES = 100_000  # largest number of values in a configuration file
+MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of a mapping
-_DEEPEST_JSON = 100  # lists and mappings within each other in any JSON
-# Character outside of texts → most bytes of memory that a JSON parser needs for what it begins: a list, a mapping, a
-# further item, the value of a key. A quotation mark stands for the text that it ends, without the characters.
+_DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
+# Character outside of texts → most bytes of memory that a JSON parser needs for what the character begins: "[" a list,
+# "{" a mapping, "," a further item, ":" the value of a key. A quotation mark counts for the object of a text, without
+# the characters of the text.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # bytes that a parser may need for all values
 _BLOCK = 1 << 20
@@ -80,7 +81,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
 
 
 def check_json(content: bytes, name: str) -> None:
-    """Refuse JSON that could fill the memory or the stack of a parser, because some parsers would end the process.
+    """Refuse JSON that could fill the memory or the stack of a parser: some parsers would end the process.
 
     Raises:
         InputError: if a parser would need more than 512 MB (2²⁹ bytes) besides the text, or if
@@ -101,7 +102,7 @@ def check_json(content: bytes, name: str) -> None:
     counts[[ord(mark) for mark in _HELD]] = list(_HELD.values())
     steps[[*b"[{"]] = 1
     steps[[*b"]}"]] = -1
-    # Without escaped backslashes and quotation marks, each remaining quotation mark begins or ends a text.
+    # Remove escaped backslashes and escaped quotation marks. Each remaining quotation mark then begins or ends a text.
     bare = content.replace(rb"\\", b"").replace(rb"\"", b"")
     in_text = False
     level = 0
@@ -110,7 +111,7 @@ def check_json(content: bytes, name: str) -> None:
         marks = block[(counts + abs(steps)).astype(bool)[block]]
         if not len(marks):
             continue
-        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text  # whether a mark lies in a text
+        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text  # for each mark, whether it lies in a text
         levels = level + np.cumsum(steps[marks] * ~is_text)
         in_text = bool(is_text[-1])
         level = int(levels[-1])
@@ -157,7 +158,7 @@ def first_problem(error: ValidationError) -> str:
     """Write the first problem of a validation: the key, what was expected, and what was found."""
     problem = error.errors(include_url=False)[0]
     key_path = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
-    if problem["type"] == "value_error":  # raised by a validator of a model: its message is complete
+    if problem["type"] == "value_error":  # a validator of a model raised this error, and its message is complete
         text = str(problem["ctx"]["error"])
     else:
         text = f"{problem['msg']}, not {shown(problem['input'])}"
@@ -186,8 +187,8 @@ def check_plain(
 ) -> None:
     """Check that ``value`` consists of plain data, and that its written form would not be too long.
 
-    An object counts each time it occurs: a list that is doubled 40 times is small in memory and in
-    a pickle, but endless for a reader.
+    An object counts each time it occurs. For example, 40 nested lists, each of which holds the next
+    list twice, are small in memory and in a pickle, but would be endless when written out.
 
     Args:
         name: name of the data in messages.

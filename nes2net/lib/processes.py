@@ -13,14 +13,14 @@ import torch.distributed as dist
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import process_count
 
-_PATIENCE = timedelta(days=30)  # time to wait for the slowest process; if a process dies, torchrun ends the others
+_PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if a process dies, torchrun ends the others
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that score together, seen from one of them: this process has number ``rank`` of ``count``.
+    """The processes that score together: this process has the number ``rank``, counted from 0, of ``count`` processes.
 
-    A process alone is number 0 of 1, and the methods never wait.
+    A process that scores alone has the number 0 of 1, and the methods never wait.
     """
 
     rank: int = 0
@@ -64,8 +64,8 @@ ALONE = Processes()
 def joined() -> Iterator[Processes]:
     """Within this context, the processes that ``torchrun`` started, if any, are connected over TCP (gloo).
 
-    Training in the same processes may have connected them already. Its time-out is shorter, so that
-    a new group is made.
+    Training in the same processes may have connected them already. In this case a new group is
+    made, because the time-out of training is too short for scoring.
     """
     if process_count() == 1:
         yield Processes()

@@ -18,13 +18,13 @@ from nes2net.lib.errors import shown as quoted
 from nes2net.lib.this_process import is_first
 from nes2net.lib.times import readable_duration
 
-#: Environment variable: seconds from one line to the next; 0 for no lines.
+#: Name of the environment variable that sets the seconds from one line to the next; 0 prints no lines.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
 #: Receives every line, also if a terminal shows a bar; :mod:`nes2net.training.run_log` stores the lines of a run.
 LOGGER = logging.getLogger("nes2net")
 _SECONDS = 60.0  # default of SECONDS
 _FIRST = 10.0  # seconds to the first line, so that a user soon sees progress
-_NARROWEST = 10  # columns of the narrowest bar; with less room, only text is shown
+_NARROWEST = 10  # columns of the narrowest bar; if the terminal has less room, only text is shown
 
 T = TypeVar("T")
 
@@ -38,8 +38,8 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown, and facts for which it has no room are left out, the last facts
-    first. Elsewhere, a line is printed on standard error every :data:`SECONDS`.
+    On a terminal, a bar is shown. If it has no room for all facts, the last facts are left out
+    first. If standard error is not a terminal, a line is printed there every :data:`SECONDS`.
 
     Attributes:
         facts: texts to show, the most important first.
@@ -49,7 +49,7 @@ class ProgressDisplay(Generic[T]):
     Args:
         steps: items that iterating over the display yields.
         total: number of all steps; by default ``len(steps)``, if ``steps`` has a length.
-        start: number of steps that were done before.
+        start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
         delay: seconds before the bar appears.
@@ -69,7 +69,7 @@ class ProgressDisplay(Generic[T]):
         delay: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Read how often to print a line from the environment, and make the bar."""
+        """Make the bar, and read from the environment how often to print a line."""
         self.steps = steps
         self.title = title
         self.unit = unit
@@ -82,7 +82,7 @@ class ProgressDisplay(Generic[T]):
         self.later_seconds = 0.0
         self.done = start
         self.facts = list[str]()
-        self._first: tuple[float, int] | None = None  # time of the first step, and the steps done then
+        self._first: tuple[float, int] | None = None  # time of the first step, and number of steps done then
         stated = os.environ.get(SECONDS) or str(_SECONDS)
         try:
             self._seconds = float(stated) if shown else 0.0
@@ -91,7 +91,7 @@ class ProgressDisplay(Generic[T]):
         if not self._seconds >= 0:
             raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {quoted(stated)}")
         self._due = clock() + min(self._seconds, _FIRST)
-        # None disables a bar if standard error is not a terminal.
+        # With disable=None, tqdm disables the bar if standard error is not a terminal.
         self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
 
     def __iter__(self) -> Iterator[T]:
@@ -119,7 +119,7 @@ class ProgressDisplay(Generic[T]):
             line = self.line()
             LOGGER.info(line)
             if self.bar.disable:
-                with suppress(OSError):  # a closed pipe or a full disk is no reason to stop the work
+                with suppress(OSError):  # a closed pipe or a full disk must not stop the work
                     tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
 
     def line(self) -> str:
@@ -142,14 +142,14 @@ class ProgressDisplay(Generic[T]):
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Seconds for a step; None before the second step. The first step is not counted: it includes preparations."""
+        """Mean seconds of a step, without the first step, which includes preparations; None before the second step."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Iterate over the draws of a bootstrap; the first of several processes shows progress after 3 s."""
+    """Iterate over the draws of a bootstrap; after 3 s, the first of several processes shows the progress."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 
@@ -163,7 +163,7 @@ class _Bar(tqdm):
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        """The values from which tqdm makes the bar; ``bar_format`` leaves out facts without room on the terminal."""
+        """The values from which tqdm makes the bar; ``bar_format`` leaves out facts that find no room."""
         values = super().format_dict
         display = self.display_of
         columns = _terminal_width()

@@ -38,7 +38,7 @@ def _is_safe() -> bool:
 
 
 def secure_multiprocessing() -> None:
-    """Let multiprocessing start its processes without the current folder on their search path, from now on.
+    """From now on, let multiprocessing start its processes without the current folder on their search path.
 
     The processes get the search path of this process. Call this function before using
     multiprocessing.
@@ -49,13 +49,13 @@ def secure_multiprocessing() -> None:
 
 
 def _interpreter_flags() -> list[str]:
-    """List Python's flags for processes of multiprocessing, with code that removes the current folder from the path."""
+    """List Python's flags for multiprocessing, with the code that removes the current folder from the search path."""
     import subprocess  # for start-up time
 
     return [*subprocess._args_from_interpreter_flags(), *_FIRST]  # type: ignore[attr-defined]
 
 
 def python_command(code: str) -> list[str]:
-    """Make the command that runs ``code`` in a new Python with this nes2net, without the current folder on its path."""
+    """Make the command that runs ``code`` in a new Python, with this nes2net but without the current folder."""
     search_home = f"import sys; {_HOME!r} in sys.path or sys.path.insert(0, {_HOME!r})"
     return [sys.executable, *_FIRST, "-c", f"{search_home}; {code}"]

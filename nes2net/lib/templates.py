@@ -14,7 +14,7 @@ from nes2net.lib.terminal import markdown_text
 def page_templates(package: str) -> Environment:
     """The Jinja environment with the templates in the folder of ``package``, such as ``nes2net.evaluation``.
 
-    An environment is made once for each package, so that each template is compiled once.
+    Only one environment is made for each package, so that each template is compiled only once.
     """
     parent, _, folder = package.rpartition(".")
     return Environment(

@@ -53,7 +53,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 
 
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
-    """Lay out ``rows`` with equal numbers of cells; each column is as wide as its longest cell.
+    """Lay out ``rows``, which have equal numbers of cells; each column is as wide as its longest cell.
 
     ``align`` is as for :func:`table_line`.
 
@@ -67,9 +67,9 @@ def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
 
 
 def wrapped(text: str, first: str, continuation: str, width: int = 120) -> list[str]:
-    """Wrap ``text`` into lines of ``width`` characters.
+    """Wrap ``text`` into lines of at most ``width`` characters.
 
-    A longer word is not broken, so that a path or an address can be copied.
+    A word that is longer than a line is not broken, so that a path or an address can be copied.
 
     Args:
         first: beginning of the first line.
@@ -119,7 +119,7 @@ def printable_name(name: object) -> str:
 def printable(text: object) -> str:
     r"""Escape control characters that a terminal obeys, and bytes of a file name that are not UTF-8 (``\udcff``).
 
-    Line breaks and tabs are not escaped. The escapes are those of JSON.
+    Line breaks and tabs are not escaped. The escapes have the form of JSON.
 
     >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape")), printable("\x1b[2J")
     ('take\\udcff.wav', '\\u001b[2J')
@@ -151,7 +151,7 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
 
 @contextmanager
 def written_said_last() -> Iterator[None]:
-    """Within this context, hold back the lines of :func:`say_written`, and print them at its end, after a table."""
+    """Hold back the lines of :func:`say_written`, and print them when this context ends, for example after a table."""
     lines: list[tuple[str, TextIO]] = []
     token = _deferred_lines.set(lines)
     try:

@@ -21,7 +21,7 @@ MOST_LINES = 5_000_000
 MOST_TABLE_BYTES = 4 << 30
 _LONGEST_LINE = 1 << 20  # characters of a wrong line that are examined for the message
 
-# Start of a text that a spreadsheet would compute, possibly after apostrophes.
+# Start of a text that a spreadsheet would take for a formula; apostrophes may stand before it.
 _COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
 _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
@@ -32,7 +32,7 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
     """Within this context, record the digest of each file that is read.
 
     Yields:
-        Path of a file → its SHA-256 in hexadecimal; complete at the end of the context.
+        Path of a file → its SHA-256 in hexadecimal. The mapping is complete when the context ends.
     """
     digests: dict[Path, str] = {}
     token = _digests.set(digests)
@@ -79,12 +79,13 @@ def text_blocks(path: Path, size: int = 16 << 20) -> Iterator[tuple[int, list[st
     Lines are numbered from 1.
 
     Raises:
-        InputError: if the file cannot be read, is not UTF-8 text, or is larger than the limit.
+        InputError: if the file cannot be read, is not UTF-8 text, is larger than the limit, or has
+            a line of more than ``size`` bytes.
     """
     digest = hashlib.sha256()
     number = 1
     num_bytes = 0
-    begun = b""  # beginning of a line whose end is not read yet
+    begun = b""  # the beginning of a line whose end has not been read yet
     try:
         with open(path, "rb") as file:
             while block := file.read(size):
@@ -120,7 +121,7 @@ def _lines_of(content: bytes, *, is_first: bool) -> list[str]:
 
 
 def as_cell(value: Any) -> Any:
-    """Convert ``value`` for a CSV file: text that a spreadsheet would compute gets an apostrophe in front.
+    """Convert ``value`` for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front.
 
     Numbers are unchanged. :func:`of_cell` removes the apostrophe again.
 
@@ -132,7 +133,7 @@ def as_cell(value: Any) -> Any:
 
 
 def of_cell(cell: str) -> str:
-    """Convert a cell that :func:`as_cell` wrote back to its text.
+    """Recover the text from a cell that :func:`as_cell` wrote.
 
     >>> of_cell(as_cell("=1+1.wav")), of_cell(as_cell("'=1")), of_cell("'tis")
     ('=1+1.wav', "'=1", "'tis")
@@ -160,7 +161,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         InputError: if a line does not have ``num_fields`` fields.
     """
     for number, line in enumerate(read_text(path).split("\n"), start=1):
-        row = line.split(None, num_fields)  # at most num_fields + 1 fields, enough to see that there are too many
+        row = line.split(None, num_fields)  # splitting off num_fields + 1 fields shows whether a line has too many
         if len(row) == num_fields:
             yield number, row
         elif row:

@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 def usable_processors() -> int:
-    """The number of processors for this process: its share if ``torchrun`` started several processes here."""
+    """The number of processors for this process, or its equal share if ``torchrun`` started several processes here."""
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
     else:
@@ -39,7 +39,7 @@ def process_count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process prints messages for all processes: it is the first, or alone."""
+    """Whether this process prints the messages of all processes, because it is the first of them or runs alone."""
     return process_count() == 1 or os.environ["RANK"] == "0"
 
 
@@ -84,8 +84,8 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 def peak_bytes() -> int | None:
     """The most memory, in bytes, that this process has held so far; None if the system does not count it.
 
-    On Linux the number comes from ``/proc/self/status``. There, ``ru_maxrss`` would be the number of
-    the parent if the parent held more memory when it started this process.
+    On Linux the number comes from ``/proc/self/status``. On Linux, ``ru_maxrss`` would be the
+    number of the parent process if the parent held more memory when it started this process.
 
     >>> peak = peak_bytes()
     >>> peak is None or peak > 2**20

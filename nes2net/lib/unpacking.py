@@ -26,11 +26,11 @@ from nes2net.lib.this_process import is_out_of_memory
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _CHUNK = 1 << 20
 _MB = 1_000_000
-# An archive of recordings grows a little; an archive that grows a hundredfold is a trap.
+# When it is unpacked, an archive of recordings grows only a little. An archive that grows a hundredfold is hostile.
 _MOST_GROWTH = 100  # unpacked bytes for each byte of the archive
-_ALWAYS_ALLOWED = 1_000_000_000  # unpacked bytes, also of a small archive
+_ALWAYS_ALLOWED = 1_000_000_000  # unpacked bytes that even a small archive may have
 _BLOCK = 4096  # bytes on the disk that every file or folder takes, even an empty one
-_MEMBERS_ALWAYS_ALLOWED = 10_000  # also in a small archive
+_MEMBERS_ALWAYS_ALLOWED = 10_000  # files and folders that even a small archive may contain
 _BYTES_OF_MEMBER = 256  # bytes that the archive must have for each further member
 _LONGEST_HEADER = 1 << 16  # bytes of the header of a member in a tar file, including a long name
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
@@ -61,9 +61,9 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     skipped, so that an interrupted call can be repeated.
 
     Raises:
-        InputError: if the archive cannot be read, is damaged or encrypted, or grows to more than a
-            hundred times its size. Also if it contains a link, a device, or a path that leads out
-            of ``folder``.
+        InputError: if the archive cannot be read, is damaged or encrypted, has too many members, or
+            grows to more than 1 GB and more than a hundred times its size. Also if it contains a
+            link, a device, or a path that leads out of ``folder``.
         Unfinished: if the disk is full.
     """
     count = 0
@@ -114,7 +114,7 @@ def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
     """Yield the members of a ZIP archive, after checking all of them."""
     with zipfile.ZipFile(file) as opened:
         members = opened.infolist()
-        for info in members:  # all names and sizes, before the first file is written
+        for info in members:  # check all names and sizes before the first file is written
             _target_path(info.filename, Path(), archive)
             budget.take("members", bytes=info.file_size + _BLOCK, steps=1)
             kind = info.external_attr >> 16  # the mode of a Unix file; 0 if the archive has none
@@ -149,7 +149,7 @@ def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
 
 
 def open_tar(file: Any, name: str) -> tarfile.TarFile:
-    """Open an uncompressed tar file; :func:`tar_headers` yields its members.
+    """Open an uncompressed tar file. :func:`tar_headers` then yields the headers of its members.
 
     Args:
         name: name of the file, for messages.
@@ -167,7 +167,8 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
     Raises:
         tarfile.TarError: if the file is damaged.
-        InputError: if a header is longer than 64 kB; tarfile would read a name of gigabytes.
+        InputError: if a header is longer than 64 kB; tarfile itself would read even a name of
+            gigabytes.
     """
     source: Any = opened.fileobj
     while True:
@@ -181,7 +182,7 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class _TarSource:
-    """A file for tarfile; while tarfile reads a header, the size of what it reads is limited.
+    """A file for tarfile; the bytes that tarfile reads for a header are limited.
 
     ``left`` is the number of bytes that may still be read of the header; None outside of headers.
     """
@@ -204,7 +205,7 @@ class _TarSource:
         content = b""
         if self.left >= 0:
             content = self._file.read(size)
-        # In some versions of Python, tarfile takes a time that is quadratic in the digits of a number.
+        # In some versions of Python, the time in which tarfile reads a number is quadratic in its digits.
         if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
                 f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "
@@ -232,7 +233,7 @@ def _refused_member(archive: Path, name: str, problem: str) -> InputError:
 
 def _write(member: _Member, target: Path, archive: Path) -> None:
     """Write the content of the file ``member`` to ``target``, and check its size."""
-    assert member.open is not None  # the caller handles folders
+    assert member.open is not None  # the caller makes the folders itself
     with (
         _explain_disk_errors(target, archive),
         member.open() as source,
@@ -251,7 +252,12 @@ def _write(member: _Member, target: Path, archive: Path) -> None:
 
 @contextmanager
 def _explain_disk_errors(target: Path, archive: Path) -> Iterator[None]:
-    """Within this context, turn errors of writing ``target`` into errors that say what to do."""
+    """Within this context, turn errors of writing ``target`` into errors that say what to do.
+
+    Raises:
+        Unfinished: if the disk is full.
+        InputError: if ``target`` cannot be written for another reason.
+    """
     try:
         yield
     except OSError as error:

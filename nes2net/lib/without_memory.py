@@ -23,7 +23,7 @@ class _WithoutDraws(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Call ``func`` of PyTorch; a function that draws random numbers makes its tensor without drawing."""
+        """Call PyTorch's ``func``; if it draws random numbers, return a tensor without drawing."""
         if func in _DRAWN_IN_PLACE:
             return args[0]
         create = func

@@ -30,9 +30,9 @@ from nes2net.lib.errors import InputError, Unfinished, first_line, readable_size
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
-_PATIENCE = 1800.0  # seconds without any batch after which waiting ends; hours of audio are decoded in less
+_PATIENCE = 1800.0  # seconds of waiting for a batch before giving up; decoding hours of audio takes less
 _GRACE = 5.0  # seconds after a signal in which a batch may still arrive
-_LOOK = 1.0  # seconds of waiting between two looks at workers and signals
+_LOOK = 1.0  # seconds between two checks of workers and signals while waiting for a batch
 _SHARED_MEMORY = Path("/dev/shm")
 
 
@@ -45,17 +45,15 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
     """Stack ``rows`` as ``torch.stack`` does; a worker puts the result into shared memory for the main process.
 
     If shared memory is full, the result is sent through a pipe instead. PyTorch itself would move
-    the tensor to shared memory later, in a thread. An error there would lose the batch, and the main
-    process would wait for the batch for ever.
+    the tensor to shared memory later, in a thread. An error in that thread would lose the batch,
+    and the main process would wait for the batch for ever.
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
     try:
-        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as PyTorch's default_collate
+        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as in PyTorch's default_collate
     except (OSError, RuntimeError) as error:
-        if leftover := re.search(
-            r"/(torch_\w+)", str(error)
-        ):  # PyTorch does not remove the file that it failed to fill
+        if leftover := re.search(r"/(torch_\w+)", str(error)):  # remove the file that PyTorch failed to fill
             (_SHARED_MEMORY / leftover[1]).unlink(missing_ok=True)
         return cast(Tensor, _Piped(torch.stack(tuple(rows)).numpy()))
     shared = torch.empty(0, dtype=rows[0].dtype).set_(storage).view(len(rows), *rows[0].shape)
@@ -63,7 +61,7 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 class _Piped:
-    """A tensor that a worker sends through a pipe: it is pickled with its numbers, and unpickled as a tensor."""
+    """A tensor that a worker sends through a pipe: its numbers are pickled, and it is unpickled as a tensor."""
 
     arrived = False
     """Whether such a tensor has arrived in this process."""
@@ -124,7 +122,8 @@ class Loader(DataLoader[Any]):
             pin_memory=pin_memory,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            # With its own generator, starting workers draws nothing from the global generator, which dropout uses.
+            # PyTorch draws a seed when it starts workers: not from the global generator, which dropout uses, but from
+            # this one.
             generator=torch.Generator().manual_seed(0),
             **options,
         )
@@ -145,7 +144,8 @@ class Loader(DataLoader[Any]):
                 raise self._too_many_workers("the workers cannot be started", first_line(error)) from None
         if not self.worker_processes:
             self.worker_processes = batches._workers  # type: ignore[attr-defined]
-            # With a priority, _kill_workers runs at the program's end before multiprocessing waits for the workers.
+            # Because of exitpriority, _kill_workers runs at the end of the program before multiprocessing waits for
+            # workers.
             Finalize(self, _kill_workers, args=(self.worker_processes,), exitpriority=0)
         return self._read_batches(batches, early)
 
@@ -192,7 +192,7 @@ class Loader(DataLoader[Any]):
                 except StopIteration:
                     raise
                 except Exception as error:
-                    if isinstance(error, (OSError, EOFError)):  # the connection to a worker broke, so it may be dying
+                    if isinstance(error, (OSError, EOFError)):  # the connection broke: a worker may be dying
                         dying = wait([worker.sentinel for worker in self.worker_processes], timeout=_LOOK)
                         for worker in self.worker_processes:
                             if worker.sentinel in dying:
@@ -238,7 +238,7 @@ class Loader(DataLoader[Any]):
         return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:
-        """Say what to do if the workers need too much memory: lower their number, or enlarge shared memory."""
+        """Say what to do if workers need too much memory: lower the number of workers, or enlarge shared memory."""
         fewer = f"lower `{self.setting}` (now {self.num_workers})"
         try:
             size = readable_size(shutil.disk_usage(_SHARED_MEMORY).total)
@@ -250,8 +250,8 @@ class Loader(DataLoader[Any]):
 def _check_locks(num_workers: int) -> None:
     """Raise :class:`OSError` if shared memory has no room for the locks of ``num_workers`` processes.
 
-    PyTorch's iterator would raise the same error, but also print a traceback when its unfinished
-    object is deleted.
+    PyTorch's iterator would raise the same error. It would also print a traceback when the
+    unfinished iterator is deleted.
     """
     locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
     locks.clear()
@@ -262,9 +262,10 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     """Within this context, call ``check`` when a child process ends, and list the signals SIGINT and SIGTERM.
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
-    replaces it. The context yields the list; an item is the number of a signal and its time. A
-    signal that came before this context, and that the owner of its handler still defers
-    (``requested``), is listed with the present time.
+    replaces it. The context yields the list; an item is the number of a signal and its time.
+    Outside of the main thread, nothing is watched, and the list stays empty. A signal that came
+    before this context may still be deferred by the owner of its handler, whose attribute
+    ``requested`` is then the number of the signal. Such a signal is listed with the present time.
     """
     noted: list[tuple[int, float]] = []
     watching = True
@@ -281,7 +282,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     def note(number: int, frame: FrameType | None) -> None:
         """Handle SIGINT or SIGTERM: add the signal to the list, and call the earlier handler."""
         noted.append((number, time.monotonic()))
-        call(number, frame)  # after noting the signal: the handler may raise, which Python ignores while it forks
+        call(number, frame)  # last, because the handler may raise an exception, which Python ignores while it forks
 
     def call(number: int, frame: FrameType | None) -> None:
         """Call the handler that this context has replaced, if there was one."""
@@ -302,7 +303,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
                 noted.append((number, time.monotonic()))
         try:
             yield noted
-        finally:  # so that ``check`` does not raise while the handlers are being restored
+        finally:  # so that ``check`` cannot raise while the handlers are being restored
             watching = False
     finally:
         for number in handlers:
@@ -317,13 +318,13 @@ def _set_up_worker(_number: int) -> None:
     """
 
     def cannot_hand_over(error: Exception, _batch: Any) -> None:
-        """End the worker if a batch cannot be sent; the thread that sends batches calls this function."""
+        """End the worker because a batch cannot be sent; the thread that sends batches calls this function."""
         print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
         os._exit(1)  # otherwise the main process would wait for the lost batch for ever
 
     parent = parent_process()
     if get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
-        os._exit(0)  # PyTorch would not notice that the main process was killed so early
+        os._exit(0)  # the main process was killed so early that PyTorch would not notice
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
@@ -340,7 +341,7 @@ def _kill_workers(workers: list[BaseProcess]) -> None:
 
     if is_exiting():
         kill()
-    else:  # a worker that is killed while it ends could leave a lock that PyTorch waits for
+    else:  # wait: a worker that is killed while it ends could leave a lock that PyTorch waits for
         timer = threading.Timer(_LOOK, kill)
         timer.daemon = True
         timer.start()

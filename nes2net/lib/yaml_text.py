@@ -23,7 +23,7 @@ _MAX_BYTES = 200_000
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that reads as numbers what people write as numbers; PyYAML's loader follows YAML 1.1.
+    """A loader that reads numbers in the forms that people write; PyYAML's loader follows YAML 1.1 instead.
 
     1e-6 is a number, as in YAML 1.2. Octal numbers, base-60 numbers and dates of YAML 1.1 are text.
     A whole number of more than 19 decimal digits is text, too.
@@ -86,7 +86,7 @@ def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
 
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
-    """Read YAML as plain data; a value that ``hint`` declares as text is read as written, such as ``date: 0520``.
+    """Read YAML as plain data; values that ``hint`` declares as text are not converted, such as 0520 in ``date: 0520``.
 
     Args:
         hint: the pydantic model or the type of the data; None if it is unknown.
@@ -125,9 +125,10 @@ def read_yaml(text: str, hint: Any, name: str) -> Any:
 
 
 def read_value(text: str, hint: Any, name: str) -> Any:
-    """Read the value of an override ``key=text``: as written if ``hint`` is text, otherwise as YAML.
+    """Read ``text``, the value in an override ``key=text``: unchanged if ``hint`` allows text, otherwise as YAML.
 
-    A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping.
+    A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping. If
+    ``hint`` allows text, ``null``, ``~`` and an empty value are None.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
@@ -146,8 +147,8 @@ def read_value(text: str, hint: Any, name: str) -> Any:
 def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, name: str) -> None:
     """Set ``values[keys[0]][keys[1]]…`` to the value of ``text``; mappings within ``values`` are copied first.
 
-    ``values`` may give a part by its name alone, or leave it to the default of its key. Such a part
-    becomes a mapping with this ``name``, so that it can have options.
+    A part in ``values`` may be a name alone, or may be missing if its key has a default name. Such
+    a part becomes a mapping that has this name as ``name``, so that the part can have options.
 
     Args:
         hint: the pydantic model of ``values``, or None.
@@ -189,7 +190,7 @@ def _allows(hint: Any, kind: type) -> bool:
 
 
 def _mark_text_and_check_keys(node: yaml.Node, hint: Any) -> None:
-    """Mark scalars of ``node`` as text if ``hint`` declares them as text; refuse a mapping that has a key twice."""
+    """Mark the values in ``node`` that ``hint`` declares as text; refuse a mapping that has a key twice."""
     if isinstance(node, yaml.ScalarNode) and _allows(hint, str) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):

@@ -31,14 +31,14 @@ def effects_of(
 
     Args:
         speech: recordings of speech, from which the condition babble is mixed.
-        stream: random stream of RawBoost for ``augment.rng: legacy``, which draws in the order of
-            reading.
+        stream: random stream of RawBoost with ``augment.rng: legacy``; utterances draw from it in
+            the order in which they are read. None otherwise.
         aligned: remove the delay of a reverberation, so that labels of frames still fit the audio.
         every: apply all conditions one after another, instead of one drawn at random.
 
     Raises:
-        InputError: if a folder of noise is missing or nothing uses it, or if a condition is unknown or
-            not available on this machine.
+        InputError: if a folder of noise does not exist, if no effect uses a folder that is named,
+            or if a condition is unknown or not available on this machine.
     """
     sources = Sources(augment.musan, augment.rir, speech)  # shared by all conditions, so that folders are listed once
     conditions = [registry.create_condition(text, sources) for text in augment.conditions]
@@ -75,8 +75,9 @@ def training_effects(
         labelled: whether frames have labels, so that effects must not move sounds in time.
 
     Raises:
-        InputError: as :func:`effects_of`, or if no folder of noise is named, or a condition moves
-            sounds in time although labels of frames or pieces do not allow this.
+        InputError: as :func:`effects_of`, or if the recipe adds noise but names no folder of noise.
+            Also if a condition moves sounds in time, which labels of frames and pieces do not
+            allow.
     """
     recipe.check_noise()
     fixed_in_time = None
@@ -98,6 +99,8 @@ def training_effects(
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
     """Make the random stream that all utterances share with ``augment.rng: legacy``; otherwise return None.
+
+    If ``data.num_workers`` is not 0, a note on standard error says that it is not used.
 
     Args:
         world_size: number of training processes.

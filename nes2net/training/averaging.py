@@ -57,22 +57,23 @@ def average_run(
 ) -> RunAverage:
     """Average checkpoints ``epoch_{id}.pth`` of a run folder.
 
-    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
-    ``_legacy`` in legacy mode, in ``_weighted`` and the weights if ``weights`` are given, and in
-    ``_bn`` with new batch statistics. An existing average without weights and new statistics is
-    reused if its record holds the SHA-256 of the checkpoints that are in the folder now. Otherwise
-    the average is computed again.
+    The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. Options are appended to
+    this name: ``_legacy`` for legacy mode, ``_weighted`` and the weights if ``weights`` are given,
+    and ``_bn`` for new batch statistics. If neither ``weights`` nor ``batch_norm_batches`` nor
+    ``out`` is given, an existing average is reused, provided that its record holds the SHA-256
+    digests of the checkpoints that are in the folder now. In all other cases the average is
+    computed again.
 
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
             published averages take 3 and 5 epochs. None if ``last`` is given.
-        last: number of the last saved epochs to average: stochastic weight averaging (Izmailov et
-            al., UAI 2018).
-        weights: see :func:`average_checkpoints`.
+        last: how many saved epochs to average, counted back from the last one. This is stochastic
+            weight averaging (Izmailov et al., UAI 2018).
+        mode, weights: see :func:`average_checkpoints`.
         batch_norm_batches: number of training batches of the run's recipe on which the batch
             statistics of the average are estimated again (Izmailov et al., section 3.1). None
             averages the statistics of the checkpoints.
-        out: file to write instead; an existing file is replaced.
+        out: file to write, instead of the file named above; an existing file is replaced.
 
     Raises:
         InputError: if both or neither of ``ids`` and ``last`` are given, the checkpoints do not fit
@@ -109,7 +110,7 @@ def average_run(
     check_target(target)
     provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
-    with suppress(InputError):  # a damaged average is computed again
+    with suppress(InputError):  # if the existing average is damaged, compute it again
         if is_reusable and target.is_file() and read_record(load_state_dict(target)).get("average") == provenance:
             return RunAverage(target, sources, "used")
     average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
@@ -125,7 +126,7 @@ def average_run(
 
 
 def check_target(path: str | Path) -> None:
-    """Make the folder of ``path``; raise :class:`InputError` if an average cannot be written there."""
+    """Make the folder of ``path``; raise :class:`InputError` if an average cannot be written to ``path``."""
     with writing(path):
         make_folder(Path(path).parent)
     check_writable(path)
@@ -141,7 +142,7 @@ def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any])
     first = Provenance.read(read_record(average)).without_weights()
     # The first checkpoint's scores of known classes do not apply to the averaged weights.
     class_labels = {key: value for key, value in first.class_labels.items() if key != "known"}
-    # Nor do its epoch and its time.
+    # The epoch and the time of the first checkpoint do not apply to the average either.
     training = {key: value for key, value in first.training.items() if key not in ("epoch", "seconds")}
     record = replace(first, class_labels=class_labels, training=training).to_dict()
     return {key: record[key] for key in _KEPT if key in record} | {"average": provenance}
@@ -165,7 +166,7 @@ def average_path(
     if weights:
         name += "_weighted_" + "_".join(str(float(weight)).removesuffix(".0") for weight in weights)
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
-    if len(name) > 230:  # file systems allow 255 bytes, and the temporary file's name is longer
+    if len(name) > 230:  # file systems allow 255 bytes, and the name of the temporary file is longer than this name
         raise InputError(
             f"the file name of an average of {counted(len(ids), 'checkpoint')} is too long: choose one with "
             "`nes2net average … --out FILE`"
@@ -179,12 +180,14 @@ def _with_new_batch_statistics(
     """Return ``state_dict`` with batch statistics that are estimated anew, on training batches of the run in ``folder``.
 
     Args:
+        state_dict: the average. If it lacks the base of an adapted front-end, the result lacks it
+            too.
         record: the record of the average.
         num_batches: number of training batches.
 
     Raises:
         InputError: if model or recipe are unknown, the detector fuses scores, or ``num_batches`` is
-            not from 1 to the batches of an epoch.
+            below 1 or above the number of batches of an epoch.
     """
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
@@ -213,7 +216,8 @@ def _with_new_batch_statistics(
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
-    # A teacher stays in eval mode and keeps its statistics; update_bn resets them, so restore them.
+    # update_bn resets the statistics of all layers. A teacher is in eval mode and must keep its statistics: restore
+    # them.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     teacher_statistics = [copy.deepcopy(norm.state_dict()) for norm in norms]
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
@@ -226,7 +230,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """The measures of the task of the run in ``folder``; EER and minDCF if its recipe cannot be used."""
+    """The measures of the run in ``folder``, which its task defines; EER and minDCF if its recipe cannot be used."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:
@@ -236,9 +240,11 @@ def measures_of(folder: str | Path) -> Sequence[Measure]:
 def average_files(
     checkpoints: Sequence[str | Path], out: str | Path, mode: str = "mean", weights: Sequence[float] | None = None
 ) -> Path:
-    """Write the average of ``checkpoints`` to ``out``; its record has their names, digests and weights.
+    """Write the average of ``checkpoints`` to the file ``out``, and return ``out``.
 
     Args:
+        out: an existing file is replaced. The record in it has the names, digests and weights of
+            the checkpoints.
         mode, weights: as for :func:`nes2net.average_checkpoints`.
 
     Raises:

@@ -29,16 +29,18 @@ class Balance:
 
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
-    in the next batches. No share is left to chance. In a group of the last level, all items are
-    drawn once in random order, then all items again in another order, and so on. The counts of
-    these items therefore differ by at most one.
+    in the next batches. In a group of the last level, all items are drawn once in random order,
+    then all items again in another order, and so on. How often two of these items are drawn
+    therefore differs by at most one. Chance decides the order of the items, but not the shares of
+    the groups.
 
     Args:
         length: number of items.
-        levels: outermost first; without levels all items are one group.
+        levels: the divisions into groups, outermost first; without levels all items are one group.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
-        most_of_speaker: largest number of items of a speaker in an epoch, chosen anew for each epoch.
-            None for no limit. Items without a speaker are always included.
+        most_of_speaker: largest number of items of a speaker in an epoch. If a speaker has more
+            items, each epoch draws other items at random. None for no limit. Items without a
+            speaker are always included.
         draws: number of draws in an epoch. None for the number of items, counting at most
             ``most_of_speaker`` items of each speaker.
 
@@ -83,7 +85,7 @@ class Balance:
         return rng.permuted(self._draw_items(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:
-        """SHA-256 of the groups of all items, in hexadecimal."""
+        """SHA-256 of the groups of all items, and of their speakers if these have a limit; in hexadecimal."""
         digest = sha256()
         for numbers, names in self._levels:
             digest.update(f"{names}\n".encode("utf-8", "surrogateescape") + numbers.astype("<i8").tobytes())
@@ -92,7 +94,7 @@ class Balance:
         return digest.hexdigest()
 
     def _draw_items(self, items: NDArray, steps: NDArray, level: int, rng: np.random.Generator) -> NDArray:
-        """Choose an item of a group for each of the group's draws: divide the draws among its subgroups, recursively.
+        """Choose the item for each draw of a group: divide the draws among the subgroups of the group, recursively.
 
         Args:
             items: the items of the group.
@@ -116,7 +118,7 @@ class Balance:
             owed = np.zeros(len(shares))
             groups_of_draws = []
             for number in np.unique(steps, return_counts=True)[1].tolist():
-                # Adding 1e-9 keeps a product that should be a whole number from being rounded down to the number below.
+                # Add 1e-9, because rounding errors may put a product slightly below the whole number that it should be.
                 counts = np.floor(number * shares + 1e-9).astype(np.int64)
                 owed += number * shares - counts
                 most_owed = np.argsort(-owed, kind="stable")[: number - counts.sum()]
@@ -163,7 +165,7 @@ def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Has
         groups: the group of each item.
 
     Returns:
-        The number of each item's group, and the group of each number.
+        For each item, the number of its group; and for each number, the group.
     """
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
@@ -180,9 +182,9 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Choose a number from 0 to ``count`` − 1 for each draw: all numbers in random order, then all in another order.
+    """Choose a number from 0 to ``count`` − 1 for each draw: all numbers in random order, then again in another order.
 
-    Over all draws and within each step, the counts of the numbers differ by at most one.
+    How often two numbers are drawn differs by at most one, over all draws and within each step.
 
     Args:
         steps: the optimisation step of each draw, ascending.
@@ -236,6 +238,8 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
     """The group of each trial: its value of the field ``name``; None for a trial without a value.
 
     Args:
+        name: a field of a trial, or ``class`` for the label. For attacks and speakers, the group is
+            the pair of corpus and value.
         key: the key of ``data`` that names the field, for the message.
 
     Raises:
@@ -253,7 +257,7 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
             f"{listed(['class', *has, *extra], 12)}"
         )
-    if name in ("attack", "speaker"):  # A07 of two corpora are two attacks, so add the corpus
+    if name in ("attack", "speaker"):  # the attack A07 of two corpora is not the same attack, so add the corpus
         for index, trial in enumerate(trials):
             if values[index] is not None:
                 values[index] = (trial.get("corpus"), values[index])

@@ -1,7 +1,8 @@
 """The model card of a run: facts for the provenance of its checkpoints, and ``README.md`` in its folder.
 
 In reading order: ``described_trials`` and ``described_training`` give the facts that hold for all
-epochs, ``of_epoch`` those of one; ``write_card`` writes the card; ``add_figures`` adds the figures of an evaluation.
+epochs, ``of_epoch`` adds the facts of one epoch; ``write_card`` writes the card; ``add_figures``
+adds the figures of an evaluation.
 """
 
 from __future__ import annotations
@@ -35,12 +36,14 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# A card names at most so many attacks, languages or codecs of a set, and estimates its hours from so many headers.
+# The largest number of attacks, languages or codecs of a set that a card names, and the largest number of recordings
+# whose headers are read to estimate the hours of the set.
 _MOST_NAMES = 100
 _MOST_HEADERS = 200
-# Settings that a card names even if they are the defaults.
+# Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
-# Settings that change nothing of the weights, are folders, or are said elsewhere in the card.
+# Settings that the card does not list: they do not change the weights, they are folders, or the card states them
+# elsewhere.
 _NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train.save_every_minutes", "model")
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
@@ -49,9 +52,10 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
     """Facts about ``trials`` that a model card states.
 
     Returns:
-        The numbers ``bonafide``, ``spoof`` and ``speakers``, 0 if unknown; at most 100 names of ``attacks``,
-        ``languages`` and ``codecs`` each; what a bootstrap interval draws, ``drawn``; and ``hours``, estimated
-        from the headers of at most 200 recordings, or None.
+        A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
+        of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
+        100 names. ``drawn`` says what a bootstrap interval resamples. ``hours`` is estimated from
+        the headers of at most 200 recordings; None if no header states a length.
     """
     names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
     for trial in trials:
@@ -87,7 +91,7 @@ def described_training(
     """Facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
 
     Args:
-        earlier: devices that the run was on before it resumed.
+        earlier: descriptions of the devices on which the run was before it resumed.
     """
     device = f"{accelerator.num_processes} × {device_name(accelerator.device)}"
     return {
@@ -99,7 +103,7 @@ def described_training(
 
 
 def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
-    """The provenance of the weights after the last epoch of ``selection``, with its figures."""
+    """Add the facts and the figures of the last epoch of ``selection`` to ``provenance``, and return the result."""
     row = selection.history[-1]
     training = {
         **provenance.training,
@@ -112,10 +116,11 @@ def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
 
 
 def write_card(folder: Path, checkpoint: str | None = None) -> None:
-    """Write the card of the run in ``folder``, from what the folder holds.
+    """Write the card of the run in ``folder`` from the files of the folder.
 
     Args:
-        checkpoint: file name of the checkpoint that the card describes; None for that of the earlier card.
+        checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of
+            the earlier card.
 
     Raises:
         InputError: if the checkpoint or another file cannot be read, or the card cannot be written.
@@ -135,17 +140,18 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
 
 
 def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
-    """Add the EERs of an evaluation to the card of the run whose detectors made the scores; return its path.
+    """Add the EERs of an evaluation to the card of the run whose detectors made the scores; return the card's path.
 
     An earlier figure of the same checkpoint on the same trials is replaced.
 
     Args:
         folder: the run folder.
+        result: the evaluation.
         paths: the evaluated score files, in the order of the systems of ``result``.
 
     Raises:
-        InputError: if the folder has no card, the scores are not of recordings, or no checkpoint of
-            the folder made them.
+        InputError: if the folder has no card, the scores do not belong to recordings, or no
+            checkpoint of the folder made the scores.
     """
     card_file = CardFile.read(folder)
     if not card_file.checkpoint:
@@ -182,7 +188,14 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 
 
 def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
-    """File name and fingerprint of the checkpoint in ``folder`` that made ``scores``, by their record."""
+    """File name and fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
+
+    The record beside the score file names the checkpoint. The fingerprint is returned for the
+    default precision, even if the scores were computed in another precision.
+
+    Raises:
+        InputError: if there is no record beside ``scores``, or ``folder`` lacks the checkpoint.
+    """
     record = record_of(scores)
     checkpoint = (record.model_extra or {}).get("checkpoint") if record else None
     if record is None or not isinstance(checkpoint, dict) or not isinstance(path := checkpoint.get("path"), str):
@@ -197,7 +210,7 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """The measures of the task on the development set, pooled and by corpus."""
+    """Yield the figures of the development set in ``row`` of the history: each measure, pooled and by corpus."""
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
     pooled = _facts_of_set(sets)
     for measure in selection.offered:
@@ -216,7 +229,7 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
 
 
 def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The facts of a :class:`~nes2net.models.card.SetFigure` on these sets together, from their descriptions."""
+    """Make the facts of a :class:`~nes2net.models.card.SetFigure` on all ``sets`` together, from their descriptions."""
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),
@@ -227,7 +240,11 @@ def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    """The settings of ``recipe`` that are not the defaults, as text, without folders."""
+    """Yield the key and the value, as text, of each setting that a card lists.
+
+    These are the settings in ``_ALWAYS``, and all others that differ from their defaults, except
+    for the settings in ``_NEVER`` and ``_FOLDERS``.
+    """
     defaults = dict(_flat(Recipe().to_dict()))
     for key, value in _flat(recipe.to_dict()):
         if value is None or key.startswith((*_NEVER, *_FOLDERS)):
@@ -237,7 +254,10 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
-    """The values of nested mappings by dotted keys, as text; of a path, its last part."""
+    """Yield the dotted key of each value in nested mappings, and the value as text.
+
+    Only the last part of a path is kept. None is not converted to text.
+    """
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}.")

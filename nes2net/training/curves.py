@@ -55,6 +55,7 @@ def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
     """Draw panels for losses, measures and learning rates, and save them to ``path``; mark the ``saved`` epochs."""
+    # All rates share a panel; every other measure has its own.
     rates = []
     other_measures = []
     for measure in offered:
@@ -69,6 +70,7 @@ def _draw(
         if measures:
             panels.append(partial(_plot_measures, measures=measures))
     panels.append(_plot_learning_rates)
+    # Draw the panels below each other, over the same epochs.
     figure = Figure(figsize=(8, 2.6 * len(panels)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(textwrap.fill(title, 80), fontsize="medium", parse_math=False)
@@ -78,7 +80,7 @@ def _draw(
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     marked = [epoch["epoch"] for epoch in history if epoch["epoch"] in saved]
-    if marked:  # marks at 3 % of the axis's height are below the curves of the loss, whatever its values
+    if marked:  # the marks are at 3 % of the height of the axis, which is always below the curves
         axes[0].plot(
             marked,
             [0.03] * len(marked),
@@ -106,18 +108,18 @@ def _plot_losses(axis: Axes, history: list[dict[str, Any]]) -> None:
     losses = losses[np.isfinite(losses)]
     if len(losses) and losses.min() > 0:
         axis.set_yscale("log")
-        # If all losses are within a decade, an axis with powers of ten has at most one number.
+        # An axis that labels powers of ten only would have at most one label if all losses are within a factor of 10.
         if losses.max() > 10 * losses.min():
             axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         else:
             axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.margins(y=0.15)  # room for the marks below
+        axis.margins(y=0.15)  # leaves room for the marks below the curves
 
 
 def _plot_measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Measure]) -> None:
-    """Plot ``measures`` of the development set with their 95 % intervals; rates are in percent."""
+    """Plot ``measures`` of the development set, and their 95 % intervals if there are any; rates are in percent."""
     factor = 1
     axis.set_ylabel(measures[0].title)
     if measures[0].percent:
@@ -151,7 +153,7 @@ def _plot_learning_rates(axis: Axes, history: list[dict[str, Any]]) -> None:
 def _plot_values(
     axis: Axes, history: list[dict[str, Any]], name: str, label: str | None, colour: str, factor: float = 1
 ) -> None:
-    """Plot the value ``name``, times ``factor``, over the epochs that have this value; dots show single epochs."""
+    """Plot the value ``name``, multiplied by ``factor``, over the epochs that have this value; each epoch has a dot."""
     points = [(epoch["epoch"], factor * epoch[name]) for epoch in history if epoch.get(name) is not None]
     if points:
         axis.plot(*zip(*points), color=colour, label=label, marker=".", markersize=5, linewidth=1.2)

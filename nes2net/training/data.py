@@ -61,7 +61,8 @@ def read_trials(
         labels: labels of the trials to list; the corpora need no trials of other labels.
 
     Raises:
-        InputError: if the corpus is not named, an audio file is missing, or a label has no trials.
+        InputError: if the folder of a corpus is not named, a corpus has no such split or does not
+            use a key that is given, an audio file is missing, or a label has no trials.
     """
     name = "training" if part == "train" else "development"
     corpus_configs = data.parts(part)
@@ -87,7 +88,7 @@ def read_trials(
                     f"name one with `dev_split`{other_corpus}"
                 )
             corpus_trials = corpus.trials(root, split, protocols=corpus_config.protocols)
-            if corpus.key_files:  # the labels are not in the protocols but in other files
+            if corpus.key_files:  # the labels are in separate files, not in the protocols
                 labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
                 labelled_trials = []
                 for trial in corpus_trials:
@@ -98,13 +99,14 @@ def read_trials(
                 raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
             elif keys != root:
                 raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
-        except InputError as error:  # name the corpus and the keys as this recipe writes them
+        except InputError as error:  # in the message, name the corpus and the keys as in this recipe
             text = str(error)
             if not is_short:
                 text = f"corpus {corpus_config.called} of `data.corpora`: {text}"
             for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
                 text = text.replace(f"`{key}`", f"`{data.key_of(corpus_config, key)}`")
             raise InputError(text) from error
+        # Name the corpus in the column `corpus` of its trials and, if there are several corpora, in their ids.
         column = (("corpus", corpus_config.called),)
         prefix = f"{corpus_config.called}:" if len(corpus_configs) > 1 else ""
         for trial in corpus_trials:
@@ -113,6 +115,7 @@ def read_trials(
             if prefix or len(columns) == len(extra):
                 extra = column + columns
             trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
+    # Each label that is asked for must have trials.
     if len(labels) == 1:
         trials = [trial for trial in trials if trial.label in labels]
     if {trial.label for trial in trials} != set(labels):
@@ -135,7 +138,7 @@ def read_trials(
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """Describe the ``trials`` of :func:`read_trials`, corpus by corpus, for the provenance of the detector.
 
-    The facts distinguish corpora that have the same layout, and fill a model card.
+    These facts distinguish corpora that have the same layout, and a model card states them.
     """
     described = []
     corpus_configs = data.parts(part)
@@ -238,7 +241,7 @@ def list_examples(
 
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
-    """Raise :class:`InputError` if ``number`` training trials are fewer than a batch."""
+    """Raise :class:`InputError` if ``number``, the number of training trials, is below the batch size."""
     if number < train.batch_size:
         raise InputError(
             f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`"
@@ -255,11 +258,15 @@ def training_batches(
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> BatchLoader:
-    """Make the loader of the training batches; each batch is a part of a step, from this process's ``share``.
+    """Make the loader of this process's training batches; each batch is a part of a step, chosen by ``share``.
 
     Args:
         stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
         carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
+
+    Raises:
+        InputError: if an epoch has fewer trials than a batch, or as :func:`training_effects` and
+            :func:`balance_of`.
     """
     data = recipe.data
     balance = balance_of(data, training.trials)
@@ -300,7 +307,7 @@ def development_batches(
     target: Target = binary_target,
     pin_memory: bool = False,
 ) -> dict[str, BatchLoader]:
-    """Make a loader for each pass over the development set, with this process's ``share`` of the batches.
+    """Make a loader for each pass over the development set; ``share`` chooses the batches of this process.
 
     RawBoost is the only effect in validation, and the head is the only crop. Whole utterances and
     pieces are sorted by length, longest first.
@@ -356,7 +363,7 @@ def development_batches(
 
 
 def _piece_lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """The lengths of the pieces ``excerpts`` after padding to ``data.min_piece``; None without pieces.
+    """The length of each piece in ``excerpts``, after padding to ``data.min_piece``; None if ``excerpts`` is None.
 
     :class:`EpochBatches` needs the lengths to put pieces of similar length into a batch.
     """

@@ -29,7 +29,7 @@ from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretch
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
-#: Name of the carried tensor with the labels of an example's frames of 10 ms.
+#: Name of the tensor in which an example carries the labels of its 10-ms frames.
 FRAMES = "frames"
 
 
@@ -38,12 +38,13 @@ class LostFile(InputError):
 
 
 class Examples(NamedTuple):
-    """The examples of a part of the corpus: its trials, or the pieces of their recordings."""
+    """The examples of the training set or the development set: the trials, or the pieces of their recordings."""
 
     trials: Sequence[Trial]
     #: first sample and number of samples of each piece; None if recordings are not cut into pieces
     excerpts: Sequence[tuple[int, int]] | None = None
-    #: one message for each recording that could not be cut, because its length is unknown or differs from that of its labels
+    #: one message for each recording that could not be cut, because its length is unknown or differs from the length of
+    #: its labels
     errors: Sequence[str] = ()
     #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None
@@ -92,7 +93,7 @@ Target: TypeAlias = Callable[[Trial], "int | None"]
 
 
 def no_tensors(trial: Trial) -> Mapping[str, Tensor]:
-    """The default for :data:`Carries`: an example carries no tensors beside waveform and class."""
+    """The default :data:`Carries`: an example carries no tensors beside waveform and class."""
     return {}
 
 
@@ -107,8 +108,8 @@ class TrainingSet(Dataset):
 
     The whole utterance, or a piece of it, is first augmented and then cropped. Every (seed, epoch,
     utterance) has its own random stream, from which the augmentation draws first and the crop next.
-    The result therefore depends neither on the worker nor on the order of reading (deviation 8). If
-    the crop is the head and there is no augmentation, only the head is decoded, and damage after
+    The example therefore depends neither on the worker nor on the order of reading (deviation 8).
+    If the crop is the head and there is no augmentation, only the head is decoded, and damage after
     the head does not matter.
 
     Labels are cropped, repeated and padded with the waveform. Examples carry the labels of their
@@ -124,12 +125,13 @@ class TrainingSet(Dataset):
             or ``dynamic``, which is random too.
         cache: cache of decoded audio.
         carries: function from a trial to the tensors that its example carries.
-        target: function from a trial to the number of its class. Both functions must be picklable
-            for the workers.
+        target: function from a trial to the number of its class. ``carries`` and ``target`` must be
+            picklable, because the workers get them.
 
     Attributes:
-        pre_emphasis: coefficient of the pre-emphasis after the augmentation. It is 0 until the caller
-            sets it to the coefficient of the detector, which is built after the data.
+        pre_emphasis: coefficient of the pre-emphasis after the augmentation. It is 0 at first. The
+            caller sets it when the detector, which determines the coefficient, is built after the
+            data.
     """
 
     def __init__(
@@ -165,7 +167,8 @@ class TrainingSet(Dataset):
     def __getitem__(self, item: tuple[int, ...]) -> Example:
         """Prepare the example of ``item``, which is (epoch, index) or (epoch, index, length).
 
-        If its file fails, the example has a message instead of a waveform.
+        If the file of the trial fails, the example has a message instead of a waveform. A trial
+        without a class raises :class:`InputError`.
         """
         epoch, index, *length = item
         trial = self.trials[index]
@@ -210,6 +213,7 @@ class TrainingSet(Dataset):
         if frame_labels is not None:
             read_whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
             labels = frame_labels.of_samples(trial.id, len(waveform), read_whole)
+        # Augment first.
         try:
             waveform = self.augmentation(waveform, rng)
         except InputError as error:
@@ -218,11 +222,12 @@ class TrainingSet(Dataset):
         waveform = pre_emphasised(waveform, self.pre_emphasis)
         if labels is not None:
             labels = stretch_labels(labels, len(waveform))
+        # Then set the length: pad a piece, or crop an utterance. Labels are padded or cropped in the same way.
         if num_samples is not None:
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)
                 if labels is not None:
-                    labels = padded(labels + 1, num_samples) - 1  # −1 after the end
+                    labels = padded(labels + 1, num_samples) - 1  # samples after the end of the piece get the label −1
             elif labels is not None and frame_labels is not None:
                 sample_indices = frame_labels.crop(labels, self.crop, num_samples, rng, trial.id)
                 waveform = waveform[sample_indices]
@@ -247,10 +252,10 @@ class TrainingSet(Dataset):
             return self._decode(path, excerpt)
         except (InputError, OSError):
             check_readable(path)
-        return self._decode(path, excerpt)  # the file is readable now: decode again, or raise the error of damage
+        return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
-        """Decode the samples that are needed: those of ``excerpt``, the head, or all; use the cache, if any."""
+        """Decode the needed samples: the samples of ``excerpt``, the head, or all. Use the cache if there is one."""
         if excerpt is not None:
             start, length = excerpt
             if self.cache is None:
@@ -328,7 +333,7 @@ class BatchLoader(Loader):
 
 
 def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: int, pin_memory: bool) -> BatchLoader:
-    """Make the loader of ``dataset`` in ``batches``.
+    """Make the loader that reads ``dataset`` in the order of ``batches``.
 
     A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
     ``num_workers`` is.

@@ -24,8 +24,8 @@ from nes2net.lib.errors import InputError
 PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 #: Name of a precision in a recipe → name in scoring.
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
-#: How long a process waits for the others. PyTorch's limit on GPUs, 10 minutes, is too short, because the other
-#: processes wait while the main process saves: 4 GB take over an hour at 1 MB/s. If a process dies, torchrun ends
+#: How long a process waits for the other processes. PyTorch's limit on GPUs, 10 minutes, is too short, because the
+#: other processes wait while the main process saves: 4 GB take over an hour at 1 MB/s. If a process dies, torchrun ends
 #: the others.
 _PATIENCE = timedelta(hours=2)
 
@@ -33,8 +33,8 @@ _PATIENCE = timedelta(hours=2)
 def create_accelerator(device: str = "auto", precision: str = "fp32") -> Accelerator:
     """Make the :class:`Accelerator` of this process.
 
-    A process that was started alone trains alone. Each process started by ``torchrun`` or
-    ``accelerate launch`` computes on the GPU with its local rank, or on the CPU.
+    Each process started by ``torchrun`` or ``accelerate launch`` computes on the GPU with its local
+    rank, or on the CPU. A process that was started in another way trains alone.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -45,7 +45,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             cannot compute in this precision.
     """
     torch_device = choose_device(device)
-    if torch_device.type == "cuda":  # accelerate gives each process the GPU of its number
+    if torch_device.type == "cuda":  # accelerate gives each process the GPU of its local rank
         rank = int(os.environ.get("LOCAL_RANK", -1))
         if rank >= torch.cuda.device_count():
             raise InputError(
@@ -58,10 +58,10 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
                 "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
             )
         if torch_device.index is not None:
-            torch.cuda.set_device(torch_device)  # accelerate takes the current device
+            torch.cuda.set_device(torch_device)  # accelerate computes on the current device
     if precision in ("fp16", "tf32") and torch_device.type != "cuda":
         raise InputError(f"`train.precision={precision}` needs CUDA, not {torch_device.type}: take bf16 or fp32")
-    # Accelerate keeps one precision per process, but each run in a process has its own.
+    # Accelerate keeps one precision for a process, but each run in this process may have another precision.
     for state in (AcceleratorState, GradientState, PartialState):
         state._reset_state()
     first = not dist.is_initialized()
@@ -73,11 +73,11 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the training loop accumulates itself
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates itself
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # not earlier, because later runs in this process use the group
+        atexit.register(dist.destroy_process_group)  # not earlier: later runs in this process use the group
     return accelerator
 
 
@@ -147,31 +147,31 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``; in train mode, sum over all processes, and update the running statistics."""
+        """Normalise ``input``; in train mode, by the statistics of all processes, and update the running statistics."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
         axes = [axis for axis in range(input.dim()) if axis != 1]
         shape = [1, -1] + [1] * (input.dim() - 2)
-        x = input.double()  # so that long sums do not depend on the number of processes
+        x = input.double()  # in float64, long sums do not depend on the number of processes
         count = x.new_tensor([x.numel() / x.shape[1]])
         total = _SumOverProcesses.apply(torch.cat([x.sum(axes), count]))
-        if total[-1] < 2:  # the error of torch.nn.functional.batch_norm
+        if total[-1] < 2:  # raise the same error as torch.nn.functional.batch_norm
             raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.size()}")
         mean = total[:-1] / total[-1]
         count = total[-1].detach()
         variance = _SumOverProcesses.apply((x - mean.view(shape)).square().sum(axes)) / count
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
-        # As F.batch_norm in eval mode, but gradients also flow through the statistics.
+        # Compute as F.batch_norm does in eval mode, but let gradients also flow through the statistics.
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
-        return x.to(input.dtype)  # under autocast, the float32 weights have changed the type
+        return x.to(input.dtype)  # under autocast, multiplying by float32 weights has changed the type
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        """Update the running statistics; without a momentum, they are means over all batches so far, as in PyTorch."""
+        """Update the running statistics. Without a momentum, they are means over all batches so far."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var
@@ -203,17 +203,17 @@ class StepPlan(NamedTuple):
 
     #: numbers of the parts that have utterances in every process; all processes skip the other parts
     used: list[int]
-    #: denominator of each term of the loss, summed over these parts and all processes
+    #: denominator of each term of the loss, summed over the used parts of all processes
     denominators: list[float]
-    #: utterances in these parts, in all processes
+    #: number of utterances in the used parts of all processes
     utterances: int
-    #: utterances in the skipped parts, which were read but are not trained on
+    #: number of utterances in the skipped parts; they were read but are not trained on
     unused: int
     #: number of the signal that stops the run after the step, 0 for none
     signal: int
     #: whether to save after the step
     save: bool
-    #: files that cannot be read at present, in all processes
+    #: number of files that cannot be read at present, over all processes
     lost: int
 
 
@@ -228,8 +228,8 @@ def plan_step(
     """Agree with the other processes on a step, in one reduction.
 
     A signal to one process stops all processes, and if one process wants to save, all save. If a
-    process could read no file of a part, all processes skip that part: DistributedDataParallel and
-    batch normalisation would wait for that process.
+    process could read no file of a part, all processes skip that part, because
+    DistributedDataParallel and batch normalisation would wait for that process.
 
     Args:
         weights: for each of this process's parts, the denominator of each term of the loss.

@@ -20,7 +20,7 @@ _TOLERANCE = 0.5
 
 @dataclass(frozen=True)
 class FrameLabels:
-    """Labels of 10-ms frames for each trial. They are cropped and padded in step with the example's waveform.
+    """Labels of 10-ms frames for each trial. The labels are cropped and padded like the waveform of the example.
 
     Args:
         of_trial: id of a trial → labels of its frames, 1 bona fide, 0 spoof; trials without an
@@ -86,7 +86,7 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
 
 
 def labels_of_samples(frame_labels: NDArray, num_samples: int) -> NDArray[np.int8]:
-    """Repeat ``frame_labels`` of 10-ms frames for each sample: labels (num_samples,), −1 after the last frame.
+    """Repeat each of the ``frame_labels`` for all samples of its 10-ms frame: (num_samples,), −1 after the last frame.
 
     >>> labels_of_samples(np.array([1, 0]), 400)[[0, 159, 160, 319, 320]]
     array([ 1,  1,  0,  0, -1], dtype=int8)
@@ -98,7 +98,7 @@ def labels_of_samples(frame_labels: NDArray, num_samples: int) -> NDArray[np.int
 
 
 def stretch_labels(sample_labels: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
-    """Stretch or shrink ``sample_labels`` (N,) to ``num_samples``, for an utterance that is played at another speed.
+    """Stretch or shrink ``sample_labels`` (N,) to ``num_samples`` labels, for an utterance played at another speed.
 
     >>> stretch_labels(np.array([1, 1, 0, 0], np.int8), 6)
     array([1, 1, 1, 0, 0, 0], dtype=int8)
@@ -118,13 +118,13 @@ def labels_of_frames(sample_labels: NDArray[np.int8]) -> NDArray[np.int8]:
         return sample_labels
     return np.minimum.reduceat(
         sample_labels, np.arange(0, len(sample_labels), LABEL_SAMPLES)
-    )  # −1 unknown < 0 spoof < 1
+    )  # −1 unknown, 0 spoof, 1 bona fide
 
 
 def draw_start(
     labels: NDArray, length: int, num_samples: int, rng: np.random.Generator, boundary_share: float | None = None
 ) -> int:
-    """Draw the first sample of a crop of ``num_samples``: the beginning of a 10-ms frame, all equally likely.
+    """Draw the first sample of a crop of ``num_samples``, uniformly from the beginnings of the 10-ms frames.
 
     A boundary lies between two labelled frames of different classes. With ``boundary_share``, this
     fraction of the crops contains a boundary, and the others contain none. If the utterance allows
@@ -132,7 +132,8 @@ def draw_start(
 
     Args:
         labels: labels of the 10-ms frames, 1 bona fide, 0 spoof, −1 unknown.
-        length: samples of the utterance; if it is not longer than the crop, the start is 0.
+        length: number of samples of the utterance. If the utterance is not longer than the crop,
+            the start is 0.
 
     >>> labels, rng = np.repeat([1, 0], 100), np.random.default_rng(0)
     >>> starts = [draw_start(labels, 32000, 8000, rng, 0.5) // 160 for _ in range(1000)]
@@ -144,7 +145,7 @@ def draw_start(
     starts = np.arange((length - num_samples) // LABEL_SAMPLES + 1)
     if boundary_share is not None:
         changes = (labels[1:] != labels[:-1]) & (labels[1:] >= 0) & (labels[:-1] >= 0)
-        before = np.concatenate([[0], np.cumsum(changes)])  # boundaries up to the beginning of each frame
+        before = np.concatenate([[0], np.cumsum(changes)])  # number of boundaries up to the beginning of each frame
         last_frames = starts - (-num_samples // LABEL_SAMPLES) - 1  # a crop has ⌈num_samples/160⌉ frames
         has_boundary = before[last_frames] > before[starts]
         with_boundary = rng.random() < boundary_share

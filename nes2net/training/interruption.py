@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size
 
-# The file system or quota is full, or the file is larger than the process may write.
+# Error numbers if the file system or quota is full, or if the file is larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# A disk or file server fails or has become read-only.
+# Error numbers if a disk or file server fails or has become read-only.
 _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
 
 
@@ -66,7 +66,7 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within this context, signals wait for its end; for work that must not be interrupted."""
+        """Let signals wait until this context ends, for work that must not be interrupted; then raise."""
         self._deferred = True
         try:
             yield
@@ -85,8 +85,8 @@ class StopRequests:
         raise Unfinished("stopped by SIGTERM; the same command resumes from the last save")
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
-        """Handle a signal: note it for the end of :meth:`deferred`, or raise its exception at once."""
-        if os.getpid() != self._process:  # in a forked worker, which leaves the signal to its parent
+        """Handle a signal: store its number for the end of :meth:`deferred`, or raise its exception at once."""
+        if os.getpid() != self._process:  # this is a forked worker, which leaves the signal to its parent
             return
         # The terminal or scheduler sends a signal to all processes, and torchrun sends it again. A second
         # SIGINT within a second is therefore the same signal.

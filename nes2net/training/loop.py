@@ -35,7 +35,7 @@ class Trainer:
 
     recipe: Recipe
     objective: Objective
-    loader: BatchLoader  # its batches are this process's parts of the steps (EpochBatches)
+    loader: BatchLoader  # each batch is a part of a step, for this process (EpochBatches)
     validator: Validator
     state: RunState
     accelerator: Accelerator
@@ -62,7 +62,13 @@ class Trainer:
                 self.end_epoch(epoch, values)
 
     def train_epoch(self, epoch: int) -> None:
-        """Do the remaining steps of ``epoch``; after a signal, all processes stop at the end of their current step."""
+        """Do the remaining steps of ``epoch``; after a signal, all processes stop at the end of their current step.
+
+        The run is saved after a signal, every ``train.save_every_minutes``, and after the last step.
+
+        Raises:
+            InputError: if in each step some process had no usable file.
+        """
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:
             return
@@ -99,6 +105,7 @@ class Trainer:
         Raises:
             Unfinished: if a file of the step cannot be read at present, or no process can use any
                 file of the step. The step is then not done.
+            InputError: if the loss or the gradient is not finite.
         """
         accelerator = self.accelerator
         progress = self.state.progress
@@ -120,7 +127,7 @@ class Trainer:
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # Only this line of a step waits for the GPU, apart from messages between processes and fp16's GradScaler.
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
-            if accelerator.scaler:  # a GradScaler skips steps whose gradients are not finite
+            if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because it skips such steps
                 gradient_norm = 0.0
             check_finite(loss_of_step, gradient_norm, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
@@ -135,7 +142,7 @@ class Trainer:
 
         Returns:
             The part, which is empty if none of its files could be used; and the denominator of each
-            term of its loss.
+            term of the part's loss.
         """
         self.monitor.report_failed_files(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
@@ -147,7 +154,7 @@ class Trainer:
         return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
-        """The number of ``step`` of ``epoch``, counted from 0 over all epochs."""
+        """Convert ``step`` of ``epoch`` to the number of the step over all epochs, counted from 0."""
         return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:

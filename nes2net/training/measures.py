@@ -21,12 +21,13 @@ from nes2net.lib.errors import InputError
 from nes2net.models.registry import corpora
 from nes2net.training.recipes.data import DataConfig
 
-#: Bootstrap resamples for the interval of the EER: the width is exact to two digits, and 25,000 trials take 1 s.
+#: Number of bootstrap resamples for the interval of the EER. With 200, the width of the interval is exact to two
+#: digits, and 25,000 trials take 1 s.
 NUM_RESAMPLES = 200
 
 
 class Measure(NamedTuple):
-    """A value of the development set by which epochs are compared; lower is better."""
+    """A value that validation computes on the development set, and by which epochs are compared; lower is better."""
 
     #: value of ``validation.select_on`` that chooses this measure
     name: str
@@ -36,7 +37,8 @@ class Measure(NamedTuple):
     key: str = ""
     #: whether the value is a fraction that is shown in percent
     percent: bool = True
-    #: whether the line of an epoch and the pictures show the measure. Tables then show it with RawBoost and by corpus too.
+    #: whether the line of an epoch and the pictures show the measure. Tables then also show its values with RawBoost
+    #: and for each corpus.
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
@@ -88,16 +90,17 @@ class Validated(NamedTuple):
     targets: NDArray
     #: outputs of all batches (:class:`nes2net.training.objective.Outcome`), float64, by name
     outputs: Mapping[str, NDArray]
-    #: trials of the development set whose files failed
+    #: number of trials of the development set whose files failed
     num_failed: int = 0
 
 
 def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, str], seed: int) -> dict[str, float]:
-    """Compute EER and minDCF of the output ``scores`` (N,), as fractions, by their keys in the history.
+    """Compute EER and minDCF of the output ``scores`` (N,). The result maps keys of the history to fractions.
 
-    The EER follows the rule of the corpus, and the cost is defined as in ASVspoof 5, track 1. For
-    the pass without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the limits
-    of the EER's 95 % bootstrap interval, and ``eer_threshold`` is its threshold.
+    The EER is computed by the rule of the corpus, and minDCF by the costs of ASVspoof 5, track 1.
+    For the pass without augmentation, ``val_eer_wo_aug_low`` and ``val_eer_wo_aug_high`` are the
+    limits of the EER's 95 % bootstrap interval, and ``eer_threshold`` is the threshold of the EER,
+    if it is finite.
 
     With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
     EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` the EER of an attack in it.
@@ -149,7 +152,8 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     """Split ``scores`` (N,) by the mask ``is_bonafide`` (N,) into bona fide scores and spoof scores.
 
     Args:
-        items: what has a score, in the plural, for the message.
+        items: word in the plural for what the scores belong to, such as "usable files", for the
+            message.
 
     Raises:
         InputError: if a class has no scores.
@@ -165,7 +169,11 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 
 
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
-    """Compute EER and minDCF of each corpus, their mean and highest value, and the EER of each attack, by key."""
+    """Compute EER and minDCF of each corpus, their mean and highest value over corpora, and the EER of each attack.
+
+    Raises:
+        InputError: if no corpus has usable trials of both classes.
+    """
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:
@@ -190,5 +198,5 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
 
 
 def eer_methods(data: DataConfig) -> dict[str, str]:
-    """The rule for the EER of each development corpus, by its alias."""
+    """Alias of each development corpus → the rule for its EER."""
     return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}

@@ -32,7 +32,7 @@ from nes2net.training.selection import Row, Selection
 from nes2net.training.tracker import Tracker, start_tracker
 
 CURVES_FILE = "curves.png"
-_DRAW_EVERY = 60.0  # smallest time in seconds between two pictures; drawing takes about 1 s
+_DRAW_EVERY = 60.0  # shortest time in seconds between two pictures; drawing takes about 1 s
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Monitor:
         for line in circumstances(device):
             self.run_log.write(line)
         try:
-            # A random suffix, so that nobody can place a link under the name of the log beforehand.
+            # Because of the random suffix, nobody can place a link under the name of the log beforehand.
             suffix = f".{secrets.token_hex(4)}"
             self.writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
@@ -124,11 +124,11 @@ class Monitor:
         try:
             self.writer.close()
         except OSError:
-            if kind is None:  # with an error, the full disk has been reported already
+            if kind is None:  # if an error ended the run, the full disk has been reported already
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
-        """Make the meter of the training ``steps`` of ``epoch``; its time left covers the rest of the run."""
+        """Make the meter of the training ``steps`` of ``epoch``; it shows the time left for the rest of the run."""
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
         meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)
@@ -141,7 +141,7 @@ class Monitor:
         if self.shown:
             stream = sys.stderr if remark or self.reporter is not None else sys.stdout
             tqdm.write(worded(text), file=stream)
-            stream.flush()  # otherwise the text would reach a file behind standard output hours later
+            stream.flush()  # without this, the text could wait in a buffer for hours
             self.run_log.write(worded(text))
 
     def report_failed_files(self, errors: Sequence[str]) -> None:
@@ -153,7 +153,7 @@ class Monitor:
                 self.run_log.write(f"failed: {error}")
 
     def after_training(self, meter: Meter, loader: BatchLoader) -> None:
-        """After the steps of an epoch, report unused utterances, and once in a run how to wait less for data."""
+        """After the steps of an epoch, report unused utterances; once in a run, advise how to wait less for data."""
         if self.unused:
             self.say(
                 f"{counted(self.unused, 'utterance was', 'utterances were')} left out although readable: in the same part "
@@ -176,6 +176,7 @@ class Monitor:
         The curves are drawn at most once a minute.
 
         Args:
+            values: the values of the epoch, by key in the history.
             saved: name of the checkpoint; None if the epoch is not kept.
         """
         facts = [f"{name}: {value:.6f}" for name, value in values.items() if "loss" in name]

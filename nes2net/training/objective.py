@@ -30,7 +30,7 @@ from nes2net.training.measures import Validated, eer_methods, error_rates
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.sampling import stream_of_epoch
 
-# Arbitrary numbers that keep these random streams apart from others of the same (seed, epoch).
+# Arbitrary numbers that keep these random streams apart from other streams of the same (seed, epoch).
 _SPECMIX_STREAM = 0x5BEC
 _LATENT_STREAM = 0x1A7E
 
@@ -75,12 +75,11 @@ class Outcome(NamedTuple):
 
 
 class Objective(nn.Module):
-    """Computes the loss of a batch for ``detector``, with one score an utterance; other tasks override methods.
+    """Computes the loss of a batch for ``detector``, which gives each utterance one score; tasks may override methods.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
     The constructor freezes parameters of ``detector``: with ``train.freeze_frontend`` the whole
-    front-end, with ``train.freeze_layers`` its lower layers, and with ``train.optimizer: logistic``
-    everything but the last layer.
+    front-end, and with ``train.freeze_layers`` its lower layers.
 
     Args:
         recipe: settings of the loss, Specmix and latent augmentation, and the seed of their draws.
@@ -114,12 +113,14 @@ class Objective(nn.Module):
         if self.freeze_epochs and not is_trainable:
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
             raise InputError(f"front-end '{frontend.config['name']}' has nothing to train: leave `train.{key}` out")
+        # Specmix needs a spectrogram, as the front-ends without parameters compute it.
         self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
         if self.specmix is not None and (is_trainable or frontend.out_dim == 1 or backend.wants_layers == "all"):
             raise InputError(
                 f"Specmix mixes bands of a spectrogram, but '{backend.config['name']}' after '{frontend.config['name']}' "
                 "takes none: take the front-end lps or lfcc, or leave `augment.specmix` out"
             )
+        # Latent augmentation needs the embedding before the last layer.
         self.latent = None if augment.latent is None else LatentAugmentation.of(**augment.latent)
         has_embeddings = backend.last_layer_name and type(backend).embed is not Backend.embed
         if self.latent is not None and not has_embeddings:
@@ -127,6 +128,8 @@ class Objective(nn.Module):
                 f"latent augmentation perturbs the input of a last layer, and back-end '{backend.config['name']}' has no "
                 "such layer of its own: leave `augment.latent` out"
             )
+        # Freeze what is never trained. With `train.freeze_frontend_epochs`, the first epochs instead compute the
+        # front-end without gradients (:meth:`features`).
         if train.freeze_frontend:
             frontend.requires_grad_(False)
         if train.freeze_layers is not None:  # also freeze everything before the layers
@@ -148,7 +151,7 @@ class Objective(nn.Module):
 
     @property
     def bonafide_class(self) -> int:
-        """The target that means bona fide: its index among the K classes.
+        """The target that means bona fide: the index of bona fide among the K classes.
 
         If bona fide is not a class, the value is K, which no target equals.
         """
@@ -176,7 +179,7 @@ class Objective(nn.Module):
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Choose the carried tensors of a batch that the losses need, and prepare them on the CPU; here all, unchanged.
+        """Choose the tensors in ``carried`` that the losses need, and prepare them on the CPU; here, return all.
 
         Training and validation call this method before they make the :class:`Part` of the batch.
 
@@ -205,13 +208,13 @@ class Objective(nn.Module):
             return part, targets
         generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, number, _SPECMIX_STREAM))
         spectrograms = self.features(part.inputs)
-        assert isinstance(spectrograms, Tensor)  # the constructor refuses all hidden states
+        assert isinstance(spectrograms, Tensor)  # no list: the constructor refuses Specmix then
         inputs, targets = self.specmix(spectrograms, targets, generator, len(self.detector.classes))[:2]
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
         """Make the seed for part ``number`` of a step; ``stream`` keeps the seeds of Specmix and latent augmentation apart."""
-        numbers = [number] if number else []  # part 0 has no number in its seed
+        numbers = [number] if number else []  # the seed of part 0 contains no number of the part
         sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
@@ -231,7 +234,7 @@ class Objective(nn.Module):
         iteration: int | None = None,
         latent_seed: int | None = None,
     ) -> Tensor:
-        """Compute the numerator of each term of the loss of a :class:`Part`.
+        """Compute the numerator of each term of the loss of a :class:`Part`; the arguments are the fields of the part.
 
         The loss is the sum over terms of numerator/denominator (:meth:`denominators`). A penalty of the
         aggregation is added to the first term, the loss of the utterance.
@@ -244,7 +247,7 @@ class Objective(nn.Module):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
             utterance_numerator, *further_numerators = self.numerators(self.compute_outputs(features, part), part)
         aggregation = self.detector.aggregation
-        penalty, aggregation.penalty = aggregation.penalty, None  # a reference would keep its graph in memory
+        penalty, aggregation.penalty = aggregation.penalty, None  # keeping the penalty would keep its graph
         if penalty is not None:
             utterance_numerator = utterance_numerator + penalty * self.criterion.weight_of(targets).to(
                 utterance_numerator.dtype
@@ -259,17 +262,20 @@ class Objective(nn.Module):
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(self.features(part.inputs), part)
-        self.detector.aggregation.penalty = None  # set if `validation.mode` is train, but not used here
+        self.detector.aggregation.penalty = None  # a penalty is set in train mode, but not used here
         return self.outcome(computed, part)
 
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:
-        """Compute the back-end's embeddings or its logits, whichever the loss takes; tasks may return other outputs."""
+        """Compute the back-end's embeddings if the loss takes embeddings, otherwise the back-end's logits.
+
+        A task may return other outputs, which its :meth:`numerators` and :meth:`outcome` take.
+        """
         if self.criterion.takes_embeddings or part.latent_seed is not None:
             return self.outputs_from_embeddings(self.detector.backend.embed(features), part)
         return self.logits(features, part)
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
-        """Compute the logits, here from ``features`` alone; the task of fusion also uses tensors of ``part``."""
+        """Compute the logits, here from ``features`` alone; the task fusion also uses tensors of ``part``."""
         return self.detector.logits(features)
 
     def outputs_from_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
@@ -294,7 +300,7 @@ class Objective(nn.Module):
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, and the outputs that :meth:`figures` needs, here ``scores`` (B,).
+        """Compute the loss of a batch, and the outputs that :meth:`figures` needs; here these are ``scores`` (B,).
 
         Args:
             computed: result of :meth:`compute_outputs`.
@@ -303,7 +309,7 @@ class Objective(nn.Module):
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
     def figures(self, validated: Validated) -> dict[str, float]:
-        """Compute the figures of a pass over the development set, here :func:`error_rates`, by key in the history.
+        """Compute the figures of a pass over the development set, here :func:`error_rates`: key in the history → value.
 
         The keys are the columns of the task's measures
         (:meth:`nes2net.training.measures.Measure.column`), and a task may add keys.
@@ -323,7 +329,7 @@ class Objective(nn.Module):
         return self.detector.features(states)
 
     def _durations(self, inputs: Tensor) -> Tensor:
-        """Durations (B,) in seconds of ``inputs``: waveforms B×N, or with Specmix spectrograms B×T×F."""
+        """Durations (B,) in seconds of ``inputs``, which are waveforms B×N or, with Specmix, spectrograms B×T×F."""
         samples = inputs.shape[1]
         if inputs.ndim == 3:
             samples *= self.detector.frontend.hop_length

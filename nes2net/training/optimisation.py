@@ -24,8 +24,8 @@ def create_optimizer(
 
     With ``adam`` (ASVspoof recipes), weight decay is an L2 term of the gradient; with ``adamw``
     (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), it is separate from the gradient. The same
-    ``train.weight_decay`` therefore has different effects. On CUDA a step is a single kernel
-    (``fused``).
+    ``train.weight_decay`` therefore has different effects. On CUDA the whole step of the optimiser
+    runs as a single kernel (``fused``).
 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
@@ -85,13 +85,13 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of each parameter group to ``rate``, times the factor of the group if it has a factor."""
+    """Set the learning rate of each parameter group to ``rate``, times the group's factor if it has one."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group.get("factor", 1.0)
 
 
 def plateaus(losses: Iterable[float], patience: int) -> int:
-    """Count the plateaus: how often ``patience`` losses in a row were not below the lowest loss before them.
+    """Count the plateaus: a plateau is ``patience`` losses in a row that are not below the lowest loss before them.
 
     Counting starts again after each plateau.
 
@@ -140,7 +140,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
     steps = max(1, train.epochs * steps_per_epoch)
 
     def cosine(half_turns: float) -> float:
-        """The cosine that falls from 1 to ``floor`` over the first half turn, and rises again over the second."""
+        """The factor by a cosine, which falls from 1 to ``floor`` over a half turn, and rises over the next."""
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * half_turns))
 
     if train.schedule == "inverse_sqrt":

@@ -15,8 +15,8 @@ from nes2net.training.augmentation import effects_of
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.recipes.augment import AugmentConfig
 
-_WINDOW = 512  # samples of a spectrogram's window: 32 ms
-# About as many columns as the picture has pixels.
+_WINDOW = 512  # number of samples of a spectrogram's window, 32 ms
+# Number of columns to draw, about as many as the picture has pixels.
 _SPECTRUM_COLUMNS = 1500
 _WAVEFORM_COLUMNS = 2000
 
@@ -31,7 +31,7 @@ def augment(
     num_samples: int | None = None,
     crop: Literal["head", "random"] = "head",
 ) -> np.ndarray:
-    """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does for this seed and epoch; (N,) float32.
+    """Augment ``file`` as :class:`nes2net.training.dataset.TrainingSet` does for ``seed`` and ``epoch``: (N,) float32.
 
     Args:
         file: a recording; its name without suffix is the utterance id, which seeds the random
@@ -39,9 +39,11 @@ def augment(
         settings: settings of the augmentation; all conditions are applied one after another.
         speech: folder of recordings, for the condition babble.
         num_samples: crop to this length; None for the whole recording.
+        crop: which samples to take, if ``num_samples`` is given.
 
     Raises:
-        InputError: if there is nothing to do, a file cannot be read, or nothing uses a given folder.
+        InputError: if the settings ask for nothing, a file cannot be read, or no effect uses a
+            folder that is named.
     """
     if speech and not Path(speech).is_dir():
         raise InputError(f"`sources.speech`: there is no folder {speech}")
@@ -59,7 +61,7 @@ def augment(
 
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
     """Draw both waveforms (N,) with their spectrograms below them, on common scales, to the PNG ``file``."""
-    from nes2net.lib.pictures import Figure  # for start-up time: training draws nothing
+    from nes2net.lib.pictures import Figure  # imported only here for start-up time, because training does not draw this
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class Meter(Generic[T]):
-    """Iterates over ``batches``, and measures and shows speed and waiting (:class:`ProgressDisplay`).
+    """Iterates over ``batches``, measures speed and time spent waiting, and shows both (:class:`ProgressDisplay`).
 
     >>> meter = Meter([3, 4], title="epoch 1 of 9")
     >>> for batch in meter:
@@ -26,8 +26,8 @@ class Meter(Generic[T]):
     >>> 0 <= meter.wait_share <= 1
     True
 
-    Time and waiting are measured after the first batch, because the workers start before it.
-    Waiting is measured in the process that feeds the GPU. While this process waits, the GPU is idle
+    Measuring begins after the first batch, because the time before it includes the start of the
+    workers. Waiting is measured in the process that feeds the GPU. The GPU is idle during this time
     only if each step also waits for a result of the GPU, for example to read the loss.
 
     Attributes:
@@ -103,7 +103,7 @@ class Meter(Generic[T]):
 
     @property
     def utterances_per_second(self) -> float:
-        """Mean speed up to the last :meth:`update`, without the first batch."""
+        """Utterances per second up to the last :meth:`update`, without the first batch; 0 before the second batch."""
         if self._elapsed:
             return self._utterances / self._elapsed
         return 0.0
@@ -121,7 +121,7 @@ def advice(
 
     Args:
         num_workers: number of workers that the recipe sets for each training process.
-        waited: seconds of waiting; below 1 s there is no advice.
+        waited: seconds spent waiting for data; if this is below 1 s, the result is None.
         cached: whether decoded audio is cached.
         most: largest number of workers that can run; by default
             :func:`nes2net.lib.this_process.usable_processors`.
@@ -133,13 +133,13 @@ def advice(
     if wait_share <= WAIT_LIMIT or waited < 1:
         return None
     most_workers = usable_processors() if most is None else most
-    num_workers = min(num_workers, most_workers)  # the loader starts no more (nes2net.lib.workers)
+    num_workers = min(num_workers, most_workers)  # the loader starts at most most_workers
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
-        # With w workers that read all the time, the steps compute during the fraction 1 − wait_share of the time. If each
-        # worker adds the same speed, w/(1 − wait_share) workers read as fast as the steps compute. Without workers, this
-        # process itself reads, during the fraction wait_share.
+        # With w workers that read all the time, the steps compute during the fraction 1 − wait_share of the time. If
+        # each worker adds the same speed, w/(1 − wait_share) workers read as fast as the steps compute. Without
+        # workers, this process itself reads during the fraction wait_share of the time.
         needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
         return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
     if not cached:

@@ -31,10 +31,10 @@ RESUME_FILE = "resume.pt"
 BASE_FILE = "base.pth"
 #: Version of the content of ``resume.pt``.
 VERSION = 4
-#: End of the message about a file that no version of nes2net wrote.
+#: End of the message about a file that no version of nes2net can have written.
 REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
-# Limits of the plain data in a part of the file, and the parts that hold tensors.
+# Limits of the plain data in each part of the file; and the names of the parts that contain tensors.
 _MOST_VALUES = 10**6
 _MOST_CHARACTERS = 10**7
 _WITH_TENSORS = ("detector", "optimizer", "stream")
@@ -76,7 +76,7 @@ class Progress(_Part):
         return 0.0
 
     def count_time(self) -> None:
-        """Add the time since the last call to ``seconds``."""
+        """Add the time since the last call of this method to ``seconds``."""
         now = time.monotonic()
         self.seconds += now - self._since
         self._since = now
@@ -156,7 +156,7 @@ class _Stream(_Part):
 
 
 class _SavedRow(HistoryRow):
-    """A row of the history in ``resume.pt``; a validation adds keys for its values."""
+    """A row of the history in ``resume.pt``; if the epoch was validated, further keys hold the values."""
 
     __pydantic_extra__: dict[str, FiniteFloat]
     epoch: Annotated[int, Field(ge=1)]

@@ -89,7 +89,8 @@ def train(
     with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
         train_trials = task.trials("train")
         dev_trials = task.trials("dev")
-        # With pieces or a balance, an epoch may have more examples than trials; training_batches checks these.
+        # With pieces or a balance, an epoch may have more examples than trials; training_batches then checks their
+        # number.
         if recipe.data.crop != "pieces" and not recipe.data.balanced:
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
@@ -112,7 +113,12 @@ class Run:
     reporter: RunReporter | None = None
 
     def resume(self, train_trials: list[Trial], dev_trials: list[Trial]) -> None:
-        """Build the parts, load their state if the folder holds a save, and train the remaining epochs."""
+        """Build the parts, load their state if the folder holds a save, and train the remaining epochs.
+
+        Raises:
+            InputError: as :func:`train`; or if the processes do not read the same corpus or the same
+                save.
+        """
         recipe = self.recipe
         accelerator = self.accelerator
         is_main = accelerator.is_main_process
@@ -123,6 +129,7 @@ class Run:
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training = self.examples("train", train_trials)
         development = self.examples("dev", dev_trials)
+        # The loaders of this process's parts of the batches.
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         target = self.task.target
         pin_memory = accelerator.device.type == "cuda"
@@ -136,15 +143,18 @@ class Run:
         )
         with enough_memory(lambda: too_large):
             detector = build_detector(recipe, self.folder, saved_state, self.task).to(accelerator.device)
+        # Pre-emphasis and classes depend on the detector.
         for loader in (train_loader, *dev_loaders.values()):
             loader.dataset.pre_emphasis = detector.pre_emphasis
         for trials in (train_trials, dev_trials):
             self.task.check(detector, trials)
+        # Facts for the provenance of the checkpoints.
         descriptions = describe_data(recipe.data, "train", train_trials)
         descriptions += describe_data(recipe.data, "dev", dev_trials)
         earlier_devices = [] if saved_state is None else saved_state.get("devices", [])
         training_facts = described_training(recipe, detector, accelerator, earlier_devices)
         detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
+        # The parts of the run that have a state.
         objective = self.objective(detector)
         decay = recipe.train.layer_decay
         trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
@@ -163,7 +173,7 @@ class Run:
                 recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
             )
             checkpoint = recipe.train.init_from if saved_state is None else None
-            if saved_state is not None:  # after accelerate has moved the optimiser
+            if saved_state is not None:  # not earlier, because accelerate first moves the optimiser to the device
                 with enough_memory(lambda: too_large):
                     state.load(saved_state)
             del saved_state
@@ -198,9 +208,9 @@ class Run:
     def objective(self, detector: Detector) -> Objective:
         """Make the training objective of ``detector``.
 
-        Before that, ``detector`` is prepared for activation checkpointing and for batch statistics over
-        all processes, if these are needed. At the end its trained modules are compiled, if the recipe
-        says so.
+        Before that, ``detector`` is changed: with activation checkpointing if the recipe asks for
+        it, and with batch statistics over all processes if there are several. At the end, the
+        trained modules of the detector are compiled, if the recipe says so.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
@@ -222,7 +232,7 @@ class Run:
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
-        if detector.frontend.adapted and detector.base is None:  # no file has the random weights of its front-end yet
+        if detector.frontend.adapted and detector.base is None:  # no file has the random base yet
             detector.save_base(self.folder / BASE_FILE)
         state.remove_files()
         if not state.selection.is_done:
@@ -241,6 +251,7 @@ class Run:
         line += f" on {detector.device}"
         if accelerator.num_processes > 1:
             line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
+        # Notes about the detector.
         lines = [line]
         if detector.frontend.note:
             lines.append(f"note: {worded(detector.frontend.note)}")
@@ -251,6 +262,7 @@ class Run:
                 f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
                 "reads"
             )
+        # The number of trials of each set and, if a set has several corpora, of each corpus.
         data = self.recipe.data
         for title, data_set, corpora in (
             ("training", training, data.parts("train")),
@@ -303,12 +315,13 @@ def _counts_by_class(trials: Sequence[Trial]) -> str:
 def batch_too_large(trainer: Trainer) -> str:
     """Write the message for a lack of memory: which batch was too large, and which settings need less memory.
 
-    A setting that does not change the results can be used to resume this run. A setting that changes
-    them needs a new run.
+    A setting that does not change the results can be used to resume this run. A setting that
+    changes the results needs a new run.
     """
     recipe = trainer.recipe
     progress = trainer.state.progress
     train = trainer.recipe.train
+    # What was being computed: a step or validation, and how much audio at once.
     part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
@@ -322,12 +335,13 @@ def batch_too_large(trainer: Trainer) -> str:
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
         f"{'a whole utterance' if whole_utterances else batch_shape} at once"
     )
+    # Settings that need less memory: some leave the results unchanged, others change them.
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
-    if not validates and part_size >= 4:  # half of a part must have two utterances, for batch statistics
+    if not validates and part_size >= 4:  # half of this part must still have two utterances, for batch statistics
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")

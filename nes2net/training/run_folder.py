@@ -36,11 +36,11 @@ _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 # computed on the parts of a batch.
 _NOT_COMPARED = (
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
-    *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data has their scores
+    *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data covers the scores in these files
     *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
-_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders that may move, but not be added or left out
+_COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # these paths may change, but must stay set or unset
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # raises if the file is not a recipe
+            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # called only for the error if the file is not a recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -153,8 +153,8 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
     """List the values of ``recipe`` that must not change when a run resumes, by dotted key.
 
-    For a folder that may move, the value is whether the folder is set. In a list of sections, a key
-    has the values of all sections.
+    For the key of a folder that may move, the value is only whether the recipe sets the key. In a
+    list of sections, a key has the values of all sections.
 
     Args:
         prefix: the dotted key of ``recipe``, if it is a section, with a dot at the end.

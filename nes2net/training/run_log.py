@@ -60,7 +60,7 @@ class RunLog(logging.FileHandler):
         return open(self.baseFilename, "a", encoding="utf-8", opener=never_linked)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write ``record``; a file that cannot be opened only causes a warning, too."""
+        """Write ``record``. If the file cannot be opened, only print a warning, as for any other error."""
         try:
             super().emit(record)
         except (OSError, InputError):  # the file cannot be opened

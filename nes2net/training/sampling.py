@@ -14,12 +14,12 @@ from nes2net.training.balance import Balance
 
 T = TypeVar("T")
 
-_CHUNK_STREAM = 0xC4A2  # keeps the lengths of steps apart from other streams of the same (seed, epoch, step)
-_BLOCK = 4  # batches; pieces of similar length are shuffled within such a block
+_CHUNK_STREAM = 0xC4A2  # keeps the random stream of lengths apart from other streams of the same (seed, epoch, step)
+_BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
 def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
-    """Make the seed of a random stream, for NumPy's generators: of a whole ``epoch``, or of a ``position`` in it.
+    """Make the seed of the random stream of an ``epoch``, or of a ``position`` in the epoch, for NumPy's generators.
 
     The seed contains ``epoch`` − 1, because epochs are counted from 1.
 
@@ -55,7 +55,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process's ``share``: its part a is part a·world_size + rank of the step, both from 0.
+    of this process's ``share``. Counted from 0, part a of the process is part a·world_size + rank
+    of the step.
 
     Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
 
@@ -74,15 +75,15 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     [2, 2, 2, 2]
 
     Args:
-        chunk_samples: lowest and highest length of a step; the length is drawn uniformly, from
-            (seed, epoch, step).
+        chunk_samples: lowest and highest length of the items of a step. The length is drawn
+            uniformly, by a stream of (seed, epoch, step).
         lengths: length of each item; all items of a batch get the length of the longest item.
-        balance: draws the items of an epoch, also from (seed, epoch); not together with
+        balance: draws the items of an epoch, by the same stream of (seed, epoch); not together with
             ``lengths``.
 
     Attributes:
-        epoch: epoch of the next iteration, counted from 1; set it before each iteration. It is the
-            first number of the pairs, and part of the seed of the permutation.
+        epoch: epoch of the next iteration, counted from 1; set it before each iteration. The epoch
+            is the first number of the pairs, and part of the seed of the permutation.
         start: first step of the next iteration.
 
     Raises:
@@ -121,7 +122,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self.draws = length if balance is None else balance.draws
         self.epoch = 1
         self.start = 0
-        #: without ``shuffle``, first item of each of this process's batches
+        #: index of the first item of each of this process's batches, if there is no ``shuffle``
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:

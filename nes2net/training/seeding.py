@@ -17,7 +17,7 @@ from nes2net.training.sampling import stream_of_epoch
 # Arbitrary numbers that keep these random streams apart from others of the same (seed, epoch, step).
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
-# Workspaces with which cuBLAS repeats its results (NVIDIA's cuBLAS manual, 2.1.4).
+# Values of this variable with which cuBLAS gives the same result each time (NVIDIA's cuBLAS manual, 2.1.4).
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 _REPEATABLE_WORKSPACES = (":4096:8", ":16:8")
 
@@ -57,7 +57,7 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     Args:
         deterministic: whether every operation must give the same result bit for bit each time, as
             in the strict mode of ``torch.use_deterministic_algorithms``. On the CPU, results do not
-            depend on this.
+            depend on this argument.
 
     Raises:
         InputError: if an operation has no deterministic algorithm on its device, or if cuBLAS cannot
@@ -75,9 +75,9 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
             f"{' or '.join(_REPEATABLE_WORKSPACES)}, or take `train.deterministic=false`"
         )
     if deterministic:
-        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads it at its first use in the process
+        os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # cuBLAS reads this when it is first used
     cudnn.deterministic = deterministic
-    # By default, strict mode fills new tensors, which only takes time.
+    # By default, strict mode fills new tensors with values, which takes time and is not needed.
     settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(deterministic)
     try:

@@ -29,7 +29,7 @@ from nes2net.training.recipes.validation import ValidationConfig
 
 #: File of the run folder with a list of rows, one for each epoch.
 HISTORY_FILE = "history.json"
-_LARGEST = 16 << 20  # bytes of the largest history; the row of an epoch takes about 400
+_LARGEST = 16 << 20  # largest size of a history in bytes; the row of an epoch takes about 400 bytes
 
 Row = dict[str, Any]
 #: How many checkpoints the published averages take.
@@ -107,7 +107,7 @@ class Selection:
         self.history: list[Row] = []
 
     def state_dict(self) -> list[Row]:
-        """Return the history, from which everything else follows."""
+        """Return the history, which determines everything else that changes during training."""
         return self.history
 
     def load_state_dict(self, history: list[Row]) -> None:
@@ -133,8 +133,8 @@ class Selection:
     def is_done(self) -> bool:
         """Whether training ends: all epochs are done, or early stopping applies.
 
-        Early stopping applies if in the last ``patience`` rows that have the measures, no measure
-        became lower than in the rows before.
+        Only rows that have the measures count. Early stopping applies if in the last ``patience``
+        of these rows, no measure was lower than in the earlier rows.
         """
         rows = self._measured_rows()
         if len(self.history) >= self.epochs:
@@ -163,7 +163,7 @@ class Selection:
         return epochs
 
     def described_checkpoint(self) -> str | None:
-        """File name of the best kept checkpoint, which the model card describes; None if none is kept."""
+        """File name of the best kept checkpoint, which the model card describes; None if no checkpoint is kept."""
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
         epochs = _epochs_with_lowest(rows, 1, self.measures[-1]) or sorted(kept_epochs)
@@ -184,7 +184,10 @@ class Selection:
         write_text(self.folder / HISTORY_FILE, json_text(self.history, indent=1) + "\n")
 
     def table(self) -> str:
-        """Lay out all epochs, with ``*`` at each measure's lowest value; commands that average the best epochs follow."""
+        """Lay out a table of all epochs, and below it the commands that average the best epochs.
+
+        In the table, ``*`` marks the lowest value of each measure that selects the best epoch.
+        """
         columns = columns_of(self.history, self.offered)
         best = {name: _epochs_with_lowest(self._measured_rows(), 1, name) for name in self.measures}
         rows = [[column.heading for column in columns]]
@@ -197,10 +200,10 @@ class Selection:
         return "\n".join([*text_table(rows, "r"), *self._average_commands()])
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of the development corpora after the best epoch; None for a single corpus."""
+        """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus."""
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the last is without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
@@ -210,7 +213,7 @@ class Selection:
         return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _average_commands(self) -> list[str]:
-        """For each loss and measure, write a line with its best epochs and the command that averages them."""
+        """For each loss and measure, write lines with the best epochs and the command that averages these epochs."""
         kept_epochs = self.kept_epochs()
         lines = []
         for name in self.averaged_by:
@@ -223,7 +226,7 @@ class Selection:
         return lines
 
     def _measured_rows(self) -> list[Row]:
-        """The rows that have all measures."""
+        """The rows of the history that have all ``measures``."""
         return [row for row in self.history if all(name in row for name in self.measures)]
 
 
@@ -231,7 +234,7 @@ class Selection:
 
 
 class Choice(NamedTuple):
-    """Epochs that could be averaged: the ``number`` best or last of the saved epochs."""
+    """Epochs that could be averaged: the best ones of the saved epochs, or the last ones, ``number`` in all."""
 
     which: Literal["best", "last"]
     number: int
@@ -306,7 +309,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         is_value = key == "loss" or key.startswith("val_")
         is_limit = "/" not in key and key.endswith(
             ("_low", "_high")
-        )  # the limit of an interval; the name after '/' may also end so
+        )  # the limit of an interval, and not the name of a corpus or attack after '/'
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
@@ -328,7 +331,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """The ``count`` epochs with the lowest value ``by``, in ascending order; of equal values, the earlier epoch."""
+    """The ``count`` epochs with the lowest value ``by``, in ascending order. Of equal values, the earlier counts."""
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 
@@ -337,7 +340,8 @@ def _values_by_key(row: Row, pattern: re.Pattern[str]) -> dict[str, float]:
     """Find the values of ``row`` whose keys match ``pattern``.
 
     Returns:
-        The part of the key in the pattern's group, such as the alias of a corpus → the value.
+        A mapping to these values. Its keys are the texts that the group of ``pattern`` matches,
+        such as the alias of a corpus.
     """
     values = {}
     for key, value in row.items():
@@ -365,7 +369,7 @@ class Column(NamedTuple):
     form: str
 
     def cell(self, row: Row) -> str:
-        """Write the value of ``row`` in this column, with its interval if the row has one; – without a value."""
+        """Write the value of ``row`` in this column, with its interval, if there is one; – without a value."""
         if self.key == "improved":
             return "improved" if row[self.key] else ""
         if not _is_finite_number(row.get(self.key)):

@@ -40,8 +40,10 @@ def check_parts(recipe: Recipe) -> None:
         InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers
             that the front-end lacks.
     """
+    # The losses.
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
+    # The settings that need transformer layers; build the front-end without memory to see whether it has such layers.
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
     stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
@@ -65,7 +67,10 @@ def check_parts(recipe: Recipe) -> None:
 
 
 def without_needless_checkpoint(recipe: Recipe) -> Recipe:
-    """Return ``recipe`` without ``ssl_checkpoint``, after a note, if its front-end has no pre-training."""
+    """Return ``recipe`` without ``ssl_checkpoint``, and print a note, if the front-end has no pre-training.
+
+    In all other cases, and with ``train.init_from``, ``recipe`` is returned unchanged.
+    """
     name = recipe.model.get("frontend", {}).get("name", "")
     needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not needless or name not in frontends.names() or takes_checkpoint(name):
@@ -79,11 +84,13 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
     Args:
         folder: the run folder.
-        resume: content of the resume file; None for a new run. Its weights are loaded later, by
-            :meth:`RunState.load`.
+        resume: content of the resume file; None for a new run. :meth:`RunState.load` later loads
+            the trained weights from this content.
+        task: names the classes, and may load further weights into a new detector.
 
     Raises:
-        InputError: if the parts do not fit each other, or a file of weights does not fit them.
+        InputError: if the parts do not fit each other, a file of weights is missing or does not fit
+            the parts, or a published front-end would start from random weights.
     """
     frontend = recipe.model.get("frontend", {})
     if resume is not None:  # build the same detector again, and load the base of an adapted front-end
@@ -99,7 +106,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         if detector.frontend.adapted:
             if "base" not in resume:
                 raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-            moved = None  # where the base file is now
+            moved = None  # where the file of the base is now, if it has moved
             if recipe.train.init_from:
                 remedy = "restore the file of `train.init_from`"
             elif recipe.ssl_checkpoint is None:
@@ -108,10 +115,11 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
                 moved = recipe.ssl_checkpoint
                 remedy = "name with `ssl_checkpoint` the file that the run began with"
             detector.load_base(resume["base"], path, moved, remedy)
-            detector.float()  # the file may hold its weights in half precision
+            detector.float()  # the file may hold weights in half precision
             if moved is not None:
                 detector.base = {**resume["base"], "file": moved}
         return detector
+    # A new run starts from random weights or the pre-training of its front-end, or from a checkpoint of a detector.
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
     model = with_head(with_classes(recipe.model, task.classes), recipe.train.loss, len(task.classes))
@@ -123,7 +131,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         raise InputError(
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
-    # A checkpoint of a whole detector also holds the pre-trained weights. A checkpoint of this package also holds options.
+    # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote it, it also holds
+    # options.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:
@@ -136,8 +145,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         start = Provenance.read(record).start()
         starts = [] if start == Provenance() else [start]
     else:
-        # A checkpoint of other code may fit several published models. If it has the digest of one of them, it is that
-        # model. Otherwise models with the front-end of the run take precedence.
+        # A checkpoint of other code may fit several published models. If the checkpoint has the digest of a published
+        # model, it is that model. Otherwise the fitting models that have the front-end of the run take precedence.
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
@@ -150,7 +159,10 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Give the back-end of ``model`` a logit and a name for each of ``classes``, unless they are spoof and bona fide.
+    """Return ``model`` with a logit and a name for each of ``classes`` in its back-end.
+
+    The classes spoof and bona fide change nothing, because they are the default.
+
 
     >>> with_classes({"backend": {"name": "aasist"}}, ("A01", "A02", "bonafide"))
     {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
@@ -165,7 +177,7 @@ def _build_from_checkpoint(
 ) -> Detector:
     """Build the detector ``model`` with the weights of the checkpoint ``path``, and adapt its front-end if ``adapt`` says so.
 
-    The front-end of a checkpoint that is adapted already is not adapted again.
+    If the front-end of the checkpoint is adapted already, it is not adapted again.
 
     Args:
         state_dict, record: content of the checkpoint.
@@ -184,10 +196,12 @@ def _build_from_checkpoint(
             )
         model = with_adaptation(model, adapt)
     detector = Detector.from_config(model)
+    # A checkpoint without the frozen weights of an adapted front-end needs its base.
     if detector.is_partial(unwrap_frontend(state_dict)):
         detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
         detector.float()
     detector.load_published(state_dict, path)
+    # Adapt a front-end that is not adapted yet; the checkpoint is then the base of the adapted front-end.
     if checkpoint_adapt is None and adapt is not None:
         adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
     if detector.frontend.adapted and detector.base is None:
@@ -210,10 +224,10 @@ def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_adaptation(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
-    """Give the front-end of ``model`` the option ``adapt``, unless it is None.
+    """Return ``model`` with ``adapt`` as an option of its front-end; None changes nothing.
 
     Raises:
-        InputError: if the front-end has this option already.
+        InputError: if ``model`` sets ``frontend.adapt`` itself, even if ``adapt`` is None.
 
     >>> with_adaptation({"frontend": {"name": "wavlm_large"}}, {"kind": "bitfit"})
     {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}

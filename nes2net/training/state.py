@@ -54,7 +54,7 @@ class TrainedWeights:
         return self.detector.trained_state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Check the weights ``state``, and load them; the detector already has the frozen tensors."""
+        """Check the weights ``state``, and load them; an adapted detector already has its frozen tensors."""
         weights = self.state_dict()
         check_tensors(state, weights)
         strict = not self.detector.frontend.adapted  # the detector has the frozen tensors already
@@ -63,7 +63,7 @@ class TrainedWeights:
 
 @dataclass
 class OptimizerState:
-    """An optimiser as a part of a run; only its moments are restored, because the recipe determines the rest."""
+    """An optimiser as a part of a run. Only its moments are restored, because the recipe determines the rest."""
 
     optimizer: Optimizer
 
@@ -82,7 +82,7 @@ class OptimizerState:
         parameters = list(chain.from_iterable(group["params"] for group in self.optimizer.param_groups))
         saved: dict[str, Tensor] = {}
         expected: dict[str, Tensor] = {}
-        for number, moments in state["state"].items():  # a parameter without a gradient so far has no moments
+        for number, moments in state["state"].items():  # a parameter that has had no gradient so far has no moments
             saved.update({f"{number}.{name}": moment for name, moment in moments.items()})
             if 0 <= number < len(parameters):
                 expected.update({f"{number}.{name}": parameters[number] for name in names})
@@ -91,7 +91,8 @@ class OptimizerState:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state["state"]})
         for moments in self.optimizer.state.values():
             for name, moment in moments.items():
-                # On the CPU the tensor is mapped from the file; loading to a GPU has copied it already.
+                # On the CPU the tensor is mapped from the file, so copy it. On a GPU, loading has already copied the
+                # tensor.
                 if isinstance(moment, Tensor) and moment.device.type == "cpu":
                     moments[name] = moment.clone()
 
@@ -187,7 +188,7 @@ class RunState:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
-        set_learning_rate(self.optimizer, self.progress.lr)  # all other values of a group come from the recipe
+        set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines a group's other values
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
         """Raise :class:`InputError` if the fingerprints of the sets differ from the ``saved`` fingerprints."""
@@ -200,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise :class:`InputError` if ``content`` is at a step that this run does not have, or has other parts."""
+        """Raise :class:`InputError` if ``content`` is at a step that this run does not have, or lacks or adds parts."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -231,14 +232,14 @@ def fingerprint(
 ) -> dict[str, int | str]:
     """Identify a list of trials by its length, and by a digest of the ids and classes in order.
 
-    A run resumes only if the fingerprints of its sets are unchanged. The digest includes ``labels``
-    of frames, and scores of other systems if trials have them; it does not include the paths of
-    audio. A ``balance`` adds a digest of its groups and the number of draws.
+    A run resumes only if the fingerprints of its sets are unchanged. The digest also includes
+    ``labels`` of frames, and the scores of other systems if trials have such scores. Paths of audio
+    are not included. A ``balance`` adds a digest of its groups and the number of draws.
     """
     frame_labels = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
-        """The line of ``trial`` in the digested text: id, class, and scores and labels if there are any."""
+        """The line of ``trial`` in the digested text: its id, its class, and its scores and labels if it has any."""
         text = f"{trial.id}\t{target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"

@@ -51,11 +51,12 @@ class Tracker:
         self._call_tracker(lambda tracker: tracker.log(dict(values), step=epoch))
 
     def finish(self, finished: bool) -> None:
-        """End the run in the tracker; without ``finished``, the tracker shows the run as interrupted."""
+        """End the run in the tracker; if ``finished`` is False, the tracker shows the run as interrupted."""
         self._call_tracker(lambda tracker: _end_run(tracker, finished))
 
     def _call_tracker(self, call: Callable[[GeneralTracker], Any]) -> None:
-        """Pass the tracker to ``call``; after an error, print a warning and never call the tracker again."""
+        """Pass the tracker to ``call``. After an error, print a warning and do not use the tracker again."""
+
         if self._tracker is None:
             return
         try:
@@ -75,7 +76,7 @@ def require_library(name: str | None) -> None:
 
 
 def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
-    """Start or resume the run in the recipe's tracker, in the project ``nes2net``, with the name of the folder.
+    """Start or resume the run in the recipe's tracker, in the project ``nes2net``. The run is named after ``folder``.
 
     Returns:
         The tracker; None, after a warning, if the tracker of a resumed run cannot start.
@@ -106,7 +107,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
             tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)
             tracker.start()
             id = tracker.tracker.info.run_id
-        # Only for a new run: MLflow refuses changed values, such as a corpus folder that has moved.
+        # Send the recipe for a new run only: MLflow refuses changed values, such as a corpus folder that has moved.
         if earlier is None:
             tracker.store_init_configuration(_flat(recipe.to_dict()))
     except Exception as error:  # a tracker may raise any error: of the network, of its settings, …
@@ -121,7 +122,8 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
 def _end_run(tracker: GeneralTracker, finished: bool) -> None:
     """End the run in the tracker, as finished or as interrupted.
 
-    The trackers of accelerate cannot pass this on, so call the libraries themselves.
+    The trackers of accelerate cannot pass the state of the run on, so this function calls the
+    libraries of the trackers directly.
     """
     if tracker.name == "wandb":
         tracker.tracker.finish(exit_code=int(not finished))
@@ -137,7 +139,7 @@ def _failure_text(name: str, error: Exception) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Name values in nested sections by dotted keys, as in a recipe.
+    """Convert nested sections to one mapping, whose keys are dotted as in a recipe.
 
     >>> _flat({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}

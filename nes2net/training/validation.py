@@ -90,7 +90,7 @@ class Validator:
         objective: computes loss and outputs of a batch, and the figures of all batches.
         loaders: name of a pass (:func:`passes`) → loader of this process's batches, in the order of
             the set (:class:`nes2net.training.sampling.EpochBatches`).
-        monitor: names the files that failed.
+        monitor: reports the files that failed.
         recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
             ``validation.mode``. In ``train`` mode dropout is on, and the running statistics of
             batch normalisation move on development data.
@@ -123,12 +123,13 @@ class Validator:
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
 
-        Outputs are computed as ``nes2net score`` computes them, whatever the precision of training: in
-        float32, the type of the weights, and in eval mode, unless ``mode`` is ``train``.
+        Whatever the precision of training, outputs are computed as by ``nes2net score``: in
+        float32, which is the type of the weights. The detector is in eval mode, unless ``mode`` is
+        ``train``.
 
         The loss is as published, whatever the number of processes: Σ(batch loss × batch size)/N,
-        summed in float64. A batch loss is a weighted mean. Deviation 19: the published code printed
-        half of this loss for the pass without augmentation.
+        summed in float64. The loss of a batch is a weighted mean. Deviation 19: the published code
+        printed half of this loss for the pass without augmentation.
 
         Returns:
             The values of the epoch, by their keys in the history.
@@ -136,11 +137,12 @@ class Validator:
         Raises:
             InputError: if no file can be used, a loss or output is not finite, or the figures lack
                 trials that they need.
+            Unfinished: if a file cannot be read at present.
         """
         values: dict[str, float] = {}
         began = time.monotonic()
         detector = self.objective.detector
-        if self.mode == "train":  # the running statistics that move here are not restored
+        if self.mode == "train":  # batch normalisation changes its running statistics here, and they are not restored
             self.objective.begin_training(epoch)
         with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
@@ -163,7 +165,7 @@ class Validator:
 
     @torch.inference_mode()
     def _run_pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
-        """Compute the results of this process's batches in the pass ``name``."""
+        """Run the objective on this process's batches in the pass ``name``, and return the result of each batch."""
         loader.begin(epoch)
         accelerator = self.accelerator
         results = []
@@ -181,7 +183,7 @@ class Validator:
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, number, list(self.loaders).index(name))
                 outcome = self.objective.validate_batch(inputs)
-            # A tensor from a worker is shared memory with an open file, so keep a copy instead.
+            # A tensor from a worker is shared memory and keeps a file open, so store a copy.
             results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.trial_indices))
             meter.update(len(batch.targets) * accelerator.num_processes)
         batch_results = []
@@ -189,7 +191,7 @@ class Validator:
             batch_results.append(
                 _BatchResult(
                     accelerator.process_index + number * accelerator.num_processes,
-                    outcome.loss.item(),  # waits for the device, once for all batches
+                    outcome.loss.item(),  # waits for the device, but only after the last batch
                     {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
                     targets.numpy(),
                     errors,
@@ -202,7 +204,16 @@ class Validator:
     def _loss_and_figures(
         self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int
     ) -> dict[str, float]:
-        """Compute the loss and the figures of the pass ``name`` from the results of all batches."""
+        """Compute the loss and the figures of the pass ``name`` from the results of all batches.
+
+        Args:
+            trials: all trials of the development set; the results name the used ones by index.
+            epoch: number of the epoch, for the message.
+
+        Raises:
+            InputError: if no file can be used, a value is not finite, or as
+                :meth:`nes2net.training.objective.Objective.figures`.
+        """
         targets = np.concatenate([result.targets for result in results])
         if not len(targets):
             raise InputError("the development set has no usable file: mend the files named above")

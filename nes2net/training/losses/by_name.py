@@ -37,7 +37,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
 
 
 def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "train.loss") -> Criterion:
-    """Build a loss for ``backend``: of its logits, or of its embeddings and the vectors of its head.
+    """Build a loss for ``backend``. The loss takes the logits, or the embeddings and the vectors of the head.
 
     Args:
         loss, key: as for :func:`checked_loss`.
@@ -65,6 +65,8 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
     """Return ``model`` with the head that ``loss`` needs in its back-end, unless ``model`` names another head.
+
+    The head also gets the options that follow from the options of the loss, such as its scale.
 
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}

@@ -29,9 +29,10 @@ class Criterion(nn.Module):
     pass.
 
     A loss is a subclass in a file of its own, registered by name (docs/extending.md). A recipe sets
-    the arguments of its constructor as options, except for three. A loss with :attr:`needs_head`
-    gets ``head``, the last layer of the back-end, and ``feature_dim``, the size of an embedding.
-    ``num_classes`` is the number of classes; a loss without this argument has 2.
+    the arguments of the constructor as options, except for three arguments. A loss with
+    :attr:`needs_head` gets ``head``, the last layer of the back-end, and ``feature_dim``, the size
+    of an embedding. Every loss gets ``num_classes``, the number of classes; a loss whose
+    constructor lacks this argument has 2 classes.
 
     Args:
         num_classes: K; if bona fide is a class, it is the last.
@@ -75,7 +76,7 @@ class Criterion(nn.Module):
             durations: (B,) in seconds, for a margin by duration.
 
         Raises:
-            InputError: if the loss takes another number of logits.
+            InputError: if ``outputs`` has another number of logits than the loss takes.
         """
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])
@@ -114,7 +115,7 @@ class Criterion(nn.Module):
 
 
 def number_of(targets: Tensor) -> Tensor:
-    """Count the samples that a loss of logits does not ignore: all but the samples whose shares are all 0.
+    """Count the samples that a loss of logits does not ignore. It ignores a sample if all shares of the sample are 0.
 
     The count is a tensor, so that the CPU does not wait for the device.
     """
@@ -140,7 +141,7 @@ class ClassWeighted(Criterion):
             raise InputError(
                 f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights"
             )
-        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # targets are weighed on the CPU
+        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # weight_of gets targets on the CPU
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Sum the class weights of all samples."""
@@ -159,7 +160,7 @@ class MeanOfSamples(Criterion):
 
 
 def shares_of(targets: Tensor, num_classes: int = 2) -> Tensor:
-    """Convert class numbers (B,) to the share of each class in a sample, B×K; shares are returned unchanged."""
+    """Convert class numbers (B,) to shares B×K of the classes in the samples; shares B×K are returned unchanged."""
     if targets.ndim == 1:
         return F.one_hot(targets, num_classes)
     return targets

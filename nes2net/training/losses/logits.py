@@ -25,9 +25,9 @@ Smoothing = Annotated[float, Field(ge=0, lt=1)]
 class WeightedCrossEntropy(ClassWeighted):
     """Cross-entropy over a logit of each class, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
 
-    Mixed labels are distributions q over the classes, and the loss is
-    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic. If each q_i is a single class, both formulas
-    agree. (PyTorch divides by the batch size instead.)
+    Mixed labels are distributions q over the classes, and the loss is Σ_i Σ_c w_c·q_ic·(−log p_ic)
+    / Σ_i Σ_c w_c·q_ic. If each q_i is a single class, both formulas agree. (For mixed labels,
+    PyTorch divides by the batch size instead.)
 
     Args:
         class_weights: weight of each class, bona fide last. null takes 0.1 and 0.9 for two classes,
@@ -85,14 +85,15 @@ class BinaryFocal(MeanOfSamples):
     """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
 
     This is the loss of the CtrSVDD recipe. Like the published code, it differs in three points from
-    T.-Y. Lin et al., "Focal loss for dense object detection", ICCV 2017. α is the same for both
-    classes, so that it only scales the loss. e^−ℓ stands for the probability of the true class.
-    Targets are smoothed.
+    the focal loss of Lin et al. ("Focal loss for dense object detection", ICCV 2017). α is the same
+    for both classes, so that it only scales the loss. e^−ℓ stands for the probability of the true
+    class. Targets are smoothed.
 
     Args:
         gamma: γ; with a larger γ an easy utterance counts less.
         alpha: α, the factor of the loss.
-        label_smoothing: ε; targets are ε/2 and 1 − ε/2; the published ε = 0.1 gives 0.05 and 0.95.
+        label_smoothing: ε; the smoothed targets are ε/2 and 1 − ε/2. The published ε = 0.1 gives
+            0.05 and 0.95.
 
     >>> round(BinaryFocal(label_smoothing=0.1)(torch.tensor([[3.0], [-3.0]]), torch.tensor([1, 0])).item(), 6)
     0.001611
@@ -117,7 +118,7 @@ class BinaryFocal(MeanOfSamples):
         bonafide = bonafide.to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
         entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
-        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # x^γ has no slope at 0 if γ < 1
+        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # above 0: x^γ is too steep at 0
         losses = self.alpha * missed**self.gamma * entropy
         if targets.ndim == 1:
             return losses.sum()

@@ -56,8 +56,8 @@ class AngularSoftmax(ClassWeighted):
         head: the back-end's last layer, whose ``weight`` is n×E.
         class_weights: weight of each class, bona fide last; null for equal weights.
         margin: m, the factor of the angle to the target's class.
-        lambda_min: last λ.
-        lambda_max: first λ.
+        lambda_min: lowest λ, which λ reaches at the end.
+        lambda_max: λ at the first step.
         lambda_decay: how fast λ falls, per step.
 
     >>> head = AngularHead(8, 2)
@@ -132,8 +132,8 @@ class AngularSoftmax(ClassWeighted):
 class _MeanOverClasses(MeanOfSamples):
     """A loss of embeddings, averaged over samples: Σ_c q_c·ℓ_c, with the share q_c of class c and the loss ℓ_c.
 
-    ℓ_c is the loss that the sample would have if c were its class. A subclass computes it by
-    :meth:`_losses_by_class`.
+    ℓ_c is the loss that the sample would have if c were its class. A subclass computes the losses
+    ℓ_c in :meth:`_losses_by_class`.
     """
 
     takes_embeddings = True
@@ -309,10 +309,10 @@ def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float)
 
 
 def turned_cosines(cosine: Tensor, margin: float) -> Tensor:
-    """Compute cos(θ + ``margin``) from ``cosine``, cos θ; beyond θ = π − ``margin``, cos θ − margin·sin margin.
+    """Compute cos(θ + ``margin``) from ``cosine``, cos θ. If θ > π − ``margin``, compute cos θ − margin·sin margin.
 
-    Beyond that angle, cos(θ + ``margin``) would rise again as θ grows. The computation avoids the
-    arc cosine, whose slope is infinite at ±1.
+    For θ > π − ``margin``, cos(θ + ``margin``) would rise again as θ grows. The computation avoids
+    the arc cosine, whose slope is infinite at ±1.
     """
     sine = (1 - cosine.square()).clamp_min(1e-12).sqrt()  # the square root has an infinite slope at 0
     turned = cosine * math.cos(margin) - sine * math.sin(margin)
@@ -325,16 +325,16 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
 
     [target] is 1 for the target's class and 0 for the others (Deng et al., "ArcFace: Additive
     angular margin loss for deep face recognition", CVPR 2019). Beyond θ = π − margin, the logit of
-    the target's class is scale·(cos θ − margin·sin margin), so that it falls as θ grows, for every
-    θ. Scores have no margin: logits are scale·cos θ.
+    the target's class is scale·(cos θ − margin·sin margin), so that the logit falls as θ grows, for
+    every θ. Scores have no margin: logits are scale·cos θ.
 
     Args:
         feature_dim: size of an embedding.
         scale: factor of the cosines; 30 in speaker verification (assumed), and in systems on STOPA.
         margin: angle in radians, added to the angle to the target's class; 0.2 in speaker
             verification (assumed), 0.5 in systems on STOPA.
-        margin_warmup: number of first optimisation steps in which the margin rises linearly from 0;
-            0 for a constant margin.
+        margin_warmup: number of optimisation steps at the beginning in which the margin rises
+            linearly from 0; 0 for a constant margin.
         head: the detector's head, whose vectors are trained; None makes new vectors.
 
     >>> AdditiveAngularMarginSoftmax(8, num_classes=5)(torch.randn(4, 8), torch.tensor([0, 2, 4, 4])).shape
@@ -484,7 +484,7 @@ class Prototypes(_MeanOverClasses):
     def penalty(self) -> Tensor:
         """Compute the weighted sum of the two penalties on the prototypes."""
         spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # each pair once
-        num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # not 0 for a single prototype
+        num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # at least 1, for a single prototype
         between_classes = cosines(self.spoof, self.bonafide).relu().mean()
         return self.collapse_penalty * spoof_pairs.sum() / num_pairs + self.separation_penalty * between_classes
 

@@ -1,7 +1,7 @@
 """The section ``data`` of a recipe: corpora, sampling of utterances, and crops.
 
-In reading order: ``CorpusConfig`` is one corpus; ``DataConfig`` is the section. Its last methods
-convert ``data.corpora`` to the short form for one corpus, and back.
+In reading order: ``CorpusConfig`` is one corpus; ``DataConfig`` is the section. The last methods of
+``DataConfig`` convert ``data.corpora`` to the short form for one corpus, and back.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class CorpusConfig(Section):
     @property
     def called(self) -> str:
         """The alias of the corpus."""
-        assert self.alias is not None  # the check of the section sets it
+        assert self.alias is not None  # the check of this section sets the alias
         return self.alias
 
     def split(self, part: Literal["train", "dev"]) -> str:
-        """The name of the split for ``part``; the caller has checked that the corpus has such a split."""
+        """The name of the split that ``part`` reads; the caller has checked that there is one."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
         return split
@@ -203,7 +203,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _read_short_form(self) -> DataConfig:
-        """Convert the keys of the short form to `corpora`, so that other code finds the list only."""
+        """Convert the keys of the short form to `corpora`, so that other code needs to read `corpora` only."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
@@ -274,7 +274,7 @@ class DataConfig(Section):
 
     @property
     def short_form(self) -> dict[str, Any] | None:
-        """`corpora` as keys of the short form: for one corpus, or for one that trains and one that validates.
+        """`corpora` as keys of the short form, which is for one corpus, or for one that trains and one that validates.
 
         None if the short form cannot express `corpora`.
         """
@@ -308,7 +308,7 @@ class DataConfig(Section):
 
 
 def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
-    """Convert the keys of the short form to corpora: one corpus, or one that trains and one that validates."""
+    """Convert the keys of the short form to a list: one corpus, or one that trains and another that validates."""
     name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
     dev_name = short_form["dev_corpus"] or name
     dev_protocols = short_form["dev_protocols"]

@@ -19,7 +19,7 @@ from nes2net.training.recipes.section import Section, meant_key
 
 #: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: Facts of a key that an editor does not need; the last three do not belong to JSON schema.
+#: Facts of a key that an editor does not need. The last three are our own and unknown to JSON schema.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
@@ -44,7 +44,7 @@ class Key:
 
     @property
     def default(self) -> str:
-        """The default as JSON, or a note that the key is needed."""
+        """The default as JSON. If the key has no default, words that say that the key is needed."""
         if "default" not in self.schema:
             return "none, it is needed"
         return json.dumps(self.schema["default"], ensure_ascii=False)
@@ -56,7 +56,7 @@ class Key:
 
     @property
     def used_with(self) -> str | None:
-        """The other key and its values with which this key is used; None if this key is always used."""
+        """Another key and its values that this key needs, such as "train.schedule: step"; None if it is always used."""
         used_with = self.schema.get("usedWith")
         if used_with is None:
             return None
@@ -64,13 +64,14 @@ class Key:
 
 
 def keys_of(kind: type[Section]) -> list[Key]:
-    """List the keys of the section ``kind``; for :class:`Recipe`, its keys outside of sections."""
+    """List the keys of the section ``kind``. For :class:`Recipe`, list the keys that are in no section."""
     properties = kind.model_json_schema()["properties"]
     return [Key(kind.prefix + name, properties[name]) for name in properties if kind.prefix or name not in SECTIONS]
 
 
 def all_keys() -> list[Key]:
-    """List every key of a recipe: first keys outside of sections, then each section with the keys in its lists."""
+    """List every key of a recipe: first the keys in no section, then each section with the keys in its lists."""
+
     return [*keys_of(Recipe), *chain.from_iterable(map(_with_items, SECTIONS.values()))]
 
 
@@ -182,7 +183,7 @@ def _schema_for_editors(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _wrapped(text: str, indent: str = "") -> str:
-    """Wrap ``text`` to 100 columns, each line after ``indent``."""
+    """Wrap ``text`` to 100 columns; each line begins with ``indent``."""
     return textwrap.fill(
         text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
     )

@@ -23,7 +23,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     With ``base: other.yaml``, a file beside the recipe, the base gives the keys that the recipe
     leaves out. Sections are merged key by key; front-end, aggregation and back-end are replaced as
     a whole. A base cannot have a base. If overrides, or a recipe with a base, change one of these
-    parts but not the name, the run is named after its parts (:func:`named_after_model`).
+    parts but not ``name``, the run is named after its parts (:func:`named_after_model`).
 
     Raises:
         InputError: if there is no such recipe, or its text or an override is wrong. For an unknown
@@ -38,6 +38,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{suggestion}")
         path = PACKAGED / f"{recipe}.yaml"
     values = _read_file(path)
+    # Merge the recipe into its base.
     if "base" in values:
         base = values.pop("base")
         if not isinstance(base, str) or not base or Path(base).name != base:
@@ -58,12 +59,13 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         if not values.keys() & {"name", "comment"}:
             merged = named_after_model(of_base, merged, values)
         values = merged
+    # Apply the overrides.
     stated_keys = {override.partition("=")[0] for override in overrides}
     return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), stated_keys))
 
 
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
-    """Name the recipe ``after`` by the parts of its model, if these differ from the parts in ``before``.
+    """If the parts of the model differ between the recipes ``before`` and ``after``, name ``after`` by its parts.
 
     A name or comment that is inherited from ``before`` is replaced, so that the run does not have
     the name of another system.
@@ -107,7 +109,7 @@ def packaged_recipes() -> list[str]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    """Read the mapping of keys in the YAML file ``path``; empty for an empty file."""
+    """Read the mapping of keys in the YAML file ``path``; an empty file gives an empty mapping."""
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
@@ -120,7 +122,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
 
-    An option applies to the part that the recipe names, or to the default part.
+    The option of a part, here of the loss, applies to the part that the recipe names, or else to
+    the default part.
 
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}

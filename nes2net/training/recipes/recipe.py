@@ -162,8 +162,8 @@ class Recipe(Section):
     def check_noise(self) -> None:
         """Raise :class:`InputError` if the recipe adds noise but names no folder of noise.
 
-        The constructor does not check this: a packaged recipe cannot name these folders, which are on
-        the user's machine.
+        The constructor does not check this, because a packaged recipe cannot name folders of the
+        user's machine.
         """
         augment = self.augment
         if augment.noise_probability and not (augment.musan or augment.rir):
@@ -177,7 +177,8 @@ class Recipe(Section):
     def tag(self) -> str:
         """The name of the run folder, made of the main settings.
 
-        The form is the published one, but with the seed also for RawBoost's algorithms 10 and 11.
+        The name has the published form, but contains the seed also for RawBoost's algorithms 10 and
+        11.
 
         >>> Recipe(name="wav2vec2_Nes2Net_X", date="0520", seed=12345, augment=AugmentConfig(algo=4)).tag
         '0520_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345'
@@ -200,7 +201,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-#: Key whose value is a list of mappings → the section of each mapping.
+#: Key whose value is a list of mappings → class of the section that each mapping is.
 ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 

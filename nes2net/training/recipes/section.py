@@ -164,7 +164,11 @@ class Section(BaseModel):
 
     @classmethod
     def _problem(cls, problems: list[ErrorDetails], values: dict[str, Any]) -> str:
-        """Make the message about wrong ``values`` from pydantic's ``problems``: about an unknown key, or the first problem."""
+        """Make the message about wrong ``values``: about an unknown key if there is one, else about the first problem.
+
+        Args:
+            problems: what pydantic found wrong.
+        """
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, InputError):
@@ -184,7 +188,7 @@ class Section(BaseModel):
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
         key = f"`{cls.prefix}{name}`"
         takes = what_it_takes(schema)
-        if re.fullmatch(r"--\S+", worded(key)):  # a command's flag cannot be null; the user leaves it out instead
+        if re.fullmatch(r"--\S+", worded(key)):  # a command's flag, which a user leaves out instead of giving null
             takes = takes.removesuffix(", or null")
         return f"{key} is {takes}, not {shown(values[name])}{meant}"
 

@@ -78,7 +78,7 @@ class EmbeddingDistance(Criterion):
         return self.similarity(outputs)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the distances of the bona fide utterances; ``outputs`` B×E hold the embeddings of both."""
+        """Sum the distances of the bona fide utterances; ``outputs`` B×E hold the embeddings of teacher and student."""
         if self.distance == "cosine":
             distances = 1 - self.similarity(outputs)[:, 1]
         else:
@@ -89,7 +89,7 @@ class EmbeddingDistance(Criterion):
 
 
 class DistillationObjective(Objective):
-    """The loss :class:`EmbeddingDistance`, for a detector with a teacher and a student."""
+    """The objective with the loss :class:`EmbeddingDistance`, for a detector that has a teacher and a student."""
 
     def __init__(self, detector: Detector, recipe: Recipe, distance: Literal["cosine", "mse"]) -> None:
         self.distance = distance
@@ -115,8 +115,8 @@ class Distillation(Task):
     Args:
         teacher: checkpoint of a whole detector with the front-end and back-end of the teacher's
             half, and the aggregation ``last``.
-        student_init: initialise the student with the teacher's weights of the same name and shape,
-            which belong to the first layers, or with random weights.
+        student_init: ``teacher`` copies to the student the teacher's weights of the same name and
+            shape, which belong to the first layers; ``random`` leaves random weights.
         distance: distance between the embeddings of student and teacher: 1 − cosine, or the mean
             squared difference; arXiv 2309.08285 finds the cosine better.
     """
@@ -187,9 +187,13 @@ class Distillation(Task):
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
     """Load the weights of the trained detector ``path`` into the teacher in front-end and back-end of ``detector``.
 
+    The provenance of ``detector`` then names the trained detector. A ``detector`` without teacher and
+    student stays as it is.
+
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
-        student_too: also copy to the student the weights that it has with the same name and shape.
+        student_too: also copy a weight to the student if the student's weight of the same name has
+            the same shape.
 
     Raises:
         InputError: if there is no such detector, the detector does not fit the recipe's teacher, or
@@ -198,7 +202,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     frontend = detector.frontend
     backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
-        return  # DistillationObjective raises the error
+        return  # DistillationObjective raises the error about this later
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])
@@ -223,7 +227,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
 
 def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
-    """Copy to ``student`` the tensors of ``teacher`` that it has with the same name and shape.
+    """Copy tensors of ``teacher`` to the tensors of ``student`` that have the same name and shape.
 
     Returns:
         Whether the student is now a copy of the teacher: both have the same tensors, and all were
@@ -266,7 +270,7 @@ def _check_option(path: str, key: str, teacher_value: Any, recipe_value: Any) ->
 
 
 def _lists_for_tuples(value: Any) -> Any:
-    """Replace tuples in ``value`` by lists, because a file has lists where defaults are tuples."""
+    """Replace tuples in ``value`` by lists: some defaults are tuples, but a file stores them as lists."""
     if isinstance(value, (list, tuple)):
         return [_lists_for_tuples(item) for item in value]
     return value

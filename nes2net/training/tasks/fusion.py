@@ -20,11 +20,11 @@ from nes2net.training.recipes.data import DataConfig
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
-_SCORES = "scores"  # name of the carried tensor
+_SCORES = "scores"  # name of the tensor that an example carries
 
 
 class FusionObjective(Objective):
-    """The loss of the utterance, for a detector that computes logits from its features and other systems' scores."""
+    """The objective for a detector that computes logits from its features and from other systems' scores."""
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
         """Compute the logits from ``features`` and from the scores of other systems, which ``part`` carries."""
@@ -41,7 +41,7 @@ class Fusion(Task):
 
     @cached_property
     def ranges(self) -> Ranges:
-        """The ranges that normalise the scores of other systems; their score files are read only once."""
+        """The ranges that normalise the scores of other systems; the score files are read only once."""
         return score_ranges(self.recipe.data)
 
     def objective(self, detector: Detector) -> Objective:
@@ -78,7 +78,8 @@ class Fusion(Task):
 def score_ranges(data: DataConfig) -> Ranges:
     """Find the ranges that normalise scores of other systems, in training, validation and later scoring.
 
-    With ``data.score_range: test`` there are no fixed ranges, and the result is ``"test"``.
+    With ``data.score_range: test``, each file of scores determines its own ranges, and the result
+    is ``"test"``.
     """
     if data.score_range == "test":
         return "test"

@@ -37,7 +37,7 @@ class LogisticObjective(Objective):
         """Check the last layer and the loss, and freeze everything but the last layer."""
         super().__init__(detector, recipe)
         layer = detector.backend.last_layer
-        # A subclass of these classes may compute something else, or have bona fide first.
+        # A subclass of Linear or LogitLayer may compute something else, or have bona fide first.
         is_plain = type(layer) in (nn.Linear, LogitLayer)
         if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
             raise InputError(
@@ -55,7 +55,8 @@ class LogisticTrainer(Trainer):
     """Fits the last layer in one epoch without steps; everything else is as in :class:`Trainer`.
 
     The embeddings of the training set are computed as for scoring, in float32 and in eval mode, and
-    saved in the run folder. An interrupted run resumes with the missing embeddings.
+    saved in the run folder. A run that is resumed after an interruption computes only the missing
+    embeddings.
 
     Raises:
         InputError: if there are several processes.
@@ -92,14 +93,18 @@ class LogisticTrainer(Trainer):
         super().fit()
 
     def train_epoch(self, epoch: int) -> None:
-        """Fit the last layer to the embeddings, set the training loss, and save the run; a finished epoch is skipped."""
+        """Fit the last layer to the embeddings, set the training loss, and save the run; a finished epoch is skipped.
+
+        ``epoch`` is not used, because there is only one epoch.
+        """
+
         progress = self.state.progress
         layer = self.state.detector.backend.last_layer
         if progress.step == self.steps_per_epoch:
             return
         weight, bias, iterations = fit_logistic(self.embeddings, self.targets, self.recipe.train.logistic_c)
         assert isinstance(layer, nn.Linear)
-        with torch.no_grad():  # of two logits, the first is 0, so that their difference is the log odds
+        with torch.no_grad():  # if there are two logits, the first is 0, so that their difference is the log odds
             layer.weight.zero_()
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
@@ -110,7 +115,7 @@ class LogisticTrainer(Trainer):
         self.monitor.say(summary)
         progress.step = self.steps_per_epoch
         progress.utterances = min(len(self.targets), progress.step * self.recipe.train.batch_size)
-        with torch.no_grad():  # the loss over the training set, as one batch
+        with torch.no_grad():  # compute the loss of the training set as one batch
             device = self.accelerator.device
             logits = layer(torch.from_numpy(self.embeddings).to(device))
             loss = self.objective.criterion(logits, torch.from_numpy(self.targets).to(device)).item()
@@ -152,7 +157,7 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     >>> bool(weight[0] > 0), round(float(weight[0] * 2.5 + bias), 3) == 0
     (True, True)
     """
-    from sklearn.exceptions import ConvergenceWarning  # start-up: seconds, for every other training too
+    from sklearn.exceptions import ConvergenceWarning  # start-up: seconds, also for other training
     from sklearn.linear_model import LogisticRegression  # start-up, as above
     from sklearn.pipeline import make_pipeline  # start-up, as above
     from sklearn.preprocessing import StandardScaler  # start-up, as above

@@ -22,19 +22,19 @@ from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.recipes.recipe import Recipe
 from nes2net.training.tasks.task import Task
 
-_LABEL_MS = 10  # length of the frame of a label
+_LABEL_MS = 10  # length in ms of the frame to which a label belongs
 
 
 class SegmentObjective(Objective):
     """The sum of the loss of the utterance and a loss of the frames of each resolution.
 
     Each loss of frames is averaged over all labelled frames of a batch. As published, logits and
-    labels are cut to the shorter length of both. The carried tensors are labels B×T, by resolution
-    in ms; −1 is a frame without a label.
+    labels are cut to the shorter length of both. After :meth:`ready`, the carried tensors are
+    labels B×T, by resolution in ms; a frame without a label has −1.
 
     Raises:
-        InputError: as :class:`Objective`, or if the detector gives no scores of frames of a
-            resolution, or the loss does not fit its logits.
+        InputError: as :class:`Objective`, or if the detector gives no scores for frames of a
+            resolution, or the loss of the frames does not fit the detector's logits.
 
     >>> import torch
     >>> recipe = Recipe(segments={"resolutions": [20]})
@@ -75,7 +75,7 @@ class SegmentObjective(Objective):
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
         """Pool the labels of 10-ms frames to each resolution: resolution in ms → labels B×T."""
-        if FRAMES not in carried:  # no file of the batch could be used
+        if FRAMES not in carried:  # the batch is empty, because none of its files could be used
             return {}
         labels = carried[FRAMES]
         counts = self.detector.num_segments(num_samples)
@@ -89,11 +89,11 @@ class SegmentObjective(Objective):
         return [*super().denominators(targets), *(frame_denominators or [0.0] * len(self.resolutions))]
 
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute what the losses take, in one pass of the back-end.
+        """Compute the inputs of the losses in one pass of the back-end.
 
         Returns:
-            The logits B×T×n of the frames, by resolution in ms; and what the loss of the utterance takes,
-            embeddings or logits.
+            The logits B×T×n of the frames, by resolution in ms; and the embeddings or logits that
+            the loss of the utterance takes.
         """
         segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
         return segments, self.outputs_from_embeddings(embeddings, part)
@@ -117,7 +117,7 @@ class SegmentObjective(Objective):
         for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
             labels = part.carried[str(ms)]
             weight = self.frame_criterion.weight_of(_class_shares(labels)).to(numerator.dtype)
-            loss = loss + (numerator / weight).where(weight > 0, 0.0)  # 0 without labelled frames
+            loss = loss + (numerator / weight).where(weight > 0, 0.0)  # a batch without labelled frames adds 0
             logits = segments[ms][:, : labels.shape[1]]
             all_outputs[f"scores_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1))
             all_outputs[f"labels_{ms}"] = labels.flatten()
@@ -164,7 +164,7 @@ def _class_shares(labels: Tensor) -> Tensor:
 
     Both shares are 0 for a frame without a label, so that losses ignore the frame.
     """
-    return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]  # column 0 was label −1
+    return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]  # without column 0, which stands for the label −1
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
@@ -201,7 +201,7 @@ class Segments(Task):
         """Read the labels of the frames of ``trials``, from all corpora of ``part``.
 
         Raises:
-            InputError: if the corpus has no labels of segments, or no labels of these trials.
+            InputError: if no corpus has labels of segments, or if none of these trials has labels.
         """
         all_labels = dict[str, NDArray]()
         titles = list[str]()

@@ -27,7 +27,7 @@ ERROR = Measure("trace_error", "error")
 class SourceTracingObjective(Objective):
     """The loss over the classes. Validation measures accuracy and macro-F1.
 
-    Validation also stores in the detector how high development trials score for being of a known
+    Validation also stores in the detector the development trials' scores for being of a known
     class.
     """
 
@@ -37,7 +37,7 @@ class SourceTracingObjective(Objective):
         return self.detector.classes[-1] == BONAFIDE
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss, the logits B×K, and the scores if bona fide is a class."""
+        """Compute the loss and the logits B×K and, if bona fide is a class, the scores."""
         outcome = super().outcome(computed, part)
         outputs = {"logits": self.criterion.logits(computed)}
         if self.has_bonafide:
@@ -47,7 +47,9 @@ class SourceTracingObjective(Objective):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
 
-        For the pass without augmentation, the scores of known classes are stored in the detector.
+        In the pass without augmentation, the development trials' scores for being of a known class
+        are stored in the detector, for the threshold below which a trial counts as an unknown
+        class.
         """
         logits = validated.outputs["logits"]
         confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])
@@ -106,11 +108,11 @@ class SourceTracing(Task):
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Spoofed trials, and bona fide trials if bona fide is a class."""
+        """The labels of the trials that ``part`` reads: spoof, and also bona fide if bona fide is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
-        """List the trials of ``part`` that have a class; a note lists the others, which are left out.
+        """List the trials of ``part`` that have a class; a note lists the classes of the trials that are left out.
 
         The training trials determine the classes.
 
@@ -166,7 +168,7 @@ class SourceTracing(Task):
         return class_name(trial, self.field, self.aliases)
 
     def target(self, trial: Trial) -> int | None:
-        """The number of the class of ``trial``; None if it is not a class of training."""
+        """The number of the class of ``trial``; None if training does not have this class."""
         return self.numbers.get(self.name_of_class(trial) or "")
 
     def objective(self, detector: Detector) -> Objective:

@@ -33,7 +33,7 @@ class Start(NamedTuple):
     key: str
     #: the file; None if the recipe does not name it yet
     path: str | None
-    #: how to get the file when a published result is reproduced; {} stands for the name of the recipe
+    #: what to do to get the file, for the reproduction of a published result; {} stands for the name of the recipe
     obtain: str
 
 
@@ -50,8 +50,8 @@ class Task:
         InputError: if the recipe lacks what the task needs.
     """
 
-    #: names of the K classes, bona fide last if it is a class, as stored in the detector. A subclass may set
-    #: them when the training trials are read.
+    #: names of the K classes, as stored in the detector; if bona fide is a class, it is the last. A subclass may set
+    #: the classes when the training trials are read.
     classes: tuple[str, ...] = (SPOOF, BONAFIDE)
     #: measures of the development set for ``validation.select_on``, besides ``loss`` and
     #: ``train_loss``; the objective computes them
@@ -68,7 +68,7 @@ class Task:
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether settings of ``recipe`` other than ``train.task`` imply this task."""
+        """Whether settings of ``recipe`` imply this task, even if ``train.task`` does not name it; here False."""
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load weights that the task starts from into ``detector``, which a new run has just built; here none."""
+        """Load the weights that the task starts from into ``detector``, which a new run has just built; here none."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
@@ -122,6 +122,7 @@ def create_task(recipe: Recipe) -> Task:
         InputError: if there is no such task, the settings imply several tasks or lack something
             that the task needs, or ``validation.select_on`` is not a measure of the task.
     """
+    # The task that the recipe names, and its options.
     setting = recipe.train.task
     task_options: dict[str, Any] = {}
     if isinstance(setting, str):
@@ -130,6 +131,7 @@ def create_task(recipe: Recipe) -> Task:
         task_options = dict(setting)
     if task_options and not isinstance(task_options.get("name"), str):
         raise InputError("`train.task` needs a `name`, to which the other options belong")
+    # The tasks that other settings imply; together with the named task, there may be only one.
     task_names = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
     if task_options:
         task_names.add(task_options.pop("name"))
