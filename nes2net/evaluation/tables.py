@@ -143,7 +143,8 @@ class Table:
     - ``section`` is the heading of its section of the page; empty for the top of the page.
     - ``notes`` says more about the figures, one or more sentences each.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
-    - ``across`` names a label: on paper, each of its values has a column. It is empty for one row each.
+    - ``across`` names a label: on paper, each of its values has a column. If it is empty, a table on
+      paper has the same rows as ``rows``.
     - ``readers`` says where the table is shown besides the JSON: ``"all"`` for everywhere;
       ``"paper"`` for pages and papers, because it is long; ``"nobody"``, because a plot shows it.
     """
