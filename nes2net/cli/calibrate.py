@@ -411,8 +411,8 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
     A fusion of several systems describes no detector and no recordings.
 
     Args:
-        saved: the score files from which a saved calibration was learned; empty if the calibration was
-            not saved.
+        saved: the score files from which a saved calibration was learned; empty if the calibration
+            was not saved.
     """
     if calibrated.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")

@@ -275,8 +275,8 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     A field with more than 40 values has only the number of its values.
 
     Args:
-        official: the official numbers; the line of all trials says whether its numbers are the same.
-            None if they are not known, or must not be compared.
+        official: the official numbers; the line of all trials says whether its numbers are the
+            same. None if they are not known, or must not be compared.
     """
     text = _numbers(counts)
     if official is not None and counts.trials:

@@ -84,7 +84,8 @@ def _installed_command(name: str) -> Callable[..., int | None]:
     """Load the function of a command of another package.
 
     If the command cannot be loaded, or a parameter has no annotation, the result is a function that
-    raises the reason when the command is called. So one faulty package does not stop all other commands.
+    raises the reason when the command is called. So one faulty package does not stop all other
+    commands.
     """
     try:
         function = commands.get(name)

@@ -33,8 +33,8 @@ def print_next(commands: Sequence[Words]) -> None:
 def after_training(folder: Path, recipe: Recipe) -> list[Words]:
     """Suggest commands that average the best epochs of the run in ``folder``, and score and evaluate the average.
 
-    If only one epoch is saved, the commands score and evaluate this epoch. If no epoch is saved, there
-    are no commands.
+    If only one epoch is saved, the commands score and evaluate this epoch. If no epoch is saved,
+    there are no commands.
     """
     from nes2net.lib.errors import InputError
     from nes2net.training.averaging import average_path
@@ -55,8 +55,8 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     """Suggest commands that score and evaluate ``checkpoint`` on each corpus of its training.
 
     The evaluation part of the corpus is scored if it exists, otherwise the development part. A part
-    on which the detector was trained is never scored. There are no commands for a detector that reads
-    scores of other systems, or for a corpus whose folder is not known.
+    on which the detector was trained is never scored. There are no commands for a detector that
+    reads scores of other systems, or for a corpus whose folder is not known.
     """
     from nes2net.lib.errors import InputError
     from nes2net.models.registry import corpora

@@ -31,15 +31,15 @@ def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
 class FilesBeside:
     """Names, checks and writes the files of the flags --plot, --rttm and --labels.
 
-    The paths are checked when the object is made, so that no error comes after hours of scoring. The
-    folders of the files are made then, too.
+    The paths are checked when the object is made, so that no error comes after hours of scoring.
+    The folders of the files are made then, too.
 
     Args:
         files: the recordings.
         model: name of the detector, for the pictures.
         threshold: the threshold that pictures of raw scores show; None for no threshold.
-        plot: a file for the picture of the only recording, or a folder for all pictures; None for no
-            pictures.
+        plot: a file for the picture of the only recording, or a folder for all pictures; None for
+            no pictures.
         rttm: a file for the segments of all recordings, or a folder with a file for each recording;
             None for no RTTM.
         labels: format of the label files; None for no label files.
@@ -96,13 +96,14 @@ class FilesBeside:
     def written(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
-        If all recordings share one RTTM file, the file is written at the end. It is written even after an
-        interruption, so that no hours of work are lost.
+        If all recordings share one RTTM file, the file is written at the end. It is written even
+        after an interruption, so that no hours of work are lost.
 
         Args:
-            detector: the detector. Its smallest span of a stretch is shown in pictures of fake stretches.
-            decider: the calibration and the threshold for pictures of scores along a recording; None
-                for raw scores.
+            detector: the detector. Its smallest span of a stretch is shown in pictures of fake
+                stretches.
+            decider: the calibration and the threshold for pictures of scores along a recording;
+                None for raw scores.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
@@ -151,9 +152,9 @@ class FilesBeside:
     def _draw(self, prediction: Prediction, detector: Scorer, decider: Decider | None) -> None:
         """Draw the scores along a recording.
 
-        If it was searched for fake stretches, the picture shows the stretches and raw scores, even with a
-        calibration. Otherwise a calibration turns the scores into log-likelihood ratios, and a stretch that
-        stands out is shaded.
+        If it was searched for fake stretches, the picture shows the stretches and raw scores, even
+        with a calibration. Otherwise a calibration turns the scores into log-likelihood ratios, and
+        a stretch that stands out is shaded.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span

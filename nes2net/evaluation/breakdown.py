@@ -89,7 +89,8 @@ def breakdowns(
     """Break the EER down by every field that groups the trials, and by every pair of :data:`CROSSED` among them.
 
     The rows of single fields have intervals until these rows are more than 500 in all; the rows of
-    further fields and of pairs have none. A field with one value, or with more than 400, has no breakdown.
+    further fields and of pairs have none. A field with one value, or with more than 400, has no
+    breakdown.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -201,8 +202,8 @@ def breakdown(
 
     A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
     Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
-    The EER of a row compares the spoofed trials with the row's values of all fields to the bona fide
-    trials with its values of the fields of recordings, as in the published tables.
+    The EER of a row compares the spoofed trials with the row's values of all fields to the bona
+    fide trials with its values of the fields of recordings, as in the published tables.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -274,10 +275,10 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
     """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
-    The result is empty if the bootstrap draws trials. It also draws trials if it cannot draw the groups
-    that ``unit`` asks for: speakers as for :func:`speaker_groups`, or attacks if a spoofed trial has
-    no attack or there are fewer than five attacks. With ``both``, speakers are drawn alone if attacks
-    cannot be drawn, and trials if speakers cannot be drawn.
+    The result is empty if the bootstrap draws trials. It also draws trials if it cannot draw the
+    groups that ``unit`` asks for: speakers as for :func:`speaker_groups`, or attacks if a spoofed
+    trial has no attack or there are fewer than five attacks. With ``both``, speakers are drawn
+    alone if attacks cannot be drawn, and trials if speakers cannot be drawn.
 
     Args:
         unit: what the bootstrap draws; ``auto`` means ``speakers``.
@@ -294,8 +295,8 @@ def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]
     """Say what a bootstrap over ``trials`` draws, in words, and the number of these groups or trials.
 
     Returns:
-        ``interval_over``, such as ``"speakers"`` or ``"speakers × 8 attacks"``, and ``num_groups``. If
-        speakers and attacks are drawn, ``num_groups`` counts the speakers.
+        ``interval_over``, such as ``"speakers"`` or ``"speakers × 8 attacks"``, and ``num_groups``.
+        If speakers and attacks are drawn, ``num_groups`` counts the speakers.
     """
     groups = groups_of(trials, unit)
     attacks = len(set(groups.get("spoof_attacks", ())))
@@ -310,11 +311,12 @@ def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
     """Choose what the bootstrap draws in an evaluation, and check that it can be drawn from ``trials``.
 
-    ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. It is not checked,
-    because :func:`groups_of` falls back to what the trials allow.
+    ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. It is not
+    checked, because :func:`groups_of` falls back to what the trials allow.
 
     Raises:
-        InputError: if ``unit`` is not ``auto``, and ``trials`` lack the speakers or attacks to draw.
+        InputError: if ``unit`` is not ``auto``, and ``trials`` lack the speakers or attacks to
+            draw.
     """
     if unit == "auto":
         return "both" if num_systems > 1 else "speakers"
@@ -339,7 +341,8 @@ class OverCorpora:
     """EERs, as fractions, of one detector on several corpora.
 
     Attributes:
-        eers: corpus → EER by the corpus's own rule. A corpus whose trials are of one class is left out.
+        eers: corpus → EER by the corpus's own rule. A corpus whose trials are of one class is left
+            out.
         groups: corpus and attack, such as ``for/A07`` → EER of the attack against all bona fide
             trials of the corpus. The attack and the bona fide trials must each have at least
             :data:`FEWEST` trials, and the corpus 2 to 100 attacks.
@@ -370,8 +373,8 @@ class OverCorpora:
     def rows(self) -> list[tuple[str, float]]:
         """List the name and the EER of each corpus, then those of the mean, the worst group and the pooled trials.
 
-        The last three have the names ``mean``, ``worst group (NAME)`` and ``pooled``. If one of their
-        EERs is None, it is left out.
+        The last three have the names ``mean``, ``worst group (NAME)`` and ``pooled``. If one of
+        their EERs is None, it is left out.
         """
         rows = list(self.eers.items())
         if self.mean is not None:

@@ -1,7 +1,7 @@
 """Compute scores of being known from training trials: by nearest neighbours and by the Mahalanobis distance.
 
-A *score of being known* says how likely it is that a trial belongs to one of the classes on which the
-detector was trained. A higher score means more likely.
+A *score of being known* says how likely it is that a trial belongs to one of the classes on which
+the detector was trained. A higher score means more likely.
 """
 
 from __future__ import annotations

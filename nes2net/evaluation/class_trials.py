@@ -39,19 +39,19 @@ class ClassTrials:
     """The logits of one system for the trials of a phase: N trials of known classes, and M of unknown classes.
 
     - ``names`` holds the names of the K known classes, ``generator_names`` those of the unknown classes.
-    - ``logits`` (N×K) holds the logits of the trials of known classes, and ``true`` (N,) the numbers of
-      the classes of these trials.
-    - ``unknown_logits`` (M×K) holds the logits of the trials of unknown classes, and ``generators`` (M,)
-      the positions of the classes of these trials in ``generator_names``.
+    - ``logits`` (N×K) holds the logits of the trials of known classes, and ``true`` (N,) the
+      numbers of the classes of these trials.
+    - ``unknown_logits`` (M×K) holds the logits of the trials of unknown classes, and ``generators``
+      (M,) the positions of the classes of these trials in ``generator_names``.
     - ``num_left_out`` counts the bona fide trials if bona fide is not a known class; otherwise it is 0.
     - ``sha256`` is the digest of the file of logits.
     - ``scores`` names the scores of being known that can be computed from these logits.
     - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
     - ``origin`` holds the facts of the record beside the file of logits; None without a record.
-    - ``threshold`` comes from this record. A trial whose score of being known lies below the threshold
-      is called unknown. It is None if the record has no threshold.
-    - ``compared`` maps the name of each score that compares trials with training trials to the scores
-      of the trials of known classes (N,) and of unknown classes (M,).
+    - ``threshold`` comes from this record. A trial whose score of being known lies below the
+      threshold is called unknown. It is None if the record has no threshold.
+    - ``compared`` maps the name of each score that compares trials with training trials to the
+      scores of the trials of known classes (N,) and of unknown classes (M,).
     """
 
     system: str
@@ -110,12 +110,12 @@ def class_trials(
         system: name of the system that made the file.
         allow_partial: leave out trials without logits instead of raising.
         reference: the files ``training`` and ``evaluated`` of
-            :func:`~nes2net.evaluation.class_reference.reference_scores`, for further scores of being
-            known; None for no further scores.
+            :func:`~nes2net.evaluation.class_reference.reference_scores`, for further scores of
+            being known; None for no further scores.
 
     Raises:
-        InputError: if file and key do not fit each other, a spoofed trial has no class, no trial is of
-            a known class, or the files of ``reference`` do not fit the trials.
+        InputError: if file and key do not fit each other, a spoofed trial has no class, no trial is
+            of a known class, or the files of ``reference`` do not fit the trials.
     """
     # Find the name of the class of each trial.
     record = record_of(path, table.sha256)
@@ -174,8 +174,8 @@ def class_trials(
 def _class_labels(record: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Read how the training of a detector named its classes, from the record of a file of logits.
 
-    The result has the keys ``field``, ``aliases`` and ``known``. It is empty if ``record`` is None or
-    lacks these facts.
+    The result has the keys ``field``, ``aliases`` and ``known``. It is empty if ``record`` is None
+    or lacks these facts.
     """
     checkpoint = (record or {}).get("checkpoint")
     labels = checkpoint.get(CLASSES_KEY) if isinstance(checkpoint, dict) else None

@@ -146,8 +146,8 @@ class Classes(Rows):
     def tell(self, value: NDArray) -> dict[str, Any]:
         """Compute from the logits (K,) of a recording the likeliest class and all posteriors.
 
-        With a threshold, the fact ``known`` says whether the recording is of a known class, with the
-        score of being known, the threshold and the p-value.
+        With a threshold, the fact ``known`` says whether the recording is of a known class, with
+        the score of being known, the threshold and the p-value.
         """
         (posteriors,) = class_posteriors(value[None]).tolist()
         likeliest = max(range(len(posteriors)), key=posteriors.__getitem__)
@@ -168,8 +168,8 @@ class Classes(Rows):
     def in_words(self, told: Any) -> str:
         """Put the facts of :meth:`tell` into words.
 
-        The words name the three likeliest classes. If the recording is of no known class, they name only
-        the nearest class.
+        The words name the three likeliest classes. If the recording is of no known class, they name
+        only the nearest class.
         """
         known = told.get("known")
         if known is not None and not known["is_known"]:

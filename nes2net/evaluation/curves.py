@@ -45,8 +45,8 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
     """Choose the lowest and the highest rate on the axes of DET curves.
 
     The highest rate lies well above every EER, so that no mark of an EER is in a corner. The plot
-    shows the points of the curves whose rates are both at most the highest rate. The lowest rate is at
-    most the smallest positive rate of these points, and at most 5 %, but never below 0.01 %.
+    shows the points of the curves whose rates are both at most the highest rate. The lowest rate is
+    at most the smallest positive rate of these points, and at most 5 %, but never below 0.01 %.
 
     Args:
         curves: FRR and FAR of each system.
@@ -86,8 +86,8 @@ def reliability(llrs: Llrs) -> list[Bin]:
 
     There are at most ten bins, with about 20 trials or more in each; few trials share a single bin.
     Trials with equal ratios are always in the same bin, so there are fewer bins if many ratios are
-    equal. The prior that turns a ratio into a probability is the share of bona fide trials in the set,
-    so that ``predicted`` and ``share`` agree for good ratios.
+    equal. The prior that turns a ratio into a probability is the share of bona fide trials in the
+    set, so that ``predicted`` and ``share`` agree for good ratios.
 
     Args:
         llrs: log-likelihood ratios of the bona fide and of the spoofed trials.

@@ -106,16 +106,17 @@ def evaluate_systems(
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
             are at least ten speakers, otherwise trials. To compare systems, it also draws attacks, if
-            every spoofed trial has an attack and there are at least five attacks. At thresholds from
-            other trials, the bootstrap draws speakers if it can, otherwise trials, whatever ``draw`` is.
+            every spoofed trial has an attack and there are at least five attacks. At thresholds
+            from other trials, the bootstrap draws speakers if it can, otherwise trials, whatever
+            ``draw`` is.
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
         two systems, the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns
         such as ``by attack``. The table ``differences`` is computed from the trials in the order of
-        the key, all other tables from the trials in the order of the score file. Therefore, if scores
-        are tied and the method is ``"interpolated"``, the EERs in ``differences`` may differ a little
-        from those in ``systems``.
+        the key, all other tables from the trials in the order of the score file. Therefore, if
+        scores are tied and the method is ``"interpolated"``, the EERs in ``differences`` may differ
+        a little from those in ``systems``.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
@@ -220,8 +221,8 @@ class _Files:
             judge: also compute the figures of the system, which need trials of both classes.
 
         Raises:
-            InputError: if the file is malformed or does not fit the key, or ``judge`` is true and all
-                trials are of one class.
+            InputError: if the file is malformed or does not fit the key, or ``judge`` is true and
+                all trials are of one class.
         """
         key = self.key
         phase = canonical_phase(key.phase)
@@ -256,7 +257,8 @@ class _Files:
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
     """Collect the notes about the figures.
 
-    A note that holds for all systems is given once. Any other note begins with the name of its system.
+    A note that holds for all systems is given once. Any other note begins with the name of its
+    system.
     """
     notes = [not_official(key)]
     if asv_system not in ("", ORGANISERS):
@@ -369,8 +371,8 @@ def _tables(
 ) -> Iterator[Table]:
     """Make the tables ``systems``, ``differences`` and ``calibration``; no tables without ``systems``.
 
-    In ``systems``, the best figure of a column is marked if it is certainly the best. If the systems
-    have different trials, no figure is marked, and a note says so.
+    In ``systems``, the best figure of a column is marked if it is certainly the best. If the
+    systems have different trials, no figure is marked, and a note says so.
     """
     if not systems:
         return

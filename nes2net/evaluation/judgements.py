@@ -253,8 +253,8 @@ class Rows(OfRecordings[NDArray]):
     """A row of numbers for each recording: the base of judgements of other packages.
 
     A file is a table with tabs: a header with ``utterance`` and the names of the columns, then a line
-    for each recording. Reading a file gives exactly the float32 numbers that were written. A recording
-    fails if its row has a number that is not finite.
+    for each recording. Reading a file gives exactly the float32 numbers that were written. A
+    recording fails if its row has a number that is not finite.
     """
 
     doing = "judging"
@@ -402,8 +402,8 @@ class Frames(InLines[NDArray]):
     ) -> Callable[[], Sequence[NDArray | str]]:
         """Start to score the frames of a batch; see :func:`nes2net.scoring.kernel.start_rows`.
 
-        Waveforms longer than a window are scored one by one in windows; the returned function then does
-        all the work. Only the waveforms of ``inputs`` are used, and ``stream`` is not used.
+        Waveforms longer than a window are scored one by one in windows; the returned function then
+        does all the work. Only the waveforms of ``inputs`` are used, and ``stream`` is not used.
         """
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
         from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
@@ -536,8 +536,8 @@ def _finite_row(value: Any, size: int | None = None) -> NDArray:
         size: how many numbers the row must have; None for any number above 0.
 
     Raises:
-        ValueError: if the row is damaged: it is not a list of numbers, is empty, has another size, or
-            has a number that is not finite.
+        ValueError: if the row is damaged: it is not a list of numbers, is empty, has another size,
+            or has a number that is not finite.
     """
     row = np.array(value, np.float32)
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):

@@ -135,7 +135,8 @@ class Key:
     def input(self, kind: str = "key") -> dict[str, str]:
         """Describe the file of the labels for the list of files that an evaluation read.
 
-        If :attr:`path` is a folder, the result describes the file in it that has the labels of the phase.
+        If :attr:`path` is a folder, the result describes the file in it that has the labels of the
+        phase.
 
         Args:
             kind: the name that the list gives to this file, such as ``"further key"``.

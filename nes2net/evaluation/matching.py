@@ -152,8 +152,8 @@ def match(
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
             suffix of its audio file, and folders may stand before it.
         allow_partial: Leave out trials and scores that do not fit instead of raising. ``mismatch`` of
-            the result lists these trials. A row that repeats the id and the score of an earlier row is
-            ignored.
+            the result lists these trials. A row that repeats the id and the score of an earlier row
+            is ignored.
 
     Raises:
         InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.

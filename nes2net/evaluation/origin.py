@@ -53,8 +53,8 @@ class Origin:
 def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
     """Read the record beside the score file ``scores``.
 
-    The result is None if there is no file, or the file is a record of other scores or of another kind.
-    An evaluation does not need the record.
+    The result is None if there is no file, or the file is a record of other scores or of another
+    kind. An evaluation does not need the record.
 
     Args:
         sha256: the digest of the score file; a record with another digest is ignored.
@@ -98,8 +98,8 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
 def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     """Read from the record beside the score file ``scores`` which detector made it, and with which settings.
 
-    The result is None if there is no record of these scores, or the record does not state the detector,
-    its precision and how much of each recording was scored.
+    The result is None if there is no record of these scores, or the record does not state the
+    detector, its precision and how much of each recording was scored.
 
     Args:
         sha256: the digest of the score file; a record with another digest is ignored.
@@ -161,9 +161,9 @@ def seen(
     """Say how a detector was trained or selected on the scored trials, a sentence for each use.
 
     The list is empty if no such use is known. For a published model, the
-    uses are the corpora that its authors name. For a detector of this toolkit, the uses come from its
-    recipe and the recipes of its ancestors: the detectors from which its training started. If it is not
-    known which part of a corpus was used, the whole corpus counts as used.
+    uses are the corpora that its authors name. For a detector of this toolkit, the uses come from
+    its recipe and the recipes of its ancestors: the detectors from which its training started. If
+    it is not known which part of a corpus was used, the whole corpus counts as used.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
@@ -269,7 +269,8 @@ def _words(part: str, trials: Mapping[str, Any] | None) -> str:
     """Name the used ``part`` of a corpus; if its trials are not the official ones, the words say so.
 
     Args:
-        trials: the used trials, as ``Corpus.describe_trials`` describes them; None if not described.
+        trials: the used trials, as ``Corpus.describe_trials`` describes them; None if not
+            described.
     """
     if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
         return f"{trials['trials']:,} trials in the layout of {part}"
@@ -279,8 +280,8 @@ def _words(part: str, trials: Mapping[str, Any] | None) -> str:
 def card(provenance: Provenance) -> str:
     """Say in one line what a detector was trained on; empty if its checkpoint does not state it.
 
-    If a checkpoint states only the architecture, the line names the architecture. If the authors of a
-    published model do not state its training data, the line says so.
+    If a checkpoint states only the architecture, the line names the architecture. If the authors of
+    a published model do not state its training data, the line says so.
 
     >>> card(Provenance("AASIST"))
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
@@ -329,8 +330,8 @@ def _name(provenance: Provenance) -> str:
 def _part(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
-    If the corpus has phases, they divide its only split, so the part is the phase. In a corpus without
-    phases, the part is the split, or the phase if the split is empty or the whole corpus.
+    If the corpus has phases, they divide its only split, so the part is the phase. In a corpus
+    without phases, the part is the split, or the phase if the split is empty or the whole corpus.
     """
     has_phases = corpus in corpora.names() and corpora.get(corpus).phases
     part = split

@@ -74,8 +74,8 @@ _TAILS = np.array([0.001, 0.01])
 def line_of(number: int) -> tuple[int, _Line]:
     """Choose the colour, as an index of :data:`SERIES`, and the line style of system ``number``.
 
-    No two of the first 32 systems have the same colour and the same style. If two systems have the same
-    style, colour-blind readers can tell their colours apart.
+    No two of the first 32 systems have the same colour and the same style. If two systems have the
+    same style, colour-blind readers can tell their colours apart.
 
     >>> [(colour, line.marker) for colour, line in map(line_of, (0, 1, 4, 8))]
     [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
@@ -197,9 +197,9 @@ def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
 def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw for each system a histogram of the scores of both classes, with the threshold of the EER.
 
-    All histograms have the same axis of scores if each fills at least half of it; otherwise each has its
-    own axis. The same holds for the axes of shares. All histograms have the same number of bins. A text
-    at an end of the axis of scores says how many scores lie beyond this end.
+    All histograms have the same axis of scores if each fills at least half of it; otherwise each
+    has its own axis. The same holds for the axes of shares. All histograms have the same number of
+    bins. A text at an end of the axis of scores says how many scores lie beyond this end.
     """
     scores = []
     ranges = []
@@ -334,7 +334,8 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
 def reliability_svg(judged: JudgedSet, name: str) -> Markup:
     """Draw the share of bona fide trials against the predicted probability.
 
-    A line is drawn for the calibrated scores, and one for the scores before calibration if they are known.
+    A line is drawn for the calibrated scores, and one for the scores before calibration if they are
+    known.
 
     Args:
         name: makes the ids of the plot unique in its page.
@@ -377,9 +378,10 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the lower and the upper end of an axis for the scores of several classes.
 
-    The axis leaves out 0.1 % of the scores of each class at either end. It leaves out 1 % if this makes
-    the axis less than half as long. All scores of a class are kept if there are fewer than 1,000 of
-    them, or with 1 % fewer than 100. If all scores are equal, the axis extends 0.5 to both sides.
+    The axis leaves out 0.1 % of the scores of each class at either end. It leaves out 1 % if this
+    makes the axis less than half as long. All scores of a class are kept if there are fewer than
+    1,000 of them, or with 1 % fewer than 100. If all scores are equal, the axis extends 0.5 to both
+    sides.
     """
     lows = []
     highs = []

@@ -1,9 +1,10 @@
 """Compute bootstrap intervals of figures of classes.
 
 The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of each
-class. It does not draw single trials. Instead it draws the counts of trials in the cells of a confusion
-matrix, or in bins of scores, from a multinomial distribution. The counts have the same distribution as
-if single trials were drawn, but the cost is the same for a thousand trials and for a million.
+class. It does not draw single trials. Instead it draws the counts of trials in the cells of a
+confusion matrix, or in bins of scores, from a multinomial distribution. The counts have the same
+distribution as if single trials were drawn, but the cost is the same for a thousand trials and for
+a million.
 
 Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
 """
@@ -58,8 +59,8 @@ class Resamples:
         Args:
             rules: name of a rate → its rule.
             known_rows: counts C×K, a row for each known class.
-            unknown_rows: counts G×K, a row for each unknown class. The sum of these rows is the last
-                row of the confusion matrix. None for a matrix of known classes only.
+            unknown_rows: counts G×K, a row for each unknown class. The sum of these rows is the
+                last row of the confusion matrix. None for a matrix of known classes only.
         """
         rng = np.random.default_rng(self.seed)
         chunk_size = max(1, _AT_ONCE // known_rows.size)  # draws
@@ -142,8 +143,8 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 
     Args:
         counts: C×K.
-        times: R×C. The number of trials that a draw takes of a row is this factor times the number of
-            trials of the row; with 0, it takes none.
+        times: R×C. The number of trials that a draw takes of a row is this factor times the number
+            of trials of the row; with 0, it takes none.
 
     Returns:
         The counts of each draw, R×C×K.
@@ -159,8 +160,8 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 def _bin_edges(scores: NDArray) -> NDArray:
     """Choose the lowest score of each bin, (B,).
 
-    Each distinct score has its own bin. If there are more than 512 distinct scores, the edges are the
-    scores at 512 evenly spaced ranks.
+    Each distinct score has its own bin. If there are more than 512 distinct scores, the edges are
+    the scores at 512 evenly spaced ranks.
     """
     distinct = np.unique(scores)
     if distinct.size > _MOST_BINS:

@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
-Evaluations of recordings, evaluations of frames, evaluations under conditions and experiments all give
-such a result. Therefore they share the writers of text, Markdown, LaTeX, JSON and HTML.
+Evaluations of recordings, evaluations of frames, evaluations under conditions and experiments all
+give such a result. Therefore they share the writers of text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Result:
     - ``tables`` holds the figures; the first table has the most important ones.
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
       the scores that make the figures doubtful.
-    - ``plots`` draws the plots of the page: heading of a section → its plots. ``curves`` computes the
-      data of the plots for the JSON. Both functions are called only when needed, because they take
-      longer than text.
+    - ``plots`` draws the plots of the page: heading of a section → its plots. ``curves`` computes
+      the data of the plots for the JSON. Both functions are called only when needed, because they
+      take longer than text.
     """
 
     title: str

@@ -3,8 +3,8 @@
 The published tables of PartialSpoof give the EER of a system at all resolutions from 10 to 640 ms.
 At the system's own resolution the scores are used unchanged. At a coarser resolution, a longer frame
 has the lowest score of the shorter frames in it. At a finer resolution, each score is repeated. The
-authors of PartialSpoof remark that the EER is honest at a finer resolution, and optimistic at a coarser
-resolution.
+authors of PartialSpoof remark that the EER is honest at a finer resolution, and optimistic at a
+coarser resolution.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def evaluate_segments(
         scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
-        threshold: frames with this score or a lower score are called spoof when F1, intersection over
-            union and boundary error are computed. These figures are always computed at the threshold of
-            the EER too; None to compute them only there.
+        threshold: frames with this score or a lower score are called spoof when F1, intersection
+            over union and boundary error are computed. These figures are always computed at the
+            threshold of the EER too; None to compute them only there.
         allow_partial: leave out utterances whose scores or labels are missing or do not fit.
         num_resamples, seed: draws of utterances, and their seed.
 
@@ -181,8 +181,8 @@ def _own_rate(rates: Sequence[Row]) -> Row:
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Example]:
     """Choose the utterances with the most and the fewest errors, which a page shows.
 
-    If any utterance has segments of both classes, only such utterances are chosen as the best ones. An
-    utterance is never among both the worst and the best.
+    If any utterance has segments of both classes, only such utterances are chosen as the best ones.
+    An utterance is never among both the worst and the best.
 
     Args:
         wrong: the share of each utterance's time that is called wrongly, (U,).
@@ -309,7 +309,8 @@ def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str
 
     Args:
         name: what the trials are, such as ``"20 ms"``.
-        derived: how the scores of these trials follow from the scores of the file, such as ``"repeated"``.
+        derived: how the scores of these trials follow from the scores of the file, such as
+            ``"repeated"``.
     """
     num_bonafide, num_spoof = frames.totals.sum(0, dtype=int).tolist()
     figures = {"eer": Figure(), "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}

@@ -37,8 +37,8 @@ class SystemFigures:
       ``num_expected`` counts the trials of the phase in the key.
     - ``facts`` is part of the header of the result. Its keys ``interval_over`` and ``num_groups`` say
       what the bootstrap drew. ``asv_counts`` holds the numbers of speaker-verification scores from
-      which min t-DCF was computed; None without min t-DCF. ``left_out`` says why trials are left out,
-      and ``partial`` is the note about them; both are empty if no trial is left out.
+      which min t-DCF was computed; None without min t-DCF. ``left_out`` says why trials are left
+      out, and ``partial`` is the note about them; both are empty if no trial is left out.
     - ``tables`` holds the :func:`~nes2net.evaluation.breakdown.breakdowns`.
     - ``official`` holds the rows of the official table of the corpus, if it has one.
     - ``notes`` says what readers must know about the figures.
@@ -175,9 +175,9 @@ def _min_tdcf(
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Make the metric min t-DCF from the speaker-verification scores of the corpus.
 
-    If the metric cannot be computed, the metric and the numbers are None. A note says why, unless the
-    corpus has no speaker-verification scores: their file is missing, or they cannot be used together
-    with ``bonafide`` and ``spoof``.
+    If the metric cannot be computed, the metric and the numbers are None. A note says why, unless
+    the corpus has no speaker-verification scores: their file is missing, or they cannot be used
+    together with ``bonafide`` and ``spoof``.
 
     Returns:
         - The metric, a function of the bona fide and the spoofed scores.

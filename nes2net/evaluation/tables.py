@@ -60,8 +60,8 @@ class Measure:
     - ``unit`` is a key of :data:`UNITS`.
     - ``digits`` is the number of decimals on paper, and of the ends of intervals everywhere.
       ``text_digits`` is the number of decimals on a terminal if this number differs.
-    - ``has_heat`` says that a page gives each figure a background, in a stronger colour for a higher
-      figure.
+    - ``has_heat`` says that a page gives each figure a background, in a stronger colour for a
+      higher figure.
     """
 
     name: str
@@ -143,8 +143,8 @@ class Table:
     - ``section`` is the heading of its section of the page; empty for the top of the page.
     - ``notes`` says more about the figures, one or more sentences each.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
-    - ``across`` names a label: on paper, each of its values has a column. If it is empty, a table on
-      paper has the same rows as ``rows``.
+    - ``across`` names a label: on paper, each of its values has a column. If it is empty, a table
+      on paper has the same rows as ``rows``.
     - ``readers`` says where the table is shown besides the JSON: ``"all"`` for everywhere;
       ``"paper"`` for pages and papers, because it is long; ``"nobody"``, because a plot shows it.
     """
@@ -205,8 +205,8 @@ class Measured:
     Attributes:
         values: name of a metric → its value for all trials.
         thresholds: name of an EER → its threshold.
-        draws: name of a metric → its value for each resample, (R,). For two systems on the same trials,
-            the resamples hold the same trials.
+        draws: name of a metric → its value for each resample, (R,). For two systems on the same
+            trials, the resamples hold the same trials.
     """
 
     def __init__(
@@ -230,8 +230,8 @@ class Measured:
     def figure(self, name: str) -> Figure:
         """The figure of the metric ``name`` with its 95 % interval.
 
-        The interval of an error rate is Wilson's; that of any other metric has percentiles of the draws
-        as its ends.
+        The interval of an error rate is Wilson's; that of any other metric has percentiles of the
+        draws as its ends.
         """
         value = self.values[name]
         draws = self.draws[name]
@@ -250,9 +250,9 @@ class Measured:
 def with_best(rows: Sequence[Row], label: str) -> list[Row]:
     """Mark the lowest figure of each measure as the best, if it is certainly the lowest.
 
-    Rows are compared if they differ only in ``label``, such as ``"system"``. A figure is certainly the
-    lowest if the 95 % interval of its difference from the second lowest figure lies below 0. All rows
-    must come from the same bootstrap draws. With fewer than 40 draws, no figure is marked.
+    Rows are compared if they differ only in ``label``, such as ``"system"``. A figure is certainly
+    the lowest if the 95 % interval of its difference from the second lowest figure lies below 0.
+    All rows must come from the same bootstrap draws. With fewer than 40 draws, no figure is marked.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
@@ -349,8 +349,8 @@ MOST_LINES = 150
 def plain(value: Any) -> Any:
     """Convert a result to plain data; a dataclass or a named tuple becomes a mapping of its fields.
 
-    A field of a dataclass that was declared with ``repr=False``, such as scores, is left out. A number
-    that is not finite becomes None.
+    A field of a dataclass that was declared with ``repr=False``, such as scores, is left out. A
+    number that is not finite becomes None.
 
     >>> plain({"interval": (0.25, math.inf)})
     {'interval': [0.25, None]}

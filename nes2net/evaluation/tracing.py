@@ -90,8 +90,8 @@ def evaluate_classes(
         settings: the settings for classes, and those for all judgements. Others must not be given.
 
     Raises:
-        InputError: if labels cannot be read, files and labels do not fit each other, or a setting does
-            not apply to classes or to these files.
+        InputError: if labels cannot be read, files and labels do not fit each other, or a setting
+            does not apply to classes or to these files.
     """
     if settings.threshold_source is not None or settings.threshold is not None or settings.resolution_ms is not None:
         raise InputError(

@@ -45,8 +45,8 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
 def confusion_plot(trials: ClassTrials) -> Plot:
     """Draw the confusion matrix of known classes, and below it a row for each unknown class.
 
-    The row of an unknown class shows for which known classes its trials are taken. A known class without
-    trials has a column but no row.
+    The row of an unknown class shows for which known classes its trials are taken. A known class
+    without trials has a column but no row.
     """
     order = order_of_lookalikes(trials.confusion)
     known_rows = [number for number in order if trials.confusion[number].any()]

@@ -4,9 +4,9 @@ The EER chooses its threshold with the labels of the test set, which users of a 
 have. With the threshold of its development set, a detector with an EER of 11.2 % on In-the-Wild has
 a half total error rate of 39.5 % there (arXiv 2606.21584).
 
-A calibration turns scores into log-likelihood ratios, and an operating point chooses one of these ratios
-as the threshold. Therefore the costs of the ratios can be judged too: the actual DCF, and Cllr with its
-two parts.
+A calibration turns scores into log-likelihood ratios, and an operating point chooses one of these
+ratios as the threshold. Therefore the costs of the ratios can be judged too: the actual DCF, and
+Cllr with its two parts.
 
 In reading order: ``thresholds`` reads or fits a calibration for each system; ``judge_sets`` judges
 the sets of one system; ``in_words`` and the warnings explain the figures.
@@ -199,8 +199,9 @@ def thresholds(
 
     Raises:
         InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
-            systems differ, further sets are given for several systems, development trials are all of
-            one class, a calibration is of frames, or no calibration or threshold can be computed.
+            systems differ, further sets are given for several systems, development trials are all
+            of one class, a calibration is of frames, or no calibration or threshold can be
+            computed.
     """
     # Check that there is one file for each system.
     num_files = len(source.dev_scores) or len(source.calibrations)
@@ -430,8 +431,8 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
     """List reasons to doubt a threshold, one sentence each.
 
     Args:
-        development: the trials to which the calibration was fitted; None if the calibration was read
-            from a file.
+        development: the trials to which the calibration was fitted; None if the calibration was
+            read from a file.
     """
     lines = []
     if calibration.weights[0] < 0:
@@ -451,8 +452,8 @@ def _warnings(
     """List reasons to doubt the figures of a test set, one sentence each.
 
     Args:
-        development: the trials to which the calibration was fitted; None if the calibration was read
-            from a file.
+        development: the trials to which the calibration was fitted; None if the calibration was
+            read from a file.
         scored: the test set.
         judged: the figures of the test set; None for a set of one class.
     """

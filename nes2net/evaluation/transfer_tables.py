@@ -49,7 +49,8 @@ _ONE_CLASS = {
 def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
     """Make the tables ``rates``, ``costs`` and ``reliability`` of the sets of both classes at the thresholds.
 
-    Tables of the sets of one class follow, with breakdowns. A kind of sets that does not occur has no tables.
+    Tables of the sets of one class follow, with breakdowns. A kind of sets that does not occur has
+    no tables.
     """
     hidden = () if len(transfers) > 1 else ("system",)
     rows = []

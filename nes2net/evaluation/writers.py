@@ -88,9 +88,9 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
     """Lay out a table in which each value of the label ``table.across`` has a column, such as a column for each system.
 
-    Such a column holds the figures of the first measure. A further measure has one column of its own if
-    its figures do not depend on this label. Otherwise its figures are details of the cells of the first
-    measure.
+    Such a column holds the figures of the first measure. A further measure has one column of its
+    own if its figures do not depend on this label. Otherwise its figures are details of the cells
+    of the first measure.
     """
     # Group the rows of the table that differ only in the label; a group is a row of the result.
     names = [name for name in table.labels if name != table.across]
@@ -140,8 +140,8 @@ def text_lines(table: Table) -> list[str]:
     """Write ``table`` for a terminal.
 
     If a single measure has intervals, they have a column of their own. Otherwise intervals stand
-    below their figures. If the table has more than 150 rows, or none, only its caption and its notes
-    are written.
+    below their figures. If the table has more than 150 rows, or none, only its caption and its
+    notes are written.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MOST_LINES:
