@@ -205,7 +205,7 @@ def data() -> None:
 
 
 def _report(check: CorpusCheck) -> str:
-    """Write the result of a check as text: each split, the key, what can be done with the corpus, and what is missing."""
+    """Write the result of a check as text: the splits, the key, what can be done with the corpus, and what is missing."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):

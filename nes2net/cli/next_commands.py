@@ -99,7 +99,9 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
 def after_scoring(
     name: str, root: str | Path, split: str, scores: str | Path, protocols: str | Path | None = None
 ) -> list[Words]:
-    """Suggest the command that evaluates the score file ``scores``; no command if the corpus has no labels for ``split``.
+    """Suggest the command that evaluates the score file ``scores``.
+
+    There is no command if the corpus has no labels for ``split``.
 
     Args:
         name, root, split, protocols: the scored corpus, as given to ``nes2net score``.

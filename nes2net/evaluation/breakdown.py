@@ -202,8 +202,8 @@ def breakdown(
 
     A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
     Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
-    The EER of a row compares the spoofed trials with the row's values of all fields to the bona
-    fide trials with its values of the fields of recordings, as in the published tables.
+    As in the published tables, the spoofed trials of a row are those that have the values of all
+    fields. Its bona fide trials are those that have the values of the fields of recordings.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.

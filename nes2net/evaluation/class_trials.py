@@ -48,8 +48,8 @@ class ClassTrials:
     - ``scores`` names the scores of being known that can be computed from these logits.
     - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
     - ``origin`` holds the facts of the record beside the file of logits; None without a record.
-    - ``threshold`` comes from this record. A trial whose score of being known lies below the
-      threshold is called unknown. It is None if the record has no threshold.
+    - ``threshold`` comes from this record; None if the record has no threshold. A trial whose score
+      of being known lies below the threshold is called unknown.
     - ``compared`` maps the name of each score that compares trials with training trials to the
       scores of the trials of known classes (N,) and of unknown classes (M,).
     """
@@ -71,7 +71,7 @@ class ClassTrials:
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """Numbers (N,) of the predicted classes: the class with the largest logit, the first one if several are equal."""
+        """Numbers (N,) of the predicted classes: the class with the largest logit, the first one of equal classes."""
         return self.logits.argmax(1)
 
     @functools.cached_property

@@ -213,7 +213,9 @@ class Classes(Rows):
         return read_class_table(path, self.classes)
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        """Evaluate the logits in ``paths``, a file for each system; see :func:`~nes2net.evaluation.tracing.evaluate_classes`.
+        """Evaluate the logits in ``paths``, a file for each system.
+
+        See :func:`~nes2net.evaluation.tracing.evaluate_classes`.
 
         Raises:
             InputError: if a file holds another judgement, or as ``evaluate_classes``.

@@ -111,7 +111,7 @@ class LabelledScores(NamedTuple):
 
 
 class InLines(Judgement[T]):
-    """A judgement whose file is text. Each line begins with the id of an utterance, so an id must not contain a space."""
+    """A judgement whose file is text. Each line begins with the id of an utterance, so ids must have no spaces."""
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
         """Check before scoring that all ids of ``trials`` can stand in a line; ``out`` is not used.
@@ -177,7 +177,10 @@ class OfRecordings(InLines[T]):
 
 @dataclass(frozen=True)
 class Scores(OfRecordings[float]):
-    """The score of a recording. A file has a line ``utterance score`` for each recording (:mod:`nes2net.scoring.score_file`)."""
+    """The score of a recording.
+
+    A file has a line ``utterance score`` for each recording (:mod:`nes2net.scoring.score_file`).
+    """
 
     name = "scores"
     doing = "scoring"
@@ -218,7 +221,7 @@ class Scores(OfRecordings[float]):
         return score_file.read_scores(path)
 
     def own_labels(self, path: Path) -> dict[str, str]:
-        """Read id → label from a score file with labels, as some other toolkits write; empty if the file has no labels."""
+        """Read id → label from a score file with labels, which some other toolkits write; empty without labels."""
         return score_file.read_own_labels(path)
 
     def to_json(self, value: float) -> float:
@@ -353,9 +356,10 @@ class Rows(OfRecordings[NDArray]):
 
 @dataclass(frozen=True)
 class Frames(InLines[NDArray]):
-    """The scores of the frames of a recording. A file has a line for each frame (:mod:`nes2net.scoring.segment_file`).
+    """The scores of the frames of a recording.
 
-    A recording of up to 30 s is scored in one piece. A longer recording is scored in windows
+    A file has a line for each frame (:mod:`nes2net.scoring.segment_file`). A recording of up to 30
+    s is scored in one piece. A longer recording is scored in windows
     (:func:`nes2net.scoring.track.frame_scores`).
 
     Args:

@@ -66,7 +66,7 @@ class Section:
 
 
 def sections(result: Result) -> list[Section]:
-    """Arrange tables and plots in sections: the top of the page, sections with plots alone, and sections with tables."""
+    """Arrange tables and plots in sections: the top of the page, sections with only plots, and sections with tables."""
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
     headings = [""]

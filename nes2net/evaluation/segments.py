@@ -305,7 +305,9 @@ def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> F
 
 
 def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Row:
-    """Compute a row with the point-based EER of ``frames`` and its interval; the row has no EER if a class has no frames.
+    """Compute a row with the point-based EER of ``frames`` and its interval.
+
+    The EER of the row has no value if a class has no frames.
 
     Args:
         name: what the trials are, such as ``"20 ms"``.

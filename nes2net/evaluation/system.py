@@ -147,7 +147,7 @@ def _partial(matched_trials: Matched) -> str:
 
 
 def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
-    """Write notes about scores that look wrong: they are all equal, reversed, or have labels that contradict the key."""
+    """Write notes about scores that look wrong: they are all equal, or reversed, or their labels contradict the key."""
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:

@@ -341,7 +341,7 @@ def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[P
 
 
 def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
-    """Give the whole confusion matrix of each system for the JSON, because the tables list only the largest confusions."""
+    """Give the confusion matrix of each system for the JSON, because the tables list only the largest confusions."""
     return {
         "confusion": {
             trials.system: {

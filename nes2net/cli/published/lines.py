@@ -77,7 +77,10 @@ class TrainingLines:
         say(f"no. of validation trials {num_development}")
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """Print the losses of the last epoch, the best losses and the seconds; nothing after an epoch without validation."""
+        """Print the losses of the last epoch, the best losses and the time cost.
+
+        After an epoch without validation, nothing is printed.
+        """
         row = history[-1]
         if "val_loss_wo_aug" not in row:
             return
