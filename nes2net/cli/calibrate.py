@@ -155,7 +155,7 @@ def fit(
     _print_notes(calibrated, dev_scores if save else ())
     rows = list(calibrated.rows)
     warnings = [calibrated.warning]
-    # Apply it to other scores.
+    # Apply the calibration to other scores.
     if out:
         eval_corpus = evaluating.eval_corpus or corpus
         eval_labels = Labels(eval_corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
@@ -170,7 +170,7 @@ def fit(
         print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
-    # Save it; the traits that were kept for resuming are then not needed.
+    # Save the calibration. The traits of recordings that were kept for resuming are then not needed.
     if save:
         calibrated.calibration.save(save)
         if recordings:

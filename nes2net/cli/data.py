@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.trial import Part, Trial
 
-# The values of a field are summarised instead of listed if there are more, such as the attacks of ASVspoof 2021 DF.
+# If a field has more values than this, such as the attacks of ASVspoof 2021 DF, they are summarised instead of listed.
 _MOST_VALUES = 40
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size → bytes
 
@@ -205,12 +205,12 @@ def data() -> None:
 
 
 def _report(check: CorpusCheck) -> str:
-    """Write the result of a check as text: the splits, the key, what can be done with the corpus, and what is missing."""
+    """Write the result of a check as text: the splits, the key, what the corpus allows, and what is missing."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
         lines += _row(name, text) if text else []
-    # Each split: protocol, numbers of trials, files, and what decoding has shown.
+    # Describe each split: its protocol, its numbers of trials, its files, and what decoding has shown.
     for split in check.splits:
         lines += ["", split.split, *_row("protocol", str(split.protocol or "not found"))]
         lines += _row("audio", str(split.audio or "not found"))
@@ -254,7 +254,7 @@ def _report(check: CorpusCheck) -> str:
             if names := list(decoding.unreadable):
                 lines += _row("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
         lines += _row("segments", "; ".join(split.segments)) if split.segments else []
-    # The key, and what can be done.
+    # Describe the key, and what can be done with the corpus.
     if check.key is not None:
         lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
@@ -272,11 +272,12 @@ def _report(check: CorpusCheck) -> str:
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     """Write lines with the number of all trials, and the number of trials for each value of each field.
 
-    A field with more than 40 values has only the number of its values.
+    For a field with more than 40 values, the line gives only the number of its values, and the
+    fewest and the most trials of a value.
 
     Args:
         official: the official numbers; the line of all trials says whether its numbers are the
-            same. None if they are not known, or must not be compared.
+            same. None if the official numbers are not known, or must not be compared.
     """
     text = _numbers(counts)
     if official is not None and counts.trials:

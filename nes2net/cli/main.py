@@ -96,7 +96,7 @@ def _installed_command(name: str) -> Callable[..., int | None]:
         reason = str(error)
 
         def unusable() -> None:
-            """Cannot be used: see what it says when it is called."""
+            """Cannot be used; call the command to see why."""
             raise InputError(reason)
 
         return unusable

@@ -287,7 +287,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
         widths: widths of the columns.
         show_windows: add a line for each window of a scored recording.
     """
-    # A recording that failed, or that has no fake stretch.
+    # Write the line of a recording that failed or has no fake stretch.
     file = _name(row)
     align = "l" + "r" * (len(widths) - 2) + "l"
     stretches = row.get("segments")
@@ -296,7 +296,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
         note = "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", row.get("remark")]))
     if note is not None:
         return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
-    # Fake stretches.
+    # Write a line for each fake stretch.
     if stretches:
         cells = []
         remark = row.get("remark", "")
@@ -306,7 +306,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
             cells.append([file, *times, *figures, remark])
             remark = ""  # only the first line has the remark
         return "\n".join(table_line(line, widths, "lr") for line in cells)
-    # The score of a recording.
+    # Write the line of a recording with a score.
     remarks = [row["remark"]] if "remark" in row else []
     if "reason" in row and row["reason"] not in row.get("remark", ""):
         remarks.append(row["reason"])
@@ -324,7 +324,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
             [file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(remarks)], widths, align
         )
     ]
-    # The scores of its windows.
+    # Write a line for each window of the recording.
     if row.get("windows", 1) > 1 and show_windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
             meaning = []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
     """Whether the value of a flag names one file, and not a folder for several files.
 
-    It names a file if it ends in one of ``suffixes``, and there is no folder with this name.
+    The value names a file if it ends in one of ``suffixes``, and no folder has this name.
     """
     return target.suffix.lower() in suffixes and not target.is_dir()
 
@@ -100,8 +100,8 @@ class FilesBeside:
         after an interruption, so that no hours of work are lost.
 
         Args:
-            detector: the detector. Its smallest span of a stretch is shown in pictures of fake
-                stretches.
+            detector: the detector, whose rule of scores gives the smallest span for pictures of
+                fake stretches.
             decider: the calibration and the threshold for pictures of scores along a recording;
                 None for raw scores.
         """
@@ -152,9 +152,9 @@ class FilesBeside:
     def _draw(self, prediction: Prediction, detector: Scorer, decider: Decider | None) -> None:
         """Draw the scores along a recording.
 
-        If it was searched for fake stretches, the picture shows the stretches and raw scores, even
-        with a calibration. Otherwise a calibration turns the scores into log-likelihood ratios, and
-        a stretch that stands out is shaded.
+        If the recording was searched for fake stretches, the picture shows the stretches and raw
+        scores, even with a calibration. Otherwise a calibration turns the scores into
+        log-likelihood ratios, and a stretch that stands out is shaded.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span
@@ -164,14 +164,14 @@ class FilesBeside:
         track = prediction.track
         picture = self.pictures[prediction.path]
         options: dict[str, Any] = {"threshold": self.threshold}
-        # Fake stretches: scores of frames, without the calibration.
+        # Show fake stretches with the scores of frames as they are, without the calibration.
         if prediction.row["method"] == "segments":
             options = {
                 "threshold": prediction.row["threshold"],
                 "stretches": prediction.stretches,
                 "smallest_span": least_span(detector.score_rule),
             }
-        # Scores of windows with a calibration; `usual` is the range of the scores that are usual.
+        # Show scores of windows as log-likelihood ratios; `usual` is the range of the usual ratios.
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
             options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}

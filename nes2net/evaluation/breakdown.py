@@ -203,7 +203,8 @@ def breakdown(
     A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
     Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
     As in the published tables, the spoofed trials of a row are those that have the values of all
-    fields. Its bona fide trials are those that have the values of the fields of recordings.
+    fields. The bona fide trials of a row are those that have the values of the fields of
+    recordings.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -275,10 +276,10 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
     """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
-    The result is empty if the bootstrap draws trials. It also draws trials if it cannot draw the
-    groups that ``unit`` asks for: speakers as for :func:`speaker_groups`, or attacks if a spoofed
-    trial has no attack or there are fewer than five attacks. With ``both``, speakers are drawn
-    alone if attacks cannot be drawn, and trials if speakers cannot be drawn.
+    Speakers cannot be drawn if :func:`speaker_groups` is empty. Attacks cannot be drawn if a
+    spoofed trial has no attack, or there are fewer than five attacks. If the groups that ``unit``
+    names cannot be drawn, the bootstrap draws trials, and the result is empty. With ``both``, the
+    bootstrap draws speakers alone if only attacks cannot be drawn.
 
     Args:
         unit: what the bootstrap draws; ``auto`` means ``speakers``.
@@ -311,8 +312,8 @@ def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
     """Choose what the bootstrap draws in an evaluation, and check that it can be drawn from ``trials``.
 
-    ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. It is not
-    checked, because :func:`groups_of` falls back to what the trials allow.
+    ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. This
+    choice is not checked, because :func:`groups_of` falls back to what the trials allow.
 
     Raises:
         InputError: if ``unit`` is not ``auto``, and ``trials`` lack the speakers or attacks to
@@ -373,8 +374,8 @@ class OverCorpora:
     def rows(self) -> list[tuple[str, float]]:
         """List the name and the EER of each corpus, then those of the mean, the worst group and the pooled trials.
 
-        The last three have the names ``mean``, ``worst group (NAME)`` and ``pooled``. If one of
-        their EERs is None, it is left out.
+        The last three have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
+        whose EER is None is left out.
         """
         rows = list(self.eers.items())
         if self.mean is not None:

@@ -68,7 +68,7 @@ def reference_scores(
             f"{training}: {counted(len(missing), 'training trial')} not in the key ({listed(missing)}), {len(rows)} of a known "
             "class: give embeddings of the training set, and keys that hold its labels"
         )
-    # Compare the evaluated trials with them.
+    # Compare the evaluated trials with the training trials.
     embeddings = dict(Embeddings().read(evaluated))
     missing = [id for id in ids if id not in embeddings]
     if missing:

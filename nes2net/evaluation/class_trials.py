@@ -1,7 +1,7 @@
 """Join the logits of a detector with the true classes of trials, and separate known from unknown classes.
 
-A class is *known* if the detector was trained on it and has a logit for it. The spoofed trials of all
-other classes are of *unknown* classes.
+A class is *known* if the detector was trained on it and has a logit for it. All other classes of
+spoofed trials are *unknown*.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class ClassTrials:
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """Numbers (N,) of the predicted classes: the class with the largest logit, the first one of equal classes."""
+        """The number of the class with the largest logit for each trial, (N,); the first one if several are equal."""
         return self.logits.argmax(1)
 
     @functools.cached_property

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
-_MOST_TOLD = 3  # likeliest classes in a line of `predict`
+_MOST_TOLD = 3  # how many of the likeliest classes a line of `predict` names
 _LARGEST_KNOWN = 1 << 20  # bytes
 
 
@@ -146,8 +146,8 @@ class Classes(Rows):
     def tell(self, value: NDArray) -> dict[str, Any]:
         """Compute from the logits (K,) of a recording the likeliest class and all posteriors.
 
-        With a threshold, the fact ``known`` says whether the recording is of a known class, with
-        the score of being known, the threshold and the p-value.
+        With a threshold, the fact ``known`` says whether the recording is of a known class, and
+        gives the score of being known, the threshold and the p-value.
         """
         (posteriors,) = class_posteriors(value[None]).tolist()
         likeliest = max(range(len(posteriors)), key=posteriors.__getitem__)

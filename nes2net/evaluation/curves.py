@@ -84,10 +84,10 @@ class Bin(NamedTuple):
 def reliability(llrs: Llrs) -> list[Bin]:
     """Sort trials into bins of about equal count by their predicted probability of bona fide.
 
-    There are at most ten bins, with about 20 trials or more in each; few trials share a single bin.
-    Trials with equal ratios are always in the same bin, so there are fewer bins if many ratios are
-    equal. The prior that turns a ratio into a probability is the share of bona fide trials in the
-    set, so that ``predicted`` and ``share`` agree for good ratios.
+    There are at most ten bins, with about 20 trials or more in each; fewer than 40 trials share one
+    bin. Trials with equal ratios are always in the same bin, so there are fewer bins if many ratios
+    are equal. The prior that turns a ratio into a probability is the share of bona fide trials in
+    the set, so that ``predicted`` and ``share`` agree for good ratios.
 
     Args:
         llrs: log-likelihood ratios of the bona fide and of the spoofed trials.

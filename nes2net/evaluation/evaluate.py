@@ -101,7 +101,7 @@ def evaluate_systems(
         num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
             draws.
         threshold_source: Where thresholds that were chosen on other trials come from. Each system is
-            also judged at its threshold. If all trials are of one class, that is the only result.
+            also judged at its threshold. If all trials are of one class, it is judged only there.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there

@@ -264,7 +264,7 @@ class Rows(OfRecordings[NDArray]):
     done = "judged"
     what = "rows"
     columns: ClassVar[Sequence[str]]
-    """Names of the columns: one for each number of a row."""
+    """Names of the columns, one for each number of a row."""
 
     @abstractmethod
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
@@ -358,8 +358,8 @@ class Rows(OfRecordings[NDArray]):
 class Frames(InLines[NDArray]):
     """The scores of the frames of a recording.
 
-    A file has a line for each frame (:mod:`nes2net.scoring.segment_file`). A recording of up to 30
-    s is scored in one piece. A longer recording is scored in windows
+    A file has a line for each frame (:mod:`nes2net.scoring.segment_file`). A recording of at most
+    30 s is scored in one piece. A longer recording is scored in windows
     (:func:`nes2net.scoring.track.frame_scores`).
 
     Args:
@@ -537,7 +537,7 @@ def _finite_row(value: Any, size: int | None = None) -> NDArray:
     """Convert an entry of a journal to a row of float32.
 
     Args:
-        size: how many numbers the row must have; None for any number above 0.
+        size: how many numbers the row must have; None to accept one or more.
 
     Raises:
         ValueError: if the row is damaged: it is not a list of numbers, is empty, has another size,

@@ -42,7 +42,7 @@ LARGEST = 1e300
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Ids of the utterances because of which scores and key do not fit each other.
+    """Ids of the utterances for which scores and key do not fit each other.
 
     - ``missing`` utterances have no score, ``unknown`` utterances are not in the key.
     - ``conflicting`` utterances have several different scores, ``repeated`` ones several equal scores.
@@ -326,9 +326,9 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
             of raising.
 
     Raises:
-        InputError: if a file is malformed, no utterance has a usable score in all files, or, without
-            ``allow_partial``, an utterance has no score, several scores, or a score that is not
-            finite in one of the files.
+        InputError: if a file is malformed, or no utterance has a usable score in all files. Without
+            ``allow_partial``, also if an utterance has no score, several scores, or a score that is
+            not finite in one of the files.
     """
     # Read each file, and find the ids that it scores twice or with a score that is not finite.
     by_file = []

@@ -80,7 +80,7 @@ def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> One
     """
     accepted = decider.accepts(matched_trials.scores)
     label = BONAFIDE if matched_trials.is_bonafide[0] else SPOOF
-    # To accept a spoofed trial is wrong, and to reject a bona fide one.
+    # A decision is wrong if it accepts a spoofed trial or rejects a bona fide trial.
     wrong = (accepted == (label == SPOOF)).tolist()
     by_field: dict[str, dict[str, Errors]] = {}
     for field in grouping_fields(matched_trials.trials):

@@ -168,7 +168,7 @@ def seen(
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
         corpus, split: the scored corpus and split.
-        root: the folder of the scored corpus. It distinguishes users' own corpora, which share a name.
+        root: the folder of the scored corpus, because users' own corpora share a name.
         phase: the evaluated phase; None for all trials.
         trials: the scored trials as :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`
             describes them; None if only their corpus is known.
@@ -186,7 +186,7 @@ def seen(
         if ancestor is not provenance:
             start = f"{_name(ancestor)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
-        # The authors of a published model may not state what it was trained on.
+        # The authors of a published model may not state its training data.
         if ancestor.published and not ancestor.published[1].trained_on:
             unstated = f"scores of {_name(provenance)} on {corpus} may say nothing: nobody states what "
             lines[unstated] = f"{unstated}{who['trained']} was trained on"
@@ -230,14 +230,14 @@ def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use
     Args:
         root: the folder of the scored corpus.
     """
-    # The corpora that the authors of a published model name.
+    # List the corpora that the authors of a published model name.
     if provenance.published:
         model = provenance.published[1]
         for how, parts in (("trained", model.trained_on), ("selected", model.selected_on)):
             for row in parts:
                 name, _, part = row.partition(":")
                 yield _Use(how, name, part)
-    # The corpora in the recipe of a detector of this toolkit.
+    # List the corpora in the recipe of a detector of this toolkit.
     for used in provenance.corpora:
         folder = None
         if used.name in corpora.names() and corpora.get(used.name).user_defined:

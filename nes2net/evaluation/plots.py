@@ -227,7 +227,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
 
 
 def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Replace each of ``ranges`` by one range around all, if each fills at least half of that; else change nothing."""
+    """Replace ``ranges`` by one common range if each fills at least half of it; otherwise return them unchanged."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)
@@ -398,7 +398,7 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 
 
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
-    """Choose the number of bins of a histogram of several classes between ``low`` and ``high``, 5 to 100.
+    """Choose the number of bins, 5 to 100, between ``low`` and ``high`` for a histogram of several classes.
 
     The number for a class follows the rule of Freedman and Diaconis (1981), but it is at least the
     number by the rule of Sturges (1926), and at most 2·√n for n trials. The smallest number of all
@@ -437,7 +437,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
         name: unique in the page; all ids of the element begin with it.
         title, description: text for screen readers.
     """
-    # Draw the figure with text as text, without a date or other facts that change.
+    # Write the figure with its text as text, not as outlines, and without a date or other facts that change.
     buffer = io.BytesIO()
     with matplotlib.rc_context(
         {"svg.hashsalt": f"nes2net-{name}", "svg.fonttype": "none", "font.family": "sans-serif"}
@@ -458,7 +458,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     head, _, body = text.strip().partition(">")
     head = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)
     words = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
-    return Markup(f"{head}>\n{words}{body}")  # markup of our own; `title` and `description` are escaped
+    return Markup(f"{head}>\n{words}{body}")  # Matplotlib's markup; `title` and `description` are escaped
 
 
 # Strips of utterances

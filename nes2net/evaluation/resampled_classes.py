@@ -60,7 +60,7 @@ class Resamples:
             rules: name of a rate → its rule.
             known_rows: counts C×K, a row for each known class.
             unknown_rows: counts G×K, a row for each unknown class. The sum of these rows is the
-                last row of the confusion matrix. None for a matrix of known classes only.
+                last row of the confusion matrix. None if the matrix has no such row.
         """
         rng = np.random.default_rng(self.seed)
         chunk_size = max(1, _AT_ONCE // known_rows.size)  # draws

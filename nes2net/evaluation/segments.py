@@ -93,7 +93,7 @@ def evaluate_segments(
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
         threshold: frames with this score or a lower score are called spoof when F1, intersection
             over union and boundary error are computed. These figures are always computed at the
-            threshold of the EER too; None to compute them only there.
+            threshold of the EER too; None to compute them at no other threshold.
         allow_partial: leave out utterances whose scores or labels are missing or do not fit.
         num_resamples, seed: draws of utterances, and their seed.
 
@@ -225,7 +225,7 @@ def _figures(
         - The number of bona fide and of spoofed seconds.
         - The share of each utterance's time that is called wrongly at the threshold of the EER, (U,).
     """
-    # Point-based EER at each resolution that is a multiple or a fraction of the scores' own.
+    # Compute the point-based EER at each resolution that is a multiple or a fraction of the scores' own resolution.
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
     own_rate = _point_rate(f"{resolution} ms", OWN, sorted_frames(labelled.frames), draws)
@@ -237,7 +237,8 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # As published: if the corpus lists its segments, they label frames finer than the scores.
+            # If the corpus lists its segments, these segments label the frames that are shorter than those of the
+            # scores, as in the published tables.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 joined_measured_frames(
@@ -246,12 +247,12 @@ def _figures(
             )
             rates.append(_point_rate(f"{measured_at} ms", derived, frames, draws))
             del frames  # hundreds of megabytes
-    # Point-based EER of utterances: each has the lowest score and the lowest label of its frames.
+    # Compute the point-based EER of utterances. Each utterance has the lowest score and the lowest label of its frames.
     scores = np.minimum.reduceat(labelled.frames.scores, labelled.frames.starts)
     labels = np.minimum.reduceat(labelled.frames.labels, labelled.frames.starts)
     lowest = Frames(scores, labels, np.ones_like(labelled.frames.counts))
     rates.append(_point_rate("utterances", "minimum of all", sorted_frames(lowest), draws))
-    # Range-based EER of seconds.
+    # Compute the range-based EER of seconds.
     time = timed_frames(utterances, resolution)
     range_based = range_eer_of(time)
     figures = {
@@ -259,7 +260,7 @@ def _figures(
         "threshold": Figure(range_based.threshold),
     }
     rates.append(Row({"of": "seconds", "scores": OWN}, figures))
-    # Figures at each threshold.
+    # Compute the figures at each threshold.
     thresholds = {"the threshold of the EER": eer_threshold}
     if threshold is not None:
         thresholds["the threshold asked for"] = threshold

@@ -166,7 +166,7 @@ class Table:
 
     @property
     def labels(self) -> list[str]:
-        """The names of the labels that are shown to readers: all but the hidden ones."""
+        """The names of the labels that are shown to readers, which are all but the hidden ones."""
         names = self.rows[0].labels if self.rows else ()
         return [name for name in names if name not in self.hidden]
 

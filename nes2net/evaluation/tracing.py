@@ -87,7 +87,8 @@ def evaluate_classes(
     Args:
         labels: where the key is.
         paths, tables: the file of each system, and its content.
-        settings: the settings for classes, and those for all judgements. Others must not be given.
+        settings: the settings for classes, and those for all judgements. Other settings must not be
+            given.
 
     Raises:
         InputError: if labels cannot be read, files and labels do not fit each other, or a setting
@@ -100,7 +101,7 @@ def evaluate_classes(
         )
     if settings.exclude is not None:
         raise InputError("`exclude` is for scores of utterances: leave it out")
-    # Join each file with the key, and check that it has the score of being known that is asked for.
+    # Join each file with the key, and check that the file has the score of being known that the settings name.
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
@@ -114,7 +115,8 @@ def evaluate_classes(
             )
         systems.append(trials)
         inputs.append(score_input(path, trials.sha256))
-    # Choose the score of being known: the one asked for, or that of the threshold of the first system.
+    # Choose the score of being known for the table of unknown classes: that of the settings, else that of the threshold
+    # of the first system, else the default.
     first = systems[0]
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)
@@ -174,7 +176,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
     Args:
         kind: the score of being known for the table of unknown classes.
     """
-    # Trials of known classes.
+    # Make the table of the trials of known classes.
     hidden = () if len(systems) > 1 else ("system",)
     yield Table(
         "closed",
@@ -183,7 +185,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         [Row({"system": trials.system}, closed_figures(trials, resamples)) for trials in systems],
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
-    # Known against unknown trials, by each score of being known.
+    # Make the table of known against unknown trials, with a row for each score of being known.
     with_unknown = [trials for trials in systems if trials.generator_names]
     rows = []
     for trials in with_unknown:
@@ -201,7 +203,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         ],
         hidden,
     )
-    # All trials at the threshold for unknown classes.
+    # Make the table of all trials at the threshold for unknown classes.
     rows = []
     for trials in with_unknown:
         if trials.threshold is not None:
@@ -215,7 +217,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         ["Macro-F1 is the mean over the known classes and unknown, as in track 3 of ADD 2023."],
         hidden,
     )
-    # Each unknown class, each known class, and the confusions of known classes.
+    # Make the tables of each unknown class, of each known class, and of the confusions of known classes.
     rows = []
     for trials in with_unknown:
         rows += sorted(_generator_rows(trials, kind), key=lambda row: -row.value("fpr95"))
@@ -318,7 +320,7 @@ def _class_rows(trials: ClassTrials) -> Iterator[Row]:
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
-    """List the ten most frequent confusions of two known classes, a row for each; fewer if there are fewer."""
+    """List the most frequent confusions of two known classes, at most ten, with a row for each."""
     wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for number in largest.tolist():

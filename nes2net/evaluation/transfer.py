@@ -239,7 +239,7 @@ def thresholds(
         )
         decider = Decider(calibration, operating_point=source.operating_point)
         thresholds.append(Threshold(decider, development, development.inputs))
-    # Or read the calibration of each system.
+    # Read the calibrations that are given instead of development scores.
     for path in source.calibrations:
         decider = Decider(load(path), operating_point=source.operating_point)
         if (resolution_ms := decider.calibration.resolution_ms) is not None:
@@ -290,7 +290,7 @@ def judge_sets(
     """Judge the development set and the sets ``tested`` of one system at its threshold.
 
     If the calibration was read from a file, the log-likelihood ratios in this file replace the
-    development set. If there are none, no development set is judged.
+    development set. If the file has no ratios, no development set is judged.
 
     Args:
         system: name of the system.
@@ -397,7 +397,7 @@ def _with_unique_names(sets: list[_Set]) -> list[_Set]:
 
 def in_words(judged: JudgedSet) -> str:
     """Explain what calibration and threshold cost on a test set: the loss of Cllr, and HTER minus EER."""
-    # The loss by calibration, unless it is small.
+    # Explain the loss by calibration, unless it is small.
     total = judged.row.value("cllr")
     lowest = judged.row.value("min_cllr")
     lost = judged.row.value("calibration_loss")
@@ -413,7 +413,7 @@ def in_words(judged: JudgedSet) -> str:
         )
     if total > 1:
         text += " Above 1 bit the ratios mislead: a system that says nothing costs 1."
-    # The loss by the threshold. It is certain only if its interval lies above 0.
+    # Explain the loss by the threshold. This loss is certain only if its interval lies above 0.
     lost_points = points(judged.row.value("hter_lost"))
     interval = judged.row["hter_lost"].interval
     assert interval is not None

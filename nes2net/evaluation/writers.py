@@ -19,8 +19,8 @@ class Cell(NamedTuple):
     details: tuple[str, ...] = ()
     """An interval and further figures, which stand beside or below the text."""
     heat: int | None = None
-    """How strong the background is on a page: the figure in percent of the highest figure of its measure
-    in the table. None for no background."""
+    """The figure in percent of the highest figure of its measure in the table, which sets the strength of
+    the background on a page; None for no background."""
 
     @property
     def text_with_details(self) -> str:

@@ -110,7 +110,7 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
         "help": "random draws of RawBoost: one stream per utterance, or the published order from one global stream",
     },
     "--select_on": {
-        "type": lambda text: {"mindcf": "min_dcf"}.get(text.lower(), text.lower()),  # as recipes spell it
+        "type": lambda text: {"mindcf": "min_dcf"}.get(text.lower(), text.lower()),  # accepts minDCF, too
         "choices": ["loss", "eer", "min_dcf"],
         "help": "measure on the development set that chooses the epochs to keep; the published code takes the loss",
     },
