@@ -135,7 +135,7 @@ class Key:
     def input(self, kind: str = "key") -> dict[str, str]:
         """Describe the file of the labels for the list of files that an evaluation read.
 
-        If :attr:`path` is a folder, the result describes the file in it that has the labels of the
+        If ``path`` is a folder, the result describes the file in it that has the labels of the
         phase.
 
         Args:

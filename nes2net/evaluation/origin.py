@@ -160,10 +160,10 @@ def seen(
 ) -> list[str]:
     """Say how a detector was trained or selected on the scored trials, a sentence for each use.
 
-    The list is empty if no such use is known. For a published model, the
-    uses are the corpora that its authors name. For a detector of this toolkit, the uses come from
-    its recipe and the recipes of its ancestors: the detectors from which its training started. If
-    it is not known which part of a corpus was used, the whole corpus counts as used.
+    The list is empty if no such use is known. For a published model, the uses are the corpora that
+    its authors name. For a detector of this toolkit, the uses come from its recipe and the recipes
+    of its ancestors: the detectors from which its training started. If it is not known which part
+    of a corpus was used, the whole corpus counts as used.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
