@@ -9,6 +9,6 @@ This district may import all other districts except ``apps``.
 
 import os
 
-# By default, waiting threads of OpenMP spin, and take cores from the workers. OpenMP reads this variable
-# when PyTorch is loaded, so this line stands before the import of any command.
+# By default, threads of OpenMP spin while they wait, and take cores from the workers. OpenMP reads this
+# variable when PyTorch is loaded, so the variable is set before any command is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -89,6 +89,7 @@ def augment(
     from nes2net.training.preview import plot as draw
     from nes2net.training.recipes.augment import AugmentConfig
 
+    # Turn the flags into the section `augment` of a recipe.
     parameters: dict[str, float] = {}
     for text in set_:
         key, _, value = text.partition("=")
@@ -112,9 +113,11 @@ def augment(
         conditions=list(effects.condition),
         fir=fir_band,
     )
+    # Augment the file.
     path = Path(file)
     before = load_audio(path)
     after = augmented(path, settings, speech=effects.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
+    # Name the files to write after the settings.
     words = []
     if effects.algo:
         words += [f"algo {effects.algo}", *set_]
@@ -134,6 +137,7 @@ def augment(
     if plot:
         title = f"after: {', '.join(words)}"
         writers[Path(f"{name}.png")] = lambda file: draw(file, before, after, f"before: {path.name}", title)
+    # Write the files.
     if not overwrite and (existing := [str(file) for file in writers if file.exists()]):
         raise InputError(f"{', '.join(existing)} is there already: give --overwrite, or another folder with --out")
     for to, write in writers.items():

@@ -46,6 +46,7 @@ def average(
     from nes2net.training.averaging import average_files, average_run, measures_of, recipe_of
     from nes2net.training.selection import best_epochs, choices
 
+    # Check the flags that choose epochs; at most one of them may be given.
     selecting_flags = []
     for flag, value in (("--ids", ids), ("--last", last), ("--best", best)):
         if value is not None:
@@ -54,6 +55,7 @@ def average(
         raise InputError(f"argument {selecting_flags[1]}: not allowed with argument {selecting_flags[0]}")
     if by and best is None:
         raise InputError("--by goes with --best")
+    # Average epochs of a run folder.
     if selecting_flags:
         if len(checkpoints) != 1:
             raise InputError("--ids, --last and --best go with one run folder")
@@ -66,6 +68,7 @@ def average(
             print(f"{path} is there already, made of these checkpoints, and stays; --out names another file")
         else:
             print(f"average written to {path}")
+    # A run folder without a choice of epochs: list the epochs, and suggest choices.
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():
         folder = checkpoints[0]
         offered_choices, table = choices(folder, offered=measures_of(folder))
@@ -76,6 +79,7 @@ def average(
         print_next([["average", folder, f"--{choice.which}", choice.number] for choice in offered_choices])
         print("nothing was averaged: choose with --best K, --last K or --ids N …", file=sys.stderr)
         return WRONG_INPUT
+    # Average the given files.
     else:
         if update_bn is not None:
             raise InputError("--update-bn goes with a run folder, whose recipe says what the training data is")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
     from nes2net.scoring.decisions.calibration import LinearCalibration
 
-# Figure → heading of its column, and factor by which its value is multiplied: 100 for percent.
+# Figure → heading of its column, and the factor by which the value of the figure is multiplied: 100 for percent.
 _COLUMNS = {
     "eer": ("EER %", 100),
     "min_dcf": ("minDCF", 1),
@@ -45,7 +45,7 @@ class EvaluationFlags:
 
     Args:
         eval_corpus: corpus of these scores; if not given, that of the labelled scores
-        eval_keys: keys of these scores, for figures before and after
+        eval_keys: keys, for figures before and after calibration
         eval_phase: phase or split of these scores
         allow_partial: leave out trials without a usable score
     """
@@ -116,6 +116,7 @@ def fit(
     from nes2net.scoring.judgement import judgement_of
     from nes2net.scoring.measuring import forget_traits
 
+    # Check the flags before anything is read.
     _check_not_read([*dev_scores, *apply_], out, save)
     if bool(apply_) != bool(out):
         raise InputError("--apply and --out go together: what to calibrate, and where to write it")
@@ -137,6 +138,7 @@ def fit(
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
         recordings = Recordings(root, num_workers, model, device, architecture.described, architecture.base, kept=save)
+    # Learn the calibration.
     labels = Labels(corpus, keys or root or ".", phase)
     calibrated = calibrate(
         labels,
@@ -153,6 +155,7 @@ def fit(
     _print_notes(calibrated, dev_scores if save else ())
     rows = list(calibrated.rows)
     warnings = [calibrated.warning]
+    # Apply the calibration to other scores.
     if out:
         eval_corpus = evaluating.eval_corpus or corpus
         eval_labels = Labels(eval_corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
@@ -167,6 +170,7 @@ def fit(
         print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
+    # Save the calibration. The traits of recordings that were kept for resuming are then not needed.
     if save:
         calibrated.calibration.save(save)
         if recordings:
@@ -351,6 +355,7 @@ def drift(
     from nes2net.lib.outputs import check_output_paths
     from nes2net.scoring.decisions.calibration import load
 
+    # Check the files to write before anything is read.
     for written in (save, plot):
         _check_not_read([calibration, *files], written)
     if plot:
@@ -362,6 +367,7 @@ def drift(
     if save:
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
+    # Compare the recordings, and print the result.
     learned = load(calibration)
     outcome = measure_drift(
         loading.scorer(model), learned, files, alpha=alpha, by=by, batch_size=batch_size, workers=workers
@@ -373,6 +379,7 @@ def drift(
     if outcome.failures:
         failures = [f"{path}: {reason}" for path, reason in outcome.failures.items()]
         print(f"{counted(len(failures), 'file')} failed: {printable_name(worded(listed(failures)))}", file=sys.stderr)
+    # Write the files.
     if save:
         write_output(save, report + "\n")
         say_written(save, beside_data=True)
@@ -399,11 +406,13 @@ def calibrate() -> None:
 
 
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on a new calibration, and, if it was saved, the detector and the recordings that it knows.
+    """Print notes on a new calibration. If it was saved, print also which detector and recordings its file describes.
+
+    A fusion of several systems describes no detector and no recordings.
 
     Args:
-        saved: the score files of a saved calibration; empty if it was not saved. A fusion of several
-            systems knows no detector and no recordings.
+        saved: the score files from which a saved calibration was learned; empty if the calibration
+            was not saved.
     """
     if calibrated.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
@@ -434,14 +443,14 @@ def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
 
 
 def _check_not_read(files: Sequence[str], *written: str | None) -> None:
-    """Check that no file is both read and written, or written twice.
+    """Check that no file is both read and written, and that no file is written twice.
 
     Args:
         files: files that are read.
         written: files that will be written; None for a flag that was not given.
 
     Raises:
-        InputError: if there is such a file.
+        InputError: if a file is read and written, or written twice.
     """
     read = {os.path.realpath(path) for path in files}
     for path in filter(None, written):
@@ -453,7 +462,7 @@ def _check_not_read(files: Sequence[str], *written: str | None) -> None:
 
 
 def _weights_text(calibration: LinearCalibration) -> str:
-    """Write the weight of each system and the offset, a line each, and a note on negative weights."""
+    """Write a line with the weight of each system, a line with the offset, and a note if a weight is negative."""
     weights = [*zip(calibration.systems, calibration.weights), ("offset", calibration.offset)]
     width = max(len(name) for name, _ in weights)
     lines = []
@@ -465,7 +474,7 @@ def _weights_text(calibration: LinearCalibration) -> str:
 
 
 def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
-    """Print a table of figures, warnings, and the names of the files that were written.
+    """Print a table of figures, the warnings that are not empty, and the names of the files that were written.
 
     Args:
         rows: (name of the scores, figure → value) of each row; no table without rows.

@@ -29,7 +29,10 @@ class PrintCompletion(argparse.Action):
 
 
 def completion_script(parser: OneLineParser, shell: str) -> str:
-    """Write the script with which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``."""
+    """Write the script with which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``.
+
+    Each argument of ``parser`` that can be a file or a name gets the attribute ``complete``.
+    """
     import shtab
 
     names_by_kind = names()
@@ -55,8 +58,8 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
 def names() -> dict[str, list[str]]:
     """List for each kind of argument the names that it accepts besides files.
 
-    A key is an argument of one command, such as ``"train recipe"``, or of all commands, such as
-    ``"device"``.
+    A key is a command and one of its arguments, such as ``"train recipe"``, or an argument of any
+    command, such as ``"device"``.
     """
     from nes2net.models.published_models import PUBLISHED_MODELS
     from nes2net.models.published_results import published_rows

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.trial import Part, Trial
 
-# A field with more values, such as the attacks of ASVspoof 2021 DF, is summarised instead of listed.
+# If a field has more values than this, such as the attacks of ASVspoof 2021 DF, they are summarised instead of listed.
 _MOST_VALUES = 40
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size → bytes
 
@@ -61,6 +61,7 @@ def download(
     if dry_run:
         most_tries = 1
     with HttpFiles(most_tries=most_tries) as client:
+        # Print what can be fetched, with the licence, and what must be done by hand.
         plan = plan_downloads(definition, client, list(only))
         stated = [licence for licence in plan.licences if licence != definition.licence]
         rows = [["licence", definition.licence or "not known; read the page"]]
@@ -88,6 +89,7 @@ def download(
             heading = "To be done by hand, afterwards" if to_fetch else "It cannot be fetched freely. By hand"
             lines += ["", f"{heading}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
         print(printable("\n".join(lines)))
+        # Fetch the files if the user accepts the licence.
         if dry_run:
             return 0
         if not to_fetch:
@@ -175,6 +177,7 @@ def pack(
     from nes2net.data.corpora.pack import pack as packed
 
     trials_of_splits = _trials_by_split(located(corpus, root, protocols=protocols), split, keys)
+    # Read the size of a shard: a number and its unit.
     number = shard_size.upper().rstrip("BKMG")
     try:
         shard_bytes = int(float(number) * _UNITS[shard_size.upper()[len(number) :]])
@@ -202,11 +205,12 @@ def data() -> None:
 
 
 def _report(check: CorpusCheck) -> str:
-    """Write the result of a check as text: each split, the key, what can be done, and what is missing."""
+    """Write the result of a check as text: the splits, the key, what the corpus allows, and what is missing."""
     corpus = check.corpus
     lines = [f"{corpus.title} in {check.root}"]
     for name, text in (("licence", corpus.licence), ("source", corpus.source)):
         lines += _row(name, text) if text else []
+    # Describe each split: its protocol, its numbers of trials, its files, and what decoding has shown.
     for split in check.splits:
         lines += ["", split.split, *_row("protocol", str(split.protocol or "not found"))]
         lines += _row("audio", str(split.audio or "not found"))
@@ -250,6 +254,7 @@ def _report(check: CorpusCheck) -> str:
             if names := list(decoding.unreadable):
                 lines += _row("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
         lines += _row("segments", "; ".join(split.segments)) if split.segments else []
+    # Describe the key, and what can be done with the corpus.
     if check.key is not None:
         lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
@@ -265,10 +270,14 @@ def _report(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
-    """Write lines with the number of trials, in all and for each value of each field.
+    """Write lines with the number of all trials, and the number of trials for each value of each field.
+
+    For a field with more than 40 values, the line gives only the number of its values, and the
+    fewest and the most trials of a value.
 
     Args:
-        official: the official numbers, to which the numbers in all are compared; None if not known.
+        official: the official numbers; the line of all trials says whether its numbers are the
+            same. None if the official numbers are not known, or must not be compared.
     """
     text = _numbers(counts)
     if official is not None and counts.trials:
@@ -285,7 +294,10 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
 
 def _numbers(counts: Counts) -> str:
-    """Write the numbers of trials: in all, bona fide, spoofed, and without a label."""
+    """Write how many trials there are, and how many of them are bona fide, spoofed and without a label.
+
+    If the labels are not known, only the number of all trials is written.
+    """
     if counts.bonafide is None or counts.spoof is None:
         return f"{counts.trials:,}"
     unlabelled = counts.trials - counts.bonafide - counts.spoof
@@ -296,7 +308,7 @@ def _numbers(counts: Counts) -> str:
 
 
 def _row(name: str, text: str) -> list[str]:
-    """Write ``text`` behind the name of a fact, wrapped to the width of the terminal."""
+    """Write the name of a fact and ``text`` as lines that fit the width of the terminal."""
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 
@@ -304,7 +316,8 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
     """List the trials of each split of a corpus, with the labels of the keys if ``keys`` is given.
 
     Args:
-        requested_splits: the splits to list; empty for all that exist.
+        corpus_part: the corpus, its folder and the folder of its protocols.
+        requested_splits: the splits to list; empty for all splits that exist.
         keys: folder of the keys; None if the protocols have the labels.
 
     Raises:
@@ -313,6 +326,7 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
     corpus = corpora.get(corpus_part.corpus)
+    # Read the labels, and choose the splits.
     labelled = {}
     if keys is not None:
         if not corpus.key_files:
@@ -322,6 +336,8 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
         splits = tuple(map(canonical_phase, requested_splits))
     else:
         splits = corpus.find_splits(corpus_part.root, corpus_part.protocols)
+    # Read the trials of each split. A split that does not exist is an error only if it was requested, or if no split
+    # exists.
     trials_of_splits: dict[str, list[Trial]] = {}
     absent: list[NotFound] = []
     for split in splits:

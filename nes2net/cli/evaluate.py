@@ -48,6 +48,7 @@ class TransferFlags:
         from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 
+        # Without a threshold from other trials, the flags that need one must not be given.
         point = OperatingPoint.parse(self.operating_point)
         if not self.threshold_from and not self.calibration:
             if self.also or self.dev_keys or self.dev_corpus or self.operating_point != "eer":
@@ -56,6 +57,7 @@ class TransferFlags:
                     "`threshold_from` or `calibration` too"
                 )
             return None
+        # Check the flags for a threshold from other trials.
         if self.threshold_from and not self.dev_keys:
             raise InputError("`threshold_from` needs `dev_keys`, the labels of its scores")
         for further_set in self.also:
@@ -137,6 +139,7 @@ def evaluate(
     from nes2net.evaluation.judgements import EvaluationSettings
     from nes2net.evaluation.key import Labels
 
+    # Check the files to write before anything is evaluated.
     pages = Pages(html, json, latex, markdown)
     further_scores = [further_set[1] for further_set in transfer.also if further_set[1:]]
     pages.check(scores, [*transfer.threshold_from, *further_scores], transfer.calibration)
@@ -145,6 +148,7 @@ def evaluate(
         raise InputError(
             "`threshold` is a score, and `threshold_from` and `calibration` say where one comes from: leave one out"
         )
+    # Turn the flags into settings.
     values_by_field: dict[str, list[str]] = {}
     for pair in exclude or ():
         name, equals, value = pair.partition("=")
@@ -168,6 +172,7 @@ def evaluate(
         seed=seed,
         draw=draw,
     )
+    # Evaluate, then print and write the result.
     result = evaluated(labels, scores, settings)
     shown = result.only(metric) if metric else result
     try:

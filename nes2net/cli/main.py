@@ -22,10 +22,13 @@ nes2net train asvspoof2019_nes2net_x data.root=DB"""
 
 
 class _Parser(OneLineParser):
-    """A parser that accepts ``key=value`` arguments of a command after its options, too."""
+    """A parser that accepts the ``key=value`` arguments of a command also after the options of the command."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does; words that remain unparsed become overrides of a recipe."""
+        """Parse as argparse does; words that argparse does not parse become overrides of a recipe.
+
+        This holds for a command with overrides, unless one of these words begins with ``-``.
+        """
         namespace, unparsed = super().parse_known_args(args, namespace)
         words = [word for word in unparsed if word != "--"]
         if "overrides" in namespace and not any(word.startswith("-") for word in words):
@@ -35,7 +38,7 @@ class _Parser(OneLineParser):
 
 
 def build_parser() -> OneLineParser:
-    """Build the parser of all commands; its help lists the commands by task."""
+    """Build the parser of all commands. Its help lists the commands by task, those of other packages last."""
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
@@ -64,7 +67,11 @@ def build_parser() -> OneLineParser:
 
 
 def _own_command(name: str) -> Callable[..., int | None] | None:
-    """Load the function of a command of this package; None if the folder of its app was deleted."""
+    """Load the function of a command of this package; None if the folder with the command was deleted.
+
+    Raises:
+        ModuleNotFoundError: if a library that the command needs is missing.
+    """
     try:
         return commands.get(name)
     except ModuleNotFoundError as error:
@@ -76,8 +83,9 @@ def _own_command(name: str) -> Callable[..., int | None] | None:
 def _installed_command(name: str) -> Callable[..., int | None]:
     """Load the function of a command of another package.
 
-    If it cannot be used, the result is a function that raises the reason when the command is called, so
-    that one faulty package does not stop all other commands.
+    If the command cannot be loaded, or a parameter has no annotation, the result is a function that
+    raises the reason when the command is called. So one faulty package does not stop all other
+    commands.
     """
     try:
         function = commands.get(name)
@@ -88,7 +96,7 @@ def _installed_command(name: str) -> Callable[..., int | None]:
         reason = str(error)
 
         def unusable() -> None:
-            """Cannot be used: see what it says when it is called."""
+            """Cannot be used; call the command to see why."""
             raise InputError(reason)
 
         return unusable
@@ -96,7 +104,10 @@ def _installed_command(name: str) -> Callable[..., int | None]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command in ``argv``, or in the arguments of this process, and return its exit status."""
+    """Run the command in ``argv``, or in the arguments of this process if ``argv`` is None; return its exit status.
+
+    Without any argument, the help is printed, and the exit status is that of wrong input.
+    """
     parser = build_parser()
     words = argv
     if argv is None:

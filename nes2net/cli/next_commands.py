@@ -23,7 +23,7 @@ def command_line(words: Words) -> str:
 
 
 def print_next(commands: Sequence[Words]) -> None:
-    """Print ``commands`` as suggestions; of several processes, only the first prints."""
+    """Print ``commands`` as suggestions, unless there are none. Of several processes, only the first one prints."""
     if commands and is_first():
         print("next:")
         for words in commands:
@@ -31,9 +31,10 @@ def print_next(commands: Sequence[Words]) -> None:
 
 
 def after_training(folder: Path, recipe: Recipe) -> list[Words]:
-    """Suggest commands that average the best epochs of the run in ``folder``, score and evaluate.
+    """Suggest commands that average the best epochs of the run in ``folder``, and score and evaluate the average.
 
-    There is no average if only one epoch is saved, and no command if no epoch is saved.
+    If only one epoch is saved, the commands score and evaluate this epoch. If no epoch is saved,
+    there are no commands.
     """
     from nes2net.lib.errors import InputError
     from nes2net.training.averaging import average_path
@@ -54,7 +55,8 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     """Suggest commands that score and evaluate ``checkpoint`` on each corpus of its training.
 
     The evaluation part of the corpus is scored if it exists, otherwise the development part. A part
-    on which the detector was trained is never scored.
+    on which the detector was trained is never scored. There are no commands for a detector that
+    reads scores of other systems, or for a corpus whose folder is not known.
     """
     from nes2net.lib.errors import InputError
     from nes2net.models.registry import corpora
@@ -97,10 +99,12 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
 def after_scoring(
     name: str, root: str | Path, split: str, scores: str | Path, protocols: str | Path | None = None
 ) -> list[Words]:
-    """Suggest the command that evaluates the score file ``scores``; none if there are no labels of its split.
+    """Suggest the command that evaluates the score file ``scores``.
+
+    There is no command if the corpus has no labels for ``split``.
 
     Args:
-        name, root, split, protocols: the scored corpus, as ``nes2net score`` was given it.
+        name, root, split, protocols: the scored corpus, as given to ``nes2net score``.
     """
     from nes2net.models.registry import corpora
 

@@ -21,11 +21,12 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
 from nes2net.lib.text_files import as_cell
 
-# Columns after the file's name → their widths: for scores, for fake stretches, and for other judgements.
+# The columns after the name of the file → their widths. The three tables are for scores, fake stretches and other
+# judgements.
 _SCORES = {"score": 10, "duration": 10}
 _SEGMENTS = {"start": 10, "end": 10, "score": 10}
 _JUDGED = {"duration": 10}
-# Further columns with a calibration, and with a decision.
+# Further columns that a calibration adds, and the column that a decision adds.
 _MEANT = {"llr": 8, "probability": 11}
 _DECIDED = {"decision": 11}
 # If at least this share of a recording was judged, its line does not mention the rest.
@@ -118,6 +119,7 @@ def predict(
     from nes2net.metrics.localisation.stretches import MIN_DURATION
     from nes2net.scoring.judgement import as_judgement
 
+    # Check the flags, and choose what to ask about each recording: a judgement, fake stretches, or scores.
     if model is None:
         raise InputError(_no_detector())
     if csv and (json_ or segments or judgement is not None):
@@ -166,6 +168,7 @@ def predict(
         batch_size=batch_size,
         workers=workers,
     )
+    # Choose the columns of the table, and print its head.
     columns = _SEGMENTS if segments else _SCORES
     if decider:
         columns = columns | _MEANT
@@ -183,7 +186,7 @@ def predict(
         table.writeheader()
     elif not json_:
         print("\n".join([*(f"# {worded(note)}" for note in predictions.notes), table_line(["file", *columns], widths)]))
-    # No progress display on a terminal, because the rows themselves show the progress there.
+    # Print the rows and write the files. A terminal gets no progress display, because the rows show the progress there.
     shown = not sys.stdout.isatty()
     failed = 0
     with written_said_last(), beside.written(detector, decider) as write:
@@ -229,18 +232,18 @@ def _channel(channel: str) -> int | Literal["mix", "each"]:
 
 
 def _channel_suffix(channel: int) -> str:
-    """The suffix of a file's name in the table if one of its channels was judged."""
+    """Write the suffix that the name of a file has in the table if only one channel of the file was judged."""
     return f" [{channel}]"
 
 
 def _name(row: dict[str, Any]) -> str:
-    """Name the recording of a row in the table: its file, and its channel if one was judged."""
+    """Name the recording of a row in the table: its file, and its channel if only one channel was judged."""
     name = printable_name(row["file"])
     return name + _channel_suffix(row["channel"]) if "channel" in row else name
 
 
 def _how_to_get_a_probability(model: str) -> list[str]:
-    """Advise how to make a calibration for the detector ``model``, which turns its scores into probabilities."""
+    """Advise how to make a calibration, which turns the scores of the detector ``model`` into probabilities."""
     command = command_line(["calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "c.json"])
     return [
         "# a probability needs recordings of your own of both classes; then add --calibration c.json:",
@@ -249,7 +252,7 @@ def _how_to_get_a_probability(model: str) -> list[str]:
 
 
 def _no_detector() -> str:
-    """Write the message that asks for a detector: the names of published detectors, and what they are good for."""
+    """Write the message that asks for a detector; it lists published detectors, and what they are good for."""
     from nes2net.models.catalogue import list_models
 
     uses: dict[str, list[str]] = {}
@@ -260,10 +263,12 @@ def _no_detector() -> str:
 
 
 def _judged_line(row: dict[str, Any], words: str, widths: list[int]) -> str:
-    """Write the line of the table for a recording with another judgement than a score.
+    """Write the line of the table for a recording whose judgement is not a score.
 
     Args:
+        row: facts of the recording; the object that --json prints.
         words: the judgement in words.
+        widths: widths of the columns.
     """
     remarks = "; ".join(filter(None, [words, row.get("remark")]))
     return table_line([_name(row), f"{row['duration']:.2f} s", remarks], widths, "lrl")
@@ -273,7 +278,8 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
     """Write the lines of the table for one recording.
 
     A scored recording has one line. A recording that was searched for fake stretches has a line for
-    each stretch, or a line that says that there is none.
+    each stretch, or one line that says that no stretch was found. A failed recording has a line
+    with the reason.
 
     Args:
         row: facts of the recording; the object that --json prints.
@@ -281,6 +287,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
         widths: widths of the columns.
         show_windows: add a line for each window of a scored recording.
     """
+    # Write the line of a recording that failed or has no fake stretch.
     file = _name(row)
     align = "l" + "r" * (len(widths) - 2) + "l"
     stretches = row.get("segments")
@@ -289,6 +296,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
         note = "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", row.get("remark")]))
     if note is not None:
         return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
+    # Write a line for each fake stretch.
     if stretches:
         cells = []
         remark = row.get("remark", "")
@@ -298,6 +306,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
             cells.append([file, *times, *figures, remark])
             remark = ""  # only the first line has the remark
         return "\n".join(table_line(line, widths, "lr") for line in cells)
+    # Write the line of a recording with a score.
     remarks = [row["remark"]] if "remark" in row else []
     if "reason" in row and row["reason"] not in row.get("remark", ""):
         remarks.append(row["reason"])
@@ -315,6 +324,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
             [file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(remarks)], widths, align
         )
     ]
+    # Write a line for each window of the recording.
     if row.get("windows", 1) > 1 and show_windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
             meaning = []

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
-    """Whether the value of a flag names one file, by its suffix, and not a folder for several files."""
+    """Whether the value of a flag names one file, and not a folder for several files.
+
+    The value names a file if it ends in one of ``suffixes``, and no folder has this name.
+    """
     return target.suffix.lower() in suffixes and not target.is_dir()
 
 
@@ -29,15 +32,21 @@ class FilesBeside:
     """Names, checks and writes the files of the flags --plot, --rttm and --labels.
 
     The paths are checked when the object is made, so that no error comes after hours of scoring.
+    The folders of the files are made then, too.
 
     Args:
         files: the recordings.
         model: name of the detector, for the pictures.
-        threshold: drawn in pictures of raw scores; None for no threshold.
-        plot, rttm, labels, out: values of the flags; None for a flag that was not given.
+        threshold: the threshold that pictures of raw scores show; None for no threshold.
+        plot: a file for the picture of the only recording, or a folder for all pictures; None for
+            no pictures.
+        rttm: a file for the segments of all recordings, or a folder with a file for each recording;
+            None for no RTTM.
+        labels: format of the label files; None for no label files.
+        out: folder for the label files; None to write each label file beside its recording.
 
     Raises:
-        InputError: if a file cannot be written.
+        InputError: if a file cannot be written, or ``plot`` is one file for several recordings.
     """
 
     def __init__(
@@ -52,6 +61,7 @@ class FilesBeside:
     ) -> None:
         self.model = Path(model).name
         self.threshold = threshold
+        # Pictures: recording → its picture.
         self.pictures: dict[Path, Path] = {}
         if plot and is_one_file(Path(plot), (".png", ".svg", ".pdf")):
             if len(files) > 1:
@@ -60,7 +70,7 @@ class FilesBeside:
         elif plot:
             self.pictures = {path: Path(plot) / name for path, name in output_names(files, ".png").items()}
         check_output_paths(self.pictures.values(), "name another with --plot")
-        # The name of each recording in RTTM files.
+        # RTTM: the name of each recording in RTTM files, and one file for all recordings or a file for each.
         self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
         self.one_rttm = None
         if rttm and is_one_file(Path(rttm), (".rttm",)):
@@ -70,6 +80,7 @@ class FilesBeside:
             self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
         rttm_files = [self.one_rttm] if self.one_rttm else self.rttms.values()
         check_output_paths(rttm_files, "name another file or folder with --rttm")
+        # Label files: recording → its label file, in the folder `out` or beside the recording.
         self.labels: dict[Path, Path] = {}
         if labels and out:
             self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
@@ -77,18 +88,22 @@ class FilesBeside:
             for folder in dict.fromkeys(path.parent for path in files):
                 inside = output_names([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
+        # The check makes the folders of the files. Skip recordings whose own folder does not exist, so that no folder
+        # is made for a mistyped path. Reading such a recording fails later, with a message of its own.
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
     def written(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
-        """Yield a function that writes the files of one recording; used while recordings are judged.
+        """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
-        If all recordings share one RTTM file, the file is written at the end, even after an interruption, so
-        that no hours of work are lost.
+        If all recordings share one RTTM file, the file is written at the end. It is written even
+        after an interruption, so that no hours of work are lost.
 
         Args:
-            detector: says which span a stretch needs, for pictures of segments.
-            decider: the calibration and threshold for pictures of tracks; None for raw scores.
+            detector: the detector, whose rule of scores gives the smallest span for pictures of
+                fake stretches.
+            decider: the calibration and the threshold for pictures of scores along a recording;
+                None for raw scores.
         """
         from nes2net.metrics.localisation.label_files import write_audacity
         from nes2net.metrics.localisation.stretches import with_bonafide
@@ -96,7 +111,10 @@ class FilesBeside:
         all_segments: dict[str, list[Segment]] = {}
 
         def write(prediction: Prediction) -> None:
-            """Write the files of one recording; no files if it could not be judged."""
+            """Write the files of one recording, and no files if the recording could not be judged.
+
+            RTTM and labels are written only for a recording that was searched for fake stretches.
+            """
             if "error" in prediction.row:
                 return
             if prediction.path in self.pictures:
@@ -132,7 +150,12 @@ class FilesBeside:
         say_written(target, beside_data=True)
 
     def _draw(self, prediction: Prediction, detector: Scorer, decider: Decider | None) -> None:
-        """Draw the track of a recording; with a calibration, its scores become log-likelihood ratios."""
+        """Draw the scores along a recording.
+
+        If the recording was searched for fake stretches, the picture shows the stretches and raw
+        scores, even with a calibration. Otherwise a calibration turns the scores into
+        log-likelihood ratios, and a stretch that stands out is shaded.
+        """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span
         from nes2net.scoring.track_plot import plot_track
@@ -141,12 +164,14 @@ class FilesBeside:
         track = prediction.track
         picture = self.pictures[prediction.path]
         options: dict[str, Any] = {"threshold": self.threshold}
+        # Show fake stretches with the scores of frames as they are, without the calibration.
         if prediction.row["method"] == "segments":
             options = {
                 "threshold": prediction.row["threshold"],
                 "stretches": prediction.stretches,
                 "smallest_span": least_span(detector.score_rule),
             }
+        # Show scores of windows as log-likelihood ratios; `usual` is the range of the usual ratios.
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
             options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}

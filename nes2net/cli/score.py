@@ -88,6 +88,7 @@ def score(
     from nes2net.scoring.corpus import ScoringSettings
     from nes2net.scoring.judgement import Judgement, as_judgement
 
+    # Choose the judgement: scores, scores of frames, or another one by its name.
     if judgement is not None and segments is not None:
         raise InputError("`judgement` says what to make instead of scores: leave out --segments")
     if segments is None:
@@ -98,7 +99,7 @@ def score(
         chosen_judgement = as_judgement(read_value(judgement, None, "`judgement`"))
     decider = deciding.decider()
     located_part = located(corpus, root, split, protocols)
-    # Read the trials first, because an error in them is found sooner than a large model is loaded.
+    # Read the trials before the detector, so that an error in the trials is found before a large model is loaded.
     trials = corpora.get(corpus).trials(located_part.root, split, protocols=protocols)
     detector = loading.scorer(model)
     scores, decisions = score_corpus(
@@ -126,6 +127,7 @@ def score(
             compile=compile,
         ),
     )
+    # Report the scores and the decisions, and suggest the next command.
     status = report_finished(scores)
     if decider and decisions:
         print("\n".join(decider.described()))

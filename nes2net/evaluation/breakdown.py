@@ -41,8 +41,9 @@ from nes2net.evaluation.tables import (
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
 
-#: A corpus that has both fields of a pair gets a table by both. The pairs are those of the published
-#: tables of ASVspoof 2021 LA (the first two), ASVspoof 2021 DF and ASVspoof 5.
+#: Pairs of fields: a corpus whose trials have both fields of a pair gets a table by both. The first two
+#: pairs are in the published tables of ASVspoof 2021 LA, the others in those of ASVspoof 2021 DF and
+#: ASVspoof 5.
 CROSSED = (
     ("attack", "codec"),
     ("codec", "transmission"),
@@ -55,16 +56,18 @@ CROSSED = (
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
 # Fields that are attributes of a trial; all other fields are in `extra`.
 _OWN_FIELDS = frozenset(field.name for field in fields(Trial)) - {"extra"}
-# A field with more values, such as a seed or a segment number, does not group the trials.
+# A field with more values than this, such as a seed or a segment number, does not group the trials.
 _MOST_VALUES = 400
 # At most so many rows get an interval, because intervals take most of the time. The breakdowns of
 # every published corpus have fewer rows.
 _MOST_INTERVALS = 500
-# With fewer clusters a bootstrap interval is too narrow (Cameron, Gelbach and Miller, 2008). Of attacks there are seldom
-# more, and their number is corrected for (:func:`nes2net.metrics.intervals.spread`).
+# With fewer speakers or attacks, a bootstrap interval over them is too narrow (Cameron, Gelbach and Miller, 2008). Five
+# attacks are enough, because corpora seldom have more than a few attacks, and the interval is widened if there are few
+# (:func:`nes2net.metrics.intervals.spread`).
 _FEWEST_SPEAKERS = 10
 _FEWEST_ATTACKS = 5
-#: What the bootstrap draws; ``both`` draws speakers and attacks. ``auto``: :func:`resolved_unit`.
+#: What the bootstrap draws. ``both`` draws speakers and attacks; for ``auto``, :func:`resolved_unit`
+#: chooses.
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
 
@@ -85,10 +88,14 @@ def breakdowns(
 ) -> dict[tuple[str, ...], list[Row]]:
     """Break the EER down by every field that groups the trials, and by every pair of :data:`CROSSED` among them.
 
-    The first 500 rows of single fields have intervals. A field with a single value has no breakdown.
+    The rows of single fields have intervals until these rows are more than 500 in all; the rows of
+    further fields and of pairs have none. A field with one value, or with more than 400, has no
+    breakdown.
 
     Args:
-        unit: what the bootstrap draws, as far as the trials of a row allow it.
+        method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
+        num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
+        unit: what the bootstrap draws; see :func:`groups_of` for rows whose trials do not allow it.
 
     Returns:
         The names of one or two fields → the rows of the breakdown by these fields.
@@ -112,12 +119,14 @@ def breakdowns(
 def breakdown_tables(
     by_system: Mapping[str, Mapping[tuple[str, ...], Sequence[Row]]], title: str, *, mark_best: bool
 ) -> list[Table]:
-    """Make a table of each breakdown of all systems that have it.
+    """Make a table for each breakdown, with the rows of all systems that have this breakdown.
+
+    The tables of several systems are not shown on a terminal, only on pages and in papers.
 
     Args:
         by_system: name of a system → its :func:`breakdowns`.
         title: the corpus and the phase.
-        mark_best: mark the best system; all systems must rest on the same trials.
+        mark_best: mark the best figure among the systems; all systems must have the same trials.
     """
     hidden: tuple[str, ...] = ("system",)
     readers: Literal["all", "paper"] = "all"
@@ -189,18 +198,25 @@ def breakdown(
     seed: int = 0,
     unit: Unit = "auto",
 ) -> list[Row]:
-    """Compute the EER for each combination of values of the fields ``names`` in spoofed trials.
+    """Compute the EER for each combination of values that the fields ``names`` have in spoofed trials.
 
     A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
     Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
-    As in the published tables, the spoofed trials of a row have the values of all fields, and the
-    bona fide trials have the values of the fields of recordings.
+    As in the published tables, the spoofed trials of a row are those that have the values of all
+    fields. The bona fide trials of a row are those that have the values of the fields of
+    recordings.
+
+    Args:
+        method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
+        num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
+        unit: what the bootstrap draws, as for :func:`groups_of`.
 
     Returns:
         The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
-        The EER is None if a class is empty. Rows without an interval are shown only if each class
-        has 20 trials.
+        The EER is None if no bona fide trial belongs to the row. A row without an interval has
+        ``is_shown`` False, unless each class has at least 20 trials.
     """
+    # Divide the fields into those of recordings, in `shared_names`, and those of the spoofing.
     columns = {name: list(_field_values(matched_trials.trials, name)) for name in names}
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide).tolist()
     shared_names = []
@@ -209,12 +225,14 @@ def breakdown(
         is_of_spoofing = name in ("attack", "vocoder")
         if not is_of_spoofing and any(columns[name][position] is not None for position in bonafide_positions):
             shared_names.append(name)
+    # Group the positions of the trials by their values.
     bonafide: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     spoof: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for position in bonafide_positions:
         bonafide[tuple(columns[name][position] for name in shared_names)].append(position)
     for position in np.flatnonzero(~matched_trials.is_bonafide).tolist():
         spoof[tuple(columns[name][position] for name in names)].append(position)
+    # Compute a row for each combination of values; a spoofed trial that lacks a field is in no row.
     rows = []
     for values in sorted(values for values in spoof if None not in values):
         group = dict(zip(names, values))
@@ -241,7 +259,7 @@ def breakdown(
 
 
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
-    """List the speakers of both classes, as arguments of :func:`nes2net.metrics.bootstrap_interval`.
+    """List the speaker of each trial, as the arguments of :func:`nes2net.metrics.bootstrap_interval` for both classes.
 
     If a trial has no speaker, or there are fewer than ten speakers, the result is empty, and the
     bootstrap draws trials.
@@ -258,11 +276,13 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
     """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
-    With ``both``, speakers alone are drawn if an attack is unknown or there are fewer than five, and
-    trials if speakers are unknown.
+    Speakers cannot be drawn if :func:`speaker_groups` is empty. Attacks cannot be drawn if a
+    spoofed trial has no attack, or there are fewer than five attacks. If the groups that ``unit``
+    names cannot be drawn, the bootstrap draws trials, and the result is empty. With ``both``, the
+    bootstrap draws speakers alone if only attacks cannot be drawn.
 
     Args:
-        unit: ``auto`` is ``speakers``.
+        unit: what the bootstrap draws; ``auto`` means ``speakers``.
     """
     groups = {} if unit in ("trials", "attacks") else speaker_groups(trials)
     if unit == "attacks" or (unit == "both" and groups):
@@ -273,7 +293,12 @@ def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
 
 
 def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]:
-    """Say what a bootstrap with the :func:`groups_of` of ``trials`` draws, and how many."""
+    """Say what a bootstrap over ``trials`` draws, in words, and the number of these groups or trials.
+
+    Returns:
+        ``interval_over``, such as ``"speakers"`` or ``"speakers × 8 attacks"``, and ``num_groups``.
+        If speakers and attacks are drawn, ``num_groups`` counts the speakers.
+    """
     groups = groups_of(trials, unit)
     attacks = len(set(groups.get("spoof_attacks", ())))
     if attacks and "bonafide_groups" not in groups:
@@ -285,10 +310,14 @@ def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]
 
 
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:
-    """What the bootstrap draws in an evaluation; ``auto`` is ``both`` for a comparison, if ``trials`` allow it.
+    """Choose what the bootstrap draws in an evaluation, and check that it can be drawn from ``trials``.
+
+    ``auto`` becomes ``both`` if several systems are compared, otherwise ``speakers``. This
+    choice is not checked, because :func:`groups_of` falls back to what the trials allow.
 
     Raises:
-        InputError: if the bootstrap cannot draw another ``unit``.
+        InputError: if ``unit`` is not ``auto``, and ``trials`` lack the speakers or attacks to
+            draw.
     """
     if unit == "auto":
         return "both" if num_systems > 1 else "speakers"
@@ -304,7 +333,7 @@ def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit
 
 # Over several corpora
 
-# The attacks of a corpus count as groups only if there are at most so many.
+# The attacks of a corpus count as groups only if there are at least two and at most so many.
 _MOST_GROUPS = 100
 
 
@@ -313,9 +342,11 @@ class OverCorpora:
     """EERs, as fractions, of one detector on several corpora.
 
     Attributes:
-        eers: corpus → EER by the corpus's own rule; corpora of one class are left out.
+        eers: corpus → EER by the corpus's own rule. A corpus whose trials are of one class is left
+            out.
         groups: corpus and attack, such as ``for/A07`` → EER of the attack against all bona fide
-            trials of the corpus, if both have at least :data:`FEWEST` trials.
+            trials of the corpus. The attack and the bona fide trials must each have at least
+            :data:`FEWEST` trials, and the corpus 2 to 100 attacks.
         pooled: EER of all trials together; None if it is not known.
     """
 
@@ -332,16 +363,20 @@ class OverCorpora:
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The corpus with the highest EER, the first of equal ones; None without corpora."""
+        """The corpus with the highest EER, and this EER; None without corpora. Of equal corpora, the first is taken."""
         return _highest_item(self.eers)
 
     @property
     def worst_group(self) -> tuple[str, float] | None:
-        """The group with the highest EER, the first of equal ones; None without groups."""
+        """The group with the highest EER, and this EER; None without groups. Of equal groups, the first is taken."""
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
-        """List (name, EER) of each corpus, then of ``mean``, ``worst group (NAME)`` and ``pooled`` unless they are None."""
+        """List the name and the EER of each corpus, then those of the mean, the worst group and the pooled trials.
+
+        The last three have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
+        whose EER is None is left out.
+        """
         rows = list(self.eers.items())
         if self.mean is not None:
             rows.append(("mean", self.mean))
@@ -394,9 +429,11 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
         trials += corpus.trials
         scores.append(corpus.scores)
         num_expected += corpus.num_expected
+        # The trials of a corpus of one class count only in the pooled EER.
         if not (len(corpus.bonafide) and len(corpus.spoof)):
             continue
         eers[name] = _eer_of(corpus, methods[name])
+        # Compute the EER of each attack of the corpus.
         attacks = {trial.attack for trial in corpus.trials if trial.target == 0} - {None}
         if not 1 < len(attacks) <= _MOST_GROUPS:
             continue
@@ -404,6 +441,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
             eer = row["eer"].value
             if eer is not None and min(row.value("num_bonafide"), row.value("num_spoof")) >= FEWEST:
                 groups[f"{name}/{row.labels['attack']}"] = eer
+    # Pool the trials of all corpora. The mismatch has no influence on the EER.
     mismatch = next(iter(scored.values())).mismatch
     all_trials = Matched(trials, np.concatenate(scores), num_expected, mismatch)
     pooled = None
@@ -414,10 +452,10 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
 
 
 def _eer_of(matched_trials: Matched, method: str) -> float:
-    """Compute the EER of matched trials, a fraction."""
+    """Compute the EER of matched trials as a fraction."""
     return metrics.compute_eer(matched_trials.bonafide, matched_trials.spoof, method, order=matched_trials.positions)[0]
 
 
 def _highest_item(eers: Mapping[str, float]) -> tuple[str, float] | None:
-    """The name and the value of the highest EER, the first of equal ones; None if ``eers`` is empty."""
+    """Find the name and the value of the highest EER, the first one if several are equal; None if ``eers`` is empty."""
     return max(eers.items(), key=itemgetter(1), default=None)

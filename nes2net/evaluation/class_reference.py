@@ -1,7 +1,7 @@
 """Compute scores of being known from training trials: by nearest neighbours and by the Mahalanobis distance.
 
-A *score of being known* says how likely a trial is of one of the classes that the detector was
-trained on; higher means more likely.
+A *score of being known* says how likely it is that a trial belongs to one of the classes on which
+the detector was trained. A higher score means more likely.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError, counted, listed
 from nes2net.scoring.decisions.known import Reference
 from nes2net.scoring.embeddings import Embeddings
 
-#: Scores of being known that compare embeddings: k nearest neighbours, Mahalanobis distance.
+#: Names of the scores of being known that compare embeddings: k nearest neighbours, Mahalanobis distance.
 KINDS = ("knn", "mahalanobis")
 _MOST_NEIGHBOURS = 10  # k
 
@@ -31,23 +31,26 @@ def reference_scores(
     field: str,
     aliases: Mapping[str, str],
 ) -> dict[str, NDArray]:
-    """Compute each of :data:`KINDS` for the trials ``ids``.
+    """Compare the embeddings of the trials ``ids`` with those of training trials, by each of :data:`KINDS`.
+
+    Training trials of classes that are not known are ignored.
 
     Args:
-        training, evaluated: files of ``nes2net embed --of backend``, with the embeddings of the
-            training trials and of the evaluated trials; by the detector that is evaluated.
+        training, evaluated: files that ``nes2net embed --of backend`` wrote with the evaluated
+            detector: the embeddings of the training trials, and those of the evaluated trials.
         key: labelled trials; all training trials must be among them.
         ids: the N evaluated trials.
         class_numbers: known class → its number.
         field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
 
     Returns:
-        Kind → scores (N,) of the trials ``ids``, higher for known.
+        Name of a score of being known → the scores (N,) of the trials ``ids``.
 
     Raises:
         InputError: if a training trial is not in the key, no training trial is of a known class, or
             one of ``ids`` has no embedding.
     """
+    # Read the embeddings and the class numbers of the training trials of known classes.
     by_id = {trial.id: trial for trial in key}
     rows = []
     numbers = []
@@ -65,6 +68,7 @@ def reference_scores(
             f"{training}: {counted(len(missing), 'training trial')} not in the key ({listed(missing)}), {len(rows)} of a known "
             "class: give embeddings of the training set, and keys that hold its labels"
         )
+    # Compare the evaluated trials with the training trials.
     embeddings = dict(Embeddings().read(evaluated))
     missing = [id for id in ids if id not in embeddings]
     if missing:

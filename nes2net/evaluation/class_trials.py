@@ -1,7 +1,7 @@
 """Join the logits of a detector with the true classes of trials, and separate known from unknown classes.
 
-A class is *known* if the detector was trained on it and has a logit for it. The spoofed trials of all
-other classes are of *unknown* classes.
+A class is *known* if the detector was trained on it and has a logit for it. All other classes of
+spoofed trials are *unknown*.
 """
 
 from __future__ import annotations
@@ -30,25 +30,28 @@ from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitS
 from nes2net.scoring.record import record_of
 
 _DEFAULT_FIELD = "attack"  # the field of a trial that names its class
-# Scores of being known that do not change if a constant is added to all logits of a trial.
+# These scores of being known do not change if a constant is added to all logits of a trial.
 _OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 
 
 @dataclass(frozen=True)
 class ClassTrials:
-    """The N trials of known classes and the M trials of unknown classes of a phase, with the logits of one system.
+    """The logits of one system for the trials of a phase: N trials of known classes, and M of unknown classes.
 
     - ``names`` holds the names of the K known classes, ``generator_names`` those of the unknown classes.
-    - ``logits`` N×K are of the trials of known classes; ``true`` (N,) holds the numbers of their classes.
-    - ``unknown_logits`` M×K are of the trials of unknown classes; ``generators`` (M,) holds the
-      positions of their classes in ``generator_names``.
+    - ``logits`` (N×K) holds the logits of the trials of known classes, and ``true`` (N,) the
+      numbers of the classes of these trials.
+    - ``unknown_logits`` (M×K) holds the logits of the trials of unknown classes, and ``generators``
+      (M,) the positions of the classes of these trials in ``generator_names``.
     - ``num_left_out`` counts the bona fide trials if bona fide is not a known class; otherwise it is 0.
     - ``sha256`` is the digest of the file of logits.
     - ``scores`` names the scores of being known that can be computed from these logits.
-    - ``mismatch`` says in words which trials and scores do not fit each other; empty if all do.
-    - ``origin`` holds the facts of the record beside the file of logits.
-    - ``threshold`` is the threshold for unknown classes from that record.
-    - ``compared`` holds further scores of being known, (N,) and (M,), by comparison with training trials.
+    - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
+    - ``origin`` holds the facts of the record beside the file of logits; None without a record.
+    - ``threshold`` comes from this record; None if the record has no threshold. A trial whose score
+      of being known lies below the threshold is called unknown.
+    - ``compared`` maps the name of each score that compares trials with training trials to the
+      scores of the trials of known classes (N,) and of unknown classes (M,).
     """
 
     system: str
@@ -68,7 +71,7 @@ class ClassTrials:
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """Numbers of the predicted classes, (N,): the class with the largest logit, or the first of equal ones."""
+        """The number of the class with the largest logit for each trial, (N,); the first one if several are equal."""
         return self.logits.argmax(1)
 
     @functools.cached_property
@@ -102,16 +105,19 @@ def class_trials(
     """Find the true class of each trial of a file of logits.
 
     Args:
+        key: the labels of the evaluation.
         path, table: the file and its content.
         system: name of the system that made the file.
         allow_partial: leave out trials without logits instead of raising.
-        reference: embeddings of training trials and of the trials of ``table``, for further scores of
-            being known; see :func:`~nes2net.evaluation.class_reference.reference_scores`.
+        reference: the files ``training`` and ``evaluated`` of
+            :func:`~nes2net.evaluation.class_reference.reference_scores`, for further scores of
+            being known; None for no further scores.
 
     Raises:
-        InputError: if file and key do not fit each other, a spoofed trial has no class, or no trial
-            is of a known class.
+        InputError: if file and key do not fit each other, a spoofed trial has no class, no trial is
+            of a known class, or the files of ``reference`` do not fit the trials.
     """
+    # Find the name of the class of each trial.
     record = record_of(path, table.sha256)
     class_labels = _class_labels(record.model_extra if record is not None else None)
     field_name = str(class_labels.get("field", _DEFAULT_FIELD))
@@ -124,6 +130,8 @@ def class_trials(
             f"{path}: {counted(len(unnamed), 'spoofed trial')} of the key without {field_name}, which names the class: "
             f"{listed(unnamed)}"
         )
+    # Number the known classes and the unknown classes. A trial has the number −1 in the list to which its class does
+    # not belong; bona fide trials may have −1 in both lists.
     class_numbers = {name: number for number, name in enumerate(table.names)}
     generator_names = sorted({str(name) for name in names} - class_numbers.keys() - {BONAFIDE})
     generator_numbers = {name: number for number, name in enumerate(generator_names)}
@@ -131,7 +139,7 @@ def class_trials(
     generators = np.array([generator_numbers.get(str(name), -1) for name in names])
     logits = table.logits[rows]
     scores = LOGIT_SCORES
-    if table.holds_posteriors:  # written by another program; their logarithms are logits up to a constant
+    if table.holds_posteriors:  # another program wrote the file; logarithms of posteriors are logits up to a constant
         scores = _OF_POSTERIORS
         logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
     if not (true >= 0).any():
@@ -139,6 +147,7 @@ def class_trials(
             f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
             f"{listed(generator_names)}: give the corpus and phase that the detector was trained for, or scores of it"
         )
+    # Compute the scores of being known that compare embeddings.
     compared = {}
     if reference is not None:
         ids = [trial.id for trial in trials]
@@ -163,9 +172,10 @@ def class_trials(
 
 
 def _class_labels(record: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Read from ``record``, of a file of logits, how the detector's training named its classes.
+    """Read how the training of a detector named its classes, from the record of a file of logits.
 
-    The keys are ``field``, ``aliases`` and ``known``. The result is empty if the record lacks them.
+    The result has the keys ``field``, ``aliases`` and ``known``. It is empty if ``record`` is None
+    or lacks these facts.
     """
     checkpoint = (record or {}).get("checkpoint")
     labels = checkpoint.get(CLASSES_KEY) if isinstance(checkpoint, dict) else None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
-_MOST_TOLD = 3  # likeliest classes in a line of `predict`
+_MOST_TOLD = 3  # how many of the likeliest classes a line of `predict` names
 _LARGEST_KNOWN = 1 << 20  # bytes
 
 
@@ -47,21 +47,22 @@ class KnownFile(BaseModel):
     classes: tuple[str, ...]
     """Names of the classes of the detector."""
     kind: LogitScore
-    """Which score of being known it is."""
+    """Name of the score of being known."""
     scores: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MOST_SCORES)]
     """Scores of development trials of known classes."""
 
     @property
     def threshold(self) -> KnownThreshold:
-        """The threshold that these scores give; trials below it are of no known class."""
+        """The threshold that these scores give; a trial with a lower score is of no known class."""
         return KnownThreshold(self.kind, tuple(sorted(self.scores)))
 
 
 def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
-    """Read a :class:`KnownFile` of a detector with these ``classes``, and compute its threshold.
+    """Read a :class:`KnownFile` of a detector with these ``classes``, and compute the threshold from its scores.
 
     Raises:
-        InputError: if the file cannot be read, is no such file, or is of a detector with other classes.
+        InputError: if the file cannot be read, has another format, or is of a detector with other
+            classes.
     """
     remedy = "give a file of `nes2net calibrate classes`"
     known = read_json_as(KnownFile, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
@@ -76,12 +77,13 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
 class Classes(Rows):
     """The logits of all classes of a detector.
 
-    A row of `predict` has the posteriors of the classes, and whether the recording is of a known class.
+    A row of `predict` has the posteriors of the classes. With a threshold, it also says whether the
+    recording is of a known class.
 
     Args:
         classes: names of the classes; empty for the classes of the detector.
-        known: file of `nes2net calibrate classes`, whose threshold tells known from unknown classes;
-            None for the threshold in the checkpoint.
+        known: file of `nes2net calibrate classes`, from which the threshold that tells known from
+            unknown classes is taken; None to take the threshold in the checkpoint.
         threshold: the threshold from the file or the checkpoint, filled in by :meth:`fitted`; None if
             there is no threshold.
     """
@@ -94,7 +96,7 @@ class Classes(Rows):
     what = "logits of classes"
 
     def __post_init__(self) -> None:
-        """Make a tuple of ``classes``, which are a list in a record."""
+        """Turn ``classes`` into a tuple, because a record has a list."""
         object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
@@ -134,15 +136,19 @@ class Classes(Rows):
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
     def options(self) -> dict[str, Any]:
-        """The classes alone, because no logit depends on the threshold."""
+        """The classes as plain data, without the threshold, because no logit depends on the threshold."""
         return {"classes": list(self.classes)}
 
     def identity(self) -> dict[str, Any]:
-        """The classes in one text, because an identity has no nested values."""
+        """The name of the judgement, and the classes as one text, because an identity has no nested values."""
         return {"judgement": self.name, "classes": "\t".join(self.classes)}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """The likeliest class, all posteriors, and whether the class is known if there is a threshold; from logits (K,)."""
+        """Compute from the logits (K,) of a recording the likeliest class and all posteriors.
+
+        With a threshold, the fact ``known`` says whether the recording is of a known class, and
+        gives the score of being known, the threshold and the p-value.
+        """
         (posteriors,) = class_posteriors(value[None]).tolist()
         likeliest = max(range(len(posteriors)), key=posteriors.__getitem__)
         facts: dict[str, Any] = {
@@ -160,7 +166,11 @@ class Classes(Rows):
         return facts
 
     def in_words(self, told: Any) -> str:
-        """The three likeliest classes in words for the facts of :meth:`tell`; one if the class is not known."""
+        """Put the facts of :meth:`tell` into words.
+
+        The words name the three likeliest classes. If the recording is of no known class, they name
+        only the nearest class.
+        """
         known = told.get("known")
         if known is not None and not known["is_known"]:
             return f"none of the known (p {known['p']:.2g}); nearest: {told['class']}"
@@ -171,7 +181,10 @@ class Classes(Rows):
         return "   ".join(words)
 
     def meaning(self) -> list[str]:
-        """Sentences for the readers of `predict`: which classes there are, and what a name means."""
+        """Sentences for the readers of `predict`: which classes the detector knows, and what their names mean.
+
+        Without a threshold, a further sentence says why unknown classes are not recognised.
+        """
         names = f"the detector knows {listed(self.classes, 20)}"
         lines = [f'{names}; a name means "most like these", which is no proof of the origin']
         if self.threshold is None:
@@ -183,7 +196,7 @@ class Classes(Rows):
 
     @classmethod
     def holds(cls, path: Path) -> bool:
-        """Whether a file without a record has the header of logits of classes."""
+        """Whether the file ``path``, which has no record, begins with the header of logits of classes."""
         return holds_classes(path)
 
     def read(self, out: Path) -> Iterator[tuple[str, NDArray]]:
@@ -200,7 +213,13 @@ class Classes(Rows):
         return read_class_table(path, self.classes)
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        """Evaluate the logits in ``paths``, a file for each system; see :func:`~nes2net.evaluation.tracing.evaluate_classes`."""
+        """Evaluate the logits in ``paths``, a file for each system.
+
+        See :func:`~nes2net.evaluation.tracing.evaluate_classes`.
+
+        Raises:
+            InputError: if a file holds another judgement, or as ``evaluate_classes``.
+        """
         from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need it
 
         tables = []

@@ -21,7 +21,7 @@ from nes2net.scoring.decisions.calibration import Llrs
 
 #: Rates at which the axes may have ticks.
 RATES = (1e-4, 1e-3, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999)
-# A plot can show so many different positions along an axis.
+# Number of different positions that a plot can show along an axis.
 _STEPS = 1000
 
 
@@ -44,8 +44,9 @@ def thinned_det(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
 def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) -> tuple[float, float]:
     """Choose the lowest and the highest rate on the axes of DET curves.
 
-    The highest rate lies well above every EER, so that no mark of an EER is in a corner. The lowest
-    rate is at most the smallest positive rate of the curves below the highest rate.
+    The highest rate lies well above every EER, so that no mark of an EER is in a corner. The plot
+    shows the points of the curves whose rates are both at most the highest rate. The lowest rate is
+    at most the smallest positive rate of these points, and at most 5 %, but never below 0.01 %.
 
     Args:
         curves: FRR and FAR of each system.
@@ -72,7 +73,7 @@ class Bin(NamedTuple):
     predicted: float
     """Mean of the predicted probabilities of these trials."""
     share: float
-    """The share of these trials that is bona fide."""
+    """The share of bona fide trials among these trials."""
     low: float
     """Lower end of Wilson's 95 % interval of ``share``."""
     high: float
@@ -83,9 +84,10 @@ class Bin(NamedTuple):
 def reliability(llrs: Llrs) -> list[Bin]:
     """Sort trials into bins of about equal count by their predicted probability of bona fide.
 
-    There are at most ten bins of at least 20 trials, but always one bin. Trials with equal ratios
-    share a bin, so there are fewer bins if many ratios are equal. The prior of a prediction is the
-    share of bona fide trials in the set, so that ``predicted`` and ``share`` agree for good ratios.
+    There are at most ten bins, with about 20 trials or more in each; fewer than 40 trials share one
+    bin. Trials with equal ratios are always in the same bin, so there are fewer bins if many ratios
+    are equal. The prior that turns a ratio into a probability is the share of bona fide trials in
+    the set, so that ``predicted`` and ``share`` agree for good ratios.
 
     Args:
         llrs: log-likelihood ratios of the bona fide and of the spoofed trials.

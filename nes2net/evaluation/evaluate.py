@@ -45,9 +45,9 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
-#: What notes call the speaker-verification system behind the official min t-DCF.
+#: The name that notes give to the speaker-verification system behind the official min t-DCF.
 ORGANISERS = "the organisers’ ASV system"
-#: What the list of inputs calls files of speaker-verification scores, which min t-DCF needs.
+#: The name that the list of inputs gives to files of speaker-verification scores, which min t-DCF needs.
 ASV_SCORES = "speaker-verification scores"
 
 _POOLED = (
@@ -101,38 +101,43 @@ def evaluate_systems(
         num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
             draws.
         threshold_source: Where thresholds that were chosen on other trials come from. Each system is
-            also judged at its threshold. If all trials are of one class, that is the only result.
+            also judged at its threshold. If all trials are of one class, it is judged only there.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
             are at least ten speakers, otherwise trials. To compare systems, it also draws attacks, if
-            every spoofed trial has an attack and there are at least five attacks. The bootstrap of
-            thresholds from elsewhere always draws speakers, or trials.
+            every spoofed trial has an attack and there are at least five attacks. At thresholds
+            from other trials, the bootstrap draws speakers if it can, otherwise trials, whatever
+            ``draw`` is.
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
         two systems, the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns
-        such as ``by attack``. A comparison has the trials in the order of the key, the other
-        tables in the order of the score file. Therefore the EERs in ``differences`` may differ a
-        little from those in ``systems`` if scores are tied and the method is ``"interpolated"``.
+        such as ``by attack``. The table ``differences`` is computed from the trials in the order of
+        the key, all other tables from the trials in the order of the score file. Therefore, if
+        scores are tied and the method is ``"interpolated"``, the EERs in ``differences`` may differ
+        a little from those in ``systems``.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
             :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial of
             the key has one of the excluded values, no trial is left, or a class has no trials.
     """
+    # Check the paths of the score files.
     paths = [Path(score_paths)] if isinstance(score_paths, str | Path) else list(map(Path, score_paths))
     if not paths:
         raise InputError("no score file to evaluate: give at least one")
     for real_path, count in Counter(map(os.path.realpath, paths)).items():
         if count > 1:
             raise InputError(f"score file {real_path} is given more than once")
+    # Read the key, and the thresholds that were chosen on other trials.
     key = Key.read(corpus, keys_path, phase, exclude)
     transferred: list[Threshold] = []
     further_sets: list[ScoredSet] = []
     one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
         transferred, further_sets = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
+    # Read and judge the score files. If all trials are of one class, they are judged only at the thresholds below.
     unit = resolved_unit(draw, key.evaluated_trials, len(paths))
     files = _Files(key, allow_partial, {"num_resamples": num_resamples, "seed": seed, "unit": unit})
     names = names or system_names(paths)
@@ -141,6 +146,7 @@ def evaluate_systems(
     systems = files.systems
     inputs = files.inputs()
     warnings = files.warnings
+    # Compare the systems, and judge them at the thresholds.
     differences = list(_differences(key, systems, num_resamples, seed, unit))
     transfers = []
     for threshold, name, scored in zip(transferred, names, files.scored):
@@ -186,13 +192,13 @@ class _Files:
     Args:
         key: the labels of the evaluation.
         allow_partial: as for :func:`evaluate_systems`.
-        draws: ``num_resamples`` and ``seed`` of the bootstrap.
+        draws: ``num_resamples``, ``seed`` and ``unit`` of the bootstrap.
 
     Attributes:
         systems: the figures of each file that was judged.
         scored: the trials and scores of each file.
-        sources: name of a system → facts of the record beside its file.
-        warnings: reasons to doubt the figures, from these records.
+        sources: name of a system → facts of the record beside its file; empty without a record.
+        warnings: reasons to doubt the figures, from the records beside the files.
         asv_files: files of speaker-verification scores that min t-DCF used → their SHA-256.
         excluded: field → values whose trials were left out.
     """
@@ -213,6 +219,10 @@ class _Files:
 
         Args:
             judge: also compute the figures of the system, which need trials of both classes.
+
+        Raises:
+            InputError: if the file is malformed or does not fit the key, or ``judge`` is true and
+                all trials are of one class.
         """
         key = self.key
         phase = canonical_phase(key.phase)
@@ -245,7 +255,11 @@ class _Files:
 
 
 def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[str]:
-    """Notes about the figures; a note that holds for all systems is given once."""
+    """Collect the notes about the figures.
+
+    A note that holds for all systems is given once. Any other note begins with the name of its
+    system.
+    """
     notes = [not_official(key)]
     if asv_system not in ("", ORGANISERS):
         notes.append(f"min t-DCF is computed with {asv_system}")
@@ -282,8 +296,10 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
     """Say whose speaker-verification scores min t-DCF rests on; empty if there is no min t-DCF.
 
-    They are the organisers' scores if their numbers are the official ones. ``asv_files`` are the files
-    that were read.
+    The scores count as the organisers' scores if there are as many of them as officially.
+
+    Args:
+        asv_files: files of speaker-verification scores that were read → their SHA-256.
     """
     if not asv_files:
         return ""
@@ -297,7 +313,7 @@ def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[P
 
 
 def _drawn_words(systems: Sequence[SystemFigures]) -> str:
-    """Say what the bootstrap draws for all systems; ``trials`` if it draws different things."""
+    """Say what the bootstrap draws for all systems; ``trials`` if it draws different groups for different systems."""
     units = {system.facts["interval_over"] for system in systems}
     return units.pop() if len(units) == 1 else "trials"
 
@@ -305,7 +321,7 @@ def _drawn_words(systems: Sequence[SystemFigures]) -> str:
 def _differences(
     key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
 ) -> Iterator[Row]:
-    """Compare every two systems on the trials that both scored; the bootstrap draws the same for both.
+    """Compare every two systems on the trials that both scored; both are computed from the same bootstrap draws.
 
     Raises:
         InputError: if two systems have no trials of both classes in common.
@@ -355,7 +371,8 @@ def _tables(
 ) -> Iterator[Table]:
     """Make the tables ``systems``, ``differences`` and ``calibration``; no tables without ``systems``.
 
-    The best figure of a column is marked if it is certain.
+    In ``systems``, the best figure of a column is marked if it is certainly the best. If the
+    systems have different trials, no figure is marked, and a note says so.
     """
     if not systems:
         return
@@ -411,7 +428,7 @@ def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> M
 
 
 def _det_curves(systems: Sequence[SystemFigures]) -> dict[str, Any]:
-    """Compute the DET curve of each system for the JSON: FRR and FAR, without points that no plot could show."""
+    """Compute the DET curve of each system for the JSON: FRR and FAR, thinned to the points that a plot can show."""
     from nes2net.evaluation.curves import thinned_det  # quick start-up: the text needs no SciPy
 
     curves = {}

@@ -50,7 +50,8 @@ class EvaluationSettings:
     threshold: float | None = None
     """Frames with this score or a lower one are spoof. Only for scores of frames."""
     resolution_ms: float | None = None
-    """Length of a frame, needed if no record beside the scores of frames states it."""
+    """Length of a frame in ms, needed if no record beside the scores states this length. Only for scores
+    of frames."""
     allow_partial: bool = False
     """Whether to leave out trials whose scores are missing or unusable."""
     exclude: Mapping[str, Collection[str]] | None = None
@@ -61,13 +62,13 @@ class EvaluationSettings:
     """Files of embeddings of training trials and of the evaluated trials. They give further scores of
     being known. Only for classes."""
     names: Sequence[str] = ()
-    """A name for the system of each file; if empty, the names of the files are taken."""
+    """A name for the system of each file; if empty, the systems have the names of their files."""
     num_resamples: int = 1000
     """Number of draws of the bootstrap."""
     seed: int = 0
     """Seed of the draws."""
     draw: Unit = "auto"
-    """What the bootstrap draws; for scores of recordings."""
+    """What the bootstrap draws. Only for scores of recordings."""
 
     def names_of(self, paths: Sequence[Path]) -> list[str]:
         """The names of the systems whose files are ``paths``.
@@ -82,10 +83,10 @@ class EvaluationSettings:
         return list(self.names)
 
     def check_no_classes(self, path: Path) -> None:
-        """Check that no setting is for classes, because the file ``path`` holds no classes.
+        """Check that no setting for classes is given, because the file ``path`` holds no classes.
 
         Raises:
-            InputError: if a setting is for classes.
+            InputError: if a setting for classes is given.
         """
         if self.unknown is not None or self.reference is not None:
             raise InputError(f"`unknown` and `reference` are for classes, which {path} does not hold: leave them out")
@@ -113,10 +114,10 @@ class InLines(Judgement[T]):
     """A judgement whose file is text. Each line begins with the id of an utterance, so ids must have no spaces."""
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Check before scoring that all ids of ``trials`` can stand in a line.
+        """Check before scoring that all ids of ``trials`` can stand in a line; ``out`` is not used.
 
         Raises:
-            InputError: if an id has a space.
+            InputError: if an id contains a space.
         """
         score_file.check_ids(trial.id for trial in trials)
 
@@ -130,7 +131,7 @@ class OfRecordings(InLines[T]):
         """Evaluate a score file for each system; see :func:`~nes2net.evaluation.evaluate.evaluate_systems`.
 
         Raises:
-            InputError: if settings are for classes or frames, or as ``evaluate_systems``.
+            InputError: if settings for classes or for frames are given, or as ``evaluate_systems``.
         """
         from nes2net.evaluation.evaluate import evaluate_systems  # quick start-up: scoring does not need it
 
@@ -176,7 +177,10 @@ class OfRecordings(InLines[T]):
 
 @dataclass(frozen=True)
 class Scores(OfRecordings[float]):
-    """One score of a recording: a line ``utterance score`` for each (:mod:`nes2net.scoring.score_file`)."""
+    """The score of a recording.
+
+    A file has a line ``utterance score`` for each recording (:mod:`nes2net.scoring.score_file`).
+    """
 
     name = "scores"
     doing = "scoring"
@@ -217,11 +221,11 @@ class Scores(OfRecordings[float]):
         return score_file.read_scores(path)
 
     def own_labels(self, path: Path) -> dict[str, str]:
-        """Id → label in a score file of another toolkit that has labels; otherwise empty."""
+        """Read id → label from a score file with labels, which some other toolkits write; empty without labels."""
         return score_file.read_own_labels(path)
 
     def to_json(self, value: float) -> float:
-        """A score for a line of the journal of a run."""
+        """Convert a score to plain data for the journal of a run."""
         return float(value)
 
     def from_json(self, value: Any) -> float:
@@ -239,7 +243,10 @@ class Scores(OfRecordings[float]):
         return zip(*score_file.read_scores(out))
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, float]]) -> dict[str, Any]:
-        """Write a line ``utterance score`` for each of ``rows`` to the only file in ``files``; no facts for the record."""
+        """Write a line ``utterance score`` for each of ``rows`` to the only file in ``files``.
+
+        The result is empty, because the record needs no further facts. ``count`` is not used.
+        """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.writelines(score_file.line(trial.id, score) for trial, score in rows)
         return {}
@@ -249,15 +256,15 @@ class Rows(OfRecordings[NDArray]):
     """A row of numbers for each recording: the base of judgements of other packages.
 
     A file is a table with tabs: a header with ``utterance`` and the names of the columns, then a line
-    for each recording. Reading gives exactly the float32 that were written. A recording fails if its
-    row has a number that is not finite.
+    for each recording. Reading a file gives exactly the float32 numbers that were written. A
+    recording fails if its row has a number that is not finite.
     """
 
     doing = "judging"
     done = "judged"
     what = "rows"
     columns: ClassVar[Sequence[str]]
-    """Names of the numbers of a row."""
+    """Names of the columns, one for each number of a row."""
 
     @abstractmethod
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
@@ -278,7 +285,10 @@ class Rows(OfRecordings[NDArray]):
     def start(
         self, scorer: Scorer, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        """Start to compute the rows of a batch; see :func:`nes2net.scoring.kernel.start_rows`."""
+        """Start to compute the rows of a batch; see :func:`nes2net.scoring.kernel.start_rows`.
+
+        Only the waveforms of ``inputs`` are used, and ``stream`` is not used.
+        """
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
 
         def compute(waveforms: Tensor) -> Tensor:
@@ -287,11 +297,11 @@ class Rows(OfRecordings[NDArray]):
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """Column → number, for a row of ``nes2net predict``."""
+        """The name and the number of each column, for a row of ``nes2net predict``."""
         return dict(zip(self.columns, value.tolist(), strict=True))
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        """Read a file of rows as scores: the ids, and :meth:`score_of` the rows (N,).
+        """Read a file of rows as scores: the ids, and the scores (N,) that :meth:`score_of` computes from the rows.
 
         Raises:
             InputError: if the file is malformed, or the judgement has no scores.
@@ -304,11 +314,15 @@ class Rows(OfRecordings[NDArray]):
         return ids, self.score_of(np.stack(rows)).astype(np.float64)
 
     def to_json(self, value: NDArray) -> list[float]:
-        """A row as plain data, for a line of the journal of a run."""
+        """Convert a row to plain data for the journal of a run."""
         return value.tolist()
 
     def from_json(self, value: Any) -> NDArray:
-        """Read a row from an entry of a journal; ValueError if the entry is damaged."""
+        """Read a row from an entry of a journal.
+
+        Raises:
+            ValueError: if the entry is damaged.
+        """
         return _finite_row(value, len(self.columns))
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
@@ -329,7 +343,10 @@ class Rows(OfRecordings[NDArray]):
                 yield cells[0], np.array([checked_float(cell, out, number) for cell in cells[1:]], np.float32)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the header and ``rows`` to the only file in ``files``; no facts for the record."""
+        """Write the header and ``rows`` to the only file in ``files``.
+
+        The result is empty, because the record needs no further facts. ``count`` is not used.
+        """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.write("\t".join(["utterance", *self.columns]) + "\n")
             for trial, row in rows:
@@ -339,9 +356,10 @@ class Rows(OfRecordings[NDArray]):
 
 @dataclass(frozen=True)
 class Frames(InLines[NDArray]):
-    """The scores of the frames of a recording: a line for each frame (:mod:`nes2net.scoring.segment_file`).
+    """The scores of the frames of a recording.
 
-    A recording of up to 30 s is scored in one piece. A longer recording is scored in windows
+    A file has a line for each frame (:mod:`nes2net.scoring.segment_file`). A recording of at most
+    30 s is scored in one piece. A longer recording is scored in windows
     (:func:`nes2net.scoring.track.frame_scores`).
 
     Args:
@@ -358,11 +376,11 @@ class Frames(InLines[NDArray]):
 
     @classmethod
     def holds(cls, path: Path) -> bool:
-        """Whether a file without a record looks like scores of frames."""
+        """Whether the file ``path``, which has no record, looks like scores of frames."""
         return segment_file.holds_frames(path)
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement with a length of frames that ``scorer`` has.
+        """This judgement with a length of frames for which ``scorer`` has scores.
 
         Raises:
             InputError: if ``scorer`` has no frames of this length.
@@ -372,7 +390,7 @@ class Frames(InLines[NDArray]):
         return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """The same reader, but it reads an utterance of any length without repeating it.
+        """The same reader, changed so that it does not repeat short utterances.
 
         Raises:
             InputError: if ``reader`` crops, pads or transforms utterances.
@@ -386,17 +404,22 @@ class Frames(InLines[NDArray]):
     def start(
         self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        """Start to score the frames of a batch; waveforms longer than a window are scored one by one in windows."""
+        """Start to score the frames of a batch; see :func:`nes2net.scoring.kernel.start_rows`.
+
+        Waveforms longer than a window are scored one by one in windows; the returned function then
+        does all the work. Only the waveforms of ``inputs`` are used, and ``stream`` is not used.
+        """
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
         from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
 
+        # Score waveforms longer than a window in windows.
         waveforms = inputs[0]
         resolution_ms = self._resolution
         num_samples = waveforms.shape[1]
         if num_samples > Grid.of(scorer).longest:
 
             def score_in_windows(waveform: Tensor) -> NDArray | str:
-                """Score the frames of one long waveform (N,); the reason if this fails."""
+                """Score the frames of one long waveform (N,); if this fails, return the reason."""
                 try:
                     return frame_scores(scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=resolution_ms).scores
                 except InputError as error:
@@ -419,8 +442,8 @@ class Frames(InLines[NDArray]):
         """Evaluate one file of frame scores; see :func:`~nes2net.evaluation.segments.evaluate_segments`.
 
         Raises:
-            InputError: if there are several files, settings are for classes or recordings, or as
-                ``evaluate_segments``.
+            InputError: if there are several files, settings for classes or for scores of recordings
+                are given, or as ``evaluate_segments``.
         """
         from nes2net.evaluation.segments import evaluate_segments  # quick start-up: scoring does not need it
 
@@ -473,7 +496,7 @@ class Frames(InLines[NDArray]):
         return self.resolution_ms
 
     def identity(self) -> dict[str, Any]:
-        """The length of a frame, which identifies a run of frame scores."""
+        """The length of a frame, the only fact that identifies a run of frame scores."""
         return self.options()
 
     def tell(self, value: NDArray) -> dict[str, Any]:
@@ -481,15 +504,19 @@ class Frames(InLines[NDArray]):
         return {"resolution_ms": self.resolution_ms, "scores": value.tolist()}
 
     def rows_are(self, out: Path) -> str:
-        """What the summary of a run calls its rows."""
+        """Name the rows of a run in its summary; ``out`` is not used."""
         return f"utterances in frames of {self.resolution_ms:g} ms"
 
     def to_json(self, value: NDArray) -> list[float]:
-        """The scores of the frames as plain data, for a line of the journal of a run."""
+        """Convert the scores of the frames to plain data for the journal of a run."""
         return value.tolist()
 
     def from_json(self, value: Any) -> NDArray:
-        """Read scores of frames from an entry of a journal; ValueError if the entry is damaged."""
+        """Read scores of frames from an entry of a journal.
+
+        Raises:
+            ValueError: if the entry is damaged.
+        """
         return _finite_row(value)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
@@ -497,17 +524,24 @@ class Frames(InLines[NDArray]):
         return ((id, scores.astype(np.float32)) for id, scores in segment_file.read_segment_scores(out).scores.items())
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write a line for each frame to the only file in ``files``; the record gets the length of a frame."""
+        """Write a line for each frame to the only file in ``files``; return the length of a frame, for the record.
+
+        ``count`` is not used.
+        """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.writelines(segment_file.lines(trial.id, scores) for trial, scores in rows)
         return self.options()
 
 
 def _finite_row(value: Any, size: int | None = None) -> NDArray:
-    """Convert an entry of a journal to a row of finite float32, of ``size`` numbers unless ``size`` is None.
+    """Convert an entry of a journal to a row of float32.
+
+    Args:
+        size: how many numbers the row must have; None to accept one or more.
 
     Raises:
-        ValueError: if the entry is damaged.
+        ValueError: if the row is damaged: it is not a list of numbers, is empty, has another size,
+            or has a number that is not finite.
     """
     row = np.array(value, np.float32)
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):

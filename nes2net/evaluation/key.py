@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
 
-# Fields that identify a single trial, so that no evaluation excludes trials by them.
+# No evaluation excludes trials by these fields, because most of them identify a single trial.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
 # A message suggests the nearest value only for a field with at most so many values.
 _MOST_VALUES = 150
@@ -72,6 +72,7 @@ class Key:
         left_out = definition.excluded if excluded is None else excluded
         names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
         names += extra_fields(trials)
+        # Check the fields to exclude by. The values are checked only if the user gave them.
         for name in left_out:
             if name not in names:
                 raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
@@ -134,7 +135,11 @@ class Key:
     def input(self, kind: str = "key") -> dict[str, str]:
         """Describe the file of the labels for the list of files that an evaluation read.
 
-        If the labels are in a folder with several files, the file of the phase is described.
+        If ``path`` is a folder, the result describes the file in it that has the labels of the
+        phase.
+
+        Args:
+            kind: the name that the list gives to this file, such as ``"further key"``.
         """
         path = self.path
         if path not in self.digests and not path.is_file():
@@ -154,7 +159,10 @@ class Key:
 
 
 def extra_fields(trials: Sequence[Trial]) -> dict[str, None]:
-    """List the names of all fields in ``extra`` of ``trials``, as an ordered set: first occurrence first."""
+    """List the names of all fields in ``extra`` of ``trials``, in the order in which they occur first.
+
+    The result is a dictionary whose keys are the names; it serves as an ordered set.
+    """
     names: dict[str, None] = {}
     for trial in trials:
         for name, _ in trial.extra:
@@ -163,7 +171,7 @@ def extra_fields(trials: Sequence[Trial]) -> dict[str, None]:
 
 
 def not_official(key: Key) -> str:
-    """Write a note on how the trials differ from the official ones; empty if no difference is known."""
+    """Write a note that says how the trials differ from the official ones; empty if no difference is known."""
     if not key.unofficial:
         return ""
     differences = "; ".join(key.unofficial[:_MOST_DIFFERENCES])
@@ -177,7 +185,7 @@ def not_official(key: Key) -> str:
 
 
 def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
-    """Describe a score file for the list of files that an evaluation read."""
+    """Describe a score file for the list of files that an evaluation read; ``kind`` is its name in this list."""
     return {"kind": kind, "path": str(path), "sha256": sha256}
 
 

@@ -25,8 +25,8 @@ from nes2net.scoring.segment_file import read_segment_scores
 LABELS_MS = 10
 #: Value of ``LabelledFrames.truth`` if the corpus has RTTM files with the segments of its utterances.
 RTTM = "RTTM"
-# The numbers of frames and labels of an utterance may differ by so many frames, or by this share of
-# the labels, because front-ends and labels treat the end of an utterance differently.
+# The number of frames of an utterance may differ from the number of its labels by so many frames, or by
+# this share of the labels if that is more. Front-ends and labels treat the end of an utterance differently.
 _MOST_APART = 4
 _MOST_SHARE_APART = 0.05
 
@@ -40,7 +40,7 @@ class LabelledFrames:
     - ``frames`` holds the scores and labels of the frames of all utterances; both classes occur.
     - ``num_expected`` counts the utterances of the phase.
     - ``truth`` names the source of the true segments.
-    - ``left_out`` says which utterances are missing and why; empty if none is missing.
+    - ``left_out`` says which utterances are missing and why; empty if no utterance is missing.
     """
 
     key: Key
@@ -94,6 +94,7 @@ def labelled_frames(
     if corpora.get(corpus).segment_labels is None:
         raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
     key = Key.read(corpus, keys_path, phase, {})
+    # Choose the length of a frame: the argument, or the length in the record. If both are given, they must be equal.
     score_file = read_segment_scores(scores_path)
     recorded = score_file.resolution_ms
     if resolution_ms is not None and recorded is not None and resolution_ms != recorded:
@@ -109,8 +110,8 @@ def labelled_frames(
         raise InputError(
             f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms"
         )
-    # The score of an utterance is the lowest score of its frames. If the highest score is not finite or too large,
-    # take the highest score, so that match() refuses the utterance.
+    # Match the utterances with the key. The score of an utterance is the lowest score of its frames. If the highest
+    # score of the frames is not finite or too large, it becomes the score, so that match() refuses the utterance.
     utterance_scores = []
     for frame_scores in score_file.scores.values():
         highest = frame_scores.max()
@@ -121,6 +122,7 @@ def labelled_frames(
         )
     except InputError as error:
         raise InputError(f"{scores_path}: {error}") from error
+    # Join the frames with their labels.
     ids = list(matched_trials.by_id)
     resolution = int(resolution)
     utterances, truth, left_out = _join_segments(key, ids, score_file.scores, resolution, allow_partial)
@@ -144,11 +146,13 @@ def _join_segments(
         without labels or with another number of frames; the text is empty if there are none.
 
     Raises:
-        InputError: if there are such utterances and ``allow_partial`` is False, or no others.
+        InputError: if there are such utterances and ``allow_partial`` is False, or if no other
+            utterance is left.
     """
     corpus = key.definition
     phase = canonical_phase(key.phase)
     assert corpus.segment_labels is not None
+    # Read the true segments: from RTTM files if the corpus has them, otherwise from the labels of 10 ms.
     labels = corpus.segment_labels(key.path, phase, LABELS_MS)
     segments_by_id = None
     truth = f"labels of {LABELS_MS} ms"
@@ -158,6 +162,7 @@ def _join_segments(
             truth = RTTM
         except NotFound:
             pass
+    # Join each utterance with its segments, unless it has no labels or another number of frames.
     unlabelled = []
     mismatched = []
     utterances = []

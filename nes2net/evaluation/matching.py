@@ -42,7 +42,7 @@ LARGEST = 1e300
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Ids of utterances whose scores and key do not fit.
+    """Ids of the utterances for which scores and key do not fit each other.
 
     - ``missing`` utterances have no score, ``unknown`` utterances are not in the key.
     - ``conflicting`` utterances have several different scores, ``repeated`` ones several equal scores.
@@ -125,7 +125,7 @@ class Matched:
         Args:
             keeps: decides whether a trial is kept.
             key: all trials of the key, with or without scores.
-            num_expected: number of trials of the phase in the key that are kept.
+            num_expected: for how many trials of the phase in the key ``keeps`` is true.
         """
         is_kept = np.array(list(map(keeps, self.trials)), dtype=bool)
         excluded = {trial.id for trial in key if not keeps(trial)}
@@ -152,13 +152,15 @@ def match(
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
             suffix of its audio file, and folders may stand before it.
         allow_partial: Leave out trials and scores that do not fit instead of raising. ``mismatch`` of
-            the result lists these trials. Rows that repeat id and value count once.
+            the result lists these trials. A row that repeats the id and the score of an earlier row
+            is ignored.
 
     Raises:
         InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
             Without ``allow_partial``, also if a trial has no score, several scores, or a score that
             is not finite, or if an utterance is unknown.
     """
+    # Sort the rows of the file: one score for an id, an equal or a different score for the same id, or an unusable row.
     expected = select_phase(trials, phase)
     ids_of_key = {trial.id for trial in trials}
     scored: dict[str, float] = {}
@@ -182,6 +184,7 @@ def match(
             repeated[id] = None
         else:
             conflicting[id] = None
+    # Collect the mismatch. An utterance with different scores, or with a score that is not finite, has no score.
     present = scored.keys() | not_finite.keys()
     for id in (*conflicting, *not_finite):
         scored.pop(id, None)
@@ -192,6 +195,7 @@ def match(
         not_finite=list(not_finite),
         repeated=[id for id in repeated if id in scored],
     )
+    # Take the trials of the phase, and check that they can be evaluated.
     by_id = {trial.id: trial for trial in expected}
     evaluated_trials = []
     evaluated_scores = []
@@ -229,7 +233,7 @@ def _why_nothing_fits(
 
     Args:
         ids: all ids of the score file.
-        scored: the scores that have a trial in another phase of the key.
+        scored: the scores that have a trial in the key; all these trials are of other phases.
     """
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"
@@ -259,7 +263,10 @@ def match_file(
 
 
 def contradicted_labels(path: str | Path, trials: Sequence[Trial]) -> list[str]:
-    """List the ids of ``trials`` whose label in the score file, if it has labels, differs from the label of the key."""
+    """List the ids of ``trials`` whose label in the score file differs from their label in the key.
+
+    The list is empty if the score file has no labels.
+    """
     labels = judgement_of(path).own_labels(Path(path))
     return [trial.id for trial in trials if labels.get(trial.id, trial.label) != trial.label]
 
@@ -283,7 +290,7 @@ def labelled_trials(
 ) -> tuple[list[Trial], NDArray]:
     """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
 
-    A trial is read if every file has a score of it. The trials are in the order of the key.
+    A trial is read if every file has a score for the trial. The trials are in the order of the key.
     ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
@@ -312,17 +319,18 @@ def _columns(by_file: Sequence[Mapping[str, float]], ids: Sequence[str]) -> NDAr
 
 
 def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> tuple[list[str], NDArray]:
-    """Read ids and their scores in all files, shape (N, files), in the order of the first file.
+    """Read the ids that occur in all files, in the order of the first file, and their scores, shape (N, files).
 
     Args:
         allow_partial: Leave out an utterance that lacks a usable score in one of the files, instead
             of raising.
 
     Raises:
-        InputError: if a file is malformed, no utterance has a usable score in all files, or, without
-            ``allow_partial``, an utterance has no score, several scores, or a score that is not
-            finite in one of the files.
+        InputError: if a file is malformed, or no utterance has a usable score in all files. Without
+            ``allow_partial``, also if an utterance has no score, several scores, or a score that is
+            not finite in one of the files.
     """
+    # Read each file, and find the ids that it scores twice or with a score that is not finite.
     by_file = []
     for path in paths:
         scores: dict[str, float] = {}
@@ -341,6 +349,7 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
                 f"{path}: {len(repeated)} scored more than once (was a run appended to another?): {listed(repeated)}"
             )
         by_file.append({id: score for id, score in scores.items() if id not in unusable})
+    # Find the ids that a file lacks, and keep the ids that all files have.
     all_ids = dict.fromkeys(itertools.chain.from_iterable(by_file))
     for path, scores in zip(paths, by_file):
         missing = [id for id in all_ids if id not in scores]

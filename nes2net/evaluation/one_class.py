@@ -27,7 +27,7 @@ MEASURES = {SPOOF: Measure("one_minus_srr", "1 − SRR %"), BONAFIDE: Measure("m
 
 
 class Errors(NamedTuple):
-    """Count of wrong decisions on trials of one class."""
+    """The numbers of wrong decisions and of trials, for trials of one class."""
 
     wrong: int
     """Number of wrong decisions."""
@@ -73,9 +73,14 @@ class OneClass:
 
 
 def judge_one_class(decider: Decider, matched_trials: Matched, name: str) -> OneClass:
-    """Judge the trials of ``matched_trials``, all of one class, at the threshold of ``decider``."""
+    """Judge the trials of ``matched_trials``, all of one class, at the threshold of ``decider``.
+
+    Args:
+        name: name of the test set.
+    """
     accepted = decider.accepts(matched_trials.scores)
     label = BONAFIDE if matched_trials.is_bonafide[0] else SPOOF
+    # A decision is wrong if it accepts a spoofed trial or rejects a bona fide trial.
     wrong = (accepted == (label == SPOOF)).tolist()
     by_field: dict[str, dict[str, Errors]] = {}
     for field in grouping_fields(matched_trials.trials):

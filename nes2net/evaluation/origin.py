@@ -34,7 +34,7 @@ class Origin:
     recipe: str | None
     """Name of the recipe of the detector's training, and the comment of this run."""
     protocol: str | None
-    """The part of each utterance that was scored: ``"4sec"`` or ``"full"``."""
+    """How much of each utterance was scored: ``"4sec"`` or ``"full"``."""
     scored_at: str | None
     """When the scores were finished, as ISO 8601."""
     software: str | None
@@ -42,7 +42,8 @@ class Origin:
     licence: str | None = None
     """Licence of a published detector's weights."""
     seen: tuple[str, ...] | None = None
-    """Sentences of :func:`seen`: how the detector has used the scored trials before; None if it has not."""
+    """Sentences of :func:`seen`, which say how the detector was trained or selected on the scored trials.
+    None if it was not, as far as is known."""
 
     def facts(self) -> dict[str, str]:
         """The facts that the record states, without :attr:`seen`."""
@@ -52,12 +53,13 @@ class Origin:
 def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
     """Read the record beside the score file ``scores``.
 
-    The result is None if there is no record of these scores: no file, a record of other scores, or
-    a record of another kind. An evaluation does not need the record.
+    The result is None if there is no file, or the file is a record of other scores or of another
+    kind. An evaluation does not need the record.
 
     Args:
         sha256: the digest of the score file; a record with another digest is ignored.
-        corpus, phase: the corpus and the phase of the evaluation.
+        corpus, phase: the corpus and the phase of the evaluation; they serve only to find
+            :attr:`Origin.seen`.
     """
     record = record_of(scores, sha256)
     if record is None:
@@ -96,7 +98,8 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
 def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     """Read from the record beside the score file ``scores`` which detector made it, and with which settings.
 
-    The result is None if there is no record of these scores, or the record does not name the detector.
+    The result is None if there is no record of these scores, or the record does not state the
+    detector, its precision and how much of each recording was scored.
 
     Args:
         sha256: the digest of the score file; a record with another digest is ignored.
@@ -133,13 +136,14 @@ def _mapping(content: Mapping[str, Any], key: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-# How the detector used the trials → sentence. The places are for the detector, the scored corpus, the
-# detector again or its ancestor, and the used part of the corpus.
+# How the detector used the trials → sentence. The four gaps are filled with the name of the detector, the
+# scored corpus, the detector or the ancestor that used the trials, and the used part of the corpus.
 _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# If the scored trials differ from those of training, but both lists have the same layout, they may overlap.
+# The same sentences if it is not certain that the scored trials are the used ones. Two lists of trials may
+# overlap if only one of them is the official list of the corpus.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
@@ -154,16 +158,17 @@ def seen(
     phase: str | None = None,
     trials: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Say how a detector was trained or selected on the scored trials, a sentence for each use; empty if it was not.
+    """Say how a detector was trained or selected on the scored trials, a sentence for each use.
 
-    For a published model, the uses are the corpora that its authors name. For a detector of this
-    toolkit, they come from its recipe and the recipes of its ancestors: the detectors from which its
-    training started. If it is not known which part of a corpus was used, the whole corpus counts.
+    The list is empty if no such use is known. For a published model, the uses are the corpora that
+    its authors name. For a detector of this toolkit, the uses come from its recipe and the recipes
+    of its ancestors: the detectors from which its training started. If it is not known which part
+    of a corpus was used, the whole corpus counts as used.
 
     Args:
         provenance: :attr:`nes2net.Detector.provenance`.
         corpus, split: the scored corpus and split.
-        root: the folder of the scored corpus. It distinguishes users' own corpora, which share a name.
+        root: the folder of the scored corpus, because users' own corpora share a name.
         phase: the evaluated phase; None for all trials.
         trials: the scored trials as :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`
             describes them; None if only their corpus is known.
@@ -174,17 +179,19 @@ def seen(
     []
     """
     scored_part = _part(corpus, split, phase)
-    lines: dict[str, str] = {}  # sure form of a sentence → the sentence, sure or doubtful
+    # The sentence as it reads when the use is certain → the sentence to report, which may be the doubtful wording.
+    lines: dict[str, str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}
         if ancestor is not provenance:
             start = f"{_name(ancestor)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
+        # The authors of a published model may not state its training data.
         if ancestor.published and not ancestor.published[1].trained_on:
             unstated = f"scores of {_name(provenance)} on {corpus} may say nothing: nobody states what "
             lines[unstated] = f"{unstated}{who['trained']} was trained on"
         for use in _uses(ancestor, root):
-            # An empty part is the whole corpus.
+            # Does the use concern the scored trials, certainly or possibly? An empty part is the whole corpus.
             overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
             is_same_folder = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)
@@ -196,13 +203,13 @@ def seen(
             plain = f"{use.corpus} {use.part}".rstrip()
             verdict = _VERDICTS[use.how].format(_name(provenance), corpus, who[use.how], plain)
             words = _VERDICTS[use.how] if sure else _DOUBTS[use.how]
-            if sure or verdict not in lines:  # a sure sentence replaces a doubtful one of the same use
+            if sure or verdict not in lines:  # a certain sentence replaces the doubtful sentence about the same use
                 lines[verdict] = words.format(_name(provenance), corpus, who[use.how], _words(plain, use.trials))
     return list(dict.fromkeys(lines.values()))
 
 
 class _Use(NamedTuple):
-    """One use of a part of a corpus: a detector was trained or selected on it."""
+    """One use of a part of a corpus: a detector was trained or selected on this part."""
 
     how: str
     """``"trained"`` or ``"selected"``."""
@@ -223,12 +230,14 @@ def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use
     Args:
         root: the folder of the scored corpus.
     """
+    # List the corpora that the authors of a published model name.
     if provenance.published:
         model = provenance.published[1]
         for how, parts in (("trained", model.trained_on), ("selected", model.selected_on)):
             for row in parts:
                 name, _, part = row.partition(":")
                 yield _Use(how, name, part)
+    # List the corpora in the recipe of a detector of this toolkit.
     for used in provenance.corpora:
         folder = None
         if used.name in corpora.names() and corpora.get(used.name).user_defined:
@@ -249,7 +258,7 @@ def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) 
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether the used and the scored trials of a part are the same; True if either list is not described."""
+    """Whether the used and the scored trials of a part are the same; True if one of the two lists is not described."""
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
     digest = used.get("ids_sha256")
@@ -257,7 +266,12 @@ def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) 
 
 
 def _words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Name the used ``part`` of a corpus; trials that are not the official ones are called so."""
+    """Name the used ``part`` of a corpus; if its trials are not the official ones, the words say so.
+
+    Args:
+        trials: the used trials, as ``Corpus.describe_trials`` describes them; None if not
+            described.
+    """
     if trials is not None and trials.get("official") is False and isinstance(trials.get("trials"), int):
         return f"{trials['trials']:,} trials in the layout of {part}"
     return part
@@ -266,7 +280,8 @@ def _words(part: str, trials: Mapping[str, Any] | None) -> str:
 def card(provenance: Provenance) -> str:
     """Say in one line what a detector was trained on; empty if its checkpoint does not state it.
 
-    If a checkpoint states only the architecture, the line names the architecture.
+    If a checkpoint states only the architecture, the line names the architecture. If the authors of
+    a published model do not state its training data, the line says so.
 
     >>> card(Provenance("AASIST"))
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
@@ -315,8 +330,8 @@ def _name(provenance: Provenance) -> str:
 def _part(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
-    If the corpus has phases, its only split is divided by phases, so the phase is the part.
-    Otherwise the part is the split. If the whole corpus was scored, the part is the phase.
+    If the corpus has phases, they divide its only split, so the part is the phase. In a corpus
+    without phases, the part is the split, or the phase if the split is empty or the whole corpus.
     """
     has_phases = corpus in corpora.names() and corpora.get(corpus).phases
     part = split

@@ -33,7 +33,9 @@ def write_result(
     latex: str | Path | None = None,
     markdown: str | Path | None = None,
 ) -> None:
-    """Write the page, the JSON and the tables of ``result``, each atomically to a file, or to a pipe.
+    """Write the page, the JSON and the tables of ``result`` to the files that are given.
+
+    Each file is replaced atomically; a path may also be a pipe.
 
     Raises:
         InputError: if one of the files cannot be written.
@@ -64,7 +66,7 @@ class Section:
 
 
 def sections(result: Result) -> list[Section]:
-    """Arrange tables and plots in sections: first the top, then sections with only plots, then those with tables."""
+    """Arrange tables and plots in sections: the top of the page, sections with only plots, and sections with tables."""
     plots = result.plots()
     of_tables = dict.fromkeys(table.section for table in result.printed if table.section)
     headings = [""]
@@ -89,12 +91,14 @@ def html_page(result: Result) -> str:
 
 
 def _breakable(text: str) -> Markup:
-    """Escape a name, and allow a line break after each underscore; the template's filter ``name``."""
+    """Escape a name, and allow a line break after each underscore. The template calls this filter ``name``."""
     return Markup(re.sub("_(?=.)", "_<wbr>", str(escape(text))))
 
 
 def _date(scored_at: str) -> str:
-    """Shorten a time in UTC of ISO 8601 to minutes, and leave other text unchanged; the template's filter ``date``.
+    """Shorten a time in UTC in ISO 8601 to minutes, and leave other text unchanged.
+
+    The template calls this filter ``date``.
 
     >>> _date("2026-01-02T03:04:05+00:00"), _date("yesterday")
     ('2026-01-02 03:04 UTC', 'yesterday')

@@ -34,9 +34,9 @@ class _Line(NamedTuple):
     """The style of a system's line: its dashes, and the mark at its EER."""
 
     dashes: tuple[float, ...]
-    """Lengths on, off, … in line widths; empty for a solid line."""
+    """Lengths of dashes and gaps in turn, in line widths; empty for a solid line."""
     marker: str
-    """The mark for Matplotlib."""
+    """Matplotlib's name for the mark."""
     path: str
     """The mark as an SVG path, for legends."""
 
@@ -66,15 +66,16 @@ _FEWEST_BINS = 5
 _MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
 _STEPS = 400  # points of a curve against the threshold
-# The axis of a histogram leaves out one of these shares of the scores at each end; see `score_range`.
+# The axis of a histogram leaves out the first or the second of these shares of the scores at each end; see
+# `score_range`.
 _TAILS = np.array([0.001, 0.01])
 
 
 def line_of(number: int) -> tuple[int, _Line]:
     """Choose the colour, as an index of :data:`SERIES`, and the line style of system ``number``.
 
-    No two of the first 32 systems have the same colour and style. Systems with the same style have
-    colours that colour-blind readers can tell apart.
+    No two of the first 32 systems have the same colour and the same style. If two systems have the
+    same style, colour-blind readers can tell their colours apart.
 
     >>> [(colour, line.marker) for colour, line in map(line_of, (0, 1, 4, 8))]
     [(0, 'o'), (1, 's'), (4, 'o'), (0, 's')]
@@ -100,7 +101,8 @@ def score_plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer])
     """Draw all plots of an evaluation: section of the page → its plots.
 
     One section has the DET curves of all systems and a histogram for each system. The other section
-    has, for each system and test set, the errors by threshold and the reliability.
+    has, for each system and test set, the errors by threshold and the reliability. Development sets
+    have no plots.
     """
     plots: dict[str, list[Plot]] = {}
     if systems:
@@ -151,7 +153,7 @@ _RAW_CAPTION = Markup("; {}the scores as they are, read as ratios")
 
 
 def det_svg(systems: Sequence[SystemFigures]) -> Markup:
-    """Draw the DET curves of ``systems`` with a mark at each EER, without a legend: the caption has it."""
+    """Draw the DET curves of ``systems`` with a mark at each EER; the legend is in the caption of the plot."""
     curves = []
     eers = []
     for system in systems:
@@ -195,8 +197,9 @@ def _linestyle(line: _Line) -> tuple[int, tuple[float, ...]] | str:
 def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw for each system a histogram of the scores of both classes, with the threshold of the EER.
 
-    All histograms have the same axis if each fills at least half of it; otherwise each has its own
-    axis. At the ends of an axis stand the counts of the scores beyond it.
+    All histograms have the same axis of scores if each fills at least half of it; otherwise each
+    has its own axis. The same holds for the axes of shares. All histograms have the same number of
+    bins. A text at an end of the axis of scores says how many scores lie beyond this end.
     """
     scores = []
     ranges = []
@@ -224,7 +227,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
 
 
 def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Replace ``ranges`` by one range around all of them if each fills at least half of it."""
+    """Replace ``ranges`` by one common range if each fills at least half of it; otherwise return them unchanged."""
     lows, highs = zip(*ranges)
     low = min(lows)
     high = max(highs)
@@ -297,9 +300,10 @@ def _counts(is_beyond: Mapping[str, NDArray]) -> str:
 def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
     """Draw misses and false alarms of a test set against the threshold, a log-likelihood ratio.
 
+    A dashed line is at the threshold where the errors of this set are equal.
+
     Args:
-        threshold: the transferred threshold, a solid line. A dashed line is at the threshold where
-            the errors of this set are equal.
+        threshold: the transferred threshold, drawn as a solid line.
         name: makes the ids of the plot unique in its page.
     """
     own_threshold = judged.row.value("eer_llr")
@@ -328,7 +332,14 @@ def threshold_svg(judged: JudgedSet, threshold: float, name: str) -> Markup:
 
 
 def reliability_svg(judged: JudgedSet, name: str) -> Markup:
-    """Draw the share of bona fide trials against the predicted probability, before and after calibration."""
+    """Draw the share of bona fide trials against the predicted probability.
+
+    A line is drawn for the calibrated scores, and one for the scores before calibration if they are
+    known.
+
+    Args:
+        name: makes the ids of the plot unique in its page.
+    """
     figure, axes = figure_of(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=GRID, linewidth=1.2)
     calibrated = reliability(judged.llrs)
@@ -367,9 +378,10 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the lower and the upper end of an axis for the scores of several classes.
 
-    The axis leaves out 0.1 % of each class at either end. It leaves out 1 % if the axis then becomes
-    less than half as long. A small class has no score to leave out: fewer than 1,000 scores at
-    0.1 %, fewer than 100 at 1 %.
+    The axis leaves out 0.1 % of the scores of each class at either end. It leaves out 1 % if this
+    makes the axis less than half as long. A class with fewer than 1,000 scores loses none at 0.1 %,
+    and a class with fewer than 100 scores none at 1 %. If all scores are equal, the axis extends
+    0.5 to both sides.
     """
     lows = []
     highs = []
@@ -386,11 +398,11 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
 
 
 def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
-    """Choose the number of bins of a histogram of several classes between ``low`` and ``high``, 5 to 100.
+    """Choose the number of bins, 5 to 100, between ``low`` and ``high`` for a histogram of several classes.
 
-    Each class asks for the number of Freedman and Diaconis (1981), but at least the number of Sturges
-    (1926) and at most twice the square root of its number of trials. The smallest of these numbers is
-    taken, so that the bars of no class are noise.
+    The number for a class follows the rule of Freedman and Diaconis (1981), but it is at least the
+    number by the rule of Sturges (1926), and at most 2·√n for n trials. The smallest number of all
+    classes is taken, so that every bar stands for enough trials.
     """
     num_by_class = []
     for scores in classes:
@@ -425,12 +437,14 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
         name: unique in the page; all ids of the element begin with it.
         title, description: text for screen readers.
     """
+    # Write the figure with its text as text, not as outlines, and without a date or other facts that change.
     buffer = io.BytesIO()
     with matplotlib.rc_context(
         {"svg.hashsalt": f"nes2net-{name}", "svg.fonttype": "none", "font.family": "sans-serif"}
     ):
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    # Keep the element without metadata and size, make its ids unique, and insert the fonts and colours of the page.
     text = buffer.getvalue().decode()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
@@ -440,10 +454,11 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px sans-serif", text)
     for placeholder, colour in _PLACEHOLDERS.items():
         text = text.replace(placeholder, colour)
+    # Add the texts for screen readers.
     head, _, body = text.strip().partition(">")
     head = head.replace("<svg ", f'<svg role="img" aria-labelledby="{name}-title" aria-describedby="{name}-desc" ', 1)
     words = f'<title id="{name}-title">{escape(title)}</title>\n<desc id="{name}-desc">{escape(description)}</desc>'
-    return Markup(f"{head}>\n{words}{body}")  # markup of our own; `title` and `description` are escaped
+    return Markup(f"{head}>\n{words}{body}")  # Matplotlib's markup; `title` and `description` are escaped
 
 
 # Strips of utterances
@@ -451,7 +466,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
 # Width and height of a strip in units of its viewBox.
 _STRIP_WIDTH = 1000
 _STRIP_HEIGHT = 100
-_MOST_POINTS = 500  # points of a line; with more frames, each point is the lowest of several neighbours
+_MOST_POINTS = 500  # points of a line; with more frames, each point is the lowest score of several neighbouring frames
 _STRIP_CAPTION = Markup(
     "{}: <b>{}</b>, {:.2f} s, {:.1f} % of it called wrongly. Truth above, scores below; dashed is the threshold. All "
     "strips have the same scale of scores."
@@ -462,7 +477,7 @@ def strip_plots(examples: Sequence[Example], resolution_ms: float, threshold: fl
     """Draw a strip for each utterance of ``examples``, all with the same scale of scores.
 
     Args:
-        resolution_ms: length of a frame.
+        resolution_ms: length of a frame in ms.
         threshold: the score at which a dashed line is drawn; None for no line.
     """
     scores = np.concatenate([example.utterance.scores for example in examples])
@@ -488,8 +503,9 @@ def strip_svg(
     """Draw the true segments of an utterance, and below them the scores of its frames as steps.
 
     Args:
-        resolution_ms: length of a frame.
-        threshold: the score of a horizontal line, which is drawn if it lies between ``low`` and ``high``.
+        resolution_ms: length of a frame in ms.
+        threshold: the score at which a horizontal line is drawn if it lies between ``low`` and
+            ``high``; None for no line.
         low, high: the scores at the bottom and at the top of the steps.
     """
     scale = _STRIP_WIDTH / utterance.duration

@@ -1,9 +1,10 @@
 """Compute bootstrap intervals of figures of classes.
 
 The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of each
-class. Only the counts of trials in the cells of a confusion matrix, or in bins of scores, are drawn,
-from a multinomial distribution. This is the distribution that drawing single trials would give, and
-costs the same for a thousand trials and for a million.
+class. It does not draw single trials. Instead it draws the counts of trials in the cells of a
+confusion matrix, or in bins of scores, from a multinomial distribution. The counts have the same
+distribution as if single trials were drawn, but the cost is the same for a thousand trials and for
+a million.
 
 Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
 """
@@ -21,17 +22,17 @@ from nes2net.evaluation.tables import Figure
 from nes2net.metrics.eer import interpolated_crossing
 from nes2net.metrics.intervals import check_draws
 
-_AT_ONCE = 4_000_000  # counts that are in memory at once
-_MOST_BINS = 512  # bins of scores
+_AT_ONCE = 4_000_000  # most counts that are in memory at once
+_MOST_BINS = 512  # most bins of scores
 
 
 class Rule(NamedTuple):
     """How a rate is computed from a confusion matrix."""
 
     rate: Callable[[NDArray], float]
-    """Computes the rate from counts, rows true."""
+    """Computes the rate from the counts of a confusion matrix, whose rows are the true classes."""
     num_trials: int
-    """Number of trials that the rate rests on, for its interval."""
+    """Number of trials that the rate rests on; the interval of the rate depends on this number."""
 
 
 class Resamples:
@@ -58,8 +59,8 @@ class Resamples:
         Args:
             rules: name of a rate → its rule.
             known_rows: counts C×K, a row for each known class.
-            unknown_rows: counts G×K, a row for each unknown class. Their sum is the last row of the
-                confusion matrix.
+            unknown_rows: counts G×K, a row for each unknown class. The sum of these rows is the
+                last row of the confusion matrix. None if the matrix has no such row.
         """
         rng = np.random.default_rng(self.seed)
         chunk_size = max(1, _AT_ONCE // known_rows.size)  # draws
@@ -84,13 +85,14 @@ class Resamples:
         """Compute AUROC, FPR95 and EER of known against unknown trials, each with its 95 % interval.
 
         Args:
-            known: scores of being known of the trials of known classes, (N,).
-            groups: the scores of the trials of each unknown class.
+            known: scores (N,) of being known, of the trials of known classes.
+            groups: for each unknown class, the scores of its trials.
 
         Returns:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and
             ``mean_fpr95`` are the means over the unknown classes.
         """
+        # Draw the counts of known and of unknown trials in bins of scores.
         rng = np.random.default_rng(self.seed)
         edges = _bin_edges(np.concatenate([known, *groups]))
         once = np.ones((self.num_resamples, 1), dtype=np.int64)
@@ -102,6 +104,7 @@ class Resamples:
             row = _histogram(scores, edges)[None]
             group_counts = _resample(rng, row, times[:, number : number + 1])[:, 0]  # R×B
             unknown_counts += group_counts
+            # A mean over the classes of a draw counts a class as often as the draw has the class.
             present = times[:, number] > 0  # draws that have the group
             weight = times[present, number] / len(groups)
             sums["mean_auroc"][present] += weight * _auroc(known_counts[present], group_counts[present])
@@ -112,6 +115,7 @@ class Resamples:
             "eer": _eer(known_counts, unknown_counts),
             **sums,
         }
+        # Compute the figures themselves from the scores, without bins.
         unknown = np.concatenate(groups)
         values = {
             "auroc": metrics.auroc(known, unknown),
@@ -130,7 +134,7 @@ def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
 
 
 def _resample_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
-    """Draw G of G groups with replacement, R times: how often each draw has each group, R×G."""
+    """Draw G of G groups with replacement, R times, and return how often each draw has each group, R×G."""
     return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_draws)
 
 
@@ -139,7 +143,8 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 
     Args:
         counts: C×K.
-        times: R×C, the factor by which the number of trials of a row grows in a draw; 0 for no trials.
+        times: R×C. The number of trials that a draw takes of a row is this factor times the number
+            of trials of the row; with 0, it takes none.
 
     Returns:
         The counts of each draw, R×C×K.
@@ -155,8 +160,8 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 def _bin_edges(scores: NDArray) -> NDArray:
     """Choose the lowest score of each bin, (B,).
 
-    Each distinct score has its own bin. If these are more than 512, the edges are the scores at
-    512 evenly spaced ranks.
+    Each distinct score has its own bin. If there are more than 512 distinct scores, the edges are
+    the scores at 512 evenly spaced ranks.
     """
     distinct = np.unique(scores)
     if distinct.size > _MOST_BINS:
@@ -179,7 +184,8 @@ def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
 
 def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
     """FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
-    accepted_known = np.cumsum(known[:, ::-1], axis=1)  # with the threshold in each bin, the highest bin first
+    # How many trials are accepted if the threshold is the lowest score of each bin; the highest bin comes first.
+    accepted_known = np.cumsum(known[:, ::-1], axis=1)
     accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)
     needed = -(-95 * known.sum(1, keepdims=True) // 100)  # 95 % of the known trials, rounded up
     threshold_bin = (accepted_known >= needed).argmax(1)

@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
-Evaluations of recordings, of frames and under conditions, and experiments all have this form. They
-therefore share the writers of text, Markdown, LaTeX, JSON and HTML.
+Evaluations of recordings, evaluations of frames, evaluations under conditions and experiments all
+give such a result. Therefore they share the writers of text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Plot(NamedTuple):
     svg: Markup
     caption: str
     kind: str = ""
-    """CSS class of the plot in the page; empty for none."""
+    """CSS class of the plot in the page; empty if it has no class."""
 
 
 def _no_content() -> dict[str, Any]:
-    """Stand in for the plots or curves of a result that has none."""
+    """Give no plots or curves: the default of :class:`Result`."""
     return {}
 
 
@@ -47,8 +47,9 @@ class Result:
     - ``tables`` holds the figures; the first table has the most important ones.
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
       the scores that make the figures doubtful.
-    - ``plots`` draws the plots of the page: section → plots. ``curves`` computes the data of the
-      plots for the JSON. Both are called only when needed, because they take longer than text.
+    - ``plots`` draws the plots of the page: heading of a section → its plots. ``curves`` computes
+      the data of the plots for the JSON. Both functions are called only when needed, because they
+      take longer than text.
     """
 
     title: str
@@ -62,12 +63,12 @@ class Result:
 
     @property
     def notices(self) -> list[str]:
-        """Notes and warnings, which every writer prints."""
+        """Notes and warnings. All writers print both, except :meth:`text`, which prints only the notes."""
         return [*self.notes, *self.warnings]
 
     @property
     def printed(self) -> list[Table]:
-        """The tables of the page and of papers."""
+        """The tables that pages and papers show."""
         return [table for table in self.tables if table.readers != "nobody"]
 
     def __getitem__(self, measure: str) -> Figure:
@@ -82,11 +83,12 @@ class Result:
         raise KeyError(f"the result has no figure '{measure}'")
 
     def only(self, metrics: Collection[str]) -> Result:
-        """The result with the figures of ``metrics`` alone, and the numbers of trials beside them.
+        """The result with only the figures of ``metrics``, and the numbers of trials in the same tables.
 
         Raises:
             InputError: if no table has one of the metrics.
         """
+        # Numbers of trials cannot be asked for, because they are always shown.
         known = {measure.name for table in self.tables for measure in table.measures if measure.unit != "count"}
         check_known(metrics, known, "`metric` names figures of this result, not")
         tables = []

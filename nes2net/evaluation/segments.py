@@ -2,8 +2,9 @@
 
 The published tables of PartialSpoof give the EER of a system at all resolutions from 10 to 640 ms.
 At the system's own resolution the scores are used unchanged. At a coarser resolution, a longer frame
-has the lowest score of the frames in it. At a finer resolution, each score is repeated. The authors
-remark that the EER is honest at a finer resolution, and optimistic at a coarser one.
+has the lowest score of the shorter frames in it. At a finer resolution, each score is repeated. The
+authors of PartialSpoof remark that the EER is honest at a finer resolution, and optimistic at a
+coarser resolution.
 """
 
 from __future__ import annotations
@@ -43,9 +44,10 @@ from nes2net.metrics.localisation.metrics import (
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 
-#: A true boundary is detected if a boundary of the called segments is at most so many seconds away.
+#: A true boundary counts as found if a boundary of the segments that the system calls is at most so many
+#: seconds away.
 TOLERANCE = 0.04
-#: Label of rows at the scores' own resolution.
+#: The label ``scores`` of the rows that use the scores unchanged, at their own resolution.
 OWN = "own"
 #: Heading of the section of the page.
 EXAMPLES_SECTION = "Worst and best utterances"
@@ -84,12 +86,14 @@ def evaluate_segments(
     """Evaluate a file of frame scores.
 
     Args:
-        corpus: a corpus with labels of segments, which ``keys_path`` holds.
+        corpus: a corpus with labels of segments.
+        keys_path: folder or file of these labels.
         scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
-        resolution_ms: length of a frame; None for the length in the record beside the file.
-        threshold: frames with this score or a lower one are called spoof, for F1, intersection over
-            union and boundary error. These figures are also computed at the threshold of the EER.
+        resolution_ms: length of a frame in ms; None for the length in the record beside the file.
+        threshold: frames with this score or a lower score are called spoof when F1, intersection
+            over union and boundary error are computed. These figures are always computed at the
+            threshold of the EER too; None to compute them at no other threshold.
         allow_partial: leave out utterances whose scores or labels are missing or do not fit.
         num_resamples, seed: draws of utterances, and their seed.
 
@@ -170,7 +174,7 @@ def _tables(
 
 
 def _own_rate(rates: Sequence[Row]) -> Row:
-    """The row of the point-based EER at the scores' own resolution."""
+    """Find the row of the point-based EER at the resolution of the scores themselves."""
     return next(row for row in rates if row.labels["scores"] == OWN)
 
 
@@ -178,6 +182,7 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
     """Choose the utterances with the most and the fewest errors, which a page shows.
 
     If any utterance has segments of both classes, only such utterances are chosen as the best ones.
+    An utterance is never among both the worst and the best.
 
     Args:
         wrong: the share of each utterance's time that is called wrongly, (U,).
@@ -220,6 +225,7 @@ def _figures(
         - The number of bona fide and of spoofed seconds.
         - The share of each utterance's time that is called wrongly at the threshold of the EER, (U,).
     """
+    # Compute the point-based EER at each resolution that is a multiple or a fraction of the scores' own resolution.
     utterances = labelled.utterances
     resolution = labelled.resolution_ms
     own_rate = _point_rate(f"{resolution} ms", OWN, sorted_frames(labelled.frames), draws)
@@ -231,7 +237,8 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # As published: if the corpus lists its segments, they label frames finer than the scores.
+            # If the corpus lists its segments, these segments label the frames that are shorter than those of the
+            # scores, as in the published tables.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 joined_measured_frames(
@@ -240,10 +247,12 @@ def _figures(
             )
             rates.append(_point_rate(f"{measured_at} ms", derived, frames, draws))
             del frames  # hundreds of megabytes
+    # Compute the point-based EER of utterances. Each utterance has the lowest score and the lowest label of its frames.
     scores = np.minimum.reduceat(labelled.frames.scores, labelled.frames.starts)
     labels = np.minimum.reduceat(labelled.frames.labels, labelled.frames.starts)
     lowest = Frames(scores, labels, np.ones_like(labelled.frames.counts))
     rates.append(_point_rate("utterances", "minimum of all", sorted_frames(lowest), draws))
+    # Compute the range-based EER of seconds.
     time = timed_frames(utterances, resolution)
     range_based = range_eer_of(time)
     figures = {
@@ -251,6 +260,7 @@ def _figures(
         "threshold": Figure(range_based.threshold),
     }
     rates.append(Row({"of": "seconds", "scores": OWN}, figures))
+    # Compute the figures at each threshold.
     thresholds = {"the threshold of the EER": eer_threshold}
     if threshold is not None:
         thresholds["the threshold asked for"] = threshold
@@ -284,8 +294,10 @@ def _figures(
 def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> Figure:
     """Compute one field of ``detection`` from counts of hits, false alarms and misses, with its interval.
 
+    If all counts are 0, the figure has no value.
+
     Args:
-        counts: of each utterance, (U, 3). If all are 0, the figure has no value.
+        counts: (U, 3), the counts of each utterance.
         name: ``"f1"`` or ``"iou"``.
     """
     low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), name), **draws)
@@ -294,11 +306,14 @@ def _detection_figure(counts: NDArray, name: str, draws: Mapping[str, Any]) -> F
 
 
 def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Row:
-    """Compute a row of the point-based EER of ``frames``, with its interval; without EER if a class has no frames.
+    """Compute a row with the point-based EER of ``frames`` and its interval.
+
+    The EER of the row has no value if a class has no frames.
 
     Args:
         name: what the trials are, such as ``"20 ms"``.
-        derived: how their scores follow from the scores of the file, such as ``"repeated"``.
+        derived: how the scores of these trials follow from the scores of the file, such as
+            ``"repeated"``.
     """
     num_bonafide, num_spoof = frames.totals.sum(0, dtype=int).tolist()
     figures = {"eer": Figure(), "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
@@ -310,5 +325,5 @@ def _point_rate(name: str, derived: str, frames: TimedFrames, draws: Mapping[str
 
 
 def _or_none(value: float) -> float | None:
-    """Replace NaN by None, which a figure without value has."""
+    """Replace NaN by None, which is the value of a figure that is not defined."""
     return None if math.isnan(value) else value

@@ -19,8 +19,8 @@ from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.intervals import Draws
 
-#: Most bootstrap draws for a row of a breakdown; there are many rows. With 200 draws, an end of a rate's interval
-#: varies between seeds by 3 % of the interval's width. A percentile of 1,000 draws varies by 4 %.
+#: Most bootstrap draws for a row of a breakdown, because there are many rows. With 200 draws, an end of the interval of
+#: a rate varies between seeds by 3 % of the interval's width. An end that is a percentile of 1,000 draws varies by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 #: Note about an EER above 50 %.
@@ -36,11 +36,12 @@ class SystemFigures:
       ``cllr``, and ``min_tdcf`` if it can be computed. It also holds the numbers of trials;
       ``num_expected`` counts the trials of the phase in the key.
     - ``facts`` is part of the header of the result. Its keys ``interval_over`` and ``num_groups`` say
-      what the bootstrap drew, and ``asv_counts`` says how many speaker-verification scores min t-DCF
-      rests on. ``left_out`` says why trials are left out, and ``partial`` is the note about them;
-      both are empty if no trial is left out.
+      what the bootstrap drew. ``asv_counts`` holds the numbers of speaker-verification scores from
+      which min t-DCF was computed; None without min t-DCF. ``left_out`` says why trials are left
+      out, and ``partial`` is the note about them; both are empty if no trial is left out.
     - ``tables`` holds the :func:`~nes2net.evaluation.breakdown.breakdowns`.
     - ``official`` holds the rows of the official table of the corpus, if it has one.
+    - ``notes`` says what readers must know about the figures.
     """
 
     name: str
@@ -80,9 +81,7 @@ def evaluate_scores(
         judged: the matched trials and scores.
         name: the name of the system.
         num_resamples, seed: number and seed of the bootstrap draws.
-
-    Args:
-        unit: what the bootstrap draws.
+        unit: what the bootstrap draws, as for :func:`~nes2net.evaluation.breakdown.groups_of`.
 
     Raises:
         InputError: if all trials are of one class.
@@ -98,6 +97,7 @@ def evaluate_scores(
             f"{scores_path}: {counted(len(matched_trials.trials), 'trial')}, all {kind}, and an EER needs both classes: "
             "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`"
         )
+    # Compute the pooled figures.
     rules: dict[str, Callable[..., Any]] = {
         "eer": functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched_trials.positions),
         "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
@@ -118,6 +118,7 @@ def evaluate_scores(
         "num_spoof": Figure(spoof.size),
         "num_expected": Figure(matched_trials.num_expected),
     }
+    # Compute the breakdowns, the official table and the notes.
     facts = {
         **drawn_groups(matched_trials.trials, unit),
         "asv_counts": asv_counts,
@@ -146,7 +147,7 @@ def _partial(matched_trials: Matched) -> str:
 
 
 def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
-    """Write notes about scores that look wrong: all equal, reversed, or with labels that contradict the key."""
+    """Write notes about scores that look wrong: they are all equal, or reversed, or their labels contradict the key."""
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
     elif eer > 0.5:
@@ -174,11 +175,14 @@ def _min_tdcf(
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Make the metric min t-DCF from the speaker-verification scores of the corpus.
 
+    If the metric cannot be computed, the metric and the numbers are None. A note says why, unless
+    the corpus has no speaker-verification scores: their file is missing, or they cannot be used
+    together with ``bonafide`` and ``spoof``.
+
     Returns:
         - The metric, a function of the bona fide and the spoofed scores.
         - The numbers of target, nontarget and spoof scores of the speaker verification.
-        - Notes. Metric and numbers are None if the corpus has no speaker-verification scores; a note
-          says so if their file is missing, or they cannot be used with these scores.
+        - The notes; empty if the metric can be computed.
     """
     corpus = key.definition
     if corpus.asv_scores is None:

@@ -23,7 +23,7 @@ from nes2net.metrics.intervals import Draws, trials_behind
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# With fewer draws, 2.5 % of the draws are less than one draw.
+# With fewer draws, no figure is marked as the best, because 2.5 % of the draws would be less than one draw.
 _FEWEST_DRAWS = 40
 
 
@@ -32,7 +32,7 @@ class Figure:
     """A figure and its 95 % interval.
 
     - ``value`` is a fraction for a rate; None if the figure is not defined, such as the EER of one class.
-    - ``interval`` is None if it was not computed.
+    - ``interval`` is the 95 % interval; None if it was not computed.
     - ``is_best`` marks the best figure among systems.
     - ``is_bound`` says that the true value is at most ``value``, because no smaller value can be measured.
     - ``draws`` holds the figure of each bootstrap resample, (R,).
@@ -58,9 +58,10 @@ class Measure:
 
     - ``name`` is the key in JSON, and ``heading`` the head of the column.
     - ``unit`` is a key of :data:`UNITS`.
-    - ``digits`` are the decimals on paper and of intervals; ``text_digits`` are those on a terminal
-      if they differ.
-    - ``has_heat`` gives high figures a background of stronger colour.
+    - ``digits`` is the number of decimals on paper, and of the ends of intervals everywhere.
+      ``text_digits`` is the number of decimals on a terminal if this number differs.
+    - ``has_heat`` says that a page gives each figure a background, in a stronger colour for a
+      higher figure.
     """
 
     name: str
@@ -93,11 +94,11 @@ class Measure:
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one system, attack, recording and so on.
+    """The figures of one system, one attack, one recording or the like.
 
     - ``labels`` says what the figures are of, such as ``{"system": "lfcc", "attack": "A07"}``.
     - ``figures`` maps the name of a measure to its figure.
-    - ``is_shown`` is False for a row of too few trials to print; the JSON holds it.
+    - ``is_shown`` is False for a row with too few trials, which only the JSON holds.
     - ``link`` is the relative URL of a page about the row.
     """
 
@@ -122,7 +123,7 @@ class Row:
         return value
 
     def only(self, measures: Sequence[Measure]) -> Row:
-        """The row with the figures of ``measures`` alone."""
+        """The row with only the figures of ``measures``."""
         figures = {}
         for measure in measures:
             if measure.name in self.figures:
@@ -142,7 +143,8 @@ class Table:
     - ``section`` is the heading of its section of the page; empty for the top of the page.
     - ``notes`` says more about the figures, one or more sentences each.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
-    - ``across`` names a label whose values have a column each on paper.
+    - ``across`` names a label: on paper, each of its values has a column. If it is empty, a table
+      on paper has the same rows as ``rows``.
     - ``readers`` says where the table is shown besides the JSON: ``"all"`` for everywhere;
       ``"paper"`` for pages and papers, because it is long; ``"nobody"``, because a plot shows it.
     """
@@ -164,12 +166,12 @@ class Table:
 
     @property
     def labels(self) -> list[str]:
-        """The names of the labels that readers need."""
+        """The names of the labels that are shown to readers, which are all but the hidden ones."""
         names = self.rows[0].labels if self.rows else ()
         return [name for name in names if name not in self.hidden]
 
     def row(self, **labels: str) -> Row:
-        """The first row with these labels.
+        """The first row that has these labels, whatever its other labels are.
 
         Raises:
             KeyError: if there is no such row.
@@ -187,7 +189,7 @@ class Table:
 
 
 def in_this_process() -> dict[str, Any]:
-    """Options of a bootstrap that depend on this process: display of progress, and number of threads."""
+    """Options of a bootstrap that depend on this process: the display of progress and the number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
@@ -196,15 +198,15 @@ class Measured:
 
     Args:
         rules: name → metric, a function of the bona fide and the spoofed scores. It returns a number,
-            a number and its threshold (EER), or several :class:`~nes2net.metrics.Rates`, each of
-            which has its own name.
-        draws: as for :func:`nes2net.metrics.bootstrap_values`.
+            or an EER and its threshold, or :class:`~nes2net.metrics.Rates`. Each field of the rates
+            counts as a metric with its own name.
+        draws: options of the bootstrap, as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
-        values: name → figure.
-        thresholds: name → threshold of an EER.
-        draws: name → the figure of each resample, (R,). Two systems on the same trials have the
-            same draws.
+        values: name of a metric → its value for all trials.
+        thresholds: name of an EER → its threshold.
+        draws: name of a metric → its value for each resample, (R,). For two systems on the same
+            trials, the resamples hold the same trials.
     """
 
     def __init__(
@@ -228,7 +230,8 @@ class Measured:
     def figure(self, name: str) -> Figure:
         """The figure of the metric ``name`` with its 95 % interval.
 
-        An error rate has Wilson's interval, any other metric the percentiles of its draws.
+        The interval of an error rate is Wilson's; that of any other metric has percentiles of the
+        draws as its ends.
         """
         value = self.values[name]
         draws = self.draws[name]
@@ -239,7 +242,7 @@ class Measured:
         return Figure(value, interval, draws=draws)
 
     def difference(self, first: str, second: str) -> Figure:
-        """The difference of two metrics, first − second, with its 95 % interval."""
+        """The difference of the metrics ``first`` and ``second``, first − second, with its 95 % interval."""
         draws = self.draws[first] - self.draws[second]
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
 
@@ -247,9 +250,9 @@ class Measured:
 def with_best(rows: Sequence[Row], label: str) -> list[Row]:
     """Mark the lowest figure of each measure as the best, if it is certainly the lowest.
 
-    Rows are compared if they differ only in ``label``, such as ``"system"``. The lowest figure is
-    certain if the 95 % interval of its difference from the second lowest figure lies below 0. The
-    rows must rest on the same bootstrap draws. With fewer than 40 draws nothing is marked.
+    Rows are compared if they differ only in ``label``, such as ``"system"``. A figure is certainly
+    the lowest if the 95 % interval of its difference from the second lowest figure lies below 0.
+    All rows must come from the same bootstrap draws. With fewer than 40 draws, no figure is marked.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for number, row in enumerate(rows):
@@ -293,7 +296,7 @@ def count(number: int) -> str:
 
 
 def percent(rate: float, digits: int = 2) -> str:
-    """Write a rate in percent, without the sign."""
+    """Write a rate in percent, without the percent sign."""
     return f"{100 * rate:.{digits}f}"
 
 
@@ -307,7 +310,7 @@ def points(difference: float, digits: int = 2) -> str:
 
 
 def format_p(p_value: float) -> str:
-    """Write a p-value; below 0.001, where its digits say little, only the bound.
+    """Write a p-value with three decimals, or ``< 0.001`` if it is lower, because more digits would say little.
 
     >>> format_p(0.04213), format_p(0.0004)
     ('0.042', '< 0.001')
@@ -316,12 +319,12 @@ def format_p(p_value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a cost, bits or seconds."""
+    """Write a cost, a number of bits or of seconds."""
     return f"{value:.{digits}f}"
 
 
-#: Unit of figures → function that writes a value with a number of digits. Rates and their differences (points) are
-#: fractions and are written in percent. Values in milliseconds are seconds and are written in milliseconds.
+#: Unit of figures → function that writes a value with a number of digits. The value of a rate, or of a difference of
+#: rates (points), is a fraction and is written in percent. A value with the unit milliseconds is a number of seconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,
@@ -344,10 +347,10 @@ MOST_LINES = 150
 
 
 def plain(value: Any) -> Any:
-    """Convert a result to plain data: a dataclass or named tuple to a mapping of its fields.
+    """Convert a result to plain data; a dataclass or a named tuple becomes a mapping of its fields.
 
-    Fields of a dataclass with ``repr=False``, such as scores, are left out. A number that is not
-    finite becomes None.
+    A field of a dataclass that was declared with ``repr=False``, such as scores, is left out. A
+    number that is not finite becomes None.
 
     >>> plain({"interval": (0.25, math.inf)})
     {'interval': [0.25, None]}

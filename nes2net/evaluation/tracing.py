@@ -30,13 +30,13 @@ from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, known_
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
 
-#: What a trial is called whose score of being known lies below the threshold.
+#: What a trial is called if its score of being known lies below the threshold.
 UNKNOWN = "unknown"
 #: Headings of sections of the page.
 CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
-_MOST_CONFUSIONS = 10
+_MOST_CONFUSIONS = 10  # most rows of a system in the table of confusions
 
 _CLOSED = (
     Measure("accuracy", "accuracy %"),
@@ -85,11 +85,14 @@ def evaluate_classes(
     """Evaluate files of logits of classes against the classes of a key.
 
     Args:
+        labels: where the key is.
         paths, tables: the file of each system, and its content.
+        settings: the settings for classes, and those for all judgements. Other settings must not be
+            given.
 
     Raises:
-        InputError: if labels cannot be read, files and labels do not fit each other, or settings do
-            not apply to classes.
+        InputError: if labels cannot be read, files and labels do not fit each other, or a setting
+            does not apply to classes or to these files.
     """
     if settings.threshold_source is not None or settings.threshold is not None or settings.resolution_ms is not None:
         raise InputError(
@@ -98,6 +101,7 @@ def evaluate_classes(
         )
     if settings.exclude is not None:
         raise InputError("`exclude` is for scores of utterances: leave it out")
+    # Join each file with the key, and check that the file has the score of being known that the settings name.
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
@@ -111,6 +115,8 @@ def evaluate_classes(
             )
         systems.append(trials)
         inputs.append(score_input(path, trials.sha256))
+    # Choose the score of being known for the table of unknown classes: that of the settings, else that of the threshold
+    # of the first system, else the default.
     first = systems[0]
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)
@@ -165,11 +171,12 @@ def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
 
 
 def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples) -> Iterator[Table]:
-    """Make all tables of the result; a table without rows is for the caller to drop.
+    """Make all tables of the result. Some may have no rows; the caller drops these tables.
 
     Args:
         kind: the score of being known for the table of unknown classes.
     """
+    # Make the table of the trials of known classes.
     hidden = () if len(systems) > 1 else ("system",)
     yield Table(
         "closed",
@@ -178,6 +185,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         [Row({"system": trials.system}, closed_figures(trials, resamples)) for trials in systems],
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
+    # Make the table of known against unknown trials, with a row for each score of being known.
     with_unknown = [trials for trials in systems if trials.generator_names]
     rows = []
     for trials in with_unknown:
@@ -195,6 +203,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         ],
         hidden,
     )
+    # Make the table of all trials at the threshold for unknown classes.
     rows = []
     for trials in with_unknown:
         if trials.threshold is not None:
@@ -208,6 +217,7 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
         ["Macro-F1 is the mean over the known classes and unknown, as in track 3 of ADD 2023."],
         hidden,
     )
+    # Make the tables of each unknown class, of each known class, and of the confusions of known classes.
     rows = []
     for trials in with_unknown:
         rows += sorted(_generator_rows(trials, kind), key=lambda row: -row.value("fpr95"))
@@ -235,7 +245,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figur
     num_likelier = (trials.logits > of_class).sum(1) + ((trials.logits == of_class) & before).sum(1)
     is_on_top = num_likelier < _TOP
     num_classes = len(trials.names)
-    # (2, K): of each class, the trials with their class among the likeliest, and the others
+    # For each class, the number of trials whose class is among the three likeliest, and of the other trials: (2, K).
     on_top = [np.bincount(trials.true[chosen], minlength=num_classes) for chosen in (is_on_top, ~is_on_top)]
     num_trials = len(trials.true)
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
@@ -250,7 +260,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figur
 def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[str, Figure]:
     """Compute how well the score of being known ``kind`` tells known from unknown trials.
 
-    The figures are of all unknown trials together, and means over the unknown classes.
+    Some figures rest on all unknown trials together; others are means over the unknown classes.
     """
     known, unknown = trials.known_scores[kind]
     groups = [unknown[trials.generators == number] for number in range(len(trials.generator_names))]
@@ -258,7 +268,10 @@ def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[s
 
 
 def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
-    """Compute the figures of all trials if every trial below ``threshold`` is called unknown."""
+    """Compute the figures of all trials if each trial whose score lies below ``threshold`` is called unknown.
+
+    The figures come from a confusion matrix with ``unknown`` as the last class.
+    """
     known, unknown = trials.known_scores[threshold.kind]
     num_classes = len(trials.names)
     called = np.where(known < threshold.threshold, num_classes, trials.predicted)
@@ -279,6 +292,8 @@ def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples:
 
 def _generator_rows(trials: ClassTrials, kind: str) -> Iterator[Row]:
     """Compute a row for each unknown class: its AUROC and FPR95 against the trials of known classes.
+
+    The row also names the known class for which trials of the unknown class are most often taken.
 
     Args:
         kind: the score of being known.
@@ -305,7 +320,7 @@ def _class_rows(trials: ClassTrials) -> Iterator[Row]:
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
-    """List the ten most frequent confusions of two known classes, a row for each."""
+    """List the most frequent confusions of two known classes, at most ten, with a row for each."""
     wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for number in largest.tolist():
@@ -328,7 +343,7 @@ def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[P
 
 
 def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
-    """Give the full confusion matrices of all systems for the JSON; the tables list only the largest confusions."""
+    """Give the confusion matrix of each system for the JSON, because the tables list only the largest confusions."""
     return {
         "confusion": {
             trials.system: {

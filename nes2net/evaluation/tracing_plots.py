@@ -43,14 +43,19 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
 
 
 def confusion_plot(trials: ClassTrials) -> Plot:
-    """Draw the confusion matrix of known classes, and below it which classes unknown ones are taken for."""
+    """Draw the confusion matrix of known classes, and below it a row for each unknown class.
+
+    The row of an unknown class shows for which known classes its trials are taken. A known class
+    without trials has a column but no row.
+    """
     order = order_of_lookalikes(trials.confusion)
     known_rows = [number for number in order if trials.confusion[number].any()]
     rows = _shares(trials.confusion[known_rows])[:, order]
     names = [trials.names[number] for number in known_rows]
     if len(trials.generator_names):
         unknown_rows = _shares(trials.unknown_confusion)[:, order]
-        by_nearest = np.argsort(unknown_rows.argmax(1), kind="stable")  # group those taken for the same class
+        # Unknown classes that are taken for the same known class stand together.
+        by_nearest = np.argsort(unknown_rows.argmax(1), kind="stable")
         rows = np.vstack([rows, unknown_rows[by_nearest]])
         names += [trials.generator_names[number] for number in by_nearest]
     num_rows, num_columns = rows.shape
@@ -82,7 +87,10 @@ def confusion_plot(trials: ClassTrials) -> Plot:
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:
-    """Draw histograms of the score of being known ``kind`` for trials of known and of unknown classes."""
+    """Draw histograms of the score of being known ``kind`` for trials of known and of unknown classes.
+
+    A dashed line is at the threshold of the system, if it has a threshold for this score.
+    """
     known, unknown = trials.known_scores[kind]
     low, high = score_range([known, unknown])
     edges = np.linspace(low, high, num_bins([known, unknown], low, high) + 1)

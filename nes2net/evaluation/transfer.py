@@ -4,8 +4,9 @@ The EER chooses its threshold with the labels of the test set, which users of a 
 have. With the threshold of its development set, a detector with an EER of 11.2 % on In-the-Wild has
 a half total error rate of 39.5 % there (arXiv 2606.21584).
 
-A calibration turns scores into log-likelihood ratios, and an operating point chooses a ratio as the
-threshold. So the costs of the ratios can be judged too: the actual DCF, and Cllr with its two parts.
+A calibration turns scores into log-likelihood ratios, and an operating point chooses one of these
+ratios as the threshold. Therefore the costs of the ratios can be judged too: the actual DCF, and
+Cllr with its two parts.
 
 In reading order: ``thresholds`` reads or fits a calibration for each system; ``judge_sets`` judges
 the sets of one system; ``in_words`` and the warnings explain the figures.
@@ -36,7 +37,7 @@ from nes2net.models.registry import corpora
 from nes2net.scoring.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.scoring.decisions.decision import INVERTED, Decider, OperatingPoint
 
-# Lengths of recordings count as equal if they differ by a smaller share: "four seconds" are 64,000 or 64,600 samples.
+# Scored lengths count as equal if they differ by less than this share: "four seconds" are 64,000 or 64,600 samples.
 _SAME_LENGTH = 0.05
 # A loss by calibration is not mentioned if it is at most this share of Cllr.
 _LITTLE = 0.05
@@ -46,7 +47,7 @@ _Set = TypeVar("_Set", "JudgedSet", OneClass)
 
 
 class ScoredSet(NamedTuple):
-    """Labelled trials of a part of a corpus with their scores."""
+    """The labelled trials of a part of a corpus, and their scores."""
 
     corpus: str
     phase: str
@@ -56,7 +57,7 @@ class ScoredSet(NamedTuple):
     inputs: Sequence[dict[str, str]] = ()
     """The files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
     key_sha256: str = ""
-    """Digest of the set's whole key."""
+    """Digest of the whole key, from which the trials are a part."""
 
     @property
     def name(self) -> str:
@@ -65,7 +66,7 @@ class ScoredSet(NamedTuple):
 
     @property
     def only_label(self) -> str | None:
-        """The label of all trials; None if they have both labels."""
+        """The label that all trials share; None if both labels occur."""
         labels = {trial.label for trial in self.matched.trials}
         if len(labels) != 1:
             return None
@@ -73,7 +74,7 @@ class ScoredSet(NamedTuple):
 
 
 class FurtherSet(NamedTuple):
-    """The files of a set of scored trials that is not yet read."""
+    """The files of a set of scored trials, for :func:`read_set`."""
 
     corpus: str
     scores: str
@@ -112,14 +113,14 @@ class JudgedSet:
     """The figures of a set of both classes at the transferred threshold.
 
     - ``is_development`` says whether the threshold was chosen on these trials.
-    - ``facts`` says which set it is and what the bootstrap drew. Calibration and threshold stay the
-      same for all draws.
+    - ``facts`` says which set it is and what the bootstrap drew. The bootstrap does not vary the
+      calibration and the threshold.
     - ``row`` holds the figures of the measures :data:`~nes2net.evaluation.transfer_tables.RATES` and
       :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of
       ``min_cllr`` is too low and the interval of ``calibration_loss`` too high, because the best
       calibration is fitted again to each draw.
-    - ``llrs`` holds the calibrated scores of both classes, ``raw`` the scores before calibration;
-      None if only the calibrated scores are known.
+    - ``llrs`` holds the calibrated scores of both classes. ``raw`` holds the scores before
+      calibration; None if only the calibrated scores are known.
     """
 
     name: str
@@ -148,7 +149,7 @@ class Transfer:
 
     @property
     def threshold(self) -> str:
-        """The threshold and its source in words."""
+        """The operating point, the set on which the threshold was chosen, and the threshold, in words."""
         basis = self.decider.basis()
         source = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis) or "an unnamed set"
         if {"num_bonafide", "num_spoof"} <= basis.keys():
@@ -189,6 +190,7 @@ def thresholds(
     """Read or fit the calibration of each system, and read the further test sets.
 
     Args:
+        source: the files of the development scores or of the calibrations, and of the further sets.
         corpus: the corpus of the evaluation.
         num_systems: number of evaluated systems; each needs a calibration.
 
@@ -197,8 +199,11 @@ def thresholds(
 
     Raises:
         InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
-            systems differ, or no calibration or operating point can be made of the trials.
+            systems differ, further sets are given for several systems, development trials are all
+            of one class, a calibration is of frames, or no calibration or threshold can be
+            computed.
     """
+    # Check that there is one file for each system.
     num_files = len(source.dev_scores) or len(source.calibrations)
     if source.dev_scores and source.calibrations:
         raise InputError("`threshold_from` and `calibration` both give a threshold: leave one of them out")
@@ -209,6 +214,7 @@ def thresholds(
         )
     if source.further and num_systems > 1:
         raise InputError(f"`also` takes scores of a single system, but {num_systems} are evaluated: take one at a time")
+    # Fit a calibration to the development scores of each system.
     thresholds = []
     for path in source.dev_scores:
         development = read_set(
@@ -233,6 +239,7 @@ def thresholds(
         )
         decider = Decider(calibration, operating_point=source.operating_point)
         thresholds.append(Threshold(decider, development, development.inputs))
+    # Read the calibrations that are given instead of development scores.
     for path in source.calibrations:
         decider = Decider(load(path), operating_point=source.operating_point)
         if (resolution_ms := decider.calibration.resolution_ms) is not None:
@@ -258,8 +265,12 @@ def read_set(
 
     Args:
         kind: what the list of files calls this set, such as ``"development"``.
-        excluded: Field of a trial → values whose trials are left out; None for the corpus's own
-            exclusions.
+        excluded: Field of a trial → values whose trials are left out; None to leave out the same
+            trials as the published figures of the corpus.
+        allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
+
+    Raises:
+        InputError: if a file is missing or malformed, or scores and key do not fit.
     """
     path = Path(files.scores)
     key = Key.read(files.corpus, files.keys, files.phase, excluded)
@@ -278,11 +289,13 @@ def judge_sets(
 ) -> Transfer:
     """Judge the development set and the sets ``tested`` of one system at its threshold.
 
-    If the calibration was read from a file, the log-likelihood ratios in this file stand for the
-    development set.
+    If the calibration was read from a file, the log-likelihood ratios in this file replace the
+    development set. If the file has no ratios, no development set is judged.
 
     Args:
         system: name of the system.
+        threshold: the calibration and the threshold, and the development set if it was read.
+        tested: the test sets. A set of one class is judged only by its errors at the threshold.
         num_resamples, seed: number and seed of the bootstrap draws.
     """
     decider, development, _ = threshold
@@ -305,6 +318,7 @@ def judge_sets(
         row = _figures(decider, llrs, raw, rule, {**draws, **speaker_groups(trials)})
         return JudgedSet(scored.name, is_development, facts, row, llrs, raw)
 
+    # Judge the development set, or the ratios in the file of the calibration.
     sets = []
     if development is not None:
         sets.append(judge(development, is_development=True))
@@ -323,6 +337,7 @@ def judge_sets(
         rule = functools.partial(metrics.compute_eer, method=method)
         name = ", ".join(filter(None, (corpus or "calibration", phase)))
         sets.append(JudgedSet(name, True, facts, _figures(decider, llrs, None, rule, draws), llrs, None))
+    # Judge the test sets.
     one_class = []
     warnings = _warnings_of_threshold(decider.calibration, development)
     for scored in tested:
@@ -342,7 +357,7 @@ def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: di
     Args:
         llrs: calibrated scores.
         raw: scores before calibration; None if they are not known.
-        eer: computes EER and threshold of two classes of scores.
+        eer: computes the EER and its threshold from the scores of two classes.
         draws: arguments of :class:`Measured` about the bootstrap.
     """
     rules: dict[str, Any] = {
@@ -367,7 +382,7 @@ def _figures(decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, draws: di
 
 
 def _with_unique_names(sets: list[_Set]) -> list[_Set]:
-    """Number the sets that share a name, such as ``mine (1)`` and ``mine (2)``."""
+    """Add a number to the names of sets that have the same name, such as ``mine (1)`` and ``mine (2)``."""
     names = [judged.name for judged in sets]
     renamed_sets = []
     for number, judged in enumerate(sets, 1):
@@ -382,6 +397,7 @@ def _with_unique_names(sets: list[_Set]) -> list[_Set]:
 
 def in_words(judged: JudgedSet) -> str:
     """Explain what calibration and threshold cost on a test set: the loss of Cllr, and HTER minus EER."""
+    # Explain the loss by calibration, unless it is small.
     total = judged.row.value("cllr")
     lowest = judged.row.value("min_cllr")
     lost = judged.row.value("calibration_loss")
@@ -397,6 +413,7 @@ def in_words(judged: JudgedSet) -> str:
         )
     if total > 1:
         text += " Above 1 bit the ratios mislead: a system that says nothing costs 1."
+    # Explain the loss by the threshold. This loss is certain only if its interval lies above 0.
     lost_points = points(judged.row.value("hter_lost"))
     interval = judged.row["hter_lost"].interval
     assert interval is not None
@@ -414,7 +431,8 @@ def _warnings_of_threshold(calibration: LinearCalibration, development: ScoredSe
     """List reasons to doubt a threshold, one sentence each.
 
     Args:
-        development: the trials that the calibration was fitted to; None if it was read from a file.
+        development: the trials to which the calibration was fitted; None if the calibration was
+            read from a file.
     """
     lines = []
     if calibration.weights[0] < 0:
@@ -434,11 +452,12 @@ def _warnings(
     """List reasons to doubt the figures of a test set, one sentence each.
 
     Args:
-        development: the trials that the calibration was fitted to; None if it was read from a file.
+        development: the trials to which the calibration was fitted; None if the calibration was
+            read from a file.
         scored: the test set.
-        judged: its figures; None for a set of one class.
+        judged: the figures of the test set; None for a set of one class.
     """
-    # Was the threshold chosen on trials of the set?
+    # Was the threshold chosen on trials of the test set?
     facts = calibration.trained_on
     if development is not None and development.corpus == scored.corpus:
         num_shared = len(development.matched.by_id.keys() & scored.matched.by_id.keys())
@@ -455,7 +474,7 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Was the set scored by another detector, or by the same one with other settings?
+    # Was the test set scored by another detector than the calibration, or over another length?
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.scores, scored.sha256)
     if calibrated is not None and tested is not None:
@@ -472,6 +491,7 @@ def _warnings(
                 f"the calibration rests on {_length_in_words(length)}, and the scores of {scored.name} on "
                 f"{_length_in_words(tested_length)}: the threshold may not fit them"
             )
+    # Did the calibration make the scores worse?
     if judged is not None:
         cllr = judged.row.value("cllr")
         raw_cllr = judged.row.value("raw_cllr")
@@ -480,6 +500,7 @@ def _warnings(
                 f"calibration made Cllr of {scored.name} worse: {raw_cllr:.2f} bits for its scores as they are, "
                 f"{cllr:.2f} calibrated. It is unlike the development set; calibrate on trials like it"
             )
+    # Were trials left out?
     if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
         yield f"the figures of {scored.name} rest on a part of its trials: {left_out}"
 

@@ -47,9 +47,10 @@ _ONE_CLASS = {
 
 
 def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
-    """Make tables of the error rates at the thresholds, the costs of the log-likelihood ratios, and their reliability.
+    """Make the tables ``rates``, ``costs`` and ``reliability`` of the sets of both classes at the thresholds.
 
-    Then follow tables for sets of one class, with breakdowns.
+    Tables of the sets of one class follow, with breakdowns. A kind of sets that does not occur has
+    no tables.
     """
     hidden = () if len(transfers) > 1 else ("system",)
     rows = []
@@ -107,7 +108,7 @@ def _reliability_rows(system: str, judged: JudgedSet) -> Iterator[Row]:
 
 
 def _one_class_tables(transfers: Sequence[Transfer], hidden: Sequence[str]) -> Iterator[Table]:
-    """Make tables of the sets of spoofed trials, then of those of bona fide trials, each with breakdowns by field.
+    """Make tables of the sets of spoofed trials, then of the sets of bona fide trials, each with breakdowns by field.
 
     Args:
         hidden: names of labels that the tables do not show.

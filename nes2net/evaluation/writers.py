@@ -19,7 +19,8 @@ class Cell(NamedTuple):
     details: tuple[str, ...] = ()
     """An interval and further figures, which stand beside or below the text."""
     heat: int | None = None
-    """Strength of the background on a page, in percent of the table's highest figure; None for no background."""
+    """The figure in percent of the highest figure of its measure in the table, which sets the strength of
+    the background on a page; None for no background."""
 
     @property
     def text_with_details(self) -> str:
@@ -35,14 +36,14 @@ class Grid(NamedTuple):
     head: list[str]
     rows: list[list[Cell]]
     num_labels: int
-    """The first so many columns hold labels, the others figures."""
+    """Number of columns that hold labels. These columns come first; the other columns hold figures."""
 
 
 def grid(table: Table, *, in_text: bool = False) -> Grid:
     """Lay out the rows of ``table`` that have enough trials to be shown.
 
-    A measure without any figure has no column. On paper, the values of the label ``table.across``
-    have a column each.
+    A measure without any figure has no column. If no measure has a figure, the result is empty. On
+    paper, each value of the label ``table.across`` has a column.
 
     Args:
         in_text: for a terminal, where each row has its own line; otherwise for paper.
@@ -68,7 +69,7 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
-    """Write a figure with its interval, and its heat relative to the highest figure of the measure in ``table``."""
+    """Write a figure and its interval as a cell, whose heat compares it to the highest figure of the measure."""
     details: tuple[str, ...] = ()
     if figure.interval is not None:
         details = (measure.write_interval(figure.interval),)
@@ -87,15 +88,18 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
 def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
     """Lay out a table in which each value of the label ``table.across`` has a column, such as a column for each system.
 
-    Such a column has the figures of the first measure. A further measure has a column of its own if its
-    figures are the same for all values; otherwise its figures are details of the first measure.
+    Such a column holds the figures of the first measure. A further measure has one column of its
+    own if its figures do not depend on this label. Otherwise its figures are details of the cells
+    of the first measure.
     """
+    # Group the rows of the table that differ only in the label; a group is a row of the result.
     names = [name for name in table.labels if name != table.across]
     columns = list(dict.fromkeys(row.labels[table.across] for row in table.shown))
     groups: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
+    # Divide the further measures into those whose figures are the same within each group, and the others.
     main = measures[0]
     common = []
     differing = []
@@ -108,6 +112,7 @@ def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
             common.append(measure)
         else:
             differing.append(measure)
+    # Write the cells.
     rows = []
     for values, group in groups.items():
         cells = list(map(Cell, values))
@@ -135,7 +140,8 @@ def text_lines(table: Table) -> list[str]:
     """Write ``table`` for a terminal.
 
     If a single measure has intervals, they have a column of their own. Otherwise intervals stand
-    below their figures.
+    below their figures. If the table has more than 150 rows, or none, only its caption and its
+    notes are written.
     """
     layout = grid(table, in_text=True)
     if len(layout.rows) > MOST_LINES:
@@ -231,8 +237,8 @@ _LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         '"': r"{\char34}",
-        "[": "{[}",  # after \\ a bracket would begin an option
-        "*": "{*}",  # after \\ a star would be an option
+        "[": "{[}",  # otherwise a bracket after \\ would begin an option
+        "*": "{*}",  # otherwise a star after \\ would be an option
         "\0": "{}",
         "`": r"\textasciigrave{}",
         "'": r"\textquotesingle{}",
@@ -251,4 +257,5 @@ def latex_text(text: str) -> str:
     >>> latex_text("50 % of a_b & c\\d")
     '50 \\% of a\\_b \\& c\\textbackslash{}d'
     """
-    return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)  # two hyphens would be a dash
+    # Separate two hyphens, which LaTeX would print as a dash.
+    return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)

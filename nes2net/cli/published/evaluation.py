@@ -31,7 +31,7 @@ _PHASES = ("progress", "eval", "hidden_track", "hidden")
 
 
 class _Stop(Exception):
-    """Ends a program with a message of the published scripts, and exit status 1.
+    """Ends a program with a message that the published scripts print, and with exit status 1.
 
     Args:
         out: text for standard output, such as "CHECK: …".
@@ -44,7 +44,10 @@ class _Stop(Exception):
 
 
 def _with_status(program: Callable[..., None]) -> Callable[..., int]:
-    """Decorate a program so that it prints its errors and returns an exit status: 0, 1 or 2."""
+    """Decorate a program so that it prints its errors and returns an exit status.
+
+    The status is 1 after a :class:`_Stop`, 2 after an :class:`InputError`, and otherwise 0.
+    """
 
     @wraps(program)
     def run(*arguments: Any, **options: Any) -> int:
@@ -67,7 +70,11 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
 
 @_with_status
 def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> None:
-    """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF and EER in %."""
+    """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF, and the EER in %.
+
+    A warning is printed if negated scores have a lower or the same min t-DCF. If there are fewer
+    than three different scores, the program ends with an error, as the published script does.
+    """
     options = _parse_2021("LA", arguments, prog)
     matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options)
     asv = asvspoof2021_la.asv_scores(options.keys, options.phase)
@@ -157,9 +164,10 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
         options: the parsed arguments ``scores``, ``keys``, ``phase`` and ``allow_partial``.
 
     Raises:
-        _Stop: if a check of the published scripts fails; the message is theirs.
+        _Stop: if a check of the published scripts fails; the message is that of the scripts.
         InputError: if scores and key do not fit for another reason.
     """
+    # Check the arguments and the columns.
     for path in (options.scores, options.keys):
         if not Path(path).exists():
             raise _Stop(f"{path} doesn't exist")
@@ -172,7 +180,8 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
         )
     ids, scores = read_scores(options.scores)
     trials = keys(options.keys)
-    if not options.allow_partial:  # each trial of the key must have a score, also trials of other phases
+    # Unless partial results are allowed, each trial of the key must have a score, even a trial of another phase.
+    if not options.allow_partial:
         try:
             mismatch = match(trials, ids, scores, allow_partial=True).mismatch
         except InputError as error:  # no trial has a score
@@ -195,7 +204,7 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
 
 
 def _say_if_partial(matched_trials: Matched) -> None:
-    """Print on standard error that a result is partial, if not all trials were evaluated."""
+    """Print on standard error that a result is partial, if scores and key do not fit each other in all trials."""
     if matched_trials.mismatch:
         evaluated = f"{len(matched_trials.trials)} of {matched_trials.num_expected} trials"
         print(

@@ -37,10 +37,10 @@ def print_parameters(detector: Detector) -> None:
 
 
 def print_average(average: RunAverage) -> None:
-    """Print whether checkpoints were averaged, or the average of an earlier run was used.
+    """Print whether checkpoints were averaged, or the average that an earlier run had written was used.
 
-    The published program would also use a file that holds the average of other checkpoints. Here such
-    a file is replaced, and the printed line says that there was no file.
+    The published program would also use a file that holds the average of other checkpoints. This
+    toolkit replaces such a file, and the printed line then says that the file did not exist.
     """
     if average.earlier == "used":
         say(f"File '{average.path}' already exists. Model averaging operation skipped.")
@@ -54,8 +54,11 @@ def print_average(average: RunAverage) -> None:
 def print_evaluation_start(num_trials: int | None) -> None:
     """Print the time in UTC and the number of trials when scoring starts.
 
-    The published words say "training". ``num_trials`` is None for In-the-Wild, because the published
-    program does not print the number there.
+    The line says "training", as in the published program.
+
+    Args:
+        num_trials: number of trials; None for In-the-Wild, because the published program does not
+            print the number there.
     """
     say(f"training started at: {time.strftime('%a, %d %b %Y %I:%M:%S', time.gmtime())}")
     if num_trials is not None:
@@ -74,7 +77,10 @@ class TrainingLines:
         say(f"no. of validation trials {num_development}")
 
     def epoch_ended(self, history: list[Row]) -> None:
-        """Print the losses of the last epoch and the best losses; nothing after an epoch without validation."""
+        """Print the losses of the last epoch, the best losses and the time cost.
+
+        After an epoch without validation, nothing is printed.
+        """
         row = history[-1]
         if "val_loss_wo_aug" not in row:
             return
@@ -91,9 +97,9 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """Find the lowest value of the measure ``name`` and its epoch.
+    """Find the lowest value of the measure ``name``, and the epoch that has this value.
 
-    Of equal values, the last one is taken, as in the published program.
+    If several epochs have the same value, the last one is taken, as in the published program.
     """
     lowest, negative_epoch = min((row[name], -row["epoch"]) for row in history if name in row)
     return lowest, -negative_epoch

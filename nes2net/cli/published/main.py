@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from nes2net.training.averaging import RunAverage
     from nes2net.training.recipes.recipe import Recipe
 
-# --track → name of the corpus.
+# Value of --track → name of the corpus.
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# --ssl_config → name of the front-end. The options of this front-end apply only if there is no wav2vec 2.0 file;
-# with a file, the published program takes the options from the file.
+# Value of --ssl_config → name of the front-end. The options of this front-end apply only if there is no wav2vec 2.0
+# file. With a file, the options come from the file, as in the published program.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that have the same names as keys of the recipe's section train.
@@ -110,7 +110,7 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
         "help": "random draws of RawBoost: one stream per utterance, or the published order from one global stream",
     },
     "--select_on": {
-        "type": lambda text: {"mindcf": "min_dcf"}.get(text.lower(), text.lower()),  # as recipes spell it
+        "type": lambda text: {"mindcf": "min_dcf"}.get(text.lower(), text.lower()),  # accepts minDCF, too
         "choices": ["loss", "eer", "min_dcf"],
         "help": "measure on the development set that chooses the epochs to keep; the published code takes the loss",
     },
@@ -225,7 +225,7 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 def _names() -> dict[str, str]:
     """Map each setting of the library to its flag, so that messages name flags.
 
-    A key of the recipe without a flag of its own is set by ``--set KEY=VALUE``.
+    If a key of the recipe has no flag of its own, messages name ``--set KEY``.
     """
     from nes2net.training.recipes.data import DataConfig
     from nes2net.training.recipes.recipe import Recipe
@@ -287,8 +287,10 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     from nes2net.training.recipes.reading import apply_overrides, named_after_model
     from nes2net.training.recipes.recipe import recipe_from_dict
 
+    # Only parameters of RawBoost that differ from the defaults stand in the recipe.
     published = vars(RawBoostParameters())
     changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}
+    # XLS-R starts from its published file, unless training starts from a detector.
     ssl_checkpoint = args.ssl_checkpoint
     if (
         ssl_checkpoint is None
@@ -323,6 +325,7 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.models.registry import corpora
     from nes2net.scoring.corpus import ScoringSettings
 
+    # Find the trials.
     if not args.eval_output:
         raise InputError("where should the scores go? name a file with --eval_output")
     corpus = corpora.get(TRACKS[args.track])
@@ -336,6 +339,7 @@ def _score(args: argparse.Namespace) -> int:
             raise InputError("where is the corpus? name its folder with --database_path")
         corpus_part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
     trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
+    # Load the detector, after averaging if the flags ask for it, and print the published lines in their order.
     average = _average(args)
     checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
@@ -347,6 +351,7 @@ def _score(args: argparse.Namespace) -> int:
     if args.track != "in_the_wild":
         num_trials = len(trials)
     print_evaluation_start(num_trials)
+    # Score the trials.
     start = time.monotonic()
     num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
     scored_samples = num_samples
@@ -375,7 +380,13 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:
-    """Average the checkpoints of the run folder that the flags name; None if they name a single checkpoint."""
+    """Average the checkpoints of the run folder that the flags name; None if the flags name a single checkpoint.
+
+    A note says so if a file with the average of other checkpoints was replaced.
+
+    Raises:
+        InputError: if the flags name no checkpoint, or the folder or the epochs are missing.
+    """
     from nes2net.training.averaging import average_run
 
     if args.num_average_model <= 1:
@@ -402,7 +413,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
     parser = build_parser(prog)
 
     def train_or_score(args: argparse.Namespace) -> int:
-        """Do what the parsed flags ask for, and return the exit status."""
+        """Train or score as the flags say, and return the exit status."""
         import torch
 
         inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval"]
