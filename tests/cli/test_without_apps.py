@@ -58,7 +58,9 @@ def test_the_rest_works_without_it(app, recording, tmp_path):
         return done.stdout
 
     python("-c", IMPORT_ALL)
-    listed = set(re.findall(r"^  (\w+) ", python("-m", "nes2net", "--help"), re.MULTILINE))  # continued lines lie deeper
+    listed = set(
+        re.findall(r"^  (\w+) ", python("-m", "nes2net", "--help"), re.MULTILINE)
+    )  # continued lines lie deeper
     gone = {name for name, target in COMMAND_OF.items() if target.startswith(f"nes2net.apps.{app}.")}
     assert gone and listed.isdisjoint(gone) and set(COMMAND_OF) - gone <= listed
     detector = ["--model", recording.parent / "detector", "--device", "cpu"]
