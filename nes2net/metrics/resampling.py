@@ -1,9 +1,9 @@
 """Compute a metric on a bootstrap resample from the counts of its trials.
 
 A resample repeats trials but keeps their order, so the scores are sorted once for all resamples.
-Each resample then takes a few passes over the counts of the sorted trials: O(n) instead of
-O(n log n). The function that does this is the quick form of a metric. A metric without a quick form
-is computed from repeated scores.
+Each resample then takes a few passes over the counts of the sorted trials: O(n) instead of O(n log
+n). A function that computes a metric in this way is called the quick form of the metric. A metric
+without a quick form is computed from repeated scores.
 """
 
 from __future__ import annotations
@@ -37,12 +37,16 @@ Resampled = Callable[[NDArray], Any]
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
-    """Make the quick form of ``metric``, a function of counts; None if the metric has no quick form."""
+    """Make the quick form of ``metric``, a function of counts; None if the metric has no quick form.
+
+    Raises:
+        InputError: if the scores or the options of ``metric`` are wrong.
+    """
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
         metric = metric.func
-    # By identity, because a metric of the caller need not be hashable.
+    # Compare by identity, because a metric of the caller need not be hashable.
     make = next((make for function, make in _MAKERS.items() if function is metric), None)
     if make is None:
         return None

@@ -25,17 +25,17 @@ def compute_a_dcf(
 
     The system should accept bona fide trials of the target speaker only. With the priors π and
     costs C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget ·
-    C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. It is divided by the cost of
-    accepting all trials or of rejecting all, whichever is smaller.
+    C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. This cost is divided by the cost of
+    accepting all trials or of rejecting all trials, whichever is smaller.
 
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
             score speaks for the claimed speaker and for bona fide speech.
-        method: The thresholds; a trial is accepted above a threshold. ``"asvspoof5"`` is the rule
-            of the evaluation package of ASVspoof 5: the first threshold accepts all trials, and
-            then every trial is a step. Among equal scores, targets come first, then nontargets,
-            then spoofed trials. With ``"distinct"``, the thresholds are the distinct scores, so the
-            cost of a useless system may be up to 1.58.
+        method: The rule for the thresholds; a trial is accepted if its score is above the
+            threshold. ``"asvspoof5"`` is the rule of the evaluation package of ASVspoof 5: the
+            first threshold accepts all trials, and then every trial is a step. Among equal scores,
+            targets come first, then nontargets, then spoofed trials. With ``"distinct"``, the
+            thresholds are the distinct scores, so the cost of a useless system may be up to 1.58.
 
     Returns:
         ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold that attains it.
@@ -121,7 +121,7 @@ def compute_t_eer(
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
 
     def imbalance(index: NDArray) -> NDArray:
-        """The tandem's misses minus the mean of its two false alarm rates; argument as for ``tandem``."""
+        """Compute the tandem's miss rate minus the mean of its two false alarm rates; ``index`` as for ``tandem``."""
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
@@ -158,7 +158,7 @@ def _rates_at_thresholds(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Compute the error rates of targets, nontargets and spoofed trials at all thresholds, in ascending order.
 
-    By ``"asvspoof5"`` every trial is a step, by ``"distinct"`` every distinct score.
+    By ``"asvspoof5"`` every trial is a step. By ``"distinct"`` every distinct score is a step.
 
     Args:
         classes: scores of targets, of nontargets and of spoofed trials.

@@ -24,8 +24,8 @@ _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 class CtrSvddRow(NamedTuple):
     """A row of the CtrSVDD table. Figures are fractions, or None if a class has no trials.
 
-    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; the name of a subset lists the trials
-    that it leaves out.
+    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; the name of a subset says which attack
+    and source the subset leaves out.
     """
 
     kind: str

@@ -42,14 +42,14 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
     """Compute scores of frames ``factor`` times as long: (⌈T/factor⌉,).
 
-    Remaining frames at the end give one more long frame.
+    If frames remain at the end, they give one more long frame.
 
     Args:
         scores: (T,) scores of frames.
         factor: number of frames in a long frame.
-        how: how the score of a long frame is computed from the scores in it. The last frame is no
-            exception. (For ``mean`` and ``max``, the published code exchanges the score and the
-            label of the last frame.)
+        how: how the score of a long frame is computed from the scores in it; this also holds for
+            the last frame. (The published code exchanges the score and the label of the last frame
+            for ``mean`` and ``max``.)
 
     Raises:
         InputError: if there are no scores, or ``factor`` is below 1.
@@ -97,7 +97,7 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 
 
 def _checked_row(values: ArrayLike, name: str, factor: int) -> NDArray:
-    """Convert ``values`` to a vector (T,); InputError if it is empty, or ``factor`` is below 1.
+    """Convert ``values`` to a vector (T,); InputError if there are no values, or ``factor`` is below 1.
 
     ``name`` says in the message what the values are.
     """

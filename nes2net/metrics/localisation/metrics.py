@@ -4,9 +4,9 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``point_eer`` counts frames, ``measured_frames`` prepares frames for it at a
-resolution, and ``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of``
-take frames that are already sorted or timed.
+In reading order: ``point_eer`` counts frames, ``measured_frames`` prepares frames at a resolution
+for ``point_eer``, and ``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of`` take
+frames that are already sorted or timed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ScoredUtterance(NamedTuple):
 
 
 class PointEer(NamedTuple):
-    """An EER over frames, a fraction, with the number of frames of each class."""
+    """An EER over frames, as a fraction, and the number of frames of each class."""
 
     eer: float
     threshold: float
@@ -51,7 +51,7 @@ class PointEer(NamedTuple):
 
 
 class RangeEer(NamedTuple):
-    """An EER over seconds, a fraction, with the seconds of each class."""
+    """An EER over seconds, as a fraction, and the seconds of each class."""
 
     eer: float
     threshold: float
@@ -70,7 +70,7 @@ class RangeEer(NamedTuple):
 def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
     """Compute the EER over all frames of all utterances by the ASVspoof rule.
 
-    See :func:`nes2net.metrics.compute_eer`.
+    The rule is described at :func:`nes2net.metrics.compute_eer`.
 
     Args:
         scores: (T,) of each utterance.
@@ -177,7 +177,7 @@ def measured_frames(
     A column has the EER at one resolution. At the resolution of the scores, labels are pooled from
     labels of 10-ms frames. At a coarser resolution, a frame has the lowest score of the frames in
     it, and is spoof if any of these frames is spoof. At a finer resolution, each score is repeated.
-    The EER is honest at a finer resolution and optimistic at a coarser resolution.
+    At a coarser resolution, the EER is too low; at a finer resolution, it is not.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
@@ -197,7 +197,7 @@ class Frames(NamedTuple):
     """The frames of all utterances, one utterance after another."""
 
     scores: NDArray
-    """(N,)."""
+    """(N,), the score of each frame."""
     labels: NDArray
     """(N,): 1 bona fide, 0 spoof; frames with −1 are not measured."""
     counts: NDArray
@@ -220,7 +220,8 @@ def joined_measured_frames(
     """Prepare the frames like :func:`measured_frames`, but join the frames of all utterances.
 
     Args:
-        score_frames: the result for ``measured_at`` = ``resolution_ms``, if it was computed before.
+        score_frames: the frames at the resolution of the scores (``measured_at`` =
+            ``resolution_ms``), if they were computed before; else None.
     """
     frames = score_frames
     if frames is None:
@@ -251,7 +252,7 @@ def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
 
 
 def _positions_in_utterances(counts: NDArray) -> NDArray:
-    """Number the frames of each utterance from 0, if the utterances have ``counts`` (U,) frames: (N,)."""
+    """Number the frames of each utterance from 0, (N,); ``counts`` (U,) states how many frames the utterances have."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
@@ -316,8 +317,8 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 
     Args:
         resolution_ms: length of a frame in ms.
-        tail: the detected class of the time after the last frame: bona fide (``"bonafide"``, as
-            published), or the class of the last frame (``"last"``, as in WeDefense).
+        tail: which class the time after the last frame is called. ``"bonafide"`` calls it bona
+            fide, as published. ``"last"`` gives it the class of the last frame, as in WeDefense.
 
     Raises:
         InputError: if a class has no time, there are no scores, a score is NaN, or a segment lies
@@ -350,13 +351,13 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
 
 
 class TimedFrames(NamedTuple):
-    """The frames of all utterances in ascending order of their scores, with amounts of each class.
+    """The frames of all utterances in ascending order of their scores, and the amount of each class in each frame.
 
     An amount is a number of seconds, or a number of frames.
     """
 
     scores: NDArray
-    """(N,)."""
+    """(N,), the score of each frame."""
     bonafide: NDArray
     """(N,), the bona fide amount of each frame."""
     spoof: NDArray
@@ -450,14 +451,14 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
-    """The labels of 10-ms frames of an utterance: its own, or else made from its segments."""
+    """The labels of the 10-ms frames of an utterance; if it has no such labels, they are made from its segments."""
     if utterance.labels_10ms is not None:
         return utterance.labels_10ms
     return frame_labels(utterance.segments, 10, utterance.duration)
 
 
 def _frames_in_longer_frame(longer: int, shorter: int) -> int:
-    """How many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if this is no whole number."""
+    """How many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if the number is not whole."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

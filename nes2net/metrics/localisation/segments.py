@@ -42,7 +42,7 @@ class Segment(NamedTuple):
     end: float
     """In seconds."""
     score: float | None = None
-    """A score, higher for bona fide; None for a label."""
+    """The score of the segment, higher for bona fide; None if the segment only has a label."""
 
 
 def frame_labels(
@@ -54,9 +54,9 @@ def frame_labels(
 ) -> NDArray[np.int8]:
     """Label the frames of an utterance from its segments: (T,), 1 bona fide, 0 spoof.
 
-    Later segments overwrite earlier segments. As published, frames that no segment covers are
-    labelled 0, spoof. If an utterance covers less than half of its last frame, this frame is
-    therefore spoof even in a bona fide utterance.
+    If segments overlap, the later segment in the list decides. As published, frames that no segment
+    covers are labelled 0, spoof (except by the rule ``"start"``). If an utterance covers less than
+    half of its last frame, this frame is therefore spoof even in a bona fide utterance.
 
     Args:
         segments: tuples (label, start, end), times in seconds.
@@ -107,8 +107,8 @@ def segments_of_frames(
         frames: classes (T,), 0 for spoof and 1 for bona fide, or logits (T, n). The class of a
             frame is its largest logit, the first if several are equal.
         resolution_ms: length of a frame in ms.
-        duration: duration of the utterance in seconds; the last segment is cut there. With None it
-            is not cut, as published.
+        duration: duration of the utterance in seconds; the last segment is cut there. None to cut
+            nothing, as published.
         labels: label of class 0, of class 1 and so on.
 
     Raises:
@@ -136,7 +136,7 @@ def segments_of_frames(
 
 
 def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
-    """Give segments other labels, sort them by start, and merge neighbours of one label.
+    """Give segments other labels, sort them by start, and merge neighbours that have the same label.
 
     Segments shorter than 10⁻⁴ s are dropped. Neighbours with one label are merged if they are less
     than 10⁻⁶ s apart. Scores are left out.

@@ -1,11 +1,11 @@
 """The traits of a calibration's recordings, and whether another recording is like them.
 
-A calibration holds for recordings like its own. For each trait of a recording, its distance from
-the middle of the calibration's recordings is measured; the largest distance says how unusual the
-recording is. The unit of the distances by duration, level and bandwidth is the spread of the
-calibration's recordings on the same side of the middle. The distance by the embedding of the
-detector's back-end is measured as in Lee et al., "A simple unified framework for detecting
-out-of-distribution samples and adversarial attacks", NeurIPS 2018.
+A calibration holds for recordings like its own. For each trait of a recording, the distance from
+the middle of the calibration's recordings is measured. The largest of these distances says how
+unusual the recording is. The unit of the distances by duration, level and bandwidth is the spread
+of the calibration's recordings on the same side of the middle. The distance of the embedding, which
+the detector's back-end computes, is measured as in Lee et al., "A simple unified framework for
+detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
 al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
@@ -50,7 +50,7 @@ _DEEPEST = 80.0  # dB; the floor lies at most this far below the maximum
 _CHUNK = 64 * 2560
 # Quantiles at the edges of the usual range, which holds 95 % of the recordings. An edge has the distance 1.
 _USUAL = (0.025, 0.975)
-# Smallest distance from the middle to the edge: 10 % of the duration, 1 dB, 250 Hz.
+# Smallest distance from the middle to an edge: 10 % of the duration, 1 dB of the level, 250 Hz of the bandwidth.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: Factor and unit in which a trait is shown to people.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
@@ -77,7 +77,7 @@ class Traits(NamedTuple):
     judged: float = 1.0
     """Share of the recording that the detector scored."""
     unfit: str = ""
-    """The reason why the score cannot be decided on, such as silence; empty if it can."""
+    """The reason why no decision on the recording is possible, such as silence; empty if a decision is possible."""
     clipping: str = ""
     """Which share of the samples is clipped, in words; empty if no clipping is found."""
 
@@ -89,9 +89,10 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of
       full scale, and −120 for digital silence.
     - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
-      the spectrum is its 5th percentile, but at most 80 dB below its maximum. The area between the
-      spectrum and 6 dB above the floor is computed; 99 % of it lies below the bandwidth. The
-      bandwidth of a flat spectrum, such as white noise, is 8 kHz, and that of silence is 0.
+      the spectrum is its 5th percentile, but at most 80 dB below its maximum. Consider the area
+      between the spectrum and a line 6 dB above the floor: 99 % of this area lies below the
+      bandwidth. The bandwidth of a flat spectrum, such as white noise, is 8 kHz, and that of
+      silence is 0.
 
     Args:
         num_samples: number of leading samples that the detector scores; None for all. If a short
@@ -194,8 +195,7 @@ class Typicality(NamedTuple):
     """How far a recording is from a calibration's recordings."""
 
     p_value: float
-    """Conformal p-value in (0, 1]: the share of the calibration's recordings that are as
-    unusual."""
+    """Conformal p-value in (0, 1]: the share of the calibration's recordings that are at least as unusual."""
     trait: str
     """The most unusual trait of the recording."""
     reason: str
@@ -217,7 +217,8 @@ class Spread(NamedTuple):
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
         """Compute the distance (N,) of ``values`` (N,) from the middle: 0 at the middle, 1 at both edges of the range.
 
-        The unit on each side of the middle is at least ``smallest_scale``.
+        On each side, the distance from the middle to the edge is the unit; the unit is at least
+        ``smallest_scale``.
         """
         above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
         return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
@@ -229,7 +230,7 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 
 
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
-    """Convert ``rows`` of a file to an array; ValueError, which Pydantic reports, unless all have one length."""
+    """Convert ``rows`` of a file to an array; ValueError, which Pydantic reports, unless all rows have one length."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
@@ -253,7 +254,7 @@ class _Ranges(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingModel:
-    """Two normal distributions of embeddings, of bona fide and of spoof, with one covariance.
+    """Two normal distributions of embeddings, one of bona fide and one of spoofed recordings, with the same covariance.
 
     The covariance has a variance of its own in each of R principal directions, and the same
     variance in all other directions (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B
@@ -339,11 +340,13 @@ class Population:
 
     Attributes:
         usual: the usual range of each of :data:`SCALARS`; durations are in logarithms of seconds.
-        distances: (N,) sorted: for each recording, its largest distance by these traits. The ranges
-            for this distance were learned from four fifths of the recordings, without this one.
+        distances: (N,) sorted: the largest distance of each recording by these traits. The ranges
+            for this distance were learned from four fifths of the recordings, without the recording
+            itself.
         embeddings: the model of the embeddings; None without embeddings.
         usual_embedding: the usual range of distances from the means of the model.
-        distances_with_embedding: (N,) sorted: like ``distances``, but the embedding counts, too.
+        distances_with_embedding: (N,) sorted: like ``distances``, but the distance of the embedding
+            counts, too.
     """
 
     num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
@@ -366,8 +369,8 @@ class Population:
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
         """Learn the population from the traits and the classes of recordings.
 
-        Embeddings are used if all of ``traits`` have an embedding. The same recordings give the
-        same result.
+        Embeddings are used if all of ``traits`` have an embedding. Recordings are divided at
+        random, but the same recordings always give the same result.
 
         Args:
             traits: the traits of N recordings.
@@ -382,6 +385,7 @@ class Population:
             raise InputError(
                 f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
             )
+        # The distances by the scalar traits.
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         # Cross-validation: each recording is compared with ranges learned without it, like a new recording.
@@ -396,6 +400,7 @@ class Population:
                 embedded.append(recording.embedding)
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
+        # The distances by the embeddings, in the same way.
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
@@ -420,7 +425,8 @@ class Population:
         The embedding is compared, too, if both the recording and the calibration have embeddings.
 
         Raises:
-            InputError: if the embedding is not as wide as the calibration's.
+            InputError: if the embedding has another size than the embeddings of the calibration's
+                recordings.
         """
         away = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         distances = self.distances
@@ -446,7 +452,7 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def edges(self) -> dict[str, Spread]:
-        """Trait → its value at distance 1 below the middle, at the middle, and at distance 1 above it.
+        """Trait → the values at distance 1 below the middle, at the middle, and at distance 1 above the middle.
 
         Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
         is the distance from the means of their model.
@@ -481,7 +487,7 @@ def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    """Distances (3, N) of N recordings from the middle of the ``usual`` range of each scalar trait."""
+    """Compute the distances (3, N) of N recordings from the middle of the ``usual`` range of each scalar trait."""
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 
