@@ -410,7 +410,7 @@ def _with_attacks(draw: Draw, spoof_attacks: Sequence, num_bonafide: int, num_sp
     fide trials are drawn singly.
 
     Raises:
-        InputError: if there are fewer than two attacks, or there is not one name for each spoof score.
+        InputError: if there are fewer than two attacks, or not one name for each spoof score.
     """
     attacks, codes = np.unique(np.asarray(spoof_attacks), return_inverse=True)
     if len(codes) != num_spoof or len(attacks) < 2:

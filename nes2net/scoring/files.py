@@ -27,22 +27,22 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
 
-# Number of batches of files that are read ahead, and number of these batches that are searched for files of equal
-# length. The other files are still being read while a batch is computed.
+# _AHEAD batches of files are read ahead. The first _LOOKED_AT of these batches are searched for files of equal length.
+# The other files are still being read while a batch is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
 _AHEAD_BYTES = 1 << 29  # most bytes of samples to hold
-_EXPANSION = 16  # assumed bytes of samples for each byte of a file that was not read yet
+_EXPANSION = 16  # bytes of samples that are assumed for each byte of a file that was not read yet
 
 
 @dataclass(frozen=True)
 class JudgedFile(Generic[T]):
-    """A file and the detector's judgement of it."""
+    """A file, and the detector's judgement of the file."""
 
     path: AnyRecording
     result: T | InputError
-    """The value of the judgement, or the reason why it is missing."""
+    """The value of the judgement, or the reason why the value is missing."""
     num_samples: int = 0
     """Length of the whole recording in samples at 16 kHz."""
     judged: float = 1.0
@@ -76,7 +76,7 @@ def judge_files(
         batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64 on
             a GPU.
         workers: threads that read files; None for a number that suits the device.
-        longest: largest number of samples at 16 kHz. If whole recordings are judged, a longer
+        longest: largest number of samples at 16 kHz, if whole recordings are judged. A longer
             recording fails with :class:`~nes2net.data.audio.read.LongAudio` and is not read to its
             end. None for no limit.
         measurer: measures the recordings as well; None for no measurement.
@@ -133,13 +133,14 @@ class _ReadFile(NamedTuple):
 
 
 class _File(Generic[T]):
-    """A file that is being read by a thread, and then waits to be judged. It holds its samples until then.
+    """A file that is being read by a thread, and then waits to be judged.
 
-    :attr:`judged` is the result; None before.
+    Until the file is judged, the object holds its samples. :attr:`judged` is the result; it is None
+    until the file is judged.
     """
 
     def __init__(self, path: AnyRecording, reading: Future[_ReadFile]) -> None:
-        """Wait for ``reading``, the task of a reading thread, and guess the memory that its samples take."""
+        """Keep ``reading``, the task of a reading thread, and guess how much memory the samples will take."""
         self.path = path
         self.judged: JudgedFile[T] | None = None
         self._reading = reading
@@ -158,7 +159,7 @@ class _File(Generic[T]):
         return self._guess
 
     def read(self) -> _ReadFile | None:
-        """Wait until the file is read. If it cannot be read, store the error as its result, and return None."""
+        """Wait until the file is read. If this fails, store the error as the result of the file, and return None."""
         try:
             return self._reading.result()
         except InputError as error:
@@ -194,7 +195,7 @@ class _Batches(Generic[T]):
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first file together with other ``files`` of equal length, and store the results."""
+        """Judge the first file together with other ``files`` of equal length, and store each result in its file."""
         first = files[0].read()
         if first is None:
             return

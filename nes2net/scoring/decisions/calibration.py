@@ -214,7 +214,7 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """A note if the calibration was learned from scores of another part of each recording; else empty.
+        """Write a note if the calibration was learned from another part of each recording; else an empty text.
 
         Args:
             num_samples: number of leading samples that are scored now; None for all, 0 for windows

@@ -492,7 +492,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, away: NDArray) -> NDArray:
-    """Scale distances ``away`` (N,) from the means of embeddings: 0 up to their median, 1 at the upper edge."""
+    """Scale the distances ``away`` (N,) of embeddings: 0 up to the middle of ``spread``, 1 at its upper edge."""
     return np.maximum(0, away - spread.middle) / max(_LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)
 
 

@@ -37,7 +37,7 @@ _MOST_NEEDED = 10_000
 
 
 class Shift(NamedTuple):
-    """The side of the calibration's median on which most new recordings lie, with a test against chance."""
+    """The side of the calibration's median on which most new recordings lie, and how likely this is by chance."""
 
     side: str
     """``"below"`` or ``"above"``."""
@@ -62,7 +62,7 @@ class Usual:
     """Gives the value of a recording from its score and its traits; None if the recording lacks the trait."""
     factor: float = 1
     unit: str = ""
-    """``factor`` and ``unit``: values are multiplied by the factor, and shown in this unit."""
+    """Values are multiplied by ``factor``, and shown in ``unit``."""
     middle: float | None = None
     """The median of the calibration's recordings; None if the calibration does not hold it."""
     number: int = 0
@@ -74,7 +74,7 @@ class Usual:
 
     @property
     def is_trait(self) -> bool:
-        """Whether the values can be drawn on a scale. P-values and whether a recording is fit cannot."""
+        """Whether the values can be drawn on a scale. P-values and "fit" have no such scale."""
         return not self.words
 
     @property
