@@ -137,6 +137,7 @@ class Loading(Architecture):
         from nes2net.lib.devices import own_device  # start-up
         from nes2net.models.onnx_detector import OnnxDetector  # start-up
 
+        # The options of a checkpoint do not fit an exported detector.
         if self.config is not None or self.base is not None:
             raise InputError("an exported detector holds its architecture and weights: leave out `config` and `base`")
         detector = OnnxDetector(model, own_device(self.device))
@@ -277,6 +278,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """
     if not is_first():
         return 0
+    # An earlier run had written all rows.
     if result.already_complete:
         print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
         return 0

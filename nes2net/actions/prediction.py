@@ -470,9 +470,9 @@ class _Scoring:
     def _predict_scored(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
         """Decide on a recording that has a ``score``; score windows along the recording, if they are needed.
 
-        Windows along the recording are scored in two cases: if ``score`` is the score of the beginning
-        only, but the decision is on the whole recording; or if the question asks for the scores of
-        windows. A note on standard error says if the detector reads only the beginning.
+        Windows along the recording are scored in two cases: if ``score`` is the score of the
+        beginning only, but the decision is on the whole recording; or if the question asks for the
+        scores of windows. A note on standard error says if the detector reads only the beginning.
         """
         row = {**_identity_facts(source), "score": score}
         extent = _extent_facts(file, self.num_samples)
@@ -594,8 +594,8 @@ class _Scoring:
     def _decision_facts(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
         """Decide on a ``score`` by the calibration, or else by the threshold; return the facts of a row.
 
-        There are no facts without calibration and threshold. By the threshold, the decision on an unfit
-        recording is "cannot tell".
+        There are no facts without calibration and threshold. By the threshold, the decision on an
+        unfit recording is "cannot tell".
         """
         threshold = self.question.threshold
         if self.asking.decider:

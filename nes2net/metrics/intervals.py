@@ -219,8 +219,8 @@ def compare_systems(
             same trials in the same order.
 
     Returns:
-        A :class:`Comparison`. The two-sided ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), where k is
-        the number of positive or of negative differences in R resamples, whichever is smaller. A
+        A :class:`Comparison`. The two-sided ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), where k
+        is the number of positive or of negative differences in R resamples, whichever is smaller. A
         difference of 0 counts half as positive and half as negative.
 
     Raises:
@@ -320,6 +320,7 @@ def _resample(
     _, bonafide, spoof = systems[0]
     draw = _drawing_function(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
     sizes = []
+    # With attacks, draw whole attacks, and count the clusters of each kind, by which figures are spread.
     if spoof_attacks is not None:
         sizes.append(len(set(spoof_attacks)))
         if bonafide_groups is not None and spoof_groups is not None:
@@ -351,8 +352,8 @@ def _resample(
 def spread(sizes: Sequence[int]) -> float:
     """Compute the factor that spreads the figures of draws, which vary too little if there are few clusters.
 
-    Draws of k clusters have (k − 1)/k of the variance between clusters. ``scripts/bench interval_coverage``
-    shows the coverage with 20 speakers and 8 attacks.
+    Draws of k clusters have (k − 1)/k of the variance between clusters. ``scripts/bench
+    interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
 
     Args:
         sizes: the number of clusters of each kind, such as attacks and speakers, each at least 2.

@@ -98,6 +98,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Re
         copies = -((climbed - to_climb) // step)  # rounded up: the copies up to the crossing
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
+        # The error rates at the crossing and one step before the crossing.
         frr = after[0] / num_bonafide
         far = (num_spoof - after[1]) / num_spoof
         frr_before = before[0] / num_bonafide
@@ -215,6 +216,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
 
     def evaluate(counts: NDArray) -> float:
         """Compute the minimum Cllr of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
+        # Count the drawn trials in each merged group; groups without drawn trials are left out.
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (
             np.bincount(pools, weights=weights, minlength=num_pools)

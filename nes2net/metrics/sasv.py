@@ -91,7 +91,8 @@ def compute_t_eer(
 
     Raises:
         InputError: if a class has no scores, a score is NaN, the method is unknown, or
-            ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way round.
+            ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way
+            round.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
@@ -140,6 +141,7 @@ def compute_t_eer(
         high = np.where(negative, high, middle)
     before = np.maximum(low - 1, 0)
     nearest = np.where(np.abs(imbalance(before)) <= np.abs(imbalance(low)), before, low)
+    # Choose one of the pairs of thresholds.
     misses, nontargets, spoofs = tandem(nearest)
     if method == "distinct":
         return float(spoofs[np.argmin(np.abs(misses - nontargets))])

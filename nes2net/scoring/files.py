@@ -107,6 +107,7 @@ def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], worker
         waiting: deque[_File[T]] = deque()
         try:
             while True:
+                # Read ahead, up to the limits of files and of memory.
                 while len(waiting) < most_waiting and sum(file.size for file in waiting) < _AHEAD_BYTES:
                     try:
                         path = next(paths)
@@ -115,6 +116,7 @@ def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], worker
                     waiting.append(_File(path, pool.submit(batches.read, path)))
                 if not waiting:
                     return
+                # Judge the first file, if it was not judged in the batch of an earlier file.
                 if waiting[0].judged is None:
                     batches.judge(list(islice(waiting, _LOOKED_AT * batches.batch_size)))
                 judged = waiting.popleft().judged
@@ -197,8 +199,9 @@ class _Batches(Generic[T]):
     def judge(self, files: list[_File[T]]) -> None:
         """Judge the first file together with other ``files`` of equal length, and store each result in its file."""
         first = files[0].read()
-        if first is None:
+        if first is None:  # the file could not be read; its result is the error
             return
+        # Collect files of equal length.
         batch = [(files[0], first)]
         for file in files[1:]:
             if len(batch) == self.batch_size:
@@ -206,6 +209,7 @@ class _Batches(Generic[T]):
             read_file = file.read() if file.judged is None else None
             if read_file is not None and len(read_file.recording.waveform) == len(first.recording.waveform):
                 batch.append((file, read_file))
+        # Measure and judge the batch.
         waveforms = np.stack([read.recording.waveform for _, read in batch])
         traits = [read.traits for _, read in batch]
         if self.measurer:

@@ -232,7 +232,8 @@ class Stream:
         """Take the next samples; return the scores of the windows that they complete.
 
         Args:
-            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may be 0.
+            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may
+                be 0.
             time: time of the first sample in the stream, in seconds; None if the samples follow
                 without a hole. A hole of up to 0.1 s is filled with zeros. A longer hole breaks the
                 stream: no window spans it, and new windows begin after it.

@@ -112,6 +112,7 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     scores = checked_scores(frames.scores, "frame")
     labels = frames.labels
     num_utterances = len(frames.counts)
+    # Join neighbouring frames with equal scores and labels to elements.
     begins = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
     begins[frames.starts[frames.counts > 0]] = True
     utterance = np.arange(num_utterances, dtype=np.int32).repeat(frames.counts)[begins]
@@ -119,6 +120,7 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     scores = scores[begins]
     labels = labels[begins]
     del frames, begins  # frees about 200 MB if the caller does not keep the frames
+    # Sort the elements by score, and leave out those with the label −1.
     order = np.argsort(scores)
     if (labels < 0).any():
         order = order[labels[order] >= 0]
@@ -230,12 +232,14 @@ def joined_measured_frames(
         if not counts.all():
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
         frames = _aligned_frames(scores, counts, *pooled)
+    # A coarser resolution: a long frame has the lowest score and the lowest label of the frames in it.
     if measured_at > resolution_ms:
         # Remaining frames at the end of an utterance give one more frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
+    # A finer resolution: repeat the scores, and make the labels anew.
     if measured_at < resolution_ms:
         factor = _frames_in_longer_frame(resolution_ms, measured_at)
         if by_segments:

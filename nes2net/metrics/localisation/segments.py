@@ -70,7 +70,8 @@ def frame_labels(
         last_frame: how the number of frames, duration over frame length, is rounded.
 
     Raises:
-        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or a number is out of range.
+        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or a number is out of
+            range.
 
     >>> frame_labels([("bonafide", 0.0, 0.05), ("spoof", 0.05, 0.1)], 20, 0.1)
     array([1, 1, 0, 0, 0], dtype=int8)

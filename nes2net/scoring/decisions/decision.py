@@ -109,6 +109,7 @@ class OperatingPoint:
             if nearest == 0:
                 return float(steps[nearest])
             return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
+        # The rate limits the errors on one class, which is sorted; find the ratio after the allowed errors.
         if self.kind == "fa":
             class_llrs = llrs.spoof
             class_name = "spoofed"
@@ -194,8 +195,9 @@ class Decider:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
         abstain: the decision on a recording is "cannot tell" if at most this share of the
-            calibration's recordings is at least as unusual. With 0, no recording is "cannot tell" for this
-            reason. The decision on an unfit recording, such as silence, is always "cannot tell".
+            calibration's recordings is at least as unusual. With 0, no recording is "cannot tell"
+            for this reason. The decision on an unfit recording, such as silence, is always "cannot
+            tell".
         unbounded: do not bound log-likelihood ratios by the largest ratio that the calibration's
             trials support (:attr:`LinearCalibration.largest_llr`). The probabilities, which are
             computed from the ratios, are then not bounded either. Decisions stay the same, because
@@ -305,15 +307,16 @@ class Decider:
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording.
 
-        The decision is "cannot tell" if the recording is unfit, if it is clipped so much that the side
-        of the threshold is uncertain, if its score is unlike the scores of the calibration's trials, or
-        if its traits are too unusual (see ``abstain``).
+        The decision is "cannot tell" if the recording is unfit, if it is clipped so much that the
+        side of the threshold is uncertain, if its score is unlike the scores of the calibration's
+        trials, or if its traits are too unusual (see ``abstain``).
 
         Args:
             score: the score of the recording.
             traits: the traits of the recording; None to decide without comparing recordings.
         """
         judged = None if traits is None else traits.judged
+        # An unfit recording, such as silence, has no ratio.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
         factor = factor_of(traits)
@@ -327,6 +330,7 @@ class Decider:
         if unlike := self._unlike_scores(score):
             return replace(decided, decision=CANNOT_TELL, reason=unlike)
         population = self.calibration.population
+        # Without measurements, the score alone decides.
         if population is None or traits is None or not self.abstain:
             return decided
         # Compare the traits with those of the calibration's recordings.

@@ -138,8 +138,8 @@ class Evidence:
         """Add the score of the window that ends at ``end`` seconds of the stream; return the evidence up to there.
 
         Args:
-            speech: the weight of the window, from 0 to 1, such as its share of speech. A window without
-                speech changes neither mean nor sum.
+            speech: the weight of the window, from 0 to 1, such as its share of speech. A window
+                without speech changes neither mean nor sum.
 
         Raises:
             InputError: if the window ends before the last added window, or a number is out of its

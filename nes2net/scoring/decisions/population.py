@@ -299,6 +299,7 @@ class EmbeddingModel:
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
         directions = np.zeros((0, size))
         variances = np.zeros(0)
+        # Find the largest principal directions, and the variances along these directions.
         if rank and total > 0:
             from scipy.linalg import eigh  # start-up: scoring needs no SciPy
 

@@ -206,6 +206,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
             traits of 10 recordings.
     """
     all_usual = []
+    # The ratios are usual if they are usual for bona fide or for spoofed trials.
     llrs = calibration.llrs
     if llrs is not None and min(map(len, llrs)) >= FEWEST:
         ranges = []
@@ -236,6 +237,7 @@ def _usual_traits(population: Population) -> list[Usual]:
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []
+    # The scalar traits.
     for name in SCALARS:
         factor, unit = SHOWN[name]
 
@@ -246,6 +248,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         low, middle, high = edges[name]
         chance = (_beta_of_share_outside(number, 2),)
         usual_traits.append(Usual(name, ((low, high),), chance, scalar_of, factor, unit, middle, number))
+    # The distance of the embedding, if the calibration has embeddings.
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
