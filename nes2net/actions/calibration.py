@@ -1,4 +1,4 @@
-"""Learn a calibration or a fusion from scores or recordings, and apply it to scores.
+"""Learn a calibration or a fusion from scores or recordings, and apply calibrations to scores.
 
 Python programs can do here what `nes2net calibrate` does.
 """

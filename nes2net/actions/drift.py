@@ -123,7 +123,7 @@ class Drift:
 
     @property
     def too_few(self) -> str:
-        """A warning that there are too few recordings to show any drift; empty if there are enough."""
+        """A warning if there are too few recordings to show any drift; otherwise empty."""
         number = len(self.recordings)
         if number >= self.num_needed:
             return ""
@@ -156,7 +156,7 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Name of a day or ISO week in UTC → its recordings, in the order of time.
+        """Group the recordings: name of a day or ISO week in UTC → its recordings, in the order of time.
 
         Empty if ``by`` is ``"none"``.
         """
@@ -309,7 +309,7 @@ def measure_drift(
 
 
 def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usual]) -> NewRecording:
-    """Decide on a judged file, and collect its value for each of ``all_usual``.
+    """Decide on a judged file, and collect the file's value for each of ``all_usual``.
 
     Raises:
         InputError: if the file could not be scored, or was removed meanwhile.

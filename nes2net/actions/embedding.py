@@ -84,7 +84,7 @@ def frontend_alone(
         dtype: the precision; ``"auto"`` for float32.
 
     Raises:
-        InputError: if there is no such front-end, or its weights would be random.
+        InputError: if the front-end is unknown, or if it would have random weights.
     """
     detector = Detector.from_config({"frontend": frontend, "backend": "logistic"}, ssl_checkpoint)
     if ssl_checkpoint is None and any(True for _ in detector.frontend.parameters()):
@@ -92,7 +92,7 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # random weights in the back-end would change the fingerprint with each call
+    with torch.no_grad():  # with random weights in the back-end, each call would give another fingerprint
         for parameter in detector.backend.parameters():
             parameter.zero_()
     precision = dtype

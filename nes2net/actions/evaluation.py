@@ -70,7 +70,7 @@ class Pages:
             calibrations: calibrations that the evaluation reads.
 
         Raises:
-            InputError: if a file cannot be written, or the evaluation also reads it.
+            InputError: if a file cannot be written, or is also read by the evaluation.
         """
         role_of = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
         role_of |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}

@@ -158,7 +158,7 @@ class Length:
 
     def __post_init__(self) -> None:
         """Check the flag."""
-        self.asked()  # raises before a large model is read
+        self.asked()  # a wrong flag raises an error before a large model is read
 
     def asked(self) -> int | Literal["auto", "4sec"] | None:
         """Read the flag: a number of samples, ``"4sec"``, None for all samples, or ``"auto"`` without the flag.

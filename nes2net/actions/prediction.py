@@ -192,7 +192,7 @@ class Once(Question):
         windows = replace(windows, window=window)
         # Choose the windows along recordings.
         if self.along or self.track:
-            window_samples(detector, *windows.suited(0))  # raises for wrong numbers before any file is read
+            window_samples(detector, *windows.suited(0))  # wrong numbers raise an error before any file is read
         notes = []
         # Choose how much of each recording is scored in one piece.
         if self.num_samples == "auto":
@@ -387,13 +387,13 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
-    """List what is judged in a file: the mean of its channels, one channel, or each channel; see :func:`predict`."""
+    """List what is judged in a file: the mean of the channels, one channel, or each channel; see :func:`predict`."""
     if channel == "mix":
         return [path]
     if channel == "each":
         try:
             count = count_channels(path)
-        except InputError:  # reported when the file is judged
+        except InputError:  # the error is reported when the file is judged
             return [path]
         if count == 1:
             return [path]
@@ -402,7 +402,7 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _identity_facts(source: AnyRecording) -> dict[str, Any]:
-    """The facts of a row that identify the recording: its file, and its channel if one channel is judged."""
+    """List the facts of a row that identify the recording: the file, and the channel if a single channel is judged."""
     names: dict[str, Any] = {"file": str(all_channels(source))}
     if isinstance(source, ChannelOf):
         names["channel"] = source.channel
@@ -410,12 +410,12 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
 
 
 def _display_name(source: AnyRecording) -> str:
-    """The name of a recording without its folders, safe to print."""
+    """Make the name of a recording that is printed: the file name without folders."""
     return printable_name(Path(str(source)).name)
 
 
 def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """The facts of a row about the length of a recording and how much of it was judged.
+    """List the facts of a row that say how long the recording is and how much of the recording was judged.
 
     Args:
         num_samples: leading samples that were judged; None for all.
@@ -428,7 +428,7 @@ def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, A
 
 @dataclass(frozen=True)
 class _Scoring:
-    """Scores one recording after another, for :class:`Once`."""
+    """Scores recordings one after another, for :class:`Once`."""
 
     asking: Asking
     question: Once
@@ -515,7 +515,7 @@ class _Scoring:
         return Prediction(source, row | self._track_facts(track, shown.hop), track, words=words)
 
     def _predict_by_mean(self, source: AnyRecording) -> Prediction:
-        """Score a long recording by the mean of the scores along its time.
+        """Score a long recording by the mean of the scores of its windows.
 
         Unless the question asks for the scores of the windows, a note on standard error explains
         the score of the recording.
@@ -650,7 +650,7 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
 
 
 def _is_long(source: AnyRecording) -> bool:
-    """Whether a recording is longer than :data:`LONG_RECORDING`; False if it cannot be read."""
+    """Whether a recording is longer than :data:`LONG_RECORDING`; False if the recording cannot be read."""
     try:
         return count_samples(source) > LONG_RECORDING * SAMPLE_RATE
     except InputError:

@@ -120,7 +120,8 @@ def score_corpus(
     score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, forced_protocol)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
-    if decider is not None:  # raises before hours of scoring if the calibration does not belong to the detector
+    # If the calibration does not belong to the detector, this raises an error before hours of scoring.
+    if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
     # Facts for the record, and warnings.
     if model := scorer.provenance.published:

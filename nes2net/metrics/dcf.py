@@ -31,15 +31,15 @@ def compute_min_dcf(
 
     DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ). The normalised cost is
     DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults are those of the evaluation
-    plan of ASVspoof 5, track 1. The published figures on CtrSVDD are ½ FRR + ½ FAR; for them, pass
-    ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
+    plan of ASVspoof 5, track 1. The published figures on CtrSVDD are ½ FRR + ½ FAR; to compute such
+    figures, pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
 
     Args:
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
         p_spoof: Prior probability of a spoofed trial, between 0 and 1.
         c_miss, c_fa: Costs of a miss and of a false alarm, above 0.
-        method: Source of the thresholds: ``"asvspoof"`` takes them from
-            :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` from
+        method: Source of the thresholds: ``"asvspoof"`` takes the thresholds from
+            :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` takes them from
             :func:`~nes2net.metrics.eer.roc_points`. The two differ if the classes share a score.
         normalize: Whether to divide the cost by the cost of accepting all trials or of rejecting
             all trials, whichever is smaller.
@@ -120,7 +120,7 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores, is_bonafide = sorted_trials(bonafide, spoof)
     ends = last_of_ties(scores)
-    num_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)  # at each distinct score
+    num_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)  # number of bona fide trials at each distinct score
     num_trials = np.diff(ends, prepend=-1)
     return min_cllr_of_counts(num_bonafide, num_trials - num_bonafide)
 
@@ -152,7 +152,7 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute what each trial costs in Cllr, in bits.
+    """Compute the cost of each trial in Cllr, in bits.
 
     The costs are log2(1 + e^−b) of bona fide scores (B,), and log2(1 + e^s) of spoofed scores (S,).
     """

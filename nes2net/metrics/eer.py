@@ -1,7 +1,8 @@
 """Equal error rate by the rules of published figures, and the DET curve.
 
-On continuous scores the results of the rules differ by about one trial. With tied scores they
-differ more, so a published figure is reproduced only by its own rule.
+If no scores are equal, the EERs by two rules differ by about one trial. If scores are equal, the
+EERs differ more, so a published figure is reproduced only by the rule that was used for this
+figure.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def compute_eer(
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
         method: The rule.
-        order: For each trial of [bonafide, spoof], its position in the score file, shape (B + S,).
+        order: The position of each trial of [bonafide, spoof] in the score file, shape (B + S,).
             Only ``"interpolated"`` uses this order. By default the trials are in the order
             [bonafide, spoof].
 
@@ -89,7 +90,7 @@ def compute_eer(
     # From here on, each run of equal scores is one step; it starts at its first trial.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
     rejected = rejected_bonafide[starts], rejected_spoof[starts]
-    if method == "roc":  # one more step, at which all trials are rejected
+    if method == "roc":  # there is one more step, at which all trials are rejected
         rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
     eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
     # The threshold is the highest score, the score of a step, or lies between the scores of two steps.
@@ -114,7 +115,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
             the two is 0.
 
     Returns:
-        ``(eer, threshold)`` of :func:`compute_eer`.
+        ``(eer, threshold)``, as :func:`compute_eer` returns them.
     """
     cumulative_counts = bonafide.cumsum(), spoof.cumsum()
     sizes = [int(counts[-1]) for counts in cumulative_counts]
@@ -144,7 +145,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     elif crossing:
         threshold = scores[crossing - 1]
     else:
-        threshold = scores[0] - 0.001  # accepts all trials, as in the evaluation packages
+        threshold = scores[0] - 0.001  # this threshold accepts all trials, as in the evaluation packages
     return sum(rates(steps[nearest])) / 2, float(threshold)
 
 
@@ -155,8 +156,8 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
 
     Returns:
         ``(frr, far, thresholds)``, each of shape (B + S + 1,). At the first point everything is
-        accepted; its threshold is the lowest score − 0.001. At point i > 0 the i lowest trials are
-        rejected, and the threshold is the highest of their scores.
+        accepted, and the threshold is the lowest score − 0.001. At point i > 0 the i lowest trials
+        are rejected, and the threshold is the highest of their scores.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -217,7 +218,7 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 
 
 def checked_scores(scores: ArrayLike, name: str) -> NDArray:
-    """Convert ``scores`` to a float64 vector, and check them; ``name`` is their class, for the messages.
+    """Convert ``scores`` to a float64 vector, and check the scores; ``name`` is the name of their class in messages.
 
     Raises:
         InputError: if there are no scores, a score is NaN, or the scores are not a vector.

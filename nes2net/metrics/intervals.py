@@ -8,7 +8,7 @@ interval of an error rate is :func:`rate_interval`, which also holds for few err
 have Efron's percentile interval.
 
 In reading order: ``bootstrap_interval`` of one metric, ``rate_interval``, ``bootstrap_values`` of
-several metrics, ``compare_systems``; then the draws that they share.
+several metrics, and ``compare_systems``; then the draws that these functions share.
 """
 
 from __future__ import annotations
@@ -172,12 +172,12 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """Name of a rate → its effective number of trials, the ``num_trials`` of :func:`rate_interval`.
+    """Compute, for each rate, the effective number of trials: name → ``num_trials`` for :func:`rate_interval`.
 
     The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. A mean of the rates of
     two classes varies as much as the error rate of 4 / (1/B + 1/S) trials: Bengio and Mariéthoz, "A
-    statistical significance test for person authentication", Odyssey 2004. F1 has about 2·S trials
-    in its denominator: the spoofed trials, and about as many rejected trials.
+    statistical significance test for person authentication", Odyssey 2004. The denominator of F1
+    counts about 2·S trials: the spoofed trials, and about as many rejected trials.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
     one_class = {"miss": num_bonafide, "false_alarm": num_spoof}
@@ -243,7 +243,7 @@ def compare_systems(
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
     values = _resample([(metric, *system) for system in systems], **draws)
-    once = np.ones(sum(counts[0]), dtype=np.int64)  # each trial once: the sample itself
+    once = np.ones(sum(counts[0]), dtype=np.int64)  # the sample itself has each trial once
     first_value, second_value = (float(np.ravel(any_metric(metric, *system)(once))[0]) for system in systems)
     # Each system has half of the columns; the first column of each is compared.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
@@ -352,8 +352,8 @@ def _resample(
 def spread(sizes: Sequence[int]) -> float:
     """Compute the factor that spreads the figures of draws, which vary too little if there are few clusters.
 
-    Draws of k clusters have (k − 1)/k of the variance between clusters. ``scripts/bench
-    interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
+    Draws of k clusters have only (k − 1)/k of the variance between clusters. The benchmark
+    ``scripts/bench interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
 
     Args:
         sizes: the number of clusters of each kind, such as attacks and speakers, each at least 2.
@@ -389,7 +389,7 @@ def _drawing_function(
             f"one group per score is needed: {num_bonafide} bona fide and {num_spoof} spoof scores, "
             f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
         )
-    number_of: dict[Any, int] = {}  # group → its number
+    number_of: dict[Any, int] = {}  # group → number of the group
     trial_groups = np.array(
         [number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)]
     )

@@ -38,7 +38,7 @@ def compute_a_dcf(
             thresholds are the distinct scores, so the cost of a useless system may be up to 1.58.
 
     Returns:
-        ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold that attains it.
+        ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold with this cost.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -52,7 +52,7 @@ def compute_a_dcf(
     )
     weights = P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF
     cost = weights[0] * miss + weights[1] * nontarget_alarm + weights[2] * spoof_alarm
-    if method == "distinct":  # without the threshold that accepts all
+    if method == "distinct":  # leave out the threshold that accepts all trials
         thresholds = thresholds[1:]
         cost = cost[1:]
     best = np.argmin(cost)
@@ -74,10 +74,10 @@ def compute_t_eer(
     the countermeasure at which misses are nearest to the mean of the two false alarm rates.
 
     Args:
-        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). Its thresholds come
-            from :func:`~nes2net.metrics.eer.det_curve`.
-        asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its
-            threshold.
+        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the
+            countermeasure come from :func:`~nes2net.metrics.eer.det_curve`.
+        asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts a trial if the
+            score is above the threshold.
         method: The rule that chooses one of these pairs of thresholds. ``"asvspoof5"`` is the rule
             of the evaluation package of ASVspoof 5. Every ASV trial is a step. An ASV threshold
             counts only if the ASV system's miss rate is below the mean of its two false alarm

@@ -54,7 +54,7 @@ def ctrsvdd_rows(
     Returns:
         First a row for each source except acesinger; these rows include A14. Then two rows for all
         trials: without A14, and without A14 and acesinger. Then a row for each attack from A09 to
-        A13, with all bona fide trials except those of acesinger.
+        A13, with all bona fide trials that are not from acesinger.
 
     Raises:
         InputError: if the arguments have different lengths, or a score is NaN.

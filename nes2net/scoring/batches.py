@@ -43,9 +43,9 @@ _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
-_HEADERS_AT_ONCE = 64  # headers that a thread reads in one go
+_HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
 _NO_FILE = -1  # stands for the length of a trial without a readable file
-_SAMPLES_A_BYTE = 4  # assumption for a compressed file whose header does not state the length
+_SAMPLES_A_BYTE = 4  # assumed for a compressed file whose header does not state the length
 # The numbers of rows to which batches on a GPU are filled up, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
 
@@ -96,8 +96,8 @@ def plan_batches(
 
     Args:
         length_of: gives the number of samples of a trial's utterance, or another number that the
-            utterances of a batch must share. It is called in threads, for trials of later batches.
-            None keeps the order of the trials and ignores their lengths.
+            utterances of a batch must share. This function is called in threads, ahead of the
+            batches. None keeps the order of the trials and ignores their lengths.
         most_samples: largest number of samples in a batch of more than one trial, by the lengths of
             ``length_of``; None for no limit.
         done: ids of trials; a batch is skipped if all its trials are in ``done``.
@@ -238,9 +238,10 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """
 
     def length(trial: Trial) -> int:
-        """Number of samples that the detector gets of a trial; negative if the header does not state it."""
+        """The number of samples that the detector gets of a trial; negative if the header does not state the length."""
         try:
-            if trial.path is None or not is_there(trial.path):  # opening a pipe would wait for ever
+            # A pipe is not opened, because opening would wait for ever.
+            if trial.path is None or not is_there(trial.path):
                 return _NO_FILE
             stated = stated_length(trial.path)
             if stated is None:
@@ -276,7 +277,7 @@ class Reading(Dataset):
 
     def __getitem__(self, item: Item) -> Read:
         """Read an item, in a worker; if this fails, the reason takes the place of the content."""
-        audio = stamp(item.path)  # before reading: if the file is replaced meanwhile, its stamp differs later
+        audio = stamp(item.path)  # taken before reading, so that the stamp differs if the file is replaced meanwhile
         try:
             content = self.read(item)
         except InputError as error:
@@ -312,8 +313,8 @@ def read_batches(
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
 
-    A worker gets an item only shortly before it reads it, so neither trials nor batches pile up in
-    memory.
+    A worker gets an item only shortly before it reads the file, so neither trials nor batches pile
+    up in memory.
 
     Raises:
         InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
@@ -355,9 +356,9 @@ def waveforms_for(
 def default_workers(device: torch.device) -> int:
     """Choose the number of workers that keep ``device`` busy.
 
-    One worker is enough for a CPU, which decodes faster than it computes. Four workers decode some
-    5,000 utterances of 4 s in a second, more than a GPU computes. If ``torchrun`` started several
-    processes on this machine, they share its processors.
+    One worker is enough for a CPU, because decoding is faster than computing on a CPU. Four workers
+    decode some 5,000 utterances of 4 s in a second, more than a GPU computes. If ``torchrun``
+    started several processes on this machine, they share its processors.
     """
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
@@ -365,8 +366,9 @@ def default_workers(device: torch.device) -> int:
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
     """Choose how many rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few numbers on a GPU.
 
-    A GPU plans its convolutions anew for each number of rows. Planning takes longer than computing
-    some superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds ``most_rows``.
+    For each new number of rows, a GPU plans its convolutions again. Planning takes longer than
+    computing some superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds
+    ``most_rows``.
 
     >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
     [8, 16, 64]
@@ -389,7 +391,7 @@ class Compute(Generic[T]):
             group. A detector in train mode needs this.
         system_scores: id of a trial → its scores of other systems, for a detector that takes them.
         ahead: number of further batches that are started before this process waits for the values
-            of a batch. None for 1 on a GPU, so that it is never idle, and for 0 on a CPU.
+            of a batch. None for 1 on a GPU, so that the GPU is never idle, and for 0 on a CPU.
     """
 
     scorer: Scorer

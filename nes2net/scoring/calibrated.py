@@ -130,7 +130,7 @@ def decide(
         return decider(score, traits)
 
     def blocks(compared: Channels | None = None) -> Iterator[np.ndarray]:
-        """Read the recording from its beginning, in blocks; ``compared`` compares its channels."""
+        """Read the recording from the beginning, in blocks; ``compared`` compares the channels."""
         return iter([recording]) if isinstance(recording, np.ndarray) else stream_audio(recording, compared)
 
     if not isinstance(recording, np.ndarray):
@@ -271,7 +271,7 @@ def decide_trials(
     num_workers: int | None = None,
     facts: dict[str, Any] | None = None,
 ) -> CorpusDecisions:
-    """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
+    """Decide on the trials in the score file ``out``, which ``scorer`` made; write the table beside the file.
 
     The recordings are measured, and also embedded if the calibration has embeddings. If a recording
     cannot be measured, its score alone decides, and the record lists the recording under
@@ -291,7 +291,7 @@ def decide_trials(
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
     basis = {**(facts or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
     basis = json.loads(json_text(basis))
-    # The table of an earlier run stays if it was made from the same scores by the same calibration.
+    # The table of an earlier run is kept if it was made from the same scores by the same calibration.
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         if path.is_file():
             earlier = parsed_json(read_bounded(record_path, 64 << 20), str(record_path))

@@ -19,7 +19,7 @@ from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.text_files import checked_float, recorded_digests, text_blocks
 
 _ID = "utterance"
-#: Rows hold posteriors if they sum to 1 within this tolerance.
+#: A row holds posteriors if its sum differs from 1 by less than this tolerance.
 _POSTERIOR = 1e-3
 
 
@@ -102,7 +102,7 @@ def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_clas
     """
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):
-        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below names its line
+        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below names the line of the cell
             return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
     for line_number, line in enumerate(lines, start=first_number):
         cells = line.split("\t")[1:]

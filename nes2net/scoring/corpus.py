@@ -36,8 +36,8 @@ class ScoringSettings(RunSettings):
     crop_seed: int = 0
     """Seed of the random starts. A start depends only on this seed and on the name of the utterance's file."""
     padding: Padding = "repeat"
-    """How a shorter utterance is filled up: ``"repeat"`` repeats it; ``"zeros"`` appends zeros, as
-    some benchmarks do."""
+    """``"repeat"`` repeats a shorter utterance until it is long enough; ``"zeros"`` appends zeros,
+    as some benchmarks do."""
     peak_normalize: PeakNormalize = "no"
     """What is scaled so that the largest absolute sample is 1: the whole ``"recording"``, or the ``"cut"``.
     Some benchmarks and published detectors are scored in this way."""

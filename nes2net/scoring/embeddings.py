@@ -92,7 +92,7 @@ class Embeddings(Judgement[NDArray]):
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
-        """The file ``out``; if it is an array, also the list of ids and labels beside it."""
+        """List the files to write: ``out``, and beside an array also the list of ids and labels."""
         return [out, _list_beside(out)] if out.suffix == ".npy" else [out]
 
     def rows_are(self, out: Path) -> str:
@@ -104,11 +104,11 @@ class Embeddings(Judgement[NDArray]):
         return f"embeddings of {size} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if ``out`` has no suffix of :data:`SUFFIXES`, or two trials have one id."""
+        """Raise :class:`InputError` if ``out`` has no suffix of :data:`SUFFIXES`, or two trials have the same id."""
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":
-            pyarrow_module("pyarrow", out)  # raises before hours of work if pyarrow is missing
+            pyarrow_module("pyarrow", out)  # if pyarrow is missing, this raises before hours of work
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:

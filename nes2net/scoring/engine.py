@@ -1,4 +1,4 @@
-"""The one loop over a corpus: read, compute, keep rows, and write a complete file in order.
+"""The one loop over a corpus: it reads, computes, keeps rows, and writes a complete file in order.
 
 An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
 and the finished file. There are outputs of scores, scores of frames, embeddings and traits. A row
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from tqdm import tqdm
-from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot be generic
+from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
@@ -48,7 +48,7 @@ Overwrite: TypeAlias = bool | Literal["others"]
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How a run computes and resumes; these settings do not change its results.
+    """How a run computes and resumes; these settings do not change the results of the run.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or ``on_error`` is unknown.
@@ -129,8 +129,8 @@ class BatchResult(NamedTuple, Generic[T]):
     """Number of samples in the batch that the detector got."""
 
 
-#: A function ``read(trials, done, processes)`` that reads the batches of this process, which is one of
-#: ``processes``. It leaves out a batch if all ids of its trials are in ``done``.
+#: A function ``read(trials, done, processes)`` that reads the batches of this process, which is one of ``processes``.
+#: The function leaves out a batch if the ids of all trials in the batch are in ``done``.
 Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
@@ -191,7 +191,7 @@ def run_over(
         result = Finished(out, len(trials))
         # Find what earlier runs left; a complete file needs no work.
         earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
-        processes.wait()  # barrier: all ranks read the journals before rank 0 changes any
+        processes.wait()  # barrier: all processes read the journals before process 0 changes a journal
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
         processes.wait()
@@ -205,7 +205,7 @@ def run_over(
         title = output.doing
         total = len(trials)
         start = num_already
-        if processes.count > 1:  # only the first process has a display, which shows its own part
+        if processes.count > 1:  # only the first process has a display, which shows the part of this process
             title = f"{output.doing} (process 1 of {processes.count})"
             total = -(-(len(trials) - num_already) // processes.count)
             start = 0
@@ -294,7 +294,7 @@ def _find_earlier_work(
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
-    stamps = None  # id → stamp, for the rows of a finished file that can be used
+    stamps = None  # id → stamp, for the rows of a finished file, if the file can be used
     # The rows in a finished file: the same run must have made it, and neither file nor audio may have changed.
     if out.exists() and overwrite is not True:
         try:
@@ -433,7 +433,7 @@ def _write_finished(
         result.failures = {id: reasons.get(id, lost) for id in without_row}
         # No trial has a row.
         if not used:
-            remove_journals(out)  # they hold only failures, which the next run must try again
+            remove_journals(out)  # the journals hold only failures, which the next run must try again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
             raise NothingDone(
                 f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
@@ -449,7 +449,7 @@ def _write_finished(
                 record["failures"] = result.failures
                 record["sha256"] = sha256_of(files[0])
                 record_file.write_text(json_text(record, indent=1), encoding="utf-8")
-                out.unlink(missing_ok=True)  # so that the new record is never beside old rows
+                out.unlink(missing_ok=True)  # the new record must never be beside old rows
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "

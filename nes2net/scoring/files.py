@@ -32,7 +32,7 @@ T = TypeVar("T")
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
-_AHEAD_BYTES = 1 << 29  # most bytes of samples to hold
+_AHEAD_BYTES = 1 << 29  # at most so many bytes of samples are held
 _EXPANSION = 16  # bytes of samples that are assumed for each byte of a file that was not read yet
 
 
@@ -153,7 +153,7 @@ class _File(Generic[T]):
 
     @property
     def size(self) -> int:
-        """Number of bytes of the held samples; an estimate before the file is read, and 0 after it is judged."""
+        """Number of bytes of the held samples; an estimate before the file is read, and 0 after the file is judged."""
         if self.judged is not None:
             return 0
         if self._reading.done() and self._reading.exception() is None:
@@ -166,7 +166,7 @@ class _File(Generic[T]):
             return self._reading.result()
         except InputError as error:
             failure = error
-        except Exception as error:  # a decoder can raise anything on a damaged file
+        except Exception as error:  # a decoder can raise any error on a damaged file
             failure = InputError(f"could not be read ({type(error).__name__}: {error})", subject=str(self.path))
         self.finish(JudgedFile(self.path, failure))
         return None
@@ -174,7 +174,7 @@ class _File(Generic[T]):
     def finish(self, judged: JudgedFile[T]) -> None:
         """Store the result, and drop the samples."""
         self.judged = judged
-        del self._reading  # holds the samples
+        del self._reading  # the task holds the samples
 
 
 @dataclass(frozen=True)

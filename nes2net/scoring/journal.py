@@ -1,9 +1,9 @@
 """The journals that keep the rows of an unfinished file.
 
 Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. Each line
-of a journal is JSON. The first line identifies the run. Then each batch adds lines: ``["id", value,
-"audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a trial that
-failed. If a process is killed, only the last line of its journal can be incomplete.
+of a journal is JSON. The first line identifies the run. Then each batch adds lines:
+``["id", value, "audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a
+trial that failed. If a process is killed, only the last line of its journal can be incomplete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot be generic
+from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.packed import status_of
 from nes2net.lib.errors import InputError
@@ -53,8 +53,8 @@ class Journal(Generic[T]):
     """The journal of one process. New lines are appended to an earlier journal of the same name.
 
     Args:
-        path: the file. If it exists, it must belong to the same ``run``; :func:`open_journals`
-            checks this.
+        path: the file. If the file exists, it must belong to the same ``run``;
+            :func:`open_journals` checks this.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         to_json: turns a value into plain data for JSON.
 
@@ -102,7 +102,7 @@ class Journal(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write the journal to the disk, and close it."""
+        """Make sure that all lines are on the disk, and close the journal."""
         with suppress(OSError):
             # The rows must be on the disk before a finished file with the same rows is replaced.
             os.fsync(self._file.fileno())
@@ -122,7 +122,7 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """List all journals beside ``out``, whatever run they belong to.
+    """List all journals beside ``out``, of this run and of other runs.
 
     Raises:
         InputError: if a pipe, a link or a folder has the name of a journal.

@@ -62,7 +62,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """Adapt the ``reader`` that the user chose to this judgement; most judgements return it unchanged.
+        """Adapt the ``reader`` that the user chose to this judgement; most judgements return ``reader`` unchanged.
 
         Raises:
             InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.
@@ -75,8 +75,8 @@ class Judgement(Output[T]):
     ) -> Callable[[], Sequence[T | str]]:
         """Start to judge a batch.
 
-        The returned function waits for the results: for each recording its value, or the reason why
-        the value is missing.
+        The returned function waits for the results. The result of a recording is its value, or the
+        reason why the value is missing.
 
         Args:
             scorer: the detector, in :func:`nes2net.scoring.kernel.scoring_mode`.
@@ -200,8 +200,8 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
 def judgement_of(path: str | Path) -> Judgement[Any]:
     """Find the judgement that a file holds, from the record of the file.
 
-    A file of another toolkit has no record. Its kind of judgement is then recognised by the first
-    line. If no judgement recognises the line, the file is taken for scores.
+    A file of another toolkit has no record. The judgement in such a file is recognised by the first
+    line of the file. If no judgement recognises the line, the file is taken for scores.
 
     Raises:
         InputError: if the record names a judgement that is not installed, or options that the
@@ -211,7 +211,8 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
-    if len(first_line(path).split()) == 2:  # most files hold scores; no other judgement is then imported
+    # The file holds scores, as most files do; other judgements need not be imported.
+    if len(first_line(path).split()) == 2:
         return as_judgement("scores")
     return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))
 

@@ -45,7 +45,7 @@ class Scorer(Protocol):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes. It differs from :attr:`device` if the detector moves waveforms itself."""
+        """The device that computes. This device differs from :attr:`device` if the detector itself moves waveforms."""
 
     @property
     def precision(self) -> str:
@@ -239,7 +239,7 @@ def _start_or_split(
     stream: str | None,
     rows: int | None,
 ) -> Callable[[], list[T | str]]:
-    """Start to compute a batch, for :func:`start` and :func:`start_rows`; split it if memory is short.
+    """Start to compute a batch, for :func:`start` and :func:`start_rows`; split the batch if memory is short.
 
     Args:
         compute: computes a tensor of B rows from ``inputs``.
@@ -251,7 +251,7 @@ def _start_or_split(
     count = len(inputs[0])
     device, precision, fitting = _fitting.get(scorer, (None, "", 0))
     is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
-    most_rows = None  # no limit, because all batches have fitted into memory so far
+    most_rows = None  # None: no limit, because all batches have fitted into memory so far
     if is_same_device:
         most_rows = max(1, fitting // waveforms.shape[1])
 
@@ -282,7 +282,7 @@ def _start_or_split(
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
-            if stream is not None:  # the name alone seeds the random numbers, and the old state is restored
+            if stream is not None:  # only the name seeds the random numbers; the old state is restored afterwards
                 generator_devices = []
                 if on_gpu:
                     generator_devices = [scorer.device]
@@ -312,20 +312,20 @@ def _start_or_split(
     return start_parts(rows and half, half)
 
 
-# For each scorer that once ran out of memory: its device, its precision, and the largest number of samples, in all
-# rows of a batch together, that it computes at once.
+# For each scorer that once ran out of memory: its device, its precision, and the largest number of samples that it
+# computes at once, in all rows of a batch together.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
 class _Pending:
-    """Rows of numbers, one per utterance, that a GPU may still be computing.
+    """Rows of numbers, a row for each utterance, which a GPU may still be computing.
 
     The copy to the CPU is queued directly after the batch. If the copy were queued only when the
     numbers are needed, the copy would also wait for the next batch.
     """
 
     def __init__(self, rows: Tensor) -> None:
-        """Queue the copy of ``rows`` to the CPU, if they are on a GPU."""
+        """If ``rows`` are on a GPU, queue their copy to the CPU."""
         self.computed: torch.cuda.Event | None = None
         if not rows.is_cuda:
             self.rows = rows.float()

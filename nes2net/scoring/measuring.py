@@ -88,7 +88,7 @@ class TraitsOutput(Output[Traits]):
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
-        """Restore traits from the list of :meth:`to_json`; ValueError if it is damaged."""
+        """Restore traits from the list of :meth:`to_json`; ValueError if the list is damaged."""
         duration, level, bandwidth, judged, unfit, clipping = _VALUES.validate_python(values)
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 
@@ -130,7 +130,7 @@ def measure_trials(
     channel: int | None = None,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
-    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them.
+    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them if ``embed`` is true.
 
     Under ``torchrun``, only the first process may call this function. The traits stay in
     ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits` is called. An
@@ -166,7 +166,7 @@ def measure_trials(
         yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
-        """Divide what the workers measured into rows and failures; called by :func:`run_over`."""
+        """Divide the results of the workers into rows and failures; called by :func:`run_over`."""
         for batch in batches:
             rows = {}
             reasons = {}
@@ -276,7 +276,7 @@ class Measurer:
         return with_embeddings
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure all traits of ``recording``, with its embedding; ``remark`` as for :meth:`measured`."""
+        """Measure all traits of ``recording``, and compute its embedding; ``remark`` as for :meth:`measured`."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:

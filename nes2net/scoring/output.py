@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Output(ABC, Generic[T]):
-    """The interface of what a run computes for each trial, and of the file to which it writes the values."""
+    """The interface of the values that a run computes for trials, and of the file to which the run writes them."""
 
     doing: str
     """Word for the work of the run, such as ``"scoring"``. It is the title of the progress display."""

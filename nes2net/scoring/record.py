@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
 
 _LARGEST_ABOUT = 16 << 20  # bytes
-_LARGEST_WHOLE = 64 << 20  # bytes; the record holds a reason for each missing score
+_LARGEST_WHOLE = 64 << 20  # bytes; a record is large if it holds a reason for each of many missing scores
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class WholeRecord(Record):
 
 
 def read_whole_record(path: Path) -> WholeRecord:
-    """Read a record of any kind, to show it.
+    """Read a record of any kind, for example to show the record.
 
     Raises:
         InputError: if the file is not such a record.
@@ -165,7 +165,7 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     """Collect the architecture, software and hardware of a run, which may change the last digits of scores."""
-    import torch  # for start-up time: what reads records needs no PyTorch
+    import torch  # for start-up time: programs that read records need no PyTorch
 
     from nes2net.lib.devices import float32_settings  # for start-up time, too
 
@@ -175,7 +175,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
         if name in sys.modules:
             versions[name] = sys.modules[name].__version__
     device = scorer.computes_on
-    device_name: str | None = None  # stays None if onnxruntime can use the GPU, but this PyTorch cannot
+    device_name: str | None = None  # the name stays None if onnxruntime can use the GPU, but PyTorch cannot
     if device.type != "cuda":
         device_name = processor_name()
     elif torch.cuda.is_available():

@@ -2,8 +2,9 @@
 
 Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent. A
 score is written in the same way as in a score file. The record ``FILE.json`` states the resolution.
-Files of WeDefense can be read, too. Their lines are ``utterance frame logit_bonafide logit_spoof
-[label]``, separated by tabs; the score is the difference of the logits, and the label is not read.
+Files of WeDefense can be read, too. Their lines are
+``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs; the score is the
+difference of the logits, and the label is not read.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record = record_path(path)
     resolution = None
-    if record.is_file():  # may be large, because it holds a reason for each missing utterance
+    if record.is_file():  # the record may be large, because it holds a reason for each missing utterance
         kind = "a record of frame scores"
         remedy = "score anew, or remove it"
         resolution = read_json_as(_SegmentRecord, record, 1 << 30, kind, remedy).resolution_ms
@@ -124,8 +125,8 @@ class _Reader:
         """Begin before the first line is read; ``path`` is for messages."""
         self.path = path
         self.scores: dict[str, NDArray] = {}
-        self.id = ""  # of the utterance that is being read
-        self.frame_scores = array("d")  # scores of its frames so far
+        self.id = ""  # id of the utterance that is being read
+        self.frame_scores = array("d")  # scores of this utterance's frames so far
         self.num_frames = 0
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
@@ -182,7 +183,7 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
     between = np.flatnonzero((codes <= ord(" ")) | (codes == 127))
     if len(between) % 3 or (codes[between].reshape(-1, 3) != [ord(" "), ord(" "), ord("\n")]).any():
         return None
-    lengths = np.diff(between, prepend=-1)  # lengths of the fields, plus 1
+    lengths = np.diff(between, prepend=-1)  # the length of each field, plus 1
     if lengths.min() == 1 or lengths.max() > _LONGEST_LINE // 3:
         return None
     words = text.split()

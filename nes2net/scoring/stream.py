@@ -73,9 +73,9 @@ _MOST_BLOCKS = 64  # if more blocks than this are held, they are joined in one a
 class SlidingWindows:
     """Cuts a recording that arrives into windows of ``length`` samples; a window begins every ``hop`` samples.
 
-    The last window ends with the recording. A recording shorter than a window is one window. At
-    most the samples of two windows and the pushed block are held in memory. The class is a
-    :class:`nes2net.data.audio.blocks.Stage`.
+    The last window ends with the recording. If a recording is shorter than a window, the whole
+    recording is one window. At most the samples of two windows and the pushed block are held in
+    memory. The class is a :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = SlidingWindows(4, 3)
     >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
@@ -90,7 +90,7 @@ class SlidingWindows:
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield the windows that they complete."""
+        """Take the next samples (N,); yield the windows that are now complete."""
         samples = self._held
         samples.append(block)
         is_complete = self._start + self._length <= samples.end
@@ -129,7 +129,7 @@ class Batches:
         self._waiting: list[Window] = []
 
     def push(self, window: Window) -> Iterator[list[Window]]:
-        """Take the next window; yield the batches that it completes."""
+        """Take the next window; yield the batches that are now complete."""
         if self._waiting and len(self._waiting[0].samples) != len(window.samples):
             yield from self.finish()
         self._waiting.append(window)
@@ -224,19 +224,19 @@ class Stream:
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
         self.waiting: deque[WaitingBatch] = deque()
         """Batches that are not scored yet."""
-        self._scored: list[Scored] = []  # scores that :meth:`push` has not returned yet
+        self._scored: list[Scored] = []  # scores that no call has returned yet
         self._is_finished = False
         self._begin_piece(0.0)
 
     def push(self, samples: Any, time: float | None = None) -> list[Scored]:
-        """Take the next samples; return the scores of the windows that they complete.
+        """Take the next samples; return the scores of the batches that are now complete.
 
         Args:
             samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may
                 be 0.
             time: time of the first sample in the stream, in seconds; None if the samples follow
                 without a hole. A hole of up to 0.1 s is filled with zeros. A longer hole breaks the
-                stream: no window spans it, and new windows begin after it.
+                stream: no window contains such a hole, and new windows begin after the hole.
 
         Raises:
             InputError: if the samples are not audio in [−1, 1] (the message states the time), or
@@ -345,13 +345,13 @@ class Stream:
             self._take(np.zeros(missing, np.float32))
 
     def _take(self, samples: np.ndarray) -> None:
-        """Resample ``samples``, (N,) or (channels, N) at the rate of the stream, and cut them into windows."""
+        """Resample ``samples``, (N,) or (channels, N) at the rate of the stream, and cut the result into windows."""
         self._num_samples += samples.shape[-1]
         for block in self._at_16k.push((samples, self._rate)):
             self._take_at_16k(block)
 
     def _take_at_16k(self, block: np.ndarray) -> None:
-        """Measure a block (N,) of 16 kHz for remarks, and cut it into windows."""
+        """Measure a block (N,) of 16 kHz for remarks, and cut the block into windows."""
         self._listener.push(block)
         for emphasised in self._emphasis.push(block):
             self._take_windows(self._windows.push(emphasised))

@@ -1,4 +1,4 @@
-"""Read and normalise scores of other systems, for a detector that fuses them.
+"""Read and normalise scores of other systems, for a detector that fuses such scores.
 
 Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
 high are the lowest and the highest score in a file of the same system. Usually this is the file of
@@ -86,7 +86,7 @@ def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
 
 
 def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ranges: Ranges) -> list[Trial]:
-    """Give each trial its normalised score of each system.
+    """Give each trial the normalised scores of all systems.
 
     Args:
         paths: a score file for each system, in the order in which the detector takes them. A file

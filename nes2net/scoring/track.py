@@ -209,7 +209,7 @@ def frame_scores(
     with scoring_mode(scorer):
         for batch in pushed(windows, Batches(batch_size)):
             waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < scorer.min_samples:  # repeat a single short window, as score() does
+            if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as in score()
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
             computed = start_rows(
                 scorer,
@@ -229,7 +229,7 @@ def frame_scores(
                         f"the detector gives {len(scores)} scores for {len(window.samples) / SAMPLE_RATE:g} s, which have "
                         f"more frames of {frame} samples: its back-end declares wrong resolutions"
                     )
-                kept_scores.append(scores[first:last].copy())  # a view would keep the logits in memory
+                kept_scores.append(scores[first:last].copy())  # a copy, because a view would keep the logits in memory
             if progress is not None:
                 progress(end / SAMPLE_RATE)
     remark = listener.remark(length_of_training(scorer.provenance), scorer.min_samples)
@@ -316,7 +316,8 @@ class Grid(NamedTuple):
             longest_frames = (most_frames - 1) * hop
         limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
-        unit = 2 * math.lcm(*scorer.backend.resolutions) * hop  # so that half a step is also a whole number of frames
+        # The factor 2 makes half a step a whole number of frames.
+        unit = 2 * math.lcm(*scorer.backend.resolutions) * hop
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)
         # A detector that reads less at once has shorter windows.

@@ -42,7 +42,7 @@ _MOST_POINTS = 640
 _COLUMNS = 160  # at most
 _SCORES_PER_COLUMN = 6  # at least
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
-_ENVELOPE_COLUMNS = 2000  # the picture has fewer pixels
+_ENVELOPE_COLUMNS = 2000  # the waveform has at most so many columns; the picture has fewer pixels
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 _MOST_TICKS = 13
 _LONGEST_NAME = 90  # characters
@@ -79,14 +79,14 @@ def plot_track(
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    if len(track) > _MOST_POINTS:  # the median and bands
+    if len(track) > _MOST_POINTS:  # many scores are drawn as a median and bands
         times, quantiles = columns(track)
         for name, (lower, upper, opacity) in _BANDS.items():
             scores.fill_between(
                 times, quantiles[lower], quantiles[upper], color=_SCORE, alpha=opacity, lw=0, label=name
             )
         scores.plot(times, quantiles[0.5], color=_SCORE, linewidth=1.4, label="median")
-    else:  # a line, and a mark for each score if there are few
+    else:  # fewer scores are drawn as a line, and very few also as marks
         if len(track) == 1:  # a single score is drawn as a line as long as the recording
             scores.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
         marker = "o" if len(track) < 80 else ""

@@ -39,7 +39,7 @@ class Transform(Protocol):
             id: id of the utterance, which may seed random draws.
 
         Raises:
-            InputError: if the recording cannot be changed; it then has no score.
+            InputError: if the recording cannot be changed; the recording then has no score.
         """
 
 

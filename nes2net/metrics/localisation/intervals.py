@@ -33,10 +33,10 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.resampling import Resampled, quick_metric
 
-_CHUNK = 64  # resamples that are summed at once
+_CHUNK = 64  # so many resamples are summed at once
 _BINS = 32  # largest number of bins
 _FEW = 100_000  # a window of at most this many frames is not narrowed further
-_KEPT = 100_000_000  # bytes; larger draws are not kept in memory for the next figure
+_KEPT = 100_000_000  # bytes; draws that take more memory are not kept for the next figure
 
 
 def range_eer_interval(
@@ -131,7 +131,8 @@ def point_interval_of(
     def eer(index: int) -> Any:
         """Compute the point-based EER of resample number ``index``."""
         draws_of_utterances = resamples.counts(index)
-        # For each class, how often the resample has each trial: those in the window, then all below and all above it.
+        # For each class, count how often the resample has each trial: first the trials in the window, then all trials
+        # below and all trials above the window.
         trial_counts = []
         for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
             in_window = draws_of_utterances.take(utterance) * num_frames
@@ -259,14 +260,14 @@ def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[T
     """
     amounts_below = np.zeros_like(resamples.totals)
     previous_size = np.inf
-    while _FEW < len(frames.scores) < previous_size / 2:  # until narrowing no longer halves the window
+    while _FEW < len(frames.scores) < previous_size / 2:  # stop when narrowing does not halve the window
         previous_size = len(frames.scores)
         frames, amounts_below = _narrowed_window(frames, amounts_below, resamples)
     return frames, amounts_below
 
 
 def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Narrow the window ``frames`` once, by sums of its frames in bins, for :func:`_window_of_thresholds`.
+    """Narrow the window ``frames`` once, by the sums of frames in bins, for :func:`_window_of_thresholds`.
 
     Args:
         amounts_below: the amount of each class below the window in each utterance, (U, 2).

@@ -97,7 +97,7 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
-    """Sort frames by score, bona fide first among equal scores, and count them.
+    """Sort frames by score, bona fide first among equal scores, and count equal frames.
 
     Neighbouring frames of an utterance with equal scores and labels become one element with a
     count. There are many such frames if scores were repeated for a finer resolution. Frames with
@@ -119,18 +119,18 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     copies = np.diff(np.flatnonzero(begins), append=len(begins)).astype(np.int32)
     scores = scores[begins]
     labels = labels[begins]
-    del frames, begins  # frees about 200 MB if the caller does not keep the frames
+    del frames, begins  # this frees about 200 MB, if the caller does not keep the frames
     # Sort the elements by score, and leave out those with the label −1.
     order = np.argsort(scores)
     if (labels < 0).any():
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort leaves equal scores in any order. Sort again only the runs of equal scores in which a spoofed frame
-    # comes before a bona fide one.
+    # argsort leaves equal scores in any order. Sort again only those runs of equal scores in which a spoofed frame
+    # comes before a bona fide frame.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
-        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # number of each element's run of equal scores
+        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # for each element, the number of its run of equal scores
         mixed = np.zeros(run[-1] + 1, bool)
         mixed[run[wrong]] = True
         indices = np.flatnonzero(mixed[run])
@@ -185,7 +185,7 @@ def measured_frames(
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
         measured_at: resolution of the column in ms, a multiple or a divisor of ``resolution_ms``.
         by_segments: whether labels at a finer resolution are made from the segments, as published.
-            If False, they are pooled from labels of 10-ms frames.
+            If False, these labels are pooled from labels of 10-ms frames.
 
     Raises:
         InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
@@ -288,7 +288,7 @@ def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[
     if not counts.all():
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
     num_frames = np.maximum(counts // factor, 1)
-    used = np.where(counts < factor, counts, num_frames * factor)  # labels of each utterance that are pooled
+    used = np.where(counts < factor, counts, num_frames * factor)  # how many labels of each utterance are pooled
     first = (used.cumsum() - used).repeat(num_frames) + _positions_in_utterances(num_frames) * factor
     return np.minimum.reduceat(_cut_each_utterance(labels, counts, used), first), num_frames
 
@@ -312,12 +312,12 @@ def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, lab
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
     """Compute the EER over the seconds of all utterances.
 
-    Frame t begins at t times the frame length. It lasts until the next frame or the end of the
-    utterance; frames that start after the end are dropped. The time of spoofed segments is spoofed,
-    and all other time is bona fide. A frame is called spoof if its score is at or below the
-    threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at the
-    first threshold where ``|FPR − FNR|`` is smallest. This search is exact, whereas the bisection
-    of the published script may not end.
+    Frame t begins at t times the frame length. The frame lasts until the next frame begins or the
+    utterance ends; frames that start after the end are dropped. The time of spoofed segments is
+    spoofed, and all other time is bona fide. A frame is called spoof if its score is at or below
+    the threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at
+    the first threshold where ``|FPR − FNR|`` is smallest. This search is exact, whereas the
+    bisection of the published script may not end.
 
     Args:
         resolution_ms: length of a frame in ms.
@@ -415,7 +415,7 @@ def _seconds_of_frames(
     if scores.ndim != 1 or not 0 <= duration < np.inf:
         raise InputError(f"{utterance.name}: expected a row of scores and a duration, got {scores.shape}, {duration} s")
     edges = np.arange(len(scores) + 1) * step
-    count = int(np.searchsorted(edges[:-1], duration))  # frames that start before the end
+    count = int(np.searchsorted(edges[:-1], duration))  # number of frames that start before the end
     edges = np.minimum(edges[: count + 1], duration)
     if tail == "last" and count:
         edges[-1] = duration
@@ -423,7 +423,7 @@ def _seconds_of_frames(
     knots = np.array([*chain.from_iterable(spoofed_time(utterance.segments, utterance.name, duration))] or [0.0])
     lengths = np.diff(knots)
     lengths[1::2] = 0  # the time between two stretches is not spoofed
-    spoofed_before = np.append(0.0, lengths.cumsum())  # in seconds, at each knot
+    spoofed_before = np.append(0.0, lengths.cumsum())  # the spoofed seconds before each knot
     spoof = np.diff(np.interp(edges, knots, spoofed_before))
     total = float(spoofed_before[-1])
     return scores[:count], np.maximum(np.diff(edges) - spoof, 0), spoof, duration - total, total

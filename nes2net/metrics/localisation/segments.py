@@ -22,8 +22,8 @@ BONAFIDE = "bonafide"
 SPOOF = "spoof"
 #: Seconds by which times may differ, because times in files have three decimals.
 ROUNDING = 1e-3 + 1e-9
-_SHORTEST = 1e-4  # seconds of the shortest segment that map_segments keeps
-_TOUCHING = 1e-6  # seconds between two segments that map_segments merges
+_SHORTEST = 1e-4  # seconds; map_segments drops shorter segments
+_TOUCHING = 1e-6  # seconds; map_segments merges segments with a smaller gap
 
 
 class Segment(NamedTuple):
@@ -102,11 +102,12 @@ def frame_labels(
 def segments_of_frames(
     frames: ArrayLike, resolution_ms: float, duration: float | None = None, labels: Sequence[str] = (SPOOF, BONAFIDE)
 ) -> list[Segment]:
-    """Join neighbouring frames of one class to segments.
+    """Join neighbouring frames that have the same class to segments.
 
     Args:
         frames: classes (T,), 0 for spoof and 1 for bona fide, or logits (T, n). The class of a
-            frame is its largest logit, the first if several are equal.
+            frame is the class with the largest logit; if several are equal, the first of these
+            classes.
         resolution_ms: length of a frame in ms.
         duration: duration of the utterance in seconds; the last segment is cut there. None to cut
             nothing, as published.
@@ -139,8 +140,8 @@ def segments_of_frames(
 def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
     """Give segments other labels, sort them by start, and merge neighbours that have the same label.
 
-    Segments shorter than 10⁻⁴ s are dropped. Neighbours with one label are merged if they are less
-    than 10⁻⁶ s apart. Scores are left out.
+    Segments shorter than 10⁻⁴ s are dropped. Neighbours that have the same label are merged if the
+    gap between them is less than 10⁻⁶ s. Scores are left out.
 
     Args:
         labels: label → new label.

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 _STANDS_OUT = 0.01
 #: The score of a window counts only if at least this share of the window is speech.
 LEAST_SPEECH = 0.25
-# A fake part is called found if its sum stands out in at least this share of simulated recordings.
+# A fake part is called found if it stands out in at least this share of simulated recordings.
 _FOUND = 0.5
 _SIMULATIONS = 2000
 # Most windows of a simulated recording. A longer recording counts as several recordings of this length.
 _MOST_WINDOWS = 1000
-_BELOW = 0.025  # share of the calibration's bona fide trials below the usual range
-_MOST_LENGTHS = 16  # most lengths of fake parts that are simulated
+_BELOW = 0.025  # this share of the calibration's bona fide trials lies below the usual range
+_MOST_LENGTHS = 16  # at most so many lengths of fake parts are simulated
 _SEED = 0
 
 
@@ -161,7 +161,7 @@ def suitable_hop(duration: float, window: float) -> float:
 
 
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
-    """Decide on a recording by the windows of its ``track``, which are as long as the calibration's scores.
+    """Decide on a recording by the windows of its ``track``, as long as the parts scored for the calibration.
 
     The first rule that applies decides:
 
@@ -234,7 +234,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
-    """Find the windows over which the cumulative sum rises from 0 to its highest value.
+    """Find the windows along which the cumulative sum rises from 0 to its highest value.
 
     Args:
         running: the evidence up to the end of each window.
@@ -272,7 +272,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))
     count = int((np.array(llrs) < lowest_usual).sum())
     share = rank / (num_trials + 1)
-    num_low = math.floor(count * num_independent / len(llrs))  # as if windows did not overlap
+    num_low = math.floor(count * num_independent / len(llrs))  # the number of low windows if windows did not overlap
     p_value = float(betabinom.sf(num_low - 1, num_independent, rank, num_trials + 1 - rank))
     return LowWindows(lowest_usual, count, share * len(llrs), p_value)
 
@@ -310,7 +310,7 @@ class _Chance(NamedTuple):
         count = min(num_windows, _MOST_WINDOWS)
         rng = np.random.default_rng(_SEED)
         shape = (count, _SIMULATIONS)
-        # What each window of a bona fide recording adds to the sum.
+        # The number that each window of a bona fide recording adds to the sum.
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
         usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
@@ -349,7 +349,7 @@ class _Chance(NamedTuple):
 def _highest_sums(steps: NDArray) -> NDArray:
     """Compute the highest values (S,) of S cumulative sums that never fall below 0.
 
-    ``steps`` (K, S) holds what each of K windows adds to each sum.
+    ``steps`` (K, S): the numbers that K windows add to each sum.
     """
     against = np.zeros(steps.shape[1])
     highest = np.zeros(steps.shape[1])

@@ -33,9 +33,9 @@ from nes2net.metrics import (
 )
 from nes2net.scoring.decisions.population import Population, as_saved
 
-_FEWEST = 20  # trials of a class; with fewer, weights and figures are worth little
+_FEWEST = 20  # with fewer trials of a class, weights and figures are worth little
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
-_FLAT = 1e-6  # largest slope at which a solver that stopped early because of rounding counts as successful
+_FLAT = 1e-6  # a solver that stopped early because of rounding counts as successful up to this slope
 _MOST_STEPS = 500
 # Smallest standard deviation of a system's scores that can be used, as a multiple of their mean and as a number. With
 # less spread, rounding leaves too few digits.
@@ -45,7 +45,7 @@ _SMALLEST = 1e-25
 # any number.
 _LARGEST_WEIGHT = 1e30
 _LARGEST_LLR = 1e6
-_MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
+_MOST_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
 # If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
 # Shares of trials then stay exact to a millionth. A file that is read may hold somewhat more ratios.
@@ -72,7 +72,7 @@ class Llrs(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredBy:
-    """The detector whose scores trained a calibration, and the part of each recording that it scored."""
+    """The detector whose scores trained a calibration, and the part of each recording that was scored."""
 
     fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
     """Fingerprint of the detector, see :meth:`nes2net.Detector.fingerprint`."""
@@ -266,7 +266,7 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _json_lines(value: Any, indent: str = "") -> str:
-    """Write plain data as JSON: each key of a mapping begins a line, and any other value stays on one line."""
+    """Write plain data as JSON: each key of a mapping begins a line, and all other values stay on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
@@ -319,8 +319,8 @@ def fit(
     logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of
     the calibrated bona fide scores b and spoofed scores s. For P = ½ the loss is proportional to
     Cllr. The penalty is ``l2 / 2`` times the sum of the squared weights, divided by the number of
-    trials. For the penalty, each system's scores are in units of their standard deviation. Loss
-    plus penalty is convex, and Newton steps with a trust region find its minimum.
+    trials. For the penalty, each system's scores are in units of their standard deviation. The sum
+    of loss and penalty is convex, and Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
@@ -329,8 +329,8 @@ def fit(
         l2: weight of the penalty. The default hardly changes weights that the data determine: by
             0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500 trials, two of
             them errors. The penalty matters in two cases. If the classes can be separated without
-            error, the penalty keeps the weights finite. If two systems give the same scores, it
-            splits their weight equally.
+            error, the penalty keeps the weights finite. If two systems give the same scores, the
+            penalty splits the weight equally between the two.
         systems: names of the systems; ``system 1`` and so on if not given.
 
     Raises:
@@ -392,7 +392,7 @@ def fit(
     # Keep the sorted ratios of the trials, or a million of them.
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
-        if len(ordered) > _MOST_KEPT:  # evenly spaced, with the first and the last ratio
+        if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, with the first and the last ratio
             llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
 
@@ -472,7 +472,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     from scipy.optimize import minimize  # start-up: scoring needs no SciPy
     from scipy.special import expit  # start-up, as above
 
-    x = np.column_stack((standardised, np.ones(len(standardised))))  # the last column is for the offset
+    x = np.column_stack((standardised, np.ones(len(standardised))))  # the last column belongs to the offset
     num_spoof = len(x) - num_bonafide
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))
     sign = np.repeat((-1.0, 1.0), (num_bonafide, num_spoof))
@@ -480,13 +480,13 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
-        """The loss with its penalty at the parameters ``p`` (K + 1,), and its gradient; for the solver."""
+        """Compute loss plus penalty at the parameters ``p`` (K + 1,), and the gradient; for the solver."""
         margin = sign * (x @ p + log_odds)
         value = share @ np.logaddexp(0, margin) + penalty @ p**2 / 2
         return value, (share * sign * expit(margin)) @ x + penalty * p
 
     def curvature(p: NDArray) -> NDArray:
-        """The matrix of second derivatives of ``loss`` at ``p``; for the solver."""
+        """Compute the matrix of second derivatives of ``loss`` at ``p``; for the solver."""
         margin = x @ p + log_odds
         return (x * (share * expit(margin) * expit(-margin))[:, None]).T @ x + np.diag(penalty)
 
@@ -494,7 +494,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     solution = minimize(
         loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MOST_STEPS}
     )
-    # Rounding may stop the solver just before its tolerance, so a slope near 0 counts as the minimum.
+    # Rounding may stop the solver just before it reaches its tolerance, so a slope near 0 also counts as the minimum.
     at_minimum = solution.success or np.abs(solution.jac).max() <= _FLAT
     return solution.x, "" if at_minimum else str(solution.message)
 

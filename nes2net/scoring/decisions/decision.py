@@ -122,7 +122,7 @@ class OperatingPoint:
                 f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
                 f"least {rounded_up(100 / num_trials)} %, or more trials"
             )
-        allowed = int(num_trials * self.rate * (1 + 1e-12))  # number of errors; the factor makes up for rounding
+        allowed = int(num_trials * self.rate * (1 + 1e-12))  # number of allowed errors; the factor corrects rounding
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
             return float(ordered[allowed])  # ``allowed`` ratios lie below this ratio
@@ -225,7 +225,7 @@ class Decider:
                 f"the calibration fuses {systems} systems; a calibration of a single system is expected: make it with "
                 "nes2net calibrate"
             )
-        _ = self.llr_threshold  # raises if the calibration's trials are too few
+        _ = self.llr_threshold  # this raises an error if the calibration's trials are too few
 
     @property
     def point(self) -> OperatingPoint:
@@ -248,8 +248,8 @@ class Decider:
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         if not math.isfinite(score):
             return None
-        # Ratios are rounded, so the formula may miss the lowest accepted score by some bits. Widen a bracket around it
-        # until ``low`` is rejected and ``high`` is accepted, then bisect.
+        # Ratios are rounded, so the formula may miss the lowest accepted score by some bits. Widen an interval around
+        # the result until ``low`` is rejected and ``high`` is accepted, then bisect the interval.
         step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
         step = max(step, float(np.spacing(abs(score))))
         low = score - step
@@ -269,7 +269,7 @@ class Decider:
 
     @property
     def usual_scores(self) -> tuple[float, float] | None:
-        """The range that holds 95 % of the calibration's bona fide scores; None if the calibration lacks its trials."""
+        """The range that holds 95 % of the calibration's bona fide scores; None if the calibration holds no trials."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights
         if llrs is None or weight == 0:
@@ -278,7 +278,7 @@ class Decider:
         return float(low), float(high)
 
     def accepts(self, scores: ArrayLike) -> NDArray:
-        """Whether each score is accepted as bona fide: its ratio, before it is bounded, reaches the threshold."""
+        """Whether each score is accepted as bona fide: its unbounded ratio is at or above the threshold."""
         return self.calibration(scores) >= self.llr_threshold
 
     @property
@@ -342,8 +342,8 @@ class Decider:
     def _unlike_scores(self, score: float) -> str:
         """Give the reason why a ``score`` is unlike the scores of the calibration's trials; else an empty text.
 
-        A score is unlike them if it lies below or above all of them. This also happens by chance,
-        with a probability of 2/(N + 1) for N trials. A reason is therefore given only if
+        A score is unlike these scores if it is below or above all of them. This also happens by
+        chance, with a probability of 2/(N + 1) for N trials. A reason is therefore given only if
         ``abstain`` is at least this probability.
         """
         llrs = self.calibration.llrs

@@ -57,8 +57,8 @@ class Evidence:
 
     An alarm begins when the probability is at most ``alarm_probability``, or the sum at least
     ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``, or the
-    sum at least half of ``alarm_against``. The defaults are assumptions: measure how many false
-    alarms they give in an hour.
+    sum at least half of ``alarm_against``. The default limits are assumptions: measure how many
+    false alarms they give in an hour.
 
     Args:
         decider: turns scores into ratios. Its ratios are bounded, so that a single window cannot
@@ -151,7 +151,7 @@ class Evidence:
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         llr = float(self.decider.llrs([score])[0])
-        passed = self.window  # for the first window, no earlier weights fade
+        passed = self.window  # before the first window, there are no weights that fade
         if state.end is not None:
             passed = end - state.end
         fading = 2 ** (-passed / self.half_life)

@@ -24,8 +24,8 @@ LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme"
 ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 """A score of being known that compares a recording with training trials (:class:`Reference`)."""
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
-_ROWS_AT_ONCE = 1024  # trials that are compared with all training trials at once
-_LOGITS_AT_ONCE = 1 << 16  # trials whose logits are converted to float64 at once
+_ROWS_AT_ONCE = 1024  # so many trials are compared at once with all training trials
+_LOGITS_AT_ONCE = 1 << 16  # the logits of so many trials are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
 MOST_SCORES = 1000
 
@@ -79,7 +79,7 @@ def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """Convert ``logits`` to an array N×K in their own precision; :class:`InputError` unless they are finite."""
+    """Convert ``logits`` to an array N×K without a change of precision; :class:`InputError` unless all are finite."""
     z = np.asarray(logits)
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
@@ -154,7 +154,7 @@ class Reference:
             (N,), float64; higher for known classes.
 
         Raises:
-            InputError: if there is no such kind, sizes do not fit each other, there are fewer than
+            InputError: if the kind is unknown, sizes do not fit each other, there are fewer than
                 ``k`` training trials, or logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
@@ -258,7 +258,7 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
 
 
 def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
-    """Convert ``embeddings`` to float64, N×E; InputError unless they are finite."""
+    """Convert ``embeddings`` to float64, N×E; InputError unless all numbers are finite."""
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
         raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
@@ -298,8 +298,8 @@ class KnownThreshold:
     def p_value(self, score: float) -> float:
         """Compute the conformal p-value: the share of known trials whose score is at most ``score``.
 
-        The recording itself counts as one of these trials. About a fraction α of recordings of
-        known classes has p ≤ α, if the recordings are like the development trials.
+        The recording itself is counted like one of these trials. About a fraction α of recordings
+        of known classes has p ≤ α, if the recordings are like the development trials.
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 

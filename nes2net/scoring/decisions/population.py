@@ -1,11 +1,12 @@
-"""The traits of a calibration's recordings, and whether another recording is like them.
+"""Measure the traits of a calibration's recordings, and decide whether another recording is like these recordings.
 
-A calibration holds for recordings like its own. For each trait of a recording, the distance from
-the middle of the calibration's recordings is measured. The largest of these distances says how
-unusual the recording is. The unit of the distances by duration, level and bandwidth is the spread
-of the calibration's recordings on the same side of the middle. The distance of the embedding, which
-the detector's back-end computes, is measured as in Lee et al., "A simple unified framework for
-detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018.
+A calibration holds for recordings that are like the recordings from which it was learned. For each
+trait of a recording, the distance from the middle of the calibration's recordings is measured. The
+largest of these distances says how unusual the recording is. The unit of the distances by duration,
+level and bandwidth is the spread of the calibration's recordings on the same side of the middle.
+The distance of the embedding, which the detector's back-end computes, is measured as in Lee et al.,
+"A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
+NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
 al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
@@ -40,13 +41,13 @@ _LEVEL_FRAME = 320  # samples
 _LOUD = 95  # percentile
 # Bandwidth, see :func:`measure`.
 _SPECTRUM_FRAME = 512  # samples, 32 ms
-_SMOOTHED = 9  # bands of 31.25 Hz, together some 280 Hz
+_SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum
 _ABOVE_FLOOR = 6.0  # dB
-_NEARLY_ALL = 0.99  # share of the area that lies below the bandwidth
-_DEEPEST = 80.0  # dB; the floor lies at most this far below the maximum
-# Number of samples that are measured at once. It is a multiple of both frame lengths, so that frames do not depend
-# on how a recording is cut into blocks.
+_NEARLY_ALL = 0.99  # this share of the area lies below the bandwidth
+_DEEPEST = 80.0  # dB; the floor is at most so far below the maximum
+# Number of samples that are measured at once. The number is a multiple of both frame lengths, so that frames do not
+# depend on how a recording is cut into blocks.
 _CHUNK = 64 * 2560
 # Quantiles at the edges of the usual range, which holds 95 % of the recordings. An edge has the distance 1.
 _USUAL = (0.025, 0.975)
@@ -57,10 +58,10 @@ SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0
 _FOLDS = 5
 _SEED = 0
 _MOST_DIRECTIONS = 32
-_LEAST_SPREAD = 0.1  # smallest spread of distances of embeddings, relative to their median
+_LEAST_SPREAD = 0.1  # smallest spread of the distances of embeddings, as a multiple of the median distance
 _MOST_RECORDINGS = 1_000_000
-_WIDEST = 1 << 16  # most numbers of an embedding
-_LARGEST = 1e12  # largest number in an embedding
+_WIDEST = 1 << 16  # an embedding has at most so many numbers
+_LARGEST = 1e12  # the numbers in an embedding are at most so large
 
 
 class Traits(NamedTuple):
@@ -91,8 +92,8 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
       the spectrum is its 5th percentile, but at most 80 dB below its maximum. Consider the area
       between the spectrum and a line 6 dB above the floor: 99 % of this area lies below the
-      bandwidth. The bandwidth of a flat spectrum, such as white noise, is 8 kHz, and that of
-      silence is 0.
+      bandwidth. A flat spectrum, such as that of white noise, has the bandwidth 8 kHz; silence has
+      the bandwidth 0.
 
     Args:
         num_samples: number of leading samples that the detector scores; None for all. If a short
@@ -283,7 +284,7 @@ class EmbeddingModel:
             raise ValueError("means and directions of one width are expected")
         if len(self.directions) != len(self.variances):
             raise ValueError(f"{len(self.variances)} variances of {len(self.directions)} directions")
-        # An empty list in a file becomes an array of shape (0,); it must have the shape (0, E).
+        # An empty list in a file becomes an array of shape (0,), but the shape (0, E) is needed.
         object.__setattr__(self, "directions", self.directions.reshape(-1, size))
 
     @classmethod
@@ -316,7 +317,7 @@ class EmbeddingModel:
         return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
     def rounded(self) -> EmbeddingModel:
-        """The model with its numbers rounded to 6 significant digits, as in a file."""
+        """Round the numbers of the model to 6 significant digits, as in a file; return the rounded model."""
         return EmbeddingModel(
             _rounded(self.means), _rounded(self.directions), _rounded(self.variances), _rounded_number(self.residual)
         )
@@ -389,7 +390,8 @@ class Population:
         # The distances by the scalar traits.
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
-        # Cross-validation: each recording is compared with ranges learned without it, like a new recording.
+        # Cross-validation: each recording is compared with ranges that were learned without this recording, as if it
+        # were new.
         scalar = np.zeros(len(traits))
         for held_out in (folds == fold for fold in range(_FOLDS)):
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
@@ -442,7 +444,8 @@ class Population:
             away["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
             distances = self.distances_with_embedding
         trait = max(away, key=lambda name: (away[name], name))
-        # Rounded like the saved distances, so that a recording of the calibration gets exactly its saved distance.
+        # The distance is rounded like the saved distances, so that a recording of the calibration gets exactly the
+        # saved distance.
         at_least = len(distances) - int(np.searchsorted(distances, _rounded_number(away[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
@@ -456,7 +459,7 @@ class Population:
         """Trait → the values at distance 1 below the middle, at the middle, and at distance 1 above the middle.
 
         Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
-        is the distance from the means of their model.
+        is the distance of an embedding from the means of the model.
         """
         edges = {}
         for name, (low, middle, high) in self.usual.items():

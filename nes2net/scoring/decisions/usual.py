@@ -4,14 +4,14 @@ In reading order: ``usual_of`` makes a ``Usual`` for each trait of a calibration
 ``Usual`` has a range, and says how many recordings lie outside of it by chance. ``compare`` makes a
 ``Comparison`` for each trait.
 
-New recordings have no labels, so the tests count how many of them lie outside of the ranges that
-hold 95 % of the calibration's recordings. These ranges are themselves estimated, from N recordings.
-The share outside of a range between two order statistics has a Beta distribution, however the trait
-is distributed: Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
-Mathematical Statistics 12, 1941. The number of recordings outside, among n new recordings, is
-therefore beta-binomial. A binomial test against 5 % would ignore that N is finite. With 100
-recordings of the calibration and 500 new recordings like them, such a test would give p ≤ 0.01 in a
-third of all cases.
+New recordings have no labels, so the tests count how many new recordings lie outside of the ranges
+that hold 95 % of the calibration's recordings. These ranges are themselves estimated, from N
+recordings. The share outside of a range between two order statistics has a Beta distribution,
+however the trait is distributed: Wilks, "Determination of sample sizes for setting tolerance
+limits", Annals of Mathematical Statistics 12, 1941. The number of recordings outside, among n new
+recordings, is therefore beta-binomial. A binomial test against 5 % would ignore that N is finite.
+With 100 recordings of the calibration and 500 new recordings like them, such a test would give p ≤
+0.01 in a third of all cases.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Usual:
     ranges: tuple[tuple[float, float], ...]
     """The lowest and the highest usual value; or several such ranges, which may overlap."""
     chance: tuple[tuple[float, float], ...]
-    """The two parameters of the Beta distribution of the share of recordings outside: one pair, or
-    a pair for each range."""
+    """The share of recordings outside has a Beta distribution with two parameters. There is one
+    pair of parameters, or a pair for each range."""
     value_of: Callable[[float, Traits], float | None]
     """Gives the value of a recording from its score and its traits; None if the recording lacks the trait."""
     factor: float = 1
@@ -74,7 +74,7 @@ class Usual:
 
     @property
     def is_trait(self) -> bool:
-        """Whether the values can be drawn on a scale. P-values and "fit" have no such scale."""
+        """Whether the values can be drawn on a scale. P-values and the verdict "unfit" have no such scale."""
         return not self.words
 
     @property
@@ -83,7 +83,7 @@ class Usual:
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
-        """Write a value for people: times the factor, with few digits, without its unit."""
+        """Write a value for people: multiplied by the factor, with few digits, and without the unit."""
         if not self.unit:
             return f"{value:.3g}"
         return f"{self.factor * value:.1f}"
@@ -150,7 +150,7 @@ class Usual:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A test of one trait: whether more new recordings are unusual than chance explains."""
+    """The result of a test of one trait: whether more new recordings are unusual than chance explains."""
 
     usual: Usual
     values: NDArray
@@ -277,7 +277,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         """1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
         return float(bool(traits.unfit))
 
-    # A calibration does not keep the number of its unfit recordings; a share of 5 % is an assumption.
+    # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.
     chance = ((_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1)),)
     unfit = Usual("unfit", ((0.0, 0.0),), chance, unfit_of, words="fit", unusual="are unfit to decide on")
     return [*usual_traits, unfit]
