@@ -89,7 +89,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Re
         # num_bonafide · num_spoof, the rise is an integer, and FRR reaches FAR at this product.
         rise = np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
         to_climb = num_bonafide * num_spoof
-        crossing = int(np.searchsorted(rise, to_climb))  # FRR reaches FAR at one of the copies of this trial
+        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial at one of whose copies FRR reaches FAR
         climbed = int(rise[crossing - 1]) if crossing else 0
         rejected_bonafide = int(counts[:crossing] @ bonafide_weights[:crossing])
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide

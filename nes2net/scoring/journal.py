@@ -44,7 +44,7 @@ def stamp(path: str | Path | None) -> str:
     """
     try:
         status = status_of(path or "")
-    except (OSError, ValueError):  # no such file, or a name that no file can have
+    except (OSError, ValueError):  # there is no such file, or no file can have this name
         return "-"
     return f"{status.size}:{status.modified}"
 

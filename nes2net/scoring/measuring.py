@@ -270,7 +270,7 @@ class Measurer:
             rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
         with_embeddings = []
         for measured, row in zip(traits, rows):
-            if not isinstance(row, str):  # a text is the reason why the embedding is missing
+            if not isinstance(row, str):  # if the row is a text, it is the reason why the embedding is missing
                 measured = measured._replace(embedding=row)
             with_embeddings.append(measured)
         return with_embeddings

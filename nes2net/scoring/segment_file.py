@@ -26,7 +26,8 @@ from nes2net.lib.text_files import checked_float, has_control
 from nes2net.scoring.record import Record, record_path
 from nes2net.scoring.score_file import CONTROL
 
-#: Limits of a file. PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
+#: The largest size of a file, and the largest numbers of frames and of utterances in it.
+#: PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
 MOST_BYTES = 8 << 30
 MOST_FRAMES = 200_000_000
 MOST_UTTERANCES = 1_000_000

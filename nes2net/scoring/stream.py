@@ -62,7 +62,7 @@ class HeldSamples:
     def drop(self, first: int) -> None:
         """Forget the samples before number ``first``."""
         if first > self.first:
-            # A copy: a view would keep all samples in memory.
+            # Keep a copy, because a view would keep all samples in memory.
             self._blocks = [self.cut(first, self.end - first).copy()]
             self.first = first
 

@@ -200,7 +200,7 @@ class WaveformReader:
             filled = head_crop(waveform, length, name, self.padding)
         if self.peak_normalize == "cut":
             filled = peak_normalized(filled)
-        # A copy: a view would keep the whole recording in memory.
+        # Return a copy, because a view would keep the whole recording in memory.
         return filled[: self.used(len(filled))].copy()
 
 

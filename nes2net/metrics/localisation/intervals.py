@@ -58,7 +58,7 @@ def range_eer_interval(
         seed: seed of the draws, 0 or more.
 
     Raises:
-        InputError: as the metric, or if a setting is out of range.
+        InputError: for the reasons of the metric, or if a setting is out of range.
     """
     time = timed_frames(utterances, resolution_ms, tail)
     return range_interval_of(time, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -101,7 +101,7 @@ def point_eer_interval(
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
     Raises:
-        InputError: as the metric, or if a setting is out of range.
+        InputError: for the reasons of the metric, or if a setting is out of range.
     """
     frames = sorted_frames(joined_frames(scores, labels))
     return point_interval_of(frames, num_resamples=num_resamples, confidence=confidence, seed=seed)
