@@ -1,4 +1,4 @@
-"""Learn a calibration or a fusion from scores or recordings, and apply it to scores.
+"""Learn a calibration or a fusion from scores or recordings, and apply calibrations to scores.
 
 Python programs can do here what `nes2net calibrate` does.
 """
@@ -48,14 +48,14 @@ from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import write_scores
 from nes2net.scoring.score_length import samples_to_score
 
-#: Rows (name, figures) of scores before and after calibration; see
+#: A list of rows (name, figures): first the scores of each system, then the calibrated scores; see
 #: :func:`nes2net.scoring.decisions.calibration.figures`.
 Figures = list[tuple[str, dict[str, float]]]
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of the labelled scores, measured for comparison with other recordings."""
+    """The recordings of the labelled scores. They are measured, so that other recordings can be compared with them."""
 
     root: str | Path
     """Folder of the corpus."""
@@ -66,8 +66,8 @@ class Recordings:
     device: str = "auto"
     config: dict[str, Any] | str | None = None
     base: str | Path | None = None
-    """``device``, ``config`` and ``base`` are those of :meth:`nes2net.Detector.from_pretrained`; they
-    are not used if ``model`` is a loaded detector."""
+    """``device``, ``config`` and ``base`` are passed to :meth:`nes2net.Detector.from_pretrained`.
+    They are not used if ``model`` is None or a loaded detector."""
     kept: str | Path = "calibration"
     """Measurements are kept in ``{kept}.traits`` and ``{kept}.embeddings.npy``, so that each recording
     is measured once. :func:`nes2net.scoring.measuring.forget_traits` removes these files."""
@@ -83,7 +83,7 @@ class Calibrated:
     unit: str
     """The unit of the scores: ``"trials"``, or frames and their length."""
     rows: Figures
-    """Figures on the scores from which the calibration was learned."""
+    """Figures of the scores from which the calibration was learned, before and after calibration."""
     separated: bool
     """Whether some threshold separates the two classes without error."""
     failed: list[str] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """A sentence on how certain error rates on these trials are, and how many trials would be better."""
+        """Says how certain error rates on these trials are, and how many trials would make them more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -113,6 +113,8 @@ def calibrate(
 ) -> Calibrated:
     """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse several systems.
 
+    The calibration is returned, and is not written to a file.
+
     Args:
         labels: labels of the scored trials.
         scores: a score file for each system. Scores of frames can only be calibrated, not fused.
@@ -121,7 +123,8 @@ def calibrate(
         allow_partial: leave out trials whose scores are missing or unusable.
         resolution_ms: length of a frame, if no record of the frame scores states it.
         recordings: the scored recordings. They are measured, so that the decision on an unusual
-            recording can be "cannot tell". None to measure nothing.
+            recording can be "cannot tell". The measurements stay in the files of
+            :attr:`Recordings.kept`. None to measure nothing.
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher
@@ -134,10 +137,12 @@ def calibrate(
     bonafide = labelled.bonafide
     spoof = labelled.spoof
     digests = [sha256_of(path) for path in paths]
+    # The record beside the scores names their detector. A fusion has scores of several detectors, so it keeps none.
     scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
+    # Higher scores must mean bona fide, unless the caller allows the opposite.
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
@@ -147,6 +152,7 @@ def calibrate(
     checksums: str | list[str] = digests
     if len(digests) == 1:
         checksums = digests[0]
+    # What the file of the calibration states about the training.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -157,6 +163,7 @@ def calibrate(
         "scores_sha256": checksums,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
+    # Measure the recordings, with which new recordings are compared later.
     population: Population | None = None
     failed: list[str] = []
     if recordings:
@@ -196,7 +203,7 @@ def calibrate_recordings(
     batch_size: int | None = None,
     num_workers: int | None = None,
 ) -> FromRecordings:
-    """Score the recordings of two folders, and learn from them how to turn scores into log-likelihood ratios.
+    """Score the recordings of two folders, and learn from the scores how to compute log-likelihood ratios.
 
     Two files stay beside the calibration. ``{save}.recordings.csv`` lists the recordings, in the
     format of the corpus ``generic``; ``{save}.scores.txt`` has their scores. After an interruption,
@@ -204,7 +211,8 @@ def calibrate_recordings(
     unusual recording can be "cannot tell".
 
     Args:
-        bonafide, spoof: a folder of recordings, or a single recording.
+        bonafide, spoof: the folder of bona fide recordings, and the folder of spoofed recordings.
+            In place of a folder, a single recording may be given.
         save: the file of the calibration to write.
         checkpoint: the file, folder or name from which ``detector`` was loaded, for the record.
         num_samples: leading samples of each recording to score; None for all, ``"auto"`` for a
@@ -219,6 +227,7 @@ def calibrate_recordings(
     """
     classes = {label: with_folders_listed([str(folder)]) for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof))}
     shared_paths = {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}
+    # A recording in both folders would have two labels.
     if shared_paths:
         recordings_are = counted(len(shared_paths), "recording is", "recordings are")
         names = listed(sorted(map(str, shared_paths)))
@@ -237,6 +246,7 @@ def calibrate_recordings(
             top = Path(folder).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
     write_output(recordings, text.getvalue())
+    # Score the listed recordings.
     score_length = samples_to_score(detector.provenance, num_samples)
     print_note(score_length.words and f"{score_length.words}; `num_samples` chooses another part")
     scored = score_corpus(
@@ -272,6 +282,10 @@ def _measured_population(
 
     Returns:
         The population of the recordings, and the ids of recordings that could not be measured.
+
+    Raises:
+        InputError: if a scored trial has no recording; if ``recordings.model`` did not make the
+            scores; or if the scores have no record to check this.
     """
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
@@ -280,6 +294,7 @@ def _measured_population(
     if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
         protocols = labels.keys
     corpus_trials = corpus.trials(recordings.root, split, protocols=protocols)
+    # Find the recording of each scored trial.
     with_audio = {trial.id: trial for trial in corpus_trials if trial.path is not None}
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
     if missing := [id for id in is_bonafide if id not in with_audio]:
@@ -287,6 +302,7 @@ def _measured_population(
             f"{recordings.root}: has no recordings of {len(missing):,} of the {counted(len(is_bonafide), 'trial')} of these "
             f"scores: {listed(missing)}; name the folder of {labels.corpus} with `root`"
         )
+    # Load the detector, if one is named, and check that it made the scores.
     detector: Scorer | None = None
     if recordings.model is not None and not isinstance(recordings.model, (str, Path)):
         detector = recordings.model
@@ -308,6 +324,7 @@ def _measured_population(
                 f"{recordings.model} is not the detector that made {scores} (fingerprint {fingerprint[:12]}, not "
                 f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
             )
+    # Measure the part of each recording that was scored.
     num_samples = None
     if scored_by:
         num_samples = scored_by.num_samples
@@ -328,13 +345,13 @@ class Applied:
     """The outcome of :func:`apply_calibration`."""
 
     rows: Figures
-    """Figures before and after calibration; empty without labels."""
+    """Figures of the scores before and after calibration; empty if there are no labels."""
     notes: list[str]
-    """Notes on facts that could not be checked, and on what limits the figures."""
+    """Sentences on facts that could not be checked, and on reasons to trust the figures less."""
 
     @property
     def warning(self) -> str:
-        """A warning if Cllr is higher after calibration than before; otherwise empty."""
+        """A warning if Cllr is higher after calibration than that of the best system before; otherwise empty."""
         if not self.rows:
             return ""
         name = self.rows[-1][0]
@@ -359,11 +376,11 @@ def apply_calibration(
     learned_from: Labels | None = None,
     allow_partial: bool = False,
 ) -> Applied:
-    """Write the calibrated ``scores`` to the score file ``out``, and evaluate them if there are labels.
+    """Calibrate ``scores``, write the result to the score file ``out``, and evaluate it if there are labels.
 
     Args:
         scores: a file for each system, in the order in which the calibration was learned.
-        labels: labels of these scores.
+        labels: labels of the scored trials; None to evaluate nothing.
         learned_from: the labels from which the calibration was learned; None if unknown. A note
             counts the trials that both labels share.
         allow_partial: leave out trials whose scores are missing or unusable.
@@ -372,6 +389,7 @@ def apply_calibration(
         InputError: if the calibration was learned from scores of another detector or of another
             number of systems, or if a file cannot be read or written.
     """
+    # Check that there is a score file for each system.
     if len(scores) != len(calibration.weights):
         raise InputError(
             f"the calibration needs scores of {counted(len(calibration.weights), 'system')} "
@@ -381,10 +399,12 @@ def apply_calibration(
     notes = []
     if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
         phases = {canonical_phase(chosen_labels.phase) for chosen_labels in (labels, learned_from)}
-        # A trial is in a phase if this is the trial's own phase or the whole corpus, or if the corpus has no phases.
+        # Count the trials that are in both phases. A trial is in its own phase, and in the phase of the whole corpus.
+        # In a corpus without phases, a trial is in every phase.
         num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
+    # Check that the scores are those of the calibration's detector, as far as the record of the scores allows this.
     path = Path(scores[0])
     names = list(map(str, scores))
     if len(scores) > 1:
@@ -401,6 +421,7 @@ def apply_calibration(
         notes.append(
             f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
         )
+    # Calibrate all scores, and evaluate the labelled ones.
     ids, values = unlabelled_scores(names, allow_partial=allow_partial)
     calibrated = calibration(values)
     rows = []
@@ -420,7 +441,7 @@ def apply_calibration(
 def _before_and_after(
     phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
 ) -> Figures:
-    """The figures of each system's scores, and last those of the calibrated or fused scores.
+    """Compute the figures of each system's scores, and then the figures of the calibrated or fused scores.
 
     Args:
         phase: the phase of the trials, for the names of the rows.

@@ -1,4 +1,4 @@
-"""Compare new recordings with those of a calibration, to see whether the calibration still holds.
+"""Compare new recordings with the recordings of a calibration, to see whether the calibration still holds.
 
 Python programs can do here what `nes2net calibrate drift` does. The tests are those of
 :mod:`nes2net.scoring.decisions.usual`.
@@ -38,7 +38,7 @@ from nes2net.scoring.track import LONG_RECORDING
 
 #: Length of the periods in which recordings are counted, by the time at which their files were last changed.
 By = Literal["day", "week", "none"]
-#: The default of ``alpha``: the largest share of comparisons that find drift although there is none.
+#: The default of ``alpha``: the largest probability of finding drift although there is none.
 ALPHA = 0.01
 
 #: Kind of a remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
@@ -73,7 +73,7 @@ _OVER_TIME = (
 
 @dataclass(frozen=True)
 class NewRecording:
-    """The score, decision and traits of a new recording; the calibration says how much of it is scored."""
+    """A new recording with its score, decision and traits. The calibration decides which part of it is scored."""
 
     path: Path
     modified: datetime
@@ -83,7 +83,7 @@ class NewRecording:
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``, at the default operating point."""
     remark: Remark
     values: dict[str, float]
-    """Name of a :class:`Usual`, such as ``"llr"`` or a trait → its value for this recording."""
+    """Name of a :class:`Usual`, such as ``"llr"`` or ``"level"`` → the value of this recording."""
 
     def row(self) -> dict[str, Any]:
         """The recording as plain data for JSON."""
@@ -104,7 +104,7 @@ class Drift:
     recordings: list[NewRecording]
     comparisons: list[Comparison]
     failures: dict[str, str]
-    """File → the reason why it could not be compared."""
+    """File → the reason why the file could not be compared."""
     num_needed: int
     """The smallest number of recordings that can show any drift at ``alpha``."""
     alpha: float
@@ -114,16 +114,16 @@ class Drift:
     basis: list[str]
     """Lines that describe the calibration."""
     notes: list[str]
-    """Notes on what makes decisions uncertain."""
+    """Sentences on what makes decisions uncertain."""
 
     @property
     def found(self) -> list[Comparison]:
-        """The comparisons that found drift; empty if there is none."""
+        """The comparisons that found drift; empty if no comparison did."""
         return [comparison for comparison in self.comparisons if comparison.adjusted_p <= self.alpha]
 
     @property
     def too_few(self) -> str:
-        """A warning that there are too few recordings to show any drift; empty if there are enough."""
+        """A warning if there are too few recordings to show any drift; otherwise empty."""
         number = len(self.recordings)
         if number >= self.num_needed:
             return ""
@@ -134,11 +134,11 @@ class Drift:
 
     @property
     def shifts(self) -> list[str]:
-        """Sentences on traits that have no drift, but a shift.
+        """Sentences on the traits for which no drift was found, but a shift.
 
-        New recordings then lie mostly on one side of the median of the calibration's recordings. A
-        shift alone is no drift, because a median also moves if the share of spoofed recordings
-        changes.
+        A trait has a shift if the new recordings lie mostly on one side of the median of the
+        calibration's recordings. A shift alone is no drift, because the median also moves if the
+        share of spoofed recordings changes.
         """
         shifted = []  # (comparison, shift)
         for comparison in self.comparisons:
@@ -156,7 +156,7 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Name of a day or ISO week in UTC → its recordings, in the order of time.
+        """Group the recordings: name of a day or ISO week in UTC → its recordings, in the order of time.
 
         Empty if ``by`` is ``"none"``.
         """
@@ -170,7 +170,10 @@ class Drift:
 
     @cached_property
     def result(self) -> Result:
-        """The result to print and to write: tables, facts and notes. Its JSON has a row for each recording."""
+        """The result to print and to write: tables, facts and notes.
+
+        The JSON of the result also has a row for each recording.
+        """
         number = len(self.recordings)
         verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
         if not verdict:
@@ -210,7 +213,7 @@ class Drift:
         return {"recordings": [recording.row() for recording in self.recordings]}
 
     def _remarks_table(self) -> Table:
-        """The table that counts recordings with remarks of each kind, the most frequent kind first."""
+        """The table that counts the recordings with each kind of remark, the most frequent kind first."""
         counts: Counter[str] = Counter()
         for recording in self.recordings:
             counts.update(kinds_of(recording.remark))
@@ -221,7 +224,7 @@ class Drift:
         return Table("remarks", "Remarks on recordings:" if rows else "No remarks on recordings.", _SHARES, rows)
 
     def _periods_table(self) -> Table:
-        """The table of periods: how many recordings, how unusual they are, and their mean ratio."""
+        """The table of periods, with the number of recordings, the shares of unusual recordings, and the mean ratio."""
         usual = {comparison.name: comparison.usual for comparison in self.comparisons}
         rows = []
         for period, recordings in self.periods().items():
@@ -249,15 +252,16 @@ def measure_drift(
 ) -> Drift:
     """Score and measure new recordings, and compare them with the recordings of a calibration.
 
-    As much of each recording is scored as for the calibration. If the calibration was learned from
-    whole recordings, a recording of more than two minutes fails. Unfit recordings, such as silence,
-    are compared, too, because the calibration's recordings include such recordings.
+    Of each recording, the same part is scored as for the calibration. If the calibration was
+    learned from whole recordings, a recording of more than two minutes fails. Unfit recordings,
+    such as silence, are compared, too, because the calibration's recordings include such
+    recordings.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
         alpha: probability that any of the tests finds drift if the recordings are like the
             calibration's.
-        by: length of the periods in which recordings are counted.
+        by: length of the periods in which recordings are counted; ``"none"`` for no periods.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 
     Raises:
@@ -267,6 +271,7 @@ def measure_drift(
     """
     if not 0 < alpha < 1:
         raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
+    # Choose what to score of each recording, and find what is usual in the calibration.
     decider = Decider(calibration)
     num_samples = calibrated_samples(decider, detector.provenance).num_samples
     notes = notes_on(detector, decider, num_samples)
@@ -274,6 +279,7 @@ def measure_drift(
     longest = None
     if num_samples is None:
         longest = round(LONG_RECORDING * SAMPLE_RATE)
+    # Score and measure the recordings.
     paths = list(dict.fromkeys(with_folders_listed(map(str, files))))
     judged = judge_files(
         detector,
@@ -296,13 +302,14 @@ def measure_drift(
         raise InputError(
             f"none of {counted(len(paths), 'file')} could be compared; {paths[0]}: {failures[str(paths[0])]}"
         )
+    # Test each trait.
     values = {usual.name: values_of(recordings, usual.name) for usual in all_usual}
     comparisons, num_needed = compare(all_usual, values, alpha)
     return Drift(recordings, comparisons, failures, num_needed, alpha, by, decider.described()[2:], notes)
 
 
 def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usual]) -> NewRecording:
-    """Decide on a judged file, and collect its value for each of ``all_usual``.
+    """Decide on a judged file, and collect the file's value for each of ``all_usual``.
 
     Raises:
         InputError: if the file could not be scored, or was removed meanwhile.
@@ -325,13 +332,14 @@ def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequenc
 
 
 def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
-    """The values (n,) of the trait ``name``, of the n ``recordings`` that have this trait."""
+    """Collect the values (n,) of the trait ``name`` from the n ``recordings`` that have this trait."""
     return np.array([recording.values[name] for recording in recordings if name in recording.values])
 
 
 def _table_row(comparison: Comparison) -> Row:
-    """The row of the table ``compared`` for one trait."""
+    """Make the row of the table ``compared`` for the trait of one ``comparison``."""
     number = len(comparison.values)
+    # The smallest share outside that is drift; None if even all recordings would not suffice.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),
@@ -345,7 +353,9 @@ def _table_row(comparison: Comparison) -> Row:
 
 
 def kinds_of(remark: Remark) -> list[str]:
-    """The kinds of the remarks on a recording, keys of ``_REMARKS`` or ``"other"``; empty without remarks.
+    """List the kinds of the remarks on a recording: keys of ``_REMARKS``, or ``"other"`` if no key fits.
+
+    The list is empty if there are no remarks.
 
     >>> kinds_of(Remark("clipped: 1.2% of its samples are at its limit; its 2 channels differ, as those of two speakers do"))
     ['channels that differ', 'clipped']

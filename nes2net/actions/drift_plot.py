@@ -1,4 +1,4 @@
-"""A picture of drift: the traits of new recordings over time, and what is usual for the calibration."""
+"""Draw drift: the traits of new recordings over time, and the usual ranges of the calibration's recordings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ _PANEL = 1.7  # inches high
 def plot_drift(picture: str | Path, drift: Drift) -> None:
     """Draw a panel for each trait, with a dot for each recording and the median of each period.
 
-    Bands show the usual ranges of the calibration's recordings.
+    Bands show the usual ranges of the calibration's recordings. A dot outside of the bands has
+    another colour.
 
     Args:
-        picture: file to write, whole or not at all; its suffix, such as ``.png``, states the format.
+        picture: file to write, whole or not at all; its suffix, such as ``.png``, states the
+            format.
     """
     trait_comparisons = [comparison for comparison in drift.comparisons if comparison.usual.is_trait]
     figure = Figure(figsize=(_WIDTH, 0.6 + _PANEL * len(trait_comparisons)), layout="constrained")

@@ -33,6 +33,8 @@ def embed_recordings(
 ) -> Finished:
     """Embed ``trials`` into the file ``out`` by :func:`nes2net.scoring.corpus.judge_trials`.
 
+    A note of the front-end, if there is one, is printed.
+
     Args:
         embeddings: the kind of embedding; None for the last hidden state of the front-end.
         num_samples: number of leading samples of each recording to take; None for all. ``"auto"``
@@ -60,7 +62,10 @@ def embed_recordings(
 
 
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
-    """Make a trial of each audio file in ``files`` and in folders among them; the id of a trial is its path."""
+    """Make a trial of each audio file in ``files`` and in folders among them.
+
+    The id of a trial is the path of its file. A file that is named twice gives one trial.
+    """
     return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
 
 
@@ -75,10 +80,11 @@ def frontend_alone(
     Args:
         frontend: name of the front-end, or a mapping of name and options as in a recipe.
         ssl_checkpoint: file of the pre-trained weights; None for a front-end without weights.
-        device, dtype: device and precision; ``"auto"`` takes a GPU if there is one, and float32.
+        device: the device that computes; ``"auto"`` for a GPU if there is one.
+        dtype: the precision; ``"auto"`` for float32.
 
     Raises:
-        InputError: if there is no such front-end, or its weights would be random.
+        InputError: if the front-end is unknown, or if it would have random weights.
     """
     detector = Detector.from_config({"frontend": frontend, "backend": "logistic"}, ssl_checkpoint)
     if ssl_checkpoint is None and any(True for _ in detector.frontend.parameters()):
@@ -86,7 +92,7 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # random weights in the back-end would change the fingerprint with each call
+    with torch.no_grad():  # with random weights in the back-end, each call would give another fingerprint
         for parameter in detector.backend.parameters():
             parameter.zero_()
     precision = dtype

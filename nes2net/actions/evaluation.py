@@ -20,15 +20,17 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
     """Evaluate files of judgements against ``labels``; several files are compared on the same trials.
 
     Args:
-        scores: score files of recordings, a single file of frame scores, or files of another judgement.
+        scores: files with a score for each recording, a single file of frame scores, or files of
+            another judgement.
+        settings: how to evaluate; None for the defaults.
 
     Raises:
         InputError: if files or labels cannot be read or do not fit each other, or settings do not
             apply.
     """
     paths = list(map(Path, scores))
-    # Files of scores of recordings can be compared with each other. If a file holds another judgement, the evaluation
-    # of that judgement is taken, which refuses other files.
+    # Files with scores of recordings can be compared with each other. If a file holds another judgement, the evaluation
+    # of that judgement is taken; it refuses files of any other kind.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     settings = settings or EvaluationSettings()
@@ -39,7 +41,7 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
 
 @dataclass(frozen=True)
 class Pages:
-    """The files of an evaluation's result."""
+    """The files to which the result of an evaluation is written; None for a file that is not wanted."""
 
     html: str | Path | None = None
     """A page with tables and plots."""
@@ -51,7 +53,7 @@ class Pages:
 
     @property
     def files(self) -> list[str | Path]:
-        """The files to write, without those that are None."""
+        """Paths of the files to write."""
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(
@@ -60,7 +62,7 @@ class Pages:
         further_scores: Iterable[str | Path] = (),
         calibrations: Iterable[str | Path] = (),
     ) -> None:
-        """Check that the files can be written, before a long evaluation.
+        """Check, before a long evaluation, that the files can be written.
 
         Args:
             scores: the files to evaluate.
@@ -68,7 +70,7 @@ class Pages:
             calibrations: calibrations that the evaluation reads.
 
         Raises:
-            InputError: if a file cannot be written, or the evaluation also reads it.
+            InputError: if a file cannot be written, or is also read by the evaluation.
         """
         role_of = {os.path.realpath(path): "one of the score files" for path in (*scores, *further_scores)}
         role_of |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
@@ -78,7 +80,7 @@ class Pages:
             check_writable(path, stream=True)
 
     def write(self, result: Result) -> None:
-        """Write ``result``; each file is complete or absent.
+        """Write ``result`` to the files; each file is complete or absent.
 
         Raises:
             InputError: if a file cannot be written.

@@ -67,11 +67,11 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:
-    """Read the architecture of a recipe, if ``name`` is the name of a recipe file.
+    """Read the architecture in a recipe file; return the name of a published model unchanged.
 
     Args:
-        name: a recipe file, perhaps with options, ``FILE,OPTION=VALUE,…``; or a published model,
-            which is returned unchanged.
+        name: a recipe file, perhaps with options, ``FILE,OPTION=VALUE,…``; or the name of a
+            published model.
 
     Raises:
         InputError: if the recipe cannot be read, or an option is wrong.
@@ -99,7 +99,7 @@ class Architecture:
 
     @property
     def described(self) -> dict[str, Any] | str | None:
-        """The architecture that ``config`` names, by :func:`architecture_in`; None without ``config``."""
+        """The architecture that :func:`architecture_in` reads from ``config``; None without ``config``."""
         return None if self.config is None else architecture_in(self.config)
 
 
@@ -116,7 +116,7 @@ class Loading(Architecture):
     dtype: Precision = "auto"
 
     def load(self, model: str) -> Detector:
-        """Load the detector ``model`` with these flags."""
+        """Load the detector ``model`` with these flags, and print a note if its precision is emulated."""
         from nes2net.detector import Detector  # start-up
         from nes2net.lib.devices import own_device  # start-up
         from nes2net.models.quantisation import emulation_note  # start-up
@@ -137,6 +137,7 @@ class Loading(Architecture):
         from nes2net.lib.devices import own_device  # start-up
         from nes2net.models.onnx_detector import OnnxDetector  # start-up
 
+        # The options of a checkpoint do not fit an exported detector.
         if self.config is not None or self.base is not None:
             raise InputError("an exported detector holds its architecture and weights: leave out `config` and `base`")
         detector = OnnxDetector(model, own_device(self.device))
@@ -157,12 +158,10 @@ class Length:
 
     def __post_init__(self) -> None:
         """Check the flag."""
-        self.asked()  # raises before a large model is read
+        self.asked()  # a wrong flag raises an error before a large model is read
 
     def asked(self) -> int | Literal["auto", "4sec"] | None:
-        """The number of samples from the flag: ``"4sec"`` stays a word, None means all samples.
-
-        Without the flag it is ``"auto"``.
+        """Read the flag: a number of samples, ``"4sec"``, None for all samples, or ``"auto"`` without the flag.
 
         Raises:
             InputError: if the flag is not a number of at least 1, ``4sec`` or ``full``.
@@ -188,7 +187,7 @@ class Length:
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
-        """Choose the number of samples to score: the flag's, or else one that suits the detector.
+        """Choose the number of samples to score: the number of the flag, or else a number that suits the detector.
 
         A note on the choice is printed.
 
@@ -197,7 +196,7 @@ class Length:
             provenance: origin of the detector.
 
         Returns:
-            The number; None for whole recordings.
+            The number of samples; None for whole recordings.
         """
         from nes2net.scoring.score_length import samples_to_score  # start-up
 
@@ -266,18 +265,20 @@ class Deciding:
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:
-    """Print how many rows were written and, on standard error, what failed.
+    """Print how many rows were written, and on standard error which recordings failed.
 
-    Of several processes, only the first one prints.
+    If an earlier run had completed the file, a line says so. Of several processes, only the first
+    one prints.
 
     Args:
-        file: where the number is printed; None for standard output.
+        file: where the number of rows is printed; None for standard output.
 
     Returns:
-        The exit status of the command: 0, or the status for incomplete work if a recording failed.
+        The exit status of the command: 0, or the status of incomplete work if a recording failed.
     """
     if not is_first():
         return 0
+    # An earlier run had written all rows.
     if result.already_complete:
         print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
         return 0

@@ -1,4 +1,4 @@
-"""Learn the score below which a detector of classes knows none of them.
+"""Learn the score below which a recording belongs to none of the classes that a detector knows.
 
 Python programs can do here what `nes2net calibrate classes` does.
 """
@@ -25,10 +25,10 @@ def known_classes(
         allow_partial: leave out trials without usable logits.
 
     Returns:
-        The file content that `nes2net predict` reads, and the trials with their logits.
+        The content of the file that `nes2net predict` reads, and the trials with their logits.
 
     Raises:
-        InputError: if file or labels cannot be read, or they do not fit each other.
+        InputError: if the file or the labels cannot be read or do not fit each other.
     """
     path = Path(logits)
     table = Classes().table(path)

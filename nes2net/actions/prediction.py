@@ -1,4 +1,4 @@
-"""Score audio files with a detector, also along their time or by their fake stretches.
+"""Score audio files with a detector: whole files, windows along them, or their fake stretches.
 
 Python programs can do here what `nes2net predict` does.
 """
@@ -55,15 +55,17 @@ class Prediction:
     recording: AnyRecording
     """The recording, or one channel of it."""
     row: dict[str, Any]
-    """Plain data for JSON: ``file``; then ``error``, or else ``duration`` in seconds, ``method`` and
-    the answer to the question. With a calibration, the row also has the log-likelihood ratio, the
+    """Plain data for JSON. The key ``file`` is always there. If the recording could not be judged,
+    ``error`` states the reason. Otherwise, the row has ``duration`` in seconds, ``method`` and the
+    answer to the question. With a calibration, the row also has the log-likelihood ratio, the
     probability and the decision."""
     track: Track | None = None
-    """Scores along the time, of windows or of frames, if the question asks for them."""
+    """The scores of windows or of frames along the recording, if the question asks for these scores."""
     stretches: list[Segment] = field(default_factory=list)
-    """Fake stretches, if the question asks for them."""
+    """The fake stretches, if the question asks for fake stretches."""
     words: str = ""
-    """In words: what the decision along the recording rests on, or the value of another judgement."""
+    """Says what the decision along the recording rests on, or gives the value of a judgement that
+    is not a score. Empty if there is nothing to say."""
 
     @property
     def path(self) -> Path:
@@ -76,9 +78,9 @@ class Predictions:
     """The outcome of :func:`predict`."""
 
     notes: list[str]
-    """How the recordings are scored, a sentence each."""
+    """Sentences that say how the recordings are scored."""
     meaning: list[str]
-    """The meaning of the scores, a sentence each: the detector, its training, remarks on both."""
+    """Sentences on the detector, and on the meaning of its scores and decisions."""
     rows: Iterator[Prediction]
     """A result for each recording or channel, in order; each is computed when it is taken from the
     iterator."""
@@ -88,14 +90,15 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Asking:
-    """The detector that answers a question, with settings of the computation."""
+    """The detector that answers a question, with a decider and settings of the computation."""
 
     detector: Scorer
     decider: Decider | None = None
     """Decides on scores by a calibration; None without a calibration."""
     batch_size: int | None = None
+    """Number of utterances or windows that are computed at once; None for a number that suits the device."""
     workers: int | None = None
-    """Number of threads that read files."""
+    """Number of threads that read files; None for a number that suits the device."""
 
     @property
     def score_nature(self) -> str:
@@ -104,14 +107,14 @@ class Asking:
 
 
 class Answer(NamedTuple):
-    """The results of a question for :func:`predict`, and facts to check the calibration."""
+    """The answer to a question: results for :func:`predict`, and facts by which the calibration is checked."""
 
     rows: Iterator[Prediction]
     """A result for each recording, in order."""
     notes: list[str]
-    """How the recordings are scored, a sentence each."""
+    """Sentences that say how the recordings are scored."""
     meaning: list[str]
-    """The meaning of the results, a sentence each."""
+    """Sentences on the meaning of the results."""
     num_samples: int | None = None
     """Number of leading samples that are scored; None for all, 0 for windows along a recording."""
     resolution_ms: float | None = None
@@ -119,7 +122,7 @@ class Answer(NamedTuple):
 
 
 class Question(ABC):
-    """The kind of answer that is wanted for each recording."""
+    """A question about each recording, which determines the kind of the answer."""
 
     @abstractmethod
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
@@ -138,14 +141,14 @@ class Along:
     """The windows along a recording, each of which has a score."""
 
     window: float | None = None
-    """Length of a window in seconds; None for the length that the calibration scored, or else the
-    length of the training crops."""
+    """Length of a window in seconds. None for the length that was scored for the calibration;
+    without a calibration, None stands for the length of the training crops."""
     hop: float | None = None
     """Distance of windows in seconds. None for half a window in a recording of up to two minutes, and for a
     whole window in a longer recording."""
 
     def suited(self, duration: float) -> TrackWindows:
-        """Give the windows for a recording of ``duration`` seconds, with a usual hop if none is set.
+        """Give the windows for a recording of ``duration`` seconds; if :attr:`hop` is None, a suitable hop is chosen.
 
         :attr:`window` must be set.
         """
@@ -166,8 +169,8 @@ class Once(Question):
     training; if there is no such number, whole recordings are scored, and a recording of more than
     two minutes gets the mean of its windows."""
     along: Along | None = None
-    """The windows of ``track``, and of recordings that are scored by the mean of their windows. None
-    for the usual windows."""
+    """The windows for ``track``, and for recordings whose score is the mean score of their windows.
+    None for the usual windows."""
     track: bool = False
     """Whether the result also has the scores along each recording. They do not change the score of
     the recording."""
@@ -175,16 +178,23 @@ class Once(Question):
     """The lowest score at which the decision is bona fide, not spoof; None for no decision."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
-        """Score each recording; see :meth:`Question.answer`."""
+        """Score each recording; see :meth:`Question.answer`.
+
+        Raises:
+            InputError: if windows are set, but no recording is scored along its time, or if the
+                windows do not suit the detector.
+        """
         detector = asking.detector
         windows = self.along or Along()
         window = windows.window
         if window is None:
             window = usual_window(detector, asking.decider)
         windows = replace(windows, window=window)
+        # Choose the windows along recordings.
         if self.along or self.track:
-            window_samples(detector, *windows.suited(0))  # raises for wrong numbers before any file is read
+            window_samples(detector, *windows.suited(0))  # wrong numbers raise an error before any file is read
         notes = []
+        # Choose how much of each recording is scored in one piece.
         if self.num_samples == "auto":
             score_length = calibrated_samples(asking.decider, detector.provenance)
             num_samples = score_length.num_samples
@@ -194,7 +204,8 @@ class Once(Question):
                 )
         else:
             num_samples = self.num_samples
-        means_along = self.num_samples is not None and num_samples is None  # for long recordings
+        # Whether a recording of more than two minutes gets the mean score of its windows.
+        means_along = self.num_samples is not None and num_samples is None
         if self.along and not self.track and not (means_along and any(map(_is_long, recordings))):
             raise InputError(
                 "`window` and `hop` would change nothing: no recording is scored along its time; add `track` for scores "
@@ -249,11 +260,11 @@ class Stretches(Question):
 
 @dataclass(frozen=True)
 class Judged(Question):
-    """A judgement of each recording, shown by :meth:`~nes2net.scoring.judgement.Judgement.tell`."""
+    """Any judgement of each recording; :meth:`~nes2net.scoring.judgement.Judgement.tell` shows its value."""
 
     judgement: Judgement[Any]
     num_samples: int | Literal["auto"] | None = "auto"
-    """As for :class:`Once`; a long recording is judged in one piece."""
+    """As for :class:`Once`, but a long recording is judged in one piece."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
         """Judge each recording; see :meth:`Question.answer`."""
@@ -314,12 +325,14 @@ def predict(
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        question: one score for each recording (:class:`Once`, the default), its fake stretches (:class:`Stretches`),
-            or any judgement (:class:`Judged`).
-        channel: what is judged in a recording with several channels: ``"mix"`` for their mean, the
-            number of a channel, counted from 0, or ``"each"`` for each channel in a row of its own.
-        decider: decides on the scores; None for no decisions.
-        calibration: the file of the calibration in ``decider``, for the rows.
+        question: what to find out about each recording: one score (:class:`Once`, the default), the
+            fake stretches (:class:`Stretches`), or any other judgement (:class:`Judged`).
+        channel: what is judged in a recording with several channels. ``"mix"`` is the mean of the
+            channels. A number is the channel with this number, counted from 0. With ``"each"``,
+            every channel is judged and has its own row.
+        decider: decides on the scores; None to decide only by the threshold of the question, if it
+            has one.
+        calibration: path of the file of the calibration in ``decider``; the rows state this path.
         batch_size: number of utterances or windows that are computed at once; None for a number
             that suits the device.
         workers: number of threads that read files.
@@ -327,14 +340,16 @@ def predict(
     Raises:
         InputError: if a folder has no audio files; if the detector needs more than audio; if
             stretches are asked for, but the detector does not score segments; if a number is out of
-            its range; if the calibration was learned from scores of another detector; or if windows
-            are given, but no recording is scored along its time.
+            its range; if the calibration was learned from scores of another detector; or if the
+            question sets windows (:attr:`Once.along`), but no recording is scored along its time.
     """
     check_takes_audio_alone(detector)
     recordings: list[AnyRecording] = []
     for path in with_folders_listed(map(str, files)):
         recordings += _recordings_of(path, channel)
+    # Ask the question; the recordings are judged later, when the rows are taken.
     answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), recordings)
+    # What all rows state, and what explains the rows.
     model = detector.provenance.published
     described = card(detector.provenance)
     facts: dict[str, Any] = {}
@@ -362,7 +377,7 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange the values of a row for a table: column → value; decisions along a recording have columns, too."""
+    """Arrange a row for a table, as column → value; the facts of a decision along the recording get columns, too."""
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
     stretch = along.get("stretch", {})
@@ -372,13 +387,13 @@ def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[AnyRecording]:
-    """List what is judged in a file: the mean of its channels, one channel, or each channel; see :func:`predict`."""
+    """List what is judged in a file: the mean of the channels, one channel, or each channel; see :func:`predict`."""
     if channel == "mix":
         return [path]
     if channel == "each":
         try:
             count = count_channels(path)
-        except InputError:  # reported when the file is judged
+        except InputError:  # the error is reported when the file is judged
             return [path]
         if count == 1:
             return [path]
@@ -387,7 +402,7 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _identity_facts(source: AnyRecording) -> dict[str, Any]:
-    """The facts of a row that identify the recording: its file, and its channel if one channel is judged."""
+    """List the facts of a row that identify the recording: the file, and the channel if a single channel is judged."""
     names: dict[str, Any] = {"file": str(all_channels(source))}
     if isinstance(source, ChannelOf):
         names["channel"] = source.channel
@@ -395,12 +410,12 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
 
 
 def _display_name(source: AnyRecording) -> str:
-    """The name of a recording without its folders, safe to print."""
+    """Make the name of a recording that is printed: the file name without folders."""
     return printable_name(Path(str(source)).name)
 
 
 def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """The facts of a row about the length of a recording and how much of it was judged.
+    """List the facts of a row that say how long the recording is and how much of the recording was judged.
 
     Args:
         num_samples: leading samples that were judged; None for all.
@@ -413,7 +428,7 @@ def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, A
 
 @dataclass(frozen=True)
 class _Scoring:
-    """Scores one recording after another, for :class:`Once`."""
+    """Scores recordings one after another, for :class:`Once`."""
 
     asking: Asking
     question: Once
@@ -422,7 +437,7 @@ class _Scoring:
     num_samples: int | None
     """Number of leading samples to score; None for all."""
     means_along: bool
-    """Whether a recording of more than two minutes is scored by the mean along its time."""
+    """Whether a recording of more than two minutes gets the mean score of its windows."""
 
     def rows(self, recordings: list[AnyRecording]) -> Iterator[Prediction]:
         """Yield the results for ``recordings``, in order; a recording that fails gets a row with the reason."""
@@ -453,15 +468,17 @@ class _Scoring:
                 yield _failed_prediction(source, error)
 
     def _predict_scored(self, source: AnyRecording, file: JudgedFile[float], score: float) -> Prediction:
-        """Decide on a recording that has a ``score``, and score it along its time if this is needed.
+        """Decide on a recording that has a ``score``; score windows along the recording, if they are needed.
 
-        This is needed if ``score`` is of the beginning only, but the decision is on the whole
-        recording. It is also needed if the question asks for the scores along its time.
+        Windows along the recording are scored in two cases: if ``score`` is the score of the
+        beginning only, but the decision is on the whole recording; or if the question asks for the
+        scores of windows. A note on standard error says if the detector reads only the beginning.
         """
         row = {**_identity_facts(source), "score": score}
         extent = _extent_facts(file, self.num_samples)
         duration = extent["duration"]
         most_samples = self.asking.detector.used_samples.most
+        # A detector may read less than the samples that it gets.
         if most_samples is not None and min(file.num_samples, self.num_samples or file.num_samples) > most_samples:
             print(
                 f"{_display_name(source)}: the detector reads the first {most_samples / SAMPLE_RATE:g} s alone; "
@@ -478,6 +495,7 @@ class _Scoring:
         track = None
         remark = file.remark
         words = ""
+        # The decision rests on windows along the recording, or else on the score.
         if windows is not None:
             track = self._score_along(source, duration, *windows)
             remark = track.remark
@@ -490,16 +508,17 @@ class _Scoring:
             row["remark"] = remark.text
         if not self.question.track:
             return Prediction(source, row, words=words)
+        # The question asks for the scores of windows. They may differ from the windows of the decision.
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._score_along(source, duration, *shown)
         return Prediction(source, row | self._track_facts(track, shown.hop), track, words=words)
 
     def _predict_by_mean(self, source: AnyRecording) -> Prediction:
-        """Score a long recording by the mean of the scores along its time.
+        """Score a long recording by the mean of the scores of its windows.
 
-        If the result does not have the scores along its time, a note on standard error explains the
-        score.
+        Unless the question asks for the scores of the windows, a note on standard error explains
+        the score of the recording.
         """
         duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)
@@ -537,7 +556,7 @@ class _Scoring:
             )
 
     def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
-        """The facts of a row about a ``track``; with all its scores if the question asks for them."""
+        """List the facts of a row about a ``track``, with all scores of its windows if the question asks for them."""
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,
@@ -556,7 +575,9 @@ class _Scoring:
     def _decision_facts_along(
         self, source: AnyRecording, score: float, track: Track, beginning: Traits | None
     ) -> tuple[dict[str, Any], str]:
-        """Decide by the windows of a ``track``: return the facts of a row, and words about the decision.
+        """Decide by the windows of a ``track``; return the facts of a row, and words about the decision.
+
+        Without a calibration, the mean score of the windows is compared with the threshold.
 
         Args:
             score: the score of the recording.
@@ -571,7 +592,11 @@ class _Scoring:
         return decision.row(), "; ".join(decision.words)
 
     def _decision_facts(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
-        """Decide on a ``score`` by the calibration or the threshold: the facts of a row; empty without both."""
+        """Decide on a ``score`` by the calibration, or else by the threshold; return the facts of a row.
+
+        There are no facts without calibration and threshold. By the threshold, the decision on an
+        unfit recording is "cannot tell".
+        """
         threshold = self.question.threshold
         if self.asking.decider:
             return self.asking.decider(score, traits).row()
@@ -584,6 +609,9 @@ class _Scoring:
 
 def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, resolution_ms: float) -> Prediction:
     """Find the fake stretches of a recording, for :class:`Stretches`.
+
+    If a calibration is given, and the recording is not unfit, each stretch also has a ratio and a
+    probability.
 
     Args:
         resolution_ms: length of the frames in ms.
@@ -622,7 +650,7 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
 
 
 def _is_long(source: AnyRecording) -> bool:
-    """Whether a recording is longer than :data:`LONG_RECORDING`; False if it cannot be read."""
+    """Whether a recording is longer than :data:`LONG_RECORDING`; False if the recording cannot be read."""
     try:
         return count_samples(source) > LONG_RECORDING * SAMPLE_RATE
     except InputError:
@@ -630,12 +658,12 @@ def _is_long(source: AnyRecording) -> bool:
 
 
 def _failed_prediction(source: AnyRecording, error: InputError) -> Prediction:
-    """The result for a recording that could not be judged: a row with the reason."""
+    """Make the result for a recording that could not be judged; its row states the reason."""
     return Prediction(source, {**_identity_facts(source), "error": worded(error.problem)})
 
 
 @contextmanager
 def _progress_in_seconds(source: AnyRecording, duration: float) -> Iterator[Callable[[float], object]]:
-    """Show the progress of scoring ``source``; yields a function to call with the seconds scored so far."""
+    """Show the progress of scoring ``source``; yield a function, to be called with the seconds scored so far."""
     with ProgressDisplay[None](title=_display_name(source), unit="second", total=round(duration), delay=1) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)

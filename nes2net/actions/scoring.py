@@ -1,7 +1,7 @@
 """Score a corpus with a detector: the function behind `nes2net score`, main.py and experiments.
 
-It reads the trials, adds facts about detector and corpus to the record, warns if the detector was
-trained on these trials, and decides on them if there is a calibration.
+The function reads the trials, and adds facts about detector and corpus to the record. It warns if
+the detector was trained on these trials. If there is a calibration, it decides on the trials.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class CorpusScores(NamedTuple):
     """The outcome of :func:`score_corpus`."""
 
     scores: Finished
-    """The file of scores."""
+    """The outcome of the scoring, with the path of the score file."""
     decisions: CorpusDecisions | None
     """Decisions on the trials; None without a calibration, and in all processes but the first."""
 
@@ -67,18 +67,20 @@ def score_corpus(
         num_samples: number of leading samples of each utterance to take; None for whole utterances.
             ``"auto"`` chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a
             note; ``"4sec"`` is like ``"auto"``, but never chooses whole utterances.
-        judgement: the kind of result: a judgement, its name, or a mapping of name and options.
+        judgement: the kind of result; give a judgement, the name of a judgement, or a mapping of
+            its name and options.
         trials: the trials to score, if not all trials of ``corpus_part``.
         system_scores: for a detector that fuses scores of other systems, a score file for each
             system, in the order of training.
         score_range: score files of a development set. Their lowest and highest scores normalise
-            ``system_scores``. ``["test"]`` takes the lowest and highest of ``system_scores``
-            themselves. If not given, the ranges of training are taken.
-        decider: decides on the trials, in a table beside the scores.
+            ``system_scores``. ``["test"]`` takes the lowest and highest scores of ``system_scores``
+            themselves. If no files are given, the ranges that were stored in training are taken.
+        decider: decides on the trials; the decisions are written to a table beside the scores. None
+            for no decisions.
         calibration: the file of the calibration in ``decider``, for the record.
         about: further plain data for the record.
-        say: print notes and warnings. A caller that scores the same trials many times sets this
-            for the first time only.
+        say: whether to print notes and warnings. A caller that scores the same trials many times
+            needs them only once.
         settings: how utterances are read and computed; the argument ``num_samples`` replaces the
             setting of this name.
 
@@ -90,6 +92,7 @@ def score_corpus(
     """
     judgement = as_judgement(judgement)
     settings = settings or ScoringSettings()
+    # Check that the arguments fit the judgement.
     if decider is not None and not judgement.is_score:
         raise InputError(
             f"`calibration` decides on scores of recordings, not on {judgement.what}: leave it out, or ask for scores"
@@ -99,6 +102,7 @@ def score_corpus(
             raise InputError(f"{judgement.name} are scored in whole utterances: leave out `num_samples`")
         num_samples = None
     judgement = judgement.fitted(scorer)
+    # Read the trials, and give them the scores of other systems.
     corpus = corpora.get(corpus_part.corpus)
     if trials is None:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
@@ -110,13 +114,16 @@ def score_corpus(
         record["system_scores"] = described(system_scores, ranges)
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
+    # Choose how much of each utterance is scored.
     forced_protocol: Literal["4sec"] | None = "4sec" if num_samples == "4sec" else None
     requested_samples = "auto" if num_samples == "4sec" else num_samples
     score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, forced_protocol)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
-    if decider is not None:  # raises before hours of scoring if the calibration does not belong to the detector
+    # If the calibration does not belong to the detector, this raises an error before hours of scoring.
+    if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
+    # Facts for the record, and warnings.
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
     record["scored_trials"] = corpus.describe_trials(trials, corpus_part.split)
@@ -135,6 +142,7 @@ def score_corpus(
     protocol = "4sec"
     if num_samples is None:
         protocol = "full"
+    # Score the trials. The first process then decides on them, if there is a calibration.
     scores = judge_trials(
         scorer,
         trials,
@@ -165,10 +173,10 @@ def score_corpus(
 
 
 def _score_ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
-    """The ranges that normalise the other systems' scores: from ``score_range``, or else from training.
+    """Find the ranges that normalise the other systems' scores: from ``score_range``, or else from training.
 
     Raises:
-        InputError: if there are neither.
+        InputError: if neither ``score_range`` nor the detector states the ranges.
     """
     if list(score_range) == ["test"]:
         return "test"

@@ -1,7 +1,7 @@
 """Metrics of closed and open sets of classes: confusion, accuracy, F1, AUROC and FPR95.
 
-AUROC and FPR95 take scores that are higher for trials of known classes, such as those of
-:func:`nes2net.scoring.decisions.known_scores`.
+AUROC and FPR95 take scores that are higher for trials of known classes.
+:func:`nes2net.scoring.decisions.known_scores` computes such scores.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Over = Literal["present", "union", "all"]
 
 
 class ClassRates(NamedTuple):
-    """Rates of each of K classes, (K,) each; 0 where the denominator is 0."""
+    """Three rates of K classes, an array (…, K) for each rate; a rate is 0 if its denominator is 0."""
 
     precision: NDArray
     recall: NDArray
@@ -49,7 +49,7 @@ def confusion_matrix(true: ArrayLike, predicted: ArrayLike, num_classes: int) ->
 
 
 def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int) -> NDArray:
-    """Count how many of N trials have each pair of a row number and a column number.
+    """Count, for each pair of a row number and a column number, how many of N trials have this pair.
 
     Args:
         rows, columns: the two numbers of each trial, counted from 0, shape (N,).
@@ -62,7 +62,7 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
 
 
 def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
-    """Convert the class numbers of N trials to int64; InputError unless all are 0 to ``num_classes`` − 1."""
+    """Convert the class numbers of N trials to int64; InputError unless all lie between 0 and ``num_classes`` − 1."""
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
@@ -74,8 +74,8 @@ def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
 def class_rates(confusion: ArrayLike) -> ClassRates:
     """Compute precision, recall and F1 of each class.
 
-    F1 is twice the number of right trials, divided by the sum of the numbers of true and of
-    predicted trials.
+    F1 of a class is 2·r / (t + p). Here t trials belong to the class, p trials are predicted as the
+    class, and r trials are both.
 
     Args:
         confusion: counts, shape (…, K, K): one confusion matrix or many; leading axes are kept.
@@ -110,12 +110,13 @@ def balanced_accuracy(confusion: ArrayLike) -> float:
 
 
 def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
-    """Compute the mean F1 of classes with equal weights; NaN without such classes.
+    """Compute the mean F1 over classes, which all have the same weight; NaN if there is no class to average.
 
     Args:
-        over: classes to average. ``"present"`` takes classes with true trials. ``"union"`` also
-            takes classes that are only predicted, as scikit-learn's ``f1_score(average="macro")``
-            does. ``"all"`` takes all K classes; the F1 of an absent class is 0.
+        over: the classes to average. ``"present"`` takes the classes that have trials. ``"union"``
+            also takes classes that have none but are predicted, as scikit-learn's
+            ``f1_score(average="macro")`` does. ``"all"`` takes all K classes; the F1 of an absent
+            class is 0.
 
     >>> confusion = [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     >>> round(macro_f1(confusion), 4), round(macro_f1(confusion, "all"), 4)
@@ -160,7 +161,8 @@ def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
 
     The threshold is the ⌈95n/100⌉-th largest of n known scores. A trial at or above the threshold
     is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).
-    OpenOOD exchanges the roles of known and unknown: its figure is ``fpr95(-unknown, -known)``.
+    OpenOOD exchanges the roles of known and unknown trials; the figure of OpenOOD is
+    ``fpr95(-unknown, -known)``.
 
     Args:
         known, unknown: scores of trials of known and of unknown classes, shapes (N,) and (M,);
@@ -192,7 +194,7 @@ def _ratio(numerator: NDArray, denominator: NDArray) -> NDArray:
 
 
 def _mean_where(values: NDArray, counted: NDArray) -> NDArray:
-    """Average ``values`` over the last axis where the mask ``counted`` is true; NaN if it is true nowhere."""
+    """Average ``values`` over the last axis where the mask ``counted`` is true; NaN if the mask is true nowhere."""
     number = counted.sum(-1)
     mean = (values * counted).sum(-1) / np.maximum(number, 1)
     return np.where(number > 0, mean, np.nan)

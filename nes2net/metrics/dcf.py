@@ -31,18 +31,18 @@ def compute_min_dcf(
 
     DCF(θ) = c_miss · (1 − p_spoof) · FRR(θ) + c_fa · p_spoof · FAR(θ). The normalised cost is
     DCF(θ) / min(c_miss · (1 − p_spoof), c_fa · p_spoof). The defaults are those of the evaluation
-    plan of ASVspoof 5, track 1. The published figures on CtrSVDD are ½ FRR + ½ FAR; for them, pass
-    ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
+    plan of ASVspoof 5, track 1. The published figures on CtrSVDD are ½ FRR + ½ FAR; to compute such
+    figures, pass ``p_spoof=0.5, c_fa=1, method="sklearn", normalize=False``.
 
     Args:
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
         p_spoof: Prior probability of a spoofed trial, between 0 and 1.
         c_miss, c_fa: Costs of a miss and of a false alarm, above 0.
-        method: Source of the thresholds: ``"asvspoof"`` takes them from
-            :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` from
+        method: Source of the thresholds: ``"asvspoof"`` takes the thresholds from
+            :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` takes them from
             :func:`~nes2net.metrics.eer.roc_points`. The two differ if the classes share a score.
-        normalize: Divide by the cost of accepting all trials or of rejecting all, whichever is
-            smaller.
+        normalize: Whether to divide the cost by the cost of accepting all trials or of rejecting
+            all trials, whichever is smaller.
 
     Returns:
         The cost, 0 or more. The normalised cost is at most 1, the cost of a useless system.
@@ -109,9 +109,10 @@ def compute_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """Compute Cllr in bits, in [0, 1], after the best monotone calibration of the scores.
 
-    This is the discrimination loss. :func:`compute_cllr` minus this cost is the calibration loss.
-    The calibration pools adjacent violators (Brümmer and du Preez, 2006, section 5), and equal
-    scores are always in one pool. The errors are the same as for :func:`compute_cllr`.
+    This cost is called the discrimination loss. The result of :func:`compute_cllr` minus this cost
+    is the calibration loss. The calibration pools adjacent violators (Brümmer and du Preez, 2006,
+    section 5), and equal scores are always in one pool. The errors are the same as for
+    :func:`compute_cllr`.
 
     >>> compute_min_cllr([1.0, 2.0], [0.0]), compute_min_cllr([0.0], [1.0])
     (0.0, 1.0)
@@ -119,26 +120,27 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores, is_bonafide = sorted_trials(bonafide, spoof)
     ends = last_of_ties(scores)
-    num_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)  # at each distinct score
+    num_bonafide = np.diff(np.cumsum(is_bonafide)[ends], prepend=0)  # number of bona fide trials at each distinct score
     num_trials = np.diff(ends, prepend=-1)
     return min_cllr_of_counts(num_bonafide, num_trials - num_bonafide)
 
 
 def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
-    """Compute Cllr after the best monotone calibration, from the numbers of trials at ascending scores.
+    """Compute Cllr after the best monotone calibration, from the numbers of trials at each score.
 
     Args:
-        bonafide, spoof: number of trials of each class at N distinct scores, shape (N,); each score
-            has at least one trial.
+        bonafide, spoof: number of trials of each class at N distinct, ascending scores, shape (N,);
+            each score has at least one trial.
     """
     # For start-up time: loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression
 
     trials = bonafide + spoof
-    # The index of the first score of each pool: in a pool, the fraction of bona fide trials is taken as constant.
+    # ``pools`` holds the index of the first score of each pool. The best monotone calibration gives one value to all
+    # scores of a pool.
     pools = isotonic_regression(bonafide / trials, weights=trials).blocks[:-1]
-    # For each class, the share of its trials that each pool holds. The likelihood ratio LR of a pool is the bona fide
-    # share over the spoofed share.
+    # For each class, compute the share of its trials that lies in each pool. The likelihood ratio LR of a pool is the
+    # bona fide share divided by the spoofed share.
     shares = [np.add.reduceat(counts, pools) / counts.sum() for counts in (bonafide, spoof)]
     both = shares[0] + shares[1]
     cost = 0.0
@@ -150,7 +152,7 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
 
 
 def cllr_terms(bonafide: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray]:
-    """Compute what each trial costs in Cllr, in bits.
+    """Compute the cost of each trial in Cllr, in bits.
 
     The costs are log2(1 + e^−b) of bona fide scores (B,), and log2(1 + e^s) of spoofed scores (S,).
     """
@@ -185,7 +187,8 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
 def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) -> float:
     """Compute the normalised :func:`dcf` exactly as the evaluation package of ASVspoof 5 computes it.
 
-    The package prints all digits of this cost, so the operations have the package's order.
+    The package prints all digits of this cost, so the operations are done in the same order as in
+    the package.
     """
     miss_weight = c_miss * (1 - p_spoof)
     alarm_weight = c_fa * p_spoof

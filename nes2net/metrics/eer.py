@@ -1,7 +1,8 @@
 """Equal error rate by the rules of published figures, and the DET curve.
 
-On continuous scores the results of the rules differ by about one trial. With tied scores they
-differ more, so a published figure is reproduced only by its own rule.
+If no scores are equal, the EERs by two rules differ by about one trial. If scores are equal, the
+EERs differ more, so a published figure is reproduced only by the rule that was used for this
+figure.
 """
 
 from __future__ import annotations
@@ -23,21 +24,24 @@ def compute_eer(
 ) -> tuple[float, float]:
     """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
 
-    With finitely many trials the two rates are rarely equal, so a rule defines the EER:
+    With finitely many trials the two rates are rarely equal, so the EER is defined by a rule. There
+    are five rules:
 
-    - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step;
-      among equal scores, bona fide comes first. The EER is (FRR + FAR) / 2 at the first step where
-      ``|FRR − FAR|`` is smallest.
-    - ``"interpolated"``, the published figures on In-the-Wild: every trial is a step; equal scores
-      are in file order. FRR is interpolated linearly where FAR − FRR first changes its sign.
-    - ``"arena"``, the Speech Anti-Spoofing Arena: equal scores are one step. Both rates and the
-      threshold are interpolated linearly where FAR − FRR first changes its sign. If FAR − FRR stays
-      positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the highest score.
-    - ``"roc"``, known against unknown classes: as ``"arena"``, but the ROC curve also has the point
-      where everything is rejected. The EER is therefore 0.5 if all scores are equal, and the EERs
-      of scores and of negated scores add up to 1.
-    - ``"sklearn"``, the published figures on CtrSVDD: (FRR + FAR) / 2 at the first corner of the
-      ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
+    - ``"asvspoof"`` is the rule of the evaluation packages of ASVspoof 2019, 2021 and 5. Every
+      trial is a step; among equal scores, bona fide comes first. The EER is (FRR + FAR) / 2 at the
+      first step where ``|FRR − FAR|`` is smallest.
+    - ``"interpolated"`` is the rule of the published figures on In-the-Wild. Every trial is a step;
+      equal scores are in file order. FRR is interpolated linearly where FAR − FRR first changes its
+      sign.
+    - ``"arena"`` is the rule of the Speech Anti-Spoofing Arena. Equal scores are one step. Both
+      rates and the threshold are interpolated linearly where FAR − FRR first changes its sign. If
+      FAR − FRR stays positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the
+      highest score.
+    - ``"roc"`` is the rule for known against unknown classes. It is like ``"arena"``, but the ROC
+      curve also has the point where everything is rejected. The EER is therefore 0.5 if all scores
+      are equal, and the EERs of scores and of negated scores add up to 1.
+    - ``"sklearn"`` is the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at
+      the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
     If all scores are equal, the EER is 0.5 by ``"arena"``, ``"roc"`` and ``"sklearn"``, and 1 by
     ``"asvspoof"``, as in the published programs. By ``"interpolated"`` the EER then depends only on
@@ -46,7 +50,7 @@ def compute_eer(
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
         method: The rule.
-        order: For each trial of [bonafide, spoof], its position in the score file, shape (B + S,).
+        order: The position of each trial of [bonafide, spoof] in the score file, shape (B + S,).
             Only ``"interpolated"`` uses this order. By default the trials are in the order
             [bonafide, spoof].
 
@@ -76,17 +80,20 @@ def compute_eer(
     if method != "interpolated":
         order = None
     scores, is_bonafide = sorted_trials(bonafide, spoof, order)
-    # Count the trials before each step: a trial at the threshold is accepted.
+    # For each step, count the trials of each class before the step. They are rejected, and a trial at the threshold is
+    # accepted.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
-    starts = np.append(0, last_of_ties(scores)[:-1] + 1)  # the first trial of each run of equal scores, a step
+    # From here on, each run of equal scores is one step; it starts at its first trial.
+    starts = np.append(0, last_of_ties(scores)[:-1] + 1)
     rejected = rejected_bonafide[starts], rejected_spoof[starts]
-    if method == "roc":  # one more step, at which all trials are rejected
+    if method == "roc":  # there is one more step, at which all trials are rejected
         rejected = np.append(rejected[0], bonafide.size), np.append(rejected[1], spoof.size)
     eer, after, share = interpolated_crossing(*rejected, bonafide.size, spoof.size)
+    # The threshold is the highest score, the score of a step, or lies between the scores of two steps.
     if after == starts.size:
         return eer, float(scores[-1])
     higher = scores[starts[after]]
@@ -99,7 +106,7 @@ def compute_eer(
 def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
     """Compute the EER and its threshold by the ASVspoof rule from scores that are already sorted.
 
-    An element stands for one trial, or for several trials of one class with one score.
+    An element stands for one trial, or for several trials of one class that have the same score.
 
     Args:
         scores: (N,), the score of each element, ascending; among equal scores bona fide comes
@@ -108,17 +115,17 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
             the two is 0.
 
     Returns:
-        ``(eer, threshold)`` of :func:`compute_eer`.
+        ``(eer, threshold)``, as :func:`compute_eer` returns them.
     """
     cumulative_counts = bonafide.cumsum(), spoof.cumsum()
     sizes = [int(counts[-1]) for counts in cumulative_counts]
 
     def rates(rejected: Sequence[int]) -> tuple[float, float]:
-        """FRR and FAR if ``rejected`` = (bona fide, spoofed) trials are rejected."""
+        """Compute FRR and FAR from the numbers of rejected trials, (bona fide, spoofed)."""
         return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
 
     def frr_reaches_far(rejected: Sequence[int]) -> bool:
-        """Whether FRR is at least FAR if ``rejected`` = (bona fide, spoofed) trials are rejected."""
+        """Whether FRR is at least FAR at these numbers of rejected trials, (bona fide, spoofed)."""
         return operator.ge(*rates(rejected))
 
     # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where the sign changes, or a step before.
@@ -138,7 +145,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
     elif crossing:
         threshold = scores[crossing - 1]
     else:
-        threshold = scores[0] - 0.001  # accepts all trials, as in the evaluation packages
+        threshold = scores[0] - 0.001  # this threshold accepts all trials, as in the evaluation packages
     return sum(rates(steps[nearest])) / 2, float(threshold)
 
 
@@ -149,8 +156,8 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, 
 
     Returns:
         ``(frr, far, thresholds)``, each of shape (B + S + 1,). At the first point everything is
-        accepted; its threshold is the lowest score − 0.001. At point i > 0 the i lowest trials are
-        rejected, and the threshold is the highest of their scores.
+        accepted, and the threshold is the lowest score − 0.001. At point i > 0 the i lowest trials
+        are rejected, and the threshold is the highest of their scores.
 
     Raises:
         InputError: if a class has no scores or a score is NaN.
@@ -211,7 +218,7 @@ def roc_corners(accepted_bonafide: NDArray, accepted_spoof: NDArray) -> NDArray:
 
 
 def checked_scores(scores: ArrayLike, name: str) -> NDArray:
-    """Convert ``scores`` to a float64 vector, and check them; ``name`` is their class, for the messages.
+    """Convert ``scores`` to a float64 vector, and check the scores; ``name`` is the name of their class in messages.
 
     Raises:
         InputError: if there are no scores, a score is NaN, or the scores are not a vector.
@@ -276,6 +283,7 @@ def interpolated_crossing(
     far = (num_spoof - rejected_spoof) / num_spoof
     # Compare integers, so that equality is exact.
     crossed = (num_spoof - rejected_spoof) * num_bonafide <= rejected_bonafide * num_spoof
+    # FRR never reaches FAR.
     if not crossed[-1]:
         return float((frr[-1] + far[-1]) / 2), crossed.size - 1, 1.0
     after = int(np.argmax(crossed))

@@ -1,13 +1,14 @@
 """Bootstrap confidence intervals of a metric, and paired comparison of two systems.
 
-The bootstrap draws trials, whole speakers, whole attacks, or both of the latter. Trials of one
-speaker are not independent, so an interval from draws of single trials is too narrow: Ferrer and
-Riera, "Confidence Intervals for Evaluation in Machine Learning" (2023). Nor are trials of one attack
-independent, unless a figure is only about the attacks of the sample. The interval of an error rate is
-:func:`rate_interval`, which also holds for few errors. Other metrics have Efron's percentile interval.
+The bootstrap draws single trials, whole speakers, whole attacks, or speakers and attacks together.
+Trials of one speaker are not independent, so an interval from draws of single trials is too narrow:
+Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning" (2023). Trials of one
+attack are not independent either, unless a figure is meant only for the attacks of the sample. The
+interval of an error rate is :func:`rate_interval`, which also holds for few errors. Other metrics
+have Efron's percentile interval.
 
 In reading order: ``bootstrap_interval`` of one metric, ``rate_interval``, ``bootstrap_values`` of
-several metrics, ``compare_systems``; then the draws that they share.
+several metrics, and ``compare_systems``; then the draws that these functions share.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 _ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
 
-#: Draws a resample with a random generator: how often each trial of [bonafide, spoof] is in it, (B + S,).
+#: A function that draws a resample with a random generator. Its result (B + S,) says how often the resample contains
+#: each trial of [bonafide, spoof].
 Draw = Callable[[np.random.Generator], NDArray]
 
 
@@ -43,28 +45,29 @@ class Draws(TypedDict, total=False):
     seed: int
     """Seed of the draws, 0 or more; by default 0."""
     bonafide_groups: Sequence | None
-    """The speaker of each bona fide trial, length B; give both groups or neither.
+    """The speaker of each bona fide trial, length B. Give either the groups of both classes or no groups.
 
     With groups, whole speakers are drawn, each with all its trials of both classes. Without groups,
-    B bona fide and S spoofed trials are drawn. With few speakers a draw may lack a class; it is
-    then repeated."""
+    B bona fide and S spoofed trials are drawn. With few speakers a draw may lack a class; the draw
+    is then repeated."""
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     spoof_attacks: Sequence | None
     """The attack of each spoofed trial, length S, of at least two attacks.
 
-    With attacks, whole attacks are drawn. With groups too, a spoofed trial counts as often as its
-    speaker was drawn times as often as its attack was, and a bona fide trial as often as its speaker:
-    the pigeonhole bootstrap of Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1, 2007.
-    Because attacks are few, the draws of a figure are spread around their mean by :func:`spread`."""
+    With attacks, whole attacks are drawn. If there are also groups, a spoofed trial whose speaker
+    was drawn m times and whose attack was drawn n times counts m·n times. A bona fide trial counts
+    as often as its speaker was drawn (Owen, "The pigeonhole bootstrap", Annals of Applied
+    Statistics 1, 2007). Because attacks are few, the figures of the draws vary too little. Their
+    distances from the mean are therefore multiplied by the factor :func:`spread`."""
     num_threads: int | None
     """Number of threads for the metrics that :func:`bootstrap_interval` lists; by default
     :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on this
     number."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
-    """Is called with the draws and their number; yields the same draws, and shows how many are
-    done. :func:`nes2net.lib.progress.bootstrap_progress` is such a function. By default nothing is
-    shown."""
+    """A function that is called with the draws and their number. It yields the same draws, and
+    shows how many are done. :func:`nes2net.lib.progress.bootstrap_progress` is such a function. By
+    default nothing is shown."""
 
 
 class Comparison(NamedTuple):
@@ -128,23 +131,25 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval with an effective number of trials: with so many independent trials,
-    an error rate would have the same variance as the draws. Surveys of clusters use this interval
-    for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals for
-    proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019.
+    This is Wilson's interval with an effective number of trials. The error rate of that many
+    independent trials would have the same variance as the draws. Surveys of clusters use this
+    interval for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals
+    for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
+    2019.
 
     With many errors, the interval is as wide as the percentile interval. With few errors or none,
     the draws vary too little. The variance of the draws is therefore averaged with the variance of
-    ``num_trials`` independent trials; the latter has the weight of ten errors. The average counts
-    only if it is larger than the variance of the draws. In simulations with 40 bona fide trials,
-    400 spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of 100.
-    The percentile interval contains the EER 80 times (``scripts/bench intervals``).
+    ``num_trials`` independent trials. In this average, the draws have the weight of the errors that
+    were made, and the independent trials have the weight of ten errors. The average is used only if
+    it is larger than the variance of the draws. In simulations with 40 bona fide trials, 400
+    spoofed trials and an EER of 2.3 %, a 95 % interval contains the EER 97 times out of 100. The
+    percentile interval contains the EER 80 times (``scripts/bench intervals``).
 
     Args:
         rate: In [0, 1].
         draws: Rates of the resamples, shape (R,).
-        num_trials: Effective number of trials behind the rate: an error rate on so many independent
-            trials would vary as much. See :func:`trials_behind`.
+        num_trials: Effective number of trials behind the rate, see :func:`trials_behind`. An error
+            rate on that many independent trials would vary as much as this rate.
         confidence: Between 0 and 1.
 
     Raises:
@@ -167,12 +172,12 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """Name of a rate → its effective number of trials, the ``num_trials`` of :func:`rate_interval`.
+    """Compute, for each rate, the effective number of trials: name → ``num_trials`` for :func:`rate_interval`.
 
     The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. A mean of the rates of
     two classes varies as much as the error rate of 4 / (1/B + 1/S) trials: Bengio and Mariéthoz, "A
-    statistical significance test for person authentication", Odyssey 2004. F1 has about 2·S trials
-    in its denominator: the spoofed trials, and about as many rejected trials.
+    statistical significance test for person authentication", Odyssey 2004. The denominator of F1
+    counts about 2·S trials: the spoofed trials, and about as many rejected trials.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
     one_class = {"miss": num_bonafide, "false_alarm": num_spoof}
@@ -214,8 +219,8 @@ def compare_systems(
             same trials in the same order.
 
     Returns:
-        A :class:`Comparison`. The two-sided ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), where k is
-        the number of positive or of negative differences in R resamples, whichever is smaller. A
+        A :class:`Comparison`. The two-sided ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), where k
+        is the number of positive or of negative differences in R resamples, whichever is smaller. A
         difference of 0 counts half as positive and half as negative.
 
     Raises:
@@ -238,7 +243,7 @@ def compare_systems(
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
     values = _resample([(metric, *system) for system in systems], **draws)
-    once = np.ones(sum(counts[0]), dtype=np.int64)  # each trial once: the sample itself
+    once = np.ones(sum(counts[0]), dtype=np.int64)  # the sample itself has each trial once
     first_value, second_value = (float(np.ravel(any_metric(metric, *system)(once))[0]) for system in systems)
     # Each system has half of the columns; the first column of each is compared.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
@@ -315,6 +320,7 @@ def _resample(
     _, bonafide, spoof = systems[0]
     draw = _drawing_function(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
     sizes = []
+    # With attacks, draw whole attacks, and count the clusters of each kind, by which figures are spread.
     if spoof_attacks is not None:
         sizes.append(len(set(spoof_attacks)))
         if bonafide_groups is not None and spoof_groups is not None:
@@ -338,15 +344,16 @@ def _resample(
         drawn = np.array(list(values))
     if not sizes:
         return drawn
+    # Attacks are few: spread the draws around their mean, but not beyond the smallest and the largest draw.
     mean = drawn.mean(axis=0)
     return np.clip(mean + spread(sizes) * (drawn - mean), drawn.min(axis=0), drawn.max(axis=0))
 
 
 def spread(sizes: Sequence[int]) -> float:
-    """The factor by which figures of draws of a few clusters vary too little.
+    """Compute the factor that spreads the figures of draws, which vary too little if there are few clusters.
 
-    Draws of k clusters have (k − 1)/k of the variance between clusters. ``scripts/bench interval_coverage``
-    shows the coverage with 20 speakers and 8 attacks.
+    Draws of k clusters have only (k − 1)/k of the variance between clusters. The benchmark
+    ``scripts/bench interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
 
     Args:
         sizes: the number of clusters of each kind, such as attacks and speakers, each at least 2.
@@ -382,13 +389,13 @@ def _drawing_function(
             f"one group per score is needed: {num_bonafide} bona fide and {num_spoof} spoof scores, "
             f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
         )
-    number_of: dict[Any, int] = {}  # group → its number
+    number_of: dict[Any, int] = {}  # group → number of the group
     trial_groups = np.array(
         [number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)]
     )
 
     def draw(rng: np.random.Generator) -> NDArray:
-        """Draw whole groups, again and again until both classes have a trial."""
+        """Draw whole groups; repeat the draw until both classes have a trial."""
         while True:
             counts = draw_counts(rng, len(number_of))[trial_groups]
             if counts[:num_bonafide].any() and counts[num_bonafide:].any():
@@ -398,7 +405,14 @@ def _drawing_function(
 
 
 def _with_attacks(draw: Draw, spoof_attacks: Sequence, num_bonafide: int, num_spoof: int, *, crossed: bool) -> Draw:
-    """Draw attacks: besides the speakers that ``draw`` draws if ``crossed``, otherwise instead of spoofed trials."""
+    """Make the function that draws a resample of whole attacks.
+
+    If ``crossed``, speakers are drawn by ``draw``, too. Otherwise, ``draw`` is not used, and bona
+    fide trials are drawn singly.
+
+    Raises:
+        InputError: if there are fewer than two attacks, or not one name for each spoof score.
+    """
     attacks, codes = np.unique(np.asarray(spoof_attacks), return_inverse=True)
     if len(codes) != num_spoof or len(attacks) < 2:
         raise InputError(
@@ -407,6 +421,7 @@ def _with_attacks(draw: Draw, spoof_attacks: Sequence, num_bonafide: int, num_sp
         )
 
     def draw_attacks(rng: np.random.Generator) -> NDArray:
+        """Draw whole attacks; with speakers, repeat the draw until a spoofed trial is drawn."""
         while True:
             times = draw_counts(rng, len(attacks))[codes]
             if not crossed:

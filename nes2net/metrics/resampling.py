@@ -1,9 +1,9 @@
 """Compute a metric on a bootstrap resample from the counts of its trials.
 
 A resample repeats trials but keeps their order, so the scores are sorted once for all resamples.
-Each resample then takes a few passes over the counts of the sorted trials: O(n) instead of
-O(n log n). The function that does this is the quick form of a metric. A metric without a quick form
-is computed from repeated scores.
+Each resample then takes a few passes over the counts of the sorted trials. This takes O(n) instead
+of O(n log n) steps. A function that computes a metric in this way is called the quick form of the
+metric. A metric without a quick form is computed from repeated scores.
 """
 
 from __future__ import annotations
@@ -37,23 +37,27 @@ Resampled = Callable[[NDArray], Any]
 
 
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
-    """Make the quick form of ``metric``, a function of counts; None if the metric has no quick form."""
+    """Make the quick form of ``metric``, a function of counts; None if the metric has no quick form.
+
+    Raises:
+        InputError: if the scores or the options of ``metric`` are wrong.
+    """
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
         options = metric.keywords
         metric = metric.func
-    # By identity, because a metric of the caller need not be hashable.
+    # Compare by identity, because a metric of the caller need not be hashable.
     make = next((make for function, make in _MAKERS.items() if function is metric), None)
     if make is None:
         return None
     settings = inspect.signature(metric).bind(bonafide, spoof, **options)
     settings.apply_defaults()
-    metric(bonafide, spoof, **options)  # raises if scores or settings are wrong
+    metric(bonafide, spoof, **options)  # raises an error if scores or settings are wrong
     return make(**settings.arguments)
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make a function of counts that computes any ``metric``, by repeating each score as often as it was drawn."""
+    """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn."""
 
     def evaluate(counts: NDArray) -> Any:
         """Compute ``metric`` of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
@@ -85,15 +89,16 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Re
         # num_bonafide · num_spoof, the rise is an integer, and FRR reaches FAR at this product.
         rise = np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
         to_climb = num_bonafide * num_spoof
-        crossing = int(np.searchsorted(rise, to_climb))  # FRR reaches FAR at one of the copies of this trial
+        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial at one of whose copies FRR reaches FAR
         climbed = int(rise[crossing - 1]) if crossing else 0
         rejected_bonafide = int(counts[:crossing] @ bonafide_weights[:crossing])
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
-        copies = -((climbed - to_climb) // step)  # rounded up: the copies up to the crossing
+        copies = -((climbed - to_climb) // step)  # number of copies up to the crossing, rounded up
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
+        # The error rates at the crossing and one step before the crossing.
         frr = after[0] / num_bonafide
         far = (num_spoof - after[1]) / num_spoof
         frr_before = before[0] / num_bonafide
@@ -146,8 +151,8 @@ def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, versi
 def _quick_minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
     """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds; the cost is linear in both rates.
 
-    Over the copies of a trial, and along a straight piece of the ROC curve, a linear cost is
-    smallest at one of the two ends. The steps between the ends are therefore skipped.
+    The copies of a trial lie on a straight piece of the ROC curve. Along such a piece, a linear
+    cost is smallest at one of the two ends. The steps between the ends are therefore skipped.
 
     Args:
         ties_are_one_step: whether equal scores are one step; if False, every trial is a step.
@@ -201,16 +206,18 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
-    num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)  # in each tie group
+    # Numbers of trials in each tie group.
+    num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
-    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # a pool may begin with this group
-    pool = np.empty(index.size, dtype=np.int64)  # of each trial of [bonafide, spoof]
+    begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # whether a pool may begin with the group
+    pool = np.empty(index.size, dtype=np.int64)  # number of the pool of each trial of [bonafide, spoof]
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
     pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]
     num_pools = int(begins.sum())
 
     def evaluate(counts: NDArray) -> float:
         """Compute the minimum Cllr of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
+        # Count the drawn trials in each merged group; groups without drawn trials are left out.
         counts_of_classes = counts[: bonafide.size], counts[bonafide.size :]
         drawn_bonafide, drawn_spoof = (
             np.bincount(pools, weights=weights, minlength=num_pools)
@@ -236,11 +243,11 @@ def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampl
 
 
 def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
-    """The numbers of bona fide and of spoofed trials in a resample, from its ``counts`` (B + S,)."""
+    """Sum the ``counts`` (B + S,) of a resample to its numbers of bona fide and of spoofed trials."""
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 
-#: Metric → the function that makes its quick form; both have the same arguments.
+#: Metric → the function that makes the quick form of the metric. The two functions have the same arguments.
 _MAKERS: dict[Callable, Callable[..., Resampled]] = {
     compute_eer: _quick_eer,
     compute_min_dcf: lambda bonafide, spoof, method, **costs: _quick_minimum(

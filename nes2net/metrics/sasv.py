@@ -25,20 +25,20 @@ def compute_a_dcf(
 
     The system should accept bona fide trials of the target speaker only. With the priors π and
     costs C of ASVspoof 5, the cost at a threshold is π_target · C_miss · P_miss + π_nontarget ·
-    C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. It is divided by the cost of
-    accepting all trials or of rejecting all, whichever is smaller.
+    C_fa · P_fa,nontarget + π_spoof · C_fa,spoof · P_fa,spoof. This cost is divided by the cost of
+    accepting all trials or of rejecting all trials, whichever is smaller.
 
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); a higher
             score speaks for the claimed speaker and for bona fide speech.
-        method: The thresholds; a trial is accepted above a threshold. ``"asvspoof5"`` is the rule
-            of the evaluation package of ASVspoof 5: the first threshold accepts all trials, and
-            then every trial is a step. Among equal scores, targets come first, then nontargets,
-            then spoofed trials. With ``"distinct"``, the thresholds are the distinct scores, so the
-            cost of a useless system may be up to 1.58.
+        method: The rule for the thresholds; a trial is accepted if its score is above the
+            threshold. ``"asvspoof5"`` is the rule of the evaluation package of ASVspoof 5: the
+            first threshold accepts all trials, and then every trial is a step. Among equal scores,
+            targets come first, then nontargets, then spoofed trials. With ``"distinct"``, the
+            thresholds are the distinct scores, so the cost of a useless system may be up to 1.58.
 
     Returns:
-        ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold that attains it.
+        ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold with this cost.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -52,7 +52,7 @@ def compute_a_dcf(
     )
     weights = P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF
     cost = weights[0] * miss + weights[1] * nontarget_alarm + weights[2] * spoof_alarm
-    if method == "distinct":  # without the threshold that accepts all
+    if method == "distinct":  # leave out the threshold that accepts all trials
         thresholds = thresholds[1:]
         cost = cost[1:]
     best = np.argmin(cost)
@@ -74,10 +74,10 @@ def compute_t_eer(
     the countermeasure at which misses are nearest to the mean of the two false alarm rates.
 
     Args:
-        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). Its thresholds come
-            from :func:`~nes2net.metrics.eer.det_curve`.
-        asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its
-            threshold.
+        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the
+            countermeasure come from :func:`~nes2net.metrics.eer.det_curve`.
+        asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts a trial if the
+            score is above the threshold.
         method: The rule that chooses one of these pairs of thresholds. ``"asvspoof5"`` is the rule
             of the evaluation package of ASVspoof 5. Every ASV trial is a step. An ASV threshold
             counts only if the ASV system's miss rate is below the mean of its two false alarm
@@ -91,7 +91,8 @@ def compute_t_eer(
 
     Raises:
         InputError: if a class has no scores, a score is NaN, the method is unknown, or
-            ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way round.
+            ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way
+            round.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
@@ -121,7 +122,7 @@ def compute_t_eer(
         return cm_miss[index] + passed * miss, passed * nontarget_alarm, cm_alarm[index] * spoof_alarm
 
     def imbalance(index: NDArray) -> NDArray:
-        """The tandem's misses minus the mean of its two false alarm rates; argument as for ``tandem``."""
+        """Compute the tandem's miss rate minus the mean of its two false alarm rates; ``index`` as for ``tandem``."""
         misses, nontargets, spoofs = tandem(index)
         return misses - (nontargets + spoofs) / 2
 
@@ -140,6 +141,7 @@ def compute_t_eer(
         high = np.where(negative, high, middle)
     before = np.maximum(low - 1, 0)
     nearest = np.where(np.abs(imbalance(before)) <= np.abs(imbalance(low)), before, low)
+    # Choose one of the pairs of thresholds.
     misses, nontargets, spoofs = tandem(nearest)
     if method == "distinct":
         return float(spoofs[np.argmin(np.abs(misses - nontargets))])
@@ -158,7 +160,7 @@ def _rates_at_thresholds(
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Compute the error rates of targets, nontargets and spoofed trials at all thresholds, in ascending order.
 
-    By ``"asvspoof5"`` every trial is a step, by ``"distinct"`` every distinct score.
+    By ``"asvspoof5"`` every trial is a step. By ``"distinct"`` every distinct score is a step.
 
     Args:
         classes: scores of targets, of nontargets and of spoofed trials.

@@ -24,8 +24,8 @@ _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 class CtrSvddRow(NamedTuple):
     """A row of the CtrSVDD table. Figures are fractions, or None if a class has no trials.
 
-    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; the name of a subset lists the trials
-    that it leaves out.
+    ``kind`` is ``"source"``, ``"attack"`` or ``"subset"``; the name of a subset says which attack
+    and source the subset leaves out.
     """
 
     kind: str
@@ -54,7 +54,7 @@ def ctrsvdd_rows(
     Returns:
         First a row for each source except acesinger; these rows include A14. Then two rows for all
         trials: without A14, and without A14 and acesinger. Then a row for each attack from A09 to
-        A13, with all bona fide trials except those of acesinger.
+        A13, with all bona fide trials that are not from acesinger.
 
     Raises:
         InputError: if the arguments have different lengths, or a score is NaN.

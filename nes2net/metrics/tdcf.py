@@ -73,7 +73,7 @@ def compute_min_tdcf(
         version: 2021 for the revised form, 2019 for the legacy form.
 
     Returns:
-        The minimum, in [0, 1]; the cost of a useless countermeasure is 1.
+        The minimum t-DCF, in [0, 1]; a useless countermeasure has the cost 1.
 
     Raises:
         InputError: if a class is empty, a score is NaN or infinite, countermeasure scores have
@@ -91,10 +91,13 @@ def compute_min_tdcf(
 def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> AsvErrorRates:
     """Compute the error rates of an ASV system at the threshold of its EER between targets and nontargets.
 
-    The system accepts scores at or above the threshold.
+    The system accepts a trial if its score is at or above the threshold.
 
     Args:
         target, nontarget, spoof: ASV scores, shapes (T,), (N,) and (S,).
+
+    Raises:
+        InputError: if a class has no scores or a score is NaN.
     """
     target = checked_scores(target, "ASV target")
     nontarget = checked_scores(nontarget, "ASV nontarget")
@@ -135,7 +138,8 @@ def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
 def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) -> NDArray:
     """Compute the normalised t-DCF at each threshold of :func:`~nes2net.metrics.eer.det_curve`.
 
-    Returns shape (B + S + 1,); arguments and errors as in :func:`compute_min_tdcf`.
+    The result has the shape (B + S + 1,). Arguments and errors are the same as for
+    :func:`compute_min_tdcf`.
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))

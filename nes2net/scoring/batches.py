@@ -35,17 +35,18 @@ from nes2net.scoring.judgement import Judgement
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
-# Whole utterances are sorted by length within windows of trials. These limits of a window, in batches and in trials,
-# are large enough to fill batches with utterances of one length, and small enough for the memory. The first window is
-# small, so that scoring starts after few headers were read. Each further window is larger by the factor _GROWTH.
+# Whole utterances are sorted by length within windows of trials. A window has at most _WINDOW_BATCHES batches and at
+# most _WINDOW_TRIALS trials. This is enough to fill batches with utterances of one length, and few enough for the
+# memory. The first window is small, so that scoring starts after few headers were read. Each further window is larger
+# by the factor _GROWTH.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
-_HEADERS_AT_ONCE = 64  # headers that a thread reads in one go
-_NO_FILE = -1  # the length of a trial without a readable file
-_SAMPLES_A_BYTE = 4  # assumption for a compressed file whose header does not state the length
-# Numbers of rows that a GPU computes, see :func:`filled_rows`.
+_HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
+_NO_FILE = -1  # stands for the length of a trial without a readable file
+_SAMPLES_A_BYTE = 4  # assumed for a compressed file whose header does not state the length
+# The numbers of rows to which batches on a GPU are filled up, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
 
 
@@ -68,7 +69,7 @@ class Group(NamedTuple):
 
 
 class ReadBatch(NamedTuple):
-    """A batch after reading."""
+    """What was read of a batch."""
 
     groups: list[Group]
     """One group, or several if headers stated wrong lengths."""
@@ -95,12 +96,13 @@ def plan_batches(
 
     Args:
         length_of: gives the number of samples of a trial's utterance, or another number that the
-            utterances of a batch must share. It is called in threads, for trials of later batches.
-            None keeps the order of the trials and ignores their lengths.
+            utterances of a batch must share. This function is called in threads, ahead of the
+            batches. None keeps the order of the trials and ignores their lengths.
         most_samples: largest number of samples in a batch of more than one trial, by the lengths of
             ``length_of``; None for no limit.
         done: ids of trials; a batch is skipped if all its trials are in ``done``.
-        rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
+        rank, num_processes: yield every ``num_processes``-th batch, starting with the batch number
+            ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -113,7 +115,7 @@ def plan_batches(
         for length, group in groups:
             size = batch_size
             if most_samples is not None:
-                samples = length  # a negative length means that there is no file, or states the file's size
+                samples = length  # a negative length means that there is no file, or stands for the size of the file
                 if length == _NO_FILE:
                     samples = 1
                 elif length < 0:
@@ -178,7 +180,7 @@ def _grouped_by_length(
 
 @dataclass(frozen=True)
 class Plan:
-    """How recordings share batches, and how many rows are computed for a batch.
+    """The plan of how recordings share batches, and of how many rows are computed for a batch.
 
     A row is a waveform in a batch; further rows may be computed only to fill up a batch.
     """
@@ -189,7 +191,7 @@ class Plan:
     """Whether whole recordings are scored. Only recordings of one length then share a batch, and a
     batch has at most as many samples as ``batch_size`` utterances of 4 s."""
     filled: bool = True
-    """Whether a batch may be filled up with further rows; this is possible if no row depends on others."""
+    """Whether a batch may be filled up with further rows. This is allowed if no row depends on another row."""
     compiled: bool = False
     """Whether the detector is compiled, so that every batch must have ``batch_size`` rows."""
 
@@ -200,7 +202,7 @@ class Plan:
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
-        """Plan the batches of this process, one of ``processes``, by :func:`plan_batches`."""
+        """Plan the batches of this process, which is one of ``processes``, by :func:`plan_batches`."""
         batch_lengths = None
         if self.whole:
             batch_lengths = length_of
@@ -215,7 +217,7 @@ class Plan:
         )
 
     def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
-        """Number of rows to compute for ``waveforms`` B×N on ``device``; None to compute just B rows."""
+        """Choose how many rows to compute for ``waveforms`` B×N on ``device``; None to compute just B rows."""
         if not self.filled:
             return None
         if self.compiled:
@@ -231,14 +233,15 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """Make the ``length_of`` for :func:`plan_batches` that reads the length from the header of a file.
 
     If a header does not state the length, the result is −2 minus the number of bytes. Without a
-    readable file, the result is −1. Wrong lengths do no harm: after decoding, :func:`collate`
-    splits a batch into groups of one length.
+    readable file, the result is −1. A wrong length does no harm, because :func:`collate` splits a
+    batch into groups of one length after decoding.
     """
 
     def length(trial: Trial) -> int:
-        """Number of samples that the detector gets of a trial; negative if the header does not state it."""
+        """The number of samples that the detector gets of a trial; negative if the header does not state the length."""
         try:
-            if trial.path is None or not is_there(trial.path):  # opening a pipe would wait for ever
+            # A pipe is not opened, because opening would wait for ever.
+            if trial.path is None or not is_there(trial.path):
                 return _NO_FILE
             stated = stated_length(trial.path)
             if stated is None:
@@ -251,7 +254,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
 
 class Read(NamedTuple):
-    """A trial after reading."""
+    """What was read of a trial."""
 
     id: str
     content: Any
@@ -262,7 +265,7 @@ class Read(NamedTuple):
 
 
 class Reading(Dataset):
-    """The data set that workers read: its indices are items, its elements are :class:`Read`.
+    """The data set that workers read; an index is an :class:`Item`, and an element is a :class:`Read`.
 
     Args:
         read: reads the content of an item; pickled to the workers.
@@ -274,7 +277,7 @@ class Reading(Dataset):
 
     def __getitem__(self, item: Item) -> Read:
         """Read an item, in a worker; if this fails, the reason takes the place of the content."""
-        audio = stamp(item.path)  # before reading: if the file is replaced meanwhile, its stamp differs later
+        audio = stamp(item.path)  # taken before reading, so that the stamp differs if the file is replaced meanwhile
         try:
             content = self.read(item)
         except InputError as error:
@@ -290,7 +293,7 @@ def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
 
 
 def collate(read: Sequence[Read]) -> ReadBatch:
-    """Make a batch of the trials that a worker has read: waveforms of one length are stacked, in order."""
+    """Make a batch of the trials that a worker has read; waveforms of one length are stacked, in order."""
     failures = {id: content for id, content, _ in read if isinstance(content, str)}
     usable = [(id, audio, content) for id, content, audio in read if not isinstance(content, str)]
     groups = []
@@ -310,8 +313,8 @@ def read_batches(
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
 
-    A worker gets an item only shortly before it reads it, so neither trials nor batches pile up in
-    memory.
+    A worker gets an item only shortly before it reads the file, so neither trials nor batches pile
+    up in memory.
 
     Raises:
         InputError, Unfinished: if the workers fail, see :class:`nes2net.lib.workers.Loader`.
@@ -336,8 +339,8 @@ def waveforms_for(
         """Read the batches of this process; see :data:`nes2net.scoring.engine.Read`."""
         on_gpu = device.type == "cuda"
         if plan.whole and on_gpu:
-            # Limit the number of convolution plans that PyTorch keeps, at 200 KiB each; PyTorch reads this limit at
-            # the first convolution. A shape has some 85 plans, and whole utterances rarely repeat a length.
+            # Limit the number of convolution plans that PyTorch keeps, because a plan takes 200 KiB. A shape has some
+            # 85 plans, and whole utterances rarely repeat a length. PyTorch reads this limit at the first convolution.
             os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
         workers = default_workers(device) if num_workers is None else num_workers
         batches = plan.batches(trials, header_length(reader), done, processes)
@@ -351,20 +354,21 @@ def waveforms_for(
 
 
 def default_workers(device: torch.device) -> int:
-    """Number of workers that keep ``device`` busy.
+    """Choose the number of workers that keep ``device`` busy.
 
-    One worker is enough for a CPU, which decodes faster than it computes. Four workers decode some
-    5,000 utterances of 4 s in a second, more than a GPU computes. Processes that ``torchrun``
-    started on this machine share its processors.
+    One worker is enough for a CPU, because decoding is faster than computing on a CPU. Four workers
+    decode some 5,000 utterances of 4 s in a second, more than a GPU computes. If ``torchrun``
+    started several processes on this machine, they share its processors.
     """
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
 
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
-    """Number of rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few fixed numbers on a GPU.
+    """Choose how many rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few numbers on a GPU.
 
-    A GPU plans its convolutions anew for each number of rows. This takes longer than computing some
-    superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds it.
+    For each new number of rows, a GPU plans its convolutions again. Planning takes longer than
+    computing some superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds
+    ``most_rows``.
 
     >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
     [8, 16, 64]
@@ -379,15 +383,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Compute(Generic[T]):
-    """Judges one batch after another, in the current mode of ``scorer``.
+    """Judges batches one after another; ``scorer`` stays in its current mode.
 
     Args:
         plan: decides the number of rows that are computed for a group.
-        random_streams: whether the random numbers for a group depend only on the group's first id,
-            for a detector in train mode.
+        random_streams: whether the random numbers for a group depend only on the first id of the
+            group. A detector in train mode needs this.
         system_scores: id of a trial → its scores of other systems, for a detector that takes them.
         ahead: number of further batches that are started before this process waits for the values
-            of a batch. None for 1 on a GPU, so that it is never idle, and for 0 on a CPU.
+            of a batch. None for 1 on a GPU, so that the GPU is never idle, and for 0 on a CPU.
     """
 
     scorer: Scorer

@@ -50,9 +50,9 @@ def as_decider(calibration: LinearCalibration | Decider) -> Decider:
 
 
 def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
-    """Check that ``calibration`` was learned from scores of ``scorer``; give notes on unchecked facts.
+    """Check that ``calibration`` was learned from scores of ``scorer``; return notes on what could not be checked.
 
-    Result and errors are those of
+    The result and the errors are the same as for
     :meth:`nes2net.scoring.decisions.LinearCalibration.check_made_of`.
 
     Args:
@@ -69,7 +69,7 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
 
 
 def calibrated_samples(decider: Decider | None, provenance: Provenance) -> ScoreLength:
-    """Choose the part of a recording to score: the part that the calibration scored.
+    """Choose the part of a recording to score: the same part as was scored for the calibration.
 
     Without a calibration, or if the calibration does not name its detector, the origin of the
     detector decides (:func:`samples_to_score`).
@@ -82,7 +82,7 @@ def calibrated_samples(decider: Decider | None, provenance: Provenance) -> Score
 def notes_on(
     scorer: Scorer, decider: Decider, num_samples: int | None, resolution_ms: float | None = None
 ) -> list[str]:
-    """Check that the calibration belongs to ``scorer``; return notes on what makes its decisions uncertain.
+    """Check that the calibration belongs to ``scorer``; return notes on what makes the decisions uncertain.
 
     Args:
         num_samples: number of leading samples that are scored; None for all, 0 for windows along a
@@ -104,15 +104,17 @@ def notes_on(
 def decide(
     scorer: Scorer, audio: Audio, calibration: LinearCalibration | Decider, sample_rate: float | None = None
 ) -> Decision:
-    """Decide on a recording, for :meth:`nes2net.Detector.decide`.
+    """Decide on a recording, for :meth:`nes2net.Detector.decide`, which describes the arguments.
 
-    If the recording is longer than the part that the calibration scored, windows along it decide.
+    If the recording is longer than the part that was scored for the calibration, windows along the
+    recording decide.
     """
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
     num_samples = calibrated_samples(decider, scorer.provenance).num_samples
     channels = Channels()
+    # Read and score the part that was scored for the calibration.
     recording = recording_of(audio, sample_rate, channels)
     reader = WaveformReader.of(scorer, num_samples)
     if isinstance(recording, np.ndarray):
@@ -128,7 +130,7 @@ def decide(
         return decider(score, traits)
 
     def blocks(compared: Channels | None = None) -> Iterator[np.ndarray]:
-        """Read the recording from its beginning, in blocks; ``compared`` compares its channels."""
+        """Read the recording from the beginning, in blocks; ``compared`` compares the channels."""
         return iter([recording]) if isinstance(recording, np.ndarray) else stream_audio(recording, compared)
 
     if not isinstance(recording, np.ndarray):
@@ -145,7 +147,7 @@ def decide_by_track(
     blocks: Iterable[np.ndarray],
     beginning: Traits | None,
 ) -> DecisionAlong:
-    """Decide on a recording by the scores of its ``track``, in windows of :func:`decision_windows`.
+    """Decide on a recording by the scores of its ``track``, whose windows :func:`decision_windows` chose.
 
     Args:
         score: the score of the recording, which becomes the ``score`` of the decision.
@@ -165,9 +167,9 @@ class TrackWindows(NamedTuple):
 
 
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
-    """The length in seconds of a window along a recording.
+    """Choose the length in seconds of a window along a recording.
 
-    It is the length that the calibration scored, or else the length of the training crops.
+    It is the length that was scored for the calibration, or else the length of the training crops.
     """
     num_samples = None
     if decider is not None:
@@ -178,9 +180,9 @@ def usual_window(scorer: Scorer, decider: Decider | None) -> float:
 def decision_windows(scorer: Scorer, decider: Decider, duration: float) -> TrackWindows | None:
     """Choose the windows for a decision on a recording of ``duration`` seconds.
 
-    A window has the length that the calibration scored. The result is None if the score of the
-    recording itself decides: if the calibration was learned from scores of whole recordings, or if
-    the recording is not longer than a window.
+    A window has the length that was scored for the calibration. The result is None if the
+    calibration was learned from scores of whole recordings, or if the recording is not longer than
+    a window. The score of the recording itself then decides.
     """
     num_samples = calibrated_samples(decider, scorer.provenance).num_samples
     if num_samples is None or duration <= num_samples / SAMPLE_RATE:
@@ -208,10 +210,10 @@ def stretch_rule(
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:
-        InputError: if ``scorer`` does not score segments; if it was not trained on segments, and
-            there is neither a threshold nor a calibration; if there are both; if a number is out of
-            its range; if the calibration was learned from frames of another detector or of another
-            length; or if its operating point corresponds to no score.
+        InputError: if ``scorer`` does not score segments; if ``scorer`` was not trained on
+            segments, and neither a threshold nor a calibration is given; if both are given; if a
+            number is out of its range; if the calibration was learned from frames of another
+            detector or of another length; or if its operating point corresponds to no score.
     """
     decider = None if calibration is None else as_decider(calibration)
     if decider is not None:
@@ -230,6 +232,7 @@ def stretch_rule(
                 f"the operating point {decider.point.name} is at no score of this calibration: take another "
                 "`operating_point`"
             )
+    # Without a calibration, the default threshold needs a detector that was trained on segments.
     if threshold is None and not scorer.trained_on_segments:
         raise InputError(
             "this detector was trained on whole recordings, so the scores of its frames have no default threshold: "
@@ -268,16 +271,16 @@ def decide_trials(
     num_workers: int | None = None,
     facts: dict[str, Any] | None = None,
 ) -> CorpusDecisions:
-    """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
+    """Decide on the trials in the score file ``out``, which ``scorer`` made; write the table beside the file.
 
     The recordings are measured, and also embedded if the calibration has embeddings. If a recording
-    cannot be measured, its score alone decides; the record then lists the recording under
-    ``unmeasured``.
+    cannot be measured, its score alone decides, and the record lists the recording under
+    ``unmeasured``. The measurements are removed when the table is complete.
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
         channel: number of the channel that was scored, counted from 0; None for the mean of all.
-        num_workers: workers that read audio; None for a number that suits the machine.
+        num_workers: number of workers that read audio; None for a number that suits the machine.
         facts: plain data for the record, such as the name of the calibration's file.
 
     Raises:
@@ -288,7 +291,7 @@ def decide_trials(
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
     basis = {**(facts or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
     basis = json.loads(json_text(basis))
-    # The table of an earlier run stays if it was made from the same scores by the same calibration.
+    # The table of an earlier run is kept if it was made from the same scores by the same calibration.
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         if path.is_file():
             earlier = parsed_json(read_bounded(record_path, 64 << 20), str(record_path))
@@ -296,6 +299,7 @@ def decide_trials(
             if is_same_basis and earlier["decisions_sha256"] == sha256_of(path):
                 numbers = {str(name): int(count) for name, count in earlier["counts"].items()}
                 return CorpusDecisions(path, record_path, numbers, already_complete=True)
+    # Measure the recordings whose scores are in the file.
     ids, scores = read_scores(out)
     scored = set(ids)
     measurer = Measurer.of(scorer, decider)
@@ -308,6 +312,7 @@ def decide_trials(
         channel=channel,
         num_workers=num_workers,
     )
+    # Decide on each score, and write the table and its record.
     text = io.StringIO()
     counts = Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")

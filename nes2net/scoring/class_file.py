@@ -19,7 +19,7 @@ from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.text_files import checked_float, recorded_digests, text_blocks
 
 _ID = "utterance"
-#: Rows hold posteriors if they sum to 1 within this tolerance.
+#: A row holds posteriors if its sum differs from 1 by less than this tolerance.
 _POSTERIOR = 1e-3
 
 
@@ -37,7 +37,7 @@ class ClassTable(NamedTuple):
 
     @property
     def holds_posteriors(self) -> bool:
-        """Whether the rows are posteriors: all sums are 1, and no number is negative."""
+        """Whether the rows are posteriors: each row sums to 1, and no number is negative."""
         return bool((self.logits >= 0).all() and (np.abs(self.logits.sum(1) - 1) < _POSTERIOR).all())
 
 
@@ -77,8 +77,8 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
     """Read the names of the classes from the first line, ``header``.
 
     Raises:
-        InputError: if this is not a header, or if ``expected`` names are given and the names
-            differ.
+        InputError: if the line is not a header, or if ``expected`` is not empty and the names
+            differ from it.
     """
     first, *names = header.split("\t")
     if first != _ID or len(set(names)) != len(names) or len(names) < 2:
@@ -95,10 +95,14 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
 
 
 def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """Read the logits N×K float32 in N ``lines``; ``first_number`` is the number of the first line in the file."""
+    """Read the logits N×K float32 in N ``lines``; ``first_number`` is the line number of the first of them.
+
+    Raises:
+        InputError: if a line is malformed.
+    """
     columns = range(1, num_classes + 1)
     if all(line.count("\t") == num_classes for line in lines):
-        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below names its line
+        with contextlib.suppress(ValueError):  # if a cell is not a number, the loop below names the line of the cell
             return np.loadtxt(lines, np.float32, delimiter="\t", usecols=columns, comments=None, ndmin=2)
     for line_number, line in enumerate(lines, start=first_number):
         cells = line.split("\t")[1:]

@@ -25,27 +25,28 @@ from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformRe
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringSettings(RunSettings):
-    """How a corpus is judged, in addition to the settings of any run."""
+    """How a corpus is judged: the settings of any run, and settings of reading and scoring."""
 
     num_samples: int | None = None
-    """Number of leading samples of each utterance to take, repeated if there are fewer ('4sec');
-    None for whole utterances ('full')."""
+    """Number of leading samples of each utterance to take ('4sec'); a shorter utterance is
+    repeated. None for whole utterances ('full')."""
     crop: Crop = "head"
-    """``"random"`` takes the samples from a start that is drawn for each utterance, as the authors of
-    some published detectors do."""
+    """``"head"`` takes the first samples. ``"random"`` takes the samples from a start that is drawn
+    for each utterance, as the authors of some published detectors do."""
     crop_seed: int = 0
     """Seed of the random starts. A start depends only on this seed and on the name of the utterance's file."""
     padding: Padding = "repeat"
-    """How a shorter utterance is filled up; some benchmarks append ``"zeros"``."""
+    """``"repeat"`` repeats a shorter utterance until it is long enough; ``"zeros"`` appends zeros,
+    as some benchmarks do."""
     peak_normalize: PeakNormalize = "no"
     """What is scaled so that the largest absolute sample is 1: the whole ``"recording"``, or the ``"cut"``.
     Some benchmarks and published detectors are scored in this way."""
     channel: int | None = None
     """Number of the channel of each recording to score, counted from 0; None for the mean of all."""
     legacy_train_mode: bool = False
-    """Whether to score in train mode, as the published In-the-Wild scoring does (deviation 2). Batch
-    normalisation then uses the statistics of single utterances, and dropout is active. The random
-    numbers of an utterance depend only on its id."""
+    """Whether to score in train mode, as the published scoring of In-the-Wild does (deviation 2).
+    Batch normalisation then uses the statistics of single utterances, and dropout is active. The
+    random numbers of an utterance depend only on its id."""
     compile: bool = False
     """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
     The detector stays compiled."""
@@ -53,7 +54,7 @@ class ScoringSettings(RunSettings):
     """A change of each whole utterance before it is cut; None for no change."""
 
     def identity(self) -> dict[str, Any]:
-        """The settings that change scores, as plain data for the run's identity; defaults are left out."""
+        """The settings that change scores, as plain data for the identity of the run; default values are left out."""
         identity: dict[str, Any] = {}
         if self.crop != "head":
             identity |= {"crop": self.crop, "crop_seed": self.crop_seed}
@@ -77,13 +78,13 @@ def judge_trials(
     about: Mapping[str, Any] | None = None,
     settings: ScoringSettings | None = None,
 ) -> Finished:
-    """Judge ``trials`` into the file ``out``, in order.
+    """Judge ``trials``, and write the results to the file ``out``, in the order of the trials.
 
     Each value equals the value computed for the utterance alone, up to the rounding of float32.
     There is no padding, because utterances share a batch only if they give the detector the same
-    number of samples. A front-end with ``normalize: batch`` is the exception (see
-    :attr:`Judgement.of_batch`): a note is printed, and the batch size becomes part of the run's
-    identity.
+    number of samples. A front-end with ``normalize: batch`` may be an exception (see
+    :attr:`Judgement.of_batch`); a note is then printed, and the batch size becomes part of the
+    identity of the run.
 
     Under ``torchrun`` each process judges a part, and the first process writes the file. The file
     is the same to the last bit for any number of processes and interruptions, if each process has
@@ -96,8 +97,8 @@ def judge_trials(
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
-            (:func:`nes2net.scoring.system_scores.with_system_scores`); if it cannot make this
-            judgement; if ``out`` is a folder or a device, belongs to another run, or is being
+            (:func:`nes2net.scoring.system_scores.with_system_scores`); if the detector cannot make
+            this judgement; if ``out`` is a folder or a device, belongs to another run, or is being
             written by another process; if ``out``, or audio of its trials, was changed after
             ``out`` was finished; if there are no trials, or the file cannot hold an id; if no trial
             could be judged; if an argument is out of its range; or if the disk is full.
@@ -127,6 +128,8 @@ def judge_trials(
     if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
+    # Plan the batches. If a value depends on its batch, either the batch size belongs to the run, or each utterance is
+    # judged alone.
     batch_size = settings.batch_size or default_batch_size(scorer.computes_on)
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch
@@ -140,6 +143,7 @@ def judge_trials(
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
     )
+    # The identity of the run: all that changes a value.
     run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
     if batch_matters:
         run["batch_size"] = batch_size

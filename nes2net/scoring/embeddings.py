@@ -26,7 +26,7 @@ from nes2net.scoring.kernel import Scorer, start_rows
 #: Kinds of files that hold embeddings.
 SUFFIXES = (".npy", ".parquet")
 _FLOAT = np.dtype("<f4")
-_ROWS_AT_ONCE = 8192  # rows that are in memory while the finished file is written
+_ROWS_AT_ONCE = 8192  # rows that are in memory at once while the finished file is written
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Embeddings(Judgement[NDArray]):
     """The embedding of a recording: E numbers, float32.
 
     A ``.npy`` file is an array N×E, and ``{out}.csv`` has the id and label of each row. In this
-    list an apostrophe comes before an id that a spreadsheet would take for a formula
+    list, an apostrophe is put before an id that a spreadsheet would take for a formula
     (:func:`~nes2net.lib.text_files.as_cell`). A ``.parquet`` file has the columns ``id``, ``label``
     and ``embedding``, a list of E numbers.
 
@@ -42,8 +42,8 @@ class Embeddings(Judgement[NDArray]):
         of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the mean
             over time of the back-end's input, ``"backend"`` for the input of the back-end's last
             layer.
-        layer: the hidden state of the front-end: ``"last"``, a number from 0 (the input of the
-            first layer), or ``"all"`` hidden states in a row.
+        layer: which hidden state of the front-end is taken: ``"last"``, or the number of a hidden
+            state (0 is the input of the first layer). ``"all"`` joins all hidden states to one row.
 
     Raises:
         InputError: if ``layer`` is another word, or does not fit ``of``.
@@ -65,7 +65,7 @@ class Embeddings(Judgement[NDArray]):
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {self.of}")
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Refuse an exported detector, which makes no embeddings."""
+        """Return this judgement; raise :class:`InputError` for an exported detector, which makes no embeddings."""
         if not isinstance(scorer, Network):
             raise InputError("this detector makes no embeddings: take the checkpoint that it was exported from")
         return self
@@ -73,7 +73,7 @@ class Embeddings(Judgement[NDArray]):
     def start(
         self, scorer: Any, inputs: list[Tensor], *, stream: str | None = None, rows: int | None = None
     ) -> Callable[[], Sequence[NDArray | str]]:
-        """Start to embed a batch; see :meth:`Judgement.start`."""
+        """Start to embed a batch; see :meth:`Judgement.start`. ``stream`` is not used."""
 
         def embed(waveforms: Tensor) -> Tensor:
             """The embeddings B×E of ``waveforms`` B×N, for :func:`start_rows`."""
@@ -92,11 +92,11 @@ class Embeddings(Judgement[NDArray]):
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
-        """The file ``out``; if it is an array, also the list of ids and labels beside it."""
+        """List the files to write: ``out``, and beside an array also the list of ids and labels."""
         return [out, _list_beside(out)] if out.suffix == ".npy" else [out]
 
     def rows_are(self, out: Path) -> str:
-        """Words for the rows of ``out``, with the number of numbers in a row."""
+        """Describe the rows of ``out`` for a message, such as "embeddings of 1024 numbers"."""
         if out.suffix == ".npy":
             size = np.load(out, mmap_mode="r").shape[1]
         else:
@@ -104,11 +104,11 @@ class Embeddings(Judgement[NDArray]):
         return f"embeddings of {size} numbers"
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if ``out`` has no suffix of :data:`SUFFIXES`, or two trials have one id."""
+        """Raise :class:`InputError` if ``out`` has no suffix of :data:`SUFFIXES`, or two trials have the same id."""
         if out.suffix not in SUFFIXES:
             raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
         if out.suffix == ".parquet":
-            pyarrow_module("pyarrow", out)  # raises before hours of work if pyarrow is missing
+            pyarrow_module("pyarrow", out)  # if pyarrow is missing, this raises before hours of work
         super().check(trials, out)
 
     def to_json(self, value: NDArray) -> str:
@@ -131,7 +131,10 @@ class Embeddings(Judgement[NDArray]):
             yield from zip((of_cell(row["id"]) for row in csv.DictReader(file)), np.load(out, mmap_mode="r"))
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the file, a few rows at a time; see :meth:`nes2net.scoring.output.Output.write`."""
+        """Write the files, a few rows at a time; see :meth:`nes2net.scoring.output.Output.write`.
+
+        The only fact for the record is ``size``, the number of numbers in an embedding.
+        """
         first = next(rows)
         rows = chain([first], rows)
         size = len(first[1])
@@ -159,7 +162,7 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write ids, labels and embeddings of ``size`` numbers as columns, one of the ``chunks`` of rows at a time."""
+    """Write ids, labels and embeddings of ``size`` numbers as columns; ``chunks`` of rows are written one at a time."""
     arrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]

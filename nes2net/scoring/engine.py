@@ -1,4 +1,4 @@
-"""The one loop over a corpus: read, compute, keep rows, and write a complete file in order.
+"""The one loop over a corpus: it reads, computes, keeps rows, and writes a complete file in order.
 
 An :class:`~nes2net.scoring.output.Output` defines the value of a trial, its form in the journal,
 and the finished file. There are outputs of scores, scores of frames, embeddings and traits. A row
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from tqdm import tqdm
-from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot be generic
+from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
@@ -36,19 +36,19 @@ from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_j
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
-_ROWS_AT_ONCE = 1024  # rows of a finished file that are in memory while they are copied
+_ROWS_AT_ONCE = 1024  # rows of a finished file that are in memory at once while they are copied
 
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: What happens to a file that exists: True replaces it. False and ``"others"`` resume from a file of the same
-#: run; the file of another run is an error with False, and is replaced with ``"others"``.
+#: What happens to a file that exists. True replaces the file. False and ``"others"`` resume from a file of the same
+#: run. If the file is of another run, False is an error, and ``"others"`` replaces the file.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How a run computes and resumes; these settings do not change its results.
+    """How a run computes and resumes; these settings do not change the results of the run.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or ``on_error`` is unknown.
@@ -64,12 +64,12 @@ class RunSettings:
     """``"skip"`` records a failed trial and continues; the same call tries the trial again. ``"raise"``
     stops with an error."""
     overwrite: Overwrite = False
-    """Whether to replace a finished file, or the journals of another run."""
+    """Whether to replace a finished file, or the journals of another run, see :data:`Overwrite`."""
     alone: bool = False
     """Whether this process works alone even under ``torchrun``; the other processes then must not call
     the run."""
     display: ProgressDisplay[None] | None = None
-    """A progress display that several runs use together."""
+    """A progress display that several runs use together; None to make one for this run."""
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -129,8 +129,8 @@ class BatchResult(NamedTuple, Generic[T]):
     """Number of samples in the batch that the detector got."""
 
 
-#: A function ``read(trials, done, processes)`` that reads the batches of this process, which is one of
-#: ``processes``. It leaves out a batch if all ids of its trials are in ``done``.
+#: A function ``read(trials, done, processes)`` that reads the batches of this process, which is one of ``processes``.
+#: The function leaves out a batch if the ids of all trials in the batch are in ``done``.
 Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
 
@@ -151,13 +151,13 @@ def run_over(
     is the same to the last bit for any number of processes and interruptions.
 
     Args:
-        read: reads the batches of this process, without those that are done.
+        read: reads the batches of this process, without the batches that are done.
         compute: computes the rows of one batch after another.
         output: the kind of the rows, and the form of the file.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
-        settings: how to resume, and what to do about failures. Its batch size and number of workers
-            are not used here, because ``read`` has them already.
+        settings: how to resume, and what to do about failures. The batch size and the number of
+            workers in these settings are not used here, because ``read`` knows them already.
 
     Raises:
         InputError: if ``out`` is a folder or a device, belongs to another run, or is being written
@@ -169,6 +169,7 @@ def run_over(
     out = Path(out)
     run = plain(run)
     settings = settings or RunSettings()
+    # Check the arguments.
     if not trials:
         raise InputError("there are no trials: the list is empty")
     if out.is_dir():
@@ -188,21 +189,23 @@ def run_over(
     ):
         began = time.monotonic()
         result = Finished(out, len(trials))
+        # Find what earlier runs left; a complete file needs no work.
         earlier = _find_earlier_work(result, trials, output, run, settings.overwrite, processes)
-        processes.wait()  # barrier: all ranks read the journals before rank 0 changes any
+        processes.wait()  # barrier: all processes read the journals before process 0 changes a journal
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
         processes.wait()
         if result.already_complete:
             result.what = output.rows_are(out)
             return result
+        # Count what is done already, for the progress display.
         failed = {} if settings.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         num_already = sum(trial.id in already for trial in trials)
         title = output.doing
         total = len(trials)
         start = num_already
-        if processes.count > 1:  # only the first process has a display, which shows its own part
+        if processes.count > 1:  # only the first process has a display, which shows the part of this process
             title = f"{output.doing} (process 1 of {processes.count})"
             total = -(-(len(trials) - num_already) // processes.count)
             start = 0
@@ -233,7 +236,7 @@ def run_over(
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
-            # The speed of this run alone, without the earlier runs from which it resumed.
+            # The speed of this run alone, without earlier runs from which this run resumed.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
             speed = {
@@ -251,7 +254,7 @@ def run_over(
 
 
 class _EarlierWork(NamedTuple):
-    """The rows of earlier runs of the same identity, which need not be computed again."""
+    """The rows of earlier runs with the same identity; these rows need not be computed again."""
 
     audio: dict[str, str]
     """Id → stamp of the audio file, for the trials that have a row."""
@@ -291,7 +294,8 @@ def _find_earlier_work(
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
-    stamps = None  # id → stamp, for the rows of a finished file that can be used
+    stamps = None  # id → stamp, for the rows of a finished file, if the file can be used
+    # The rows in a finished file: the same run must have made it, and neither file nor audio may have changed.
     if out.exists() and overwrite is not True:
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
@@ -312,9 +316,11 @@ def _find_earlier_work(
         except InputError:
             if not overwrite:
                 raise
+    # The rows in journals.
     with open_journals(out, run, output.from_json) as journalled:
         pass
-    # The file is complete. A journal of another run stays, because that run was to overwrite the file.
+    # The file is complete, so journals of this run are not needed. A journal of another run stays, because that run was
+    # to overwrite this file.
     if result.already_complete:
         return nothing._replace(begin_anew=journalled is not None)
     finished = None if stamps is None else out
@@ -326,6 +332,7 @@ def _find_earlier_work(
                 "remove it"
             )
         return nothing._replace(audio=stamps or {}, out=finished)
+    # Do not use rows whose audio file was replaced.
     journalled_trials = {trial.id: trial for trial in trials if trial.id in journalled.places}
     now = _stamps_by_id(journalled_trials.values(), processes)
     replaced = {(id, row.audio) for id, row in journalled.places.items() if row.audio != now.get(id)}
@@ -341,7 +348,7 @@ def _find_earlier_work(
 
 
 def _stamps_by_id(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
-    """Id → stamp of the trial's file. The first process reads the stamps for all processes, so that all agree."""
+    """Find id → stamp of the trial's file. The first process reads the stamps for all processes, so that all agree."""
     stamps_of_rank_0 = None
     if processes.rank == 0:
         stamps_of_rank_0 = {trial.id: stamp(trial.path) for trial in trials}
@@ -359,12 +366,16 @@ def _keep_results(
     """Write the rows of all batches to the journal, and show the progress.
 
     Args:
-        already: ids of trials that the display has counted before.
+        already: ids of the trials that the display counted from the start.
         on_error: as in :class:`RunSettings`.
         report_failures: whether to print failures.
 
     Returns:
         The failures and the number of samples of all batches together, without rows.
+
+    Raises:
+        InputError: if a trial failed and ``on_error`` is ``"raise"``, or if the journal cannot be
+            written.
     """
     failures: dict[str, str] = {}
     count = 0
@@ -398,7 +409,7 @@ def _write_finished(
     reasons: Mapping[str, str],
     facts: dict[str, Any],
 ) -> None:
-    """Write all files of the output and the record, completely or not at all; then remove the journals.
+    """Write all files of the output, and the record, completely or not at all; then remove the journals.
 
     The files are on the disk before the journals are removed, so not even a power cut loses rows.
 
@@ -415,12 +426,14 @@ def _write_finished(
     with open_journals(out, facts["run"], output.from_json, without=replaced) as journalled:
         assert journalled is not None  # all journals are of this run
         used = [trial for trial in trials if trial.id in journalled.places]
-        # For a trial that did not fail: a journal was damaged meanwhile, or the row is too long.
+        # The reason for a trial that did not fail, but has no row: a journal was damaged meanwhile, or the row is too
+        # long.
         lost = "what was kept of it cannot be read back"
         without_row = [trial.id for trial in trials if trial.id not in journalled.places]
         result.failures = {id: reasons.get(id, lost) for id in without_row}
+        # No trial has a row.
         if not used:
-            remove_journals(out)  # they hold only failures, which the next run must try again
+            remove_journals(out)  # the journals hold only failures, which the next run must try again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
             raise NothingDone(
                 f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
@@ -436,7 +449,7 @@ def _write_finished(
                 record["failures"] = result.failures
                 record["sha256"] = sha256_of(files[0])
                 record_file.write_text(json_text(record, indent=1), encoding="utf-8")
-                out.unlink(missing_ok=True)  # so that the new record never stands beside old rows
+                out.unlink(missing_ok=True)  # the new record must never be beside old rows
         except OSError as error:
             raise InputError(
                 f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "

@@ -27,22 +27,22 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 
 T = TypeVar("T")
 
-# Number of batches of files that are read ahead, and number of these batches that are searched for files of equal
-# length. The other files are still being read while a batch is computed.
+# _AHEAD batches of files are read ahead. The first _LOOKED_AT of these batches are searched for files of equal length.
+# The other files are still being read while a batch is computed.
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
-_AHEAD_BYTES = 1 << 29  # most bytes of samples to hold
-_EXPANSION = 16  # assumed bytes of samples for each byte of a file that was not read yet
+_AHEAD_BYTES = 1 << 29  # at most so many bytes of samples are held
+_EXPANSION = 16  # bytes of samples that are assumed for each byte of a file that was not read yet
 
 
 @dataclass(frozen=True)
 class JudgedFile(Generic[T]):
-    """A file and the detector's judgement of it."""
+    """A file, and the detector's judgement of the file."""
 
     path: AnyRecording
     result: T | InputError
-    """The value of the judgement, or the reason why it is missing."""
+    """The value of the judgement, or the reason why the value is missing."""
     num_samples: int = 0
     """Length of the whole recording in samples at 16 kHz."""
     judged: float = 1.0
@@ -76,7 +76,7 @@ def judge_files(
         batch_size: largest number of files that are computed at once; None for 8 on a CPU and 64 on
             a GPU.
         workers: threads that read files; None for a number that suits the device.
-        longest: largest number of samples at 16 kHz. If whole recordings are judged, a longer
+        longest: largest number of samples at 16 kHz, if whole recordings are judged. A longer
             recording fails with :class:`~nes2net.data.audio.read.LongAudio` and is not read to its
             end. None for no limit.
         measurer: measures the recordings as well; None for no measurement.
@@ -107,6 +107,7 @@ def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], worker
         waiting: deque[_File[T]] = deque()
         try:
             while True:
+                # Read ahead, up to the limits of files and of memory.
                 while len(waiting) < most_waiting and sum(file.size for file in waiting) < _AHEAD_BYTES:
                     try:
                         path = next(paths)
@@ -115,6 +116,7 @@ def _judged_in_order(batches: _Batches[T], paths: Iterator[AnyRecording], worker
                     waiting.append(_File(path, pool.submit(batches.read, path)))
                 if not waiting:
                     return
+                # Judge the first file, if it was not judged in the batch of an earlier file.
                 if waiting[0].judged is None:
                     batches.judge(list(islice(waiting, _LOOKED_AT * batches.batch_size)))
                 judged = waiting.popleft().judged
@@ -133,13 +135,14 @@ class _ReadFile(NamedTuple):
 
 
 class _File(Generic[T]):
-    """A file that is being read by a thread, and then waits to be judged. It holds its samples until then.
+    """A file that is being read by a thread, and then waits to be judged.
 
-    :attr:`judged` is the result; None before.
+    Until the file is judged, the object holds its samples. :attr:`judged` is the result; it is None
+    until the file is judged.
     """
 
     def __init__(self, path: AnyRecording, reading: Future[_ReadFile]) -> None:
-        """Wait for ``reading``, the task of a reading thread, and guess the memory that its samples take."""
+        """Keep ``reading``, the task of a reading thread, and guess how much memory the samples will take."""
         self.path = path
         self.judged: JudgedFile[T] | None = None
         self._reading = reading
@@ -150,7 +153,7 @@ class _File(Generic[T]):
 
     @property
     def size(self) -> int:
-        """Number of bytes of the held samples; an estimate before the file is read, and 0 after it is judged."""
+        """Number of bytes of the held samples; an estimate before the file is read, and 0 after the file is judged."""
         if self.judged is not None:
             return 0
         if self._reading.done() and self._reading.exception() is None:
@@ -158,12 +161,12 @@ class _File(Generic[T]):
         return self._guess
 
     def read(self) -> _ReadFile | None:
-        """Wait until the file is read. If it cannot be read, store the error as its result, and return None."""
+        """Wait until the file is read. If this fails, store the error as the result of the file, and return None."""
         try:
             return self._reading.result()
         except InputError as error:
             failure = error
-        except Exception as error:  # a decoder can raise anything on a damaged file
+        except Exception as error:  # a decoder can raise any error on a damaged file
             failure = InputError(f"could not be read ({type(error).__name__}: {error})", subject=str(self.path))
         self.finish(JudgedFile(self.path, failure))
         return None
@@ -171,7 +174,7 @@ class _File(Generic[T]):
     def finish(self, judged: JudgedFile[T]) -> None:
         """Store the result, and drop the samples."""
         self.judged = judged
-        del self._reading  # holds the samples
+        del self._reading  # the task holds the samples
 
 
 @dataclass(frozen=True)
@@ -194,10 +197,11 @@ class _Batches(Generic[T]):
         return _ReadFile(recording, remark, traits)
 
     def judge(self, files: list[_File[T]]) -> None:
-        """Judge the first file together with other ``files`` of equal length, and store the results."""
+        """Judge the first file together with other ``files`` of equal length, and store each result in its file."""
         first = files[0].read()
-        if first is None:
+        if first is None:  # the file could not be read; its result is the error
             return
+        # Collect files of equal length.
         batch = [(files[0], first)]
         for file in files[1:]:
             if len(batch) == self.batch_size:
@@ -205,6 +209,7 @@ class _Batches(Generic[T]):
             read_file = file.read() if file.judged is None else None
             if read_file is not None and len(read_file.recording.waveform) == len(first.recording.waveform):
                 batch.append((file, read_file))
+        # Measure and judge the batch.
         waveforms = np.stack([read.recording.waveform for _, read in batch])
         traits = [read.traits for _, read in batch]
         if self.measurer:

@@ -3,7 +3,7 @@
 Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. Each line
 of a journal is JSON. The first line identifies the run. Then each batch adds lines:
 ``["id", value, "audio"]`` for a trial with a row (see :class:`Row`), and ``["id", "reason"]`` for a
-trial that failed. If a process is killed, at most the last line of its journal is incomplete.
+trial that failed. If a process is killed, only the last line of its journal can be incomplete.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from typing_extensions import NamedTuple  # the NamedTuple of Python 3.10 cannot be generic
+from typing_extensions import NamedTuple  # in Python 3.10, NamedTuple of typing cannot be generic
 
 from nes2net.data.audio.packed import status_of
 from nes2net.lib.errors import InputError
@@ -44,7 +44,7 @@ def stamp(path: str | Path | None) -> str:
     """
     try:
         status = status_of(path or "")
-    except (OSError, ValueError):  # no such file, or a name that no file can have
+    except (OSError, ValueError):  # there is no such file, or no file can have this name
         return "-"
     return f"{status.size}:{status.modified}"
 
@@ -53,8 +53,8 @@ class Journal(Generic[T]):
     """The journal of one process. New lines are appended to an earlier journal of the same name.
 
     Args:
-        path: the file. If it exists, it must belong to the same ``run``; :func:`open_journals`
-            checks this.
+        path: the file. If the file exists, it must belong to the same ``run``;
+            :func:`open_journals` checks this.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         to_json: turns a value into plain data for JSON.
 
@@ -80,13 +80,13 @@ class Journal(Generic[T]):
             self._write(_header_line(run))
 
     def add(self, rows: Mapping[str, Row[T]], failures: Mapping[str, str] | None = None) -> None:
-        """Write the rows and failures of a batch; they are kept even if the process is killed afterwards."""
+        """Write the rows and failures of a batch; these are kept even if the process is killed afterwards."""
         lines = [[id, self.to_json(value), audio] for id, (value, audio) in rows.items()]
         lines += map(list, (failures or {}).items())
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
 
     def _write(self, lines: bytes) -> None:
-        """Write all of ``lines``; InputError if the disk is full."""
+        """Write all of ``lines`` to the file; InputError if they cannot be written, for example if the disk is full."""
         unwritten = memoryview(lines)
         try:
             while unwritten:
@@ -98,13 +98,14 @@ class Journal(Generic[T]):
             ) from error
 
     def __enter__(self) -> Journal[T]:
-        """The journal itself, which is open already."""
+        """Return the journal itself, which is open already."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Write the journal to the disk, and close it."""
+        """Make sure that all lines are on the disk, and close the journal."""
         with suppress(OSError):
-            os.fsync(self._file.fileno())  # on the disk, before a finished file with the same rows is replaced
+            # The rows must be on the disk before a finished file with the same rows is replaced.
+            os.fsync(self._file.fileno())
         self._file.close()
 
 
@@ -121,7 +122,7 @@ def journal_path(out: Path, rank: int = 0) -> Path:
 
 
 def journals(out: Path) -> list[Path]:
-    """List all journals beside ``out``, whatever run they belong to.
+    """List all journals beside ``out``, of this run and of other runs.
 
     Raises:
         InputError: if a pipe, a link or a folder has the name of a journal.
@@ -154,7 +155,7 @@ class Place(NamedTuple):
 
 
 class Journalled(Generic[T]):
-    """The rows and failures in the journals of a run. Values stay on the disk until they are read.
+    """The rows and failures in the journals of a run. A value stays on the disk until :meth:`value` reads it.
 
     Args:
         files: the journals, open for reading.
@@ -185,8 +186,8 @@ class Journalled(Generic[T]):
                         self.places[str(id)] = Place(number, start, str(fields[1]))
                     elif len(fields) == 1:
                         self.failures[str(id)] = str(fields[0])
-                except (ValueError, TypeError, OverflowError):  # damaged or cut off: the trial is computed again
-                    pass
+                except (ValueError, TypeError, OverflowError):
+                    pass  # the line is damaged or cut off, so the trial is computed again
                 start += len(line)
         self.failures = {id: reason for id, reason in self.failures.items() if id not in self.places}
 
@@ -208,7 +209,9 @@ def _parsed_line(line: bytes) -> list[Any]:
 def open_journals(
     out: Path, run: Mapping[str, Any], value: Callable[[Any], T], *, without: Container[tuple[str, str]] = ()
 ) -> Iterator[Journalled[T] | None]:
-    """Open the journals of interrupted runs beside ``out``; None if a journal belongs to another run.
+    """Open the journals of interrupted runs beside ``out``, and yield the rows and failures in them.
+
+    Without journals, there are no rows. None is yielded if a journal belongs to another run.
 
     Args:
         run: the identity of this run, as for :class:`Journal`.
@@ -217,7 +220,7 @@ def open_journals(
     header = _header_line(run)
     with ExitStack() as stack:
         files = [stack.enter_context(open(path, "rb")) for path in journals(out)]
-        # A run that was killed while it wrote its header left only the beginning of the header.
+        # A run that was killed while it wrote the header left only the beginning of the header.
         is_same_run = all(header.startswith(file.readline(len(header))) for file in files)
         journalled = None
         if is_same_run:
@@ -226,7 +229,7 @@ def open_journals(
 
 
 def run_of(path: Path) -> Any:
-    """The identity of the run that wrote the journal ``path``; None if the header is damaged."""
+    """Read the identity of the run that wrote the journal ``path``; None if the header is damaged."""
     with open(path, "rb") as file:
         try:
             return _parsed_line(file.readline(_LONGEST_LINE))
@@ -235,5 +238,5 @@ def run_of(path: Path) -> Any:
 
 
 def _header_line(run: Mapping[str, Any]) -> bytes:
-    """The first line of a journal, which identifies its run."""
+    """Make the first line of a journal, which identifies the run."""
     return json.dumps(run).encode() + b"\n"

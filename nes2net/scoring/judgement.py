@@ -1,9 +1,9 @@
 """The kinds of results that a detector gives for a recording: a class :class:`Judgement` for each.
 
 The score of a recording, the scores of its frames and its embedding are judgements. The class of a
-judgement computes it, writes and reads its files, shows it and evaluates it. Each judgement has a
-name, which the record ``{file}.json`` states. Installed packages add judgements by entry points of
-the group ``nes2net.judgements`` (see docs/extending.md).
+judgement computes its results, writes and reads their files, shows the results and evaluates them.
+Each judgement has a name, which the record ``{file}.json`` states. Installed packages add
+judgements by entry points of the group ``nes2net.judgements`` (see docs/extending.md).
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ class Judgement(Output[T]):
     of_whole: ClassVar[bool] = False
     """Whether this judgement is always made of whole recordings."""
     of_batch: ClassVar[bool] = False
-    """Whether a front-end with ``normalize: batch`` judges several recordings in a batch, as published.
-    A value then depends on its batch. If False, such a front-end judges one recording at a time."""
+    """Whether a front-end with ``normalize: batch`` judges several recordings in a batch, as
+    published. A value then depends on its batch. If False, a detector with such a front-end judges
+    one recording at a time."""
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement, with the options that depend on ``scorer`` filled in.
+        """Return this judgement for ``scorer``; options that depend on ``scorer`` are filled in.
 
         Raises:
             InputError: if ``scorer`` cannot make this judgement.
@@ -61,7 +62,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """Adapt the ``reader`` that the user chose to this judgement; most judgements return it unchanged.
+        """Adapt the ``reader`` that the user chose to this judgement; most judgements return ``reader`` unchanged.
 
         Raises:
             InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.
@@ -74,8 +75,8 @@ class Judgement(Output[T]):
     ) -> Callable[[], Sequence[T | str]]:
         """Start to judge a batch.
 
-        The returned function waits for the results: for each recording its value, or the reason why
-        the value is missing.
+        The returned function waits for the results. The result of a recording is its value, or the
+        reason why the value is missing.
 
         Args:
             scorer: the detector, in :func:`nes2net.scoring.kernel.scoring_mode`.
@@ -89,16 +90,16 @@ class Judgement(Output[T]):
         return asdict(self)  # type: ignore[call-overload]
 
     def identity(self) -> dict[str, Any]:
-        """The facts of this judgement in the identity of a run: plain data without nested values."""
+        """The facts of this judgement for the identity of a run, as plain data without nested values."""
         return {"judgement": self.name, **self.options()}
 
     def described(self) -> dict[str, Any]:
-        """The facts of this judgement in a record, from which :func:`judgement_of` builds it again."""
+        """The facts of this judgement for a record, from which :func:`judgement_of` builds the judgement again."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
     def tell(self, value: T) -> dict[str, Any]:
-        """The facts about this ``value`` for a row of ``nes2net predict``: plain data.
+        """Give the facts about ``value`` for a row of ``nes2net predict``, as plain data.
 
         The text of the fact ``remark``, if there is one, is printed at the end of the line.
         """
@@ -118,7 +119,7 @@ class Judgement(Output[T]):
         return ", ".join(words)
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
-        """Read a file of this judgement as scores: the ids and the scores (N,) float64 of recordings.
+        """Read a file of this judgement as scores; return the ids and the scores (N,) float64 of recordings.
 
         Raises:
             InputError: if the file cannot be read, or this judgement has no scores of recordings.
@@ -170,16 +171,19 @@ class Judgement(Output[T]):
 
     @classmethod
     def holds(cls, path: Path) -> bool:
-        """Whether a file without a record holds this judgement, by its first line; False for most kinds."""
+        """Whether the first line of a file without a record shows that the file holds this judgement.
+
+        This is False for most judgements.
+        """
         return False
 
     def own_labels(self, path: Path) -> dict[str, str]:
-        """Read id → label from a file that has labels beside the values, as of some toolkits; else empty."""
+        """Read id → label from a file in which a toolkit wrote labels beside the values; empty for other files."""
         return {}
 
 
 def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgement[Any]:
-    """Build a judgement from its name, or from ``name`` and options; an instance stays unchanged.
+    """Build a judgement from its name, or from a mapping of ``name`` and options; return a judgement unchanged.
 
     Raises:
         InputError: if there is no such judgement or option.
@@ -194,10 +198,10 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
 
 
 def judgement_of(path: str | Path) -> Judgement[Any]:
-    """Find the kind of judgement in a file, from the record of the file.
+    """Find the judgement that a file holds, from the record of the file.
 
-    A file of another toolkit has no record. Its kind of judgement is then recognised by the first
-    line. If no judgement recognises the line, the file holds scores.
+    A file of another toolkit has no record. The judgement in such a file is recognised by the first
+    line of the file. If no judgement recognises the line, the file is taken for scores.
 
     Raises:
         InputError: if the record names a judgement that is not installed, or options that the
@@ -207,13 +211,14 @@ def judgement_of(path: str | Path) -> Judgement[Any]:
     record = record_of(path)
     if record is not None and record.judgement is not None:
         return as_judgement(record.judgement)
-    if len(first_line(path).split()) == 2:  # most files hold scores; no other judgement is then imported
+    # The file holds scores, as most files do; other judgements need not be imported.
+    if len(first_line(path).split()) == 2:
         return as_judgement("scores")
     return as_judgement(next((name for name in judgements.names() if judgements.get(name).holds(path)), "scores"))
 
 
 def scores_of(path: str | Path) -> tuple[list[str], NDArray]:
-    """Read a file of any judgement as scores: the ids and the scores (N,) float64 of recordings.
+    """Read a file of any judgement as scores; return the ids and the scores (N,) float64 of recordings.
 
     Raises:
         InputError: as :func:`judgement_of`, or :meth:`Judgement.scores`.

@@ -27,7 +27,7 @@ from nes2net.models.backends.base import Backend, ScoreRule
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.models.provenance import Provenance
 
-#: A score, or the reason why it is missing.
+#: A score, or the reason why the score is missing.
 Result: TypeAlias = float | str
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Scorer(Protocol):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes. It differs from :attr:`device` if the detector moves waveforms itself."""
+        """The device that computes. This device differs from :attr:`device` if the detector itself moves waveforms."""
 
     @property
     def precision(self) -> str:
@@ -57,7 +57,7 @@ class Scorer(Protocol):
 
     @property
     def score_rule(self) -> ScoreRule:
-        """The rule by which scores are made from logits, such as ``"logit"``."""
+        """Name of the rule that turns logits into scores, such as ``"logit"``."""
 
     @property
     def min_samples(self) -> int:
@@ -73,7 +73,7 @@ class Scorer(Protocol):
 
     @property
     def num_scores(self) -> int:
-        """Number of scores of other systems that the detector fuses; 0 for most detectors."""
+        """Number of other systems whose scores the detector fuses; 0 for most detectors."""
 
     @property
     def resolutions(self) -> tuple[float, ...]:
@@ -97,7 +97,7 @@ class Scorer(Protocol):
         """The modules that have a train and an eval mode; empty for a detector without train mode."""
 
     def train(self, mode: bool = True) -> Any:
-        """Put the detector into train mode, or with ``False`` into eval mode."""
+        """Put the detector into train mode if ``mode`` is true, otherwise into eval mode."""
 
     def compile(self, **options: Any) -> None:
         """Compile the detector in place (``torch.compile``)."""
@@ -120,7 +120,7 @@ def scores_segments(scorer: Scorer) -> TypeGuard[SegmentScorer]:
 
 
 def depends_on_batch(scorer: Scorer) -> bool:
-    """Whether a score depends on other utterances in its batch, because a front-end has ``normalize: batch``."""
+    """Whether a score depends on other utterances in the batch, because a front-end has ``normalize: batch``."""
     frontend = scorer.config["frontend"]
     # The options of a distilled front-end contain the options of two front-ends, teacher and student.
     frontends = [frontend, *(value for value in frontend.values() if isinstance(value, dict))]
@@ -128,7 +128,7 @@ def depends_on_batch(scorer: Scorer) -> bool:
 
 
 def check_takes_audio_alone(scorer: Scorer) -> None:
-    """Raise :class:`InputError` if ``scorer`` needs scores of other systems beside the audio."""
+    """Raise :class:`InputError` if ``scorer`` needs scores of other systems in addition to the audio."""
     if scorer.num_scores:
         raise InputError(
             f"this detector fuses the scores of {counted(scorer.num_scores, 'other system')}, so it cannot score audio alone: score "
@@ -137,7 +137,7 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
-    """Score ``waveforms`` B×N, which are on the CPU, in :func:`scoring_mode`."""
+    """Score ``waveforms`` B×N, which are on the CPU, in :func:`scoring_mode`; a missing score is a reason."""
     with scoring_mode(scorer):
         return start(scorer, waveforms)()
 
@@ -155,7 +155,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score ``waveforms`` (N,) of any lengths like :func:`score_or_raise`; equal lengths share a batch."""
     alone = depends_on_batch(scorer)
-    groups: dict[int, list[int]] = {}  # length → numbers of the waveforms; if alone, a group for each
+    groups: dict[int, list[int]] = {}  # length → indices of the waveforms; if alone, each waveform is a group
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if alone else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)
@@ -176,10 +176,10 @@ def start(
 ) -> Callable[[], list[Result]]:
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
-    The returned function waits for the results. A GPU computes in the meantime. A batch that does
-    not fit into memory is scored in parts, and later batches of this size are split at once. A
-    score is missing if it is not finite, if the detector does not take waveforms of this length, or
-    if a single utterance does not fit into memory.
+    The returned function waits for the results; until it is called, a GPU computes in the
+    background. A batch that does not fit into memory is scored in parts, and later batches of this
+    size are split at once. A score is missing if it is not finite, if the detector does not take
+    waveforms of this length, or if a single utterance does not fit into memory.
 
     Args:
         system_scores: scores of other systems, B×S, for a detector that takes them.
@@ -206,12 +206,13 @@ def start_rows(
 ) -> Callable[[], list[np.ndarray | str]]:
     """Start to compute a row of numbers, such as an embedding, for each of ``waveforms`` B×N.
 
-    The returned function waits for the results: rows (K,) float32, or reasons why they are missing.
+    The returned function waits for the results, each a row (K,) float32 or the reason why the row
+    is missing.
 
     Args:
         scorer: the detector with which ``compute`` computes.
-        message: what the reason says of a number that is not finite; ``{}`` stands for the number,
-            as in ``"score is {}"``.
+        message: the reason if a number is not finite, such as ``"score is {}"``; ``{}`` stands for
+            the number.
         compute: computes rows B×K of waveforms B×N.
         rows: as for :func:`start`.
     """
@@ -238,7 +239,7 @@ def _start_or_split(
     stream: str | None,
     rows: int | None,
 ) -> Callable[[], list[T | str]]:
-    """Start to compute a batch, for :func:`start` and :func:`start_rows`; split it if memory is short.
+    """Start to compute a batch, for :func:`start` and :func:`start_rows`; split the batch if memory is short.
 
     Args:
         compute: computes a tensor of B rows from ``inputs``.
@@ -250,7 +251,7 @@ def _start_or_split(
     count = len(inputs[0])
     device, precision, fitting = _fitting.get(scorer, (None, "", 0))
     is_same_device = (device, precision) == (scorer.computes_on, scorer.precision)
-    most_rows = None  # no limit, because all batches have fitted into memory so far
+    most_rows = None  # None: no limit, because all batches have fitted into memory so far
     if is_same_device:
         most_rows = max(1, fitting // waveforms.shape[1])
 
@@ -262,6 +263,7 @@ def _start_or_split(
             started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
+    # An earlier batch did not fit into memory, and this batch is as large: split it before trying.
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:
@@ -280,13 +282,14 @@ def _start_or_split(
 
     try:
         with torch.inference_mode(), ExitStack() as stack:
-            if stream is not None:  # the name alone seeds the random numbers, and the old state is restored
+            if stream is not None:  # only the name seeds the random numbers; the old state is restored afterwards
                 generator_devices = []
                 if on_gpu:
                     generator_devices = [scorer.device]
                 stack.enter_context(torch.random.fork_rng(generator_devices))
                 torch.manual_seed(zlib.crc32(stream.encode()))
-            # No variable holds the moved inputs. If the batch must be split, they would take memory beside the parts.
+            # No variable holds the moved inputs, because they would take memory beside the parts if the batch must be
+            # split.
             pending = _Pending(compute(*map(moved, inputs))[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:
@@ -295,6 +298,7 @@ def _start_or_split(
     except Exception as error:  # onnxruntime has no class for running out of memory
         if not is_out_of_memory(error):
             raise
+    # The batch does not fit into memory: give up if it is a single row, otherwise halve it.
     tried = max(count, rows or 0)
     if tried == 1:
         seconds = waveforms.shape[1] / SAMPLE_RATE
@@ -308,20 +312,20 @@ def _start_or_split(
     return start_parts(rows and half, half)
 
 
-# For each scorer that once ran out of memory: its device, its precision, and the largest number of samples, in all
-# rows of a batch together, that it computes at once.
+# For each scorer that once ran out of memory: its device, its precision, and the largest number of samples that it
+# computes at once, in all rows of a batch together.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
 class _Pending:
-    """Rows of numbers, one per utterance, that a GPU may still be computing.
+    """Rows of numbers, a row for each utterance, which a GPU may still be computing.
 
-    The copy to the CPU is queued directly after the batch. If the copy were queued when the numbers
-    are needed, it would also wait for the next batch.
+    The copy to the CPU is queued directly after the batch. If the copy were queued only when the
+    numbers are needed, the copy would also wait for the next batch.
     """
 
     def __init__(self, rows: Tensor) -> None:
-        """Queue the copy of ``rows`` to the CPU, if they are on a GPU."""
+        """If ``rows`` are on a GPU, queue their copy to the CPU."""
         self.computed: torch.cuda.Event | None = None
         if not rows.is_cuda:
             self.rows = rows.float()
@@ -338,12 +342,12 @@ class _Pending:
 
 
 def _not_finite_reason(message: str, number: float) -> str:
-    """The reason that takes the place of a result with a ``number`` that is not finite."""
+    """Write the reason that takes the place of a result, if a ``number`` in the result is not finite."""
     return f"the detector's {message.format(number)}: its weights are damaged, or its precision is too low"
 
 
 class _ModeInForce:
-    """The mode of a scorer while threads use it, and the state to restore when the last thread leaves."""
+    """The mode of a scorer while threads score, and the state to restore when the last thread is done."""
 
     def __init__(self, scorer: Scorer, train: bool) -> None:
         """Remember the state of ``scorer``, and put it into train or eval mode."""
@@ -370,15 +374,16 @@ _lock = threading.Lock()
 
 @contextmanager
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
-    """Put ``scorer`` into eval mode, with products of float32 in its precision; restore both at the end.
+    """Put ``scorer`` into eval mode, and set the precision of float32 products; restore both at the end.
 
     Any number of threads may be in this context: the first thread makes the changes, and the last
-    thread undoes them. A detector that is already in eval mode is not touched. See
-    :func:`nes2net.lib.devices.float32_products` for the products.
+    thread undoes them. A detector that is already in eval mode is not touched. The products are
+    those of :func:`nes2net.lib.devices.float32_products`.
 
     Args:
         train: put ``scorer`` into train mode instead. Batch normalisation then changes its running
-            statistics. They affect no score in this mode, and are restored at the end.
+            statistics. The running statistics affect no score in train mode, and are restored at
+            the end.
     """
     with _lock:
         modes_in_force = _in_force.setdefault(scorer, {})
@@ -419,7 +424,7 @@ def differentiable(scorer: nn.Module) -> Iterator[None]:
 
 
 def default_batch_size(device: torch.device) -> int:
-    """Number of utterances of 4 s in a batch that keeps ``device`` busy."""
+    """Choose how many utterances of 4 s are in a batch that keeps ``device`` busy."""
     return 64 if device.type == "cuda" else 8
 
 

@@ -70,7 +70,7 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
 
 
 def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
-    """Draw at most ``max_trials`` of ``trials`` at random, in their order; the same call draws the same trials."""
+    """Draw at most ``max_trials`` of ``trials`` at random, in order; the same call draws the same trials."""
     if len(trials) <= max_trials:
         return list(trials)
     return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), max_trials))]
@@ -88,7 +88,7 @@ class TraitsOutput(Output[Traits]):
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
-        """Restore traits from the list of :meth:`to_json`; ValueError if it is damaged."""
+        """Restore traits from the list of :meth:`to_json`; ValueError if the list is damaged."""
         duration, level, bandwidth, judged, unfit, clipping = _VALUES.validate_python(values)
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 
@@ -100,7 +100,7 @@ class TraitsOutput(Output[Traits]):
                 yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, Any]:
-        """Write a line for each row; there are no facts for the record."""
+        """Write a line for each row to the only file in ``files``; there are no facts for the record."""
         with open(files[0], "w", encoding="utf-8") as file:
             file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}
@@ -130,23 +130,23 @@ def measure_trials(
     channel: int | None = None,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
-    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them.
+    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them if ``embed`` is true.
 
-    Under ``torchrun``, only the first process calls this function. The traits stay in
-    ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits` is called.
-    Therefore an interrupted call resumes, and a repeated call only reads these files.
+    Under ``torchrun``, only the first process may call this function. The traits stay in
+    ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits` is called. An
+    interrupted call can therefore be resumed, and a repeated call only reads these files.
 
     Args:
         num_samples: as for :func:`measure_file`.
-        scorer: the detector that scores the recordings.
+        scorer: the detector that scores the recordings; None if it is not known.
         embed: whether ``scorer`` also embeds the recordings; exported detectors never do.
         channel: number of the channel that is scored, counted from 0; None for the mean of all.
         num_workers: number of workers; one per processor, at most 8, if not given.
 
     Returns:
         Two mappings. The first is id → traits, in the order of ``trials``. The second is id → the
-        reason why the traits or the embedding are missing. Reasons are also printed on standard
-        error.
+        reason why the traits or the embedding of a recording are missing. These reasons are also
+        printed on standard error.
 
     Raises:
         InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`; but if all recordings
@@ -166,7 +166,7 @@ def measure_trials(
         yield from Loader(Reading(partial(_measure_item, num_samples, most_samples, channel)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[BatchResult[Traits], None, None]:
-        """Divide what the workers measured into rows and failures; called by :func:`run_over`."""
+        """Divide the results of the workers into rows and failures; called by :func:`run_over`."""
         for batch in batches:
             rows = {}
             reasons = {}
@@ -192,6 +192,7 @@ def measure_trials(
     traits = dict(output.read(out))
     if not embed or not isinstance(scorer, Network):  # exported detectors make no embeddings
         return traits, failures
+    # Embed the recordings that were measured.
     judgement = Embeddings("backend")
     result = judge_trials(
         scorer,
@@ -208,7 +209,7 @@ def measure_trials(
 
 
 def forget_traits(beside: str | Path) -> None:
-    """Remove the files that :func:`measure_trials` left."""
+    """Remove the files that :func:`measure_trials` left for this ``beside``."""
     for out in _files_beside(beside):
         for suffix in ("", ".csv", ".json"):
             out.with_name(f"{out.name}{suffix}").unlink(missing_ok=True)
@@ -242,7 +243,7 @@ class Measurer:
 
     @classmethod
     def of(cls, scorer: Scorer, decider: Decider) -> Measurer:
-        """Make the measurer that ``decider`` needs: with embeddings if its calibration compares them."""
+        """Make the measurer that ``decider`` needs; it computes embeddings if the calibration compares embeddings."""
         population = decider.calibration.population if decider.abstain else None
         compares_embeddings = population is not None and population.has_embeddings
         if compares_embeddings and isinstance(scorer, Network):  # exported detectors make no embeddings
@@ -253,26 +254,29 @@ class Measurer:
         """Measure the part of ``recording`` that the detector scores; the result has no embedding.
 
         Args:
-            remark: the remark on this part, which says whether it is unfit.
+            remark: the remark on this part, which says whether the part is unfit or clipped.
         """
         traits = measure(recording.plain, recording.num_samples)  # without the repetition of a short recording
         return traits._replace(judged=recording.judged, unfit=remark.unfit, clipping=remark.clipping)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
-        """Compute the embeddings of ``waveforms`` B×N, and add them to the ``traits`` of the B recordings."""
+        """Compute the embeddings of ``waveforms`` B×N, and add them to the ``traits`` of the B recordings.
+
+        Without :attr:`embed`, or if an embedding is missing, the traits stay as they are.
+        """
         if self.embed is None:
             return list(traits)
         with scoring_mode(self.scorer):
             rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
         with_embeddings = []
         for measured, row in zip(traits, rows):
-            if not isinstance(row, str):  # a text is the reason why the embedding is missing
+            if not isinstance(row, str):  # if the row is a text, it is the reason why the embedding is missing
                 measured = measured._replace(embedding=row)
             with_embeddings.append(measured)
         return with_embeddings
 
     def of_recording(self, recording: Recording, remark: Remark) -> Traits:
-        """Measure all traits of ``recording``, with its embedding; ``remark`` as for :meth:`measured`."""
+        """Measure all traits of ``recording``, and compute its embedding; ``remark`` as for :meth:`measured`."""
         return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
     def along(self, blocks: Iterable[NDArray], track: Track, beginning: Traits | None = None) -> Traits:
@@ -283,8 +287,9 @@ class Measurer:
         Args:
             blocks: the whole recording in blocks (N,), 16 kHz in [−1, 1].
             beginning: the traits of the beginning of the recording, if the recording's score is the
-                score of its beginning. ``judged`` is taken from these traits, and the embedding if
-                the first window has speech. None if the recording's score is the mean of the track.
+                score of its beginning. ``judged`` is taken from these traits; the embedding is also
+                taken, if the first window has speech. None if the recording's score is the mean of
+                the track.
         """
         traits = measure_blocks(blocks)._replace(
             duration=track.window, judged=track.judged, unfit=track.remark.unfit, clipping=track.remark.clipping

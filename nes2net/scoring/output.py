@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 class Output(ABC, Generic[T]):
-    """The interface of what a run computes for each trial, and of the file to which it writes the values."""
+    """The interface of the values that a run computes for trials, and of the file to which the run writes them."""
 
     doing: str
-    """Word for the work of the run, such as ``"scoring"``; the title of the progress display."""
+    """Word for the work of the run, such as ``"scoring"``. It is the title of the progress display."""
     done: str
     """Word for a trial that has a row, such as ``"scored"``."""
     what: str
@@ -28,7 +28,7 @@ class Output(ABC, Generic[T]):
         return [out]
 
     def rows_are(self, out: Path) -> str:
-        """Words for the rows of the finished file ``out``, such as ``"embeddings of 256 numbers"``."""
+        """Describe the rows of the finished file ``out``, for example as ``"embeddings of 256 numbers"``."""
         return self.what
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
@@ -45,11 +45,11 @@ class Output(ABC, Generic[T]):
 
     @abstractmethod
     def from_json(self, value: Any) -> T:
-        """Restore a value from the data of :meth:`to_json`; raise ValueError or TypeError if they are damaged."""
+        """Restore a value from the data of :meth:`to_json`; raise ValueError or TypeError if the data are damaged."""
 
     @abstractmethod
     def read(self, out: Path) -> Iterable[tuple[str, T]]:
-        """Read the rows of a finished file as (id, value), for a run that only computes the missing rows."""
+        """Read the rows of a finished file as (id, value). A run that only computes missing rows needs them."""
 
     @abstractmethod
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:

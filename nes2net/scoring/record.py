@@ -1,4 +1,4 @@
-"""The record of a score file, a JSON file beside it: the run, its software, hardware and speed."""
+"""The record of a score file: a JSON file beside it, about the run, its software, its hardware and its speed."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
 
 _LARGEST_ABOUT = 16 << 20  # bytes
-_LARGEST_WHOLE = 64 << 20  # bytes; the record holds a reason for each missing score
+_LARGEST_WHOLE = 64 << 20  # bytes; a record is large if it holds a reason for each of many missing scores
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
-    """Plain data that identify how a score is computed: detector, precision, device, and number of samples."""
+    """Collect plain data that identify how a score is computed: detector, precision, device, and number of samples."""
     return {
         "model": scorer.fingerprint(),
         "num_samples": num_samples,
@@ -40,7 +40,7 @@ def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
 def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, Any]:
-    """Plain data that is equal for two runs if and only if their scores may share a file."""
+    """Collect plain data that is equal for two runs if and only if their scores may share a file."""
     run = computing(scorer, num_samples)
     run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
     if scorer.num_scores:
@@ -49,9 +49,9 @@ def run_identity(
 
 
 def recordings_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of the ids and files of ``trials``.
+    """Compute the SHA-256 of the ids and paths of ``trials``.
 
-    Absolute paths, relative paths and links to the same folder give the same sum.
+    Absolute paths, relative paths and links to the same folder give the same digest.
     """
 
     @cache
@@ -70,7 +70,8 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
 def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Convert ``facts`` to plain data for JSON.
 
-    Other values, such as a date, become their text, and numbers that are not finite become None.
+    Values that JSON does not have, such as a date, become text. Numbers that are not finite become
+    None.
 
     Raises:
         InputError: if ``facts`` cannot be written as JSON.
@@ -84,7 +85,7 @@ def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Record(BaseModel):
-    """The facts of a record that a later run needs."""
+    """The facts in a record that a later run needs."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -99,7 +100,7 @@ class Record(BaseModel):
 
 
 def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record | None:
-    """Read a record of at most ``num_trials`` trials; None if there is no file.
+    """Read the record in the file ``path``, of at most ``num_trials`` trials; None if there is no file.
 
     Args:
         kind: the kind of rows, such as ``"scores"``, for the message.
@@ -110,7 +111,8 @@ def read_record(path: Path, num_trials: int, kind: str, remedy: str) -> Record |
     """
     if not path.exists():
         return None
-    # A reason may have 1,000 characters, and JSON may write a character in 12 bytes. The rest is for the id.
+    # For each trial, a reason may have 1,000 characters, and JSON may write a character in 12 bytes. The other 4,000
+    # bytes are for the id.
     return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {kind}", remedy)
 
 
@@ -125,7 +127,7 @@ class WholeRecord(Record):
 
 
 def read_whole_record(path: Path) -> WholeRecord:
-    """Read a record of any kind, to show it.
+    """Read a record of any kind, for example to show the record.
 
     Raises:
         InputError: if the file is not such a record.
@@ -140,7 +142,7 @@ def record_path(path: Path) -> Path:
 
 
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
-    """Read the record beside ``path``; None if there is no record, or it belongs to another file.
+    """Read the record beside ``path``; None if there is no readable record, or it belongs to another file.
 
     Args:
         sha256: SHA-256 of ``path``; None to compute it.
@@ -157,13 +159,13 @@ def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
 
 
 def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
-    """SHA-256 of the ids of ``trials`` and of the ``stamps`` of their files (id → stamp)."""
+    """Compute the SHA-256 of the ids of ``trials`` and of the ``stamps`` of their files (id → stamp)."""
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
-    """Collect the architecture, software and hardware of a run; they may change the last digits of scores."""
-    import torch  # for start-up time: what reads records needs no PyTorch
+    """Collect the architecture, software and hardware of a run, which may change the last digits of scores."""
+    import torch  # for start-up time: programs that read records need no PyTorch
 
     from nes2net.lib.devices import float32_settings  # for start-up time, too
 
@@ -173,7 +175,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
         if name in sys.modules:
             versions[name] = sys.modules[name].__version__
     device = scorer.computes_on
-    device_name: str | None = None  # stays None if onnxruntime can use the GPU, but this PyTorch cannot
+    device_name: str | None = None  # the name stays None if onnxruntime can use the GPU, but PyTorch cannot
     if device.type != "cuda":
         device_name = processor_name()
     elif torch.cuda.is_available():

@@ -18,8 +18,8 @@ from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_output
 from nes2net.lib.text_files import checked_float, has_control
 
-#: Accepted names of the column of scores in a file with a header: scores that are higher for bona fide.
-#: DeepFense writes ``score_class1`` for its class 1, which is bona fide.
+#: Names that the column of scores may have in a file with a header. These are names of scores that are higher for bona
+#: fide. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
 SCORE_COLUMNS = ("score", "scores", "cm_score", "score_class1")
 #: The reason why an id with control characters is refused.
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
@@ -29,8 +29,8 @@ def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) 
     """Write a score file, completely or not at all. ``path`` may also be a device or a pipe.
 
     Raises:
-        InputError: if an id could not be read back (see :func:`check_ids`), or the file cannot be
-            written.
+        InputError: if an id cannot be in a score file (see :func:`check_ids`), or the file cannot
+            be written.
     """
     ids = list(ids)
     check_ids(ids)
@@ -51,8 +51,8 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
 
     Blank lines are skipped. ``nan`` and ``inf`` count as numbers, but ``1_0`` does not. Fields may
     also be separated by tabs, commas, semicolons or vertical bars, and a header may name the
-    columns (:mod:`nes2net.data.corpora.id_tables`). In lines ``utterance attack label score``, as
-    the baselines of ASVspoof 2019 write them, attack and label are not read.
+    columns (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write lines
+    ``utterance attack label score``; attack and label are then not read.
 
     Raises:
         InputError: if the file is missing, or a line has another number of fields, an id with

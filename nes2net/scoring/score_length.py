@@ -1,4 +1,4 @@
-"""Choose the part of a recording to score: the user, the detector's authors or its training decide."""
+"""Choose the part of a recording to score: the user, the detector's authors or the detector's training decide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nes2net.models.provenance import Provenance
 #: Usual lengths of training crops. Authors who train on crops of these lengths score the corpus's own number
 #: of samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
-# Two minutes, longer than any real training crop. A longer length in a record counts as damaged.
+# Two minutes, which is longer than any real training crop. A record with a longer length counts as damaged.
 _LONGEST = 120 * 16_000
 
 
@@ -20,12 +20,12 @@ class ScoreLength(NamedTuple):
     num_samples: int | None
     """Number of leading samples at 16 kHz; a shorter recording is repeated. None for all samples."""
     why: str = ""
-    """The reason, in words that follow "as", such as ``"in training"``. Empty if the user chose the
-    number, or if it is the usual number."""
+    """The reason for this number, in words that follow "as", such as ``"in training"``. Empty if
+    the user chose the number, or if the number is the usual one."""
 
     @property
     def words(self) -> str:
-        """A note for the user; empty without a reason.
+        """A note for the user about the number; empty if :attr:`why` is empty.
 
         >>> ScoreLength(16000, "in training").words
         'the first 1.00 s of each recording are scored (16,000 samples, repeating shorter ones), as in training'
@@ -46,15 +46,17 @@ def samples_to_score(
 ) -> ScoreLength:
     """Choose the part of a recording to score with a detector of this ``provenance``.
 
-    The user's choice comes first. Then comes the practice of the authors, if the detector has a
-    published architecture, and last the length of the detector's training crops.
+    The user's choice decides, if there is one. Otherwise the practice of the authors decides, if
+    the detector has a published architecture. Otherwise the length of the detector's training crops
+    decides.
 
     Args:
         requested: the user's choice, as for :class:`ScoreLength`; ``"auto"`` for no choice.
-        usual: the number if nothing else decides, and if the training crops have 64,600 or 64,000
-            samples, as in the published recipes with '4sec' protocols. None for all samples.
-        protocol: ``"full"`` to score whole recordings always, ``"4sec"`` to score ``usual`` samples
-            instead of whole recordings.
+        usual: the number to take if nothing else decides. It is also taken if the training crops
+            have 64,600 or 64,000 samples, as in the published recipes with '4sec' protocols. None
+            for all samples.
+        protocol: ``"full"`` to score whole recordings in any case. ``"4sec"`` to score ``usual``
+            samples where whole recordings would be scored. None for neither.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600
@@ -65,6 +67,7 @@ def samples_to_score(
         return ScoreLength(None)
     if requested != "auto":
         return ScoreLength(requested)
+    # The authors of the architecture decide, or else the training.
     samples: Any
     if provenance.architecture:
         name, model = provenance.architecture
@@ -80,11 +83,12 @@ def samples_to_score(
             samples = None  # training used all pieces of each recording
         elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
             samples = "corpus"  # the recipe's length does not decide
+    # The usual number needs no reason.
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return ScoreLength(usual)
     return ScoreLength(samples, why)
 
 
 def length_of_training(provenance: Provenance) -> int:
-    """The length in samples of a detector's training crops; the usual 64,600 if it is not known."""
+    """Find the length in samples of a detector's training crops; if the length is not known, it is 64,600."""
     return samples_to_score(provenance).num_samples or ASVSPOOF_SAMPLES

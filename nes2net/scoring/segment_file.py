@@ -1,9 +1,10 @@
 """Files of frame scores: one line ``utterance frame score`` per frame, in UTF-8, at one resolution.
 
 Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent. A
-score is written as in a score file. The record ``FILE.json`` states the resolution. Files of
-WeDefense are read, too. Their lines are ``utterance frame logit_bonafide logit_spoof [label]``,
-separated by tabs; the score is the difference of the logits, and the label is not read.
+score is written in the same way as in a score file. The record ``FILE.json`` states the resolution.
+Files of WeDefense can be read, too. Their lines are
+``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs; the score is the
+difference of the logits, and the label is not read.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from nes2net.lib.text_files import checked_float, has_control
 from nes2net.scoring.record import Record, record_path
 from nes2net.scoring.score_file import CONTROL
 
-#: Limits of a file. PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
+#: The largest size of a file, and the largest numbers of frames and of utterances in it.
+#: PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
 MOST_BYTES = 8 << 30
 MOST_FRAMES = 200_000_000
 MOST_UTTERANCES = 1_000_000
@@ -64,7 +66,8 @@ def lines(id: str, scores: ArrayLike) -> str:
 def holds_frames(path: str | Path) -> bool:
     """Whether a file looks like a file of frame scores.
 
-    Its first line that is not blank then has three to five fields, and the second field is 0.
+    A file looks like this if its first line that is not blank has three to five fields, of which
+    the second is 0.
     """
     row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"
@@ -84,6 +87,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     path = Path(path)
     reader = _Reader(path)
     for number, text in _text_blocks(path):
+        # Lines of the usual form are read together.
         if columns := _parsed_columns(text):
             names, frames, scores = columns
             start = 0
@@ -92,6 +96,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
                 reader.add(number + start, name, frames[start:end], scores[start:end])
                 start = end
             continue
+        # Other lines are read one by one.
         for line_number, line in enumerate(text.split("\n")[:-1], number):
             if row := _parsed_row(path, line_number, line):
                 name, frame, score = row
@@ -101,7 +106,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record = record_path(path)
     resolution = None
-    if record.is_file():  # may be large, because it holds a reason for each missing utterance
+    if record.is_file():  # the record may be large, because it holds a reason for each missing utterance
         kind = "a record of frame scores"
         remedy = "score anew, or remove it"
         resolution = read_json_as(_SegmentRecord, record, 1 << 30, kind, remedy).resolution_ms
@@ -111,18 +116,18 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
 
 
 class _Reader:
-    """Collects the scores of utterances while the file is read, and checks the numbers of the frames.
+    """Collects the scores of each utterance while the file is read, and checks that frames are numbered in order.
 
     Attributes:
         scores: utterance → scores (T,), for the utterances that have ended.
     """
 
     def __init__(self, path: Path) -> None:
-        """Begin before the first line; ``path`` is for messages."""
+        """Begin before the first line is read; ``path`` is for messages."""
         self.path = path
         self.scores: dict[str, NDArray] = {}
-        self.id = ""  # of the utterance that is being read
-        self.frame_scores = array("d")  # scores of its frames so far
+        self.id = ""  # id of the utterance that is being read
+        self.frame_scores = array("d")  # scores of this utterance's frames so far
         self.num_frames = 0
 
     def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
@@ -132,6 +137,10 @@ class _Reader:
             line: number of the line of the first frame.
             frames: the numbers of the frames, as in the file.
             scores: the score of each frame.
+
+        Raises:
+            InputError: if an id has control characters, the frames are not 0, 1, … in adjacent
+                lines, or the file has too many utterances or frames.
         """
         if name != self.id:
             if has_control(name):
@@ -163,7 +172,7 @@ class _Reader:
 
 
 def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
-    """Read utterances, frames and scores from all lines of ``text`` at once, because there are millions.
+    """Read utterances, frames and scores from all lines of ``text`` at once, because a file has millions of lines.
 
     The result is None if a line does not have the form of :func:`lines`. The lines must then be
     read one by one, by :func:`_parsed_row`.
@@ -171,11 +180,11 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
     if not text.isascii():
         return None
     codes = np.frombuffer(text.encode(), np.uint8)
-    # Positions of white space and control characters: two spaces and a line end in each line.
+    # Positions of white space and control characters. Each line must have two spaces and a line end, and nothing else.
     between = np.flatnonzero((codes <= ord(" ")) | (codes == 127))
     if len(between) % 3 or (codes[between].reshape(-1, 3) != [ord(" "), ord(" "), ord("\n")]).any():
         return None
-    lengths = np.diff(between, prepend=-1)  # lengths of the fields, plus 1
+    lengths = np.diff(between, prepend=-1)  # the length of each field, plus 1
     if lengths.min() == 1 or lengths.max() > _LONGEST_LINE // 3:
         return None
     words = text.split()
@@ -190,7 +199,7 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
 
 
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
-    """Read utterance, frame and score from a line in any of the accepted forms; None for a blank line.
+    """Read utterance, frame and score from a line of any accepted form; None for a blank line.
 
     ``number`` is the number of the line in the file, for messages.
     """
@@ -208,7 +217,7 @@ def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | 
 
 
 def _too_long_error(path: Path, number: int) -> InputError:
-    """The error for a line that is too long."""
+    """Make the error for a line that is too long."""
     return InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
 
 

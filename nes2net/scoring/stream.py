@@ -1,7 +1,7 @@
-"""Score audio while it arrives: cut it into windows, batch the windows, and score each window.
+"""Score audio while it arrives: cut the audio into windows, batch the windows, and score each window.
 
-A recording in a file is scored in the same way (:func:`nes2net.scoring.track.score_track`): its
-blocks are pushed as they are read.
+A recording in a file is scored in the same way (:func:`nes2net.scoring.track.score_track`); its
+blocks are pushed while the file is read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
 from nes2net.scoring.score_length import length_of_training
 
-#: Longest hole in a stream, in s, that is filled with zeros. A longer hole breaks the stream.
+#: Length in seconds of the longest hole in a stream that is filled with zeros. A longer hole breaks the stream.
 LONGEST_FILLED = 0.1
 
 
@@ -30,7 +30,7 @@ class Window(NamedTuple):
     """A piece of a recording that is scored at once."""
 
     start: int
-    """Number of its first sample in the recording."""
+    """Number of the window's first sample in the recording."""
     samples: np.ndarray
     """(N,) float32."""
     is_last: bool
@@ -38,7 +38,7 @@ class Window(NamedTuple):
 
 
 class HeldSamples:
-    """The latest samples of a recording that arrives, from sample number ``first`` up to ``end``, exclusive."""
+    """The latest samples of a recording that arrives: from sample number ``first`` to the sample before ``end``."""
 
     def __init__(self) -> None:
         """Begin without samples."""
@@ -62,20 +62,20 @@ class HeldSamples:
     def drop(self, first: int) -> None:
         """Forget the samples before number ``first``."""
         if first > self.first:
-            # A copy: a view would keep all samples in memory.
+            # Keep a copy, because a view would keep all samples in memory.
             self._blocks = [self.cut(first, self.end - first).copy()]
             self.first = first
 
 
-_MOST_BLOCKS = 64  # more held blocks than this are joined in one array
+_MOST_BLOCKS = 64  # if more blocks than this are held, they are joined in one array
 
 
 class SlidingWindows:
-    """Cuts a recording that arrives into windows of ``length`` samples, one every ``hop`` samples.
+    """Cuts a recording that arrives into windows of ``length`` samples; a window begins every ``hop`` samples.
 
-    The last window ends with the recording. A recording shorter than a window is one window. At
-    most the samples of two windows and the pushed block are held in memory. The class is a
-    :class:`nes2net.data.audio.blocks.Stage`.
+    The last window ends with the recording. If a recording is shorter than a window, the whole
+    recording is one window. At most the samples of two windows and the pushed block are held in
+    memory. The class is a :class:`nes2net.data.audio.blocks.Stage`.
 
     >>> windows = SlidingWindows(4, 3)
     >>> [(w.start, "".join(w.samples)) for w in (*windows.push(np.array(list("abcdefghi"))), *windows.finish())]
@@ -90,7 +90,7 @@ class SlidingWindows:
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield the windows that they complete."""
+        """Take the next samples (N,); yield the windows that are now complete."""
         samples = self._held
         samples.append(block)
         is_complete = self._start + self._length <= samples.end
@@ -98,7 +98,7 @@ class SlidingWindows:
             window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
-        # The last window needs the last ``length`` samples of the recording; they may begin before the next window.
+        # The last window needs the last ``length`` samples of the recording, which may begin before the next window.
         if is_complete or samples.end - samples.first >= 2 * self._length:
             samples.drop(min(self._start, samples.end - self._length))
 
@@ -108,7 +108,7 @@ class SlidingWindows:
         return self._held.end < self._length
 
     def finish(self) -> Iterator[Window]:
-        """Yield the last window, unless the window that :meth:`push` yielded last ends with the recording."""
+        """Yield the last window, unless a window that ends with the recording was yielded already."""
         end = self._held.end
         if self._start == 0:
             yield Window(0, self._held.cut(0, end), True)
@@ -124,12 +124,12 @@ class Batches:
     """
 
     def __init__(self, size: int) -> None:
-        """Begin with no window that waits."""
+        """Begin without waiting windows."""
         self._size = size
         self._waiting: list[Window] = []
 
     def push(self, window: Window) -> Iterator[list[Window]]:
-        """Take the next window; yield the batches that it completes."""
+        """Take the next window; yield the batches that are now complete."""
         if self._waiting and len(self._waiting[0].samples) != len(window.samples):
             yield from self.finish()
         self._waiting.append(window)
@@ -148,7 +148,7 @@ class WaitingBatch(NamedTuple):
     """Windows of a stream that wait to be scored together."""
 
     piece_start: float
-    """Start in the stream of the piece that they are cut of, in seconds."""
+    """Start of the piece of which the windows are cut, in seconds of the stream."""
     windows: list[Window]
 
     @property
@@ -177,8 +177,9 @@ class Scored(NamedTuple):
 class Stream:
     """Scores audio while it arrives, for :meth:`nes2net.Detector.stream`.
 
-    A stream must be used by one thread only; several streams may share a detector. :meth:`take` and
-    :meth:`end` only cut windows, and :meth:`score` computes: two threads may divide these.
+    A stream must be used by one thread only; several streams may share a detector. There is one
+    exception: a thread may cut windows by :meth:`take` and :meth:`end`, while another thread scores
+    them by :meth:`score`.
 
     Args:
         scorer: the detector.
@@ -187,8 +188,8 @@ class Stream:
         hop: distance of windows in seconds.
         batch_size: number of windows that are computed at once; a window waits until its batch is
             complete. None for 8 on a CPU and 64 on a GPU.
-        channels: the comparison of the recording's channels, if they were averaged before the
-            samples are pushed; None to compare the channels of the pushed samples.
+        channels: the comparison of the recording's channels, if the channels are averaged before
+            samples are pushed. None to compare the channels of the pushed samples.
         progress: is called after each batch with the end of its last window in seconds.
 
     Raises:
@@ -223,30 +224,32 @@ class Stream:
         self._at_16k = BlocksAt16k("the stream", None if channels else self._listener.channels)
         self.waiting: deque[WaitingBatch] = deque()
         """Batches that are not scored yet."""
-        self._scored: list[Scored] = []  # scores that :meth:`push` has not returned yet
+        self._scored: list[Scored] = []  # scores that no call has returned yet
         self._is_finished = False
         self._begin_piece(0.0)
 
     def push(self, samples: Any, time: float | None = None) -> list[Scored]:
-        """Take the next samples; return the scores of the windows that they complete.
+        """Take the next samples; return the scores of the batches that are now complete.
 
         Args:
-            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may be 0.
+            samples: floating-point numbers (N,) or (channels, N) in [−1, 1], on any device; N may
+                be 0.
             time: time of the first sample in the stream, in seconds; None if the samples follow
                 without a hole. A hole of up to 0.1 s is filled with zeros. A longer hole breaks the
-                stream: no window spans it, and new windows begin after it.
+                stream: no window contains such a hole, and new windows begin after the hole.
 
         Raises:
             InputError: if the samples are not audio in [−1, 1] (the message states the time), or
-                ``time`` goes back by more than 0.1 s; the samples are then not taken. Another
-                reason is a score that is not finite, or a window that does not fit into memory. The
-                batch then has no scores, and the next call returns the scores of the other batches.
+                ``time`` goes back by more than 0.1 s; the samples are then not taken. Also if a
+                score is not finite, or if a window does not fit into memory. The batch of this
+                window then has no scores, and the next call returns the scores of the other
+                batches.
         """
         self.take(samples, time)
         return self._scores()
 
     def take(self, samples: Any, time: float | None = None) -> None:
-        """Take the next samples as :meth:`push`, but leave the windows that they complete in :attr:`waiting`."""
+        """Take the next samples like :meth:`push`, but only queue the complete batches in :attr:`waiting`."""
         block = samples_of(samples)
         if self._is_finished:
             raise InputError("the stream is finished: begin another one")
@@ -260,18 +263,20 @@ class Stream:
     def finish(self) -> list[Scored]:
         """End the stream; return the last scores.
 
-        The last window ends with the last sample. If less than a window was pushed, in all or after
-        a long hole, these samples are scored like a short recording by
-        :meth:`nes2net.Detector.score`. Without samples there are no scores.
+        The last window ends with the last sample. If less than a window was pushed since the
+        beginning or since a long hole, these samples are scored in the same way as
+        :meth:`nes2net.Detector.score` scores a short recording. Without samples there are no
+        scores.
 
         Raises:
-            InputError: as :meth:`push`; another call returns the scores after the failed batch.
+            InputError: as :meth:`push`; another call returns the scores of the batches after the
+                failed batch.
         """
         self.end()
         return self._scores()
 
     def end(self) -> None:
-        """End the stream as :meth:`finish`, but leave its last windows in :attr:`waiting`."""
+        """End the stream like :meth:`finish`, but only queue the last batches in :attr:`waiting`."""
         if not self._is_finished and self._num_samples:
             self._end_piece(scores_short=True)
         self._is_finished = True
@@ -283,7 +288,7 @@ class Stream:
             InputError: if a score is not finite, or the batch does not fit into memory.
         """
         waveforms = np.stack([window.samples for window in batch.windows])
-        if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as by score()
+        if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in score()
             waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
         scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
         scored = []
@@ -311,14 +316,18 @@ class Stream:
     def _begin_piece(self, start: float) -> None:
         """Begin a new piece of the stream at ``start`` seconds. Windows do not span two pieces."""
         self.piece_start = start
-        """Start, in seconds of the stream, of the piece that is being cut into windows; a hole begins another piece."""
-        self._num_samples = 0  # samples of the piece, at the rate of the stream
+        """Start of the current piece, in seconds of the stream; after a long hole, another piece begins."""
+        self._num_samples = 0  # number of samples of the piece so far, at the rate of the stream
         self._emphasis = PreEmphasis(self._scorer.pre_emphasis)
         self._windows = SlidingWindows(self._length, self._hop)
         self._batching = Batches(self._batch_size)
 
     def _go_to(self, time: float) -> None:
-        """Fill a short hole before the samples at ``time`` seconds, or begin a new piece after a long hole."""
+        """Fill a short hole before the samples at ``time`` seconds, or begin a new piece after a long hole.
+
+        Raises:
+            InputError: if ``time`` is not finite, or goes back by more than 0.1 s.
+        """
         if not math.isfinite(time):
             raise InputError(f"`time` is a number of seconds, not {time}")
         if not self._num_samples:
@@ -336,24 +345,24 @@ class Stream:
             self._take(np.zeros(missing, np.float32))
 
     def _take(self, samples: np.ndarray) -> None:
-        """Resample ``samples``, (N,) or (channels, N) at the rate of the stream, and cut them into windows."""
+        """Resample ``samples``, (N,) or (channels, N) at the rate of the stream, and cut the result into windows."""
         self._num_samples += samples.shape[-1]
         for block in self._at_16k.push((samples, self._rate)):
             self._take_at_16k(block)
 
     def _take_at_16k(self, block: np.ndarray) -> None:
-        """Measure a block (N,) of 16 kHz for remarks, and cut it into windows."""
+        """Measure a block (N,) of 16 kHz for remarks, and cut the block into windows."""
         self._listener.push(block)
         for emphasised in self._emphasis.push(block):
             self._take_windows(self._windows.push(emphasised))
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
-        """Put ``windows`` into batches, and queue the complete batches for :meth:`_scores`."""
+        """Put ``windows`` into batches, and queue the complete batches in :attr:`waiting`."""
         for window in windows:
             self.waiting.extend(WaitingBatch(self.piece_start, batch) for batch in self._batching.push(window))
 
     def _end_piece(self, scores_short: bool) -> None:
-        """Cut the rest of the piece into windows, and queue all its batches.
+        """Cut the rest of the piece into windows, and queue all batches of the piece in :attr:`waiting`.
 
         Args:
             scores_short: whether a piece that is shorter than a window is scored, too.
@@ -379,8 +388,8 @@ class Stream:
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
     """Convert ``window`` and ``hop`` from seconds to samples.
 
-    If ``scorer`` reads only the first part of a window, the window is cut to this part. The next
-    window must then begin before the part ends.
+    If ``scorer`` reads only the first part of such a window, the window is shortened to this part.
+    The next window must then begin no later than this part ends.
 
     Returns:
         The length of a window and the distance of windows, in samples.

@@ -1,10 +1,10 @@
-"""Read and normalise scores of other systems, for a detector that fuses them.
+"""Read and normalise scores of other systems, for a detector that fuses such scores.
 
 Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
 high are the lowest and the highest score in a file of the same system. Usually this is the file of
 a development set, which is independent of the scored trials. The published fusion (Rosello et al.,
-Interspeech 2024) takes the lowest and highest score of the scored file itself, and so looks at the
-whole test set.
+Interspeech 2024) takes the lowest and highest score of the scored file itself. It therefore looks
+at the whole test set.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from nes2net.lib.plain_data import first_problem
 from nes2net.scoring.judgement import scores_of
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
-"""(lowest, highest) score of each system; or ``"test"`` to take them from the scored files themselves."""
+"""The (lowest, highest) score of each system; or ``"test"`` to take these scores from the scored files themselves."""
 
 
 def normalised(scores: NDArray, low: float, high: float) -> NDArray:
-    """Map ``scores`` (N,) to 1/(1 + exp(−(s − low)/(high − low))): from 0.5 at ``low`` to 0.7311 at ``high``.
+    """Map ``scores`` (N,) to 1/(1 + exp(−(s − low)/(high − low))), which is 0.5 at ``low`` and 0.7311 at ``high``.
 
     Scores outside of the range are not cut off.
 
@@ -45,7 +45,8 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
     """Find the lowest and the highest score of each score file.
 
     Raises:
-        InputError: if a file cannot be read, a score is not finite, or all scores of a file are equal.
+        InputError: if a file cannot be read, a score is not finite, or all scores of a file are
+            equal.
     """
     ranges = []
     for path in paths:
@@ -85,16 +86,16 @@ def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
 
 
 def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ranges: Ranges) -> list[Trial]:
-    """Give each trial its normalised score of each system.
+    """Give each trial the normalised scores of all systems.
 
     Args:
         paths: a score file for each system, in the order in which the detector takes them. A file
             may have scores of further trials.
 
     Raises:
-        InputError: if a file cannot be read or names a trial twice, if a trial is not in every
-            file or has a score that is not finite, or if the ranges are damaged or not as many as
-            the files.
+        InputError: if a file cannot be read or names a trial twice, if a trial is not in every file
+            or has a score that is not finite, or if the ranges are damaged, or their number differs
+            from the number of files.
     """
     ranges = ranges_of(paths) if ranges == "test" else checked_ranges(ranges)
     if len(ranges) != len(paths):
@@ -107,10 +108,10 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
 
 
 def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, high: float) -> list[float]:
-    """Read the score file of one system: the normalised score of each trial, in order.
+    """Read the score file of one system; return the normalised score of each trial, in order.
 
     Args:
-        low, high: the lowest and the highest score, for :func:`normalised`.
+        low, high: the lowest and the highest score of the system, for :func:`normalised`.
 
     Raises:
         InputError: if a trial has no score, two scores or a score that is not finite.
@@ -131,7 +132,7 @@ def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, hi
 
 
 def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
-    """Plain data for a record: the file, its SHA-256 and the range of each system, in order."""
+    """List plain data for a record: for each system in order, the score file, its SHA-256 and the range."""
     bounds = ranges_of(paths) if ranges == "test" else ranges
     systems = []
     for path, bounds_of_system in zip(paths, bounds):

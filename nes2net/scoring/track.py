@@ -1,4 +1,4 @@
-"""Scores along a recording, a score per window or per frame; the recording is read in blocks.
+"""Scores along a recording: a score for each window, or for each frame. The recording is read in blocks.
 
 The frames of a short recording are scored in one piece. The frames of a long recording are scored
 in overlapping windows on a fixed grid.
@@ -33,12 +33,12 @@ from nes2net.scoring.kernel import (
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 
-#: Length in seconds above which ``nes2net predict`` scores a recording along its time. In one piece, the
-#: memory and the time of a transformer grow with the square of the length.
+#: ``nes2net predict`` scores a recording that is longer than this, in seconds, along its time. If it were scored in one
+#: piece, the memory and the time of a transformer would grow with the square of the length.
 LONG_RECORDING = 120.0
-#: Smallest span of the score axis of a plot, for scores that are logits. With a smaller span, noise would look like
-#: a large change. The medians of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild,
-#: and 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
+#: Smallest span of the score axis of a plot, if the scores are logits. With a smaller span, noise would look like a
+#: large change. The medians of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild, and
+#: 1.4 for a small wav2vec 2.0 that was trained in minutes and has an EER of 28.5 %.
 LEAST_SPAN = 4.0
 
 
@@ -68,7 +68,7 @@ class Track:
 
     @property
     def judged(self) -> float:
-        """Share of the recording that lies in a window; below 1 if there are gaps between windows."""
+        """Share of the recording that lies in any window; below 1 if there are gaps between windows."""
         return self.share_of(np.ones(len(self), bool))
 
     def share_of(self, is_chosen: np.ndarray) -> float:
@@ -86,7 +86,7 @@ class Track:
 
     @property
     def lowest(self) -> tuple[float, float, float]:
-        """Start and end in seconds, and score, of the window that is least like bona fide: its score is the lowest."""
+        """(start, end, score) of the window with the lowest score, which is least like bona fide; times in seconds."""
         lowest = int(self.scores.argmin())
         start = float(self.times[lowest]) - self.window / 2
         return start, start + self.window, float(self.scores[lowest])
@@ -103,12 +103,12 @@ def score_track(
     progress: Callable[[float], object] | None = None,
     channels: Channels | None = None,
 ) -> Track:
-    """Score a recording along time, for :meth:`nes2net.Detector.score_track`.
+    """Score windows along a recording, for :meth:`nes2net.Detector.score_track`.
 
     Args:
         window, hop, batch_size, progress: as for :class:`~nes2net.scoring.stream.Stream`.
-        channels: the comparison of the recording's channels, if they were averaged before; None to
-            compare the channels of ``audio``.
+        channels: the comparison of the recording's channels, if ``audio`` is already their mean.
+            None to compare the channels of ``audio``.
     """
     compared = channels or Channels()
     stream = Stream(
@@ -118,7 +118,8 @@ def score_track(
     blocks = pushed(blocks_of(audio, sample_rate, None if channels else compared), frames)
     scored = list(pushed(blocks, stream))
     starts, ends, scores = zip(*scored)
-    window = ends[0]  # the first window ends after its length, or with a shorter recording
+    # The first window begins at 0 s. If the recording is shorter than a window, this window ends with the recording.
+    window = ends[0]
     times = np.array(starts) + window / 2
     speech = np.array([frames.share(start, end) for start, end in zip(starts, ends)])
     return Track(times, np.array(scores, np.float32), window, ends[-1], stream.remark, speech)
@@ -160,7 +161,7 @@ class FrameScores:
 
     @property
     def track(self) -> Track:
-        """The same scores as a track, whose windows are the frames."""
+        """The same scores as a :class:`Track` whose windows are the frames."""
         window = self.resolution_ms / 1000
         return Track(self.times + window / 2, self.scores, window, self.duration)
 
@@ -177,11 +178,11 @@ def frame_scores(
     """Score the frames of a recording, for :meth:`nes2net.Detector.frame_scores`.
 
     Up to 30 s are scored in one piece. A longer recording is scored in windows of about 20 s that
-    begin about every 10 s. Each window gives the scores of its middle half; the first window also
-    gives the scores before, and the last window the scores after. Windows begin at whole frames of
-    every resolution, and their places depend only on the detector. The scores therefore do not
-    depend on how the recording is read or batched. Pieces and windows are shorter if the detector
-    reads less audio at once.
+    begin about every 10 s. From each window, the scores in its middle half are taken. The first
+    window also gives the scores before its middle half, and the last window gives the scores after
+    its middle half. Windows begin at the edge of a frame of every resolution, and their places
+    depend only on the detector. The scores therefore do not depend on how the recording is read or
+    batched. Pieces and windows are shorter if the detector reads less audio at once.
 
     Args:
         resolution_ms: length of a frame in ms; None for the shortest frames that ``scorer`` scores.
@@ -193,6 +194,7 @@ def frame_scores(
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)
     assert scores_segments(scorer)
+    # Choose the windows, and how many of them are computed at once.
     grid = Grid.of(scorer)
     # The number of windows that have as many samples as a batch of utterances of 4 s.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
@@ -207,7 +209,7 @@ def frame_scores(
     with scoring_mode(scorer):
         for batch in pushed(windows, Batches(batch_size)):
             waveforms = np.stack([window.samples for window in batch])
-            if waveforms.shape[1] < scorer.min_samples:  # repeat a single short window, as score() does
+            if waveforms.shape[1] < scorer.min_samples:  # a single short window is repeated, as in score()
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
             computed = start_rows(
                 scorer,
@@ -227,7 +229,7 @@ def frame_scores(
                         f"the detector gives {len(scores)} scores for {len(window.samples) / SAMPLE_RATE:g} s, which have "
                         f"more frames of {frame} samples: its back-end declares wrong resolutions"
                     )
-                kept_scores.append(scores[first:last].copy())  # a view would keep the logits in memory
+                kept_scores.append(scores[first:last].copy())  # a copy, because a view would keep the logits in memory
             if progress is not None:
                 progress(end / SAMPLE_RATE)
     remark = listener.remark(length_of_training(scorer.provenance), scorer.min_samples)
@@ -235,10 +237,10 @@ def frame_scores(
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
-    """Choose the length of a frame in ms: ``resolution_ms``, or if None the shortest that ``scorer`` scores.
+    """Choose the length of a frame in ms: ``resolution_ms``, or if None the shortest length that ``scorer`` scores.
 
     Raises:
-        InputError: if ``scorer`` does not score frames of this length, or does not score frames.
+        InputError: if ``scorer`` does not score frames, or does not score frames of this length.
     """
     if not scores_segments(scorer):
         raise InputError(
@@ -257,7 +259,7 @@ def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
 
 
 class FrameWindows:
-    """Cuts a recording that arrives into windows of 2·``step`` samples, one every ``step`` samples.
+    """Cuts a recording that arrives into windows of 2·``step`` samples; a window begins every ``step`` samples.
 
     The last window ends with the recording, and has more than ``step`` samples. A recording of at
     most ``longest`` samples is one window. The class is a :class:`nes2net.data.audio.blocks.Stage`.
@@ -275,7 +277,7 @@ class FrameWindows:
         self._start = 0  # number of the first sample of the next window
 
     def push(self, block: np.ndarray) -> Iterator[Window]:
-        """Take the next samples (N,); yield the complete windows after which the recording continues."""
+        """Take the next samples (N,); yield complete windows, except a window with which the recording may end."""
         samples = self._held
         samples.append(block)
         if samples.end <= self._longest:
@@ -287,7 +289,7 @@ class FrameWindows:
         samples.drop(self._start)
 
     def finish(self) -> Iterator[Window]:
-        """Yield the last window, or the only one."""
+        """Yield the last window, which may be the only window."""
         yield Window(self._start, self._held.cut(self._start, self._held.end - self._start), True)
 
 
@@ -314,9 +316,11 @@ class Grid(NamedTuple):
             longest_frames = (most_frames - 1) * hop
         limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
-        unit = 2 * math.lcm(*scorer.backend.resolutions) * hop  # so that half a step is whole frames, too
+        # The factor 2 makes half a step a whole number of frames.
+        unit = 2 * math.lcm(*scorer.backend.resolutions) * hop
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)
+        # A detector that reads less at once has shorter windows.
         if most_samples is not None:
             step = min(step, most_samples // 2 // unit * unit)
             longest = min(longest, most_samples)

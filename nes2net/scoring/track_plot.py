@@ -1,4 +1,4 @@
-"""A plot of a long recording: the scores along it, and its waveform."""
+"""Plot the scores along a recording above its waveform."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MOST_POINTS = 640
 _COLUMNS = 160  # at most
 _SCORES_PER_COLUMN = 6  # at least
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
-_ENVELOPE_COLUMNS = 2000  # the picture has fewer pixels
+_ENVELOPE_COLUMNS = 2000  # the waveform has at most so many columns; the picture has fewer pixels
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 _MOST_TICKS = 13
 _LONGEST_NAME = 90  # characters
@@ -67,25 +67,26 @@ def plot_track(
         picture: file to write, whole or not at all; its suffix, such as ``.png``, states the
             format.
         model: name of the detector, for the title.
-        threshold: lowest score of bona fide; both sides of it are shaded. None if no threshold is
-            known.
+        threshold: the lowest score that is bona fide; the two sides of the threshold are shaded.
+            None if no threshold is known.
         scale: name of the scores, for their axis.
-        stretches: fake stretches. They are shaded instead of the two sides of the threshold.
-        shaded: name of the stretches for the legend; empty for their number.
+        stretches: fake stretches, which are shaded instead of the two sides of the threshold. None
+            to shade the two sides.
+        shaded: name of the stretches for the legend; empty to state how many stretches there are.
         smallest_span: smallest span of the score axis.
-        usual: the range of scores of most bona fide recordings; its ends are drawn as dotted lines.
-            None if it is not known.
+        usual: the range of the scores of most bona fide recordings; the ends of the range are drawn
+            as dotted lines. None if no range is known.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    if len(track) > _MOST_POINTS:  # the median and bands
+    if len(track) > _MOST_POINTS:  # many scores are drawn as a median and bands
         times, quantiles = columns(track)
         for name, (lower, upper, opacity) in _BANDS.items():
             scores.fill_between(
                 times, quantiles[lower], quantiles[upper], color=_SCORE, alpha=opacity, lw=0, label=name
             )
         scores.plot(times, quantiles[0.5], color=_SCORE, linewidth=1.4, label="median")
-    else:  # a line, with a mark for each of few scores
+    else:  # fewer scores are drawn as a line, and very few also as marks
         if len(track) == 1:  # a single score is drawn as a line as long as the recording
             scores.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
         marker = "o" if len(track) < 80 else ""
@@ -102,17 +103,20 @@ def plot_track(
         for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
             scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
         scores.set_ylim(bottom, top)
+    # The usual range of bona fide recordings.
     if usual is not None:
         limits = scores.get_ylim()
         for score, label in zip(usual, ("95 % of bona fide recordings", None)):
             scores.axhline(score, color=INK, linewidth=1, linestyle=":", label=label)
         scores.set_ylim(limits)
+    # The waveform.
     low, high = envelope(audio, track.duration)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="amplitude", ylim=(-largest, largest))
     name_time_axis(waveform, track.duration)
+    # The fake stretches, in both parts of the picture.
     if stretches is not None:
         intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
         _shade(scores, intervals, shaded or f"fake ({len(stretches)})")
@@ -154,7 +158,7 @@ def name_picture(axes: Axes, name: str, subtitle: str) -> None:
 def score_limits(
     scores: np.ndarray, threshold: float | None = None, smallest_span: float = LEAST_SPAN
 ) -> tuple[float, float]:
-    """Choose the two ends of the score axis. It includes the threshold, and spans at least ``smallest_span``.
+    """Choose the two ends of the score axis; the axis includes the threshold and spans at least ``smallest_span``.
 
     >>> score_limits(np.array([1.0])), score_limits(np.array([-10.0, 10.0]))
     ((-1.0, 3.0), (-11.0, 11.0))
@@ -168,7 +172,7 @@ def score_limits(
 
 
 def name_time_axis(axes: Axes, duration: float) -> None:
-    """Label the time axis at round times: in s below a minute, in m:ss below an hour, else in h:mm:ss."""
+    """Label the time axis at round times, in s below a minute, in m:ss below an hour, and in h:mm:ss above."""
     step = next((step for step in _STEPS if duration / step < _MOST_TICKS), duration / _MOST_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))
     unit = "h:mm:ss"
@@ -186,8 +190,8 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     """Divide the scores of a long track into columns of neighbouring scores.
 
     Returns:
-        The mean time of each column in seconds, (C,); and quantile, such as 0.5 → its value in each
-        column, (C,).
+        The mean time in seconds of the scores in each column, (C,); and a mapping quantile, such as
+        0.5 → this quantile of the scores in each column, (C,).
     """
     number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
     ends = np.arange(number + 1) * len(track) // number

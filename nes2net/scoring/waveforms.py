@@ -1,4 +1,4 @@
-"""The one reader of waveforms for scoring: from a file or samples to the detector's input."""
+"""Read waveforms for scoring: turn a file, or samples in memory, into the input of a detector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nes2net.lib.errors import InputError
 from nes2net.models.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
 
-#: The part of a longer recording that is taken: the first ``num_samples``, or from a random start.
+#: The part of a longer recording that is taken: the first ``num_samples``, or ``num_samples`` from a random start.
 Crop: TypeAlias = Literal["head", "random"]
 #: What is scaled so that the largest absolute sample is 1: nothing, the whole recording, or the part that is taken.
 PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
@@ -26,7 +26,7 @@ _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
 
 class Transform(Protocol):
-    """A change of whole recordings before they are cut. Transforms are pickled to the workers."""
+    """A change of whole recordings before they are cut. Transforms are pickled and sent to the workers."""
 
     @property
     def identity(self) -> str:
@@ -39,7 +39,7 @@ class Transform(Protocol):
             id: id of the utterance, which may seed random draws.
 
         Raises:
-            InputError: if the recording cannot be changed; it then has no score.
+            InputError: if the recording cannot be changed; the recording then has no score.
         """
 
 
@@ -53,21 +53,21 @@ class Recording(NamedTuple):
     judged: float
     """Share of the recording that the detector gets."""
     plain: np.ndarray
-    """The same samples before pre-emphasis; ``waveform`` itself if the detector has no pre-emphasis."""
+    """The samples of ``waveform`` before pre-emphasis; ``waveform`` itself if the detector has no pre-emphasis."""
     channels: Channels | None = None
-    """The comparison of the recording's channels; None if they were not compared."""
+    """The comparison of the recording's channels; None if the channels were not compared."""
 
 
 @dataclass(frozen=True)
 class WaveformReader:
-    """Reads recordings as one detector needs them. A reader is sent to workers, so it holds settings only.
+    """Reads recordings in the form that one detector needs. A reader is sent to workers, so it only holds settings.
 
     Args:
         num_samples: number of leading samples to take; a shorter recording is filled up ('4sec').
             None for the whole recording ('full').
-        min_samples: a shorter whole recording is filled up to this length.
+        min_samples: if whole recordings are taken, a shorter recording is filled up to this length.
         used: how many leading samples the detector's scores depend on; further samples are cut off.
-        longest: a whole file of more samples is refused with
+        longest: if a whole file is read and has more samples, the file is refused with
             :class:`~nes2net.data.audio.read.LongAudio`; None for no limit.
         crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
         seed: seed of the random starts; a start depends only on this seed and on the name of the
@@ -75,8 +75,8 @@ class WaveformReader:
         transform: changes the whole recording first.
         padding: how a recording is filled up, ``"repeat"`` or ``"zeros"``.
         peak_normalize: ``"recording"`` divides by the largest absolute sample of the whole
-            recording, ``"cut"`` by the largest of the part that is taken, after filling up.
-            ``"no"`` keeps the level.
+            recording, ``"cut"`` divides by the largest absolute sample of the part that is taken,
+            after this part is filled up. ``"no"`` keeps the level.
         pre_emphasis: coefficient of the pre-emphasis, which is applied before the cut.
         channel: number of the channel to take, counted from 0; None for the mean of all.
     """
@@ -133,7 +133,7 @@ class WaveformReader:
         )
 
     def score_length(self, num_samples: int) -> int:
-        """Number of samples that the detector gets of a recording with ``num_samples`` samples."""
+        """Compute how many samples the detector gets of a recording with ``num_samples`` samples."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
     def read(self, path: AnyRecording, id: str | None = None, channels: Channels | None = None) -> Recording:
@@ -148,6 +148,7 @@ class WaveformReader:
         """
         if self.channel is not None and not isinstance(path, ChannelOf):
             path = ChannelOf(path, self.channel)
+        # Read only the head, unless the whole recording is needed to make the samples.
         needs_all = self.transform is not None or self.peak_normalize == "recording"
         if self.num_samples is not None and self.crop == "head" and not needs_all:
             head, length = load_head_and_length(path, self.num_samples, channels=channels)
@@ -174,7 +175,7 @@ class WaveformReader:
         return self.read(recording, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
-        """Make the samples that the detector gets from ``waveform``: a whole recording, or its head.
+        """Make the samples that the detector gets from ``waveform``, which is a whole recording or its head.
 
         Args:
             num_samples: length of the whole recording in samples.
@@ -199,14 +200,15 @@ class WaveformReader:
             filled = head_crop(waveform, length, name, self.padding)
         if self.peak_normalize == "cut":
             filled = peak_normalized(filled)
-        # A copy: a view would keep the whole recording in memory.
+        # Return a copy, because a view would keep the whole recording in memory.
         return filled[: self.used(len(filled))].copy()
 
 
 def judged_share(length: int, *limits: int | None) -> float:
-    """The share of a recording of ``length`` samples that a detector gets.
+    """Compute the share of a recording of ``length`` samples that a detector gets.
 
-    The smallest of ``limits``, numbers of samples, decides; a limit that is None does not count.
+    Each of ``limits`` is a largest number of samples, or None for no limit; the smallest limit
+    decides.
 
     >>> judged_share(48000, 12000, None), judged_share(8000, 12000)
     (0.25, 1.0)

@@ -1,11 +1,11 @@
-"""Detection of fake stretches by decisions: F1 and overlap at a threshold, and errors of boundaries.
+"""Measure how well fake stretches are detected: F1 and overlap at a threshold, and errors of boundaries.
 
 Spoof is the class to detect. F1 (van Rijsbergen, "Information Retrieval", 1979) is computed over
 frames as in the ADD 2023 challenge (J. Yi et al., arXiv 2305.13774, track 2), or over seconds. The
 intersection over union is Jaccard's index. Boundaries are compared as in music segmentation: each
-true boundary with at most one detected boundary, within a tolerance (D. Turnbull et al., "A
-supervised approach for detecting boundaries in music using difference features and boosting", ISMIR
-2007).
+true boundary is matched with at most one detected boundary, within a tolerance (D. Turnbull et al.,
+"A supervised approach for detecting boundaries in music using difference features and boosting",
+ISMIR 2007).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nes2net.metrics.localisation.metrics import spoofed_time
 
 
 class Detection(NamedTuple):
-    """Figures of a detection in [0, 1]; NaN where the denominator is 0."""
+    """Figures of a detection, each in [0, 1]; a figure is NaN if its denominator is 0."""
 
     precision: float
     """hits / (hits + false alarms)."""
@@ -37,8 +37,9 @@ def detection(counts: ArrayLike) -> Detection:
     """Compute precision, recall, F1 and intersection over union from hits, false alarms and misses.
 
     Args:
-        counts: hits, false alarms and misses, shape (3,); or a row for each utterance, shape (U,
-            3), and the rows are summed. They are numbers of frames or boundaries, or seconds.
+        counts: hits, false alarms and misses, shape (3,), as numbers of frames, as numbers of
+            boundaries or in seconds. There may also be a row for each utterance, shape (U, 3); the
+            rows are summed.
 
     >>> detection([3.0, 1.0, 1.0])
     Detection(precision=0.75, recall=0.75, f1=0.75, iou=0.6)
@@ -88,7 +89,7 @@ class Boundaries(NamedTuple):
     counts: NDArray
     """(U, 3): hits, false alarms and misses of each utterance, for :func:`detection`."""
     distances: NDArray
-    """(H,): the distance between the detected and the true boundary of each of H hits, in seconds."""
+    """(H,): for each of H hits, the distance between the detected and the true boundary, in seconds."""
 
     @property
     def mean_distance(self) -> float:
@@ -129,7 +130,7 @@ def match_boundaries(
     counts = []
     distances = [np.zeros(0)]
     for number, (*true_and_found, duration) in enumerate(zip(truth, found, durations, strict=True)):
-        times = []  # of the true and of the detected boundaries
+        times = []  # the times of the true boundaries, then those of the detected boundaries
         for segments in true_and_found:
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])

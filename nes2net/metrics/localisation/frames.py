@@ -1,4 +1,4 @@
-"""Convert labels and scores of frames from one resolution to another.
+"""Convert labels and scores of frames to another resolution.
 
 The sources are the same as for :mod:`nes2net.metrics.localisation.segments`.
 """
@@ -17,7 +17,7 @@ RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
 
 
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
-    """Pool labels to frames ``factor`` times as long; a long frame is spoof if any frame in it is spoof.
+    """Pool labels to frames ``factor`` times as long; a long frame is spoof if it contains a frame that is spoof.
 
     As published, an incomplete long frame at the end is dropped. If there are fewer than ``factor``
     labels in all, the result is one label.
@@ -42,14 +42,14 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
     """Compute scores of frames ``factor`` times as long: (⌈T/factor⌉,).
 
-    Remaining frames at the end give one more long frame.
+    If frames remain at the end, they give one more long frame.
 
     Args:
         scores: (T,) scores of frames.
         factor: number of frames in a long frame.
-        how: how the score of a long frame is computed from the scores in it. The last frame is no
-            exception. (For ``mean`` and ``max``, the published code exchanges the score and the
-            label of the last frame.)
+        how: how the score of a long frame is computed from the scores in it; this also holds for
+            the last frame. (The published code exchanges the score and the label of the last frame
+            for ``mean`` and ``max``.)
 
     Raises:
         InputError: if there are no scores, or ``factor`` is below 1.
@@ -85,7 +85,7 @@ def refine_scores(scores: ArrayLike, factor: int) -> NDArray:
 def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
     """Cut ``scores`` and ``labels`` of frames to the shorter length of the two.
 
-    A front-end usually gives one frame fewer than there are labels of 20 ms.
+    For frames of 20 ms, a front-end usually gives one score fewer than there are labels.
 
     >>> align([0.1, 0.2], [1, 1, 0])
     (array([0.1, 0.2]), array([1, 1]))
@@ -97,9 +97,9 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 
 
 def _checked_row(values: ArrayLike, name: str, factor: int) -> NDArray:
-    """Convert ``values`` to a vector (T,); InputError if it is empty, or ``factor`` is below 1.
+    """Convert ``values`` to a vector (T,); InputError if there are no values, or ``factor`` is below 1.
 
-    ``name`` says in the message what the values are.
+    ``name`` is the name of the values in the message, such as ``"scores"``.
     """
     row = np.asarray(values)
     if row.ndim != 1 or not len(row):

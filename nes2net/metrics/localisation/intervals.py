@@ -1,10 +1,10 @@
 """Bootstrap intervals over utterances, for figures of frames or seconds.
 
 Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
-frames, but the EER thresholds of all resamples lie close together. First the sorted frames are
-divided into a few bins, and summed for each bin and utterance. These sums show which window of bins
-contains all thresholds. Each resample then visits only the frames of this window. The result is
-exact.
+frames, but the EER thresholds of all resamples lie close together. First, the sorted frames are
+divided into a few bins, and the frames of each utterance are summed in each bin. These sums show
+which window of bins contains all thresholds. Each resample then visits only the frames of this
+window. The result is exact.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.resampling import Resampled, quick_metric
 
-_CHUNK = 64  # resamples that are summed at once
+_CHUNK = 64  # so many resamples are summed at once
 _BINS = 32  # largest number of bins
 _FEW = 100_000  # a window of at most this many frames is not narrowed further
-_KEPT = 100_000_000  # bytes; larger draws are not kept in memory for the next figure
+_KEPT = 100_000_000  # bytes; draws that take more memory are not kept for the next figure
 
 
 def range_eer_interval(
@@ -58,7 +58,7 @@ def range_eer_interval(
         seed: seed of the draws, 0 or more.
 
     Raises:
-        InputError: as the metric, or if a setting is out of range.
+        InputError: for the reasons of the metric, or if a setting is out of range.
     """
     time = timed_frames(utterances, resolution_ms, tail)
     return range_interval_of(time, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -101,7 +101,7 @@ def point_eer_interval(
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
     Raises:
-        InputError: as the metric, or if a setting is out of range.
+        InputError: for the reasons of the metric, or if a setting is out of range.
     """
     frames = sorted_frames(joined_frames(scores, labels))
     return point_interval_of(frames, num_resamples=num_resamples, confidence=confidence, seed=seed)
@@ -131,7 +131,8 @@ def point_interval_of(
     def eer(index: int) -> Any:
         """Compute the point-based EER of resample number ``index``."""
         draws_of_utterances = resamples.counts(index)
-        # For each class, how often the resample has each trial: those in the window, then all below and all above it.
+        # For each class, count how often the resample has each trial: first the trials in the window, then all trials
+        # below and all trials above the window.
         trial_counts = []
         for (utterance, num_frames), num_below, size in zip(elements, sums_below[index], sizes[index]):
             in_window = draws_of_utterances.take(utterance) * num_frames
@@ -150,7 +151,7 @@ def interval_of_sums(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Compute the percentile bootstrap interval of a figure that depends on sums over utterances.
+    """Compute the percentile bootstrap interval of a figure that is computed from sums over utterances.
 
     Resamples in which the figure is not defined (NaN) are left out. If no resample remains, both
     bounds are NaN.
@@ -192,7 +193,7 @@ class _Resamples:
     """
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:
-        """Check the classes, and find the resamples that lack a class: they are drawn again."""
+        """Check the classes, and find the resamples that lack a class; these resamples are drawn again."""
         check_draws(number, seed)
         for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
             if not total > 0:
@@ -208,7 +209,7 @@ class _Resamples:
             self.sizes = self.sums(totals)
 
     def counts(self, index: int) -> NDArray:
-        """How often resample number ``index`` contains each utterance, (U,)."""
+        """Count how often resample number ``index`` contains each utterance, (U,)."""
         size = len(self.totals)
         if size * self.number <= _KEPT and index not in self.drawn_again:
             return _kept_draws(size, self.number, self.seed)[index]
@@ -234,7 +235,7 @@ class _Resamples:
 
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
-    """How often each resample contains each utterance, (R, U), before resamples that lack a class are drawn again.
+    """Count how often each resample contains each utterance, (R, U); no resample is drawn again yet.
 
     All figures of an evaluation use the same draws, so the last result is kept in memory.
 
@@ -259,20 +260,20 @@ def _window_of_thresholds(frames: TimedFrames, resamples: _Resamples) -> tuple[T
     """
     amounts_below = np.zeros_like(resamples.totals)
     previous_size = np.inf
-    while _FEW < len(frames.scores) < previous_size / 2:  # until narrowing no longer halves the window
+    while _FEW < len(frames.scores) < previous_size / 2:  # stop when narrowing does not halve the window
         previous_size = len(frames.scores)
         frames, amounts_below = _narrowed_window(frames, amounts_below, resamples)
     return frames, amounts_below
 
 
 def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
-    """Narrow the window ``frames`` once, by sums of its frames in bins, for :func:`_window_of_thresholds`.
+    """Narrow the window ``frames`` once, by the sums of frames in bins, for :func:`_window_of_thresholds`.
 
     Args:
         amounts_below: the amount of each class below the window in each utterance, (U, 2).
 
     Returns:
-        The narrower window, and the amounts below it.
+        The narrower window, and the amounts below the narrower window, (U, 2).
     """
     # Bins of about equal numbers of frames; equal scores share a bin. ``ends`` holds the index after each bin.
     ends = last_of_ties(frames.scores) + 1
@@ -288,7 +289,7 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     amounts += amounts_below.T[:, :, None]
     fpr, recall = resamples.sums(amounts) / resamples.sizes.T[:, :, None]  # R×bins
     rise = fpr + recall - 1  # FPR − FNR after each bin
-    rise[:, -1] = 1  # it would stay below 0 if there is time after the last frame
+    rise[:, -1] = 1  # without this, the rise stays below 0 if there is time after the last frame
     crossed = (rise >= 0).argmax(1)  # for each resample, the bin in which FPR reaches FNR
     # Rounding may move a crossing at the edge of a bin to the neighbouring bin.
     first = max(0, int(crossed.min()) - 1)

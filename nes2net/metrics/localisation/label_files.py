@@ -49,13 +49,13 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
 
 
 def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
-    """Write utterance → segments as the text of an RTTM file, times with three decimals.
+    """Write utterance → segments as the text of an RTTM file; times have three decimals.
 
     White space in a name or label becomes ``%20``, and a byte of a file name that is not UTF-8
     becomes ``\\udcff``. Scores are left out. Adjacent segments still touch after rounding.
 
     Args:
-        width: smallest number of characters of a time, padded with spaces.
+        width: a time with fewer characters than this is padded with spaces.
 
     >>> print(rttm_text({"talk": [Segment("spoof", 0.5, 1.25)]}), end="")
     SPEAKER talk 1 0.500 0.750 <NA> <NA> spoof <NA> <NA>
@@ -140,7 +140,7 @@ def _rttm_field(text: str) -> str:
 
 
 def audacity_text(segments: Iterable[tuple]) -> str:
-    """Write the segments of a recording as the text of a label file, times with six decimals.
+    """Write the segments of a recording as the text of a label file; times have six decimals.
 
     White space within a label becomes one space. Scores are left out.
 

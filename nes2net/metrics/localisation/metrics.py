@@ -4,9 +4,9 @@ The point-based EER counts frames: L. Zhang et al., IEEE/ACM TASLP 31, 2023 (arX
 range-based EER counts seconds: L. Zhang, X. Wang, E. Cooper, N. Evans, J. Yamagishi, "Range-based
 equal error rate for spoof localization", Interspeech 2023 (arXiv 2305.17739).
 
-In reading order: ``point_eer`` counts frames, ``measured_frames`` prepares frames for it at a
-resolution, and ``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of``
-take frames that are already sorted or timed.
+In reading order: ``point_eer`` counts frames, ``measured_frames`` prepares frames at a resolution
+for ``point_eer``, and ``range_eer`` counts seconds. ``point_eer_of`` and ``range_eer_of`` take
+frames that are already sorted or timed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ScoredUtterance(NamedTuple):
 
 
 class PointEer(NamedTuple):
-    """An EER over frames, a fraction, with the number of frames of each class."""
+    """An EER over frames, as a fraction, and the number of frames of each class."""
 
     eer: float
     threshold: float
@@ -51,7 +51,7 @@ class PointEer(NamedTuple):
 
 
 class RangeEer(NamedTuple):
-    """An EER over seconds, a fraction, with the seconds of each class."""
+    """An EER over seconds, as a fraction, and the seconds of each class."""
 
     eer: float
     threshold: float
@@ -70,7 +70,7 @@ class RangeEer(NamedTuple):
 def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
     """Compute the EER over all frames of all utterances by the ASVspoof rule.
 
-    See :func:`nes2net.metrics.compute_eer`.
+    The rule is described at :func:`nes2net.metrics.compute_eer`.
 
     Args:
         scores: (T,) of each utterance.
@@ -97,7 +97,7 @@ def point_eer_of(frames: TimedFrames) -> PointEer:
 
 
 def sorted_frames(frames: Frames) -> TimedFrames:
-    """Sort frames by score, bona fide first among equal scores, and count them.
+    """Sort frames by score, bona fide first among equal scores, and count equal frames.
 
     Neighbouring frames of an utterance with equal scores and labels become one element with a
     count. There are many such frames if scores were repeated for a finer resolution. Frames with
@@ -112,23 +112,25 @@ def sorted_frames(frames: Frames) -> TimedFrames:
     scores = checked_scores(frames.scores, "frame")
     labels = frames.labels
     num_utterances = len(frames.counts)
+    # Join neighbouring frames with equal scores and labels to elements.
     begins = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
     begins[frames.starts[frames.counts > 0]] = True
     utterance = np.arange(num_utterances, dtype=np.int32).repeat(frames.counts)[begins]
     copies = np.diff(np.flatnonzero(begins), append=len(begins)).astype(np.int32)
     scores = scores[begins]
     labels = labels[begins]
-    del frames, begins  # frees about 200 MB if the caller does not keep the frames
+    del frames, begins  # this frees about 200 MB, if the caller does not keep the frames
+    # Sort the elements by score, and leave out those with the label −1.
     order = np.argsort(scores)
     if (labels < 0).any():
         order = order[labels[order] >= 0]
     scores = scores[order]
     bonafide = labels[order] == 1
-    # argsort leaves equal scores in any order. Sort again only the runs of equal scores in which a spoofed frame
-    # comes before a bona fide one.
+    # argsort leaves equal scores in any order. Sort again only those runs of equal scores in which a spoofed frame
+    # comes before a bona fide frame.
     tied = scores[1:] == scores[:-1]
     if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
-        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # number of each element's run of equal scores
+        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # for each element, the number of its run of equal scores
         mixed = np.zeros(run[-1] + 1, bool)
         mixed[run[wrong]] = True
         indices = np.flatnonzero(mixed[run])
@@ -177,13 +179,13 @@ def measured_frames(
     A column has the EER at one resolution. At the resolution of the scores, labels are pooled from
     labels of 10-ms frames. At a coarser resolution, a frame has the lowest score of the frames in
     it, and is spoof if any of these frames is spoof. At a finer resolution, each score is repeated.
-    The EER is honest at a finer resolution and optimistic at a coarser resolution.
+    At a coarser resolution, the EER is too low; at a finer resolution, it is not.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
         measured_at: resolution of the column in ms, a multiple or a divisor of ``resolution_ms``.
         by_segments: whether labels at a finer resolution are made from the segments, as published.
-            If False, they are pooled from labels of 10-ms frames.
+            If False, these labels are pooled from labels of 10-ms frames.
 
     Raises:
         InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
@@ -197,7 +199,7 @@ class Frames(NamedTuple):
     """The frames of all utterances, one utterance after another."""
 
     scores: NDArray
-    """(N,)."""
+    """(N,), the score of each frame."""
     labels: NDArray
     """(N,): 1 bona fide, 0 spoof; frames with −1 are not measured."""
     counts: NDArray
@@ -220,7 +222,8 @@ def joined_measured_frames(
     """Prepare the frames like :func:`measured_frames`, but join the frames of all utterances.
 
     Args:
-        score_frames: the result for ``measured_at`` = ``resolution_ms``, if it was computed before.
+        score_frames: the frames at the resolution of the scores (``measured_at`` =
+            ``resolution_ms``), if they were computed before; else None.
     """
     frames = score_frames
     if frames is None:
@@ -229,12 +232,14 @@ def joined_measured_frames(
         if not counts.all():
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
         frames = _aligned_frames(scores, counts, *pooled)
+    # A coarser resolution: a long frame has the lowest score and the lowest label of the frames in it.
     if measured_at > resolution_ms:
         # Remaining frames at the end of an utterance give one more frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
+    # A finer resolution: repeat the scores, and make the labels anew.
     if measured_at < resolution_ms:
         factor = _frames_in_longer_frame(resolution_ms, measured_at)
         if by_segments:
@@ -251,7 +256,7 @@ def _join_rows(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
 
 
 def _positions_in_utterances(counts: NDArray) -> NDArray:
-    """Number the frames of each utterance from 0, if the utterances have ``counts`` (U,) frames: (N,)."""
+    """Number the frames of each utterance from 0, (N,); ``counts`` (U,) states how many frames the utterances have."""
     return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
 
 
@@ -283,7 +288,7 @@ def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[
     if not counts.all():
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
     num_frames = np.maximum(counts // factor, 1)
-    used = np.where(counts < factor, counts, num_frames * factor)  # labels of each utterance that are pooled
+    used = np.where(counts < factor, counts, num_frames * factor)  # how many labels of each utterance are pooled
     first = (used.cumsum() - used).repeat(num_frames) + _positions_in_utterances(num_frames) * factor
     return np.minimum.reduceat(_cut_each_utterance(labels, counts, used), first), num_frames
 
@@ -307,17 +312,17 @@ def _aligned_frames(scores: NDArray, score_counts: NDArray, labels: NDArray, lab
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
     """Compute the EER over the seconds of all utterances.
 
-    Frame t begins at t times the frame length. It lasts until the next frame or the end of the
-    utterance; frames that start after the end are dropped. The time of spoofed segments is spoofed,
-    and all other time is bona fide. A frame is called spoof if its score is at or below the
-    threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at the
-    first threshold where ``|FPR − FNR|`` is smallest. This search is exact, whereas the bisection
-    of the published script may not end.
+    Frame t begins at t times the frame length. The frame lasts until the next frame begins or the
+    utterance ends; frames that start after the end are dropped. The time of spoofed segments is
+    spoofed, and all other time is bona fide. A frame is called spoof if its score is at or below
+    the threshold. Thresholds are −∞ and all scores in ascending order. The EER is (FPR + FNR)/2 at
+    the first threshold where ``|FPR − FNR|`` is smallest. This search is exact, whereas the
+    bisection of the published script may not end.
 
     Args:
         resolution_ms: length of a frame in ms.
-        tail: the detected class of the time after the last frame: bona fide (``"bonafide"``, as
-            published), or the class of the last frame (``"last"``, as in WeDefense).
+        tail: which class the time after the last frame is called. ``"bonafide"`` calls it bona
+            fide, as published. ``"last"`` gives it the class of the last frame, as in WeDefense.
 
     Raises:
         InputError: if a class has no time, there are no scores, a score is NaN, or a segment lies
@@ -350,13 +355,13 @@ def range_eer_of(time: TimedFrames) -> RangeEer:
 
 
 class TimedFrames(NamedTuple):
-    """The frames of all utterances in ascending order of their scores, with amounts of each class.
+    """The frames of all utterances in ascending order of their scores, and the amount of each class in each frame.
 
     An amount is a number of seconds, or a number of frames.
     """
 
     scores: NDArray
-    """(N,)."""
+    """(N,), the score of each frame."""
     bonafide: NDArray
     """(N,), the bona fide amount of each frame."""
     spoof: NDArray
@@ -410,7 +415,7 @@ def _seconds_of_frames(
     if scores.ndim != 1 or not 0 <= duration < np.inf:
         raise InputError(f"{utterance.name}: expected a row of scores and a duration, got {scores.shape}, {duration} s")
     edges = np.arange(len(scores) + 1) * step
-    count = int(np.searchsorted(edges[:-1], duration))  # frames that start before the end
+    count = int(np.searchsorted(edges[:-1], duration))  # number of frames that start before the end
     edges = np.minimum(edges[: count + 1], duration)
     if tail == "last" and count:
         edges[-1] = duration
@@ -418,7 +423,7 @@ def _seconds_of_frames(
     knots = np.array([*chain.from_iterable(spoofed_time(utterance.segments, utterance.name, duration))] or [0.0])
     lengths = np.diff(knots)
     lengths[1::2] = 0  # the time between two stretches is not spoofed
-    spoofed_before = np.append(0.0, lengths.cumsum())  # in seconds, at each knot
+    spoofed_before = np.append(0.0, lengths.cumsum())  # the spoofed seconds before each knot
     spoof = np.diff(np.interp(edges, knots, spoofed_before))
     total = float(spoofed_before[-1])
     return scores[:count], np.maximum(np.diff(edges) - spoof, 0), spoof, duration - total, total
@@ -450,14 +455,14 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
-    """The labels of 10-ms frames of an utterance: its own, or else made from its segments."""
+    """The labels of the 10-ms frames of an utterance; if it has no such labels, they are made from its segments."""
     if utterance.labels_10ms is not None:
         return utterance.labels_10ms
     return frame_labels(utterance.segments, 10, utterance.duration)
 
 
 def _frames_in_longer_frame(longer: int, shorter: int) -> int:
-    """How many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if this is no whole number."""
+    """How many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if the number is not whole."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

@@ -22,8 +22,8 @@ BONAFIDE = "bonafide"
 SPOOF = "spoof"
 #: Seconds by which times may differ, because times in files have three decimals.
 ROUNDING = 1e-3 + 1e-9
-_SHORTEST = 1e-4  # seconds of the shortest segment that map_segments keeps
-_TOUCHING = 1e-6  # seconds between two segments that map_segments merges
+_SHORTEST = 1e-4  # seconds; map_segments drops shorter segments
+_TOUCHING = 1e-6  # seconds; map_segments merges segments with a smaller gap
 
 
 class Segment(NamedTuple):
@@ -42,7 +42,7 @@ class Segment(NamedTuple):
     end: float
     """In seconds."""
     score: float | None = None
-    """A score, higher for bona fide; None for a label."""
+    """The score of the segment, higher for bona fide; None if the segment only has a label."""
 
 
 def frame_labels(
@@ -54,9 +54,9 @@ def frame_labels(
 ) -> NDArray[np.int8]:
     """Label the frames of an utterance from its segments: (T,), 1 bona fide, 0 spoof.
 
-    Later segments overwrite earlier segments. As published, frames that no segment covers are
-    labelled 0, spoof. If an utterance covers less than half of its last frame, this frame is
-    therefore spoof even in a bona fide utterance.
+    If segments overlap, the later segment in the list decides. As published, frames that no segment
+    covers are labelled 0, spoof (except by the rule ``"start"``). If an utterance covers less than
+    half of its last frame, this frame is therefore spoof even in a bona fide utterance.
 
     Args:
         segments: tuples (label, start, end), times in seconds.
@@ -70,7 +70,8 @@ def frame_labels(
         last_frame: how the number of frames, duration over frame length, is rounded.
 
     Raises:
-        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or a number is out of range.
+        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or a number is out of
+            range.
 
     >>> frame_labels([("bonafide", 0.0, 0.05), ("spoof", 0.05, 0.1)], 20, 0.1)
     array([1, 1, 0, 0, 0], dtype=int8)
@@ -101,14 +102,15 @@ def frame_labels(
 def segments_of_frames(
     frames: ArrayLike, resolution_ms: float, duration: float | None = None, labels: Sequence[str] = (SPOOF, BONAFIDE)
 ) -> list[Segment]:
-    """Join neighbouring frames of one class to segments.
+    """Join neighbouring frames that have the same class to segments.
 
     Args:
         frames: classes (T,), 0 for spoof and 1 for bona fide, or logits (T, n). The class of a
-            frame is its largest logit, the first if several are equal.
+            frame is the class with the largest logit; if several are equal, the first of these
+            classes.
         resolution_ms: length of a frame in ms.
-        duration: duration of the utterance in seconds; the last segment is cut there. With None it
-            is not cut, as published.
+        duration: duration of the utterance in seconds; the last segment is cut there. None to cut
+            nothing, as published.
         labels: label of class 0, of class 1 and so on.
 
     Raises:
@@ -136,10 +138,10 @@ def segments_of_frames(
 
 
 def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
-    """Give segments other labels, sort them by start, and merge neighbours of one label.
+    """Give segments other labels, sort them by start, and merge neighbours that have the same label.
 
-    Segments shorter than 10⁻⁴ s are dropped. Neighbours with one label are merged if they are less
-    than 10⁻⁶ s apart. Scores are left out.
+    Segments shorter than 10⁻⁴ s are dropped. Neighbours that have the same label are merged if the
+    gap between them is less than 10⁻⁶ s. Scores are left out.
 
     Args:
         labels: label → new label.

@@ -1,4 +1,4 @@
-"""Find fake stretches from scores of frames, by a threshold with hysteresis and a minimum duration."""
+"""Find fake stretches in scores of frames: the rule has a threshold, a hysteresis and a minimum duration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from nes2net.lib.errors import InputError, check_known
 from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Score rule → threshold and hysteresis. For ``logit`` and ``difference`` the threshold means even odds. For
-#: ``probability`` it is the middle of the range, for ``cosine`` the middle between the published targets 1 and 0. The
-#: hysteresis is an assumption: a factor of e in the odds, or a tenth of the range.
+#: ``probability`` the threshold is the middle of the range, and for ``cosine`` it lies midway between the published
+#: targets 1 and 0. The hysteresis is an assumption: a factor of e in the odds, or a tenth of the range.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
-#: Smallest duration of a stretch and of a gap in seconds. It is an assumption: a short phone is about as long.
+#: Smallest duration of a stretch and of a gap in seconds. The number is an assumption; a short phone lasts about as
+#: long.
 MIN_DURATION = 0.1
 
 
@@ -28,7 +29,8 @@ class StretchRule(NamedTuple):
     hysteresis: float
     """A stretch continues while scores are at most ``threshold`` + this value."""
     min_duration: float = MIN_DURATION
-    """In seconds; first, shorter gaps between stretches are filled, then shorter stretches are dropped."""
+    """Smallest duration in seconds. First, gaps shorter than this are filled; then, stretches
+    shorter than this are dropped."""
 
     @classmethod
     def of(
@@ -48,8 +50,8 @@ class StretchRule(NamedTuple):
             hysteresis: a stretch continues while scores are at most ``threshold + hysteresis``.
                 None takes 1 for logits and their differences, and 0.1 for probabilities and
                 cosines.
-            min_duration: in seconds; first, shorter gaps between stretches are filled, then shorter
-                stretches are dropped.
+            min_duration: smallest duration in seconds. First, gaps shorter than this are filled;
+                then, stretches shorter than this are dropped.
 
         Raises:
             InputError: if a number is not finite, or hysteresis or minimum duration is negative.
@@ -97,16 +99,19 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # A frame is inside a stretch if, among the frames up to it, the last begin is later than the last end.
+    # A frame is inside a stretch if the last frame that begins a stretch, up to this frame, is later than the last
+    # frame that ends one.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))
     inside = np.concatenate([[False], last_begin > last_end, [False]]).astype(np.int8)
-    runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)  # (K, 2): first frame of a stretch, first frame after it
-    shortest = rule.min_duration - 1e-9  # so that rounding does not make five frames of 20 ms shorter than 0.1 s
+    # (K, 2): the first frame of each stretch, and the first frame after the stretch.
+    runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)
+    shortest = rule.min_duration - 1e-9  # five frames of 20 ms must not seem shorter than 0.1 s
     if len(runs) > 1:  # fill short gaps
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= shortest
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
+    # Make the segments; drop those that are too short.
     stretches = []
     for first, behind in runs.tolist():
         start = float(first * resolution_ms / 1000)

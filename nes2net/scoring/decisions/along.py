@@ -1,10 +1,10 @@
-"""Decide on a whole recording from the scores of windows along it, and say what stands out in it.
+"""Decide on a whole recording from the scores of windows along it, and say which part of it stands out.
 
 The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to
 move the mean is found by the cumulative sum of
 :class:`~nes2net.scoring.decisions.evidence.Evidence`. How high this sum rises by chance depends on
-the detector and on the length of the recording. It is therefore simulated with the trials of the
-calibration.
+the detector and on the length of the recording. Recordings are therefore simulated with the trials
+of the calibration.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from nes2net.scoring.decisions.population import Traits
 if TYPE_CHECKING:
     from nes2net.scoring.track import Track
 
-# These numbers are assumptions. A stretch stands out if at most this share of bona fide recordings has as much
+# The following numbers are assumptions. A stretch stands out if at most this share of bona fide recordings has as much
 # evidence in some stretch.
 _STANDS_OUT = 0.01
 #: The score of a window counts only if at least this share of the window is speech.
 LEAST_SPEECH = 0.25
-# A fake part is called found if its sum stands out in at least this share of simulated recordings.
+# A fake part is called found if it stands out in at least this share of simulated recordings.
 _FOUND = 0.5
 _SIMULATIONS = 2000
-_MOST_WINDOWS = 1000  # most windows of a simulated recording; a longer one counts as several of this length
-_BELOW = 0.025  # share of the calibration's bona fide trials below the usual range
-_MOST_LENGTHS = 16  # most lengths of fake parts that are simulated
+# Most windows of a simulated recording. A longer recording counts as several recordings of this length.
+_MOST_WINDOWS = 1000
+_BELOW = 0.025  # this share of the calibration's bona fide trials lies below the usual range
+_MOST_LENGTHS = 16  # at most so many lengths of fake parts are simulated
 _SEED = 0
 
 
@@ -49,7 +50,7 @@ class Stretch:
     end: float
     """End in seconds."""
     llr: float
-    """Mean natural-log likelihood ratio of bona fide of its windows, bounded."""
+    """Mean of the natural-log likelihood ratios of the windows in this part; each ratio is bounded."""
     p_value: float
     """Share of simulated bona fide recordings of this length that have as much evidence in some stretch."""
 
@@ -74,7 +75,7 @@ class Stretch:
 
 
 class LowWindows(NamedTuple):
-    """The low windows of a recording: their ratios are below those of 97.5 % of the bona fide trials."""
+    """The low windows of a recording; the ratio of a low window is below those of 97.5 % of bona fide trials."""
 
     llr: float
     """The natural-log likelihood ratio below which a window is low."""
@@ -107,14 +108,15 @@ class DecisionAlong(Decision):
     hop: float = 0.0
     """Distance of the windows in seconds."""
     in_part: bool = False
-    """Whether the decision is "spoof" only because of the stretch, although the mean ratio means bona fide."""
+    """Whether the decision is "spoof" only because of the stretch; the mean ratio alone would mean bona fide."""
     stretch: Stretch | None = None
     """The part with the most evidence against bona fide; None if chance could not be simulated."""
     low_windows: LowWindows | None = None
     """The windows with unusually low ratios; None if chance could not be simulated."""
     shortest_found: float | None = None
-    """Seconds of the shortest fake part that would be found in half of the cases. None if no length would
-    be found so often, or if chance could not be simulated."""
+    """Duration in seconds of the shortest fake part that would be found in at least half of the
+    cases. None if a fake part of any length would be found less often, or if chance could not be
+    simulated."""
 
     @property
     def words(self) -> list[str]:
@@ -152,17 +154,20 @@ class DecisionAlong(Decision):
 
 
 def suitable_hop(duration: float, window: float) -> float:
-    """Choose the distance of windows in seconds: half a ``window`` up to two minutes, else a whole ``window``."""
+    """Choose the distance of windows: half a ``window`` if the recording lasts up to two minutes, else a ``window``.
+
+    All times are in seconds.
+    """
     return window / 2 if duration <= 120 else window
 
 
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
-    """Decide on a recording by the windows of its ``track``, which are as long as the calibration's scores.
+    """Decide on a recording by the windows of its ``track``, as long as the parts scored for the calibration.
 
     The first rule that applies decides:
 
     1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
-       recordings;
+       recordings, or if it is clipped so much that the side of the threshold is uncertain;
     2. "spoof" if the mean ratio is below the decider's threshold, or if a stretch stands out;
     3. "cannot tell" if there are more low windows than chance explains, or if the detector would
        miss a fake half of such a recording more often than find it;
@@ -180,12 +185,14 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     if len(track) > 1:
         hop = float(track.times[1] - track.times[0])
     rests_on = track.share_of(has_speech)
+    # Decide first by the mean score alone; this also compares the recording with the calibration's recordings.
     base = replace(decider(track.score, traits), score=score)
     along = DecisionAlong(**vars(base), rests_on=rests_on, windows=int(has_speech.sum()), window=track.window, hop=hop)
     if traits is not None and traits.unfit:
         return along
     if not has_speech.any():
         return replace(along, llr=None, probability=None, decision=CANNOT_TELL, reason=NO_VOICE)
+    # Add up the evidence of the windows with speech. The ratios of a clipped recording are weakened by a factor.
     evidence = Evidence(decider, track.window, half_life=math.inf)
     factor = factor_of(traits)
     running = []
@@ -199,7 +206,8 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     is_bonafide = mean >= threshold
     is_certain = is_bonafide == (factor * mean >= threshold)
     along = replace(along, llr=factor * mean, probability=float(decider.probability(factor * mean)))
-    num_windows = max(1, round(rests_on * track.duration / track.window))  # that fit side by side
+    num_windows = max(1, round(rests_on * track.duration / track.window))  # number of windows that fit side by side
+    # Find what stands out, by comparison with chance.
     simulated = _Chance.of(decider, num_windows)
     if simulated is not None:
         along = replace(
@@ -210,7 +218,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
                 decider, [step.llr for step, speaks in zip(running, has_speech) if speaks], num_windows
             ),
         )
-    if base.decision == CANNOT_TELL:  # unlike the calibration's recordings
+    if base.decision == CANNOT_TELL:  # the recording is unlike the calibration's recordings
         return along
     if not is_certain and traits is not None:
         return replace(along, decision=CANNOT_TELL, reason=traits.clipping)
@@ -227,12 +235,12 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 
 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
-    """Find the windows over which the cumulative sum rises from 0 to its highest value.
+    """Find the windows along which the cumulative sum rises from 0 to its highest value.
 
     Args:
         running: the evidence up to the end of each window.
         starts: (K,), the start of each window in seconds.
-        chance: tells how often the sum rises as high in bona fide recordings.
+        chance: tells how often the sum rises as high or higher in bona fide recordings.
     """
     against = np.array([step.against for step in running])
     last = int(against.argmax())
@@ -244,16 +252,16 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
-    """Count the ratios that are lower than those of 97.5 % of the calibration's bona fide trials.
+    """Count the windows with lower ratios than 97.5 % of the calibration's bona fide trials.
 
-    The share of windows below the k-th lowest of N trials has a Beta distribution, however ratios
-    are distributed. Among n windows side by side, the number below this trial is therefore
-    beta-binomial (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
-    Mathematical Statistics 12, 1941).
+    The share of windows with a lower ratio than the k-th lowest of N trials has a Beta
+    distribution, however ratios are distributed. Among n windows side by side, the number of such
+    windows is therefore beta-binomial (Wilks, "Determination of sample sizes for setting tolerance
+    limits", Annals of Mathematical Statistics 12, 1941).
 
     Args:
         llrs: the ratio of each window with speech; windows may overlap.
-        num_independent: how many windows the recording has side by side.
+        num_independent: how many windows fit side by side into the recording.
     """
     from scipy.stats import betabinom  # start-up: scoring needs no SciPy
 
@@ -265,7 +273,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     lowest_usual = float(np.clip(trials.bonafide[rank - 1], -largest, largest))
     count = int((np.array(llrs) < lowest_usual).sum())
     share = rank / (num_trials + 1)
-    num_low = math.floor(count * num_independent / len(llrs))  # as if windows did not overlap
+    num_low = math.floor(count * num_independent / len(llrs))  # the number of low windows if windows did not overlap
     p_value = float(betabinom.sf(num_low - 1, num_independent, rank, num_trials + 1 - rank))
     return LowWindows(lowest_usual, count, share * len(llrs), p_value)
 
@@ -276,19 +284,21 @@ class _Chance(NamedTuple):
     bonafide: NDArray
     """(S,) sorted: the highest sum in each of S simulated bona fide recordings."""
     found: NDArray
-    """(L,): for each of ``lengths``, how often the sum stands out if a fake part has this length, a share."""
+    """(L,): for each of ``lengths``, the share of simulated recordings in which a fake part of this
+    length stands out."""
     lengths: NDArray
     """(L,), ascending: lengths of fake parts, in windows."""
     num_windows: int
     """Number of windows of a simulated recording."""
     repeats: float
-    """How many simulated recordings are as long as the real recording; 1 unless it is very long."""
+    """Length of the real recording divided by the length of a simulated recording; 1 unless the
+    real recording is very long."""
 
     @classmethod
     def of(cls, decider: Decider, num_windows: int) -> _Chance | None:
         """Simulate recordings of ``num_windows`` windows side by side, by drawing trials of the calibration.
 
-        None if the calibration does not hold the ratios of its trials.
+        The result is None if the calibration does not hold the ratios of its trials.
         """
         llrs = decider.calibration.llrs
         if llrs is None:
@@ -301,12 +311,13 @@ class _Chance(NamedTuple):
         count = min(num_windows, _MOST_WINDOWS)
         rng = np.random.default_rng(_SEED)
         shape = (count, _SIMULATIONS)
-        # What each window of a bona fide recording adds to the sum.
+        # The number that each window of a bona fide recording adds to the sum.
         genuine = decider.llr_threshold - bonafide[rng.integers(len(bonafide), size=shape, dtype=np.int32)]
         highest = np.sort(_highest_sums(genuine))
         usual_limit = highest[min(_SIMULATIONS - 1, math.ceil((1 - _STANDS_OUT) * _SIMULATIONS))]
         lengths = np.unique(np.geomspace(1, count, _MOST_LENGTHS).round().astype(int))
         found = []
+        # Make a part of each recording fake, and count in how many recordings this part stands out.
         for length in lengths:
             part_fake = genuine.copy()
             first = rng.integers(count - length + 1)
@@ -322,7 +333,7 @@ class _Chance(NamedTuple):
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Seconds of the shortest fake part that is found in at least half of the cases; None if there is none.
+        """Seconds of the shortest fake part that is found in at least half of the cases; None if no part is.
 
         ``window`` is the length of a window in seconds.
         """
@@ -331,7 +342,7 @@ class _Chance(NamedTuple):
 
     @property
     def finds_half(self) -> bool:
-        """Whether a fake half of the recording is found in at least half of the cases."""
+        """Whether a fake part as long as half the recording is found in at least half of the cases."""
         half = self.lengths >= self.num_windows / 2
         return bool(self.found[half][0] >= _FOUND)
 
@@ -339,7 +350,7 @@ class _Chance(NamedTuple):
 def _highest_sums(steps: NDArray) -> NDArray:
     """Compute the highest values (S,) of S cumulative sums that never fall below 0.
 
-    ``steps`` (K, S) holds what each of K windows adds to each sum.
+    ``steps`` (K, S): the numbers that K windows add to each sum.
     """
     against = np.zeros(steps.shape[1])
     highest = np.zeros(steps.shape[1])

@@ -33,22 +33,22 @@ from nes2net.metrics import (
 )
 from nes2net.scoring.decisions.population import Population, as_saved
 
-_FEWEST = 20  # trials of a class; with fewer, weights and figures are worth little
+_FEWEST = 20  # with fewer trials of a class, weights and figures are worth little
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
-_FLAT = 1e-6  # largest slope at which a solver that stopped early because of rounding counts as successful
+_FLAT = 1e-6  # a solver that stopped early because of rounding counts as successful up to this slope
 _MOST_STEPS = 500
-# Smallest standard deviation of a system's scores, relative to their mean and absolute. With less spread, rounding
-# leaves too few digits.
+# Smallest standard deviation of a system's scores that can be used, as a multiple of their mean and as a number. With
+# less spread, rounding leaves too few digits.
 _NARROWEST = 1e-13
 _SMALLEST = 1e-25
 # Limits of weights and offsets, and of log-likelihood ratios, because a file of unknown origin may hold
 # any number.
 _LARGEST_WEIGHT = 1e30
 _LARGEST_LLR = 1e6
-_MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
+_MOST_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
-# Of a class with more trials, a million are kept, evenly spaced among the sorted trials: shares of trials stay exact
-# to a millionth. A file that is read may hold somewhat more.
+# If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
+# Shares of trials then stay exact to a millionth. A file that is read may hold somewhat more ratios.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
 
@@ -72,7 +72,7 @@ class Llrs(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredBy:
-    """The detector whose scores trained a calibration, and the part of each recording that it scored."""
+    """The detector whose scores trained a calibration, and the part of each recording that was scored."""
 
     fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
     """Fingerprint of the detector, see :meth:`nes2net.Detector.fingerprint`."""
@@ -90,12 +90,12 @@ class LinearCalibration:
 
     A ratio is ``scores · weights + offset``. :func:`fit` makes a calibration of K systems: K = 1 is
     calibration, K > 1 is fusion. ``systems`` names the systems in the order of the weights, and
-    ``trained_on`` holds facts about the training, as plain data. With a single system and a
-    positive weight, neither the EER nor any minimum cost changes.
+    ``trained_on`` holds facts about the training, as plain data. If there is a single system and
+    its weight is positive, the calibration changes neither the EER nor any minimum cost.
 
-    ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by`` is
-    None for a fusion, or if the scores have no record. ``population`` is None if the recordings
-    were not measured.
+    ``llrs`` holds the ratios of the trials from which the calibration was learned. ``scored_by``
+    names the detector that made the scores; it is None for a fusion, or if the scores have no
+    record. ``population`` holds the traits of the recordings; it is None if they were not measured.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -110,7 +110,7 @@ class LinearCalibration:
 
     @property
     def largest_llr(self) -> float:
-        """The largest log-likelihood ratio that the trials support: ln(1 + trials of the smaller class).
+        """The largest log-likelihood ratio that the trials support: ln(1 + number of trials of the smaller class).
 
         This bound is an assumption. After n trials without an error, the expected rate of errors is
         1/(n + 2) (Laplace): the odds are n + 1 to 1, and n trials do not support higher odds. The
@@ -162,13 +162,15 @@ class LinearCalibration:
             remedy: advice in the message if another detector made the scores.
 
         Returns:
-            Notes on facts that could not be checked; empty if all facts were checked.
+            A note if the detector could not be checked, or if its precision differs from the
+            precision of the calibration's scores; otherwise an empty list.
 
         Raises:
             InputError: if the calibration was learned from another detector's scores; from
                 recordings although frames are scored, or the reverse; or from frames of another
                 length.
         """
+        # The unit: recordings, or frames of one length.
         own_resolution = self.resolution_ms
         score_resolution = scores.resolution_ms
         if score_resolution is None and own_resolution is not None:
@@ -196,6 +198,7 @@ class LinearCalibration:
                 "the calibration does not say which detector's scores it was learned from, so this detector cannot be "
                 "checked"
             ]
+        # The detector, and its precision.
         fingerprint = self.scored_by.fingerprint
         precision = self.scored_by.precision
         if fingerprint != scores.fingerprint:
@@ -211,7 +214,7 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """A note if the calibration was learned from scores of another part of each recording; else empty.
+        """Write a note if the calibration was learned from another part of each recording; else an empty text.
 
         Args:
             num_samples: number of leading samples that are scored now; None for all, 0 for windows
@@ -227,7 +230,7 @@ class LinearCalibration:
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON, from which :func:`load` restores every bit.
 
-        Each field has its own line; long fields come last.
+        Each field begins a new line; long fields come last.
 
         Raises:
             InputError: if the file cannot be written.
@@ -263,7 +266,7 @@ def _scored_part(num_samples: int | None) -> str:
 
 
 def _json_lines(value: Any, indent: str = "") -> str:
-    """Write plain data as JSON: each key of a mapping begins a line, and any other value stays on one line."""
+    """Write plain data as JSON: each key of a mapping begins a line, and all other values stay on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     deeper = indent + " "
@@ -275,7 +278,7 @@ def _json_lines(value: Any, indent: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Saved(LinearCalibration):
-    """The content of a calibration file."""
+    """A calibration as its file holds it, with the name of the format."""
 
     format: Literal["nes2net linear calibration"]
 
@@ -286,7 +289,7 @@ class _Saved(LinearCalibration):
 
 
 class _File(RootModel[_Saved]):
-    """A calibration file, whose types are not converted while it is read."""
+    """The content of a calibration file; a value of a wrong type is an error, and is not converted."""
 
     model_config = ConfigDict(strict=True)
 
@@ -314,10 +317,10 @@ def fit(
 
     Weights and offset minimise the sum of a loss and a penalty. The loss is the prior-weighted
     logistic loss ``P · mean ln(1 + e^−(b + logit P)) + (1 − P) · mean ln(1 + e^(s + logit P))`` of
-    the calibrated bona fide scores b and spoofed scores s. For P = ½ the loss is Cllr in another
-    unit. The penalty is ``l2 / 2`` times the sum of the squared weights, divided by the number of
-    trials. For the penalty, scores are in units of their standard deviation. Loss plus penalty is
-    convex, and Newton steps with a trust region find its minimum.
+    the calibrated bona fide scores b and spoofed scores s. For P = ½ the loss is proportional to
+    Cllr. The penalty is ``l2 / 2`` times the sum of the squared weights, divided by the number of
+    trials. For the penalty, each system's scores are in units of their standard deviation. The sum
+    of loss and penalty is convex, and Newton steps with a trust region find its minimum.
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
@@ -326,8 +329,8 @@ def fit(
         l2: weight of the penalty. The default hardly changes weights that the data determine: by
             0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500 trials, two of
             them errors. The penalty matters in two cases. If the classes can be separated without
-            error, the penalty keeps the weights finite. If two systems give the same scores, it
-            splits their weight equally.
+            error, the penalty keeps the weights finite. If two systems give the same scores, the
+            penalty splits the weight equally between the two.
         systems: names of the systems; ``system 1`` and so on if not given.
 
     Raises:
@@ -359,6 +362,7 @@ def fit(
             f"{counted(len(names), 'name is', 'names are')} given"
         )
     scores = np.concatenate((bonafide, spoof))
+    # Refuse systems whose scores cannot be scaled.
     constant = []
     for name, low, high in zip(names, scores.min(0), scores.max(0)):
         if low == high:
@@ -374,6 +378,7 @@ def fit(
             f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
             "calibrate; scale or shift them, or leave this system out"
         )
+    # Find the weights of the scaled scores, and convert them to weights of the scores as they are.
     parameters, problem = _best_parameters((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
@@ -384,18 +389,19 @@ def fit(
         )
     if problem:
         raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
+    # Keep the sorted ratios of the trials, or a million of them.
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
-        if len(ordered) > _MOST_KEPT:  # evenly spaced, with the first and the last ratio
+        if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, with the first and the last ratio
             llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:
-    """Whether the calibration separates the classes; only ``l2`` then limits the size of the weights.
+    """Whether the calibration separates the classes; if it does, only ``l2`` limits the size of the weights.
 
-    Classes are separated if the ratio of every bona fide trial is at least that of every spoofed
-    trial.
+    Classes are separated if the ratio of every bona fide trial is at least as large as the ratio of
+    every spoofed trial.
     """
     bonafide_llrs = calibration(bonafide)
     spoof_llrs = calibration(spoof)
@@ -422,7 +428,7 @@ bound that to 5 %, 381 to 1 %'
 
 
 def _num_trials_needed(rate: float) -> int:
-    """Find how many trials without an error bring the upper end of the 95 % interval down to ``rate``."""
+    """Find how many trials without an error are needed to bring the upper end of the 95 % interval down to ``rate``."""
     return next(number for number in itertools.count(1) if wilson_interval(0.0, number)[1] <= rate)
 
 
@@ -466,7 +472,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     from scipy.optimize import minimize  # start-up: scoring needs no SciPy
     from scipy.special import expit  # start-up, as above
 
-    x = np.column_stack((standardised, np.ones(len(standardised))))  # the last column is for the offset
+    x = np.column_stack((standardised, np.ones(len(standardised))))  # the last column belongs to the offset
     num_spoof = len(x) - num_bonafide
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))
     sign = np.repeat((-1.0, 1.0), (num_bonafide, num_spoof))
@@ -474,13 +480,13 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     log_odds = math.log(prior / (1 - prior))
 
     def loss(p: NDArray) -> tuple[float, NDArray]:
-        """The loss with its penalty at the parameters ``p`` (K + 1,), and its gradient; for the solver."""
+        """Compute loss plus penalty at the parameters ``p`` (K + 1,), and the gradient; for the solver."""
         margin = sign * (x @ p + log_odds)
         value = share @ np.logaddexp(0, margin) + penalty @ p**2 / 2
         return value, (share * sign * expit(margin)) @ x + penalty * p
 
     def curvature(p: NDArray) -> NDArray:
-        """The matrix of second derivatives of ``loss`` at ``p``; for the solver."""
+        """Compute the matrix of second derivatives of ``loss`` at ``p``; for the solver."""
         margin = x @ p + log_odds
         return (x * (share * expit(margin) * expit(-margin))[:, None]).T @ x + np.diag(penalty)
 
@@ -488,13 +494,13 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     solution = minimize(
         loss, start, jac=True, hess=curvature, method="trust-exact", options={"gtol": _STEEPEST, "maxiter": _MOST_STEPS}
     )
-    # Rounding may stop the solver just before its tolerance, so a slope near 0 counts as the minimum.
+    # Rounding may stop the solver just before it reaches its tolerance, so a slope near 0 also counts as the minimum.
     at_minimum = solution.success or np.abs(solution.jac).max() <= _FLAT
     return solution.x, "" if at_minimum else str(solution.message)
 
 
 def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
-    """Convert ``scores`` to float64 with a column for each system, (N, K); InputError unless all are finite.
+    """Convert ``scores`` to float64 with a column for each system, (N, K); InputError unless all scores are finite.
 
     ``kind`` names the class in messages, with a space at its end, such as ``"spoof "``; empty for
     no class.

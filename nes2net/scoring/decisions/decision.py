@@ -23,16 +23,16 @@ class OperatingPoint:
 
     The kinds are:
 
-    - ``eer``: θ where the rates of misses and false alarms on the calibration's trials differ
-      least.
-    - ``cost``: the Bayes threshold −ln(c_miss · prior / (c_fa · (1 − prior))), where ``prior`` is
-      the prior of bona fide. This θ does not depend on trials (Brümmer and du Preez,
+    - ``eer`` takes the θ at which the rates of misses and of false alarms on the calibration's
+      trials differ least.
+    - ``cost`` takes the Bayes threshold −ln(c_miss · prior / (c_fa · (1 − prior))), where ``prior``
+      is the prior of bona fide. This θ does not depend on trials (Brümmer and du Preez,
       "Application-independent evaluation of speaker detection", Computer Speech & Language 20,
       2006).
-    - ``fa``: the lowest θ that accepts at most a share ``rate`` of the calibration's spoofed
-      trials.
-    - ``miss``: the highest θ that rejects at most a share ``rate`` of the calibration's bona fide
-      trials.
+    - ``fa`` takes the lowest θ at which at most a share ``rate`` of the calibration's spoofed
+      trials is accepted.
+    - ``miss`` takes the highest θ at which at most a share ``rate`` of the calibration's bona fide
+      trials is rejected.
     """
 
     kind: Literal["eer", "cost", "fa", "miss"]
@@ -84,13 +84,13 @@ class OperatingPoint:
         return f"{self.kind}:{100 * self.rate:.12g}%"
 
     def threshold(self, llrs: Llrs | None) -> float:
-        """The threshold θ, a natural-log likelihood ratio.
+        """Compute the threshold θ, a natural-log likelihood ratio.
 
         Args:
             llrs: ratios of the calibration's trials; not needed for ``cost``.
 
         Raises:
-            InputError: if the calibration holds no trials, or too few for the rate.
+            InputError: if the calibration holds no trials, or too few trials for the rate.
         """
         if self.kind == "cost":
             return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # turns −0 into 0
@@ -100,8 +100,8 @@ class OperatingPoint:
                 "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
-            # The threshold lies midway between the two ratios where the rates differ least; of several such places the
-            # lowest is taken.
+            # The threshold lies midway between two neighbouring ratios, at the place where the rates differ least. If
+            # there are several such places, the lowest is taken.
             steps = np.unique(np.concatenate(llrs))
             misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
             alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
@@ -109,6 +109,7 @@ class OperatingPoint:
             if nearest == 0:
                 return float(steps[nearest])
             return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
+        # The rate limits the errors on one class, which is sorted; find the ratio after the allowed errors.
         if self.kind == "fa":
             class_llrs = llrs.spoof
             class_name = "spoofed"
@@ -121,10 +122,10 @@ class OperatingPoint:
                 f"{100 * self.rate:g} % of {num_trials} {class_name} trials is less than one trial: take a rate of at "
                 f"least {rounded_up(100 / num_trials)} %, or more trials"
             )
-        allowed = int(num_trials * self.rate * (1 + 1e-12))  # number of errors; the factor makes up for rounding
+        allowed = int(num_trials * self.rate * (1 + 1e-12))  # number of allowed errors; the factor corrects rounding
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
-            return float(ordered[allowed])  # ``allowed`` ratios lie below it
+            return float(ordered[allowed])  # ``allowed`` ratios lie below this ratio
         highest_rejected = ordered[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
 
@@ -141,12 +142,12 @@ def rounded_up(value: float) -> str:
 
 #: The decision on a recording that is unlike the calibration's recordings.
 CANNOT_TELL = "cannot tell"
-#: Note about a calibration with a negative weight.
+#: The note about a calibration with a negative weight.
 INVERTED = (
     "the weight of the calibration is negative, so higher scores count as spoofed: were its labels or scores inverted?"
 )
-#: Factor of the log-likelihood ratio of a clipped recording, because no calibration knows how many of its own
-#: recordings were clipped. The number is an assumption.
+#: The log-likelihood ratio of a clipped recording is multiplied by this factor, because it is not known how many of the
+#: calibration's recordings were clipped. The number is an assumption.
 OF_CLIPPED = 0.5
 #: The default of ``abstain``: among recordings like the calibration's, at most this share gets "cannot tell".
 ABSTAIN = 0.01
@@ -172,9 +173,9 @@ class Decision:
     reason: str | None = None
     """The reason for ``"cannot tell"``; None for another decision."""
     p_value: float | None = None
-    """Share of the calibration's recordings that are as unusual as this one; None if not measured."""
+    """Share of the calibration's recordings that are at least as unusual; None if the recording was not compared."""
     judged: float | None = None
-    """Share of the recording that was scored; None if not known."""
+    """Share of the recording that was scored; None if the share is not known."""
 
     def row(self) -> dict[str, Any]:
         """Plain data for JSON and tables. Values that are None are left out, except llr and probability."""
@@ -194,11 +195,13 @@ class Decider:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
         abstain: the decision on a recording is "cannot tell" if at most this share of the
-            calibration's recordings is as unusual; 0 never gives "cannot tell" for this reason. The
-            decision on an unfit recording, such as silence, is always "cannot tell".
-        unbounded: do not bound log-likelihood ratios, and with them probabilities, by the largest
-            ratio that the calibration's trials support (:attr:`LinearCalibration.largest_llr`).
-            Decisions do not change, because they compare the ratio before it is bounded.
+            calibration's recordings is at least as unusual. With 0, no recording is "cannot tell"
+            for this reason. The decision on an unfit recording, such as silence, is always "cannot
+            tell".
+        unbounded: do not bound log-likelihood ratios by the largest ratio that the calibration's
+            trials support (:attr:`LinearCalibration.largest_llr`). The probabilities, which are
+            computed from the ratios, are then not bounded either. Decisions stay the same, because
+            they compare ratios that are not bounded.
 
     Raises:
         InputError: if a number is out of its range, the calibration fuses several systems, or the
@@ -222,7 +225,7 @@ class Decider:
                 f"the calibration fuses {systems} systems; a calibration of a single system is expected: make it with "
                 "nes2net calibrate"
             )
-        _ = self.llr_threshold  # raises if the calibration's trials are too few
+        _ = self.llr_threshold  # this raises an error if the calibration's trials are too few
 
     @property
     def point(self) -> OperatingPoint:
@@ -238,15 +241,15 @@ class Decider:
     def threshold(self) -> float | None:
         """The lowest score that is accepted as bona fide, exact to the last bit.
 
-        None if there is no such finite score, or if the weight of the calibration is not positive,
-        so that higher scores do not mean higher ratios.
+        None if no finite score is the lowest accepted one, or if the weight of the calibration is
+        not positive: higher scores then do not mean higher ratios.
         """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         if not math.isfinite(score):
             return None
-        # Ratios are rounded, so the formula may miss the lowest accepted score by some bits. Widen a bracket around it
-        # until ``low`` is rejected and ``high`` is accepted, then bisect.
+        # Ratios are rounded, so the formula may miss the lowest accepted score by some bits. Widen an interval around
+        # the result until ``low`` is rejected and ``high`` is accepted, then bisect the interval.
         step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
         step = max(step, float(np.spacing(abs(score))))
         low = score - step
@@ -266,7 +269,7 @@ class Decider:
 
     @property
     def usual_scores(self) -> tuple[float, float] | None:
-        """The range that holds 95 % of the calibration's bona fide scores; None if the calibration lacks its trials."""
+        """The range that holds 95 % of the calibration's bona fide scores; None if the calibration holds no trials."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights
         if llrs is None or weight == 0:
@@ -275,7 +278,7 @@ class Decider:
         return float(low), float(high)
 
     def accepts(self, scores: ArrayLike) -> NDArray:
-        """Whether each score is accepted as bona fide: its ratio, before it is bounded, reaches the threshold."""
+        """Whether each score is accepted as bona fide: its unbounded ratio is at or above the threshold."""
         return self.calibration(scores) >= self.llr_threshold
 
     @property
@@ -285,18 +288,18 @@ class Decider:
         return largest if math.isfinite(largest) else None
 
     def llrs(self, scores: ArrayLike) -> NDArray:
-        """Natural-log likelihood ratios (N,) of scores (N,), such as those along a recording."""
+        """Compute the natural-log likelihood ratios (N,) of scores (N,), such as scores along a recording."""
         llrs = self.calibration(scores)
         if self.largest_llr is None:
             return llrs
         return np.clip(llrs, -self.largest_llr, self.largest_llr)
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
-        """Probabilities (N,) of bona fide, at the prior, of scores (N,)."""
+        """Compute the probabilities (N,) of bona fide, at the prior, from scores (N,)."""
         return self.probability(self.llrs(scores))
 
     def probability(self, llrs: ArrayLike) -> NDArray:
-        """Probabilities of bona fide, at the prior, of log-likelihood ratios."""
+        """Compute the probabilities of bona fide, at the prior, from log-likelihood ratios."""
         from scipy.special import expit  # start-up: scoring needs no SciPy
 
         return expit(np.asarray(llrs) + math.log(self.prior / (1 - self.prior)))
@@ -304,10 +307,16 @@ class Decider:
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording.
 
+        The decision is "cannot tell" if the recording is unfit, if it is clipped so much that the
+        side of the threshold is uncertain, if its score is unlike the scores of the calibration's
+        trials, or if its traits are too unusual (see ``abstain``).
+
         Args:
+            score: the score of the recording.
             traits: the traits of the recording; None to decide without comparing recordings.
         """
         judged = None if traits is None else traits.judged
+        # An unfit recording, such as silence, has no ratio.
         if traits is not None and traits.unfit:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
         factor = factor_of(traits)
@@ -315,24 +324,27 @@ class Decider:
         probability = float(self.probability(llr))
         is_bonafide = self.accepts([score])[0]
         decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
+        # Clipped: the weakened ratio lies on the other side of the threshold.
         if is_bonafide != (factor * self.calibration([score])[0] >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
         if unlike := self._unlike_scores(score):
             return replace(decided, decision=CANNOT_TELL, reason=unlike)
         population = self.calibration.population
+        # Without measurements, the score alone decides.
         if population is None or traits is None or not self.abstain:
             return decided
+        # Compare the traits with those of the calibration's recordings.
         typicality = population.typicality(traits)
         if typicality.p_value > self.abstain:
             return replace(decided, p_value=typicality.p_value)
         return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
 
     def _unlike_scores(self, score: float) -> str:
-        """The reason why a ``score`` is unlike the scores of the calibration's trials; else empty.
+        """Give the reason why a ``score`` is unlike the scores of the calibration's trials; else an empty text.
 
-        A score is unlike them if it lies below or above all of them. This also happens by chance,
-        with a probability of 2/(N + 1) for N trials, so it counts only if ``abstain`` is at least
-        this probability.
+        A score is unlike these scores if it is below or above all of them. This also happens by
+        chance, with a probability of 2/(N + 1) for N trials. A reason is therefore given only if
+        ``abstain`` is at least this probability.
         """
         llrs = self.calibration.llrs
         if llrs is None:
@@ -348,9 +360,9 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """A note if no recording can get "cannot tell" for being unusual, with the reason; else None.
+        """A note that explains why no recording can be "cannot tell" for being unusual; None if a recording can.
 
-        Also None if ``abstain`` is 0, because the user then wants no such decision.
+        The note is also None if ``abstain`` is 0, because the user then wants no such decision.
         """
         population = self.calibration.population
         if not self.abstain:
@@ -370,7 +382,7 @@ class Decider:
         )
 
     def basis(self) -> dict[str, Any]:
-        """The basis of decisions as plain data: threshold, prior, and the calibration's facts."""
+        """Collect the basis of decisions as plain data: threshold, prior, and the calibration's facts."""
         facts = {key: value for key, value in self.calibration.trained_on.items() if key != "figures"}
         scored_by = self.calibration.scored_by
         settings = {
@@ -386,7 +398,7 @@ class Decider:
         return {**settings, **facts, **settings}
 
     def described(self) -> list[str]:
-        """The basis of decisions as lines for people: threshold, prior, and the calibration's facts.
+        """Describe the basis of decisions in lines for people: threshold, prior, and the calibration's facts.
 
         >>> from nes2net.scoring.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])

@@ -1,4 +1,4 @@
-"""Evidence along a stream: what the scores of its windows say together, and an alarm."""
+"""Add up the evidence in the scores of a stream's windows, and decide when to raise an alarm."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Running(NamedTuple):
     end: float
     """End of the window in the stream, in seconds."""
     llr: float
-    """Natural-log likelihood ratio of bona fide of this window, bounded."""
+    """Natural-log likelihood ratio of this window, bona fide against spoof; it is bounded."""
     mean: float
     """Mean ratio of the windows so far; older windows count less."""
     probability: float
     """Probability of bona fide at this mean and the decider's prior."""
     against: float
-    """Cumulative sum of evidence against bona fide, 0 or more; it rises after a change to spoofed speech."""
+    """Cumulative sum of evidence against bona fide, 0 or more; the sum rises after a change to spoofed speech."""
     alarm: bool
     """Whether the stream is taken for spoofed at present."""
 
@@ -48,22 +48,25 @@ class _State(BaseModel):
 class Evidence:
     """Adds up the scores of the windows of a stream, in their order.
 
-    The mean of the ratios ℓ is the ratio of a typical window. Older windows count less, by a
-    half-life, and overlapping windows do not make the mean more certain. A cumulative sum detects a
-    change in the middle of a stream (CUSUM; Page, "Continuous inspection schemes", Biometrika 41,
-    1954). Each window adds θ − ℓ, times the share of the window that is new; θ is the decider's
-    threshold. The sum never falls below 0.
+    Let ℓ be the ratio of a window. The mean of these ratios is the ratio of a typical window. In
+    the mean, the weight of a window falls with its age, by a half-life. Overlapping windows do not
+    make the mean more certain. A cumulative sum detects a change in the middle of a stream (CUSUM;
+    Page, "Continuous inspection schemes", Biometrika 41, 1954). Each window adds θ − ℓ times the
+    share of the window that does not overlap the window before; θ is the decider's threshold. The
+    sum never falls below 0.
 
     An alarm begins when the probability is at most ``alarm_probability``, or the sum at least
     ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``, or the
-    sum at least half of ``alarm_against``. The defaults are assumptions: measure how many false
-    alarms they give in an hour.
+    sum at least half of ``alarm_against``. The default limits are assumptions: measure how many
+    false alarms they give in an hour.
 
     Args:
-        decider: turns scores into ratios. Its bound of ratios keeps a single window from deciding.
+        decider: turns scores into ratios. Its ratios are bounded, so that a single window cannot
+            decide alone.
         window: length of a window in seconds. There is no alarm before the end of the first whole
             window.
-        half_life: seconds after which a window counts half; infinite for the plain mean.
+        half_life: seconds after which the weight of a window is halved; infinite for a mean with
+            equal weights.
         alarm_probability, clear_probability, alarm_against: limits of an alarm, as above.
         latch: whether an alarm lasts until the end of the stream.
 
@@ -109,7 +112,7 @@ class Evidence:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], decider: Decider, window: float, **settings: Any) -> Evidence:
-        """Resume from what :meth:`state` gave; later results are the same to the last bit.
+        """Build the evidence from the data of :meth:`state`; later results are the same to the last bit.
 
         Args:
             state: the plain data of :meth:`state`.
@@ -128,15 +131,15 @@ class Evidence:
         return evidence
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next windows depend on, as plain data for JSON."""
+        """Give everything on which the results of the next windows depend, as plain data for JSON."""
         return self._state.model_dump()
 
     def add(self, end: float, score: float, speech: float = 1.0) -> Running:
-        """Add the score of the window that ends at ``end`` seconds of the stream.
+        """Add the score of the window that ends at ``end`` seconds of the stream; return the evidence up to there.
 
         Args:
-            speech: the weight of the window, from 0 to 1, such as its share of speech. A window without
-                speech changes neither mean nor sum.
+            speech: the weight of the window, from 0 to 1, such as its share of speech. A window
+                without speech changes neither mean nor sum.
 
         Raises:
             InputError: if the window ends before the last added window, or a number is out of its
@@ -148,7 +151,7 @@ class Evidence:
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         llr = float(self.decider.llrs([score])[0])
-        passed = self.window  # before the first window there is nothing that could fade
+        passed = self.window  # before the first window, there are no weights that fade
         if state.end is not None:
             passed = end - state.end
         fading = 2 ** (-passed / self.half_life)

@@ -1,8 +1,9 @@
-"""Scores that tell whether the class of a recording is known, and the threshold of "none of them".
+"""Scores that tell whether the class of a recording is known, and the threshold below which it is unknown.
 
 A detector that names generators always names one of its classes. A score of being known is higher
-for recordings of these classes. Such scores are computed in float64. In float32, a posterior would
-round to 1 if its logit leads by about 17 or more, and scores would tie.
+for recordings of the detector's classes. Such scores are computed in float64. In float32, a
+posterior would be rounded to 1 if its logit leads by about 17 or more, and the scores of many
+recordings would be equal.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme"
 ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 """A score of being known that compares a recording with training trials (:class:`Reference`)."""
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
-_ROWS_AT_ONCE = 1024  # trials that are compared with all training trials at once
-_LOGITS_AT_ONCE = 1 << 16  # trials whose logits are converted to float64 at once
+_ROWS_AT_ONCE = 1024  # so many trials are compared at once with all training trials
+_LOGITS_AT_ONCE = 1 << 16  # the logits of so many trials are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
 MOST_SCORES = 1000
 
@@ -37,8 +38,8 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
       2017), and do not saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
-    - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the
-      temperature is assumed).
+    - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the default
+      temperature is an assumption).
 
     Args:
         logits: N×K, K ≥ 2.
@@ -48,8 +49,8 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
         (N,), float64; higher for known classes.
 
     Raises:
-        InputError: if there is no such kind, the temperature is not positive, or the logits are not
-            N×K numbers.
+        InputError: if the kind is unknown, the temperature is not positive, or the logits are not
+            N×K finite numbers.
 
     >>> known_scores([[4.0, 0.0, 0.0], [1.0, 0.5, 0.0]]).round(4).tolist()
     [3.3069, 0.0259]
@@ -78,7 +79,7 @@ def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """Convert ``logits`` to an array N×K in their own precision; :class:`InputError` unless they are finite."""
+    """Convert ``logits`` to an array N×K without a change of precision; :class:`InputError` unless all are finite."""
     z = np.asarray(logits)
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
@@ -110,7 +111,7 @@ class Reference:
 
     Args:
         embeddings: R×E, the inputs of the back-end's last layer.
-        classes: (R,), numbers of the classes.
+        classes: (R,), the number of each trial's class.
         logits: R×K; needed for the score ``"nsd"``.
 
     Raises:
@@ -138,10 +139,10 @@ class Reference:
         """Compute a score of being known for N recordings, from their embeddings.
 
         - ``"knn"``: the cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022;
-          10 is assumed).
-        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, with one covariance Σ
-          of the deviations from the class means, divided by the number of trials (Lee et al.,
-          NeurIPS 2018).
+          the default ``k`` is an assumption).
+        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, where Σ is one
+          covariance for all classes: of the deviations from the class means, divided by the number
+          of trials (Lee et al., NeurIPS 2018).
         - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j
           (arXiv 2406.03240).
 
@@ -153,7 +154,7 @@ class Reference:
             (N,), float64; higher for known classes.
 
         Raises:
-            InputError: if there is no such kind, sizes do not fit each other, there are fewer than
+            InputError: if the kind is unknown, sizes do not fit each other, there are fewer than
                 ``k`` training trials, or logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
@@ -172,18 +173,19 @@ class Reference:
     def nearest_class(self, embeddings: ArrayLike, k: int = 21) -> NDArray:
         """Find the most frequent class among the ``k`` nearest training embeddings by cosine.
 
-        If several classes are equally frequent, the class of the nearest embedding is taken. The
+        If several classes are equally frequent, the class with the nearest embedding is taken. The
         default 21 comes from TADA (arXiv 2506.05802).
 
         Args:
             embeddings: N×E, of the recordings.
 
         Returns:
-            (N,), numbers of classes.
+            (N,), the number of the class of each recording.
         """
         _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
         predicted = []
-        # The nearest comes first, so that ``max`` takes the nearest of equally frequent classes.
+        # The nearest embedding comes first. If several classes are equally frequent, ``max`` therefore takes the class
+        # of the nearest of them.
         for classes in self.classes[neighbours].tolist():
             predicted.append(max(dict.fromkeys(classes), key=classes.count))
         return np.array(predicted)
@@ -193,7 +195,7 @@ class Reference:
         return np.unique(self.classes)[self._squared_distances(self._checked_for_reference(embeddings)).argmin(1)]
 
     def _checked_for_reference(self, embeddings: ArrayLike) -> NDArray:
-        """Convert ``embeddings`` N×E to float64; InputError unless E is that of the reference."""
+        """Convert ``embeddings`` N×E to float64; InputError unless E is the size of the reference's embeddings."""
         x = _checked_embeddings(embeddings)
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
@@ -243,7 +245,7 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
         enrolments: for each of M models, the embeddings of its examples, R_m×E.
 
     Returns:
-        N×M, float64; higher for the same generator.
+        N×M, float64; the score is higher if trial and model have the same generator.
 
     Raises:
         InputError: if an array is not finite, or sizes differ.
@@ -256,7 +258,7 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
 
 
 def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
-    """Convert ``embeddings`` to float64, N×E; InputError unless they are finite."""
+    """Convert ``embeddings`` to float64, N×E; InputError unless all numbers are finite."""
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
         raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
@@ -273,7 +275,7 @@ class KnownThreshold:
     """A threshold for scores of being known, learned from development trials of known classes.
 
     Args:
-        kind: the score, of :data:`LOGIT_SCORES`.
+        kind: name of the score, one of :data:`LOGIT_SCORES`.
         scores: scores of trials of known classes, ascending, at least one.
     """
 
@@ -290,14 +292,14 @@ class KnownThreshold:
 
     @property
     def threshold(self) -> float:
-        """The score that 95 % of known trials reach. A recording with a lower score is taken for an unknown class."""
+        """The score that 95 % of known trials reach. The class of a recording with a lower score is called unknown."""
         return threshold_accepting(np.array(self.scores))
 
     def p_value(self, score: float) -> float:
         """Compute the conformal p-value: the share of known trials whose score is at most ``score``.
 
-        The recording itself counts as one of these trials. About a fraction α of recordings of
-        known classes has p ≤ α, if the recordings are like the development trials.
+        The recording itself is counted like one of these trials. About a fraction α of recordings
+        of known classes has p ≤ α, if the recordings are like the development trials.
         """
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
@@ -307,7 +309,7 @@ class KnownThreshold:
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Build the threshold from what :meth:`to_dict` gave; None if ``facts``, from a checkpoint, are other data."""
+        """Build the threshold from the ``facts`` of :meth:`to_dict` in a checkpoint; None if they are other data."""
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")

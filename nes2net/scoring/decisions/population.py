@@ -1,11 +1,12 @@
-"""The traits of a calibration's recordings, and whether another recording is like them.
+"""Measure the traits of a calibration's recordings, and decide whether another recording is like these recordings.
 
-A calibration holds for recordings like its own. For each trait of a recording, its distance from
-the middle of the calibration's recordings is measured; the largest distance says how unusual the
-recording is. The unit of the distances by duration, level and bandwidth is the spread of the
-calibration's recordings on the same side of the middle. The distance by the embedding of the
-detector's back-end is measured as in Lee et al., "A simple unified framework for detecting
-out-of-distribution samples and adversarial attacks", NeurIPS 2018.
+A calibration holds for recordings that are like the recordings from which it was learned. For each
+trait of a recording, the distance from the middle of the calibration's recordings is measured. The
+largest of these distances says how unusual the recording is. The unit of the distances by duration,
+level and bandwidth is the spread of the calibration's recordings on the same side of the middle.
+The distance of the embedding, which the detector's back-end computes, is measured as in Lee et al.,
+"A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
+NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
 al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
@@ -40,27 +41,27 @@ _LEVEL_FRAME = 320  # samples
 _LOUD = 95  # percentile
 # Bandwidth, see :func:`measure`.
 _SPECTRUM_FRAME = 512  # samples, 32 ms
-_SMOOTHED = 9  # bands of 31.25 Hz, together some 280 Hz
+_SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum
 _ABOVE_FLOOR = 6.0  # dB
-_NEARLY_ALL = 0.99  # share of the area that lies below the bandwidth
-_DEEPEST = 80.0  # dB; the floor lies at most this far below the maximum
-# Number of samples that are measured at once. It is a multiple of both frame lengths, so that frames do not depend
-# on how a recording is cut into blocks.
+_NEARLY_ALL = 0.99  # this share of the area lies below the bandwidth
+_DEEPEST = 80.0  # dB; the floor is at most so far below the maximum
+# Number of samples that are measured at once. The number is a multiple of both frame lengths, so that frames do not
+# depend on how a recording is cut into blocks.
 _CHUNK = 64 * 2560
 # Quantiles at the edges of the usual range, which holds 95 % of the recordings. An edge has the distance 1.
 _USUAL = (0.025, 0.975)
-# Smallest distance from the middle to the edge: 10 % of the duration, 1 dB, 250 Hz.
+# Smallest distance from the middle to an edge: 10 % of the duration, 1 dB of the level, 250 Hz of the bandwidth.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
 #: Factor and unit in which a trait is shown to people.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _FOLDS = 5
 _SEED = 0
 _MOST_DIRECTIONS = 32
-_LEAST_SPREAD = 0.1  # smallest spread of distances of embeddings, relative to their median
+_LEAST_SPREAD = 0.1  # smallest spread of the distances of embeddings, as a multiple of the median distance
 _MOST_RECORDINGS = 1_000_000
-_WIDEST = 1 << 16  # most numbers of an embedding
-_LARGEST = 1e12  # largest number in an embedding
+_WIDEST = 1 << 16  # an embedding has at most so many numbers
+_LARGEST = 1e12  # the numbers in an embedding are at most so large
 
 
 class Traits(NamedTuple):
@@ -77,7 +78,7 @@ class Traits(NamedTuple):
     judged: float = 1.0
     """Share of the recording that the detector scored."""
     unfit: str = ""
-    """The reason why the score cannot be decided on, such as silence; empty if it can."""
+    """The reason why no decision on the recording is possible, such as silence; empty if a decision is possible."""
     clipping: str = ""
     """Which share of the samples is clipped, in words; empty if no clipping is found."""
 
@@ -89,9 +90,10 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
     - The level is the 95th percentile of the RMS of 20-ms frames, in dB: 0 for a square wave of
       full scale, and −120 for digital silence.
     - The bandwidth is read off the mean power spectrum in dB, smoothed over 280 Hz. The floor of
-      the spectrum is its 5th percentile, but at most 80 dB below its maximum. The area between the
-      spectrum and 6 dB above the floor is computed; 99 % of it lies below the bandwidth. The
-      bandwidth of a flat spectrum, such as white noise, is 8 kHz, and that of silence is 0.
+      the spectrum is its 5th percentile, but at most 80 dB below its maximum. Consider the area
+      between the spectrum and a line 6 dB above the floor: 99 % of this area lies below the
+      bandwidth. A flat spectrum, such as that of white noise, has the bandwidth 8 kHz; silence has
+      the bandwidth 0.
 
     Args:
         num_samples: number of leading samples that the detector scores; None for all. If a short
@@ -194,8 +196,7 @@ class Typicality(NamedTuple):
     """How far a recording is from a calibration's recordings."""
 
     p_value: float
-    """Conformal p-value in (0, 1]: the share of the calibration's recordings that are as
-    unusual."""
+    """Conformal p-value in (0, 1]: the share of the calibration's recordings that are at least as unusual."""
     trait: str
     """The most unusual trait of the recording."""
     reason: str
@@ -217,7 +218,8 @@ class Spread(NamedTuple):
     def distance(self, values: NDArray, smallest_scale: float) -> NDArray:
         """Compute the distance (N,) of ``values`` (N,) from the middle: 0 at the middle, 1 at both edges of the range.
 
-        The unit on each side of the middle is at least ``smallest_scale``.
+        On each side, the distance from the middle to the edge is the unit; the unit is at least
+        ``smallest_scale``.
         """
         above = (values - self.middle) / max(smallest_scale, self.high - self.middle)
         return np.maximum(above, (self.middle - values) / max(smallest_scale, self.middle - self.low))
@@ -229,7 +231,7 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 
 
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
-    """Convert ``rows`` of a file to an array; ValueError, which Pydantic reports, unless all have one length."""
+    """Convert ``rows`` of a file to an array; ValueError, which Pydantic reports, unless all rows have one length."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
@@ -253,7 +255,7 @@ class _Ranges(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingModel:
-    """Two normal distributions of embeddings, of bona fide and of spoof, with one covariance.
+    """Two normal distributions of embeddings, one of bona fide and one of spoofed recordings, with the same covariance.
 
     The covariance has a variance of its own in each of R principal directions, and the same
     variance in all other directions (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B
@@ -282,7 +284,7 @@ class EmbeddingModel:
             raise ValueError("means and directions of one width are expected")
         if len(self.directions) != len(self.variances):
             raise ValueError(f"{len(self.variances)} variances of {len(self.directions)} directions")
-        # An empty list in a file becomes an array of shape (0,); it must have the shape (0, E).
+        # An empty list in a file becomes an array of shape (0,), but the shape (0, E) is needed.
         object.__setattr__(self, "directions", self.directions.reshape(-1, size))
 
     @classmethod
@@ -298,6 +300,7 @@ class EmbeddingModel:
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
         directions = np.zeros((0, size))
         variances = np.zeros(0)
+        # Find the largest principal directions, and the variances along these directions.
         if rank and total > 0:
             from scipy.linalg import eigh  # start-up: scoring needs no SciPy
 
@@ -314,7 +317,7 @@ class EmbeddingModel:
         return cls(means, directions, np.maximum(variances, smallest_variance), residual)
 
     def rounded(self) -> EmbeddingModel:
-        """The model with its numbers rounded to 6 significant digits, as in a file."""
+        """Round the numbers of the model to 6 significant digits, as in a file; return the rounded model."""
         return EmbeddingModel(
             _rounded(self.means), _rounded(self.directions), _rounded(self.variances), _rounded_number(self.residual)
         )
@@ -339,11 +342,13 @@ class Population:
 
     Attributes:
         usual: the usual range of each of :data:`SCALARS`; durations are in logarithms of seconds.
-        distances: (N,) sorted: for each recording, its largest distance by these traits. The ranges
-            for this distance were learned from four fifths of the recordings, without this one.
+        distances: (N,) sorted: the largest distance of each recording by these traits. The ranges
+            for this distance were learned from four fifths of the recordings, without the recording
+            itself.
         embeddings: the model of the embeddings; None without embeddings.
         usual_embedding: the usual range of distances from the means of the model.
-        distances_with_embedding: (N,) sorted: like ``distances``, but the embedding counts, too.
+        distances_with_embedding: (N,) sorted: like ``distances``, but the distance of the embedding
+            counts, too.
     """
 
     num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
@@ -366,8 +371,8 @@ class Population:
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
         """Learn the population from the traits and the classes of recordings.
 
-        Embeddings are used if all of ``traits`` have an embedding. The same recordings give the
-        same result.
+        Embeddings are used if all of ``traits`` have an embedding. Recordings are divided at
+        random, but the same recordings always give the same result.
 
         Args:
             traits: the traits of N recordings.
@@ -382,9 +387,11 @@ class Population:
             raise InputError(
                 f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
             )
+        # The distances by the scalar traits.
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
-        # Cross-validation: each recording is compared with ranges learned without it, like a new recording.
+        # Cross-validation: each recording is compared with ranges that were learned without this recording, as if it
+        # were new.
         scalar = np.zeros(len(traits))
         for held_out in (folds == fold for fold in range(_FOLDS)):
             spreads = {name: Spread.of(values[name][~held_out]) for name in SCALARS}
@@ -396,6 +403,7 @@ class Population:
                 embedded.append(recording.embedding)
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
+        # The distances by the embeddings, in the same way.
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
@@ -420,7 +428,8 @@ class Population:
         The embedding is compared, too, if both the recording and the calibration have embeddings.
 
         Raises:
-            InputError: if the embedding is not as wide as the calibration's.
+            InputError: if the embedding has another size than the embeddings of the calibration's
+                recordings.
         """
         away = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         distances = self.distances
@@ -435,7 +444,8 @@ class Population:
             away["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
             distances = self.distances_with_embedding
         trait = max(away, key=lambda name: (away[name], name))
-        # Rounded like the saved distances, so that a recording of the calibration gets exactly its saved distance.
+        # The distance is rounded like the saved distances, so that a recording of the calibration gets exactly the
+        # saved distance.
         at_least = len(distances) - int(np.searchsorted(distances, _rounded_number(away[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
@@ -446,10 +456,10 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def edges(self) -> dict[str, Spread]:
-        """Trait → its value at distance 1 below the middle, at the middle, and at distance 1 above it.
+        """Trait → the values at distance 1 below the middle, at the middle, and at distance 1 above the middle.
 
         Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
-        is the distance from the means of their model.
+        is the distance of an embedding from the means of the model.
         """
         edges = {}
         for name, (low, middle, high) in self.usual.items():
@@ -481,12 +491,12 @@ def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    """Distances (3, N) of N recordings from the middle of the ``usual`` range of each scalar trait."""
+    """Compute the distances (3, N) of N recordings from the middle of the ``usual`` range of each scalar trait."""
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 
 def _embedding_distance(spread: Spread, away: NDArray) -> NDArray:
-    """Scale distances ``away`` (N,) from the means of embeddings: 0 up to their median, 1 at the upper edge."""
+    """Scale the distances ``away`` (N,) of embeddings: 0 up to the middle of ``spread``, 1 at its upper edge."""
     return np.maximum(0, away - spread.middle) / max(_LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)
 
 

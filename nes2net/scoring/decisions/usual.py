@@ -1,16 +1,17 @@
-"""What is usual among the recordings of a calibration, and tests whether new recordings are like them.
+"""Describe what is usual among a calibration's recordings, and test whether new recordings are like them.
 
 In reading order: ``usual_of`` makes a ``Usual`` for each trait of a calibration's recordings. A
 ``Usual`` has a range, and says how many recordings lie outside of it by chance. ``compare`` makes a
 ``Comparison`` for each trait.
 
-New recordings have no labels, so the tests count how many of them lie outside of the ranges that
-hold 95 % of the calibration's recordings. These ranges are themselves estimated, from N recordings.
-The share outside of a range between two order statistics has a Beta distribution, however the trait
-is distributed: Wilks, "Determination of sample sizes for setting tolerance limits", Annals of
-Mathematical Statistics 12, 1941. The number outside among n new recordings is therefore
-beta-binomial. A binomial test against 5 % would ignore that N is finite: with 100 recordings of the
-calibration and 500 new recordings like them, it would give p ≤ 0.01 in a third of all cases.
+New recordings have no labels, so the tests count how many new recordings lie outside of the ranges
+that hold 95 % of the calibration's recordings. These ranges are themselves estimated, from N
+recordings. The share outside of a range between two order statistics has a Beta distribution,
+however the trait is distributed: Wilks, "Determination of sample sizes for setting tolerance
+limits", Annals of Mathematical Statistics 12, 1941. The number of recordings outside, among n new
+recordings, is therefore beta-binomial. A binomial test against 5 % would ignore that N is finite.
+With 100 recordings of the calibration and 500 new recordings like them, such a test would give p ≤
+0.01 in a third of all cases.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ from nes2net.scoring.decisions.population import FEWEST, SCALARS, SHOWN, Populat
 
 # Share of recordings outside of a usual range, as in the ranges of a population.
 _OUTSIDE = 0.05
-# The search for the fewest recordings that can show drift stops here; with a calibration of 10 recordings, 5 suffice.
+# The search for the smallest number of recordings that can show drift stops at this number. With a calibration of 10
+# recordings, 5 new recordings suffice.
 _MOST_NEEDED = 10_000
 
 
 class Shift(NamedTuple):
-    """The side of the calibration's median on which most new recordings lie, with a test against chance."""
+    """The side of the calibration's median on which most new recordings lie, and how likely this is by chance."""
 
     side: str
     """``"below"`` or ``"above"``."""
@@ -47,31 +49,32 @@ class Shift(NamedTuple):
 
 @dataclass(frozen=True)
 class Usual:
-    """The usual values of one trait among a calibration's recordings, and how many lie outside by chance."""
+    """The usual values of one trait among a calibration's recordings, and how many recordings lie outside by chance."""
 
     name: str
     """Name of the trait, such as ``"llr"`` or ``"level"``."""
     ranges: tuple[tuple[float, float], ...]
     """The lowest and the highest usual value; or several such ranges, which may overlap."""
     chance: tuple[tuple[float, float], ...]
-    """Parameters of the Beta distribution of the share outside; one pair, or one for each range."""
+    """The share of recordings outside has a Beta distribution with two parameters. There is one
+    pair of parameters, or a pair for each range."""
     value_of: Callable[[float, Traits], float | None]
     """Gives the value of a recording from its score and its traits; None if the recording lacks the trait."""
     factor: float = 1
     unit: str = ""
-    """Factor and unit in which values are shown."""
+    """Values are multiplied by ``factor``, and shown in ``unit``."""
     middle: float | None = None
     """The median of the calibration's recordings; None if the calibration does not hold it."""
     number: int = 0
-    """Number of recordings of which ``middle`` is the median."""
+    """Number of recordings of the calibration, whose median is ``middle``."""
     words: str = ""
     """The usual values in words; empty to write the ranges."""
     unusual: str = ""
-    """The verb phrase for unusual recordings; empty for "lie outside of" the ranges."""
+    """What unusual recordings do, as a verb phrase; empty for "lie outside of" the ranges."""
 
     @property
     def is_trait(self) -> bool:
-        """Whether the values have a scale that can be shown; p-values and being fit have none."""
+        """Whether the values can be drawn on a scale. P-values and the verdict "unfit" have no such scale."""
         return not self.words
 
     @property
@@ -80,7 +83,7 @@ class Usual:
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
-        """Write a value for people: times the factor, with few digits, without its unit."""
+        """Write a value for people: multiplied by the factor, with few digits, and without the unit."""
         if not self.unit:
             return f"{value:.3g}"
         return f"{self.factor * value:.1f}"
@@ -105,7 +108,7 @@ class Usual:
         return f"{' or '.join(ranges)} {self.unit}".strip()
 
     def is_outside(self, values: NDArray) -> NDArray:
-        """Whether each of ``values`` (n,) lies outside of all ranges."""
+        """Whether each of ``values`` (n,) lies outside of all :attr:`ranges`."""
         is_usual = np.zeros(len(values), bool)
         for low, high in self.ranges:
             is_usual |= (low <= values) & (values <= high)
@@ -132,7 +135,7 @@ class Usual:
     def shift(self, values: NDArray) -> Shift | None:
         """Test whether ``values`` (n,) lie on one side of the middle more often than half of the time.
 
-        The test is two-sided. The result is None if the middle is not known.
+        The test is two-sided. The result is None if :attr:`middle` is None.
         """
         if self.middle is None:
             return None
@@ -147,17 +150,17 @@ class Usual:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A test of one trait: whether more new recordings are unusual than chance explains."""
+    """The result of a test of one trait: whether more new recordings are unusual than chance explains."""
 
     usual: Usual
     values: NDArray
     """(n,): the values of the new recordings that have the trait."""
     p_value: float
-    """Probability that chance gives so many unusual recordings."""
+    """Probability that chance gives at least this many unusual recordings."""
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
-    """With this many unusual recordings there is drift, whatever other tests find; n + 1 if no number suffices."""
+    """The smallest number of unusual recordings that is drift, whatever other tests find; n + 1 if no number is."""
 
     @property
     def name(self) -> str:
@@ -199,9 +202,11 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
     fit to decide on.
 
     Raises:
-        InputError: if the calibration holds neither ratios nor traits of 10 recordings.
+        InputError: if the calibration holds neither the ratios of 10 trials of each class nor the
+            traits of 10 recordings.
     """
     all_usual = []
+    # The ratios are usual if they are usual for bona fide or for spoofed trials.
     llrs = calibration.llrs
     if llrs is not None and min(map(len, llrs)) >= FEWEST:
         ranges = []
@@ -228,10 +233,11 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
 
 
 def _usual_traits(population: Population) -> list[Usual]:
-    """List what is usual among the recordings of ``population``: each trait, all together, and being fit."""
+    """List what is usual in ``population``: for each trait, for all traits together, and for being fit."""
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []
+    # The scalar traits.
     for name in SCALARS:
         factor, unit = SHOWN[name]
 
@@ -242,10 +248,11 @@ def _usual_traits(population: Population) -> list[Usual]:
         low, middle, high = edges[name]
         chance = (_beta_of_share_outside(number, 2),)
         usual_traits.append(Usual(name, ((low, high),), chance, scalar_of, factor, unit, middle, number))
+    # The distance of the embedding, if the calibration has embeddings.
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
-            """The distance of the embedding from the means, for :attr:`Usual.value_of`; None if there is none."""
+            """The distance of the embedding from the means, for :attr:`Usual.value_of`; None without one."""
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
@@ -270,18 +277,20 @@ def _usual_traits(population: Population) -> list[Usual]:
         """1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
         return float(bool(traits.unfit))
 
-    # A calibration does not keep the number of its unfit recordings; a share of 5 % is an assumption.
+    # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.
     chance = ((_OUTSIDE * (number + 1), (1 - _OUTSIDE) * (number + 1)),)
     unfit = Usual("unfit", ((0.0, 0.0),), chance, unfit_of, words="fit", unusual="are unfit to decide on")
     return [*usual_traits, unfit]
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
-    """Parameters of the Beta distribution of the share outside of a range between quantiles of ``number`` recordings.
+    """Compute the parameters of the Beta distribution of the share outside of a range of ``number`` recordings.
 
-    The sorted recordings have ``number`` + 1 gaps before, between and behind them. Each gap holds
-    the same share of new recordings on average. 1 + 0.025 · (``number`` − 1) gaps lie beyond the
-    2.5 % quantile.
+    The ends of the range are quantiles of the recordings.
+
+    Before, between and behind the sorted recordings there are ``number`` + 1 gaps. On average, each
+    gap holds the same share of new recordings. Beyond the 2.5 % quantile, there are 1 + 0.025 ·
+    (``number`` − 1) gaps.
 
     Args:
         num_tails: 2 for a range with two ends, 1 for a range that only has an upper end.
@@ -291,16 +300,16 @@ def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
 
 
 def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray:
-    """Compute P(count ≥ k) for k = 0 to ``number``, (number + 1,), of a beta-binomial count among ``number``.
+    """Compute P(count ≥ k) for k = 0 to ``number``, (number + 1,), for a beta-binomial count out of ``number``.
 
-    ``parameters`` are those of the Beta distribution.
+    ``parameters`` are the two parameters of the Beta distribution.
     """
     probabilities = betabinom.pmf(np.arange(number + 1), number, *parameters)
     return np.minimum(1.0, np.cumsum(probabilities[::-1])[::-1])
 
 
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
-    """Test, for each trait in ``values``, whether new recordings are like those of a calibration.
+    """Test, for each trait in ``values``, whether new recordings are like the recordings of a calibration.
 
     Args:
         all_usual: what is usual, from :func:`usual_of`.
@@ -311,15 +320,16 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
         The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
         can show any drift.
     """
+    # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
-    # For each trait, the p-value by the number of recordings outside.
+    # For each trait, the p-values for all numbers of recordings outside: element k for k recordings.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = []
     for usual, by_number in zip(compared, all_p_values):
         p_values.append(float(by_number[usual.is_outside(values[usual.name]).sum()]))
     comparisons = []
     for usual, by_number, p_value, adjusted_p in zip(compared, all_p_values, p_values, holm(p_values)):
-        fewest = int((len(compared) * by_number > alpha).sum())  # p-values fall with the number outside
+        fewest = int((len(compared) * by_number > alpha).sum())  # the p-values fall as the number outside grows
         comparisons.append(Comparison(usual, values[usual.name], p_value, adjusted_p, fewest))
     num_needed = 1
     while num_needed < _MOST_NEEDED and len(compared) * min(usual.least_p(num_needed) for usual in compared) > alpha:
