@@ -54,7 +54,7 @@ def test_every_row_is_measured_and_the_first_is_what_the_commands_give(script, d
     [run] = (demo / "models").iterdir()
     measured = script.Measurement(demo, run, tmp_path)
     measured.detector("mean of 2")
-    [averaged] = measured.made.glob("* mean of 2.pth")  # of the last two checkpoints
+    [averaged] = measured.averages.glob("* mean of 2.pth")  # of the last two checkpoints
     detector = Detector.from_pretrained(averaged, device="cpu")
     corpus, scores = corpora.get("asvspoof2021_df"), tmp_path / "scores.txt"
     judge_trials(
