@@ -576,7 +576,9 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """
     # Facts.
     corpus = corpora.get(name)
-    rule = re.search(rf'- ``"{corpus.eer_method}"`` is (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL)
+    rule = re.search(
+        rf'- ``"{corpus.eer_method}"`` is (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL
+    )
     recipes = []
     for recipe in packaged_recipes():
         if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]:
