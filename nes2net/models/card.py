@@ -86,8 +86,9 @@ class SetFigure(BaseModel):
     @property
     def used(self) -> str:
         """The split, and whether it is the development set."""
-        words = [self.split, "development" if self.is_development and self.split != "dev" else ""]
-        return ", ".join(filter(None, words))
+        if self.is_development and self.split != "dev":
+            return ", ".join(filter(None, (self.split, "development")))
+        return self.split
 
     @property
     def text(self) -> str:
@@ -183,7 +184,7 @@ def model_card(
     earlier: Path | None = None,
     *,
     checkpoint: str = "",
-    further: Sequence[SetFigure] = (),
+    evaluation_figures: Sequence[SetFigure] = (),
 ) -> str:
     """Return the text of the card of a detector.
 
@@ -193,7 +194,7 @@ def model_card(
         earlier: path of an earlier card, whose licence and own text are kept; None for no such
             card.
         checkpoint: the file of a run folder that the card describes.
-        further: figures of evaluations in the run folder.
+        evaluation_figures: figures of evaluations in the run folder.
     """
     # An earlier card's licence comes first, then the licence of published weights, if the hub knows this licence.
     licence, own_text = _kept(earlier)
@@ -202,7 +203,7 @@ def model_card(
         licence = published[1].licence.lower()
     name = provenance.name or " + ".join(config[role]["name"] for role in ("frontend", "backend"))
     own_figures = list(set_figures(provenance))
-    figures = [*own_figures, *further]
+    figures = [*own_figures, *evaluation_figures]
     # The hub reads these metadata.
     metadata: dict[str, Any] = {
         "library_name": "nes2net",
@@ -211,7 +212,7 @@ def model_card(
         "license": licence,
     }
     if figures:
-        of_checkpoint = [figure for figure in further if figure.checkpoint == checkpoint]
+        of_checkpoint = [figure for figure in evaluation_figures if figure.checkpoint == checkpoint]
         results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}
         metadata["model-index"] = [{"name": name, "results": results}]
@@ -338,9 +339,10 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     # Say of which generators of spoofed speech training had no examples, or that nobody knows this.
     attacks = _names(provenance, "train", "attacks")
     if attacks:
-        unnamed = any(part.get("part") == "train" and not part.get("attacks") for part in provenance.trials)
-        others = ", and those that some of its lists do not name" if unnamed else ""
-        yield f"Generators other than {listed(attacks, 20)}{others}."
+        sentence = f"Generators other than {listed(attacks, 20)}"
+        if any(described.get("part") == "train" and not described.get("attacks") for described in provenance.trials):
+            sentence += ", and those that some of its lists do not name"
+        yield f"{sentence}."
     else:
         yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
     of_development = _names(provenance, "dev", "attacks")
@@ -350,7 +352,10 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield "No set but the development set was evaluated, on which its epoch was selected."
     # Say which languages training had examples of, or that nobody knows this.
     languages = _names(provenance, "train", "languages")
-    yield f"Languages other than {listed(languages, 20)}." if languages else "Its lists do not name the languages."
+    if languages:
+        yield f"Languages other than {listed(languages, 20)}."
+    else:
+        yield "Its lists do not name the languages."
     # Say whether the lists and the recipe lack codecs, noise or recordings that are fake only in part.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()

@@ -134,7 +134,11 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
     seconds = math.fsum(row.get("seconds", 0) for row in read_history(folder / HISTORY_FILE))
     provenance = replace(provenance, training={**provenance.training, "seconds": seconds})
     card = model_card(
-        record["model"], provenance, folder / CARD, checkpoint=card_file.checkpoint, further=card_file.figures
+        record["model"],
+        provenance,
+        folder / CARD,
+        checkpoint=card_file.checkpoint,
+        evaluation_figures=card_file.figures,
     )
     write_text(folder / CARD, card)
 
@@ -202,10 +206,13 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
         raise InputError(f"{scores} has no record beside it that says which checkpoint made it: leave out `card`")
     name = Path(path).name
     if (folder / name).is_file():
+        fingerprint = Detector.from_pretrained(folder / name, "cpu").fingerprint()
+        scored_by = fingerprint
         precision = str(record.run.get("dtype", "auto"))
-        detector = Detector.from_pretrained(folder / name, "cpu", precision)
-        if detector.fingerprint() == record.run.get("model"):
-            return name, Detector.from_pretrained(folder / name, "cpu").fingerprint()
+        if precision != "auto":
+            scored_by = Detector.from_pretrained(folder / name, "cpu", precision).fingerprint()
+        if scored_by == record.run.get("model"):
+            return name, fingerprint
     raise InputError(f"{scores} was made by {name}, and {folder} has no such checkpoint: name its folder with `card`")
 
 

@@ -66,14 +66,14 @@ class Channel:
         self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
 
-    def take(self, samples: np.ndarray, at: float | None, most_waiting: int | None) -> None:
+    def take(self, samples: np.ndarray, start_time: float | None, most_waiting: int | None) -> None:
         """Take the next samples, and put the windows that they complete into the queue.
 
         If a gap broke the stream, a line about the gap is put into the queue too.
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
-            at: time of the first sample, as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
+            start_time: time of the first sample, as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
             most_waiting: number of windows that may wait. If more windows wait, all but the newest
                 are skipped. None to skip no window.
 
@@ -81,7 +81,7 @@ class Channel:
             InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
         """
         before = self.stream.now
-        self.stream.take(samples, at)
+        self.stream.take(samples, start_time)
         if self._began is None:
             self._began = time.monotonic() - self.stream.now
         start = self.stream.piece_start
@@ -107,17 +107,19 @@ class Channel:
         waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
         if len(waiting) <= most_waiting:
             return
-        *old, newest = waiting
-        skipped = {"event": "skipped", "start": old[0].start, "end": old[-1].end, "windows": len(old)}
-        self._num_skipped += len(old)
-        others: list[WaitingBatch | Line] = []
+        *skipped_windows, newest = waiting
+        num_skipped = len(skipped_windows)
+        start = skipped_windows[0].start
+        line: Line = {"event": "skipped", "start": start, "end": skipped_windows[-1].end, "windows": num_skipped}
+        self._num_skipped += num_skipped
+        other_lines: list[WaitingBatch | Line] = []
         for item in self.queue:
             if isinstance(item, dict) and item["event"] == "skipped":
-                skipped["start"] = item["start"]
-                skipped["windows"] += item["windows"]
+                line["start"] = item["start"]
+                line["windows"] += item["windows"]
             elif isinstance(item, dict):
-                others.append(item)
-        self.queue = deque([*others, skipped, newest])
+                other_lines.append(item)
+        self.queue = deque([*other_lines, line, newest])
 
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
@@ -188,10 +190,9 @@ class Channel:
         was_alarm = self._last.get("alarm", False)
         self._num_speaking += weight > 0
         self._num_alarms += running.alarm
-        has_mean = self._num_speaking > 0
-        probability = running.probability if has_mean else None
-        mean = running.mean if has_mean else None
-        self._last = {"probability": probability, "mean": mean, "against": running.against, "alarm": running.alarm}
+        self._last = {"probability": None, "mean": None, "against": running.against, "alarm": running.alarm}
+        if self._num_speaking:
+            self._last |= {"probability": running.probability, "mean": running.mean}
         line |= {"llr": running.llr, **self._last}
         if not weight:
             line |= {"llr": None, "probability": None}
@@ -199,10 +200,10 @@ class Channel:
             line["unusual"] = unusual
         if running.alarm == was_alarm:
             return []
-        because = "probability" if running.probability <= evidence.alarm_probability else "against"
-        event = {"event": "alarm" if running.alarm else "clear", "channel": self.name, "time": line["end"]}
+        event: Line = {"event": "clear", "channel": self.name, "time": line["end"]}
         if running.alarm:
-            event["because"] = because
+            event["event"] = "alarm"
+            event["because"] = "probability" if running.probability <= evidence.alarm_probability else "against"
         return [{**event, "probability": running.probability, "against": running.against}]
 
     def end(self) -> None:

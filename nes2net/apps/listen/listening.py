@@ -245,7 +245,7 @@ class Listening:
                 judges their mean.
             time: as :attr:`Block.time`.
         """
-        most = self._most_waiting if self._latest else None
+        most_waiting = self._most_waiting if self._latest else None
         with self._changed:
             while not self._latest and any(len(channel.queue) >= _FEW for channel in self._channels):
                 if self._is_stopped:
@@ -254,9 +254,9 @@ class Listening:
             if self._is_stopped:
                 return False
             if len(self._channels) == 1:
-                self._channels[0].take(samples, time, most)
+                self._channels[0].take(samples, time, most_waiting)
             else:
                 for channel, row in zip(self._channels, samples, strict=True):
-                    channel.take(row, time, most)
+                    channel.take(row, time, most_waiting)
             self._changed.notify()
         return True

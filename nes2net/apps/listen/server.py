@@ -262,11 +262,11 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         if parked is not None:
             gap += time.monotonic() - parked.since
             parked = None
-        at = None
+        start_time = None
         if gap:
-            at = session.channels[0].stream.now + gap
+            start_time = session.channels[0].stream.now + gap
         gap = 0.0
-        yield Block(samples, at)
+        yield Block(samples, start_time)
 
 
 def _received(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:

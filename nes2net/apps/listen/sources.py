@@ -188,9 +188,11 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
         raise MissingLibrary(
             f"the microphone is read with sounddevice ({error}): {how_to_install('listen')}"
         ) from error
-    chosen: Any = int(device) if device.isdecimal() else device or None
+    name_or_number: Any = device or None
+    if device.isdecimal():
+        name_or_number = int(device)
     try:
-        stream = sounddevice.InputStream(rate, device=chosen, channels=num_channels, dtype="float32")
+        stream = sounddevice.InputStream(rate, device=name_or_number, channels=num_channels, dtype="float32")
     except (sounddevice.PortAudioError, ValueError) as error:
         raise InputError(f"the microphone cannot be used: {error}") from error
     return _heard(stream, round(_BLOCK * rate))
@@ -204,5 +206,7 @@ def _heard(stream: Any, step: int) -> Iterator[Block]:
         while True:
             samples, has_lost = stream.read(step)
             # If samples were lost before this block, the clock tells when the block began.
-            at = time.monotonic() - began - len(samples) / stream.samplerate if has_lost else None
-            yield Block(samples.T, at)
+            start_time = None
+            if has_lost:
+                start_time = time.monotonic() - began - len(samples) / stream.samplerate
+            yield Block(samples.T, start_time)

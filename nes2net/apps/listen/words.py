@@ -13,14 +13,14 @@ _WIDTHS = (8, 8, 10, 8, 11, 0)  # characters of the columns; the last column has
 def heading(line: Line) -> list[str]:
     """Write the line ``ready`` in words, and the headings of the columns below it."""
     calibration = line["calibration"]
-    said = "no calibration, so there are scores and no probabilities"
+    calibration_words = "no calibration, so there are scores and no probabilities"
     if calibration is not None:
-        said = f"calibration {printable_name(calibration)}"
+        calibration_words = f"calibration {printable_name(calibration)}"
     columns = ["channel", "to", "score", "llr", "probability", ""]
     if calibration is None:
         columns[3:5] = ["", ""]
     return [
-        f"# {printable_name(line['model'])} hears {line['window']:.4g} s every {line['hop']:g} s; {said}",
+        f"# {printable_name(line['model'])} hears {line['window']:.4g} s every {line['hop']:g} s; {calibration_words}",
         table_line(columns, _WIDTHS),
     ]
 
@@ -49,9 +49,9 @@ def in_words(line: Line) -> str:
         facts.append(f"{line['skipped']} skipped")
     if line["lowest"] is not None:
         facts.append(f"lowest {line['lowest']['score']:.4f} at {clock(line['lowest']['start'], 1)}")
-    for key, what in (("compute", "computing a window"), ("lag", "lag")):
+    for key, name in (("compute", "computing a window"), ("lag", "lag")):
         if line[key] is not None:
-            facts.append(f"{what} {line[key]['median']:.3g} s (95 %: {line[key]['p95']:.3g} s)")
+            facts.append(f"{name} {line[key]['median']:.3g} s (95 %: {line[key]['p95']:.3g} s)")
     if line["remark"]:
         facts.append(line["remark"])
     return f"# {cells[0]}: {clock(line['seconds'], 1)}, {'; '.join(facts)}"

@@ -5,36 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from builders.live import HOP, WINDOW, judge_of, serving
 from builders.sounds import sounds
+from builders.two_calibrations import write_detector_and_calibrations
 from builders.voices import voice
 
 from nes2net import Detector
 from nes2net.apps.listen.listening import Judge
-from nes2net.scoring.decisions import Decider, LinearCalibration, ScoredBy
-from nes2net.scoring.decisions.calibration import Llrs
+from nes2net.scoring.decisions import Decider, LinearCalibration
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
     """A detector, a call of two speakers, hold music, and calibrations: the call is bona fide, or spoof."""
     folder = tmp_path_factory.mktemp("made")
-    torch.manual_seed(0)
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
-    detector.save(folder / "small.pth")
     call = np.stack([0.5 * voice(seconds=3), 0.5 * voice(seed=1, seconds=3)])
     soundfile.write(folder / "call.wav", call.T, 16000)
     soundfile.write(folder / "music.wav", sounds()["music: strings"], 16000)
-    scores = detector.score_track(call[0], 16000, window=WINDOW, hop=HOP).scores
-    spread = np.random.default_rng(0).standard_normal(100)
-    llrs = Llrs(np.sort(3 + spread), np.sort(-3 + spread))
-    scored_by = ScoredBy(detector.fingerprint(), "float32", round(16000 * WINDOW))
-    for name, offset in (("bonafide", 3.0), ("spoof", -3.0)):
-        offset -= 20.0 * float(np.median(scores))
-        calibration = LinearCalibration((20.0,), offset, 0.5, 1e-6, ("small",), llrs=llrs, scored_by=scored_by)
-        calibration.save(folder / f"{name}.json")
+    write_detector_and_calibrations(folder, call[0], WINDOW, HOP)
     return folder
 
 

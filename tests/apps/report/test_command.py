@@ -12,12 +12,12 @@ import soundfile
 import torch
 from builders import loud_is_fake
 from builders.recordings import encode
+from builders.two_calibrations import write_detector_and_calibrations
 from builders.unfit import write_unfit
 from builders.voices import voice
 
 from nes2net import Detector
-from nes2net.scoring.decisions import LinearCalibration, ScoredBy, load
-from nes2net.scoring.decisions.calibration import Llrs
+from nes2net.scoring.decisions import load
 
 NAME = "<b>x&y.wav"
 WINDOW = 16000
@@ -27,20 +27,9 @@ WINDOW = 16000
 def made(tmp_path_factory) -> Path:
     """A small detector, and a calibration of its windows of a second that takes loud speech for bona fide."""
     folder = tmp_path_factory.mktemp("made")
-    torch.manual_seed(0)
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
-    detector.save(folder / "small.pth")
     talk = 0.5 * voice(seconds=10)
     soundfile.write(folder / NAME, talk, 16000)
-    scores = detector.score_track(talk, 16000, window=1.0, hop=0.5).scores
-    spread = np.random.default_rng(0).standard_normal(100)
-    llrs = Llrs(np.sort(3 + spread), np.sort(-3 + spread))
-    scored_by = ScoredBy(detector.fingerprint(), "float32", WINDOW)
-    for name, offset in (("bonafide", 3.0), ("spoof", -3.0)):
-        offset -= 20.0 * float(np.median(scores))
-        calibration = LinearCalibration((20.0,), offset, 0.5, 1e-6, ("small",), llrs=llrs, scored_by=scored_by)
-        calibration.save(folder / f"{name}.json")
+    write_detector_and_calibrations(folder, talk, WINDOW / 16000, 0.5)
     return folder
 
 

@@ -1,0 +1,24 @@
+"""A small detector, and two calibrations of its windows: by one a call is bona fide, by the other it is spoof."""
+
+import numpy as np
+import torch
+
+from nes2net import Detector
+from nes2net.scoring.decisions import LinearCalibration, ScoredBy
+from nes2net.scoring.decisions.calibration import Llrs
+
+
+def write_detector_and_calibrations(folder, call, window, hop):
+    """Write ``small.pth``, ``bonafide.json`` and ``spoof.json`` for ``call`` (N,) at 16 kHz; times are in seconds."""
+    torch.manual_seed(0)
+    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
+    detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+    detector.save(folder / "small.pth")
+    scores = detector.score_track(call, 16000, window=window, hop=hop).scores
+    spread = np.random.default_rng(0).standard_normal(100)
+    llrs = Llrs(np.sort(3 + spread), np.sort(-3 + spread))
+    scored_by = ScoredBy(detector.fingerprint(), "float32", round(16000 * window))
+    for name, offset in (("bonafide", 3.0), ("spoof", -3.0)):
+        offset -= 20.0 * float(np.median(scores))
+        calibration = LinearCalibration((20.0,), offset, 0.5, 1e-6, ("small",), llrs=llrs, scored_by=scored_by)
+        calibration.save(folder / f"{name}.json")
