@@ -88,7 +88,7 @@ def serve(
         for note in desk.notes:
             print(f"note: {worded(note)}", file=sys.stderr, flush=True)
         set_up_gradio(desk.folder)
-        from nes2net.apps.serve.app import build  # start-up: the import of Gradio reads its settings, so it comes after them
+        from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
 
         app = build(desk, Path(model).name, [*names_at(host), *address.names], address.frames)
         url = address_of(listener, host)
