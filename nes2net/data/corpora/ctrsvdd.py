@@ -8,9 +8,9 @@ source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` 
 The splits have 84,404, 43,625 and 92,769 trials.
 
 The evaluation set was first published without labels. If the list of this set is missing, all its
-files are unlabelled trials, sorted by name. If a listed file is missing, this is an error; the published code
-trains on four seconds of silence instead (deviation 16). The published results leave out attack
-A14. The results "w/o ACE" also leave out the source set ``acesinger``.
+files are unlabelled trials, sorted by name. If a listed file is missing, this is an error; the
+published code trains on four seconds of silence instead (deviation 16). The published results leave
+out attack A14. The results "w/o ACE" also leave out the source set ``acesinger``.
 """
 
 from __future__ import annotations
