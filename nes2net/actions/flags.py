@@ -44,9 +44,10 @@ Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16",
 
 
 def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
-    """Find a part of a corpus in the folder ``root``. Without ``root``, a data set of the hub is downloaded.
+    """Find a part of a corpus in the folder ``root``.
 
     Args:
+        root: folder of the corpus. A data set of the hub is downloaded if it is None or ``"."``.
         split: name of the part.
         protocols: folder of the protocols, if they are not in ``root``.
 
@@ -60,10 +61,10 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
         raise InputError(f"where is {corpus}? name its folder after it")
     layout = definition.place(root)
     if root is not None and layout == Path(root):
-        folder_name = None
+        revision = None
     else:
-        folder_name = layout.name
-    return Part(corpus, layout, split, protocols, folder_name)
+        revision = layout.name  # a download lies in a folder that is named after its commit
+    return Part(corpus, layout, split, protocols, revision)
 
 
 def architecture_in(name: str) -> dict[str, Any] | str:

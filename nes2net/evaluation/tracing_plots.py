@@ -87,9 +87,12 @@ def confusion_plot(trials: ClassTrials) -> Plot:
 
 
 def known_plot(trials: ClassTrials, kind: str) -> Plot:
-    """Draw histograms of the score of being known ``kind`` for trials of known and of unknown classes.
+    """Draw histograms of one score of being known, for trials of known and of unknown classes.
 
     A dashed line is at the threshold of the system, if it has a threshold for this score.
+
+    Args:
+        kind: name of the score, a key of ``trials.known_scores``, such as ``log_odds``.
     """
     known, unknown = trials.known_scores[kind]
     low, high = score_range([known, unknown])

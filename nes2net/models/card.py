@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nes2net.models.network import Network
 
 CARD = "README.md"
-#: The file of a run folder that names the checkpoint described by the card, and holds the figures of all checkpoints.
+#: A file in a run folder. It names the checkpoint that the card describes, and holds the figures of all checkpoints.
 CARD_FILE = "card.json"
 _LARGEST = 4 << 20  # bytes of a card file
 #: Text after this line of a card is the user's, and is kept when the card is written again.

@@ -124,7 +124,7 @@ class Batches:
     """
 
     def __init__(self, size: int) -> None:
-        """Begin without waiting windows."""
+        """Begin with an empty queue of windows."""
         self._size = size
         self._waiting: list[Window] = []
 

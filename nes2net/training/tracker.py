@@ -107,7 +107,7 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
             tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)
             tracker.start()
             id = tracker.tracker.info.run_id
-        # Send the recipe for a new run only: MLflow refuses changed values, such as a corpus folder that has moved.
+        # Send the recipe only if the run is new: MLflow refuses changed values, such as a corpus folder that has moved.
         if earlier is None:
             tracker.store_init_configuration(_flat(recipe.to_dict()))
     except Exception as error:  # a tracker may raise any error: of the network, of its settings, …

@@ -205,11 +205,14 @@ def _detector_facts(detector: Detector) -> Facts:
     """Collect the facts about a detector in words."""
     provenance = detector.provenance
     facts = [("What it learned from", card(provenance) or "its file does not say")]
-    published = provenance.published
-    if published is None or not published[1].until:
+    if provenance.published is None:
+        published_model = None
+    else:
+        _, published_model = provenance.published
+    if published_model is None or not published_model.until:  # else the card above states the year
         facts.append(("Newest fakes that it learned from", "its file does not say"))
-    if published is not None:
-        facts += [("Note", note) for note in published[1].notes]
+    if published_model is not None:
+        facts += [("Note", note) for note in published_model.notes]
     sections = [section for section in ("frontend", "aggregation", "backend") if section in detector.config]
     return [
         *facts,

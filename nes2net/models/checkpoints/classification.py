@@ -1,6 +1,6 @@
 """Read Hugging Face folders of wav2vec 2.0, HuBERT and WavLM with a classification head, as whole detectors.
 
-The head of ``Wav2Vec2ForSequenceClassification``, and of the same class for HuBERT and WavLM, is
+``Wav2Vec2ForSequenceClassification`` and its counterparts for HuBERT and WavLM have the same head:
 the back-end ``mean_linear`` with a projection. Both orders of bona fide and spoof are common, so
 the names of the classes must tell which class is bona fide.
 """

@@ -61,7 +61,8 @@ _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), Afte
 class Llrs(NamedTuple):
     """Natural-log likelihood ratios of the trials from which a calibration was learned, ascending in each class.
 
-    If a class has more than a million trials, such as frames, a million quantiles are kept.
+    If a class has more than a million trials, as it may if they are frames, only a million quantiles of
+    its ratios are kept.
     """
 
     bonafide: Annotated[NDArray, as_saved(_Sorted)]

@@ -168,7 +168,7 @@ def _class_shares(labels: Tensor) -> Tensor:
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """Declare the EER of the frames of each resolution, in ms; ``segment_eer`` is the EER of the shortest frames."""
+    """Declare an EER of frames for each of ``resolutions`` (in ms); ``segment_eer`` is the one of the shortest frames."""
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"
