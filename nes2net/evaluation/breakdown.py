@@ -86,11 +86,11 @@ def breakdowns(
     seed: int = 0,
     unit: Unit = "auto",
 ) -> dict[tuple[str, ...], list[Row]]:
-    """Break the EER down by every field that groups the trials, and by every pair of :data:`CROSSED` among them.
+    """Break the EER down by every field that groups the spoofed trials, and by every pair of :data:`CROSSED` among them.
 
     The rows of single fields have intervals until these rows are more than 500 in all; the rows of
-    further fields and of pairs have none. A field with one value, or with more than 400, has no
-    breakdown.
+    further fields and of pairs have none. A field with one value among the spoofed trials, or with
+    more than 400, has no breakdown.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.

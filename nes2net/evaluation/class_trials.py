@@ -147,7 +147,7 @@ def class_trials(
             f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
             f"{listed(generator_names)}: give the corpus and phase that the detector was trained for, or scores of it"
         )
-    # Compute the scores of being known that compare embeddings.
+    # Compute the further scores of being known, by comparing embeddings.
     compared = {}
     if reference is not None:
         ids = [trial.id for trial in trials]

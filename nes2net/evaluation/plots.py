@@ -379,8 +379,8 @@ def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the lower and the upper end of an axis for the scores of several classes.
 
     The axis leaves out 0.1 % of the scores of each class at either end. It leaves out 1 % if this
-    makes the axis less than half as long. A class with fewer than 1,000 scores loses none at 0.1 %,
-    and a class with fewer than 100 scores none at 1 %. If all scores are equal, the axis extends
+    makes the axis less than half as long. At 0.1 %, a class with fewer than 1,000 scores loses none;
+    at 1 %, a class with fewer than 100 scores loses none. If all scores are equal, the axis extends
     0.5 to both sides.
     """
     lows = []

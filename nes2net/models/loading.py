@@ -551,7 +551,7 @@ def _with_fitting_options(
 
 @contextmanager
 def build_errors_as_input_errors(path: str) -> Iterator[None]:
-    """Turn errors of the ``with`` block, which builds the model that ``path`` describes, into :class:`InputError`."""
+    """Raise errors of the ``with`` block as :class:`InputError`; the block builds a model as ``path`` describes it."""
     try:
         yield
     except MissingLibrary:

@@ -25,7 +25,7 @@ _LOG_TAIL = 4096  # bytes at the end of a log that are searched for the reason o
 
 @dataclass(frozen=True)
 class Failure:
-    """A job or task that failed, or that did not begin because the job that it needs failed."""
+    """A job or task that failed, or that did not begin after the failure of a job before it."""
 
     name: str
     problem: str

@@ -150,7 +150,7 @@ class _TimedProtocol(H11Protocol):
             self.timer = self.loop.call_later(_HEAD_WITHIN, self.transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer of a connection that the client has closed."""
+        """Stop the timer of a connection that has been closed."""
         self._stop_timer()
         super().connection_lost(exc)
 

@@ -200,7 +200,11 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        """Count the absolute values of samples and of pairs of neighbours; measure frames and speech."""
+        """Count how often each absolute value occurs; measure the levels of frames, and search for speech.
+
+        One count is of all samples, the other of the smaller sample of each pair of neighbours with
+        one sign.
+        """
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before
         x = steps[1:]

@@ -52,7 +52,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 def for_transformers(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, dropout: float = 0.0, **_: Any
 ) -> tuple[Tensor, None]:
-    """:func:`attend` as the transformers library calls it: returns B×T×H×D/H, and None in place of the weights.
+    """Call :func:`attend` with what transformers passes; return its B×T×H×D/H, and None in place of the weights.
 
     The library's mask is added to the attention scores; ``module`` and further arguments are not
     used.
