@@ -155,7 +155,7 @@ def test_score_takes_files_and_arrays(detector, waveform, tmp_path):
     assert detector.score(waveform, 16000, num_samples=30000) == detector.score(tiled, 16000)
 
 
-def test_precisions_and_devices(detector, spectral_detector, waveform, tmp_path):
+def test_a_detector_loads_in_each_precision(detector, spectral_detector, waveform, tmp_path):
     detector.save(tmp_path / "detector.pth")
     for name in (torch.float32, "bfloat16", torch.float16, "float64"):
         other = Detector.from_pretrained(tmp_path / "detector.pth", device="cpu", dtype=name)
@@ -191,12 +191,12 @@ def test_precisions_and_devices(detector, spectral_detector, waveform, tmp_path)
         ({"frontend": "lps", "backend": {"name": "nes2net_x", "dilaton": 1}}, "no option 'dilaton'.*dilation"),
     ],
 )
-def test_wrong_configurations(config, message):
+def test_a_wrong_configuration_is_refused(config, message):
     with pytest.raises(InputError, match=message):
         Detector.from_config(config)
 
 
-def test_int8(detector, waveform, tmp_path):
+def test_an_int8_detector_scores_alike_and_cannot_be_saved_or_moved(detector, waveform, tmp_path):
     """It scores alike, is known by the weights that it was made from, and cannot be undone, moved or saved."""
     detector.save(tmp_path / "d.pth")
     quantised = Detector.from_pretrained(tmp_path / "d.pth", "cpu", "int8")
@@ -221,7 +221,7 @@ def frame_detector(small_model):
     return Detector.from_config({**small_model, "backend": backend}).eval()
 
 
-def test_segments_of_frames(frame_detector, spectral_detector):
+def test_scores_of_segments_are_differences_of_their_logits(frame_detector, spectral_detector):
     waveforms = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0))
     assert (frame_detector.resolutions, spectral_detector.resolutions) == ((16.0,), ())
     with torch.inference_mode():

@@ -21,6 +21,6 @@ def tries():
     ("family", "name"),
     [case for family in hostile.FAMILIES for case in some([(family, name) for name in hostile.table(family)], 2)],
 )
-def test_hostile_file(family, name, tries, tmp_path):
+def test_a_hostile_file_is_refused_and_does_no_harm(family, name, tries, tmp_path):
     case = hostile.table(family)[name]
     hostile.check(case, tries(family, name, case.make(tmp_path)))

@@ -65,7 +65,7 @@ def test_a_wish_of_the_user_about_reports_is_kept():
     assert printed.stdout == "1\n"
 
 
-def test_public_names():
+def test_public_names_can_be_imported_from_the_package():
     for name in nes2net.__all__:
         assert getattr(nes2net, name) is not None
     assert {*nes2net.__all__} <= {*dir(nes2net)}

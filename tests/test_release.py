@@ -10,7 +10,7 @@ import yaml
 from conftest import REPOSITORY
 
 
-def test_one_version():
+def test_the_version_and_its_date_are_the_same_everywhere():
     """docs/releasing.md: it stands in pyproject.toml, and is repeated with its date."""
     tomllib = pytest.importorskip("tomllib")  # Python 3.11
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]

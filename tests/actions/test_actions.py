@@ -24,7 +24,7 @@ from nes2net.scoring.embeddings import Embeddings
 LA = "asvspoof2019_la"
 
 
-def test_calibration(tmp_path, monkeypatch):
+def test_calibrate_and_apply_do_what_the_command_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     classes, scores = ["bonafide"] * 60 + ["spoof"] * 60, np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
     lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
@@ -40,7 +40,7 @@ def test_calibration(tmp_path, monkeypatch):
     assert (tmp_path / "ours.txt").read_bytes() == (tmp_path / "theirs.txt").read_bytes()
 
 
-def test_embedding(spectral_detector, corpus, tmp_path, capsys):
+def test_embed_recordings_uses_the_score_length_of_training_and_says_it(spectral_detector, corpus, tmp_path, capsys):
     """As much is heard as in training, which is said."""
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
     spectral_detector.provenance = Provenance.read({"recipe": {"data": {"num_samples": 9000}}})
@@ -72,7 +72,7 @@ def detector(tmp_path):
 LONE = Stretches(20, 0.45, 0.0, 0.5)
 
 
-def test_prediction(files, detector, tmp_path, capsys):
+def test_predict_returns_the_rows_that_the_command_prints(files, detector, tmp_path, capsys):
     for way, flags in (
         (None, ""),
         (Once(16000), "--samples 16000"),
@@ -99,7 +99,7 @@ def test_tracks_and_stretches_come_as_objects(files, detector):
         predict(detector, files, Once(along=Along(hop=0.0)))  # before anything is scored
 
 
-def test_scoring(corpus, spectral_detector, tmp_path, capsys):
+def test_score_corpus_writes_the_file_and_the_warnings_of_the_command(corpus, spectral_detector, tmp_path, capsys):
     """The detector's record says that it was trained on a part of the corpus, and which published one it is."""
     recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
     spectral_detector.save(model := tmp_path / "model.pth", recipe=recipe, published_model="AASIST")

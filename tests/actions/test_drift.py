@@ -141,7 +141,7 @@ def test_too_few_are_said_in_words(detector, calibration, tmp_path):
     assert strict.num_needed > 3 and strict.result.warnings == [strict.too_few]
 
 
-def test_what_is_refused(detector, calibration, tmp_path):
+def test_another_detector_and_thin_calibrations_are_refused(detector, calibration, tmp_path):
     folder = write_voices(tmp_path / "new", 70, 1)
     with pytest.raises(InputError, match="the calibration does not belong to this detector"):
         measure_drift(small_detector(1), calibration, [folder])

@@ -38,7 +38,7 @@ def check_same(found: Any, expected: Any, where: str) -> None:
         assert found == expected, where
 
 
-def test_arrays_and_weights(reference):
+def test_stored_arrays_equal_the_reference(reference):
     for name, tree in make.trees(reference):
         check_same(golden.read(name), tree, name)
 
@@ -48,7 +48,7 @@ def test_cases_of_the_evaluation_programs(reference):
         assert golden.read_case(name) == make.case(reference / "metrics" / name), name
 
 
-def test_checkpoints(reference, pretrained):
+def test_the_checkpoints_of_the_golden_numbers_are_loaded(reference, pretrained):
     written = sorted((reference / "frontends").glob("*.pt"))
     assert sorted(path.name for path in pretrained.iterdir()) == [path.name for path in written]
     assert all((pretrained / path.name).read_bytes() == path.read_bytes() for path in written)

@@ -77,7 +77,7 @@ def figures_printed(stdout):
     return {name: [float(number) for number in numbers] for name, *numbers in lines}
 
 
-def test_calibrate(folder, calibrate):
+def test_fit_saves_a_calibration_and_prints_its_figures(folder, calibrate):
     printed, _ = calibrate(f"{FIT} --apply A.eval.txt --out out/A.txt --save A.json")
     assert "trained on asvspoof2019_la, phase dev: 60 bona fide and 140 spoofed trials, prior 0.5" in printed
     raw, calibrated = read("A.eval.txt"), read("out/A.txt")
@@ -347,7 +347,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
     assert "nothing tells whether it is the same one" in command("info c.json")[1]
 
 
-def test_frames(here, calibrate, refused):
+def test_frames_are_calibrated_with_the_segment_labels_of_the_corpus(here, calibrate, refused):
     """Frames of 20 ms are learned from with the labels of the corpus, as WeDefense's columns are."""
     clips = [(label, clip[:16000]) for label in ("bonafide", "spoof") for clip in generated_clips(label, 6)]
     make_partialspoof(here, clips)

@@ -72,7 +72,7 @@ def test_what_is_incomplete_has_another_status(drift, tmp_path):
     assert drift("loud OUT")[0] == 3  # drift is the more urgent news
 
 
-def test_what_is_refused(folder, monkeypatch, refused):
+def test_wrong_flags_are_refused(folder, monkeypatch, refused):
     monkeypatch.chdir(folder)
     for words, message in (
         ("c.json same --model e.pth --device cpu", "the calibration does not belong to this detector"),

@@ -20,7 +20,7 @@ def check(command):
 OFFICIALLY = "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fide, 22,800 spoofed) attack A01 2"
 
 
-def test_whole_corpora(every_corpus, check):
+def test_a_whole_corpus_lacks_nothing(every_corpus, check):
     for name, inner, expected in (
         ("asvspoof2019_la", ".", OFFICIALLY),
         ("asvspoof2021_df", ".", "source asvspoof 4 vocoder unknown 2"),

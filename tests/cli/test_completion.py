@@ -9,7 +9,7 @@ from nes2net.training.recipes.reading import packaged_recipes
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash(tmp_path, command):
+def test_bash_offers_the_words_that_fit(tmp_path, command):
     """What bash offers for the last word of each line, in one shell."""
     for name in ("scores.txt", "detector.pth", "own.yaml"):
         (tmp_path / name).touch()

@@ -28,7 +28,7 @@ def waveform(trial):
     return torch.from_numpy(load_audio(trial.path))[None]
 
 
-def test_a_corpus(spectral_detector, dev, corpus, tmp_path, embed):
+def test_embed_writes_the_embeddings_of_a_corpus_and_their_list(spectral_detector, dev, corpus, tmp_path, embed):
     (words, trials), model, out = dev, tmp_path / "detector.pth", tmp_path / "dev.npy"
     spectral_detector.save(model)
     words += ("--model", model, "--of", "backend", "--out", out)

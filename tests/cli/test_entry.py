@@ -64,7 +64,7 @@ def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
     assert "Exit status 1 means that files failed." in " ".join(score.format_help().split())
 
 
-def test_values(parsers):
+def test_flags_with_several_values_are_parsed(parsers):
     main, _, _ = parsers
     thresholds, also = "--threshold-from c d", "--also generic s k --also generic t k dev"
     found = main.parse_args(f"evaluate generic a b {thresholds} {also} --resamples 5 --exclude".split())

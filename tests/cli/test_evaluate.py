@@ -14,7 +14,7 @@ def good(tmp_path, monkeypatch):
     return "evaluate asvspoof2021_la good.txt --keys . --resamples 5"
 
 
-def test_command_line(good, tmp_path, command, refused):
+def test_evaluate_compares_names_and_writes_each_format(good, tmp_path, command, refused):
     words = good.replace("good.txt", "good.txt worse.txt")
     status, out, _ = command(f"{words} --html r.html --json r.json")
     assert status == 0 and re.search(r"^good +worse +−", out, re.MULTILINE)
@@ -54,7 +54,7 @@ def transferred(path):
     return [rates | costs for rates, costs in zip(tables["rates"], tables["costs"])]
 
 
-def test_transferred_thresholds(good, tmp_path, command, refused):
+def test_thresholds_come_from_development_scores_or_calibrations(good, tmp_path, command, refused):
     """Both sources of a threshold, a further set, warnings on standard error, and wrong flags."""
     rows = "".join(f"D{n},{('real', 'fake')[n % 3 > 0]}\n" for n in range(90))
     (tmp_path / "dev.csv").write_text(f"path,label\n{rows}")

@@ -72,7 +72,7 @@ def close(score):
     return pytest.approx(score, abs=1e-6)
 
 
-def test_rows_and_table(predict, rows, detector):
+def test_rows_and_table_hold_the_scores_in_the_order_of_files(predict, rows, detector):
     found, _ = rows(*reversed(FILES), "--samples", "16000", "--batch-size", "2")
     assert [row["file"] for row in found] == FILES[::-1]
     heard = "in training the detector hears 4.04 s at a time"
@@ -91,7 +91,7 @@ def test_rows_and_table(predict, rows, detector):
     assert lines[1].endswith(f"lasts 0.50 s; {heard}")
 
 
-def test_a_track(predict, rows, detector, calibrations):
+def test_a_track_has_the_windows_of_score_track(predict, rows, detector, calibrations):
     words = [FILES[0], "--track", "--window", "0.5", "--hop", "0.25"]
     ((row,), _), track = rows(*words), detector.score_track(FILES[0], window=0.5, hop=0.25)
     assert (row["duration"], row["window"], row["score"]) == (1.5, 0.5, close(detector.score(FILES[0])))
@@ -111,7 +111,7 @@ def test_a_track(predict, rows, detector, calibrations):
     assert [float(cells[4]) for cells in at] == pytest.approx(row["llrs"], abs=5e-5)
 
 
-def test_pictures(predict, calibrations, place, tmp_path, monkeypatch):
+def test_a_picture_shades_the_sides_of_its_threshold(predict, calibrations, place, tmp_path, monkeypatch):
     """Both sides of a threshold are shaded, and the axis of a calibrated picture is the ratio."""
     known = ["--calibration", calibrations / "known.json", "--operating-point", "cost:1,1,0.2"]
     for flags, expected in (
@@ -152,7 +152,7 @@ def test_how_much_was_judged_stands_in_the_row(predict, rows, calibrations, plac
     assert gaps["method"] == "track" and gaps["judged"] == pytest.approx(4 * 4.0375 / 121)
 
 
-def test_a_channel(predict, rows, detector, calibrations, tmp_path):
+def test_different_channels_are_not_decided_together_but_each(predict, rows, detector, calibrations, tmp_path):
     """A real voice beside another one is no score of either; each channel has one."""
     left, right = voice(1, 3.0), voice(2, 3.0)
     stereo, mono = tmp_path / "call.wav", tmp_path / "mono.wav"
@@ -178,7 +178,7 @@ def test_a_channel(predict, rows, detector, calibrations, tmp_path):
         assert predict(mono, *wrong)[0] == 2
 
 
-def test_a_table(predict, rows, calibrations, tmp_path):
+def test_a_csv_table_has_a_row_for_each_recording_even_an_unreadable_one(predict, rows, calibrations, tmp_path):
     """A row for each recording, also for one that cannot be read."""
     words = ["long.flac", tmp_path / "=gone.wav", "--calibration", calibrations / "second.json"]
     status, out, err = predict(*words, "--csv")
@@ -278,7 +278,7 @@ def calibrations(detector, tmp_path_factory):
     return folder
 
 
-def test_decisions(predict, rows, detector, calibrations):
+def test_decisions_are_those_of_python(predict, rows, detector, calibrations):
     """Rows and table have what Python computes, of short and of long recordings."""
     path, point = calibrations / "known.json", "cost:1,10,0.95"
     words = ["speech/a.wav", "long.flac", "--hop", "4", "--calibration", path, "--prior", "0.9"]

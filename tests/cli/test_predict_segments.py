@@ -45,7 +45,7 @@ def predict(place, monkeypatch, command):
     return lambda *words, model="model.pth": command(["predict", *words, "--segments", "--model", model])
 
 
-def test_the_table(predict):
+def test_segments_of_each_file_are_told_with_their_settings(predict):
     files = ("speech/a.wav", "speech/b.flac", "speech/c.wav")
     status, out, err = predict(*files, "--json")
     first, second, third = map(json.loads, out.splitlines())
@@ -85,7 +85,7 @@ def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(p
     assert json.loads(out)["trained_on_segments"] is False
 
 
-def test_files_of_labels(predict, place, tmp_path):
+def test_rttm_and_audacity_labels_are_written(predict, place, tmp_path):
     status, _, err = predict("speech", "--rttm", tmp_path / "all.rttm", "--labels", "audacity")
     beside = [f"speech/{name}.labels.txt" for name in ("a", "b", "more/a")]
     assert status == 1 and re.findall("wrote (.*)", err) == [*beside, str(tmp_path / "all.rttm")]

@@ -49,7 +49,7 @@ def score(corpus, spectral_detector, here, command):
     return run
 
 
-def test_the_table(score, tmp_path):
+def test_decide_writes_a_table_beside_unchanged_scores(score, tmp_path):
     score("")
     before = (tmp_path / "dev.txt").read_bytes()
     flags = "--calibration plain.json --operating-point cost:1,10,0.5 --prior 0.2"

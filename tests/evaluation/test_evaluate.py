@@ -245,7 +245,7 @@ def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
         assert ("PARTIAL" in part.text()) == bool(partly) and partly in part.text()
 
 
-def test_wrong_exclusions(la):
+def test_exclusions_that_remove_nothing_or_all_are_refused(la):
     for exclude, message in (
         ({"atack": ["A14"]}, "trials have no field 'atack' to exclude by; did you mean 'attack'"),
         ({"codec": ["opus"]}, "no trial of the key has codec 'opus' to exclude; known: gsm, none"),
@@ -256,7 +256,7 @@ def test_wrong_exclusions(la):
             la(exclude=exclude)
 
 
-def test_phases(tmp_path):
+def test_a_phase_that_the_key_lacks_is_refused(tmp_path):
     rows, scores = ["0.wav,spoof,dev", "1.wav,real,eval"], {"0": 0, "1": 1}
     assert of_list(tmp_path, rows, scores, columns="path,label,split", phase="all")["num_expected"].value == 2
     wild = write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")

@@ -44,7 +44,7 @@ def made(tmp_path, register_corpus):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_golden(made, name):
+def test_rates_of_frames_and_seconds_equal_the_golden_numbers(made, name):
     case, seconds = zoo.read("localisation_point_eer")[name], zoo.read("localisation_range_eer")[name]["exact"]
     result = evaluate_segments(*made(name), num_resamples=2)
     assert result.header["truth"] == RTTM and result.header["num_utterances"] == len(case["utterances"])
@@ -125,7 +125,7 @@ def test_one_class_of_frames_or_of_utterances(made):
     assert "range-based EER" in html_page(result)
 
 
-def test_command(made, tmp_path, capsys):
+def test_the_command_prints_and_writes_rates_of_frames(made, tmp_path, capsys):
     corpus, scores, root = made("b40")
     page, data = tmp_path / "r.html", tmp_path / "r.json"
     common = f"evaluate {corpus} {scores} --keys {root} --resamples 5"

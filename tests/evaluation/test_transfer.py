@@ -158,7 +158,7 @@ def test_several_systems_have_a_table_each_and_further_sets_a_row_each(case):
         report_of(case, "good", "worse", further=[further])
 
 
-def test_wrong_sources(case, tmp_path):
+def test_sources_of_a_threshold_that_do_not_fit_are_refused(case, tmp_path):
     frames = replace(calibration.fit([2.0, 0.0], [-1.0, 1.0]), trained_on={"resolution_ms": 20})
     frames.save(tmp_path / "frames.json")
     for where, message in (

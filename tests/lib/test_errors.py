@@ -161,7 +161,7 @@ NO_FOLDER = "error: where is the corpus? name its folder with "
         ("evaluate generic scores.txt --keys list.csv", "without a score: b (--allow-partial evaluates the rest)\n"),
     ],
 )
-def test_flags_in_messages(said, words, message):
+def test_settings_in_messages_become_flags(said, words, message):
     assert message in said(words)
 
 

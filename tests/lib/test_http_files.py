@@ -51,7 +51,7 @@ def only_file(folder):
     return path.name, path.read_bytes()
 
 
-def test_a_whole_file(fetch, tmp_path):
+def test_a_whole_file_is_fetched_and_checked(fetch, tmp_path):
     for size, digests in ((len(CONTENT), {"md5": MD5.upper()}), (None, {})):
         found = fetch(size, **digests)
         assert found == ({"md5": MD5} if digests else {"sha256": hashlib.sha256(CONTENT).hexdigest()})
@@ -145,7 +145,9 @@ def test_a_wrong_checksum_is_named_and_the_file_removed(fetch, tmp_path):
         ({"extra_headers": {"Content-Length": ""}}, None, "sends more than the 2,000,000 bytes announced or possible"),
     ],
 )
-def test_refused_at_once(server, fetch, pauses, tmp_path, monkeypatch, fault, size, message):
+def test_an_answer_that_cannot_serve_is_not_tried_again(
+    server, fetch, pauses, tmp_path, monkeypatch, fault, size, message
+):
     if message.startswith("sends"):  # and leaves room on the disk
         monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
     vars(server).update(fault)

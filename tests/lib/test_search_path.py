@@ -48,7 +48,7 @@ def script(folder, text):
     return [sys.executable, str(write(folder / "programs" / "program.py", text))]
 
 
-def test_processes_that_decode(corpus, tmp_path):
+def test_decoding_processes_find_the_package(corpus, tmp_path):
     assert "2 files" in run([*script(tmp_path, f"if __name__ == '__main__':\n    {MAIN}\n"), *CHECK], corpus)
     text = """
     from pathlib import Path
@@ -86,7 +86,7 @@ def test_a_program_that_python_starts_in_the_folder_imports_no_more_from_there(c
     assert "2 files" in run([sys.executable, *start, *CHECK], corpus)
 
 
-def test_settings_of_matplotlib(corpus, tmp_path):
+def test_drawing_leaves_the_settings_of_matplotlib(corpus, tmp_path):
     text = """
     import numpy
     from pathlib import Path

@@ -45,7 +45,7 @@ def content_of(folder):
 
 
 @pytest.mark.parametrize("make, options", [(make_zip, {}), (make_tar, {"mode": "w:gz"}), (make_tar, {"mode": "w"})])
-def test_unpacked_twice(tmp_path, make, options):
+def test_unpacking_again_mends_damaged_files_and_leaves_the_others(tmp_path, make, options):
     archive, out = make(tmp_path / "a.archive", **options), tmp_path / "out"
     assert unpack(archive, out, "unpacking") == 3 and content_of(out) == FILES
     stamp = (out / "set/list.txt").stat().st_mtime_ns

@@ -102,7 +102,7 @@ assert not left, left
 
 
 @pytest.mark.slow
-def test_little_shared_memory():
+def test_with_little_shared_memory_the_batches_are_the_same():
     """The batches are the same, and no file is left."""
     process = with_shm("512k", SMALL)
     said = process.communicate(timeout=PATIENCE)[1]
@@ -185,7 +185,7 @@ def test_an_interruption_ends_waiting_at_once():
         numbers(loader(Numbers(5, partial(signal_and, signal.SIGINT, hang))))
 
 
-def test_patience_ends(monkeypatch, soon):
+def test_a_worker_that_hangs_ends_the_wait(monkeypatch, soon):
     monkeypatch.setattr(workers, "_PATIENCE", 0.5)
     with pytest.raises(Unfinished, match="have delivered nothing for .* minutes.*a disk or a network hangs"):
         numbers(loader(Numbers(5, hang)))

@@ -61,7 +61,7 @@ def test_exchanging_the_classes_and_the_sign_changes_no_cost(bonafide, spoof):
         assert metric(*negated) == pytest.approx(metric(bonafide, spoof), abs=1e-12)
 
 
-def test_bad_input():
+def test_costs_refuse_missing_or_nan_scores_and_unknown_methods():
     two, nan = ([1.0, 2.0], [0.0]), ([1.0], [np.nan])
     min_dcf, min_tdcf = metrics.compute_min_dcf, metrics.compute_min_tdcf
     for metric, classes, options, message in (

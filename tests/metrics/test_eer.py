@@ -66,7 +66,7 @@ def test_interpolated_rule_by_hand():
     assert metrics.compute_eer([1.0], [0.0, 2.0], "interpolated") == (0.5, 2.0)
 
 
-def test_bad_input():
+def test_an_eer_needs_finite_scores_of_both_classes():
     for bonafide, spoof, options, message in (
         *(([], [1.0], {"method": method}, "no bona fide scores") for method in METHODS),
         ([1.0], [], {}, "no spoof scores"),

@@ -132,7 +132,7 @@ def test_speakers_and_attacks_cover_the_truth_of_new_ones():
     assert (covered["both"] >= 45).all() and (covered["trials"] <= 42).all()
 
 
-def test_intervals_of_rates():
+def test_intervals_of_few_errors_are_at_least_binomial():
     """Of many errors they are as wide as the draws, of few at least as wide as those of so many trials."""
     rng = np.random.default_rng(0)
     many = rng.binomial(4000, 0.2, 20000) / 4000
@@ -199,7 +199,7 @@ def test_pairing_finds_a_difference_that_the_intervals_alone_do_not(two_systems,
     assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15) and mirrored.p_value == result.p_value
 
 
-def test_p_values(two_systems):
+def test_p_values_are_never_0(two_systems):
     """They are never 0, and resamples without a difference count half on each side."""
     for other in (two_systems[0], tuple(3 * scores + 1 for scores in two_systems[0])):
         result = metrics.compare_systems(metrics.compute_eer, two_systems[0], other, num_resamples=20)

@@ -51,7 +51,7 @@ def test_t_eer_of_distinct_scores_is_its_definition(bonafide, spoof, asv):
     assert min(abs(t_eer - spoofs) for spoofs in allowed) < 1e-12
 
 
-def test_bad_input():
+def test_sasv_metrics_need_finite_scores_of_each_class():
     for metric, scores, message in (
         (metrics.compute_a_dcf, ([], [0.0], [1.0]), "no target scores"),
         (metrics.compute_a_dcf, ([1.0], [np.nan], [1.0]), "nontarget scores are NaN"),

@@ -57,7 +57,7 @@ def test_a_row_is_complete(name):
             assert not part or canonical_phase(part) in corpora.get(corpus).splits
 
 
-def test_licences_and_names():
+def test_models_that_forbid_commercial_use_are_marked():
     forbidden = {*ANTIDEEPFAKE, "multiapi_nes2net_la", "df_arena_500m", "df_arena_1b"}
     assert {name for name, row in PUBLISHED.items() if row.non_commercial} == forbidden
     assert Provenance("AASIST").published == ("AASIST", PUBLISHED["AASIST"])

@@ -78,6 +78,6 @@ def test_a_result_has_the_fields_of_its_test_table_and_system(tmp_path):
         ({"samples": None}, "protocol 4sec needs the number of samples"),
     ],
 )
-def test_malformed_tables(change, message, tmp_path):
+def test_a_malformed_table_is_named(change, message, tmp_path):
     with pytest.raises(InputError, match=re.escape(message)):
         published_rows(tables_file(tmp_path / "tables.yaml", **change))

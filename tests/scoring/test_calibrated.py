@@ -37,7 +37,7 @@ def speech():
     return LOUD[:24000].astype(np.float64)
 
 
-def test_decide(spectral_detector, speech, tmp_path):
+def test_a_short_recording_is_decided_by_its_score(spectral_detector, speech, tmp_path):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
     calibration, decide = replace(FITTED, scored_by=scored_by), spectral_detector.decide
     second = speech[:16000]
@@ -129,7 +129,7 @@ def test_a_repeated_recording_is_measured_once(spectral_detector, speech):
     assert spectral_detector.decide(speech[:8000], decider, 16000).p_value == population.typicality(usual).p_value > 0.3
 
 
-def test_segment():
+def test_segments_use_the_threshold_of_a_calibration_of_frames():
     detector, recording = loud_is_fake.detector(), loud_is_fake.recording()
     scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)
     calibration = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), scored_by=scored_by)

@@ -157,7 +157,7 @@ def test_nothing_to_score(score, trials, tmp_path):
     assert score(nowhere).done == 12
 
 
-def test_wrong_arguments(score, out, tmp_path):
+def test_settings_and_outputs_that_cannot_serve_are_refused(score, out, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for options, message in (
         ({"num_samples": 0}, "`num_samples` is at least 1, or None for the whole recording, not 0"),

@@ -205,7 +205,7 @@ def test_what_cannot_be_scored_is_refused(spectral, spectral_detector, trials, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_command(spectral, trials, tmp_path, capsys):
+def test_the_command_refuses_another_resolution_and_cut_utterances(spectral, trials, tmp_path, capsys):
     spectral.save(tmp_path / "d.pth")
     listed, out = tmp_path / "list.csv", tmp_path / "f.txt"
     listed.write_text("path,label\n" + "".join(f"{trial.path},real\n" for trial in trials))

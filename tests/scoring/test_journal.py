@@ -75,7 +75,7 @@ def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path, t
     assert (tmp_path / "elsewhere").exists() == there and (not there or not (tmp_path / "elsewhere").read_bytes())
 
 
-def test_stamps(tmp_path):
+def test_a_stamp_is_the_time_and_the_size_of_a_file(tmp_path):
     path = write(tmp_path / "a", "one")
     assert stamp(path) == stamp(str(path)) and len(stamp(path).split()) == 1
     for text, expected in (("one", "3:1"), ("four", "4:1")):

@@ -83,7 +83,7 @@ def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, tria
     assert learned[0].weights == learned[1].weights
 
 
-def test_rows_are_told(spectral_detector, trials, tmp_path):
+def test_predict_tells_the_rows_of_a_judgement(spectral_detector, trials, tmp_path):
     paths = [trials[0].path, write(tmp_path / "b.wav", "no audio")]
     good, bad = predict(spectral_detector, paths, Judged(Halves(-1.0), 8000)).rows
     told = good.row

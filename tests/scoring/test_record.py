@@ -34,7 +34,7 @@ def test_facts_that_identify_a_run(spectral_detector, tmp_path, monkeypatch):
     assert cpu["device"] == "cpu" and run_identity(spectral_detector, [Trial("a")], 8000, False, True) != cpu
 
 
-def test_plain_data(tmp_path):
+def test_a_record_is_plain_json(tmp_path):
     about = {"recipe": {"made": datetime.date(2025, 1, 31), "mean": torch.zeros(1)}, 1: (2, None)}
     assert plain(about) == {"recipe": {"made": "2025-01-31", "mean": "tensor([0.])"}, "1": [2, None]}
     assert plain({"loss": [float("nan"), float("-inf"), 0.5]}) == {"loss": [None, None, 0.5]}  # JSON has neither

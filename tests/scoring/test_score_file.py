@@ -101,7 +101,7 @@ def test_files_of_other_programs_are_read(path):
         "ID_audio,label,score_class0,score_class1\na.wav,0,0.1,0.5\nb.wav,1,0.2,-1e-3\n",  # DeepFense
     ],
 )
-def test_headers_and_delimiters(path, text):
+def test_a_score_file_may_have_a_header_and_other_delimiters(path, text):
     path.write_text(text, newline="")
     ids, scores = read_scores(path)
     assert ids == ["a.wav", "b.wav"] and scores.tolist() == [0.5, -1e-3]

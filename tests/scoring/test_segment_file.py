@@ -27,7 +27,7 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
         scores_of(path)
 
 
-def test_wedefense(tmp_path):
+def test_the_two_columns_of_wedefense_become_one_score(tmp_path):
     found = read_segment_scores(write(tmp_path / "f.txt", "a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1"))
     assert found.resolution_ms is None
     assert {id: row.tolist() for id, row in found.scores.items()} == {"a": [2.0, -3.0], "b": [0.0]}
@@ -40,7 +40,7 @@ def test_what_is_no_file_of_frames(tmp_path):
 
 
 @pytest.mark.parametrize("limit", ["MOST_FRAMES", "MOST_UTTERANCES", "MOST_BYTES"])
-def test_limits(tmp_path, monkeypatch, limit):
+def test_a_file_above_a_limit_is_refused(tmp_path, monkeypatch, limit):
     path = write(tmp_path / "f.txt", "a 0 1\nb 0 1\nc 0 1\n")
     monkeypatch.setattr(segment_file, limit, 3)
     if limit != "MOST_BYTES":

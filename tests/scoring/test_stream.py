@@ -33,7 +33,7 @@ def scored(stream, blocks):
 
 @settings(max_examples=100)
 @given(st.lists(st.integers(0, 25), min_size=1, max_size=12), st.integers(1, 30), st.integers(1, 40))
-def test_windows(lengths, length, hop):
+def test_windows_do_not_depend_on_the_pieces_pushed(lengths, length, hop):
     """For any pieces there is a window every hop, and the last one ends with the recording."""
     end = sum(lengths)
     whole = np.arange(end, dtype=np.float32)

@@ -60,7 +60,7 @@ def test_the_score_axis_holds_all_and_does_not_enlarge_noise():
         assert (low + high) / 2 == pytest.approx((min(shown) + max(shown)) / 2)
 
 
-def test_the_time_axis():
+def test_the_time_axis_has_round_times():
     for duration, label, first in (
         (0.5, "time, s", ["0", "0.1", "0.2"]),
         (30, "time, s", ["0", "5", "10"]),
@@ -89,7 +89,7 @@ def test_both_sides_of_a_threshold_have_the_colours_of_the_classes(quiet, tmp_pa
     assert f"--bonafide: {BONAFIDE};" in style and f"--spoof: {SPOOF};" in style
 
 
-def test_strange_names(quiet, tmp_path):
+def test_strange_file_names_are_drawn_as_text(quiet, tmp_path):
     """They are text, not mathematics, and fit into the picture."""
     path = quiet.rename(tmp_path / "cost $5$_{x} $\\frac{ 中文 \x1b[2J.wav")
     with warnings.catch_warnings():

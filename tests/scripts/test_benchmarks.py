@@ -18,7 +18,7 @@ def test_plain_transcriptions_agree(benchmark):
             assert benchmark.value(plain()) == pytest.approx(benchmark.value(ours()), abs=1e-12), name
 
 
-def test_table(benchmark, capsys):
+def test_the_benchmark_of_metrics_prints_a_row_for_each_metric_and_size(benchmark, capsys):
     flags = "--sizes 300 100 --rounds 1 --limit 0 --bootstrap-trials 400 --resamples 3 --threads 1 2"
     benchmark.main(flags.split())
     lines = capsys.readouterr().out.splitlines()
@@ -29,7 +29,7 @@ def test_table(benchmark, capsys):
     assert sum(line.endswith("s on 2") for line in lines) == 6
 
 
-def test_intervals():
+def test_the_benchmark_of_intervals_prints_how_often_they_held():
     done = run("bench", "intervals", *"--repeats 12 --resamples 20 --settings 1 --workers 1 --rates".split())
     assert done.returncode == 0, done.stderr
     held = {tuple(line.split()[:2]): float(line.split()[8]) for line in done.stdout.splitlines() if "held" in line}
@@ -37,7 +37,7 @@ def test_intervals():
     assert done.stdout.splitlines()[-1].startswith("two equal systems: p < 0.05 in ")
 
 
-def test_interval_coverage():
+def test_the_benchmark_of_coverage_prints_a_row_for_each_unit():
     done = run("bench", "interval_coverage", *"--repeats 6 --resamples 20 --settings 1 --workers 1".split())
     assert done.returncode == 0, done.stderr
     units = [line.split()[0] for line in done.stdout.splitlines() if "held" in line]

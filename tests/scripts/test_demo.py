@@ -80,6 +80,6 @@ def test_demonstration(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [(["--bonafide"], "wants a folder"), (["--colour"], "unknown argument")])
-def test_wrong_arguments(tmp_path, arguments, message):
+def test_wrong_arguments_are_named(tmp_path, arguments, message):
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode != 0 and message in done.stderr

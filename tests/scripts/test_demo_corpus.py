@@ -39,7 +39,7 @@ def speech() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", sorted({*codecs.LA_CODECS, *codecs.DF_CODECS, *codecs.WILD_CODECS}))
-def test_codecs(speech, name):
+def test_a_codec_keeps_length_and_spectrum_but_is_lossy(speech, name):
     x = 0.5 * speech / np.abs(speech).max()
     y = codecs.transmit(x, name)
     assert len(y) == len(x)
@@ -178,7 +178,7 @@ def recording(number: int = 0) -> recordings.Recording:
     return recordings.Recording(f"r{number}", Path("r.wav"), speaker, "en", role, 0.0, 3.0)
 
 
-def test_the_plan():
+def test_the_plan_separates_recordings_methods_and_codecs():
     """No recording is in two parts, no unseen method in training, and codecs are as frequent in both classes."""
     split = plan.split([recording(i) for i in range(156 * 3 + 200)], plan.Sizes(), seed=0)
     planned = plan.clips(split, list(synthesis.METHODS), plan.Sizes(), seed=0)
@@ -241,7 +241,7 @@ def test_errors_are_one_line_that_names_the_remedy(tmp_path, capsys, monkeypatch
         assert all(message in line for message in messages), line
 
 
-def test_without_synthesisers(monkeypatch, capsys):
+def test_missing_synthesisers_are_named_and_done_without(monkeypatch, capsys):
     pytest.importorskip("pyworld", reason="pyworld is not installed")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(voices, "installed", lambda method: False)

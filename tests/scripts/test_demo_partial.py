@@ -33,7 +33,7 @@ def test_without_synthesisers_copies_are_the_only_spoofs():
         assert utterance.is_human == utterance.id.startswith("LA_")
 
 
-def test_cut_at_pauses():
+def test_a_recording_is_cut_at_its_pauses():
     tone = np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE)
     lengths = (0.5, 1.0, 0.1, 0.8)
     found = splice.stretches(np.concatenate([np.append(tone[: int(s * RATE)], np.zeros(RATE // 10)) for s in lengths]))

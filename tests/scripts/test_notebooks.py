@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs(path, folder, monkeypatch):
+def test_a_notebook_runs_to_the_kinds_of_output_that_are_stored(path, folder, monkeypatch):
     monkeypatch.delenv("NES2NET_DEMO", raising=False)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.syspath_prepend(REPOSITORY / "scripts" / "site")
@@ -43,7 +43,7 @@ def test_notebook_runs(path, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_stored_notebook(path):
+def test_a_stored_notebook_has_outputs_and_no_path_of_a_machine(path):
     """It has outputs and a picture, and names no folder of the machine that made them."""
     book = nbformat.read(path, as_version=4)
     assert any(kind == ["display_data"] for kind in kinds(book))

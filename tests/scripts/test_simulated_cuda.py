@@ -21,7 +21,7 @@ def test_planted_faults_are_found_and_checks_pass():
 
 @needs_compiler
 @pytest.mark.weekly
-def test_everything_passes():
+def test_all_checks_of_the_simulated_device_pass():
     done = run()
     assert done.returncode == 0, done.stdout[-6000:]
 

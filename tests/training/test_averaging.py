@@ -24,7 +24,7 @@ def weight_in(path):
     return load_state_dict(path)["w"].item()
 
 
-def test_averaging_a_run(tmp_path):
+def test_averaging_a_run_names_its_epochs_and_hashes(tmp_path):
     about = {"model": {"frontend": "x"}, "recipe": {"seed": 1}}
     save(tmp_path, 3, 5, 8, **about, loss=0.5, val_loss_wo_aug=0.1)
     target, checkpoints, earlier = average_run(tmp_path, [3, 8])

@@ -73,7 +73,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones():
     assert all(changed[sample][:, of].float().mean() > 0.99 or not of.any() for sample, of in enumerate(bins))
 
 
-def test_training_mixes(recipe):
+def test_training_uses_specmix(recipe):
     mixed, plain = (train(recipe(augment={"specmix": mix}, comment=str(bool(mix)))) for mix in (SPECMIX, None))
     assert not same(weights_of(mixed), weights_of(plain))
 

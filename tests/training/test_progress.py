@@ -65,7 +65,7 @@ def test_the_line_has_everything_and_the_time_left_of_the_whole_run():
         (0.9, 3, {}, "try `data.num_workers=6`"),
     ],
 )
-def test_advice(monkeypatch, share, workers, options, expected):
+def test_advice_follows_the_share_of_waiting(monkeypatch, share, workers, options, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
     said = advice(share, workers, **options)
     assert (said is None) if expected is None else (expected in said and "\n" not in said)

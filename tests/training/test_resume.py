@@ -147,7 +147,7 @@ def test_what_a_run_started_from_is_known_to_the_end(runs, whole, capsys):
 
 
 @pytest.mark.parametrize("mode", ["eval", *slow("train")])
-def test_stopped_while_validating(runs, whole, drawn_curves, mode):
+def test_a_run_stopped_while_validating_is_resumed_to_the_same_weights(runs, whole, drawn_curves, mode):
     """The run stops at once, because the epoch's training is saved already.
 
     In train mode it forgets what the batch statistics have learnt of the development set by then.

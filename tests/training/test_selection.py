@@ -84,7 +84,7 @@ def test_patience_counts_validations_without_a_lower_value():
     "keep, expected",  # of two by each loss and of equal ones the earlier
     [("improved", [1, 2, 5, 6, 8]), ("all", range(1, 9)), ("last", [8]), ("best", [8]), ("last,best,2", [2, 6, 8])],
 )
-def test_keep_policies(keep, expected, tmp_path):
+def test_a_keep_policy_decides_which_epochs_stay(keep, expected, tmp_path):
     """Epochs are saved when they are to be kept; the whole run decides which stay."""
     selection = make(tmp_path, train={"keep": keep})
     for epoch, pair in enumerate(PAIRS, 1):
@@ -115,7 +115,7 @@ def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(recipe, capsys):
     "select_on, over, improved, best",
     [("eer", "mean", [1, 2], 2), ("min_dcf", "worst", [1, 3], 3), ("eer", "pooled", [1, 2, 3], 1)],
 )
-def test_selection_over_corpora(tmp_path, select_on, over, improved, best):
+def test_the_best_epoch_is_that_of_the_mean_or_of_the_worst_corpus(tmp_path, select_on, over, improved, best):
     """On the mean the second epoch is the best, on the worst the third, and the pooled EER stays."""
     corpora = [{"name": "generic", "alias": alias} for alias in ("la", "w_low")]
     validation = {"select_on": select_on, "over": over, "patience": 1}

@@ -40,7 +40,7 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_mlflow(recipe, mlflow):
+def test_an_interrupted_mlflow_run_is_resumed_with_every_epoch(recipe, mlflow):
     """An interrupted run goes on as the same one, and has every epoch."""
     folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     client = mlflow.MlflowClient()
@@ -56,7 +56,7 @@ def test_mlflow(recipe, mlflow):
 
 
 @pytest.mark.slow
-def test_wandb(recipe, monkeypatch, tmp_path):
+def test_an_interrupted_wandb_run_is_resumed_under_its_id(recipe, monkeypatch, tmp_path):
     """Offline, in a folder of its own; the interrupted run and the one that continues it have one id."""
     pytest.importorskip("wandb")
     for name, value in (("MODE", "offline"), ("DIR", str(tmp_path)), ("SILENT", "true")):

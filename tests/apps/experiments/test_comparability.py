@@ -101,7 +101,7 @@ def test_the_organisers_speaker_verification_system(shared, tmp_path):
         assert tuple(map(len, asvspoof2019_la.asv_scores(tmp_path, phase))) == counts
 
 
-def test_another_architecture(conditions_of, tiny):
+def test_each_different_part_of_the_architecture_is_named(conditions_of, tiny):
     tiny()
     wider = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 30}}
     for change, difference in (

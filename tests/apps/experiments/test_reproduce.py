@@ -176,7 +176,7 @@ def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corp
         assert missing.subject == f"pre-training of {frontend}" and missing.remedy.startswith(remedy)
 
 
-def test_scored_and_judged(corpus, reproduce, checkpoint, tmp_path):
+def test_a_checkpoint_is_scored_and_judged_by_the_published_figures(corpus, reproduce, checkpoint, tmp_path):
     status, out, _ = reproduce(checkpoint=checkpoint)
     assert status == 0
     assert "published  best 12.34 %   mean 99.00 %   (EER on asvspoof2021_la, a test)" in out
@@ -286,7 +286,7 @@ def test_trained_if_there_is_no_checkpoint(corpus, reproduce, tmp_path):
     "published, words",
     [(1.65, "within"), (1.50, "within"), (1.495, "within"), (1.49, "worse"), (1.805, "within"), (1.81, "better")],
 )
-def test_verdicts(published, words):
+def test_a_figure_is_judged_against_the_published_one(published, words):
     assert judge(published, 1.50, 1.80).startswith(words)
 
 

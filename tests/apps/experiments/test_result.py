@@ -73,7 +73,7 @@ def test_what_cannot_be_compared_is_said(measurements):
     assert comparability(measurements) == []
 
 
-def test_the_files(result, tmp_path):
+def test_page_json_latex_and_markdown_hold_the_table_and_escape_its_text(result, tmp_path):
     paths = [tmp_path / name for name in ("table.html", "table.json", "table.tex", "table.md")]
     write_result(result, *paths)
     page, data, latex, markdown = (path.read_text() for path in paths)

@@ -20,7 +20,7 @@ def merged(weights, hidden_states):
 
 
 @pytest.mark.parametrize("name", registry.aggregations.names())
-def test_aggregations(name):
+def test_the_layer_weights_of_an_aggregation_make_its_feature_map(name):
     aggregation, hidden_states = create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval(), states(5)
     weights = aggregation.layer_weights(hidden_states)
     if name == "last":
@@ -38,7 +38,7 @@ WEIGHING = {"asp_cosine": 1, "attm_lstm": 1, "raptor": 0, "sls": 1, "multires_gm
 
 
 @pytest.mark.parametrize("name", WEIGHING)
-def test_backends(name):
+def test_a_backend_states_the_weights_of_its_layers_and_0_for_layers_that_it_does_not_read(name):
     unread, dim = WEIGHING[name], 128 if name == "multires_gmlp" else 32
     count, hidden_states = {} if name == "raptor" else {"num_layers": 4}, states(4 + unread, dim=dim)
     backend = create_backend(name, feature_dim=dim, **count, **BACKENDS[name]).eval()
@@ -49,7 +49,7 @@ def test_backends(name):
         torch.testing.assert_close(backend.merge(hidden_states), merged(weights, hidden_states))
 
 
-def test_of_a_recording(small_model):
+def test_layers_of_a_recording_are_weighed(small_model):
     torch.manual_seed(0)
     detector = Detector.from_config({**small_model, "aggregation": "sea"}).eval()
     subject = Subject(detector, np.random.default_rng(0).standard_normal(16000).astype(np.float32) / 10)

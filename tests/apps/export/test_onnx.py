@@ -474,7 +474,7 @@ def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
 
 @pytest.mark.weekly
 @pytest.mark.parametrize("name", sorted(set(registry.backends.names()) - MADE_OF_THE_SAME))
-def test_every_back_end(name, tmp_path, capfd):
+def test_every_backend_is_exported_with_equal_scores(name, tmp_path, capfd):
     detector = create(FRONTEND_OF.get(name, "wav2vec2_small"), name)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
     assert_loads_in_silence(tmp_path / "d.onnx", capfd)

@@ -27,7 +27,7 @@ def model(tmp_path, spectral_detector):
     return tmp_path / "model.pth"
 
 
-def test_the_folder(model, tmp_path, spectral_detector, capsys):
+def test_a_space_holds_app_detector_calibration_and_requirements(model, tmp_path, spectral_detector, capsys):
     space = tmp_path / "space"
     arguments = ["export", str(model), "--to", "space", "--out", str(space)]
     assert main([*arguments, "--calibration", str(tmp_path / "calibration.json")]) == 0
@@ -61,7 +61,7 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_its_program_runs(model, tmp_path, spectral_detector):
+def test_the_program_of_a_space_scores_here_and_on_the_hub(model, tmp_path, spectral_detector):
     pytest.importorskip("gradio")
     space, sound = tmp_path / "space", tmp_path / "a.wav"
     assert main(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json".split()) == 0

@@ -84,7 +84,7 @@ def test_scores_and_their_record(run, corpus, tmp_path, info):
     assert found["repeated"] == "12 lines repeat an id" and "are too good" in found["warning"][0]
 
 
-def test_records_of_strangers(run, tmp_path, info, capsys):
+def test_records_of_strangers_are_not_trusted_and_printed_safely(run, tmp_path, info, capsys):
     """What stands in them is neither trusted nor pasted into a command, nor printed as it is."""
     scores = tmp_path / "two words.txt"
     scores.write_text("a 1.0\nb -1.0\n")
@@ -105,7 +105,7 @@ def test_records_of_strangers(run, tmp_path, info, capsys):
         assert not {"\x1b", "\x07"} & {*"".join(capsys.readouterr())}
 
 
-def test_a_calibration(tmp_path, info):
+def test_info_tells_weights_systems_and_next_command_of_a_calibration(tmp_path, info):
     about = {"corpus": "generic", "figures": {"eer": 0.1}}
     LinearCalibration((1.5, -0.25), 0.125, 0.5, 1e-6, ("a", "b"), about).save(tmp_path / "c.json")
     found = info(tmp_path / "c.json", "--json")

@@ -13,7 +13,7 @@ from nes2net.training.selection import Selection
 from nes2net.training.state import Progress, RunState
 
 
-def test_pre_training_files(pretrained):
+def test_pre_training_files_are_identified_in_each_packing(pretrained):
     for packing in ("plain", "namespace", "omegaconf", "taskstate"):
         identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
         assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]

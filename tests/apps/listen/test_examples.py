@@ -58,7 +58,7 @@ def said(capsys):
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_twilio(bridge, small, call, tmp_path, capsys):
+def test_the_twilio_bridge_scores_two_tracks_with_a_hole(bridge, small, call, tmp_path, capsys):
     """Two tracks in turn, with a hole of half a second in one of them; numbers are texts."""
     url, ended = bridge("twilio")
     tracks = {name: mulaw(channel, tmp_path) for name, channel in zip(("inbound", "outbound"), call[:, :16000])}
@@ -97,7 +97,7 @@ def test_twilio(bridge, small, call, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("rate", [8000, 16000])
-def test_vonage(bridge, small, call, capsys, rate):
+def test_the_vonage_bridge_scores_its_16_bit_audio(bridge, small, call, capsys, rate):
     url, ended = bridge("vonage")
     samples = (call[0, :24000] * 32767).astype("<i2")
     with connect(url) as vonage:

@@ -52,7 +52,7 @@ def text_of(page: str) -> str:
     return html.unescape(" ".join(re.sub(r"</?\w[^>]*>", " ", body).split()))
 
 
-def test_what_it_says(report, made):
+def test_the_report_says_what_the_answer_rests_on(report, made):
     text = text_of(report())
     assert "takes the recording for real speech" in text and "95.8 % that a typical window of the recording is" in text
     assert "100 % of the recording: 19 windows of 1 s in which there is speech." in text
@@ -102,21 +102,21 @@ def test_a_part_of_it_is_fake(report, made, here):
     assert page.count("fill: #c2410c; opacity: 0.2") == 3
 
 
-def test_without_a_calibration(report):
+def test_a_report_without_a_calibration_gives_no_answer(report):
     text = text_of(report(""))
     assert "No answer" in text and "a score alone is no answer" in text and "nothing can be counted" in text
     assert "nes2net calibrate recordings REAL FAKE --model small.pth --save calibration.json" in text
     assert "--html r.html --calibration calibration.json" in text and "Probability" not in text
 
 
-def test_an_unfit_recording(report, tmp_path):
+def test_an_unfit_recording_gets_no_answer(report, tmp_path):
     for path, reason in write_unfit(tmp_path).items():
         text = text_of(report(recording=path))
         assert "Cannot tell" in text and f"no answer for this recording: {reason}" in text and "Probability" not in text
         assert "Hollow grey marks" in text
 
 
-def test_a_channel(report, tmp_path):
+def test_different_channels_are_not_decided_but_one_of_them_is(report, tmp_path):
     """Of two speakers nothing is decided; of one of them something is."""
     path = tmp_path / "call.wav"
     soundfile.write(path, np.stack([voice(1, 4.0), voice(2, 4.0)], 1), 16000)
@@ -149,7 +149,7 @@ def test_a_format_of_ffmpeg(report, tmp_path):
     assert "QuickTime / MOV, AAC (Advanced Audio Coding)" in text
 
 
-def test_on_paper(report, here):
+def test_a_report_is_written_as_pdf(report, here):
     pytest.importorskip("weasyprint", reason="needs WeasyPrint", exc_type=(ImportError, OSError))
     report("--calibration {made}/bonafide.json --pdf r.pdf")
     content = Path("r.pdf").read_bytes()
@@ -171,7 +171,7 @@ def test_it_is_refused_before_the_detector_is_loaded(refused, made, here, words,
     assert not any(here.iterdir())
 
 
-def test_paper_without_weasyprint(refused, made, here, monkeypatch):
+def test_a_pdf_without_weasyprint_is_refused(refused, made, here, monkeypatch):
     monkeypatch.setitem(sys.modules, "weasyprint", None)
     words = ["report", made / NAME, "--model", "missing.pth", "--pdf", "r.pdf"]
     refused(words, "--pdf needs WeasyPrint", "[report]", "print the page of --html from a browser", silent=True)

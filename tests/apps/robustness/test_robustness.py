@@ -140,7 +140,7 @@ def test_without_a_certain_difference_no_condition_is_called_damaging(case):
         assert result.lines[-3].startswith(first) and result.lines[-1].endswith(last)
 
 
-def test_the_page(case):
+def test_the_page_orders_conditions_by_damage_and_escapes_text(case):
     trials, paths, _ = case
     failed = {"noise": "<b>no</b>"}
     result = evaluated(trials, paths, failed=failed)

@@ -132,7 +132,7 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
     refused("leave torchrun out")
 
 
-def test_trials_and_keys(corpus, tmp_path):
+def test_trials_are_drawn_from_both_classes_with_keys_beside(corpus, tmp_path):
     """Those of ASVspoof 2021 have their labels in a key beside."""
     la, keys = Part("asvspoof2021_la", corpus), corpus / "keys"
     found = robustness.plan(la, keys=keys, num_trials=6)
@@ -154,7 +154,7 @@ def test_trials_and_keys(corpus, tmp_path):
             robustness.plan(part, **options)
 
 
-def test_whole_utterances(run, spectral_detector, corpus, tmp_path):
+def test_whole_utterances_have_their_length_after_the_change(run, spectral_detector, corpus, tmp_path):
     """Their lengths are those after the change, whatever their headers say."""
     result = run(planned(corpus, ["cut:0.5", "speed:1.05"]), tmp_path, num_samples=None)
     assert len(conditions_of(result)) == 2

@@ -20,7 +20,7 @@ from nes2net.apps.scale.cluster import Resources, connected
         (Resources(3, gpus_per_actor=0), {"CPU": 9, "GPU": 2}, "auto", Resources(3, 1, 0)),
     ],
 )
-def test_actors_that_fit(wanted, available, device, expected):
+def test_resources_are_resolved_to_actors_that_fit(wanted, available, device, expected):
     assert wanted.resolved(available, device) == expected
     assert expected.device == ("cuda" if expected.gpus_per_actor else "cpu")
 

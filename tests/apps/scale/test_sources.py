@@ -37,7 +37,7 @@ def test_a_changed_shard_has_another_stamp(tmp_path):
     assert shards_of(listed) != before
 
 
-def test_urls(tmp_path):
+def test_shards_behind_a_url_are_listed_and_told_apart_by_their_content(tmp_path):
     memory = fsspec.filesystem("memory")
     memory.pipe({"/set/data/0.parquet": b"a", "/set/data/1.tar": b"b", "/set/README.md": b"c"})
     try:

@@ -18,7 +18,7 @@ from nes2net.scoring.decisions import Decider
 pytestmark = needs_gradio
 
 
-def test_what_is_served(server, speech):
+def test_info_and_scores_are_served(server, speech):
     """A name cannot lead anywhere, and a request for nothing has a reason."""
     client, desk = server
     info = client.get("/api/info").json()

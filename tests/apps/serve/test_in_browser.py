@@ -65,7 +65,7 @@ def check_widths(page):
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_several_files(page, serving, model, speech, calibration, tmp_path, capsys):
+def test_rows_of_several_files_appear_as_they_are_scored(page, serving, model, speech, calibration, tmp_path, capsys):
     client, desk = serving(decider=Decider(calibration))
     names = ("talk.wav", "talk.mp3", "talk.m4a", "notes.txt")
     files = [tmp_path / "long.flac", *(speech / name for name in names)]
@@ -106,7 +106,7 @@ def test_several_files(page, serving, model, speech, calibration, tmp_path, caps
     check_widths(page)
 
 
-def test_the_microphone(page, serving):
+def test_a_recording_of_the_microphone_is_scored(page, serving):
     """A browser's fake device beeps; the recording comes as WebM or WAV."""
     client, desk = serving()
     page.goto(str(client.base_url))

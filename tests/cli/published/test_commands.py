@@ -70,7 +70,7 @@ def folder(corpus, here):
 
 
 @pytest.mark.slow
-def test_published_commands(folder, script):
+def test_the_published_commands_run_as_printed(folder, script):
     """Every command of the published README; the first as a process, with its readers of recordings."""
 
     def run(line):

@@ -23,7 +23,7 @@ NUM_RUNS = {"g200": 17, "single": 3, "all_equal": 7, "inverted": 3, "separated":
 
 
 @pytest.mark.parametrize("name", golden_metrics.NAMES)
-def test_every_published_run(name, tmp_path, monkeypatch, script):
+def test_every_published_run_prints_its_output(name, tmp_path, monkeypatch, script):
     case = golden_metrics.load(name, tmp_path)
     monkeypatch.chdir(case.folder)
     runs = {
@@ -85,7 +85,7 @@ def test_scores_that_do_not_fit(g200, script, change, expected, said):
     assert (status, stdout) == expected and said in stderr
 
 
-def test_allow_partial(g200, script):
+def test_partial_score_files_are_evaluated_with_allow_partial_only(g200, script):
     lines = (g200.folder / "scores_LA.txt").read_text().splitlines()[:150]
     write(g200.folder / "edited.txt", "\n".join(lines))
     status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval --allow-partial")

@@ -47,7 +47,7 @@ def test_flags_become_a_recipe():
     assert recipe("--model_name wav2vec2_AASIST --comment a").tag.startswith("unknown_wav2vec2_AASIST_e")
 
 
-def test_flags_of_training():
+def test_published_flags_become_a_recipe():
     published = recipe()
     assert (published.train.batch_size, published.seed) == (12, 1234)
     assert published.to_dict() == recipe("--augment_rng utterance --select_on loss").to_dict()

@@ -86,7 +86,7 @@ def test_what_is_an_address(addresses, tmp_path):
         ({"audio": [(b"fLaC", "a.flac")]}, "was read by neither"),
     ],
 )
-def test_rows_without_audio(rows, message, tmp_path):
+def test_a_row_without_audio_is_named(rows, message, tmp_path):
     for write, name in ((shards.write_parquet, "x.parquet"), (shards.write_arrow, "x.arrow")):
         path = write(tmp_path / name, shards.table(rows))
         with pytest.raises(InputError, match=message) as error:

@@ -20,7 +20,7 @@ def decoded(contents, encoding, channels=1):
 
 
 @pytest.mark.parametrize("encoding", ["mulaw", "alaw"])
-def test_g711(encoding):
+def test_all_256_bytes_of_g711_decode_as_the_standard_says(encoding):
     expected = np.array(golden.read("tracing/g711")[encoding]) / 32768
     assert decoded([bytes(range(256))], encoding)[0].tolist() == expected.tolist()
 
@@ -37,7 +37,7 @@ def test_where_bytes_are_cut_does_not_matter(channels):
             assert found.dtype == np.float32 and np.array_equal(found, floats)
 
 
-def test_sources_of_bytes(tmp_path):
+def test_raw_audio_is_read_from_any_source_of_bytes(tmp_path):
     content = SAMPLES[0].tobytes()
     path = tmp_path / "call.s16"
     path.write_bytes(content)

@@ -55,7 +55,7 @@ def test_files_that_trip_naive_readers(shared):
     assert readable >= 8
 
 
-def test_real_recordings(shared):
+def test_real_recordings_have_their_stated_length(shared):
     with open(shared / "real" / "audio" / "metadata.csv") as file:
         rows = list(csv.DictReader(file))[::12]
     for row in rows:

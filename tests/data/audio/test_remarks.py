@@ -43,7 +43,7 @@ def resampled(samples):
         (np.r_[np.zeros(RATE), voices.voice()], ""),
     ],
 )
-def test_the_signal(samples, remark):
+def test_the_signal_gets_its_remark_however_it_is_cut(samples, remark):
     found = remark_of(samples.astype(np.float32), len(samples), None, RATE)
     assert found.text.startswith(remark) and bool(found.text) == bool(remark)
     assert found.unfit == ("" if remark in ("clipped: ", "telephone band: ") else found.text)
@@ -60,7 +60,7 @@ def test_the_signal(samples, remark):
         (16150, 64600, ""),  # a quarter of it
     ],
 )
-def test_a_short_recording(length, heard, remark):
+def test_a_short_recording_is_said_to_be_repeated(length, heard, remark):
     assert remark_of(np.resize(voices.voice(seconds=2)[:length], heard), length, None, 64600) == (remark, "", "")
 
 
@@ -82,7 +82,7 @@ QUIET = np.zeros_like(LOUD)
         ([QUIET, QUIET], "digital silence"),
     ],
 )
-def test_channels(channels, remark):
+def test_channels_are_compared_in_the_scored_part(channels, remark):
     """Of the part that is scored; what another decoder had found before does not count."""
     samples, compared = np.array(channels), Channels()
     whole = Listener(compared)

@@ -12,17 +12,17 @@ SOUNDS = sounds()
 
 
 @pytest.mark.parametrize("name", SOUNDS)
-def test_other_sounds(name):
+def test_other_sounds_hold_no_speech(name):
     assert speech_share(SOUNDS[name]) == 0.0
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_voice(seed):
+def test_a_voice_is_found_also_in_noise(seed):
     assert speech_share(voice(seed, 4.0)) > 0.9
     assert speech_share(voice(seed, 4.0) + SOUNDS["white noise"][:64000] / 10) > 0.5
 
 
-def test_real_speech(shared):
+def test_real_recordings_hold_speech(shared):
     recordings = [load_audio(path) for path in sorted((shared / "real" / "audio").rglob("*.flac"))]
     long_enough = [samples for samples in recordings if len(samples) >= 16000]
     assert len(long_enough) > 200 and min(map(speech_share, long_enough)) > 0.4
@@ -36,7 +36,7 @@ def test_the_place_of_speech():
     assert frames.share(20, 24) == 0.0
 
 
-def test_blocks():
+def test_shares_of_speech_do_not_depend_on_the_cuts():
     """The same shares however a recording is cut; what was forgotten does not count."""
     samples = np.concatenate([voice(1, 3.0), np.zeros(8000), voice(2, 3.0)]).astype(np.float32)
     whole, cut = SpeechFrames(), SpeechFrames()

@@ -11,7 +11,7 @@ def sine(frequency, num_samples=16000):
 
 
 @pytest.mark.parametrize("cutoff", [3400.0, 4000.0, 7500.0])
-def test_frequencies(cutoff):
+def test_a_low_pass_keeps_what_is_below_and_removes_what_is_above(cutoff):
     below, above = sine(cutoff - 400), sine(min(cutoff + 400, 7990))
     middle = slice(200, -200)
     np.testing.assert_allclose(low_pass(below, cutoff)[middle], below[middle], atol=0.01)  # and not delayed

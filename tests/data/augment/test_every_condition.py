@@ -107,7 +107,7 @@ def test_wrong_settings_of_training(augmentation, settings, message):
         getattr(augmentation, "of", augmentation)(**settings)
 
 
-def test_the_default_suite(sources):
+def test_the_default_suite_leaves_out_what_lacks_its_data(sources):
     suite = default_conditions()
     assert len(suite.names) >= 40 and len(set(suite.names)) == len(suite.names)
     assert suite.left_out["babble"] == "needs speech" and suite.left_out["noise"] == "needs musan"

@@ -75,7 +75,7 @@ def test_noise_and_affine_have_the_level_of_the_embedding():
     assert shift.std() == pytest.approx(0.2, rel=0.1)
 
 
-def test_draws():
+def test_one_kind_is_drawn_for_each_batch_and_a_share_of_its_utterances():
     """One kind for each batch, a share of the utterances, and the same for the same stream."""
     x = embeddings()
     assert torch.equal(perturbed(x, seed=5), perturbed(x, seed=5))
@@ -104,6 +104,6 @@ def test_gradients_flow_and_one_spoof_alone_is_enough(kind):
         assert y.isfinite().all() and torch.equal(y[targets == 1], x[targets == 1])
 
 
-def test_wrong_input():
+def test_embeddings_must_be_a_matrix():
     with pytest.raises(InputError, match="embeddings batch × size, not \\(2, 3, 4\\)"):
         LatentAugmentation()(torch.zeros(2, 3, 4), torch.zeros(2), np.random.default_rng(0))

@@ -73,7 +73,7 @@ def test_noise_is_mixed_at_the_recipes_level(length, speech_rms, noise_rms, snr,
     np.testing.assert_array_equal(x, before)
 
 
-def test_silence():
+def test_silence_is_neither_amplified_nor_divided_by():
     speech, silence = white(1000), np.zeros(1000, np.float32)
     np.testing.assert_array_equal(add_noise(speech, silence, 5), speech)
     heard = add_noise(silence, speech, 0)  # the floor of the level is 40 dB below full scale
@@ -204,7 +204,7 @@ def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
     ]
 
 
-def test_incomplete_musan(musan, tmp_path):
+def test_an_incomplete_musan_is_refused_with_what_it_lacks(musan, tmp_path):
     folder = tmp_path / "m"
     shutil.copytree(musan, folder)
     added = folder / "music" / "added.wav"
@@ -227,7 +227,7 @@ def test_incomplete_musan(musan, tmp_path):
     refused("MUSAN folder .* not found; .*openslr.org/17")
 
 
-def test_incomplete_impulse_responses(tmp_path, rirs):
+def test_folders_without_impulse_responses_are_refused(tmp_path, rirs):
     with pytest.raises(InputError, match="impulse response folder .*none not found"):
         NoiseAugmentation(rir=tmp_path / "none")
     shutil.copytree(rirs / "pointsource_noises", tmp_path / "pointsource_noises")

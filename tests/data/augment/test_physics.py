@@ -105,7 +105,7 @@ def test_the_ratio_is_reached(name, tmp_path_factory):
         assert db(power(x) / power(y.astype(np.float64) - x)) == pytest.approx(snr, abs=0.01)
 
 
-def test_colours_of_noise():
+def test_white_and_pink_noise_have_their_slopes():
     for name, slope in (("white", 0.0), ("pink", -3.01)):  # dB per octave of density
         y = create_condition(f"{name}:0")(tone(1000, 4), rng()) - tone(1000, 4)
         density = [band_level(y, low, 2 * low) - db(low) for low in (125, 250, 500, 1000, 2000, 4000)]
@@ -150,7 +150,7 @@ def test_a_click_in_a_room_stays_where_it_is(tmp_path):
         assert np.abs(y).argmax() == 1000 and abs(db(power(y) / power(x))) < 0.2
 
 
-def test_levels():
+def test_gain_and_clipping_reach_the_stated_level():
     x = voice()
     np.testing.assert_allclose(create_condition("gain:-20")(x, rng()), x / 10, rtol=1e-6)
     for percent in (1, 5, 10):
@@ -173,7 +173,7 @@ def test_silence_is_trimmed_and_the_end_cut():
     np.testing.assert_array_equal(create_condition("trim:30")(x, rng()), x[4000:12000])
 
 
-def test_speed_and_pitch():
+def test_speed_and_pitch_change_length_and_tone_but_not_level():
     x = tone(1000)
     for factor in (0.95, 1.05):
         for name, length in (("speed", 16000 / factor), ("pitch", 16000)):

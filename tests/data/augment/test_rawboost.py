@@ -141,7 +141,7 @@ generators = st.sampled_from([np.random.default_rng, np.random.RandomState])
 
 @settings(max_examples=100)
 @given(x=waveforms, algo=st.sampled_from(ALGORITHMS), make_rng=generators, seed=st.integers(0, 2**32 - 1))
-def test_properties(x, algo, make_rng, seed):
+def test_rawboost_changes_only_its_result_and_repeats_itself_from_a_seed(x, algo, make_rng, seed):
     before, global_numpy, global_python = x.copy(), np.random.get_state()[1].copy(), random.getstate()
     y = rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
     assert y.shape == x.shape

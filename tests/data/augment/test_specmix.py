@@ -105,6 +105,6 @@ def test_distributions_stay_distributions():
     torch.testing.assert_close(twice.targets.sum(1), torch.ones(6))
 
 
-def test_wrong_input():
+def test_spectra_must_be_a_batch():
     with pytest.raises(InputError, match="batch × frames × bins"):
         Specmix()(torch.zeros(3, 40), torch.zeros(3, dtype=torch.long), generator(0))

@@ -21,7 +21,7 @@ EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
         ("DB", "LA", "dev", "dev.trl"),
     ],
 )
-def test_trials(tmp_path, place, inner, split, name):
+def test_trials_have_speaker_attack_and_file(tmp_path, place, inner, split, name):
     write(tmp_path / place / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
     audio = folder(tmp_path / "DB" / inner / f"ASVspoof2019_LA_{split}" / "flac")
     trials = asvspoof2019_la.CORPUS.trials(tmp_path / "DB", split, protocols=tmp_path / "database")
@@ -32,7 +32,7 @@ def test_trials(tmp_path, place, inner, split, name):
     assert [trial.target for trial in trials] == [1, 0]
 
 
-def test_keys(tmp_path):
+def test_keys_of_a_folder_or_a_file_are_chosen_by_phase(tmp_path):
     train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
     assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
@@ -46,7 +46,7 @@ def test_keys(tmp_path):
         asvspoof2019_la.CORPUS.keys(tmp_path, "dev")
 
 
-def test_asv_scores(tmp_path):
+def test_asv_scores_are_found_and_divided_by_class(tmp_path):
     name = "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
     text = "bonafide target 2.5\nbonafide nontarget -1\nA07 spoof 0.5\nbonafide target 3\n"
     protocol = write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)

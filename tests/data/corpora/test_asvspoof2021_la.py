@@ -22,7 +22,7 @@ KEY_DF = (
 
 @pytest.mark.parametrize("corpus, track", TRACKS)
 @pytest.mark.parametrize("place", ["database/ASVspoof_{}_cm_protocols", "database", "DB/ASVspoof2021_{}_eval", "DB"])
-def test_trials(tmp_path, corpus, track, place):
+def test_trials_without_labels_are_listed_from_any_layout(tmp_path, corpus, track, place):
     write(tmp_path / place.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt", f"{track}_E_2\n{track}_E_1\n")
     audio = folder(tmp_path / "DB" / f"ASVspoof2021_{track}_eval" / "flac")
     trials = corpus.CORPUS.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
@@ -36,14 +36,14 @@ def test_trials(tmp_path, corpus, track, place):
     [(".", "{}/CM"), (".", "keys/{}/CM"), (".", "CM"), (".", "keys/CM"), ("{}", "{}/CM"), ("{}/CM", "{}/CM")],
 )
 @pytest.mark.parametrize("corpus, track, text", [(asvspoof2021_la, "LA", KEY_LA), (asvspoof2021_df, "DF", KEY_DF)])
-def test_key_layouts(tmp_path, corpus, track, text, given, at):
+def test_keys_are_found_in_each_published_layout(tmp_path, corpus, track, text, given, at):
     file = write(tmp_path / at.format(track) / "trial_metadata.txt", text)
     expected = corpus.CORPUS.keys(file)
     assert len(expected) == text.count("\n")
     assert corpus.CORPUS.keys(tmp_path / given.format(track)) == expected
 
 
-def test_key_fields(tmp_path):
+def test_each_column_of_the_keys_is_a_field_of_the_trial(tmp_path):
     file = write(tmp_path / "trial_metadata.txt", KEY_LA)
     assert asvspoof2021_la.CORPUS.keys(file)[:2] == [
         Trial("LA_E_1", None, "bonafide", "LA_0001", None, "none", "loc_tx", phase="progress", trim="notrim"),
@@ -75,7 +75,7 @@ ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 L
     "given, at", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
 )
 @pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
-def test_asv_scores(tmp_path, given, at, system):
+def test_asv_scores_are_divided_by_class_in_a_phase(tmp_path, given, at, system):
     folder(tmp_path / "LA" / "CM")
     write(tmp_path / at / "ASV" / "trial_metadata.txt", ASV_KEY)
     write(tmp_path / at / "ASV" / system / "score.txt", ASV_SCORES)
@@ -96,7 +96,7 @@ def test_asv_scores_that_do_not_fit(tmp_path):
 
 
 @pytest.mark.parametrize("corpus", [asvspoof2021_la, asvspoof2019_la])
-def test_labels_alone(tmp_path, corpus):
+def test_keys_with_labels_alone_are_read(tmp_path, corpus):
     file = write(tmp_path / "progress.labels.txt", "\nLA_E_1 bonafide\nLA_E_2 spoof\n")
     expected = [Trial("LA_E_1", None, "bonafide"), Trial("LA_E_2", None, "spoof")]
     assert corpus.CORPUS.keys(file) == corpus.CORPUS.keys(file, "eval") == expected

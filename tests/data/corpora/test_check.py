@@ -54,7 +54,7 @@ def test_every_corpus_is_here():
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_whole(every_corpus, name):
+def test_a_whole_corpus_is_complete_for_its_tasks(every_corpus, name):
     found = check(name, every_corpus, decode=True)
     assert found.complete
     tasks = dict(found.tasks())
@@ -204,7 +204,7 @@ def test_keys_that_do_not_fit(copy):
     assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).findings[-1].problem
 
 
-def test_labels_of_segments(copy):
+def test_labels_of_segments_are_counted_and_compared(copy):
     assert check("partialspoof", copy).splits[1].segments == ["labels of 10 ms of 4 of 4 trials"]
     assert check("generic", copy).splits[0].segments == [] == check("asvspoof2019_la", copy).splits[0].segments
     labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
@@ -242,7 +242,7 @@ def test_in_the_wild_as_published(shared, tmp_path):
     assert key_digest(in_the_wild.CORPUS.keys(tmp_path)) == in_the_wild.CORPUS.key_digests["eval"]
 
 
-def test_protocols_as_published(shared, tmp_path):
+def test_published_protocols_have_the_published_numbers_of_trials(shared, tmp_path):
     source = shared / "real" / "scores"
     for file in (*source.glob("*2019_la/ASVspoof2019.LA.*.xz"), *source.glob("*2021_la_ids/*.eval.trl.txt.xz")):
         write(tmp_path / file.stem, lines_of(file))

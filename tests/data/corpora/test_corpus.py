@@ -95,7 +95,7 @@ MALFORMED = {
 @pytest.mark.parametrize(
     "name, file, text, message", [(*place, *case) for place, cases in MALFORMED.items() for case in cases]
 )
-def test_malformed_lists(tmp_path, name, file, text, message):
+def test_a_malformed_list_is_named(tmp_path, name, file, text, message):
     (tmp_path / file).write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=message) as error:
         corpora.get(name).keys(tmp_path / file)
@@ -159,7 +159,7 @@ def test_what_is_missing_is_named(tmp_path, name):
         "u1 bonafide\nu2 spoof\n",
     ],
 )
-def test_labels_alone(tmp_path, name, text):
+def test_a_list_of_ids_and_labels_serves_as_key(tmp_path, name, text):
     path = tmp_path / "labels.txt"
     path.write_text(text)
     found = corpora.get(name).keys(path)

@@ -188,7 +188,7 @@ def run(monkeypatch, capsys):
     return run_for
 
 
-def test_the_command(server, tmp_path, run):
+def test_download_shows_licence_and_files_before_it_is_accepted(server, tmp_path, run):
     corpus = corpus_of(record_of(server, unpack="."), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
     folder = tmp_path / "wild"
     status, text = run(corpus, folder, "--dry-run")

@@ -56,7 +56,7 @@ def test_what_is_missing_is_named(tmp_path, name):
 @pytest.mark.parametrize(
     "name, path, line, message", [(name, *case) for name, mini in CORPORA.items() for case in mini.malformed]
 )
-def test_malformed_lines(tmp_path, name, path, line, message):
+def test_a_malformed_line_of_a_list_is_named(tmp_path, name, path, line, message):
     mini = CORPORA[name]
     make(tmp_path, mini)
     write(tmp_path / path, mini.lists[path] + line)

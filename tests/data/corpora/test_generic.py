@@ -19,7 +19,7 @@ from nes2net.metrics.localisation import Segment, write_rttm
 @pytest.mark.parametrize(
     "name, path, part, separator", [("list.csv", "path", "split", ","), ("list.tsv", "file", "phase", "\t")]
 )
-def test_a_list(tmp_path, name, path, part, separator):
+def test_a_list_of_paths_gives_trials_of_its_parts(tmp_path, name, path, part, separator):
     rows = "a/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\nc.wav,fake,,,\n"
     file = write(tmp_path / name, f"{path},label,speaker,{part},room\n{rows}".replace(",", separator))
     first = Trial("a/1", tmp_path / "a/1.wav", "bonafide", "Ann", phase="train", extra=(("room", "hall"),))
@@ -115,7 +115,7 @@ def test_delimiters_and_further_names_of_columns(tmp_path, delimiter):
         ("path,label\na\x1b[2J.wav,spoof\n", r"the id 'a\\x1b\[2J' holds control characters, which a terminal may"),
     ],
 )
-def test_malformed_lists(tmp_path, text, message):
+def test_a_malformed_list_is_named(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
         generic.CORPUS.trials(write(tmp_path / "list.csv", text))
     assert "list.csv" in str(error.value)

@@ -50,7 +50,7 @@ def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_dete
     assert main(["data", "check", "hub:owner/set"]) == 0 and main(["info", "hub:owner/set"]) == 0
 
 
-def test_downloading(packed, tmp_path, monkeypatch):
+def test_shards_and_eval_yaml_alone_are_downloaded_once(packed, tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hf", offline=False)
     served = tmp_path / "served"
     shutil.copytree(packed, served)
@@ -76,7 +76,7 @@ def test_downloading(packed, tmp_path, monkeypatch):
                 hub.download(f"hub:owner/{name}")
 
 
-def test_without_the_hub(packed, tmp_path, monkeypatch):
+def test_a_set_that_cannot_be_downloaded_is_named(packed, tmp_path, monkeypatch):
     use_cache(monkeypatch, tmp_path / "hf", offline=True)
     with pytest.raises(InputError, match="hub:owner/set is not here .*: the hub cannot be reached"):
         corpora.get("hub:owner/set").trials(None, "eval")

@@ -12,7 +12,7 @@ META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bon
 
 
 @pytest.mark.parametrize("given", [".", "release_in_the_wild"])
-def test_trials_and_keys(tmp_path, given):
+def test_recordings_are_ordered_by_number_with_their_labels(tmp_path, given):
     audio = folder(tmp_path / "release_in_the_wild")
     for name in ("10.wav", "1.wav", "0.wav", "7.wav", "._1.wav", "notes.txt"):
         write(audio / name)
@@ -28,7 +28,7 @@ def test_trials_and_keys(tmp_path, given):
         assert found == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
 
 
-def test_without_labels(tmp_path):
+def test_recordings_without_labels_are_listed_and_missing_labels_named(tmp_path):
     with pytest.raises(InputError, match=r"holds no \.wav files; give `root`"):
         in_the_wild.CORPUS.trials(tmp_path)
     write(tmp_path / "1.wav")

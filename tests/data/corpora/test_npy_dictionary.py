@@ -39,7 +39,7 @@ def written(folder: Path, content: bytes) -> Path:
 
 
 @pytest.mark.parametrize("protocol", [None, *range(2, pickle.HIGHEST_PROTOCOL + 1)])
-def test_what_numpy_reads(tmp_path, protocol):
+def test_a_dictionary_is_read_as_by_numpy(tmp_path, protocol):
     """As NumPy saves it, and by every protocol of pickles."""
     content = ARRAYS | ({} if protocol is None else {"list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]})
     if protocol is None:

@@ -80,7 +80,7 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
         pack.pack(parts, out, title="dev", shard_bytes=100_000)
 
 
-def test_wrong_calls(corpus, tmp_path, capsys):
+def test_pack_refuses_repeated_ids_missing_files_and_used_folders(corpus, tmp_path, capsys):
     trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
     gone, odd = Trial("gone", tmp_path / "gone.flac"), Trial("odd", tmp_path / "odd.bin")
     odd.path.write_bytes(b"x")

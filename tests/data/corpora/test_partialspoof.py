@@ -14,7 +14,7 @@ PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON s
 
 
 @pytest.mark.parametrize("given, split", [(".", "train"), ("database", "dev"), (".", "eval")])
-def test_trials_and_keys(tmp_path, given, split):
+def test_trials_are_found_from_each_root(tmp_path, given, split):
     protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
     write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
     audio = folder(tmp_path / "database" / split / "con_wav")
@@ -26,7 +26,7 @@ def test_trials_and_keys(tmp_path, given, split):
 
 
 @pytest.mark.parametrize("resolution, name", [(10, "0.01"), (20, "0.02"), (160, "0.16"), (640, "0.64")])
-def test_segment_labels(tmp_path, resolution, name):
+def test_segment_labels_of_each_resolution_are_read(tmp_path, resolution, name):
     file = folder(tmp_path / "database" / "segment_labels") / f"dev_seglab_{name}.npy"
     np.save(file, {"CON_D_1": np.array(list("1001")), "LA_D_2": np.array(["1"]), "LA_D_3": np.array([1, 0])})
     for place in (tmp_path, tmp_path / "database", file.parent, file):
@@ -57,7 +57,7 @@ DURATIONS = "LA_E_2834763 1.5\nCON_E_0033629 2.1\n"
 
 
 @pytest.mark.parametrize("inner", ["database/eval/con_data", "eval/con_data", "."])
-def test_segments(tmp_path, inner):
+def test_segments_come_from_rttm_with_or_without_bona_fide_lines(tmp_path, inner):
     write(tmp_path / inner / "reco2dur", DURATIONS)
     write_rttm(tmp_path / inner / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)

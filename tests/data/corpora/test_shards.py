@@ -57,13 +57,13 @@ def test_the_layout_of_the_arena(tmp_path):
         ([0.0, 1.0, None], {}, ["bonafide", "spoof", None]),
     ],
 )
-def test_labels(labels, features, expected, tmp_path):
+def test_labels_of_shards_are_words_or_numbers(labels, features, expected, tmp_path):
     shards.write_parquet(tmp_path / "x.parquet", shards.table(arena_rows("abc", labels), features))
     assert [trial.label for trial in CORPUS.trials(tmp_path)] == expected
     assert [trial.label for trial in CORPUS.keys(tmp_path)] == [label for label in expected if label]
 
 
-def test_arrow_and_columns(tmp_path):
+def test_arrow_columns_become_fields_of_trials(tmp_path):
     """What ``save_to_disk`` writes, with folders of splits and columns instead of notes."""
     for split in ("train", "validation"):
         columns = {"audio": [(b"x", "a.flac"), (b"y", None)], "label": [0, 1], "id": [f"{split}_1", f"{split}_2"]}
@@ -83,7 +83,7 @@ def test_arrow_and_columns(tmp_path):
     assert [trial.id for trial in CORPUS.trials(tmp_path / "all", "eval")] == ["validation_2"]
 
 
-def test_webdataset(tmp_path):
+def test_files_of_a_webdataset_are_joined_by_their_stem(tmp_path):
     members = {"a/utt1.flac": b"1", "a/utt1.json": b'{"label": "fake", "attack": "A1", "f0": 100.0}'}
     members |= {"./utt2.wav": b"2", "utt2.cls": b"0\n", "utt3.mp3": b"3", "utt3.txt": b"spoof"}
     members |= {"utt4.flac": b"4", "utt4.txt": b"was gesagt wird", "utt5.json": b'{"label": 1}', "._utt1.flac": b""}
@@ -120,7 +120,7 @@ WRONG_TAR_FILES = [
 
 
 @pytest.mark.parametrize("content, message", [*WRONG_TABLES, *WRONG_TAR_FILES])
-def test_wrong_contents(content, message, tmp_path):
+def test_shards_with_wrong_contents_are_refused(content, message, tmp_path):
     if "a.flac" in content or "a.json" in content:
         shards.write_tar(tmp_path / "x.tar", content)
     else:

@@ -16,7 +16,7 @@ FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dat
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-def test_pickling(protocol):
+def test_a_trial_survives_pickling(protocol):
     for trial in (Trial("a"), FULL):
         copy = pickle.loads(pickle.dumps(trial, protocol))
         assert copy == trial and hash(copy) == hash(trial) and repr(copy) == repr(trial)
@@ -31,7 +31,7 @@ def test_every_field_by_its_name():
         Trial("a").audio_path()
 
 
-def test_counts():
+def test_counts_and_their_differences_are_by_field():
     trials = [
         Trial("a", label="bonafide", codec="gsm"),
         Trial("b", label="spoof", codec="gsm", attack="A07"),

@@ -11,7 +11,7 @@ from nes2net.lib.errors import InputError
 from nes2net.metrics.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
 
 
-def test_figures():
+def test_precision_recall_f1_and_iou_count_overlaps_once():
     counts = [[1, 1, 1], [1, 0, 0]]
     assert detection(counts) == (2 / 3, 2 / 3, 2 / 3, 0.5)
     low, high = interval_of_sums(counts, lambda sums: detection(sums).iou, num_resamples=200)

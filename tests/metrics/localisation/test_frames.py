@@ -47,7 +47,7 @@ def test_scores_become_coarser_and_finer_as_published():
 
 
 @given(st.lists(st.integers(-9, 9), min_size=1, max_size=40), st.integers(1, 9))
-def test_plain_windows(values, factor):
+def test_coarser_frames_reduce_plain_windows(values, factor):
     windows = [values[i : i + factor] for i in range(0, len(values), factor)]
     for how, reduced in PLAIN.items():
         np.testing.assert_allclose(coarsen_scores(values, factor, how), [reduced(w) for w in windows], atol=1e-12)

@@ -43,7 +43,7 @@ def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
             segments_of_frames(frames, 20)
 
 
-def test_malformed_lines(tmp_path):
+def test_a_malformed_line_is_named(tmp_path):
     for line, message in (
         ("SPEAKER a 1 0 1 <NA> <NA> spoof <NA>", "expected 10 fields .* found 9"),
         ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "expected SPEAKER in the first field, found 'LEXEME'"),

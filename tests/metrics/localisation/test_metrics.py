@@ -31,7 +31,7 @@ def measured_eers(utterances, resolution, measured_at):
 
 
 @published
-def test_point_eers(name):
+def test_point_eers_equal_the_golden_numbers(name):
     case = zoo.read("localisation_point_eer")[name]
     resolution = case["config"]["resolution_ms"]
     utterances = utterances_of(case)
@@ -48,7 +48,7 @@ def test_point_eers(name):
 
 
 @published
-def test_range_eer(name):
+def test_range_eers_equal_the_golden_numbers_and_pyannote(name):
     """Also: the rates at each threshold are those of pyannote."""
     case = zoo.read("localisation_range_eer")[name]
     utterances, resolution = utterances_of(case), case["config"]["resolution_ms"]

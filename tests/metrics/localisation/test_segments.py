@@ -39,7 +39,7 @@ def test_short_segments_are_dropped_and_touching_ones_merged():
     assert map_segments(segments, names) == [Segment("spoof", 0.0, 1.5), Segment("spoof", 1.6, 2.0)]
 
 
-def test_what_is_refused():
+def test_unknown_labels_and_impossible_times_are_refused():
     with pytest.raises(InputError, match="the label of a segment is 'bonafide' or 'spoof', not 'A07'"):
         frame_labels([("A07", 0.0, 1.0)], 20, 1.0)
     for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):

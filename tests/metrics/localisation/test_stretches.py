@@ -50,7 +50,7 @@ def test_stretches_are_those_of_a_loop_over_frames(scores, rule):
         assert 0 <= stretch.start < stretch.end <= duration
 
 
-def test_defaults_and_errors():
+def test_a_rule_has_the_defaults_of_its_score_and_refuses_impossible_values():
     # Scores are compared in double precision: in single precision, 0.1 would be at most the float64 0.1.
     assert fake_stretches(np.full(9, 0.1, np.float32), 20, 0.18, StretchRule(0.1, 0.0)) == []
     assert StretchRule.of("logit") == (0.0, 1.0, 0.1)

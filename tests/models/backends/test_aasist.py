@@ -60,7 +60,7 @@ def test_raw_aasist_l_equals_published_code():
     gb.check_statistics(model, case, rel=1e-5)
 
 
-def test_shapes_of_waveforms():
+def test_waveforms_of_two_shapes_are_taken_and_others_refused():
     """B×N with at least one frame, or as the only channel of a feature map."""
     model, waveform = raw_aasist_l().eval(), torch.randn(2, RawAasist.min_frames)
     with torch.no_grad():

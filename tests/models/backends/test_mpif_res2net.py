@@ -91,7 +91,7 @@ def test_forward_is_what_the_docstring_says(options, frames):
     assert small(num_logits=1, head="linear")(torch.randn(2, 9, 20)).shape == (2, 1)
 
 
-def test_published_size():
+def test_the_default_has_the_published_size():
     """45 bins, 600 frames: groups of 6, 13, 26, 52 channels and embeddings of 256."""
     backend = create_backend("mpif_res2net")
     assert [block.convs[0].in_channels for block in backend.blocks] == [6, 6, 13, 13, 26, 26, 52, 52]

@@ -60,7 +60,7 @@ def test_the_last_scale_begins_one_frame_of_320_ms_early():
     assert 16 <= seen.min() and seen.max() <= 47
 
 
-def test_limits():
+def test_too_few_or_too_many_frames_are_refused():
     """In the published size 1,983 frames, 39 s; with 1,984 the published network fails."""
     backend = create_backend("multires_gmlp", **SMALL)
     for frames, message in ((15, "15 frames are too few, .* at least 16"), (64, r"64 .* at most 63 \(1\.26 s")):

@@ -73,7 +73,7 @@ def test_wrong_input_is_named(states, tmp_path):
         average_checkpoints([paths[0], tmp_path / "other.pth"])
 
 
-def test_types_of_numbers(states, tmp_path):
+def test_weights_of_another_precision_are_averaged_and_flags_are_not(states, tmp_path):
     """Weights of another precision count as the first ones; what is neither a weight nor a counter has no mean."""
     single = {"w": torch.tensor([1.0, 3.0])}
     for mode, expected in (("mean", [1.5, 3.5]), ("legacy", [2.0, 4.0])):

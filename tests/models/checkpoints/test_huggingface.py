@@ -106,7 +106,7 @@ def test_waveforms_are_normalised_as_the_library_does(tmp_path, level):
         torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
 
 
-def test_older_forms(tmp_path):
+def test_older_and_sharded_folders_load_alike(tmp_path):
     """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter; half precision."""
     model = library_model("Wav2Vec2Model", LARGE)
     model.save_pretrained(tmp_path / "new")

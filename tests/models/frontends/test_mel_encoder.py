@@ -233,7 +233,7 @@ def test_gradients_reach_all_parameters_and_the_waveform(name):
 
 
 @every_name
-def test_precisions(name):
+def test_features_are_computed_in_float32_in_any_precision(name):
     """The features are those of float32 in any precision: the waveform is not rounded before."""
     frontend = create(name).eval()
     detector = Detector.from_config({"frontend": frontend.config, "backend": {"name": "asp_mlp"}}).eval()

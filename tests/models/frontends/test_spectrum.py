@@ -137,7 +137,7 @@ def test_lfcc_are_those_of_the_python_baseline_with_spafe():
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
-def test_frames_and_lengths(name):
+def test_the_number_of_frames_follows_from_the_samples(name):
     frontend = create_frontend(name)
     for samples in (frontend.min_samples, frontend.min_samples + frontend.hop_length - 1, 5000):
         (features,) = frontend(torch.randn(2, samples))
@@ -168,7 +168,7 @@ def test_autocast_changes_nothing(name, precision):
     assert torch.equal(detector.hidden_states(waveform)[-1], exact.to(precision))  # of the waveform as it is
 
 
-def test_bins_and_normalisation():
+def test_normalised_bins_have_mean_0_and_variance_1():
     frontend = create_frontend("lps", n_fft=512, hop_length=160, num_bins=256, normalize=True)
     (noise,) = frontend(torch.randn(2, 8000))
     assert noise.shape == (2, 47, 256)

@@ -109,7 +109,7 @@ def test_a_weak_detector_cannot_tell():
 
 
 @pytest.mark.parametrize("separation, num_windows", [(2.0, 5), (4.0, 40)])
-def test_chance(separation, num_windows):
+def test_one_bona_fide_recording_in_a_hundred_stands_out_by_chance(separation, num_windows):
     """At most about 1 % of bona fide recordings have a part that stands out, 16 of 1,000 in 97 % of such tests."""
     rng = np.random.default_rng(1)
     own = decider(separation, trials=2000)
@@ -146,7 +146,7 @@ def test_without_the_trials_of_the_calibration():
     assert decided.row()["along"] == {"rests_on": 1.0, "windows": 40, "window": 4.0, "hop": 4.0, "in_part": False}
 
 
-def test_hours():
+def test_two_hours_are_simulated_as_several_recordings():
     """Two hours of windows are taken for several recordings of 1,000 windows."""
     decided = decide_along(STRONG, 3.0, track(np.full(1800, 3.0)))
     assert decided.decision == "bonafide" and decided.stretch.p_value == 1.0

@@ -100,7 +100,7 @@ def test_separated_classes_have_finite_weights_by_the_penalty(two_systems, monke
         ([1.0], [0.0], {"systems": ["A", "B"]}, "1 system has scores, but 2 names"),
     ],
 )
-def test_bad_input(bonafide, spoof, options, message):
+def test_fit_refuses_scores_that_cannot_be_calibrated(bonafide, spoof, options, message):
     with pytest.raises(InputError, match=message):
         calibration.fit(bonafide, spoof, **options)
 

@@ -131,7 +131,7 @@ def test_recordings_unlike_those_of_the_calibration():
         ((1.0,), {"operating_point": OperatingPoint("eer")}, "holds no scores"),
     ],
 )
-def test_wrong_settings(weights, settings, message):
+def test_settings_that_do_not_fit_the_calibration_are_refused(weights, settings, message):
     calibration = LinearCalibration(weights, 0.0, 0.5, 1e-6, tuple("ab"[: len(weights)])) if weights else CALIBRATION
     with pytest.raises(InputError, match=message):
         Decider(calibration, **settings)

@@ -21,7 +21,7 @@ def plain_decider(threshold=0.0, prior=0.5):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_golden_cases(name):
+def test_evidence_equals_the_golden_cases(name):
     case = CASES[name]
     settings = case["settings"]
     evidence = decisions.Evidence(

@@ -86,7 +86,7 @@ def test_comparison_with_training_trials(reference):
         assert [names[number] for number in reference.nearest_class(test, int(k))] == classes
 
 
-def test_verification():
+def test_verification_scores_equal_the_golden_numbers():
     golden_set = golden.read("tracing/verification")
     expected = golden_set["expected"]
     trials = golden_set["trials"]

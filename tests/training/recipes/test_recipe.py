@@ -121,7 +121,7 @@ FROZEN = (
         ("model={a: &x [1], b: *x}", "no aliases and no tags"),
     ],
 )
-def test_wrong_overrides(path, override, message):
+def test_a_wrong_override_is_refused_in_a_short_message(path, override, message):
     with pytest.raises(InputError, match=message) as error:
         load_recipe(path, [override])
     assert len(str(error.value)) < 500
@@ -237,7 +237,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest(path):
             load_recipe(recipe)
 
 
-def test_wrong_files(path):
+def test_a_wrong_recipe_file_is_refused_in_a_short_message(path):
     """An error does not repeat large values."""
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
@@ -266,7 +266,7 @@ def test_the_choices_are_those_that_training_has():
 TWO = "data.corpora=[{name: asvspoof2019_la, root: 0520}, {name: 'hub:owner/Fake.Set@v1', weight: 2}]"
 
 
-def test_several_corpora():
+def test_several_corpora_have_the_keys_of_one():
     """Their keys are those of one corpus, by its name or alias; text stays as written."""
     recipe = load_recipe("asvspoof2019_nes2net_x", [TWO, "data.corpora.Fake.Set.root=1e-6", "data.balance=[class]"])
     la, fake = recipe.data.corpora
