@@ -20,7 +20,7 @@ class InputError(ValueError):
     """An input of nes2net is missing or wrong.
 
     The message is one line, which names the file or value that is wrong, and says what to do.
-    Settings stand in backticks, with the name of the parameter or of the recipe's key: "pass
+    A setting stands in backticks, under the name of its parameter or of its key in a recipe: "pass
     `overwrite=True`". The command line replaces settings by its flags (:func:`worded`), prints the
     message without a traceback, and exits with status 2.
 

@@ -45,7 +45,7 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """The request failed, but may succeed after ``pause`` seconds; None if the server does not state a time."""
+    """The request failed, but may succeed after ``pause`` seconds; ``pause`` is None if the server states no time."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -100,9 +100,9 @@ class HttpFiles:
         return self._repeat_until_done(ask, url, lambda: 0)
 
     def described(self, file: RemoteFile) -> RemoteFile:
-        """Ask the server for the facts that ``file`` lacks: its size and, if the server is the hub, its SHA-256.
+        """Return ``file`` with the facts that it lacks, if the server states them: its size, and the hub's SHA-256.
 
-        Facts that the server does not state stay unknown. Known facts are not replaced.
+        Only the Hugging Face hub states a SHA-256. Known facts are not replaced.
 
         Raises:
             InputError: if there is no such file.
@@ -132,6 +132,9 @@ class HttpFiles:
 
         A partial download stays in ``{path}.part``. The next call resumes the download, unless the
         file has changed meanwhile.
+
+        Args:
+            title: title of the progress.
 
         Raises:
             InputError: if there is no such file, the disk is too small, or the size or a digest
@@ -230,7 +233,7 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and limit its size and slowness.
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and show the progress.
 
         Args:
             total_bytes: size of the complete file; None if unknown.
@@ -298,9 +301,12 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: this function adds the headers of all answers to this mapping, for the
-                caller.
+            all_headers: the headers of all answers are added to this mapping, for the caller.
             headers: headers of the request.
+
+        Raises:
+            InputError: if ``url`` is not an address of HTTP or HTTPS, a redirection is refused, or
+                the server compresses the file.
         """
         try:
             address = httpx.URL(url)

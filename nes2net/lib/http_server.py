@@ -1,4 +1,4 @@
-"""Serve this machine, and no page of another site: addresses to listen at, and checks of a request's headers."""
+"""Addresses at which a server of this machine listens, and a check that refuses requests from other sites' pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 class Refused(Exception):
-    """A request is refused; the answer to it has this HTTP status and this error message."""
+    """A request is refused, and is answered with the HTTP status ``status`` and the message ``error``."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)

@@ -149,7 +149,7 @@ class ProgressDisplay(Generic[T]):
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Iterate over the draws of a bootstrap; after 3 s, the first of several processes shows the progress."""
+    """Iterate over the draws of a bootstrap; the first of several processes shows the progress after 3 s."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 

@@ -277,7 +277,8 @@ def interpolated_crossing(
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.
         The rates are equal at the fraction ``share``, in [0, 1], of the way from the step before to
-        this step. If FRR never reaches FAR, ``after`` is the last step and ``share`` is 1.
+        this step. If FRR never reaches FAR, ``after`` is the last step, ``share`` is 1, and ``eer``
+        is (FRR + FAR) / 2 at the last step.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

@@ -81,6 +81,7 @@ class Comparison(NamedTuple):
     difference: float
     interval: tuple[float, float]
     p_value: float
+    """The two-sided p-value of a difference of 0."""
 
 
 def bootstrap_interval(
@@ -131,8 +132,8 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval with an effective number of trials. The error rate of that many
-    independent trials would have the same variance as the draws. Surveys of clusters use this
+    This is Wilson's interval with an effective number of trials: the number of independent trials
+    whose error rate would have the same variance as the draws. Surveys of clusters use this
     interval for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals
     for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
     2019.

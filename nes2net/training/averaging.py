@@ -243,8 +243,8 @@ def average_files(
     """Write the average of ``checkpoints`` to the file ``out``, and return ``out``.
 
     Args:
-        out: an existing file is replaced. The record in it has the names, digests and weights of
-            the checkpoints.
+        out: file to write; an existing file is replaced. The record in the new file has the names,
+            digests and weights of the checkpoints.
         mode, weights: as for :func:`nes2net.average_checkpoints`.
 
     Raises:
@@ -263,7 +263,7 @@ def average_files(
 
 
 def recipe_of(average: Path) -> Recipe | None:
-    """The recipe in the record of ``average``; None if another program or an earlier version wrote the average."""
+    """The recipe in the record of ``average``; None if the record has no recipe that this version can read."""
     try:
         return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
     except (InputError, KeyError):

@@ -54,8 +54,9 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
     Returns:
         A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
         of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
-        100 names. ``drawn`` says what a bootstrap interval resamples. ``hours`` is estimated from
-        the headers of at most 200 recordings; None if no header states a length.
+        100 names. ``drawn`` says what a bootstrap interval resamples, such as 20 speakers.
+        ``hours`` is estimated from the headers of at most 200 recordings; None if no header states
+        a length.
     """
     names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
     for trial in trials:
@@ -217,7 +218,7 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the figures of the development set in ``row`` of the history: each measure, pooled and by corpus."""
+    """Yield the figures of the development set: each measure in ``row``, a row of the history, pooled and by corpus."""
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
     pooled = _facts_of_set(sets)
     for measure in selection.offered:
@@ -263,7 +264,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    Only the last part of a path is kept. None is not converted to text.
+    Of a text with slashes, such as a path, only the last part is kept. None is not converted to
+    text.
     """
     for key, value in values.items():
         if isinstance(value, dict):

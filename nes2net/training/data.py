@@ -193,7 +193,8 @@ def list_examples(
     """List the examples of ``trials``: the trials themselves, or with ``data.crop: pieces`` their pieces.
 
     A piece is a trial too. Its id names its samples: ``LA_T_1000137[64000:128000]`` has samples
-    64000 to 127999. The lengths of most recordings are read from headers.
+    64000 to 127999. The lengths of most recordings are read from headers. A recording that cannot
+    be cut is left out, and ``errors`` of the result says why.
 
     Args:
         part: name of the part, for the progress display.

@@ -133,8 +133,8 @@ class Selection:
     def is_done(self) -> bool:
         """Whether training ends: all epochs are done, or early stopping applies.
 
-        Only rows that have the measures count. Early stopping applies if in the last ``patience``
-        of these rows, no measure was lower than in the earlier rows.
+        Early stopping considers only rows that have the measures. It applies if, in the last
+        ``patience`` of these rows, no measure was lower than in the earlier rows.
         """
         rows = self._measured_rows()
         if len(self.history) >= self.epochs:
@@ -163,7 +163,10 @@ class Selection:
         return epochs
 
     def described_checkpoint(self) -> str | None:
-        """File name of the best kept checkpoint, which the model card describes; None if no checkpoint is kept."""
+        """File name of the checkpoint that the model card describes; None if no checkpoint is kept.
+
+        This is the best kept checkpoint, or the last one if no kept epoch has the measures.
+        """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
         epochs = _epochs_with_lowest(rows, 1, self.measures[-1]) or sorted(kept_epochs)
@@ -234,7 +237,7 @@ class Selection:
 
 
 class Choice(NamedTuple):
-    """Epochs that could be averaged: the best ones of the saved epochs, or the last ones, ``number`` in all."""
+    """Epochs that could be averaged: the ``number`` best or the ``number`` last of the saved epochs."""
 
     which: Literal["best", "last"]
     number: int
@@ -244,7 +247,7 @@ class Choice(NamedTuple):
 def choices(
     folder: str | Path, by: str = "val_loss_wo_aug", offered: Sequence[Measure] = ERROR_RATES
 ) -> tuple[list[Choice], list[str]]:
-    """List the usual choices of epochs to average in a run folder, with a table of its saved epochs.
+    """List the usual choices of epochs to average in a run folder, and lay out a table of its saved epochs.
 
     Args:
         by: the key of the history whose lowest values mark the best epochs, as in
@@ -369,7 +372,7 @@ class Column(NamedTuple):
     form: str
 
     def cell(self, row: Row) -> str:
-        """Write the value of ``row`` in this column, with its interval, if there is one; – without a value."""
+        """Write the value of ``row`` in this column, with its interval if there is one; a dash if there is no value."""
         if self.key == "improved":
             return "improved" if row[self.key] else ""
         if not _is_finite_number(row.get(self.key)):

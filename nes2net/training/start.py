@@ -72,8 +72,8 @@ def without_needless_checkpoint(recipe: Recipe) -> Recipe:
     In all other cases, and with ``train.init_from``, ``recipe`` is returned unchanged.
     """
     name = recipe.model.get("frontend", {}).get("name", "")
-    needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
-    if not needless or name not in frontends.names() or takes_checkpoint(name):
+    has_checkpoint = recipe.ssl_checkpoint is not None and not recipe.train.init_from
+    if not has_checkpoint or name not in frontends.names() or takes_checkpoint(name):
         return recipe
     print_note(f"front-end '{name}' has no pre-training, so `ssl_checkpoint` ({recipe.ssl_checkpoint}) is not read")
     return recipe.model_copy(update={"ssl_checkpoint": None})
@@ -86,7 +86,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         folder: the run folder.
         resume: content of the resume file; None for a new run. :meth:`RunState.load` later loads
             the trained weights from this content.
-        task: names the classes, and may load further weights into a new detector.
+        task: gives the names of the classes, and may load further weights into a new detector.
 
     Raises:
         InputError: if the parts do not fit each other, a file of weights is missing or does not fit
@@ -159,7 +159,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return ``model`` with a logit and a name for each of ``classes`` in its back-end.
+    """Return ``model``, whose back-end gets a logit and a name for each of ``classes``.
 
     The classes spoof and bona fide change nothing, because they are the default.
 

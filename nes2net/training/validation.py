@@ -207,7 +207,7 @@ class Validator:
         """Compute the loss and the figures of the pass ``name`` from the results of all batches.
 
         Args:
-            trials: all trials of the development set; the results name the used ones by index.
+            trials: all trials of the development set; the results hold the indices of the used ones.
             epoch: number of the epoch, for the message.
 
         Raises:

@@ -33,7 +33,7 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.resampling import Resampled, quick_metric
 
-_CHUNK = 64  # so many resamples are summed at once
+_CHUNK = 64  # number of resamples that are summed at once
 _BINS = 32  # largest number of bins
 _FEW = 100_000  # a window of at most this many frames is not narrowed further
 _KEPT = 100_000_000  # bytes; draws that take more memory are not kept for the next figure

@@ -430,11 +430,12 @@ class Prototypes(_MeanOverClasses):
 
     W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
     augmentation", ICASSP 2025 (arXiv 2501.14240). θ_c is the angle between the embedding and the
-    nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is added to the angle of
-    the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the mean.
-    The first is the mean positive cosine between two spoof prototypes, which keeps them from
-    collapsing; the second is the mean positive cosine between prototypes of both classes. The forms
-    and weights of the penalties, γ and the margin are assumptions.
+    nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is
+    added to the angle of the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties
+    are added to the mean over samples. Each is a mean of max(0, cos): the first over all pairs of
+    spoof prototypes, which keeps these from collapsing, and the second over all pairs of a spoof
+    prototype and a bona fide one. The forms and weights of the penalties, γ and the margin are
+    assumptions.
 
     Args:
         feature_dim: size of an embedding.

@@ -46,7 +46,7 @@ class SegmentObjective(Objective):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Check that the detector scores frames of all resolutions, and make the loss of the frames."""
+        """Check that the detector gives scores for frames of all resolutions, and make the loss of the frames."""
         super().__init__(detector, recipe)
         segments = recipe.segments
         self.resolutions = list(segments.resolutions)
@@ -168,7 +168,7 @@ def _class_shares(labels: Tensor) -> Tensor:
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """Declare an EER of frames for each of ``resolutions`` (in ms); ``segment_eer`` is the one of the shortest frames."""
+    """Declare an EER of frames for each of ``resolutions`` (in ms); ``segment_eer`` chooses that of the shortest frames."""
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"

@@ -47,9 +47,9 @@ class SourceTracingObjective(Objective):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
 
-        In the pass without augmentation, the development trials' scores for being of a known class
-        are stored in the detector, for the threshold below which a trial counts as an unknown
-        class.
+        In the pass without augmentation, each development trial also gets a score for being of a
+        known class. The detector stores these scores for the threshold below which a trial counts
+        as of an unknown class.
         """
         logits = validated.outputs["logits"]
         confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])

@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load the weights that the task starts from into ``detector``, which a new run has just built; here none."""
+        """Load into ``detector``, which a new run has just built, the weights that the task starts from; here none."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
@@ -119,8 +119,9 @@ def create_task(recipe: Recipe) -> Task:
     """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
 
     Raises:
-        InputError: if there is no such task, the settings imply several tasks or lack something
-            that the task needs, or ``validation.select_on`` is not a measure of the task.
+        InputError: if there is no such task, if the settings imply several tasks, if they lack
+            something that the task needs, or if ``validation.select_on`` is not a measure of the
+            task.
     """
     # The task that the recipe names, and its options.
     setting = recipe.train.task
