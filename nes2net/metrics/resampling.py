@@ -57,7 +57,10 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn."""
+    """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
+
+    Of a metric that returns a tuple, such as ``compute_eer``, only the first number is returned.
+    """
 
     def evaluate(counts: NDArray) -> Any:
         """Compute ``metric`` of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
