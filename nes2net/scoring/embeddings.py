@@ -157,7 +157,7 @@ class Embeddings(Judgement[NDArray]):
 
 
 def _list_beside(out: Path) -> Path:
-    """Path of the list of ids and labels beside the array ``out``."""
+    """Make the path of the list of ids and labels beside the array ``out``."""
     return out.with_name(f"{out.name}.csv")
 
 

@@ -286,7 +286,7 @@ def _find_earlier_work(
 ) -> _EarlierWork:
     """Find the rows of earlier runs, in a finished file and in journals.
 
-    Sets ``result.already_complete`` if a finished file has the rows of all trials.
+    If a finished file has the rows of all trials, ``result.already_complete`` is set to True.
 
     Raises:
         InputError: if a file or a journal belongs to another run, or was changed, and ``overwrite``

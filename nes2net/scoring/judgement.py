@@ -90,11 +90,11 @@ class Judgement(Output[T]):
         return asdict(self)  # type: ignore[call-overload]
 
     def identity(self) -> dict[str, Any]:
-        """The facts of this judgement for the identity of a run, as plain data without nested values."""
+        """Collect the facts of this judgement for the identity of a run, as plain data without nested values."""
         return {"judgement": self.name, **self.options()}
 
     def described(self) -> dict[str, Any]:
-        """The facts of this judgement for a record, from which :func:`judgement_of` builds the judgement again."""
+        """Collect the facts for a record, from which :func:`judgement_of` builds this judgement again."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
@@ -148,7 +148,7 @@ class Judgement(Output[T]):
     def labelled(
         self, labels: Any, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> Any:
-        """Read the scores of both classes from which a calibration is learned.
+        """Read the scores from which a calibration is learned, for each class.
 
         Args:
             labels: :class:`nes2net.evaluation.key.Labels`.

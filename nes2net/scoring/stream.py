@@ -190,7 +190,8 @@ class Stream:
             complete. None for 8 on a CPU and 64 on a GPU.
         channels: the comparison of the recording's channels, if the channels are averaged before
             samples are pushed. None to compare the channels of the pushed samples.
-        progress: is called after each batch with the end of its last window in seconds.
+        progress: function that is called after each batch, with the end of its last window in
+            seconds.
 
     Raises:
         InputError: if the window is too short for the detector, or another number is out of its

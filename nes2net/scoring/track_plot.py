@@ -190,8 +190,8 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     """Divide the scores of a long track into columns of neighbouring scores.
 
     Returns:
-        The mean time in seconds of the scores in each column, (C,); and a mapping quantile, such as
-        0.5 → this quantile of the scores in each column, (C,).
+        The mean time in seconds of the scores in each column, (C,); and a mapping from the level of a
+        quantile, such as 0.5, to this quantile of the scores in each column, (C,).
     """
     number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
     ends = np.arange(number + 1) * len(track) // number

@@ -67,7 +67,7 @@ class Sources:
         return find_impulse_responses(self.rir)
 
     def recordings(self, name: str) -> Sequence[Path]:
-        """All files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.
+        """List all files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.
 
         Raises:
             InputError: if the folder of the source cannot be used.
@@ -145,7 +145,7 @@ def _existing_folder(root: str | Path, title: str, example: str) -> Path:
 
 
 def _checked_length(path: Path) -> int:
-    """Length of a recording in samples at 16 kHz; InputError if the recording has no samples."""
+    """Read the length of a recording in samples at 16 kHz; InputError if the recording has no samples."""
     from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
 
     num_samples = count_samples(path)

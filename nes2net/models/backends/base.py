@@ -108,7 +108,7 @@ class Backend(nn.Module):
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Compute the logits B×n of utterances, even for a back-end whose :meth:`forward` gives the logits of frames."""
+        """Compute the logits B×n of utterances, even if :meth:`forward` gives the logits of frames."""
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:

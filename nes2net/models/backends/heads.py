@@ -180,7 +180,11 @@ class PrototypeHead(Head):
         self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Compute the largest scaled cosine between ``embeddings`` B×E and the prototypes of each class, B×2, spoof first."""
+        """Compute the largest scaled cosine between ``embeddings`` B×E and the prototypes of each class.
+
+        Returns:
+            B×2, spoof first.
+        """
         return self.scale * nearest_cosines(embeddings, self.spoof, self.bonafide)
 
 

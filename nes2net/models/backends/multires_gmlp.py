@@ -76,7 +76,7 @@ class GmlpNet(nn.Module):
         return self.fc(self.layers(x))
 
     def mean(self, x: Tensor) -> Tensor:
-        """Compute embeddings B×d/2 from utterances ``x`` B×T×d; the mean over time comes before the last linear layer."""
+        """Compute embeddings B×d/2 of utterances ``x`` B×T×d; the mean over time comes before the linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
 
@@ -219,7 +219,7 @@ class MultiresGmlp(Backend):
         return self._scales.utterance(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the cosines of segments: length of a segment in ms → cosines B×T_i×2, for each of the ``resolutions``."""
+        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2."""
         return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(

@@ -162,7 +162,7 @@ def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 def _backward_operator(
     grad: Tensor, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Compute the gradients of the five inputs of :func:`_scan_operator` from ``grad`` B×T×D, the gradient ȳ of its output.
+    """Compute the gradients of all inputs of :func:`_scan_operator` from ``grad``, the gradient ȳ of its output, B×T×D.
 
     The states are computed again, because storing them would take more memory. The gradients of the
     states, g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1}, are a scan of the same form, backwards in time.

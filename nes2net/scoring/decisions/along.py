@@ -75,7 +75,7 @@ class Stretch:
 
 
 class LowWindows(NamedTuple):
-    """The low windows of a recording; the ratio of a low window is below those of 97.5 % of bona fide trials."""
+    """The low windows of a recording; a window is low if 97.5 % of bona fide trials have a higher ratio."""
 
     llr: float
     """The natural-log likelihood ratio below which a window is low."""
@@ -162,9 +162,9 @@ def suitable_hop(duration: float, window: float) -> float:
 
 
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
-    """Decide on a recording by the windows of its ``track``, as long as the parts scored for the calibration.
+    """Decide on a recording by the windows of its ``track``.
 
-    The first rule that applies decides:
+    The windows must have the length that was scored for the calibration. The first rule that applies decides:
 
     1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
        recordings, or if it is clipped so much that the side of the threshold is uncertain;
@@ -333,9 +333,10 @@ class _Chance(NamedTuple):
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Seconds of the shortest fake part that is found in at least half of the cases; None if no part is.
+        """Find the shortest fake part that is found in at least half of the cases, in seconds; None if no part is.
 
-        ``window`` is the length of a window in seconds.
+        Args:
+            window: length of a window in seconds.
         """
         is_found = np.flatnonzero(self.found >= _FOUND)
         return float(self.lengths[is_found[0]] * window) if len(is_found) else None

@@ -1,4 +1,4 @@
-"""From a score to a log-likelihood ratio, a probability and a decision, or to "cannot tell"."""
+"""Turn a score into a log-likelihood ratio, a probability and a decision, or into "cannot tell"."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ ABSTAIN = 0.01
 
 
 def factor_of(traits: Traits | None) -> float:
-    """The factor by which the log-likelihood ratio of a recording is weakened: 1, or :data:`OF_CLIPPED`."""
+    """Choose the factor for the log-likelihood ratio of a recording: 1, or :data:`OF_CLIPPED` if it is clipped."""
     return OF_CLIPPED if traits is not None and traits.clipping else 1.0
 
 

@@ -1,4 +1,4 @@
-"""Scores that tell whether the class of a recording is known, and the threshold below which it is unknown.
+"""Score whether the class of a recording is known, and choose the score below which a class counts as unknown.
 
 A detector that names generators always names one of its classes. A score of being known is higher
 for recordings of the detector's classes. Such scores are computed in float64. In float32, a
@@ -24,8 +24,8 @@ LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme"
 ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 """A score of being known that compares a recording with training trials (:class:`Reference`)."""
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
-_ROWS_AT_ONCE = 1024  # so many trials are compared at once with all training trials
-_LOGITS_AT_ONCE = 1 << 16  # the logits of so many trials are converted to float64 at once
+_ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all training trials
+_LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
 MOST_SCORES = 1000
 

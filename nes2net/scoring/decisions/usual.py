@@ -129,7 +129,7 @@ class Usual:
         return np.max([_tail_probabilities(number, parameters) for parameters in self.chance], axis=0)
 
     def least_p(self, number: int) -> float:
-        """The smallest p-value that ``number`` recordings can have, if all of them lie outside."""
+        """Compute the smallest p-value that ``number`` recordings can have: the p-value if all of them lie outside."""
         return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.chance)
 
     def shift(self, values: NDArray) -> Shift | None:
@@ -160,7 +160,7 @@ class Comparison:
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
-    """The smallest number of unusual recordings that is drift, whatever other tests find; n + 1 if no number is."""
+    """The smallest number of unusual recordings that shows drift, whatever other tests find; n + 1 if even n do not."""
 
     @property
     def name(self) -> str:
@@ -284,15 +284,15 @@ def _usual_traits(population: Population) -> list[Usual]:
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
-    """Compute the parameters of the Beta distribution of the share outside of a range of ``number`` recordings.
+    """Compute the two parameters of a Beta distribution: of the share of new recordings outside of a usual range.
 
-    The ends of the range are quantiles of the recordings.
-
-    Before, between and behind the sorted recordings there are ``number`` + 1 gaps. On average, each
-    gap holds the same share of new recordings. Beyond the 2.5 % quantile, there are 1 + 0.025 ·
-    (``number`` − 1) gaps.
+    The ends of the range are quantiles of the ``number`` recordings of a calibration. Before,
+    between and behind these recordings, when they are sorted, there are ``number`` + 1 gaps. On
+    average, each gap holds the same share of new recordings. Beyond the 2.5 % quantile, there are
+    1 + 0.025 · (``number`` − 1) gaps.
 
     Args:
+        number: number of recordings of the calibration.
         num_tails: 2 for a range with two ends, 1 for a range that only has an upper end.
     """
     outside = num_tails * (1 + _OUTSIDE / 2 * (number - 1))
