@@ -20,7 +20,7 @@ def choose_device(device: str = "auto") -> torch.device:
     """Find the device with the name ``device``; ``"auto"`` chooses CUDA if there is a GPU, otherwise the CPU.
 
     Raises:
-        InputError: if the name is unknown, or this machine does not have the device.
+        InputError: if the name is unknown, or if this machine does not have the device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -425,9 +425,9 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
         remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: if the file cannot be read, is longer, or has a Git LFS pointer or a web page as
-            its content (:func:`check_arrived`). Also if the file is a named pipe, because a reader
-            may wait for ever there; a pipe of the shell, such as ``<(command)``, is read.
+        InputError: if the file cannot be read or is longer, or if its content is a Git LFS pointer
+            or a web page (:func:`check_arrived`). Also if the file is a named pipe, because a
+            reader may wait for ever there; a pipe of the shell, such as ``<(command)``, is read.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")

@@ -82,7 +82,7 @@ class HttpFiles:
         """Download a short page of at most ``max_bytes`` bytes, and return its content.
 
         Raises:
-            InputError: if there is no such page, or the page is longer.
+            InputError: if there is no such page, or if the page is longer.
             Unfinished: if the server cannot be reached.
         """
 
@@ -137,9 +137,9 @@ class HttpFiles:
             title: title of the progress.
 
         Raises:
-            InputError: if there is no such file, the disk is too small, or the size or a digest
-                differs from the published value. A file whose digest differs is removed.
-            Unfinished: if the server breaks off again and again, or the disk is full.
+            InputError: if there is no such file, if the disk is too small, or if the size or a
+                digest differs from the published value. A file whose digest differs is removed.
+            Unfinished: if the server breaks off again and again, or if the disk is full.
 
         Returns:
             Name of each published digest → the digest, computed from the file. If no digest is
@@ -168,7 +168,8 @@ class HttpFiles:
         """Download the rest of ``file`` into ``partial_path``, or the whole file if it may have changed on the server.
 
         Raises:
-            InputError: if there is no such file, or the server's answer does not fit the request.
+            InputError: if there is no such file, or if the server's answer does not fit the
+                request.
             _Busy: if the request should be repeated.
             Unfinished: if the disk is full.
         """
@@ -239,7 +240,7 @@ class HttpFiles:
             total_bytes: size of the complete file; None if unknown.
 
         Raises:
-            InputError: if the disk is too small, or the server sends too many bytes.
+            InputError: if the disk is too small, or if the server sends too many bytes.
             _Busy: if the server is too slow or breaks off.
             Unfinished: if the file cannot be written.
         """
@@ -305,8 +306,8 @@ class HttpFiles:
             headers: headers of the request.
 
         Raises:
-            InputError: if ``url`` is not an address of HTTP or HTTPS, a redirection is refused, or
-                the server compresses the file.
+            InputError: if ``url`` is not an address of HTTP or HTTPS, if a redirection is refused,
+                or if the server compresses the file.
         """
         try:
             address = httpx.URL(url)

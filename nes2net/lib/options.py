@@ -278,8 +278,8 @@ class Settings:
         """Build the dataclass from ``settings`` that a user or a file gives, and check names and values.
 
         Raises:
-            InputError: if a name is unknown (the message suggests the nearest name), or a value is
-                out of range.
+            InputError: if a name is unknown (the message suggests the nearest name), or if a value
+                is out of range.
         """
         check_known(settings, [field.name for field in fields(cls)], f"{cls.owner} has no setting")  # type: ignore[arg-type]
         return cls(**settings)

@@ -47,7 +47,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a small JSON file that contains a mapping.
 
     Raises:
-        InputError: if the file is not JSON or not a mapping, or :func:`check_plain` refuses its data.
+        InputError: if the file is not JSON or not a mapping, or if :func:`check_plain` refuses its
+            data.
     """
     try:
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
@@ -199,8 +200,8 @@ def check_plain(
 
     Raises:
         InputError: if ``value`` contains anything but mappings, lists, text, numbers, true, false
-            and null. Also if a number has more than 64 bits, a mapping has more than 10,000 keys,
-            or a limit is exceeded.
+            and null. Also if a number has more than 64 bits, if a mapping has more than 10,000
+            keys, or if a limit is exceeded.
 
     >>> double = []
     >>> for _ in range(40):

@@ -61,7 +61,7 @@ def compute_eer(
         rules the threshold is the lowest accepted score.
 
     Raises:
-        InputError: if a class has no scores, a score is NaN, or the method is unknown.
+        InputError: if a class has no scores, if a score is NaN, or if the method is unknown.
 
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
@@ -221,7 +221,7 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
     """Convert ``scores`` to a float64 vector, and check the scores; ``name`` is the name of their class in messages.
 
     Raises:
-        InputError: if there are no scores, a score is NaN, or the scores are not a vector.
+        InputError: if there are no scores, if a score is NaN, or if the scores are not a vector.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1:

@@ -110,8 +110,8 @@ def bootstrap_interval(
         draws: ``num_resamples``, ``seed`` and so on, see :class:`Draws`.
 
     Raises:
-        InputError: if a class is empty, a score is NaN, groups do not fit the scores, or a setting
-            is out of range.
+        InputError: if a class is empty, if a score is NaN, if groups do not fit the scores, or if a
+            setting is out of range.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -379,7 +379,7 @@ def _drawing_function(
     """Make the function that draws a resample: single trials, or whole groups if there are groups.
 
     Raises:
-        InputError: if only one class has groups, or there is not one group for each score.
+        InputError: if only one class has groups, or if there is not one group for each score.
     """
     if bonafide_groups is None and spoof_groups is None:
         return lambda rng: np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])

@@ -82,7 +82,7 @@ def judge_files(
         measurer: measures the recordings as well; None for no measurement.
 
     Raises:
-        InputError: if an argument is out of its range, or ``scorer`` cannot make this judgement.
+        InputError: if an argument is out of its range, or if ``scorer`` cannot make this judgement.
     """
     if isinstance(paths, (str, Path)):
         raise InputError(

@@ -122,7 +122,8 @@ class Judgement(Output[T]):
         """Read a file of this judgement as scores; return the ids and the scores (N,) float64 of recordings.
 
         Raises:
-            InputError: if the file cannot be read, or this judgement has no scores of recordings.
+            InputError: if the file cannot be read, or if this judgement has no scores of
+                recordings.
         """
         raise InputError(
             f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
@@ -160,7 +161,7 @@ class Judgement(Output[T]):
             :class:`nes2net.evaluation.judgements.LabelledScores`.
 
         Raises:
-            InputError: if files or labels cannot be read or do not fit each other, or no
+            InputError: if files or labels cannot be read or do not fit each other, or if no
                 calibration can be learned from this judgement.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")

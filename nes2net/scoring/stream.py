@@ -194,7 +194,7 @@ class Stream:
             seconds.
 
     Raises:
-        InputError: if the window is too short for the detector, or another number is out of its
+        InputError: if the window is too short for the detector, or if another number is out of its
             range.
     """
 
@@ -286,7 +286,7 @@ class Stream:
         """Score a batch that was in :attr:`waiting`.
 
         Raises:
-            InputError: if a score is not finite, or the batch does not fit into memory.
+            InputError: if a score is not finite, or if the batch does not fit into memory.
         """
         waveforms = np.stack([window.samples for window in batch.windows])
         if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in score()

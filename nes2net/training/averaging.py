@@ -186,8 +186,8 @@ def _with_new_batch_statistics(
         num_batches: number of training batches.
 
     Raises:
-        InputError: if model or recipe are unknown, the detector fuses scores, or ``num_batches`` is
-            below 1 or above the number of batches of an epoch.
+        InputError: if model or recipe are unknown, if the detector fuses scores, or if
+            ``num_batches`` is below 1 or above the number of batches of an epoch.
     """
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(

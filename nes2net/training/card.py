@@ -124,7 +124,8 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
             the earlier card.
 
     Raises:
-        InputError: if the checkpoint or another file cannot be read, or the card cannot be written.
+        InputError: if the checkpoint or another file cannot be read, or if the card cannot be
+            written.
     """
     card_file = CardFile.read(folder)
     if checkpoint is not None:
@@ -155,7 +156,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
         paths: the evaluated score files, in the order of the systems of ``result``.
 
     Raises:
-        InputError: if the folder has no card, the scores do not belong to recordings, or no
+        InputError: if the folder has no card, if the scores do not belong to recordings, or if no
             checkpoint of the folder made the scores.
     """
     card_file = CardFile.read(folder)
@@ -199,7 +200,7 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
     default precision, even if the scores were computed in another precision.
 
     Raises:
-        InputError: if there is no record beside ``scores``, or ``folder`` lacks the checkpoint.
+        InputError: if there is no record beside ``scores``, or if ``folder`` lacks the checkpoint.
     """
     record = record_of(scores)
     checkpoint = (record.model_extra or {}).get("checkpoint") if record else None

@@ -61,8 +61,8 @@ def read_trials(
         labels: labels of the trials to list; the corpora need no trials of other labels.
 
     Raises:
-        InputError: if the folder of a corpus is not named, a corpus has no such split or does not
-            use a key that is given, an audio file is missing, or a label has no trials.
+        InputError: if the folder of a corpus is not named; if a corpus has no such split, or does
+            not use a key that is given; if an audio file is missing; or if a label has no trials.
     """
     name = "training" if part == "train" else "development"
     corpus_configs = data.parts(part)

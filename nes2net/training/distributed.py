@@ -41,8 +41,8 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         precision: precision of the forward pass: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
 
     Raises:
-        InputError: if there is no such device, there are fewer GPUs than processes, or the device
-            cannot compute in this precision.
+        InputError: if there is no such device, if there are fewer GPUs than processes, or if the
+            device cannot compute in this precision.
     """
     torch_device = choose_device(device)
     if torch_device.type == "cuda":  # accelerate gives each process the GPU of its local rank

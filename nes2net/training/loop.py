@@ -103,8 +103,8 @@ class Trainer:
             processes return the same.
 
         Raises:
-            Unfinished: if a file of the step cannot be read at present, or no process can use any
-                file of the step. The step is then not done.
+            Unfinished: if a file of the step cannot be read at present, or if no process can use
+                any file of the step. The step is then not done.
             InputError: if the loss or the gradient is not finite.
         """
         accelerator = self.accelerator

@@ -91,7 +91,8 @@ class Monitor:
         """Open the logs; TensorBoard hides values that were logged before for ``first_epoch`` and later epochs.
 
         Raises:
-            InputError: if TensorBoard's folder cannot be written to, or the recipe's tracker cannot start.
+            InputError: if TensorBoard's folder cannot be written to, or if the recipe's tracker
+                cannot start.
         """
         self.run_log.open()
         for line in circumstances(device):

@@ -96,7 +96,7 @@ class Meter(Generic[T]):
 
     @property
     def wait_share(self) -> float:
-        """Fraction of the time up to the last :meth:`update` that was spent waiting for batches, 0 to 1."""
+        """Fraction of the time that was spent waiting for batches, 0 to 1, up to the last :meth:`update`."""
         if self._elapsed:
             return self.waited / self._elapsed
         return 0.0

@@ -76,8 +76,9 @@ def train(
             error.
 
     Raises:
-        InputError: if something in the recipe or on disk is missing or wrong, the folder holds
-            another run, the loss is not finite, or memory runs out. The last save is then intact.
+        InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
+            another run, if the loss is not finite, or if memory runs out. The last save is then
+            intact.
         Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
             the data can no longer be read; then the work since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.

@@ -300,8 +300,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
             ``val_loss_w_aug``, or the training ``loss``.
 
     Raises:
-        InputError: if the folder has no history, it has fewer than ``count`` checkpoints, or the
-            history has no value ``by``.
+        InputError: if the folder has no history, if it has fewer than ``count`` checkpoints, or if
+            the history has no value ``by``.
     """
     path = Path(folder) / HISTORY_FILE
     if not path.is_file():

@@ -37,7 +37,7 @@ def check_parts(recipe: Recipe) -> None:
     """Check the losses, and the settings that need transformer layers, before the corpus is read.
 
     Raises:
-        InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers
+        InputError: if a loss or ``train.adapt`` is wrong, or if a setting needs transformer layers
             that the front-end lacks.
     """
     # The losses.
@@ -89,8 +89,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         task: gives the names of the classes, and may load further weights into a new detector.
 
     Raises:
-        InputError: if the parts do not fit each other, a file of weights is missing or does not fit
-            the parts, or a published front-end would start from random weights.
+        InputError: if the parts do not fit each other, if a file of weights is missing or does not
+            fit the parts, or if a published front-end would start from random weights.
     """
     frontend = recipe.model.get("frontend", {})
     if resume is not None:  # build the same detector again, and load the base of an adapted front-end

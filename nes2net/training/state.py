@@ -174,7 +174,7 @@ class RunState:
         The tensors are copied, so that the file does not stay mapped into memory.
 
         Raises:
-            InputError: if the training or the development trials have changed, or the content
+            InputError: if the training or the development trials have changed, or if the content
                 belongs to another run.
         """
         self._check_data(content["data"])

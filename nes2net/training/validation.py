@@ -135,8 +135,8 @@ class Validator:
             The values of the epoch, by their keys in the history.
 
         Raises:
-            InputError: if no file can be used, a loss or output is not finite, or the figures lack
-                trials that they need.
+            InputError: if no file can be used, if a loss or output is not finite, or if the figures
+                lack trials that they need.
             Unfinished: if a file cannot be read at present.
         """
         values: dict[str, float] = {}

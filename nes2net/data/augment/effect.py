@@ -34,7 +34,7 @@ class Effect(ABC):
         sources: recordings that the effect may mix in.
 
     Raises:
-        InputError: if the strength is missing, superfluous or out of its range, or a source or
+        InputError: if the strength is missing, superfluous or out of its range, or if a source or
             library is missing.
     """
 

@@ -40,7 +40,7 @@ class NoiseAugmentation(OneOf):
             (:func:`nes2net.data.augment.rooms.reverberate`).
 
     Raises:
-        InputError: if a folder or category is missing or too small, a file has no samples, or
+        InputError: if a folder or category is missing or too small, if a file has no samples, or if
             ``probability`` is not from 0 to 1.
     """
 

@@ -124,7 +124,7 @@ class RawBoostParameters:
         """Build parameters from their names and values.
 
         Raises:
-            InputError: if a name is unknown, or a value is impossible.
+            InputError: if a name is unknown, or if a value is impossible.
         """
         check_known(parameters, [field.name for field in fields(cls)], "RawBoost has no parameter")
         return cls(**parameters)

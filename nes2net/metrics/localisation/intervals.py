@@ -162,7 +162,7 @@ def interval_of_sums(
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
     Raises:
-        InputError: if there are no utterances, or a setting is out of range.
+        InputError: if there are no utterances, or if a setting is out of range.
 
     >>> low, high = interval_of_sums([[1, 2], [0, 2], [1, 2]], lambda sums: sums[0] / sums[1])
     >>> round(low, 3), round(high, 3)
@@ -188,8 +188,8 @@ class _Resamples:
         seed: seed of the draws, 0 or more.
 
     Raises:
-        InputError: if a class has no frames in any utterance, or ``number`` or ``seed`` is out of
-            range.
+        InputError: if a class has no frames in any utterance, or if ``number`` or ``seed`` is out
+            of range.
     """
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:

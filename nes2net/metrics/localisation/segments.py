@@ -70,7 +70,7 @@ def frame_labels(
         last_frame: how the number of frames, duration over frame length, is rounded.
 
     Raises:
-        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or a number is out of
+        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or if a number is out of
             range.
 
     >>> frame_labels([("bonafide", 0.0, 0.05), ("spoof", 0.05, 0.1)], 20, 0.1)
@@ -114,7 +114,7 @@ def segments_of_frames(
         labels: label of class 0, of class 1 and so on.
 
     Raises:
-        InputError: if ``frames`` has another shape, or a class has no label.
+        InputError: if ``frames`` has another shape, or if a class has no label.
 
     >>> segments_of_frames([1, 1, 0], 20, duration=0.05)[1]
     Segment(label='spoof', start=0.04, end=0.05, score=None)

@@ -54,7 +54,7 @@ class StretchRule(NamedTuple):
                 then, stretches shorter than this are dropped.
 
         Raises:
-            InputError: if a number is not finite, or hysteresis or minimum duration is negative.
+            InputError: if a number is not finite, or if hysteresis or minimum duration is negative.
 
         >>> StretchRule.of("probability", hysteresis=0.0)
         StretchRule(threshold=0.5, hysteresis=0.0, min_duration=0.1)

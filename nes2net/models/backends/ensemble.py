@@ -111,7 +111,7 @@ class Ensemble(LayerSum):
             scores: B×S; None with ``kind="classification"``, which ignores scores.
 
         Raises:
-            InputError: if the hidden states do not fit, or the scores are missing or do not fit.
+            InputError: if the hidden states do not fit, or if the scores are missing or do not fit.
         """
         if self.kind == "classification":
             return super().forward(hidden_states)

@@ -274,7 +274,7 @@ class MamBo(Backend):
         num_logits: n.
 
     Raises:
-        InputError: if ``num_heads`` does not divide E, or ``head_dim`` does not divide
+        InputError: if ``num_heads`` does not divide E, or if ``head_dim`` does not divide
             ``expand``·E.
 
     >>> MamBo(embed_dim=32, num_layers=1)(torch.randn(2, 50, 1024)).shape

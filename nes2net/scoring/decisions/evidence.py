@@ -142,8 +142,8 @@ class Evidence:
                 without speech changes neither mean nor sum.
 
         Raises:
-            InputError: if the window ends before the last added window, or a number is out of its
-                range.
+            InputError: if the window ends before the last added window, or if a number is out of
+                its range.
         """
         state = self._state
         if not 0 <= speech <= 1:

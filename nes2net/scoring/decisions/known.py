@@ -49,8 +49,8 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
         (N,), float64; higher for known classes.
 
     Raises:
-        InputError: if the kind is unknown, the temperature is not positive, or the logits are not
-            N×K finite numbers.
+        InputError: if the kind is unknown, if the temperature is not positive, or if the logits are
+            not N×K finite numbers.
 
     >>> known_scores([[4.0, 0.0, 0.0], [1.0, 0.5, 0.0]]).round(4).tolist()
     [3.3069, 0.0259]
@@ -154,8 +154,8 @@ class Reference:
             (N,), float64; higher for known classes.
 
         Raises:
-            InputError: if the kind is unknown, sizes do not fit each other, there are fewer than
-                ``k`` training trials, or logits are missing.
+            InputError: if the kind is unknown, if sizes do not fit each other, if there are fewer
+                than ``k`` training trials, or if logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
         x = self._checked_for_reference(embeddings)
@@ -248,7 +248,7 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
         N×M, float64; the score is higher if trial and model have the same generator.
 
     Raises:
-        InputError: if an array is not finite, or sizes differ.
+        InputError: if an array is not finite, or if sizes differ.
     """
     x = _checked_embeddings(embeddings)
     means = np.stack([_checked_embeddings(examples).mean(0) for examples in enrolments])

@@ -378,7 +378,7 @@ class Population:
             is_bonafide: (N,), whether each recording is bona fide.
 
         Raises:
-            InputError: if there are fewer recordings than :data:`FEWEST`, or an embedding is not
+            InputError: if there are fewer recordings than :data:`FEWEST`, or if an embedding is not
                 finite.
         """
         classes = np.asarray(is_bonafide, dtype=bool)
@@ -490,7 +490,7 @@ def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    """Compute the distances (3, N) of N recordings from the middle of the ``usual`` range of each scalar trait."""
+    """Compute, for each scalar trait, how far N recordings are from the middle of the ``usual`` range: (3, N)."""
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 

@@ -27,7 +27,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
         The class, and the options that the recipe gives.
 
     Raises:
-        InputError: if a name or option is unknown, or an option is out of range.
+        InputError: if a name or option is unknown, or if an option is out of range.
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
     kind = losses.checked_factory(name, options)

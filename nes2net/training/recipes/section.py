@@ -148,8 +148,8 @@ class Section(BaseModel):
     """A group of keys of a recipe.
 
     Raises:
-        InputError: if a key is unknown, a value has the wrong type or is out of range, a key would
-            change nothing, or two keys exclude each other.
+        InputError: if a key is unknown, if a value has the wrong type or is out of range, if a key
+            would change nothing, or if two keys exclude each other.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)

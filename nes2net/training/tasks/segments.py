@@ -33,8 +33,8 @@ class SegmentObjective(Objective):
     labels B×T, by resolution in ms; a frame without a label has −1.
 
     Raises:
-        InputError: as :class:`Objective`, or if the detector gives no scores for frames of a
-            resolution, or the loss of the frames does not fit the detector's logits.
+        InputError: as :class:`Objective`; or if the detector gives no scores for frames of a
+            resolution, or if the loss of the frames does not fit the detector's logits.
 
     >>> import torch
     >>> recipe = Recipe(segments={"resolutions": [20]})

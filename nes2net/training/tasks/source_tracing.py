@@ -117,7 +117,7 @@ class SourceTracing(Task):
         The training trials determine the classes.
 
         Raises:
-            InputError: if a trial has no value of the field, or no trials are left.
+            InputError: if a trial has no value of the field, or if no trials are left.
         """
         trials = super().trials(part)
         names = [self.name_of_class(trial) for trial in trials]
