@@ -7,7 +7,7 @@ from typing import Any
 
 
 def differing(earlier: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
-    """The names of the values that differ between ``run`` and an ``earlier`` run; a missing value counts as None.
+    """List the names of the values that differ between ``run`` and an ``earlier`` run; a missing value counts as None.
 
     Args:
         earlier, run: the plain data that identifies a run.

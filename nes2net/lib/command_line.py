@@ -59,7 +59,7 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        """The word that stands for the value of a flag: ``N`` for a whole number, ``X`` for any other number."""
+        """Choose the word for the value of a flag in the help: ``N`` for a whole number, ``X`` for any other number."""
         short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
         return short or super()._get_default_metavar_for_optional(action)
 
@@ -133,7 +133,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """Words to type, such as ``data check`` → the parser of this command or subcommand."""
+        """List all commands and subcommands: words to type, such as ``data check`` → parser."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -144,7 +144,7 @@ class OneLineParser(argparse.ArgumentParser):
         return parsers
 
     def flags(self) -> Mapping[str, str]:
-        """Setting of the library → flag of this program; the mapping follows later changes of ``names``."""
+        """Map each setting of the library to its flag in this program, also after later changes of ``names``."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
@@ -284,7 +284,7 @@ def _discard_closed_output() -> None:
 
 
 def command_of(prog: str) -> str:
-    """The command to type for the program ``prog``.
+    """Write the command to type for the program ``prog``.
 
     >>> command_of("main.py"), command_of("nes2net published main")
     ('python main.py', 'nes2net published main')

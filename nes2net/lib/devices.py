@@ -175,7 +175,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
 
 def float32_settings() -> dict[str, str]:
-    """PyTorch's present settings for float32 products, as plain data.
+    """Read PyTorch's present settings for float32 products, as plain data.
 
     >>> with float32_products():
     ...     set(float32_settings().values()) <= {"ieee", "highest", "False"}

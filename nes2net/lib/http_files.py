@@ -429,14 +429,17 @@ def _check_found(answer: httpx.Response, url: str) -> None:
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:
-    """The size in bytes of the whole file, from the headers of ``answer``; None if the headers do not state a size."""
+    """Read the size in bytes of the whole file from the headers of ``answer``; None if they do not state a size."""
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
 
 
 def _state_of(partial_path: Path) -> Path:
-    """The path of the file that stores address and validators (ETag or modification time) of a partial download."""
+    """Make the path of a file for the address and the validators of a partial download.
+
+    The validators are its ETag or modification time.
+    """
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
@@ -447,7 +450,7 @@ def _remove(partial_path: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    """Size of a file in bytes; 0 if there is no file."""
+    """Find the size of a file in bytes; 0 if there is no file."""
     try:
         return path.stat().st_size
     except OSError:

@@ -201,7 +201,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
 
 
 def last_of_ties(scores: NDArray) -> NDArray:
-    """Find the index of the last score of each run of equal scores, in sorted ``scores`` (N,)."""
+    """Find, in sorted ``scores`` (N,), where each run of equal scores ends: the index of its last score."""
     return np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
 
 

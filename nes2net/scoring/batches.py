@@ -299,7 +299,7 @@ def collate(read: Sequence[Read]) -> ReadBatch:
     groups = []
 
     def num_samples(read: tuple[str, str, Tensor]) -> int:
-        """The length of the waveform in ``read``, which is (id, stamp, waveform)."""
+        """Count the samples of the waveform in ``read``, which is (id, stamp, waveform)."""
         return len(read[2])
 
     for _, alike in groupby(sorted(usable, key=num_samples), key=num_samples):

@@ -86,7 +86,7 @@ class Judgement(Output[T]):
         """
 
     def options(self) -> dict[str, Any]:
-        """The options as plain data."""
+        """Return the options as plain data."""
         return asdict(self)  # type: ignore[call-overload]
 
     def identity(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class Judgement(Output[T]):
         raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
 
     def meaning(self) -> list[str]:
-        """Sentences that explain the rows of ``nes2net predict`` to their readers."""
+        """Write sentences that explain the rows of ``nes2net predict`` to their readers."""
         return []
 
     @classmethod

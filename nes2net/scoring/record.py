@@ -56,11 +56,11 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
 
     @cache
     def resolved(folder: str) -> str:
-        """The real path of a folder; cached, because many files share a folder."""
+        """Find the real path of a folder; cached, because many files share a folder."""
         return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
     def line(trial: Trial) -> str:
-        """The text by which a trial enters the digest."""
+        """Write the text by which a trial enters the digest."""
         folder, name = os.path.split(trial.path or "")
         return json.dumps([trial.id, resolved(folder), name])
 

@@ -155,7 +155,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """The path of an average in ``folder``, named after its epochs and options; arguments as for :func:`average_run`.
+    """Name an average in ``folder`` after its epochs and options: its path; arguments as for :func:`average_run`.
 
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'
@@ -230,7 +230,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """The measures of the run in ``folder``, which its task defines; EER and minDCF if its recipe cannot be used."""
+    """Find the measures of the run in ``folder``, which its task defines; EER and minDCF without a usable recipe."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:
@@ -263,7 +263,7 @@ def average_files(
 
 
 def recipe_of(average: Path) -> Recipe | None:
-    """The recipe in the record of ``average``; None if the record has no recipe that this version can read."""
+    """Read the recipe in the record of ``average``; None if the record has no recipe that this version can read."""
     try:
         return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
     except (InputError, KeyError):

@@ -85,7 +85,7 @@ class Balance:
         return rng.permuted(self._draw_items(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:
-        """SHA-256 of the groups of all items, and of their speakers if these have a limit; in hexadecimal."""
+        """Compute the hexadecimal SHA-256 of all items' groups, and of their speakers if these have a limit."""
         digest = sha256()
         for numbers, names in self._levels:
             digest.update(f"{names}\n".encode("utf-8", "surrogateescape") + numbers.astype("<i8").tobytes())
@@ -236,7 +236,7 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
 
 
 def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
-    """The group of each trial: its value of the field ``name``; None for a trial without a value.
+    """Find the group of each trial: its value of the field ``name``; None for a trial without a value.
 
     Args:
         name: a field of a trial, or ``class`` for the label. For attacks and speakers, the group is

@@ -49,7 +49,7 @@ _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
 
 def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Facts about ``trials`` that a model card states.
+    """Collect the facts about ``trials`` that a model card states.
 
     Returns:
         A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
@@ -89,7 +89,7 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
 def described_training(
     recipe: Recipe, detector: Detector, accelerator: Accelerator, earlier: Sequence[str]
 ) -> dict[str, Any]:
-    """Facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
+    """Collect the facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
 
     Args:
         earlier: descriptions of the devices on which the run was before it resumed.
@@ -194,7 +194,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 
 
 def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
-    """File name and fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
+    """Find file name and fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
 
     The record beside the score file names the checkpoint. The fingerprint is returned for the
     default precision, even if the scores were computed in another precision.

@@ -364,7 +364,7 @@ def development_batches(
 
 
 def _piece_lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """The length of each piece in ``excerpts``, after padding to ``data.min_piece``; None if ``excerpts`` is None.
+    """List the lengths of the pieces in ``excerpts``, padded to ``data.min_piece``; None if ``excerpts`` is None.
 
     :class:`EpochBatches` needs the lengths to put pieces of similar length into a batch.
     """

@@ -329,7 +329,7 @@ class Objective(nn.Module):
         return self.detector.features(states)
 
     def _durations(self, inputs: Tensor) -> Tensor:
-        """Durations (B,) in seconds of ``inputs``, which are waveforms B×N or, with Specmix, spectrograms B×T×F."""
+        """Compute the durations (B,) in seconds of ``inputs``: waveforms B×N or, with Specmix, spectrograms B×T×F."""
         samples = inputs.shape[1]
         if inputs.ndim == 3:
             samples *= self.detector.frontend.hop_length

@@ -116,7 +116,7 @@ def _is_begun(folder: Path) -> bool:
 
 
 def _saved_recipe(folder: Path) -> Any:
-    """The content of the folder's ``recipe.yaml``, not yet checked; None if the file is missing or empty."""
+    """Read the folder's ``recipe.yaml`` without checking its keys; None if the file is missing or empty."""
     path = folder / RECIPE_FILE
     if not path.is_file():
         return None

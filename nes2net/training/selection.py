@@ -163,7 +163,7 @@ class Selection:
         return epochs
 
     def described_checkpoint(self) -> str | None:
-        """File name of the checkpoint that the model card describes; None if no checkpoint is kept.
+        """Choose the checkpoint that the model card describes, by its file name; None if no checkpoint is kept.
 
         This is the best kept checkpoint, or the last one if no kept epoch has the measures.
         """
@@ -229,7 +229,7 @@ class Selection:
         return lines
 
     def _measured_rows(self) -> list[Row]:
-        """The rows of the history that have all ``measures``."""
+        """List the rows of the history that have all ``measures``."""
         return [row for row in self.history if all(name in row for name in self.measures)]
 
 
@@ -285,7 +285,7 @@ def choices(
 
 
 def saved_epochs(folder: Path) -> list[int]:
-    """The epochs whose ``epoch_N.pth`` is in ``folder``, in ascending order."""
+    """List the epochs whose ``epoch_N.pth`` is in ``folder``, in ascending order."""
     numbers = [path.stem.removeprefix("epoch_") for path in folder.glob("epoch_*.pth")]
     return sorted(int(number) for number in numbers if number.isdecimal())
 
@@ -334,7 +334,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """The ``count`` epochs with the lowest value ``by``, in ascending order. Of equal values, the earlier counts."""
+    """Find the ``count`` epochs with the lowest value ``by``, ascending; of equal values, the earlier counts."""
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 

@@ -212,7 +212,7 @@ def _build_from_checkpoint(
 
 
 def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
-    """The name and options of the front-end, as the ``record`` of a checkpoint states them.
+    """Read the name and options of the front-end from the ``record`` of a checkpoint.
 
     The mapping is empty for a checkpoint of other code, because it has no such record.
     """

@@ -151,5 +151,5 @@ _ROUNDING = 1e-9  # seconds
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    """The quotient; NaN if the denominator is 0."""
+    """Compute the quotient; NaN if the denominator is 0."""
     return numerator / denominator if denominator else float("nan")

@@ -456,14 +456,14 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
-    """The labels of the 10-ms frames of an utterance; if it has no such labels, they are made from its segments."""
+    """Return the labels of an utterance's 10-ms frames; if it has no such labels, make them from its segments."""
     if utterance.labels_10ms is not None:
         return utterance.labels_10ms
     return frame_labels(utterance.segments, 10, utterance.duration)
 
 
 def _frames_in_longer_frame(longer: int, shorter: int) -> int:
-    """How many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if the number is not whole."""
+    """Compute how many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if not a whole number."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

@@ -89,7 +89,7 @@ class MaxFeatureMap(nn.Module):
     """The maximum of channel c and channel c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the maximum of the two halves of the channels of ``x`` B×C×T×H."""
+        """Split the channels of ``x`` B×C×T×H into two halves, and take the larger value of each pair."""
         return torch.maximum(*x.chunk(2, dim=1))
 
 

@@ -91,7 +91,7 @@ class Halving(nn.Module):
         self.padding = int(padding), 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve the number of frames and of channels of ``x`` B×T×d."""
+        """Halve ``x`` B×T×d in frames and in channels."""
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)
 
 

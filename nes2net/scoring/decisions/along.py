@@ -37,7 +37,7 @@ _SIMULATIONS = 2000
 # Most windows of a simulated recording. A longer recording counts as several recordings of this length.
 _MOST_WINDOWS = 1000
 _BELOW = 0.025  # this share of the calibration's bona fide trials lies below the usual range
-_MOST_LENGTHS = 16  # at most so many lengths of fake parts are simulated
+_MOST_LENGTHS = 16  # largest number of lengths of fake parts that are simulated
 _SEED = 0
 
 
@@ -140,7 +140,7 @@ class DecisionAlong(Decision):
         return words
 
     def row(self) -> dict[str, Any]:
-        """Plain data, as :meth:`Decision.row` gives; the fields of this class are under the key ``along``."""
+        """Write plain data like :meth:`Decision.row`; the fields of this class are under the key ``along``."""
         row = super().row()
         along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
         along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
@@ -327,7 +327,7 @@ class _Chance(NamedTuple):
         return cls(highest, np.array(found), lengths, count, num_windows / count)
 
     def p_value(self, highest_sum: float) -> float:
-        """The share of bona fide recordings whose sum rises at least to ``highest_sum``, in (0, 1]."""
+        """Compute the share of bona fide recordings whose sum rises at least to ``highest_sum``, in (0, 1]."""
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         return 1 - (1 - share) ** self.repeats

@@ -258,7 +258,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """The part of a recording that was scored, in words."""
+    """Describe in words the part of a recording that was scored; None means all, and 0 windows along a recording."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:

@@ -178,7 +178,7 @@ class Decision:
     """Share of the recording that was scored; None if the share is not known."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data for JSON and tables. Values that are None are left out, except llr and probability."""
+        """Write plain data for JSON and tables; values that are None are left out, except llr and probability."""
         always = ("llr", "probability")
         row = {}
         for key, value in asdict(self).items():

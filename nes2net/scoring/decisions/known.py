@@ -304,7 +304,7 @@ class KnownThreshold:
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain data from which :meth:`read` builds the threshold again."""
+        """Write plain data from which :meth:`read` builds the threshold again."""
         return {"kind": self.kind, "scores": list(self.scores)}
 
     @classmethod

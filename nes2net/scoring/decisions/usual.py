@@ -217,7 +217,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
             chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
         def llr_of(score: float, traits: Traits) -> float:
-            """The ratio of a recording, for :attr:`Usual.value_of`."""
+            """Compute the ratio of a recording, for :attr:`Usual.value_of`."""
             return float(calibration([score])[0])
 
         all_usual.append(Usual("llr", tuple(ranges), tuple(chance), llr_of))
@@ -242,7 +242,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         factor, unit = SHOWN[name]
 
         def scalar_of(score: float, traits: Traits, name: str = name) -> float:
-            """The scalar trait ``name`` of a recording, for :attr:`Usual.value_of`."""
+            """Return the scalar trait ``name`` of a recording, for :attr:`Usual.value_of`."""
             return float(getattr(traits, name))
 
         low, middle, high = edges[name]
@@ -252,7 +252,7 @@ def _usual_traits(population: Population) -> list[Usual]:
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
-            """The distance of the embedding from the means, for :attr:`Usual.value_of`; None without one."""
+            """Compute the embedding's distance from the means (:attr:`Usual.value_of`); None without an embedding."""
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
@@ -266,7 +266,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
 
         def p_value_of(score: float, traits: Traits) -> float:
-            """The p-value by all traits together, for :attr:`Usual.value_of`."""
+            """Compute the p-value by all traits together, for :attr:`Usual.value_of`."""
             return population.typicality(traits).p_value
 
         words = f"p > {_OUTSIDE:g}"
@@ -274,7 +274,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         usual_traits.append(Usual("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
 
     def unfit_of(score: float, traits: Traits) -> float:
-        """1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
+        """Return 1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
         return float(bool(traits.unfit))
 
     # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.

@@ -88,7 +88,7 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
-    """The names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
+    """Find the names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
 
     If the values are wrong, the names are meaningless; the later check of the recipe reports the error.
     """
@@ -105,7 +105,7 @@ def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
 
 
 def packaged_recipes() -> list[str]:
-    """Names of the packaged recipes."""
+    """List the names of the packaged recipes."""
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 

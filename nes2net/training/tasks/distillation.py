@@ -160,7 +160,7 @@ class Distillation(Task):
             )
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Training reads bona fide trials only, validation both classes."""
+        """Choose the labels to read: training reads bona fide trials only, and validation reads both classes."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
@@ -244,7 +244,7 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
 
 
 def _all_options(backend: Backend) -> dict[str, Any]:
-    """The options of ``backend``, including options that have their default."""
+    """List the options of ``backend``, including options that have their default."""
     options = declared(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | backend.config
 

@@ -82,7 +82,7 @@ class SegmentObjective(Objective):
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """The denominators of the loss of the utterance and of the loss of each resolution."""
+        """Compute the denominators of the loss terms: of the utterance first, then of each resolution."""
         frame_denominators = [
             self.frame_criterion.weight_of(_class_shares(labels)).item() for labels in carried.values()
         ]
@@ -99,7 +99,7 @@ class SegmentObjective(Objective):
         return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """The numerators of the loss of the utterance and of the loss of each resolution."""
+        """Compute the numerators of the loss terms: of the utterance first, then of each resolution."""
         segments, outputs = computed
         (utterance_numerator,) = super().numerators(outputs, part)
         if self.utterance_weight:

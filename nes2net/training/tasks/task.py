@@ -72,7 +72,7 @@ class Task:
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """The labels of the trials that ``part`` reads, here both; each label must have trials."""
+        """Choose the labels of the trials that ``part`` reads, here both; each label must have trials."""
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -80,7 +80,7 @@ class Task:
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
-        """The number of the class of ``trial``, an index into :attr:`classes`; None if the trial has no class."""
+        """Find the number of the class of ``trial``, an index into :attr:`classes`; None if the trial has no class."""
         return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
