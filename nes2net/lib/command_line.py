@@ -59,18 +59,22 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        """The word that stands for the value of a flag: ``N`` for a whole number, ``X`` for any other number."""
+        """Choose the word for the value of a flag in the help: ``N`` for a whole number, ``X`` for any other number."""
         short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
         return short or super()._get_default_metavar_for_optional(action)
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
-        """Write the values of an argument: one or more values as ``FILE ...`` instead of ``FILE [FILE ...]``."""
+        """Write what the help shows for the values of an argument: ``FILE ...`` instead of ``FILE [FILE ...]``."""
         if action.nargs == argparse.ONE_OR_MORE:
             return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
-        """Show a word for the value if there are many choices; :meth:`_get_help_string` then lists the choices."""
+        """Make the function that writes the value of an argument in the help.
+
+        If the argument has many choices, the function writes one word instead of all choices, and
+        :meth:`_get_help_string` lists the choices.
+        """
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size
         return super()._metavar_formatter(action, default_metavar)
@@ -129,7 +133,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """The parsers of all commands and subcommands, by the words to type, such as ``data check``."""
+        """List all commands and subcommands: words to type, such as ``data check`` → parser."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -140,11 +144,11 @@ class OneLineParser(argparse.ArgumentParser):
         return parsers
 
     def flags(self) -> Mapping[str, str]:
-        """Setting of the library → flag of this program; the mapping follows later changes of ``names``."""
+        """Map each setting of the library to its flag in this program, also after later changes of ``names``."""
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does, but first report an unknown flag with the nearest known flag."""
+        """Parse as argparse does, but first exit if a flag is unknown; the message suggests the nearest flag."""
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
             # Without subcommands, all flags belong to this parser. Check them here, because argparse would first report
@@ -168,8 +172,8 @@ class OneLineParser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             is_command = isinstance(action, argparse._SubParsersAction)
             is_listed = isinstance(action.choices, Listed)
-            where = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
-            suggestion = did_you_mean(str(value), map(str, action.choices), where, cutoff=0.5)
+            listing_command = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
+            suggestion = did_you_mean(str(value), map(str, action.choices), listing_command, cutoff=0.5)
             problem = "unknown command" if is_command else "invalid choice:"
             refused_argument = None
             if not is_command:
@@ -190,8 +194,9 @@ def run(
 
     An :class:`InputError`, a lack of memory and an error of the operating system become one line on
     standard error; with ``--debug`` they are raised instead. Interruptions (:class:`Unfinished`,
-    Ctrl-C) always become one line. At the end, folders that arguments name are removed if this run
-    made them and they are empty.
+    Ctrl-C) always become one line. If the program that reads the output ends first, such as
+    ``head``, nothing is printed, and the status is :data:`INCOMPLETE`. At the end, folders that
+    arguments name are removed if this run made them and they are empty.
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.
@@ -279,7 +284,7 @@ def _discard_closed_output() -> None:
 
 
 def command_of(prog: str) -> str:
-    """The command to type for the program ``prog``.
+    """Write the command to type for the program ``prog``.
 
     >>> command_of("main.py"), command_of("nes2net published main")
     ('python main.py', 'nes2net published main')

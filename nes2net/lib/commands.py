@@ -24,6 +24,7 @@ class Flag(NamedTuple):
     minimum: int | None = None
     """The smallest allowed number."""
     choices: Callable[[], Sequence[str]] | None = None
+    """Function that returns the allowed values."""
     nargs: str | int | None = None
     const: Any = None
     """The value if the flag is given without a value, with ``nargs="?"``."""
@@ -82,9 +83,9 @@ def called(
     names: Mapping[str, str] | None = None,
     subcommands: Sequence[Callable[..., int | None]] = (),
 ) -> Callable[[Any], Any]:
-    """Make a decorator for the function of a command. It stores facts that signature and docstring do not state.
+    """Make a decorator that stores facts about a command in its function, for :func:`add_command`.
 
-    :func:`add_command` reads these facts.
+    Signature and docstring of the function do not state these facts.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
@@ -162,7 +163,8 @@ def _add_arguments(
 
     Args:
         meanings: name of a parameter → title of its group, and its meaning.
-        minimums: name of a parameter → smallest allowed number; this function fills it.
+        minimums: this function adds to it, for each parameter with a limit: name of the parameter →
+            smallest allowed number.
 
     Returns:
         A function that calls ``owner`` with the values of a parsed command line.

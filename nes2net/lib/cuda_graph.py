@@ -19,9 +19,9 @@ class Replayed:
     ``compute`` must launch the same kernels each time: it must not draw random numbers or read
     values on the CPU, and its weights must stay at their place in memory. Only inference is
     recorded (``torch.inference_mode``). In all other cases, and if recording fails, ``compute`` is
-    called without a graph. A failure prints a warning, except for a lack of memory, and nothing
-    more is recorded after it. At most ``max_shapes`` shapes are recorded, because each recording
-    keeps memory. Several threads may use this object. A copy of the object has no recorded graphs.
+    called without a graph. After a failure, nothing more is recorded. A failure also prints a
+    warning, unless memory ran out. At most ``max_shapes`` shapes are recorded, because each
+    recording keeps memory. Several threads may use this object. A copy of the object has no recorded graphs.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])
@@ -34,7 +34,7 @@ class Replayed:
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return ``compute(x)``. The first call with a shape and type records a graph; every call replays the graph."""
+        """Return ``compute(x)``, by replaying the graph for the shape and type of ``x``; the first call records it."""
         if not (x.is_cuda and torch.is_inference_mode_enabled()):
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)
@@ -64,7 +64,12 @@ _recording = threading.Lock()  # a process can record only one graph at a time
 
 
 def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-    """Record ``compute`` for tensors like ``x``; return the graph, its input and its output."""
+    """Record a graph of ``compute`` for tensors that have the shape and type of ``x``.
+
+    Returns:
+        The graph, the tensor that it reads as its input, and the tensor that each replay fills with
+        the result.
+    """
     current = torch.cuda.current_stream(x.device)
     # If recording fails, PyTorch does not return to the present stream, but the context stream(current) does.
     with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):

@@ -20,7 +20,7 @@ def choose_device(device: str = "auto") -> torch.device:
     """Find the device with the name ``device``; ``"auto"`` chooses CUDA if there is a GPU, otherwise the CPU.
 
     Raises:
-        InputError: if the name is unknown, or this machine does not have the device.
+        InputError: if the name is unknown, or if this machine does not have the device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -175,7 +175,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
 
 def float32_settings() -> dict[str, str]:
-    """PyTorch's present settings for float32 products, as plain data.
+    """Read PyTorch's present settings for float32 products, as plain data.
 
     >>> with float32_products():
     ...     set(float32_settings().values()) <= {"ieee", "highest", "False"}

@@ -20,7 +20,7 @@ class InputError(ValueError):
     """An input of nes2net is missing or wrong.
 
     The message is one line, which names the file or value that is wrong, and says what to do.
-    Settings stand in backticks, with the name of the parameter or of the recipe's key: "pass
+    A setting stands in backticks, under the name of its parameter or of its key in a recipe: "pass
     `overwrite=True`". The command line replaces settings by its flags (:func:`worded`), prints the
     message without a traceback, and exits with status 2.
 
@@ -115,7 +115,7 @@ def worded(text: str) -> str:
     flags = _flags.get()
 
     def flag_of(match: re.Match[str]) -> str:
-        """The text that replaces ``match``, a setting in backticks: its flag, or the setting unchanged."""
+        """Find the text that replaces ``match``, a setting in backticks: its flag, or the setting unchanged."""
         setting, value = match.groups()
         if value is not None and (whole_setting := f"{setting}={value}") in flags:
             return flags[whole_setting]
@@ -283,7 +283,7 @@ class _Shortened(reprlib.Repr):
         return f"{{{', '.join(first)}}}"
 
 
-_MOST_BITS = 512  # of a whole number whose digits are written; writing a longer number would take long
+_MOST_BITS = 512  # largest whole number, in bits, whose digits are written; writing a longer number would take long
 _shortened = _Shortened()
 
 
@@ -299,7 +299,7 @@ def shown(value: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the text of ``error``, at most 200 characters; without a text, the name of the error's class.
+    """Return the first line of an error's text, at most 200 characters; without a text, the name of its class.
 
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')

@@ -85,16 +85,16 @@ class Budget:
 def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield the path of a temporary file to write; at the end of this context, this file replaces ``path``.
 
-    If the context is interrupted, the old file, or the absence of a file, stays. The new file gets
-    the permissions that the umask gives to new files. If ``path`` is a symbolic link, the link
-    itself is replaced. The target of the link is not changed, because in a folder from elsewhere a
-    link may lead anywhere.
+    The folder of ``path`` is made if it is missing. If the context ends with an exception, nothing
+    is replaced. The new file gets the permissions that the umask gives to new files. If ``path`` is
+    a symbolic link, the link itself is replaced. The target of the link is not changed, because in
+    a folder from elsewhere a link may lead anywhere.
 
     Args:
         durable: make the file survive a power cut: its data are on the disk before the file is
             renamed, and its new name is on the disk before the context ends. Temporary files for
-            ``path`` that ended processes left behind are removed first. A durable file takes too
-            long for many small files that can be made again.
+            ``path`` that ended processes left behind are removed first. Without ``durable``,
+            writing is faster: enough for small files that can be made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -152,7 +152,10 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
 
 @contextmanager
 def temporary_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside the file ``path``; first remove folders that ended processes left there."""
+    """Yield a temporary folder beside the file ``path``; it is removed at the end of this context.
+
+    Temporary files and folders that ended processes left there for ``path`` are removed first.
+    """
     make_folder(path.parent)
     remove_left(path.parent, path.name)
     with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
@@ -249,10 +252,10 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end of this context, remove empty folders that were made in it, among ``paths`` and their parents.
+    """At the end of this context, remove each of ``paths`` and their parents that was made in it and is empty.
 
-    Folders for results are made before the long work that computes the results. If this work fails,
-    the folders would stay empty. Only folders that :func:`make_folder` made are removed.
+    Folders for results are made before the long work that computes the results, and would stay
+    empty if this work fails. Only folders that :func:`make_folder` made are removed.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
@@ -296,8 +299,8 @@ def check_writable(
         stream: whether :func:`write_output` will write the file; then a device or a pipe is allowed.
 
     Raises:
-        InputError: if ``path`` is empty, a folder or a device, or if its folder cannot be written
-            to.
+        InputError: if ``path`` is empty or a folder, if it is a device or a pipe without
+            ``stream``, or if its folder cannot be written to.
     """
     if not str(path):
         raise InputError(f"an output has an empty name; {remedy}")
@@ -422,9 +425,9 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
         remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: if the file cannot be read, is longer, or has a Git LFS pointer or a web page as
-            its content (:func:`check_arrived`). Also if the file is a named pipe, because a reader
-            may wait for ever there; a pipe of the shell, such as ``<(command)``, is read.
+        InputError: if the file cannot be read or is longer, or if its content is a Git LFS pointer
+            or a web page (:func:`check_arrived`). Also if the file is a named pipe, because a
+            reader may wait for ever there; a pipe of the shell, such as ``<(command)``, is read.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")

@@ -60,7 +60,8 @@ class GuardedUnpickler(_Unpickler):
     """Reads one pickle from ``stream``, which has ``size`` bytes.
 
     Args:
-        budget: limits; a step is an instruction or a copied element, and an object counts 5 steps.
+        budget: limit of the steps. An instruction or a copied element counts one step, and an
+            instruction that makes an object counts five.
     """
 
     keeps_state: ClassVar[tuple[type, ...]] = ()
@@ -74,8 +75,8 @@ class GuardedUnpickler(_Unpickler):
         super().__init__(_Bounded(stream, size), encoding=encoding)
         self.budget = budget
         self.dispatch = _Instructions(self.instructions, budget)
-        self.numbers = 0
-        self.encoded: dict[int, tuple[str, bytes]] = {}
+        self.numbers = 0  # keys that are numbers, so far
+        self.encoded: dict[int, tuple[str, bytes]] = {}  # id of a text → the text, and its encoded bytes
 
     def load(self) -> Any:
         """Read the pickle, and then free the memo."""
@@ -186,7 +187,7 @@ class _Instructions(dict):
 
 
 class _Bounded:
-    """A stream of ``size`` bytes. It refuses to read more than ``size`` bytes before memory is reserved for them."""
+    """A stream of ``size`` bytes. A request for more bytes is refused before memory is reserved for them."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream

@@ -45,7 +45,7 @@ class RemoteFile:
 
 
 class _Busy(Exception):
-    """The request failed, but may succeed after ``pause`` seconds; None if the server does not state a time."""
+    """The request failed, but may succeed after ``pause`` seconds; ``pause`` is None if the server states no time."""
 
     def __init__(self, problem: str, pause: float | None) -> None:
         super().__init__(problem)
@@ -82,7 +82,7 @@ class HttpFiles:
         """Download a short page of at most ``max_bytes`` bytes, and return its content.
 
         Raises:
-            InputError: if there is no such page, or the page is longer.
+            InputError: if there is no such page, or if the page is longer.
             Unfinished: if the server cannot be reached.
         """
 
@@ -100,9 +100,9 @@ class HttpFiles:
         return self._repeat_until_done(ask, url, lambda: 0)
 
     def described(self, file: RemoteFile) -> RemoteFile:
-        """Ask the server for the facts that ``file`` lacks: its size and, if the server is the hub, its SHA-256.
+        """Return ``file`` with the facts that it lacks, if the server states them: its size, and the hub's SHA-256.
 
-        Facts that the server does not state stay unknown. Known facts are not replaced.
+        Only the Hugging Face hub states a SHA-256. Known facts are not replaced.
 
         Raises:
             InputError: if there is no such file.
@@ -133,10 +133,13 @@ class HttpFiles:
         A partial download stays in ``{path}.part``. The next call resumes the download, unless the
         file has changed meanwhile.
 
+        Args:
+            title: title of the progress.
+
         Raises:
-            InputError: if there is no such file, the disk is too small, or the size or a digest
-                differs from the published value. A file whose digest differs is removed.
-            Unfinished: if the server breaks off again and again, or the disk is full.
+            InputError: if there is no such file, if the disk is too small, or if the size or a
+                digest differs from the published value. A file whose digest differs is removed.
+            Unfinished: if the server breaks off again and again, or if the disk is full.
 
         Returns:
             Name of each published digest → the digest, computed from the file. If no digest is
@@ -165,7 +168,8 @@ class HttpFiles:
         """Download the rest of ``file`` into ``partial_path``, or the whole file if it may have changed on the server.
 
         Raises:
-            InputError: if there is no such file, or the server's answer does not fit the request.
+            InputError: if there is no such file, or if the server's answer does not fit the
+                request.
             _Busy: if the request should be repeated.
             Unfinished: if the disk is full.
         """
@@ -230,13 +234,13 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and limit its size and slowness.
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and show the progress.
 
         Args:
             total_bytes: size of the complete file; None if unknown.
 
         Raises:
-            InputError: if the disk is too small, or the server sends too many bytes.
+            InputError: if the disk is too small, or if the server sends too many bytes.
             _Busy: if the server is too slow or breaks off.
             Unfinished: if the file cannot be written.
         """
@@ -298,9 +302,12 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: this function adds the headers of all answers to this mapping, for the
-                caller.
+            all_headers: the headers of all answers are added to this mapping, for the caller.
             headers: headers of the request.
+
+        Raises:
+            InputError: if ``url`` is not an address of HTTP or HTTPS, if a redirection is refused,
+                or if the server compresses the file.
         """
         try:
             address = httpx.URL(url)
@@ -422,14 +429,17 @@ def _check_found(answer: httpx.Response, url: str) -> None:
 
 
 def _size_of_whole_file(answer: httpx.Response) -> int | None:
-    """The size in bytes of the whole file, from the headers of ``answer``; None if the headers do not state a size."""
+    """Read the size in bytes of the whole file from the headers of ``answer``; None if they do not state a size."""
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
 
 
 def _state_of(partial_path: Path) -> Path:
-    """The path of the file that stores address and validators (ETag or modification time) of a partial download."""
+    """Make the path of a file for the address and the validators of a partial download.
+
+    The validators are its ETag or modification time.
+    """
     return partial_path.with_name(f"{partial_path.name}.json")
 
 
@@ -440,7 +450,7 @@ def _remove(partial_path: Path) -> None:
 
 
 def _size(path: Path) -> int:
-    """Size of a file in bytes; 0 if there is no file."""
+    """Find the size of a file in bytes; 0 if there is no file."""
     try:
         return path.stat().st_size
     except OSError:

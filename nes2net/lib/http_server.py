@@ -1,4 +1,4 @@
-"""Serve this machine, and no page of another site: addresses to listen at, and checks of a request's headers."""
+"""Addresses at which a server of this machine listens, and a check that refuses requests from other sites' pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 class Refused(Exception):
-    """A request is refused; the answer to it has this HTTP status and this error message."""
+    """A request is refused, and is answered with the HTTP status ``status`` and the message ``error``."""
 
     def __init__(self, status: int, error: str) -> None:
         super().__init__(error)
@@ -75,7 +75,7 @@ def is_loopback(host: str) -> bool:
 
 
 def names_at(host: str) -> list[str]:
-    """Names of this machine for a server at ``host``, besides IP addresses and ``localhost``.
+    """List the names of this machine for a server at ``host``, besides IP addresses and ``localhost``.
 
     The list is empty if ``host`` is an IP address that only this machine can reach.
     """
@@ -129,13 +129,13 @@ def listening_socket(host: str, ports: range) -> socket.socket:
 
 
 def address_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
-    """The address by which clients reach ``listener``, which listens at ``host``."""
+    """Write the address by which clients reach ``listener``, which listens at ``host``."""
     name = f"[{host}]" if ":" in host else host
     return f"{scheme}://{name}:{listener.getsockname()[1]}"
 
 
 def _host_and_port(origin: str) -> str | None:
-    """Host and port of ``origin``; None if it is malformed."""
+    """Read host and port from ``origin``, the address of a site; None if it is malformed."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

@@ -15,7 +15,7 @@ _HOME = Path(__file__).resolve().parents[2]
 
 
 def how_to_install(extra: str) -> str:
-    """The command that installs the optional libraries ``extra`` for this installation, for a message.
+    """Write the command that installs the optional libraries ``extra`` for this installation, for a message.
 
     nes2net is on no package index, and a stranger may publish a package of that name. The command
     therefore names the clone, the file or the address from which nes2net was installed. If this
@@ -45,7 +45,7 @@ def requirement(extra: str) -> str:
 
 
 def _address() -> str | None:
-    """The address from which this package was installed, as pip takes it (PEP 508); None if unknown.
+    """Find the address from which this package was installed, as pip takes it (PEP 508); None if unknown.
 
     The installer recorded the address in direct_url.json (PEP 610).
     """

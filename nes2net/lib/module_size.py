@@ -49,7 +49,10 @@ def limited_size(owner: str) -> Iterator[None]:
     size_of_tensor: dict[tuple[int, str], int] = {}
 
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
-        """Count the weights of ``tensor``; PyTorch calls this for each new parameter or buffer, in all threads."""
+        """Count the weights of ``tensor``, a new parameter or buffer, if this thread made it.
+
+        PyTorch calls this for the tensors of all threads.
+        """
         nonlocal numbers
         if tensor is not None and get_ident() == thread:
             numbers += tensor.numel() - size_of_tensor.get((id(module), name), 0)
@@ -58,7 +61,7 @@ def limited_size(owner: str) -> Iterator[None]:
                 raise InputError(f"{owner} has more than {MOST_NUMBERS:,} weights: give smaller options")
 
     def count_module(*_: Any) -> None:
-        """Count a module; PyTorch calls this for each new submodule, in all threads."""
+        """Count a new submodule if this thread made it; PyTorch calls this for the submodules of all threads."""
         nonlocal modules
         if get_ident() != thread:
             return

@@ -238,7 +238,7 @@ def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Inpu
 
 
 def check_options(factory: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
-    """Check ``options`` against the types and ranges that ``factory`` declares.
+    """Check ``options`` against the types and ranges that ``factory`` declares; other options are not checked.
 
     Args:
         owner: beginning of the error message, such as ``"back-end 'nes2net'"``.
@@ -278,8 +278,8 @@ class Settings:
         """Build the dataclass from ``settings`` that a user or a file gives, and check names and values.
 
         Raises:
-            InputError: if a name is unknown (the message suggests the nearest name), or a value is
-                out of range.
+            InputError: if a name is unknown (the message suggests the nearest name), or if a value
+                is out of range.
         """
         check_known(settings, [field.name for field in fields(cls)], f"{cls.owner} has no setting")  # type: ignore[arg-type]
         return cls(**settings)
@@ -405,19 +405,19 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         return f"a list of {count} {items}"
     # All other types, with the bounds of a number.
     words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
-    fewest = schema.get("minimum")
+    minimum = schema.get("minimum")
     above = schema.get("exclusiveMinimum")
-    most_items = schema.get("maximum")
+    maximum = schema.get("maximum")
     below = schema.get("exclusiveMaximum")
     if above is not None:
         upper_bound = ""
-        if most_items is not None:
-            upper_bound = f" and at most {most_items:.12g}"
+        if maximum is not None:
+            upper_bound = f" and at most {maximum:.12g}"
         return f"{words} above {above:.12g}" + upper_bound
-    if fewest is None:
+    if minimum is None:
         return words
     if below is not None:
-        return f"{words} from {fewest:.12g} to below {below:.12g}"
-    if most_items is None:
-        return f"{words} of at least {fewest:.12g}"
-    return f"{words} from {fewest:.12g} to {most_items:.12g}"
+        return f"{words} from {minimum:.12g} to below {below:.12g}"
+    if maximum is None:
+        return f"{words} of at least {minimum:.12g}"
+    return f"{words} from {minimum:.12g} to {maximum:.12g}"

@@ -47,7 +47,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a small JSON file that contains a mapping.
 
     Raises:
-        InputError: if the file is not JSON or not a mapping, or :func:`check_plain` refuses its data.
+        InputError: if the file is not JSON or not a mapping, or if :func:`check_plain` refuses its
+            data.
     """
     try:
         content = parsed_json(read_small_text(path), str(path), unique_keys=True)
@@ -97,27 +98,27 @@ def check_json(content: bytes, name: str) -> None:
     import numpy as np  # start-up: most JSON is short
 
     budget = Budget(name, _MOST_HELD, len(content), len(content))
-    counts = np.zeros(256, np.int64)
-    steps = np.zeros(256, np.int64)
-    counts[[ord(mark) for mark in _HELD]] = list(_HELD.values())
-    steps[[*b"[{"]] = 1
-    steps[[*b"]}"]] = -1
+    held_bytes = np.zeros(256, np.int64)  # character → bytes that a parser needs for what it begins
+    nesting = np.zeros(256, np.int64)  # character → 1 if it opens a list or a mapping, -1 if it closes one
+    held_bytes[[ord(mark) for mark in _HELD]] = list(_HELD.values())
+    nesting[[*b"[{"]] = 1
+    nesting[[*b"]}"]] = -1
     # Remove escaped backslashes and escaped quotation marks. Each remaining quotation mark then begins or ends a text.
     bare = content.replace(rb"\\", b"").replace(rb"\"", b"")
     in_text = False
     level = 0
     for start in range(0, len(bare), _BLOCK):
         block = np.frombuffer(bare, np.uint8, min(_BLOCK, len(bare) - start), start)
-        marks = block[(counts + abs(steps)).astype(bool)[block]]
+        marks = block[(held_bytes + abs(nesting)).astype(bool)[block]]
         if not len(marks):
             continue
         is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text  # for each mark, whether it lies in a text
-        levels = level + np.cumsum(steps[marks] * ~is_text)
+        levels = level + np.cumsum(nesting[marks] * ~is_text)
         in_text = bool(is_text[-1])
         level = int(levels[-1])
         if levels.max() > _DEEPEST_JSON:
             raise InputError(f"{name}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
-        budget.take("values", bytes=int(counts[marks[~is_text]].sum()))
+        budget.take("values", bytes=int(held_bytes[marks[~is_text]].sum()))
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -199,8 +200,8 @@ def check_plain(
 
     Raises:
         InputError: if ``value`` contains anything but mappings, lists, text, numbers, true, false
-            and null. Also if a number has more than 64 bits, a mapping has more than 10,000 keys,
-            or a limit is exceeded.
+            and null. Also if a number has more than 64 bits, if a mapping has more than 10,000
+            keys, or if a limit is exceeded.
 
     >>> double = []
     >>> for _ in range(40):

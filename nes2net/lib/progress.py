@@ -135,21 +135,21 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Seconds to the last step, at the speed since the first step; None if unknown, or if no step is left."""
+        """Estimate the seconds to the last step, at the speed so far; None if it is unknown, or if no step is left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Mean seconds of a step, without the first step, which includes preparations; None before the second step."""
+        """Compute the mean seconds of a step without the first, which includes preparations; None before step 2."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
 
 
 def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
-    """Iterate over the draws of a bootstrap; after 3 s, the first of several processes shows the progress."""
+    """Iterate over the draws of a bootstrap; the first of several processes shows the progress after 3 s."""
     return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 
@@ -196,7 +196,7 @@ class _Bar(tqdm):
 
 
 def _terminal_width() -> int:
-    """The number of columns of the terminal of standard error; 80 if unknown, as in some containers."""
+    """Find how many columns the terminal of standard error has; 80 if unknown, as in some containers."""
     stated = os.environ.get("COLUMNS", "")
     if stated.isdecimal() and int(stated):
         return int(stated)

@@ -12,7 +12,7 @@ from nes2net.lib.terminal import markdown_text
 
 @cache
 def page_templates(package: str) -> Environment:
-    """The Jinja environment with the templates in the folder of ``package``, such as ``nes2net.evaluation``.
+    """Make the Jinja environment for the templates in the folder of ``package``, such as ``nes2net.evaluation``.
 
     Only one environment is made for each package, so that each template is compiled only once.
     """
@@ -28,9 +28,10 @@ def page_templates(package: str) -> Environment:
 
 @cache
 def markdown_templates(package: str) -> Environment:
-    """The templates of Markdown in the folder of ``package``; only the filter ``safe`` leaves text unescaped."""
+    """Make the environment for templates of Markdown in ``package``; only the filter ``safe`` leaves text unescaped."""
     return page_templates(package).overlay(autoescape=False, finalize=_escaped)
 
 
 def _escaped(value: object) -> str:
+    """Escape ``value`` for Markdown, unless a template marked it as safe."""
     return str(value) if isinstance(value, Markup) else markdown_text(str(value))

@@ -18,7 +18,10 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)
 
 
 def print_note(text: str) -> None:
-    """Print a note on standard error; of several processes, only the first prints."""
+    """Print ``text``, unless it is empty, as a note on standard error; of several processes, only the first prints.
+
+    Settings in backticks are replaced by flags (:func:`nes2net.lib.errors.worded`).
+    """
     if text and is_first():
         print(f"note: {printable(worded(text))}", file=sys.stderr)
 
@@ -97,6 +100,8 @@ def markdown_text(text: str) -> str:
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a Markdown table; the first column is aligned to the left, and the others to the right.
+
+    The cells are Markdown already: they are not escaped.
 
     >>> print(markdown_table(["system", "EER in %"], [["Nes2Net-X", "1.65"]]))
     | system | EER in % |

@@ -13,7 +13,7 @@ from nes2net.lib.errors import InputError
 
 
 def usable_processors() -> int:
-    """The number of processors for this process, or its equal share if ``torchrun`` started several processes here."""
+    """Count the processors for this process: its equal share, if ``torchrun`` started several processes here."""
     if hasattr(os, "sched_getaffinity"):
         processors = len(os.sched_getaffinity(0))
     else:
@@ -23,7 +23,7 @@ def usable_processors() -> int:
 
 
 def processor_name() -> str:
-    """Name of the processor, as the system states it."""
+    """Find the name of the processor, as the system states it."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -32,7 +32,7 @@ def processor_name() -> str:
 
 
 def process_count() -> int:
-    """The number of processes that ``torchrun`` started together with this one; 1 for a process alone."""
+    """Count the processes that ``torchrun`` started together, with this one; 1 for a process alone."""
     # Check all four variables, because schedulers also set some of them.
     started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     return int(os.environ["WORLD_SIZE"]) if started else 1
@@ -82,10 +82,10 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 
 
 def peak_bytes() -> int | None:
-    """The most memory, in bytes, that this process has held so far; None if the system does not count it.
+    """Read the most memory, in bytes, that this process has held so far; None if the system does not count it.
 
-    On Linux the number comes from ``/proc/self/status``. On Linux, ``ru_maxrss`` would be the
-    number of the parent process if the parent held more memory when it started this process.
+    On Linux the number comes from ``/proc/self/status``, because ``ru_maxrss`` may there be the
+    number of the parent process: if the parent held more memory when it started this process.
 
     >>> peak = peak_bytes()
     >>> peak is None or peak > 2**20

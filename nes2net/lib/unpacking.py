@@ -215,7 +215,7 @@ class _TarSource:
 
 
 def _target_path(name: str, folder: Path, archive: Path) -> Path:
-    """The path in ``folder`` to which the member ``name`` is unpacked.
+    """Make the path in ``folder`` to which the member ``name`` is unpacked.
 
     Raises:
         InputError: if ``name`` leads out of the folder.

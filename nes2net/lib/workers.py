@@ -84,6 +84,7 @@ class Loader(DataLoader[Any]):
     """A ``DataLoader`` that raises, instead of hanging, when a worker dies.
 
     Args:
+        batches: for each batch, the indices of its items in ``dataset``.
         collate: function that makes a batch of items; it makes each tensor by :func:`stacked`.
         num_workers: number of workers; 0 to read in this process.
         setting: name of the setting for the number of workers, for messages.
@@ -263,9 +264,9 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
 
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
     replaces it. The context yields the list; an item is the number of a signal and its time.
-    Outside of the main thread, nothing is watched, and the list stays empty. A signal that came
-    before this context may still be deferred by the owner of its handler, whose attribute
-    ``requested`` is then the number of the signal. Such a signal is listed with the present time.
+    Outside of the main thread, nothing is watched, and the list stays empty. The object that owns
+    the handler of a signal may have received the signal before this context, and deferred it. Its
+    attribute ``requested`` is then the number of the signal, which is listed with the present time.
     """
     noted: list[tuple[int, float]] = []
     watching = True
@@ -336,6 +337,7 @@ def _kill_workers(workers: list[BaseProcess]) -> None:
     """Kill ``workers`` when their :class:`Loader` is deleted: at once at the program's end, otherwise after a second."""
 
     def kill() -> None:
+        """Kill all workers."""
         for worker in workers:
             worker.kill()
 

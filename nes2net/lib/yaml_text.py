@@ -177,7 +177,7 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
 
 
 def hint_of(hint: Any, key: str) -> Any:
-    """The type that the pydantic model ``hint`` declares for ``key``; None if ``hint`` is no model or lacks the key."""
+    """Find the type that the pydantic model ``hint`` declares for ``key``; None if it is no model or lacks the key."""
     fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 

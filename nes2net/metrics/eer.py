@@ -61,7 +61,7 @@ def compute_eer(
         rules the threshold is the lowest accepted score.
 
     Raises:
-        InputError: if a class has no scores, a score is NaN, or the method is unknown.
+        InputError: if a class has no scores, if a score is NaN, or if the method is unknown.
 
     >>> compute_eer([2.0, 3.0, 4.0, 1.0], [0.0, 1.5, -1.0, -2.0])
     (0.25, 1.0)
@@ -201,7 +201,7 @@ def roc_points(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray,
 
 
 def last_of_ties(scores: NDArray) -> NDArray:
-    """Find the index of the last score of each run of equal scores, in sorted ``scores`` (N,)."""
+    """Find, in sorted ``scores`` (N,), where each run of equal scores ends: the index of its last score."""
     return np.append(np.flatnonzero(scores[1:] != scores[:-1]), scores.size - 1)
 
 
@@ -221,7 +221,7 @@ def checked_scores(scores: ArrayLike, name: str) -> NDArray:
     """Convert ``scores`` to a float64 vector, and check the scores; ``name`` is the name of their class in messages.
 
     Raises:
-        InputError: if there are no scores, a score is NaN, or the scores are not a vector.
+        InputError: if there are no scores, if a score is NaN, or if the scores are not a vector.
     """
     scores = np.asarray(scores, dtype=np.float64)
     if scores.ndim != 1:
@@ -277,7 +277,8 @@ def interpolated_crossing(
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.
         The rates are equal at the fraction ``share``, in [0, 1], of the way from the step before to
-        this step. If FRR never reaches FAR, ``after`` is the last step and ``share`` is 1.
+        this step. If FRR never reaches FAR, ``after`` is the last step, ``share`` is 1, and ``eer``
+        is (FRR + FAR) / 2 at the last step.
     """
     frr = rejected_bonafide / num_bonafide
     far = (num_spoof - rejected_spoof) / num_spoof

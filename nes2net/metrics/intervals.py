@@ -81,6 +81,7 @@ class Comparison(NamedTuple):
     difference: float
     interval: tuple[float, float]
     p_value: float
+    """The two-sided p-value of a difference of 0."""
 
 
 def bootstrap_interval(
@@ -109,8 +110,8 @@ def bootstrap_interval(
         draws: ``num_resamples``, ``seed`` and so on, see :class:`Draws`.
 
     Raises:
-        InputError: if a class is empty, a score is NaN, groups do not fit the scores, or a setting
-            is out of range.
+        InputError: if a class is empty, if a score is NaN, if groups do not fit the scores, or if a
+            setting is out of range.
 
     >>> from nes2net.metrics import compute_eer
     >>> rng = np.random.default_rng(0)
@@ -131,8 +132,8 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    This is Wilson's interval with an effective number of trials. The error rate of that many
-    independent trials would have the same variance as the draws. Surveys of clusters use this
+    This is Wilson's interval with an effective number of trials: the number of independent trials
+    whose error rate would have the same variance as the draws. Surveys of clusters use this
     interval for rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals
     for proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7,
     2019.
@@ -378,7 +379,7 @@ def _drawing_function(
     """Make the function that draws a resample: single trials, or whole groups if there are groups.
 
     Raises:
-        InputError: if only one class has groups, or there is not one group for each score.
+        InputError: if only one class has groups, or if there is not one group for each score.
     """
     if bonafide_groups is None and spoof_groups is None:
         return lambda rng: np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])

@@ -57,7 +57,10 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) 
 
 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn."""
+    """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
+
+    Of a metric that returns a tuple, such as ``compute_eer``, only the first number is returned.
+    """
 
     def evaluate(counts: NDArray) -> Any:
         """Compute ``metric`` of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
@@ -210,7 +213,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # whether a pool may begin with the group
-    pool = np.empty(index.size, dtype=np.int64)  # number of the pool of each trial of [bonafide, spoof]
+    pool = np.empty(index.size, dtype=np.int64)  # for each trial of [bonafide, spoof], the number of its pool
     pool[index] = np.repeat(np.cumsum(begins) - 1, num_bonafide + num_spoof)
     pools_of_classes = pool[: bonafide.size], pool[bonafide.size :]
     num_pools = int(begins.sum())

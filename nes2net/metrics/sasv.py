@@ -41,7 +41,7 @@ def compute_a_dcf(
         ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold with this cost.
 
     Raises:
-        InputError: if a class has no scores, a score is NaN, or the method is unknown.
+        InputError: if a class has no scores, if a score is NaN, or if the method is unknown.
 
     >>> compute_a_dcf([2.0, 3.0], [0.0], [1.0, -1.0])
     (0.0, 1.0)
@@ -90,8 +90,8 @@ def compute_t_eer(
         The rate at which the tandem accepts spoofed trials at this pair, a fraction in [0, 1].
 
     Raises:
-        InputError: if a class has no scores, a score is NaN, the method is unknown, or
-            ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way
+        InputError: if a class has no scores, if a score is NaN, or if the method is unknown. Also
+            if ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way
             round.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])

@@ -154,7 +154,7 @@ def _grouped_by_length(
         return
 
     def lengths(indices: range) -> list[int]:
-        """Lengths of the trials with these ``indices``; called in a thread."""
+        """Find the lengths of the trials with these ``indices``; called in a thread."""
         return [length_of(trials[i]) for i in indices]
 
     def start(window: range) -> list[Future[list[int]]]:
@@ -180,7 +180,7 @@ def _grouped_by_length(
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of how recordings share batches, and of how many rows are computed for a batch.
+    """Decides which recordings share a batch, and how many rows are computed for a batch.
 
     A row is a waveform in a batch; further rows may be computed only to fill up a batch.
     """
@@ -238,7 +238,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """
 
     def length(trial: Trial) -> int:
-        """The number of samples that the detector gets of a trial; negative if the header does not state the length."""
+        """Compute how many samples the detector gets of a trial; negative if the header does not state the length."""
         try:
             # A pipe is not opened, because opening would wait for ever.
             if trial.path is None or not is_there(trial.path):
@@ -288,7 +288,7 @@ class Reading(Dataset):
 
 
 def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
-    """The waveform (N,) of an item; called in a worker."""
+    """Read the waveform (N,) of an item; called in a worker."""
     return torch.from_numpy(reader.read(item.path, item.id).waveform)
 
 
@@ -299,7 +299,7 @@ def collate(read: Sequence[Read]) -> ReadBatch:
     groups = []
 
     def num_samples(read: tuple[str, str, Tensor]) -> int:
-        """Length of the waveform of a trial (id, stamp, waveform)."""
+        """Count the samples of the waveform in ``read``, which is (id, stamp, waveform)."""
         return len(read[2])
 
     for _, alike in groupby(sorted(usable, key=num_samples), key=num_samples):

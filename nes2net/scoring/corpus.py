@@ -54,7 +54,7 @@ class ScoringSettings(RunSettings):
     """A change of each whole utterance before it is cut; None for no change."""
 
     def identity(self) -> dict[str, Any]:
-        """The settings that change scores, as plain data for the identity of the run; default values are left out."""
+        """Collect the settings that change scores and differ from their defaults, for the identity of the run."""
         identity: dict[str, Any] = {}
         if self.crop != "head":
             identity |= {"crop": self.crop, "crop_seed": self.crop_seed}

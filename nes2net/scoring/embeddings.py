@@ -76,19 +76,19 @@ class Embeddings(Judgement[NDArray]):
         """Start to embed a batch; see :meth:`Judgement.start`. ``stream`` is not used."""
 
         def embed(waveforms: Tensor) -> Tensor:
-            """The embeddings B×E of ``waveforms`` B×N, for :func:`start_rows`."""
+            """Compute the embeddings B×E of ``waveforms`` B×N, for :func:`start_rows`."""
             return scorer.embeddings(waveforms, self.of, self.layer)
 
         return start_rows(scorer, "embedding is not finite", embed, inputs[0], rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        """The kind of embedding, for the identity of a run."""
+        """Name the kind of embedding, for the identity of a run."""
         if self.of == "frontend":
             return {"embedding": f"frontend, layer {self.layer}"}
         return {"embedding": self.of}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """The embedding as a list, for a row of ``nes2net predict``."""
+        """Give the embedding as a list, for a row of ``nes2net predict``."""
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
@@ -133,7 +133,7 @@ class Embeddings(Judgement[NDArray]):
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         """Write the files, a few rows at a time; see :meth:`nes2net.scoring.output.Output.write`.
 
-        The only fact for the record is ``size``, the number of numbers in an embedding.
+        The only fact for the record is ``size``, the size E of an embedding.
         """
         first = next(rows)
         rows = chain([first], rows)
@@ -157,7 +157,7 @@ class Embeddings(Judgement[NDArray]):
 
 
 def _list_beside(out: Path) -> Path:
-    """Path of the list of ids and labels beside the array ``out``."""
+    """Make the path of the list of ids and labels beside the array ``out``."""
     return out.with_name(f"{out.name}.csv")
 
 

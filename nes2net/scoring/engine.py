@@ -51,7 +51,7 @@ class RunSettings:
     """How a run computes and resumes; these settings do not change the results of the run.
 
     Raises:
-        InputError: if ``batch_size`` is below 1, or ``on_error`` is unknown.
+        InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.
     """
 
     batch_size: int | None = None
@@ -286,11 +286,11 @@ def _find_earlier_work(
 ) -> _EarlierWork:
     """Find the rows of earlier runs, in a finished file and in journals.
 
-    Sets ``result.already_complete`` if a finished file has the rows of all trials.
+    If a finished file has the rows of all trials, ``result.already_complete`` is set to True.
 
     Raises:
-        InputError: if a file or a journal belongs to another run, or was changed, and ``overwrite``
-            does not allow replacing it.
+        InputError: if a file or a journal belongs to another run or was changed, unless
+            ``overwrite`` allows replacing it.
     """
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)

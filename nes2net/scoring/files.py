@@ -32,7 +32,7 @@ T = TypeVar("T")
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
-_AHEAD_BYTES = 1 << 29  # at most so many bytes of samples are held
+_AHEAD_BYTES = 1 << 29  # largest number of bytes of samples that are held
 _EXPANSION = 16  # bytes of samples that are assumed for each byte of a file that was not read yet
 
 
@@ -82,7 +82,7 @@ def judge_files(
         measurer: measures the recordings as well; None for no measurement.
 
     Raises:
-        InputError: if an argument is out of its range, or ``scorer`` cannot make this judgement.
+        InputError: if an argument is out of its range, or if ``scorer`` cannot make this judgement.
     """
     if isinstance(paths, (str, Path)):
         raise InputError(

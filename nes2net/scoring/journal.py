@@ -110,7 +110,7 @@ class Journal(Generic[T]):
 
 
 def journal_path(out: Path, rank: int = 0) -> Path:
-    """Path of the journal of process ``rank``.
+    """Make the path of the journal that process ``rank`` writes beside ``out``.
 
     >>> [journal_path(Path("s.txt"), rank).name for rank in (0, 1)]
     ['s.txt.partial', 's.txt.partial.1']

@@ -86,15 +86,15 @@ class Judgement(Output[T]):
         """
 
     def options(self) -> dict[str, Any]:
-        """The options as plain data."""
+        """Return the options as plain data."""
         return asdict(self)  # type: ignore[call-overload]
 
     def identity(self) -> dict[str, Any]:
-        """The facts of this judgement for the identity of a run, as plain data without nested values."""
+        """Collect the facts of this judgement for the identity of a run, as plain data without nested values."""
         return {"judgement": self.name, **self.options()}
 
     def described(self) -> dict[str, Any]:
-        """The facts of this judgement for a record, from which :func:`judgement_of` builds the judgement again."""
+        """Collect the facts for a record, from which :func:`judgement_of` builds this judgement again."""
         return {"name": self.name, **self.options()}
 
     @abstractmethod
@@ -122,7 +122,8 @@ class Judgement(Output[T]):
         """Read a file of this judgement as scores; return the ids and the scores (N,) float64 of recordings.
 
         Raises:
-            InputError: if the file cannot be read, or this judgement has no scores of recordings.
+            InputError: if the file cannot be read, or if this judgement has no scores of
+                recordings.
         """
         raise InputError(
             f"{path}: holds {self.what}, not one score of each recording: make a file of these with `nes2net score`"
@@ -148,7 +149,7 @@ class Judgement(Output[T]):
     def labelled(
         self, labels: Any, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> Any:
-        """Read the scores of both classes from which a calibration is learned.
+        """Read the scores from which a calibration is learned, for each class.
 
         Args:
             labels: :class:`nes2net.evaluation.key.Labels`.
@@ -160,13 +161,13 @@ class Judgement(Output[T]):
             :class:`nes2net.evaluation.judgements.LabelledScores`.
 
         Raises:
-            InputError: if files or labels cannot be read or do not fit each other, or no
+            InputError: if files or labels cannot be read or do not fit each other, or if no
                 calibration can be learned from this judgement.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, from which no calibration is learned: give scores")
 
     def meaning(self) -> list[str]:
-        """Sentences that explain the rows of ``nes2net predict`` to their readers."""
+        """Write sentences that explain the rows of ``nes2net predict`` to their readers."""
         return []
 
     @classmethod

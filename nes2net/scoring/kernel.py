@@ -69,7 +69,7 @@ class Scorer(Protocol):
 
     @property
     def used_samples(self) -> UsedSamples:
-        """How many leading samples of a waveform the scores depend on."""
+        """Tells how many leading samples of a waveform affect its scores."""
 
     @property
     def num_scores(self) -> int:
@@ -91,10 +91,10 @@ class Scorer(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """SHA-256 of the architecture and weights, or of the files."""
+        """Compute the SHA-256 of the architecture and weights, or of the files."""
 
     def modules(self) -> Iterable[nn.Module]:
-        """The modules that have a train and an eval mode; empty for a detector without train mode."""
+        """List the modules that have a train and an eval mode; none for a detector without train mode."""
 
     def train(self, mode: bool = True) -> Any:
         """Put the detector into train mode if ``mode`` is true, otherwise into eval mode."""
@@ -137,7 +137,7 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
-    """Score ``waveforms`` B×N, which are on the CPU, in :func:`scoring_mode`; a missing score is a reason."""
+    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`; a result is a score, or why it is missing."""
     with scoring_mode(scorer):
         return start(scorer, waveforms)()
 
@@ -377,8 +377,8 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     """Put ``scorer`` into eval mode, and set the precision of float32 products; restore both at the end.
 
     Any number of threads may be in this context: the first thread makes the changes, and the last
-    thread undoes them. A detector that is already in eval mode is not touched. The products are
-    those of :func:`nes2net.lib.devices.float32_products`.
+    thread undoes them. A detector that is already in eval mode is not touched.
+    :func:`nes2net.lib.devices.float32_products` sets the precision of products.
 
     Args:
         train: put ``scorer`` into train mode instead. Batch normalisation then changes its running
@@ -424,7 +424,7 @@ def differentiable(scorer: nn.Module) -> Iterator[None]:
 
 
 def default_batch_size(device: torch.device) -> int:
-    """Choose how many utterances of 4 s are in a batch that keeps ``device`` busy."""
+    """Choose the number of utterances of 4 s in a batch, so that the batch keeps ``device`` busy."""
     return 64 if device.type == "cuda" else 8
 
 

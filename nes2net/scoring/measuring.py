@@ -216,7 +216,7 @@ def forget_traits(beside: str | Path) -> None:
 
 
 def _files_beside(beside: str | Path) -> tuple[Path, Path]:
-    """Paths of the file of traits and of the file of embeddings, for :func:`measure_trials`."""
+    """Make the paths of two files for :func:`measure_trials`: of the traits, and of the embeddings."""
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 

@@ -24,7 +24,7 @@ class Output(ABC, Generic[T]):
     """Word for the rows of the file, such as ``"scores"``."""
 
     def files(self, out: Path) -> list[Path]:
-        """Paths of the finished file ``out`` and of further files that belong to it."""
+        """List the paths of the finished file ``out`` and of further files that belong to it."""
         return [out]
 
     def rows_are(self, out: Path) -> str:
@@ -49,7 +49,7 @@ class Output(ABC, Generic[T]):
 
     @abstractmethod
     def read(self, out: Path) -> Iterable[tuple[str, T]]:
-        """Read the rows of a finished file as (id, value). A run that only computes missing rows needs them."""
+        """Read the rows of a finished file as (id, value), for a run that only computes the missing rows."""
 
     @abstractmethod
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _LARGEST_WHOLE = 64 << 20  # bytes; a record is large if it holds a reason for e
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
-    """Collect plain data that identify how a score is computed: detector, precision, device, and number of samples."""
+    """Collect the facts on which a score depends: detector, precision, device, and number of samples."""
     return {
         "model": scorer.fingerprint(),
         "num_samples": num_samples,
@@ -40,7 +40,7 @@ def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:
 def run_identity(
     scorer: Scorer, trials: Sequence[Trial], num_samples: int | None, legacy_train_mode: bool, compiled: bool
 ) -> dict[str, Any]:
-    """Collect plain data that is equal for two runs if and only if their scores may share a file."""
+    """Collect plain data that are equal for two runs if and only if the scores of both may share a file."""
     run = computing(scorer, num_samples)
     run |= {"trials": recordings_digest(trials), "legacy_train_mode": legacy_train_mode, "compiled": compiled}
     if scorer.num_scores:
@@ -56,11 +56,11 @@ def recordings_digest(trials: Sequence[Trial]) -> str:
 
     @cache
     def resolved(folder: str) -> str:
-        """The real path of a folder; cached, because many files share a folder."""
+        """Find the real path of a folder; cached, because many files share a folder."""
         return os.path.realpath(folder) if "\0" not in folder else folder  # no file system allows a null byte
 
     def line(trial: Trial) -> str:
-        """The text by which a trial enters the digest."""
+        """Write the text by which a trial enters the digest."""
         folder, name = os.path.split(trial.path or "")
         return json.dumps([trial.id, resolved(folder), name])
 
@@ -137,7 +137,7 @@ def read_whole_record(path: Path) -> WholeRecord:
 
 
 def record_path(path: Path) -> Path:
-    """Path of the record that stands beside the file ``path``."""
+    """Make the path of the record that stands beside the file ``path``."""
     return path.with_name(f"{path.name}.json")
 
 

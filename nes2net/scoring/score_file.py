@@ -29,8 +29,8 @@ def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) 
     """Write a score file, completely or not at all. ``path`` may also be a device or a pipe.
 
     Raises:
-        InputError: if an id cannot be in a score file (see :func:`check_ids`), or the file cannot
-            be written.
+        InputError: if an id cannot be in a score file (see :func:`check_ids`), or if the file
+            cannot be written.
     """
     ids = list(ids)
     check_ids(ids)
@@ -55,8 +55,8 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     ``utterance attack label score``; attack and label are then not read.
 
     Raises:
-        InputError: if the file is missing, or a line has another number of fields, an id with
-            control characters, or a score that is not a number; the message names file and line.
+        InputError: if the file is missing, or if a line has another number of fields, an id with
+            control characters, or a score that is not a number. The message names file and line.
     """
     path = Path(path)
     ids = []

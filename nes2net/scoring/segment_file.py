@@ -139,8 +139,8 @@ class _Reader:
             scores: the score of each frame.
 
         Raises:
-            InputError: if an id has control characters, the frames are not 0, 1, … in adjacent
-                lines, or the file has too many utterances or frames.
+            InputError: if an id has control characters, if the frames are not 0, 1, … in adjacent
+                lines, or if the file has too many utterances or frames.
         """
         if name != self.id:
             if has_control(name):
@@ -225,8 +225,8 @@ def _text_blocks(path: Path) -> Iterator[tuple[int, str]]:
     """Yield blocks of whole lines of a text file, some megabytes each, as (number of the first line, text).
 
     Raises:
-        InputError: if the file cannot be read, is not text in UTF-8, or a line or the file is too
-            long.
+        InputError: if the file cannot be read or is not text in UTF-8, or if a line or the file is
+            too long.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a regular file; give the path of a file of frame scores")

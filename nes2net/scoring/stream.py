@@ -190,10 +190,11 @@ class Stream:
             complete. None for 8 on a CPU and 64 on a GPU.
         channels: the comparison of the recording's channels, if the channels are averaged before
             samples are pushed. None to compare the channels of the pushed samples.
-        progress: is called after each batch with the end of its last window in seconds.
+        progress: function that is called after each batch, with the end of its last window in
+            seconds.
 
     Raises:
-        InputError: if the window is too short for the detector, or another number is out of its
+        InputError: if the window is too short for the detector, or if another number is out of its
             range.
     """
 
@@ -285,7 +286,7 @@ class Stream:
         """Score a batch that was in :attr:`waiting`.
 
         Raises:
-            InputError: if a score is not finite, or the batch does not fit into memory.
+            InputError: if a score is not finite, or if the batch does not fit into memory.
         """
         waveforms = np.stack([window.samples for window in batch.windows])
         if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in score()

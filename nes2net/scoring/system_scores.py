@@ -45,8 +45,8 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
     """Find the lowest and the highest score of each score file.
 
     Raises:
-        InputError: if a file cannot be read, a score is not finite, or all scores of a file are
-            equal.
+        InputError: if a file cannot be read, if a score is not finite, or if all scores of a file
+            are equal.
     """
     ranges = []
     for path in paths:

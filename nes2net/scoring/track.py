@@ -72,7 +72,7 @@ class Track:
         return self.share_of(np.ones(len(self), bool))
 
     def share_of(self, is_chosen: np.ndarray) -> float:
-        """Share of the recording that lies in the windows for which ``is_chosen`` (K,) is true."""
+        """Compute the share of the recording that lies in the windows for which ``is_chosen`` (K,) is true."""
         if not is_chosen.any():
             return 0.0
         # Seconds that lie in a chosen window; overlaps count once.
@@ -126,7 +126,7 @@ def score_track(
 
 
 def least_span(score_rule: str) -> float:
-    """Smallest span of a plot's score axis: 1 for probabilities and cosines, else :data:`LEAST_SPAN`."""
+    """Choose the smallest span of a plot's score axis: 1 for probabilities and cosines, else :data:`LEAST_SPAN`."""
     return 1.0 if score_rule in ("probability", "cosine") else LEAST_SPAN
 
 
@@ -189,7 +189,8 @@ def frame_scores(
         batch_size: number of windows that are computed at once; None for a number that suits the
             device: together, the windows have as many samples as 8 utterances of 4 s on a CPU, or
             as 64 on a GPU.
-        progress: is called after each batch with the end of its last window in seconds.
+        progress: function that is called after each batch, with the end of its last window in
+            seconds.
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)

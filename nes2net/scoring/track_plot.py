@@ -42,7 +42,7 @@ _MOST_POINTS = 640
 _COLUMNS = 160  # at most
 _SCORES_PER_COLUMN = 6  # at least
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
-_ENVELOPE_COLUMNS = 2000  # the waveform has at most so many columns; the picture has fewer pixels
+_ENVELOPE_COLUMNS = 2000  # largest number of columns of the waveform; the picture has fewer pixels
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 _MOST_TICKS = 13
 _LONGEST_NAME = 90  # characters
@@ -190,8 +190,8 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     """Divide the scores of a long track into columns of neighbouring scores.
 
     Returns:
-        The mean time in seconds of the scores in each column, (C,); and a mapping quantile, such as
-        0.5 → this quantile of the scores in each column, (C,).
+        The mean time in seconds of the scores in each column, (C,); and a mapping from the level of a
+        quantile, such as 0.5, to this quantile of the scores in each column, (C,).
     """
     number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
     ends = np.arange(number + 1) * len(track) // number

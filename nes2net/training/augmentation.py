@@ -31,8 +31,8 @@ def effects_of(
 
     Args:
         speech: recordings of speech, from which the condition babble is mixed.
-        stream: random stream of RawBoost with ``augment.rng: legacy``; utterances draw from it in
-            the order in which they are read. None otherwise.
+        stream: random stream from which RawBoost draws with ``augment.rng: legacy``, for one
+            utterance after the other in the order of reading; None with another ``augment.rng``.
         aligned: remove the delay of a reverberation, so that labels of frames still fit the audio.
         every: apply all conditions one after another, instead of one drawn at random.
 
@@ -42,9 +42,9 @@ def effects_of(
     """
     sources = Sources(augment.musan, augment.rir, speech)  # shared by all conditions, so that folders are listed once
     conditions = [registry.create_condition(text, sources) for text in augment.conditions]
-    needed = set().union(*(condition.needs for condition in conditions))
+    needed_folders = set().union(*(condition.needs for condition in conditions))
     for folder in ("musan", "rir"):
-        if getattr(augment, folder) and not augment.noise_probability and folder not in needed:
+        if getattr(augment, folder) and not augment.noise_probability and folder not in needed_folders:
             raise InputError(
                 f"`augment.{folder}` changes nothing, because no `augment.conditions` needs it: leave it out, or give "
                 "`augment.noise_probability`"

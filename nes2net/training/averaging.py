@@ -155,7 +155,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """The path of an average in ``folder``, named after its epochs and options; arguments as for :func:`average_run`.
+    """Name an average in ``folder`` after its epochs and options: its path; arguments as for :func:`average_run`.
 
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'
@@ -186,8 +186,8 @@ def _with_new_batch_statistics(
         num_batches: number of training batches.
 
     Raises:
-        InputError: if model or recipe are unknown, the detector fuses scores, or ``num_batches`` is
-            below 1 or above the number of batches of an epoch.
+        InputError: if model or recipe are unknown, if the detector fuses scores, or if
+            ``num_batches`` is below 1 or above the number of batches of an epoch.
     """
     if "model" not in record or not (folder / RECIPE_FILE).is_file():
         raise InputError(
@@ -230,7 +230,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """The measures of the run in ``folder``, which its task defines; EER and minDCF if its recipe cannot be used."""
+    """Find the measures of the run in ``folder``, which its task defines; EER and minDCF without a usable recipe."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:
@@ -243,8 +243,8 @@ def average_files(
     """Write the average of ``checkpoints`` to the file ``out``, and return ``out``.
 
     Args:
-        out: an existing file is replaced. The record in it has the names, digests and weights of
-            the checkpoints.
+        out: file to write; an existing file is replaced. The record in the new file has the names,
+            digests and weights of the checkpoints.
         mode, weights: as for :func:`nes2net.average_checkpoints`.
 
     Raises:
@@ -263,7 +263,7 @@ def average_files(
 
 
 def recipe_of(average: Path) -> Recipe | None:
-    """The recipe in the record of ``average``; None if another program or an earlier version wrote the average."""
+    """Read the recipe in the record of ``average``; None if the record has no recipe that this version can read."""
     try:
         return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
     except (InputError, KeyError):

@@ -30,8 +30,8 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. In a group of the last level, all items are drawn once in random order,
-    then all items again in another order, and so on. How often two of these items are drawn
-    therefore differs by at most one. Chance decides the order of the items, but not the shares of
+    then all items again in another order, and so on. Any two of these items therefore differ by at
+    most one in their numbers of draws. Chance decides the order of the items, but not the shares of
     the groups.
 
     Args:
@@ -74,7 +74,7 @@ class Balance:
         self.draws = draws or length
 
     def order(self, rng: np.random.Generator, batch_size: int) -> NDArray:
-        """Draw the items of an epoch, batch after batch; the items of a batch are in random order.
+        """Draw the items of an epoch, and return their indices batch after batch, in random order within a batch.
 
         The draws of an incomplete last batch are left out.
         """
@@ -85,7 +85,7 @@ class Balance:
         return rng.permuted(self._draw_items(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:
-        """SHA-256 of the groups of all items, and of their speakers if these have a limit; in hexadecimal."""
+        """Compute the hexadecimal SHA-256 of all items' groups, and of their speakers if these have a limit."""
         digest = sha256()
         for numbers, names in self._levels:
             digest.update(f"{names}\n".encode("utf-8", "surrogateescape") + numbers.astype("<i8").tobytes())
@@ -184,7 +184,8 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """Choose a number from 0 to ``count`` − 1 for each draw: all numbers in random order, then again in another order.
 
-    How often two numbers are drawn differs by at most one, over all draws and within each step.
+    Over all draws and within each step, some numbers may be drawn once more than others, but no
+    number is drawn twice more.
 
     Args:
         steps: the optimisation step of each draw, ascending.
@@ -213,8 +214,8 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     """Make the balance of ``data`` over ``trials``; None if an epoch draws each trial once, as published.
 
     Raises:
-        InputError: if no trial has a value of a field of ``data.balance``, or if no trial has a
-            speaker although ``data.speaker_cap`` is set.
+        InputError: if ``data.balance`` names a field that no trial states, or if ``data.speaker_cap``
+            is set although no trial states a speaker.
     """
     if not data.balanced:
         return None
@@ -235,7 +236,7 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
 
 
 def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | None]:
-    """The group of each trial: its value of the field ``name``; None for a trial without a value.
+    """Find the group of each trial: its value of the field ``name``; None for a trial without a value.
 
     Args:
         name: a field of a trial, or ``class`` for the label. For attacks and speakers, the group is

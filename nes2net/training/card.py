@@ -49,13 +49,14 @@ _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
 
 def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
-    """Facts about ``trials`` that a model card states.
+    """Collect the facts about ``trials`` that a model card states.
 
     Returns:
         A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
         of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
-        100 names. ``drawn`` says what a bootstrap interval resamples. ``hours`` is estimated from
-        the headers of at most 200 recordings; None if no header states a length.
+        100 names. ``drawn`` says what a bootstrap interval resamples, such as 20 speakers.
+        ``hours`` is estimated from the headers of at most 200 recordings; None if no header states
+        a length.
     """
     names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
     for trial in trials:
@@ -88,7 +89,7 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
 def described_training(
     recipe: Recipe, detector: Detector, accelerator: Accelerator, earlier: Sequence[str]
 ) -> dict[str, Any]:
-    """Facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
+    """Collect the facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
 
     Args:
         earlier: descriptions of the devices on which the run was before it resumed.
@@ -123,7 +124,8 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
             the earlier card.
 
     Raises:
-        InputError: if the checkpoint or another file cannot be read, or the card cannot be written.
+        InputError: if the checkpoint or another file cannot be read, or if the card cannot be
+            written.
     """
     card_file = CardFile.read(folder)
     if checkpoint is not None:
@@ -154,7 +156,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
         paths: the evaluated score files, in the order of the systems of ``result``.
 
     Raises:
-        InputError: if the folder has no card, the scores do not belong to recordings, or no
+        InputError: if the folder has no card, if the scores do not belong to recordings, or if no
             checkpoint of the folder made the scores.
     """
     card_file = CardFile.read(folder)
@@ -192,13 +194,13 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 
 
 def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
-    """File name and fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
+    """Find file name and fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
 
     The record beside the score file names the checkpoint. The fingerprint is returned for the
     default precision, even if the scores were computed in another precision.
 
     Raises:
-        InputError: if there is no record beside ``scores``, or ``folder`` lacks the checkpoint.
+        InputError: if there is no record beside ``scores``, or if ``folder`` lacks the checkpoint.
     """
     record = record_of(scores)
     checkpoint = (record.model_extra or {}).get("checkpoint") if record else None
@@ -217,7 +219,7 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the figures of the development set in ``row`` of the history: each measure, pooled and by corpus."""
+    """Yield the figures of the development set: each measure in ``row``, a row of the history, pooled and by corpus."""
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
     pooled = _facts_of_set(sets)
     for measure in selection.offered:
@@ -263,7 +265,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    Only the last part of a path is kept. None is not converted to text.
+    Of a text with slashes, such as a path, only the last part is kept. None is not converted to
+    text.
     """
     for key, value in values.items():
         if isinstance(value, dict):

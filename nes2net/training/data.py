@@ -61,8 +61,8 @@ def read_trials(
         labels: labels of the trials to list; the corpora need no trials of other labels.
 
     Raises:
-        InputError: if the folder of a corpus is not named, a corpus has no such split or does not
-            use a key that is given, an audio file is missing, or a label has no trials.
+        InputError: if the folder of a corpus is not named; if a corpus has no such split, or does
+            not use a key that is given; if an audio file is missing; or if a label has no trials.
     """
     name = "training" if part == "train" else "development"
     corpus_configs = data.parts(part)
@@ -193,7 +193,8 @@ def list_examples(
     """List the examples of ``trials``: the trials themselves, or with ``data.crop: pieces`` their pieces.
 
     A piece is a trial too. Its id names its samples: ``LA_T_1000137[64000:128000]`` has samples
-    64000 to 127999. The lengths of most recordings are read from headers.
+    64000 to 127999. The lengths of most recordings are read from headers. A recording that cannot
+    be cut is left out, and ``errors`` of the result says why.
 
     Args:
         part: name of the part, for the progress display.
@@ -363,7 +364,7 @@ def development_batches(
 
 
 def _piece_lengths(data: DataConfig, excerpts: Sequence[tuple[int, int]] | None) -> list[int] | None:
-    """The length of each piece in ``excerpts``, after padding to ``data.min_piece``; None if ``excerpts`` is None.
+    """List the lengths of the pieces in ``excerpts``, padded to ``data.min_piece``; None if ``excerpts`` is None.
 
     :class:`EpochBatches` needs the lengths to put pieces of similar length into a batch.
     """

@@ -93,7 +93,7 @@ Target: TypeAlias = Callable[[Trial], "int | None"]
 
 
 def no_tensors(trial: Trial) -> Mapping[str, Tensor]:
-    """The default :data:`Carries`: an example carries no tensors beside waveform and class."""
+    """Carry no tensors beside waveform and class; this is the default :data:`Carries`."""
     return {}
 
 

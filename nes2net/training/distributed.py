@@ -41,8 +41,8 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
         precision: precision of the forward pass: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
 
     Raises:
-        InputError: if there is no such device, there are fewer GPUs than processes, or the device
-            cannot compute in this precision.
+        InputError: if there is no such device, if there are fewer GPUs than processes, or if the
+            device cannot compute in this precision.
     """
     torch_device = choose_device(device)
     if torch_device.type == "cuda":  # accelerate gives each process the GPU of its local rank
@@ -96,9 +96,9 @@ def gather_values(accelerator: Accelerator, value: Any) -> list[Any]:
 
 
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
-    """Call ``write`` in the main process only; if it fails, all processes raise the error.
+    """Call ``write`` in the main process only; if a file cannot be written, all processes raise the error.
 
-    Without this, the other processes would wait for a main process that has ended.
+    If only the main process raised it, the other processes would wait for a process that has ended.
     """
     failure: BaseException | None = None
     try:

@@ -28,9 +28,9 @@ class StopRequests:
     second Ctrl-C ends the run at once. Python handles signals in the main thread only; in other
     threads this context does nothing.
 
-    For several processes to end together, set ``agree`` to a function that takes the signal of this
-    process and returns the signal that ends all processes; 0 is no signal. A signal then always
-    waits for the end of a :meth:`deferred` context, where the processes agree.
+    To end several processes together, set ``agree`` to a function. It takes the signal that this
+    process has received, and returns the signal that ends all processes; 0 is no signal. A signal
+    then always waits for the end of a :meth:`deferred` context, where the processes agree.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -66,7 +66,7 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Let signals wait until this context ends, for work that must not be interrupted; then raise."""
+        """Protect the work in this context from signals; at its end, raise the exception for a signal that came."""
         self._deferred = True
         try:
             yield

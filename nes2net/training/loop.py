@@ -103,8 +103,8 @@ class Trainer:
             processes return the same.
 
         Raises:
-            Unfinished: if a file of the step cannot be read at present, or no process can use any
-                file of the step. The step is then not done.
+            Unfinished: if a file of the step cannot be read at present, or if no process can use
+                any file of the step. The step is then not done.
             InputError: if the loss or the gradient is not finite.
         """
         accelerator = self.accelerator
@@ -173,7 +173,7 @@ class Trainer:
         return sum(n / weight for n, weight in zip(sums, denominators) if weight > 0)
 
     def plateau_factor(self) -> float:
-        """The learning-rate factor of ``train.plateau_patience``: ½ for each plateau of the development loss so far."""
+        """Compute the learning-rate factor of ``train.plateau_patience``: ½ per plateau of the development loss."""
         patience = self.recipe.train.plateau_patience
         history = self.state.selection.history
         if not patience:

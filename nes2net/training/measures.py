@@ -42,7 +42,7 @@ class Measure(NamedTuple):
     prominent: bool = True
 
     def column(self, name: str = "wo_aug", variant: str = "") -> str:
-        """The key of the measure in the history, for the pass ``name`` over the development set.
+        """Make the key of the measure in the history, for the pass ``name`` over the development set.
 
         Args:
             variant: end of the key of a related value, such as ``_low`` for the lower limit of the
@@ -54,7 +54,7 @@ class Measure(NamedTuple):
         return f"val_{self.key or self.name}_{name}{variant}"
 
     def headings(self, history: Sequence[Mapping[str, object]]) -> dict[str, str]:
-        """The keys of this measure in the history, each with its heading in tables and pictures.
+        """List the keys of this measure in the history: key → heading in tables and pictures.
 
         Some of the keys may have no values in ``history``. Only a prominent measure has keys for the
         pass with RawBoost and for each corpus.
@@ -198,5 +198,5 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
 
 
 def eer_methods(data: DataConfig) -> dict[str, str]:
-    """Alias of each development corpus → the rule for its EER."""
+    """Find the rules for EERs: alias of each development corpus → rule."""
     return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}

@@ -1,4 +1,4 @@
-"""The monitor of a run reports it in lines, progress, a log, TensorBoard, other trackers and a picture.
+"""Report a run to the user: in lines, progress, a log, TensorBoard, other trackers and a picture.
 
 Only the main process reports. Results go to standard output, remarks and progress to standard
 error, and both to ``train.log``. With a :class:`RunReporter`, nothing else is on standard output.
@@ -59,7 +59,7 @@ class Monitor:
     On exit the monitor draws the curves if they are not up to date, and closes the logs.
 
     Args:
-        selection: the history of the run.
+        selection: history of the run, and choice of its best epochs.
         log: folder of TensorBoard's log.
         shown: True in the main process only; other processes only name failed files.
         reporter: prints the lines of the run for another program; nothing else is then on standard
@@ -91,7 +91,8 @@ class Monitor:
         """Open the logs; TensorBoard hides values that were logged before for ``first_epoch`` and later epochs.
 
         Raises:
-            InputError: if TensorBoard's folder cannot be written to, or the recipe's tracker cannot start.
+            InputError: if TensorBoard's folder cannot be written to, or if the recipe's tracker
+                cannot start.
         """
         self.run_log.open()
         for line in circumstances(device):
@@ -198,12 +199,12 @@ class Monitor:
             self._draw()
 
     def track(self, epoch: int, values: dict[str, float]) -> None:
-        """Send the values of an epoch to the recipe's tracker; a slow server delays this call."""
+        """Send the values of an epoch to the recipe's tracker, if there is one; a slow server delays this call."""
         if self.tracker is not None:
             self.tracker.log(values, epoch)
 
     def _draw(self) -> None:
-        """Draw the curves of all epochs so far, in the main process."""
+        """Draw the curves of all epochs so far, if there are any; only the main process draws."""
         if self.shown and self.selection.history:
             selection = self.selection
             kept_epochs = selection.kept_epochs()

@@ -77,8 +77,8 @@ class Outcome(NamedTuple):
 class Objective(nn.Module):
     """Computes the loss of a batch for ``detector``, which gives each utterance one score; tasks may override methods.
 
-    :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
-    The constructor freezes parameters of ``detector``: with ``train.freeze_frontend`` the whole
+    DistributedDataParallel wraps this module, because :meth:`forward` uses all parameters. The
+    constructor freezes parameters of ``detector``: with ``train.freeze_frontend`` the whole
     front-end, and with ``train.freeze_layers`` its lower layers.
 
     Args:
@@ -161,14 +161,14 @@ class Objective(nn.Module):
         return len(classes)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
-        """Make the loss of the utterance; raise :class:`InputError` if the loss does not fit the detector."""
+        """Make the loss of an utterance; raise :class:`InputError` if the loss does not fit the detector."""
         return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """List the parameters that the optimiser gets: all parameters that are ever trained.
 
-        Never trained are a frozen front-end or its frozen layers, the base of an adapted front-end, and
-        a teacher. With ``train.optimizer: logistic``, only the last layer is trained.
+        A frozen front-end or its frozen layers, the base of an adapted front-end, and a teacher are never
+        trained. With ``train.optimizer: logistic``, only the last layer is trained.
         """
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
@@ -191,9 +191,9 @@ class Objective(nn.Module):
     def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
         """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation, as the recipe says.
 
-        Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. The
-        constructor allows Specmix only with front-ends without parameters. Each (seed, epoch, step, ``number``) has
-        its own random stream, so that a resumed run draws the same numbers as an uninterrupted run.
+        Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each (seed,
+        epoch, step, ``number``) has its own random stream, so that a resumed run draws the same
+        numbers as an uninterrupted run.
 
         Args:
             targets: the targets of ``part``, on the CPU.
@@ -208,7 +208,7 @@ class Objective(nn.Module):
             return part, targets
         generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, number, _SPECMIX_STREAM))
         spectrograms = self.features(part.inputs)
-        assert isinstance(spectrograms, Tensor)  # no list: the constructor refuses Specmix then
+        assert isinstance(spectrograms, Tensor)  # the constructor refuses Specmix with a list of hidden states
         inputs, targets = self.specmix(spectrograms, targets, generator, len(self.detector.classes))[:2]
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
@@ -234,7 +234,7 @@ class Objective(nn.Module):
         iteration: int | None = None,
         latent_seed: int | None = None,
     ) -> Tensor:
-        """Compute the numerator of each term of the loss of a :class:`Part`; the arguments are the fields of the part.
+        """Compute the numerator of each term of the loss; the arguments are the fields of a :class:`Part`.
 
         The loss is the sum over terms of numerator/denominator (:meth:`denominators`). A penalty of the
         aggregation is added to the first term, the loss of the utterance.
@@ -329,7 +329,7 @@ class Objective(nn.Module):
         return self.detector.features(states)
 
     def _durations(self, inputs: Tensor) -> Tensor:
-        """Durations (B,) in seconds of ``inputs``, which are waveforms B×N or, with Specmix, spectrograms B×T×F."""
+        """Compute the durations (B,) in seconds of ``inputs``: waveforms B×N or, with Specmix, spectrograms B×T×F."""
         samples = inputs.shape[1]
         if inputs.ndim == 3:
             samples *= self.detector.frontend.hop_length

@@ -140,7 +140,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
     steps = max(1, train.epochs * steps_per_epoch)
 
     def cosine(half_turns: float) -> float:
-        """The factor by a cosine, which falls from 1 to ``floor`` over a half turn, and rises over the next."""
+        """Compute the factor, which falls from 1 to ``floor`` over a half turn of a cosine, and rises over the next."""
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * half_turns))
 
     if train.schedule == "inverse_sqrt":
@@ -148,7 +148,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
         return lambda step: train.lr * min((step + 1) / peak, (peak / (step + 1)) ** 0.5)
 
     def cosine_epochs(epoch: int) -> float:
-        """The factor of the schedule ``cosine_epochs`` in ``epoch``, counted from 0, with the warm-up."""
+        """Compute the factor of the schedule ``cosine_epochs`` in ``epoch``, counted from 0, with the warm-up."""
         warmup = train.warmup_epochs
         if epoch < warmup:
             if train.warmup_from_zero:

@@ -42,8 +42,8 @@ def augment(
         crop: which samples to take, if ``num_samples`` is given.
 
     Raises:
-        InputError: if the settings ask for nothing, a file cannot be read, or no effect uses a
-            folder that is named.
+        InputError: if the settings ask for nothing, if a file cannot be read, or if no effect uses
+            a folder that is named.
     """
     if speech and not Path(speech).is_dir():
         raise InputError(f"`sources.speech`: there is no folder {speech}")

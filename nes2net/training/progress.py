@@ -96,7 +96,7 @@ class Meter(Generic[T]):
 
     @property
     def wait_share(self) -> float:
-        """Fraction of the time up to the last :meth:`update` that was spent waiting for batches, 0 to 1."""
+        """Fraction of the time that was spent waiting for batches, 0 to 1, up to the last :meth:`update`."""
         if self._elapsed:
             return self.waited / self._elapsed
         return 0.0
@@ -120,6 +120,7 @@ def advice(
     """Advise in one line how to wait less for data; None if ``wait_share`` is at most :data:`WAIT_LIMIT`.
 
     Args:
+        wait_share: fraction of the time that was spent waiting for data, 0 to 1.
         num_workers: number of workers that the recipe sets for each training process.
         waited: seconds spent waiting for data; if this is below 1 s, the result is None.
         cached: whether decoded audio is cached.

@@ -44,6 +44,8 @@ NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class _Part(BaseModel):
+    """A part of the file; other fields than its own, and values of other types, are refused."""
+
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
 
@@ -105,11 +107,15 @@ class _Trials(_Part):
 
 
 class _Data(_Part):
+    """The two sets of trials of the run."""
+
     training: _Trials
     development: _Trials
 
 
 class _Optimizer(_Part):
+    """The state dict of the optimiser."""
+
     state: dict[int, dict[str, Tensor]]
     param_groups: list[Any]
     """Ignored, because the recipe determines the groups."""
@@ -183,6 +189,8 @@ class _Base(_Part):
 
 
 class _ResumeFile(_Part):
+    """The whole content of the file."""
+
     version: int
     recipe: dict[str, Any]
     """Checked by :func:`nes2net.training.run_folder.check_same_run`."""

@@ -76,8 +76,9 @@ def train(
             error.
 
     Raises:
-        InputError: if something in the recipe or on disk is missing or wrong, the folder holds
-            another run, the loss is not finite, or memory runs out. The last save is then intact.
+        InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
+            another run, if the loss is not finite, or if memory runs out. The last save is then
+            intact.
         Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
             the data can no longer be read; then the work since the last save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
@@ -208,9 +209,9 @@ class Run:
     def objective(self, detector: Detector) -> Objective:
         """Make the training objective of ``detector``.
 
-        Before that, ``detector`` is changed: with activation checkpointing if the recipe asks for
-        it, and with batch statistics over all processes if there are several. At the end, the
-        trained modules of the detector are compiled, if the recipe says so.
+        First, ``detector`` is changed in place: activation checkpointing is switched on if the recipe
+        asks for it, and batch statistics are taken over all processes if there are several. At the
+        end, front-end and back-end are compiled, as far as they are trained, if the recipe says so.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()

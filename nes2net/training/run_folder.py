@@ -54,8 +54,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
         writes: False for a process that does not write; then only the recipe is compared.
 
     Raises:
-        InputError: if the folder cannot be written to, holds another or an unknown run, or another
-            process trains there.
+        InputError: if the folder cannot be written to, if it holds another or an unknown run, or if
+            another process trains there.
     """
     if not writes:
         check_recipe(folder, recipe)
@@ -116,7 +116,7 @@ def _is_begun(folder: Path) -> bool:
 
 
 def _saved_recipe(folder: Path) -> Any:
-    """The content of the folder's ``recipe.yaml``, not yet checked; None if the file is missing or empty."""
+    """Read the folder's ``recipe.yaml`` without checking its keys; None if the file is missing or empty."""
     path = folder / RECIPE_FILE
     if not path.is_file():
         return None

@@ -76,7 +76,7 @@ class RunLog(logging.FileHandler):
 
 
 def device_name(device: torch.device) -> str:
-    """The name of a GPU, or of the processor."""
+    """Find the name of the GPU ``device``, or of the processor if ``device`` is not a GPU of CUDA."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
 
 

@@ -122,7 +122,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self.draws = length if balance is None else balance.draws
         self.epoch = 1
         self.start = 0
-        #: index of the first item of each of this process's batches, if there is no ``shuffle``
+        #: for each batch of this process, the index of its first item; used without ``shuffle``
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:
@@ -157,7 +157,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """The length that all items of ``batch`` get, as a tuple of one number; empty if items keep their lengths.
+        """Choose the length of all items of ``batch``: a tuple of one number, or empty if items keep theirs.
 
         Args:
             batch: indices of the items.

@@ -17,8 +17,8 @@ from nes2net.training.sampling import stream_of_epoch
 # Arbitrary numbers that keep these random streams apart from others of the same (seed, epoch, step).
 _STEP_STREAM = 0x57E9
 _VALIDATION_STREAM = 0xDE7A
-# Values of this variable with which cuBLAS gives the same result each time (NVIDIA's cuBLAS manual, 2.1.4).
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+# Values of this environment variable with which cuBLAS gives the same result each time (NVIDIA's cuBLAS manual, 2.1.4).
 _REPEATABLE_WORKSPACES = (":4096:8", ":16:8")
 
 

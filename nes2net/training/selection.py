@@ -133,8 +133,8 @@ class Selection:
     def is_done(self) -> bool:
         """Whether training ends: all epochs are done, or early stopping applies.
 
-        Only rows that have the measures count. Early stopping applies if in the last ``patience``
-        of these rows, no measure was lower than in the earlier rows.
+        Early stopping considers only rows that have the measures. It applies if, in the last
+        ``patience`` of these rows, no measure was lower than in the earlier rows.
         """
         rows = self._measured_rows()
         if len(self.history) >= self.epochs:
@@ -163,7 +163,10 @@ class Selection:
         return epochs
 
     def described_checkpoint(self) -> str | None:
-        """File name of the best kept checkpoint, which the model card describes; None if no checkpoint is kept."""
+        """Choose the checkpoint that the model card describes, by its file name; None if no checkpoint is kept.
+
+        This is the best kept checkpoint, or the last one if no kept epoch has the measures.
+        """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
         epochs = _epochs_with_lowest(rows, 1, self.measures[-1]) or sorted(kept_epochs)
@@ -226,7 +229,7 @@ class Selection:
         return lines
 
     def _measured_rows(self) -> list[Row]:
-        """The rows of the history that have all ``measures``."""
+        """List the rows of the history that have all ``measures``."""
         return [row for row in self.history if all(name in row for name in self.measures)]
 
 
@@ -234,7 +237,7 @@ class Selection:
 
 
 class Choice(NamedTuple):
-    """Epochs that could be averaged: the best ones of the saved epochs, or the last ones, ``number`` in all."""
+    """Epochs that could be averaged: the ``number`` best or the ``number`` last of the saved epochs."""
 
     which: Literal["best", "last"]
     number: int
@@ -244,7 +247,7 @@ class Choice(NamedTuple):
 def choices(
     folder: str | Path, by: str = "val_loss_wo_aug", offered: Sequence[Measure] = ERROR_RATES
 ) -> tuple[list[Choice], list[str]]:
-    """List the usual choices of epochs to average in a run folder, with a table of its saved epochs.
+    """List the usual choices of epochs to average in a run folder, and lay out a table of its saved epochs.
 
     Args:
         by: the key of the history whose lowest values mark the best epochs, as in
@@ -282,7 +285,7 @@ def choices(
 
 
 def saved_epochs(folder: Path) -> list[int]:
-    """The epochs whose ``epoch_N.pth`` is in ``folder``, in ascending order."""
+    """List the epochs whose ``epoch_N.pth`` is in ``folder``, in ascending order."""
     numbers = [path.stem.removeprefix("epoch_") for path in folder.glob("epoch_*.pth")]
     return sorted(int(number) for number in numbers if number.isdecimal())
 
@@ -297,8 +300,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
             ``val_loss_w_aug``, or the training ``loss``.
 
     Raises:
-        InputError: if the folder has no history, it has fewer than ``count`` checkpoints, or the
-            history has no value ``by``.
+        InputError: if the folder has no history, if it has fewer than ``count`` checkpoints, or if
+            the history has no value ``by``.
     """
     path = Path(folder) / HISTORY_FILE
     if not path.is_file():
@@ -331,7 +334,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """The ``count`` epochs with the lowest value ``by``, in ascending order. Of equal values, the earlier counts."""
+    """Find the ``count`` epochs with the lowest value ``by``, ascending; of equal values, the earlier counts."""
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 
@@ -369,7 +372,7 @@ class Column(NamedTuple):
     form: str
 
     def cell(self, row: Row) -> str:
-        """Write the value of ``row`` in this column, with its interval, if there is one; – without a value."""
+        """Write the value of ``row`` in this column, with its interval if there is one; a dash if there is no value."""
         if self.key == "improved":
             return "improved" if row[self.key] else ""
         if not _is_finite_number(row.get(self.key)):

@@ -37,7 +37,7 @@ def check_parts(recipe: Recipe) -> None:
     """Check the losses, and the settings that need transformer layers, before the corpus is read.
 
     Raises:
-        InputError: if a loss or ``train.adapt`` is wrong, or a setting needs transformer layers
+        InputError: if a loss or ``train.adapt`` is wrong, or if a setting needs transformer layers
             that the front-end lacks.
     """
     # The losses.
@@ -72,8 +72,8 @@ def without_needless_checkpoint(recipe: Recipe) -> Recipe:
     In all other cases, and with ``train.init_from``, ``recipe`` is returned unchanged.
     """
     name = recipe.model.get("frontend", {}).get("name", "")
-    needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
-    if not needless or name not in frontends.names() or takes_checkpoint(name):
+    has_checkpoint = recipe.ssl_checkpoint is not None and not recipe.train.init_from
+    if not has_checkpoint or name not in frontends.names() or takes_checkpoint(name):
         return recipe
     print_note(f"front-end '{name}' has no pre-training, so `ssl_checkpoint` ({recipe.ssl_checkpoint}) is not read")
     return recipe.model_copy(update={"ssl_checkpoint": None})
@@ -86,11 +86,11 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         folder: the run folder.
         resume: content of the resume file; None for a new run. :meth:`RunState.load` later loads
             the trained weights from this content.
-        task: names the classes, and may load further weights into a new detector.
+        task: gives the names of the classes, and may load further weights into a new detector.
 
     Raises:
-        InputError: if the parts do not fit each other, a file of weights is missing or does not fit
-            the parts, or a published front-end would start from random weights.
+        InputError: if the parts do not fit each other, if a file of weights is missing or does not
+            fit the parts, or if a published front-end would start from random weights.
     """
     frontend = recipe.model.get("frontend", {})
     if resume is not None:  # build the same detector again, and load the base of an adapted front-end
@@ -159,7 +159,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return ``model`` with a logit and a name for each of ``classes`` in its back-end.
+    """Return ``model``, whose back-end gets a logit and a name for each of ``classes``.
 
     The classes spoof and bona fide change nothing, because they are the default.
 
@@ -212,7 +212,7 @@ def _build_from_checkpoint(
 
 
 def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
-    """The name and options of the front-end, as the ``record`` of a checkpoint states them.
+    """Read the name and options of the front-end from the ``record`` of a checkpoint.
 
     The mapping is empty for a checkpoint of other code, because it has no such record.
     """

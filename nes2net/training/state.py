@@ -174,7 +174,7 @@ class RunState:
         The tensors are copied, so that the file does not stay mapped into memory.
 
         Raises:
-            InputError: if the training or the development trials have changed, or the content
+            InputError: if the training or the development trials have changed, or if the content
                 belongs to another run.
         """
         self._check_data(content["data"])
@@ -201,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise :class:`InputError` if ``content`` is at a step that this run does not have, or lacks or adds parts."""
+        """Raise :class:`InputError` if ``content`` has a step or a part that this run lacks, or lacks a part of it."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -233,13 +233,16 @@ def fingerprint(
     """Identify a list of trials by its length, and by a digest of the ids and classes in order.
 
     A run resumes only if the fingerprints of its sets are unchanged. The digest also includes
-    ``labels`` of frames, and the scores of other systems if trials have such scores. Paths of audio
-    are not included. A ``balance`` adds a digest of its groups and the number of draws.
+    ``labels`` of frames and the scores of other systems, for trials that have them, but no paths of
+    audio. A ``balance`` adds the number of draws, and a digest of its groups.
+
+    Returns:
+        The number of ``trials`` and their ``digest``; with a balance also ``draws`` and ``groups``.
     """
     frame_labels = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
-        """The line of ``trial`` in the digested text: its id, its class, and its scores and labels if it has any."""
+        """Write the line of ``trial`` for the digest: its id, its class, and its scores and labels if it has any."""
         text = f"{trial.id}\t{target(trial)}"
         if trial.system_scores:
             text += f"\t{trial.system_scores}"

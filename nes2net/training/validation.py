@@ -135,8 +135,8 @@ class Validator:
             The values of the epoch, by their keys in the history.
 
         Raises:
-            InputError: if no file can be used, a loss or output is not finite, or the figures lack
-                trials that they need.
+            InputError: if no file can be used, if a loss or output is not finite, or if the figures
+                lack trials that they need.
             Unfinished: if a file cannot be read at present.
         """
         values: dict[str, float] = {}
@@ -207,7 +207,7 @@ class Validator:
         """Compute the loss and the figures of the pass ``name`` from the results of all batches.
 
         Args:
-            trials: all trials of the development set; the results name the used ones by index.
+            trials: all trials of the development set; the results hold the indices of the used ones.
             epoch: number of the epoch, for the message.
 
         Raises:

@@ -34,7 +34,7 @@ class Effect(ABC):
         sources: recordings that the effect may mix in.
 
     Raises:
-        InputError: if the strength is missing, superfluous or out of its range, or a source or
+        InputError: if the strength is missing, superfluous or out of its range, or if a source or
             library is missing.
     """
 
@@ -93,7 +93,7 @@ class Effect(ABC):
 
     @classmethod
     def takes(cls) -> str:
-        """The possible strengths in words, such as ``0.5 to 2 s``, for messages and the manual.
+        """Write the possible strengths in words, such as ``0.5 to 2 s``, for messages and the manual.
 
         The text is empty if the effect has no strength.
         """

@@ -30,7 +30,7 @@ class LatentAugmentation(Settings):
     """Latent augmentation with these settings.
 
     One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with the chance
-    ``probability``. Embeddings of bona fide and mixed utterances stay as they are. Let x be an
+    ``probability``. An embedding stays as it is if any part of the utterance is bona fide. Let x be an
     embedding, r its root mean square, x' the embedding of another spoofed utterance of the batch,
     and g and h standard normal vectors. All random numbers are drawn for each utterance, except in
     ``affine``:

@@ -30,7 +30,7 @@ class LegacyStream:
         self.gates = random.Random(seed)
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of both generators, as numbers and tensors, for :meth:`load_state_dict`."""
+        """Return the states of both generators, as numbers and tensors, for :meth:`load_state_dict`."""
         numpy_state = self.rng.get_state(legacy=False)
         version, gate_state, gauss_next = self.gates.getstate()
         return {

@@ -40,7 +40,7 @@ class NoiseAugmentation(OneOf):
             (:func:`nes2net.data.augment.rooms.reverberate`).
 
     Raises:
-        InputError: if a folder or category is missing or too small, a file has no samples, or
+        InputError: if a folder or category is missing or too small, if a file has no samples, or if
             ``probability`` is not from 0 to 1.
     """
 
@@ -174,9 +174,9 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw noise (``num_samples``,): the mean of excerpts of one or several ``files``.
+    """Draw noise (``num_samples``,): the mean of excerpts, each from another one of ``files``.
 
-    The number of files is drawn from the range of the ``category``.
+    The number of excerpts is drawn from the range of the ``category`` (:data:`CATEGORIES`).
     """
     low, high = CATEGORIES[category].num_files
     indices = rng.choice(len(files), rng.integers(low, high + 1), replace=False)
@@ -193,7 +193,7 @@ def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) ->
 
 
 def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
-    """Level of ``x`` (N,) in dB, 10·log10(mean(x²) + ``floor``), by default with ASVspoof 5's floor.
+    """Compute the level of ``x`` (N,) in dB, 10·log10(mean(x²) + ``floor``), by default with ASVspoof 5's floor.
 
     >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
     (-40.0, -inf)

@@ -124,7 +124,7 @@ class RawBoostParameters:
         """Build parameters from their names and values.
 
         Raises:
-            InputError: if a name is unknown, or a value is impossible.
+            InputError: if a name is unknown, or if a value is impossible.
         """
         check_known(parameters, [field.name for field in fields(cls)], "RawBoost has no parameter")
         return cls(**parameters)
@@ -348,7 +348,7 @@ def design_notch_filters(
 
 
 def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np.ndarray:
-    """Right halves of ``firwin(2·half_length + 1, [low, high], window="hamming")``, in closed form.
+    """Compute the right halves of ``firwin(2·half_length + 1, [low, high], window="hamming")`` in closed form.
 
     Args:
         low, high, half_length: (…,). The band's edges are in cycles per sample.
@@ -369,7 +369,7 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
 
 
 def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
-    """Real spectra (…, size/2 + 1) of symmetric filters with the right halves (…, M + 1)."""
+    """Compute the real spectra (…, size/2 + 1) of symmetric filters from their right halves (…, M + 1)."""
     from scipy import fft  # start-up: the published program's --help reads the parameters from this module
 
     one_sided = 2 * right_half
@@ -429,7 +429,7 @@ def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray
 
 
 def _peak(x: np.ndarray) -> np.floating:
-    """The largest absolute sample."""
+    """Find the largest absolute sample."""
     return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which copies
 
 

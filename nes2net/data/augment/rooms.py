@@ -21,7 +21,7 @@ _SMALLEST = (3.0, 3.0, 2.5)  # m
 _LARGEST = (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _SOUND = 343.0  # m/s, the speed of sound
-# The image method simulates sounds that were reflected at most so many times. Some rooms would need 160
+# Largest number of reflections of a sound that the image method simulates. Some rooms would need 160
 # reflections, which would take seconds.
 _MOST_REFLECTIONS = 17
 

@@ -67,7 +67,7 @@ class Sources:
         return find_impulse_responses(self.rir)
 
     def recordings(self, name: str) -> Sequence[Path]:
-        """All files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.
+        """List all files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.
 
         Raises:
             InputError: if the folder of the source cannot be used.
@@ -83,7 +83,7 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
     """Find the recordings of each category of MUSAN, sorted by their path below ``root``.
 
     Raises:
-        InputError: if the folder or a category is missing or has too few files, or a file has no
+        InputError: if the folder or a category is missing or has too few files, or if a file has no
             samples.
     """
     root = _existing_folder(root, "MUSAN", "openslr.org/17: it has noise, speech and music in it")
@@ -116,7 +116,7 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
     ``RVB2014_type1_noise_largeroom1_1.wav``. Effects use only the first channel of a file.
 
     Raises:
-        InputError: if the folder is missing or has no audio, or a file has no samples.
+        InputError: if the folder is missing or has no audio, or if a file has no samples.
     """
     root = _existing_folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
     paths = []
@@ -145,7 +145,7 @@ def _existing_folder(root: str | Path, title: str, example: str) -> Path:
 
 
 def _checked_length(path: Path) -> int:
-    """Length of a recording in samples at 16 kHz; InputError if the recording has no samples."""
+    """Read the length of a recording in samples at 16 kHz; InputError if the recording has no samples."""
     from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
 
     num_samples = count_samples(path)

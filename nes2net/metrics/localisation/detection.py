@@ -56,7 +56,7 @@ def detection(counts: ArrayLike) -> Detection:
 def overlap_of_segments(
     truth: Sequence[Sequence[tuple]], found: Sequence[Sequence[tuple]], durations: Sequence[float]
 ) -> NDArray:
-    """Measure hits, false alarms and misses of each utterance in spoofed seconds, (U, 3).
+    """Measure the seconds of hits, false alarms and misses in each utterance, (U, 3); spoof is the class to detect.
 
     Overlapping segments are joined, so that their common time counts once.
 
@@ -71,7 +71,7 @@ def overlap_of_segments(
     >>> overlap_of_segments([[("spoof", 0.0, 1.0)]], [[("spoof", 0.5, 2.0)]], [4.0])
     array([[0.5, 1. , 0.5]])
     """
-    counts = []
+    seconds_of_utterances = []
     for number, (*true_and_found, duration) in enumerate(zip(truth, found, durations, strict=True)):
         true, detected = (spoofed_time(segments, f"utterance {number}", duration) for segments in true_and_found)
         hits = 0.0
@@ -79,8 +79,8 @@ def overlap_of_segments(
             hits += sum(max(0.0, min(detected_end, end) - max(detected_start, start)) for start, end in true)
         lengths = [sum(end - start for start, end in stretches) for stretches in (detected, true)]
         # False alarms are detected seconds that are not true, misses are true seconds that are not detected.
-        counts.append([hits, *(max(0.0, length - hits) for length in lengths)])
-    return np.array(counts)
+        seconds_of_utterances.append([hits, *(max(0.0, length - hits) for length in lengths)])
+    return np.array(seconds_of_utterances)
 
 
 class Boundaries(NamedTuple):
@@ -117,7 +117,7 @@ def match_boundaries(
         tolerance: in seconds; the default, two frames of 20 ms, is an assumption.
 
     Raises:
-        InputError: if a segment lies outside of its utterance, or the tolerance is not above 0.
+        InputError: if a segment lies outside of its utterance, or if the tolerance is not above 0.
 
     >>> result = match_boundaries([[("spoof", 1.0, 2.0)]], [[("spoof", 1.03, 2.5)]], [4.0])
     >>> result.counts.tolist(), round(result.mean_distance, 6)
@@ -151,5 +151,5 @@ _ROUNDING = 1e-9  # seconds
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    """The quotient; NaN if the denominator is 0."""
+    """Compute the quotient; NaN if the denominator is 0."""
     return numerator / denominator if denominator else float("nan")

@@ -27,7 +27,7 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
         factor: number of frames in a long frame.
 
     Raises:
-        InputError: if there are no labels, or ``factor`` is below 1.
+        InputError: if there are no labels, or if ``factor`` is below 1.
 
     >>> pool_labels([1, 1, 1, 0, 1], 2), pool_labels([1, 1], 4)
     (array([1, 0]), array([1]))
@@ -52,7 +52,7 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
             for ``mean`` and ``max``.)
 
     Raises:
-        InputError: if there are no scores, or ``factor`` is below 1.
+        InputError: if there are no scores, or if ``factor`` is below 1.
 
     >>> coarsen_scores([0.5, -1.0, 2.0], 2)
     array([-1.,  2.])

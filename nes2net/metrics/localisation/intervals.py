@@ -33,7 +33,7 @@ from nes2net.metrics.localisation.metrics import (
 )
 from nes2net.metrics.resampling import Resampled, quick_metric
 
-_CHUNK = 64  # so many resamples are summed at once
+_CHUNK = 64  # number of resamples that are summed at once
 _BINS = 32  # largest number of bins
 _FEW = 100_000  # a window of at most this many frames is not narrowed further
 _KEPT = 100_000_000  # bytes; draws that take more memory are not kept for the next figure
@@ -162,7 +162,7 @@ def interval_of_sums(
         num_resamples, confidence, seed: as for :func:`range_eer_interval`.
 
     Raises:
-        InputError: if there are no utterances, or a setting is out of range.
+        InputError: if there are no utterances, or if a setting is out of range.
 
     >>> low, high = interval_of_sums([[1, 2], [0, 2], [1, 2]], lambda sums: sums[0] / sums[1])
     >>> round(low, 3), round(high, 3)
@@ -188,8 +188,8 @@ class _Resamples:
         seed: seed of the draws, 0 or more.
 
     Raises:
-        InputError: if a class has no frames in any utterance, or ``number`` or ``seed`` is out of
-            range.
+        InputError: if a class has no frames in any utterance, or if ``number`` or ``seed`` is out
+            of range.
     """
 
     def __init__(self, totals: NDArray, number: int, seed: int) -> None:

@@ -34,8 +34,8 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
     The end of a segment is start + duration, rounded to 5 decimals, as published.
 
     Raises:
-        InputError: if the file is missing or not text, or a line is malformed; the message names
-            the line.
+        InputError: if the file is missing or not text, or if a line is malformed; the message
+            names the line.
     """
     path = Path(path)
     segments: dict[str, list[Segment]] = {}
@@ -92,8 +92,8 @@ def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> Non
         labels: label in the file → label to write.
 
     Raises:
-        InputError: if the file cannot be read or has a label that is not in ``labels``, or ``to``
-            cannot be written.
+        InputError: if the file cannot be read or has a label that is not in ``labels``, or if
+            ``to`` cannot be written.
     """
     mapped = {}
     for utterance, segments in read_rttm(path).items():
@@ -108,8 +108,8 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
     """Read the mapping utterance → duration in seconds from lines ``utterance seconds``.
 
     Raises:
-        InputError: if the file is missing or not text, or a line is malformed; the message names
-            the line.
+        InputError: if the file is missing or not text, or if a line is malformed; the message
+            names the line.
     """
     path = Path(path)
     durations: dict[str, float] = {}

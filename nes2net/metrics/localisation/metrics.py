@@ -77,8 +77,8 @@ def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Point
         labels: (T,) of each utterance: 1 bona fide, 0 spoof; frames with −1 are left out.
 
     Raises:
-        InputError: if scores and labels do not have the same lengths, a score is NaN, or a class
-            has no frames.
+        InputError: if scores and labels do not have the same lengths, if a score is NaN, or if a
+            class has no frames.
 
     >>> point_eer([[2.0, -1.0, 1.0], [0.5, -2.0]], [[1, 0, 1], [0, 1]]).eer
     0.41666666666666663
@@ -150,7 +150,7 @@ def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> F
         scores, labels: (T,) of each utterance.
 
     Raises:
-        InputError: if scores and labels of an utterance have different lengths, or there are no
+        InputError: if scores and labels of an utterance have different lengths, or if there are no
             utterances.
     """
     score_rows = []
@@ -188,7 +188,8 @@ def measured_frames(
             If False, these labels are pooled from labels of 10-ms frames.
 
     Raises:
-        InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
+        InputError: if one resolution is not a multiple of the other, or if an utterance has no
+            scores.
     """
     frames = joined_measured_frames(utterances, resolution_ms, measured_at, by_segments=by_segments)
     ends = frames.counts.cumsum()[:-1]
@@ -325,8 +326,8 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
             fide, as published. ``"last"`` gives it the class of the last frame, as in WeDefense.
 
     Raises:
-        InputError: if a class has no time, there are no scores, a score is NaN, or a segment lies
-            outside of its utterance.
+        InputError: if a class has no time, if there are no scores, if a score is NaN, or if a
+            segment lies outside of its utterance.
 
     >>> half = ScoredUtterance([1.0, 1.0, -1.0, 1.0], [("spoof", 0.03, 0.08)], 0.08)
     >>> result = range_eer([half], 20)
@@ -385,7 +386,7 @@ def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, ta
     Arguments as for :func:`range_eer`.
 
     Raises:
-        InputError: if there are no scores, a score is NaN, or a segment lies outside of its
+        InputError: if there are no scores, if a score is NaN, or if a segment lies outside of its
             utterance.
     """
     rows = [_seconds_of_frames(utterance, resolution_ms / 1000, tail) for utterance in utterances]
@@ -407,8 +408,8 @@ def _seconds_of_frames(
         tail: as for :func:`range_eer`.
 
     Returns:
-        Scores, bona fide and spoofed seconds of the frames, (T,) each, and bona fide and spoofed
-        seconds of the utterance.
+        The scores, the bona fide seconds and the spoofed seconds of the frames, (T,) each; then the
+        bona fide seconds and the spoofed seconds of the utterance.
     """
     scores = np.asarray(utterance.scores, np.float64)
     duration = float(utterance.duration)
@@ -455,14 +456,14 @@ def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[
 
 
 def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
-    """The labels of the 10-ms frames of an utterance; if it has no such labels, they are made from its segments."""
+    """Return the labels of an utterance's 10-ms frames; if it has no such labels, make them from its segments."""
     if utterance.labels_10ms is not None:
         return utterance.labels_10ms
     return frame_labels(utterance.segments, 10, utterance.duration)
 
 
 def _frames_in_longer_frame(longer: int, shorter: int) -> int:
-    """How many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if the number is not whole."""
+    """Compute how many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if not a whole number."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

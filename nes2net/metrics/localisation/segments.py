@@ -70,7 +70,7 @@ def frame_labels(
         last_frame: how the number of frames, duration over frame length, is rounded.
 
     Raises:
-        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or a number is out of
+        InputError: if a label is neither ``"bonafide"`` nor ``"spoof"``, or if a number is out of
             range.
 
     >>> frame_labels([("bonafide", 0.0, 0.05), ("spoof", 0.05, 0.1)], 20, 0.1)
@@ -87,15 +87,15 @@ def frame_labels(
             raise InputError(f"the label of a segment is '{BONAFIDE}' or '{SPOOF}', not '{label}'")
         if rule == "partialspoof":
             first = round(start / step)
-            behind = round(round(end, 5) / step)
+            after_last = round(round(end, 5) / step)
         elif rule == "wedefense":
             first = math.floor(start / step + 0.5)
-            behind = max(math.floor(end / step + 0.5), first + 1)
+            after_last = max(math.floor(end / step + 0.5), first + 1)
         else:
             times = np.arange(count) * step
             labels[(start <= times) & (times < end)] = label == BONAFIDE
             continue
-        labels[max(first, 0) : max(behind, 0)] = label == BONAFIDE
+        labels[max(first, 0) : max(after_last, 0)] = label == BONAFIDE
     return labels
 
 
@@ -114,7 +114,7 @@ def segments_of_frames(
         labels: label of class 0, of class 1 and so on.
 
     Raises:
-        InputError: if ``frames`` has another shape, or a class has no label.
+        InputError: if ``frames`` has another shape, or if a class has no label.
 
     >>> segments_of_frames([1, 1, 0], 20, duration=0.05)[1]
     Segment(label='spoof', start=0.04, end=0.05, score=None)
@@ -127,9 +127,9 @@ def segments_of_frames(
     edges = [0, *(np.flatnonzero(classes[1:] != classes[:-1]) + 1).tolist(), len(classes)]
     step = resolution_ms / 1000
     segments = []
-    for first, behind in pairwise(edges):
+    for first, after_last in pairwise(edges):
         start = first * step
-        end = behind * step
+        end = after_last * step
         if duration is not None:
             end = min(end, duration)
         if start < end:

@@ -54,7 +54,7 @@ class StretchRule(NamedTuple):
                 then, stretches shorter than this are dropped.
 
         Raises:
-            InputError: if a number is not finite, or hysteresis or minimum duration is negative.
+            InputError: if a number is not finite, or if hysteresis or minimum duration is negative.
 
         >>> StretchRule.of("probability", hysteresis=0.0)
         StretchRule(threshold=0.5, hysteresis=0.0, min_duration=0.1)
@@ -113,13 +113,13 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)
     # Make the segments; drop those that are too short.
     stretches = []
-    for first, behind in runs.tolist():
+    for first, after_last in runs.tolist():
         start = float(first * resolution_ms / 1000)
         end = float(duration)
-        if behind < len(row):
-            end = float(min(behind * resolution_ms / 1000, duration))
+        if after_last < len(row):
+            end = float(min(after_last * resolution_ms / 1000, duration))
         if end - start >= shortest:
-            stretches.append(Segment(SPOOF, start, end, float(row[first:behind].mean())))
+            stretches.append(Segment(SPOOF, start, end, float(row[first:after_last].mean())))
     return stretches
 
 

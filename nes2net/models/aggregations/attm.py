@@ -37,7 +37,7 @@ class AttentiveMerging(Aggregation):
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Gate of each utterance and layer, B×L in (0, 1), computed from the layers' means over time.
+        """Compute a gate for each utterance and layer, B×L in (0, 1), from the layers' means over time.
 
         The linear map after the gates weighs the layers too, but by a matrix for each layer instead
         of a number.

@@ -53,7 +53,7 @@ class Aggregation(nn.Module):
         raise TypeError(f"{type(self).__name__} is not an aggregation by itself")
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
-        """The weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
+        """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
 
         The aggregation multiplies each layer by a factor between 0 and 1. The weight of a layer is
         the mean over time of this factor. In some aggregations the weights of all layers add up to

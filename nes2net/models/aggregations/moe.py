@@ -141,9 +141,10 @@ class MixtureOfExperts(Aggregation):
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Mean over time of the gates of each layer's chosen experts, B×L; 0 for the last layer.
+        """Compute the weight of each layer, B×L: the sum of its experts' gates, averaged over time.
 
-        The gates are computed without noise, even in train mode.
+        The gate of an expert is 0 in a frame that did not choose the expert. The last layer has the
+        weight 0. The gates are computed without noise, even in train mode.
         """
         last = hidden_states[-1]
         choice = self.choose(last.flatten(0, 1))
@@ -181,10 +182,10 @@ class MixtureOfExperts(Aggregation):
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
 
     def balance_loss(self, choice: Choice) -> Tensor:
-        """A loss that is small if all experts are used equally (Shazeer et al., ICLR 2017, eqs. 6–11).
+        """Compute a loss that is small if all experts are used equally (Shazeer et al., ICLR 2017, eqs. 6–11).
 
-        The loss is the sum of two squared coefficients of variation over the experts: the variation
-        of their importance, and the variation of their load.
+        The loss is the sum of two squared coefficients of variation over the experts: one of their
+        importance, and one of their load.
 
         The importance of an expert is the sum of its gates over all frames. The load of an expert
         is the expected number of frames that would choose the expert if the noise were drawn again.
@@ -205,5 +206,5 @@ class MixtureOfExperts(Aggregation):
 
 
 def _squared_variation(x: Tensor) -> Tensor:
-    """Squared coefficient of variation of ``x``: variance divided by squared mean."""
+    """Compute the squared coefficient of variation of ``x``: variance divided by squared mean."""
     return x.var() / (x.mean().square() + 1e-10)

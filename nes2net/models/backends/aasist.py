@@ -77,7 +77,7 @@ def _attention_vector(size: int) -> nn.Parameter:
 
 
 def _pairs(x: Tensor) -> Tensor:
-    """Products x_i ⊙ x_j of all pairs of nodes i, j in ``x`` B×N×D: B×N×N×D."""
+    """Compute the products x_i ⊙ x_j of all pairs of nodes i, j in ``x`` B×N×D: B×N×N×D."""
     return x.unsqueeze(2) * x.unsqueeze(1)
 
 
@@ -196,7 +196,9 @@ def image_attention(channels: int) -> nn.Sequential:
 
 
 def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Spectral nodes B×F×C and temporal nodes B×T×C: sums of ``image`` B×C×F×T over T and over F, with softmax weights.
+    """Compute spectral nodes B×F×C and temporal nodes B×T×C from ``image`` B×C×F×T.
+
+    They are weighted sums of the image over T and over F. A softmax gives the weights of each sum.
 
     Args:
         weights: B×C×F×T, before the softmax, from :func:`image_attention`.
@@ -327,7 +329,7 @@ class Aasist(SpectroTemporalGraph):
         self.attention = image_attention(channels)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×160 of ``features`` B×T×D, after dropout in training."""
+        """Compute embeddings B×160 from ``features`` B×T×D; in training, with dropout at the end."""
         self.check_features(features)
         image = self.LL(features).transpose(1, 2).unsqueeze(1)  # B×1×128×T
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3))))

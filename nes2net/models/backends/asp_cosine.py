@@ -64,6 +64,6 @@ class AspCosine(LayerSum):
         self.score_rule = self.head.score_rule
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×2·``hidden_dim`` of the ``hidden_states``."""
+        """Compute embeddings B×2·``hidden_dim`` from the ``hidden_states``, L + 1 tensors B×T×D."""
         frames = self.feed_forward(self.trunk(hidden_states))  # B×T×hidden_dim
         return self.pooling(frames.transpose(1, 2))

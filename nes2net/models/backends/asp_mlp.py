@@ -51,6 +51,6 @@ class AspMlp(Backend):
         )
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings of ``features`` B×T×D, T ≥ 2: the hidden layer of the MLP."""
+        """Compute embeddings B×``hidden_dim``, the hidden layer of the MLP, from ``features`` B×T×D with T ≥ 2."""
         self.check_features(features)
         return self.mlp[:-1](self.pooling(features.transpose(1, 2)))  # B×D×T → B×2D → B×hidden_dim

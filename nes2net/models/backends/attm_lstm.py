@@ -117,11 +117,11 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates, B×(number of hidden states); 0 for states that are not merged."""
+        """Compute the gate of each hidden state, B×(number of hidden states); 0 for states that are not merged."""
         read = hidden_states[1 : self.num_layers + 1]
         return F.pad(self.feat_merge.layer_weights(read), (1, len(hidden_states) - 1 - self.num_layers))
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×H of at least L + 1 ``hidden_states`` B×T×D; H is ``lstm_dim``."""
+        """Compute embeddings B×H from ``hidden_states``, at least L + 1 tensors B×T×D; H is ``lstm_dim``."""
         self.check_hidden_states(hidden_states)
         return self.decoder(self.feat_merge(list(hidden_states)[1 : self.num_layers + 1]))

@@ -80,11 +80,15 @@ class Backend(nn.Module):
         def __call__(self, features: Tensor | Sequence[Tensor], *scores: Tensor) -> Tensor: ...
 
     def forward(self, features: Tensor | Sequence[Tensor]) -> Tensor:
-        """Logits B×n of ``features``: B×T×D, or a list of hidden states B×T×D if ``wants_layers`` is ``"all"``."""
+        """Compute logits B×n from ``features``.
+
+        Args:
+            features: B×T×D, or a list of hidden states B×T×D if ``wants_layers`` is ``"all"``.
+        """
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
-        """Embeddings B×E of ``features``, which the last layer reads; ``features`` are as for :meth:`forward`."""
+        """Compute embeddings B×E, which the last layer reads, from ``features``, which are as for :meth:`forward`."""
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
@@ -100,11 +104,11 @@ class Backend(nn.Module):
         raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Number of segments that an utterance of ``num_frames`` has, for each of the :attr:`resolutions`."""
+        """Count, for each of the :attr:`resolutions`, the segments in an utterance of ``num_frames`` frames."""
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Logits B×n of the utterance, even for a back-end whose :meth:`forward` gives the logits of frames."""
+        """Compute the logits B×n of utterances, even if :meth:`forward` gives the logits of frames."""
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
@@ -127,12 +131,12 @@ class Backend(nn.Module):
         self.set_submodule(self.last_layer_name, layer)
 
     def scores(self, logits: Tensor) -> Tensor:
-        """Scores (B,) of ``logits`` B×n, by the score rule."""
+        """Compute scores (B,) from ``logits`` B×n, by the score rule."""
         return scores_of(logits, self.score_rule)
 
     @staticmethod
     def posteriors(logits: Tensor) -> Tensor:
-        """Posteriors B×K of the K :attr:`classes`: the softmax of ``logits`` B×n, in float64.
+        """Compute the posteriors B×K of the K :attr:`classes`, the softmax of ``logits`` B×n, in float64.
 
         Posteriors are not calibrated. If the head was not trained with a softmax, such as
         ``one_class``, only the order of posteriors has a meaning.
@@ -140,7 +144,7 @@ class Backend(nn.Module):
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
-        """Weights B×L by which the back-end weighs the L ``hidden_states`` B×T×D; None if it does not weigh layers.
+        """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if the back-end does not weigh layers.
 
         :meth:`nes2net.models.aggregations.base.Aggregation.layer_weights` says what a weight is.
         Layers that the back-end does not read have the weight 0.
@@ -218,7 +222,7 @@ class LogitLayer(nn.Linear):
         super().__init__(in_features, out_features)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E: float32, or float64 if the embeddings are float64."""
+        """Compute logits B×n from ``embeddings`` B×E, in float32, or in float64 if the embeddings are float64."""
         return precise_linear(embeddings, self.weight, self.bias)
 
 
@@ -231,7 +235,7 @@ def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 
 
 def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
-    """Scores (B,) of ``logits`` B×n, whose last column is bona fide.
+    """Compute scores (B,) from ``logits`` B×n, whose last column is bona fide.
 
     Args:
         rule: ``"logit"`` takes the last logit. ``"cosine"`` also takes the last logit, which is
@@ -256,7 +260,7 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
 
 
 def _logits_of_classes(logits: Tensor) -> Tensor:
-    """Return ``logits`` B×n with a column for each class, B×K.
+    """Give ``logits`` B×n a column for each class: B×K.
 
     A single logit is the log odds of bona fide: a logit 0 of spoof is put before it.
     """

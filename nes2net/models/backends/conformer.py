@@ -24,11 +24,11 @@ MAX_FRAMES = 10_000  # number of positions in the published table
 
 
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
-    """Sinusoidal positions 1×``num_frames``×``embed_dim``: sine in even channels, cosine in odd channels.
+    """Make sinusoidal positions 1×``num_frames``×``embed_dim``: sines in even channels, cosines in odd channels.
 
     Vaswani et al. (2017), Sec. 3.5. As in the published table, angles are computed in float64 and
     rounded to float32; then sine and cosine are computed in float32. At position 10,000 the rounded
-    angle has an error of 5e-4, so that a table computed only in float64 would differ.
+    angle has an error of 5e-4, so a table that is computed only in float64 would differ.
 
     >>> position_table(3, 4)[0, :, 0]
     tensor([0.0000, 0.8415, 0.9093])
@@ -279,7 +279,7 @@ class Conformer(Backend):
         self.conformer = Encoder(blocks, embed_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D: the class tokens."""
+        """Compute embeddings B×E, the class tokens, from ``features`` B×T×D."""
         self.check_features(features)
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm has one mean and variance for all E channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

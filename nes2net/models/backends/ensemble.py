@@ -24,10 +24,10 @@ _PERCEPTRON_DIM = 40
 
 
 class ReversedLogitLayer(LogitLayer):
-    """A last layer B×E → B×n. Bona fide is row 0 of the published weights, but the last column of the logits."""
+    """A last layer B×E → B×n: bona fide is row 0 of its published weights, but the last column of its logits."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E, in reverse order of the weights' rows."""
+        """Compute logits B×n from ``embeddings`` B×E; their columns are in the reverse order of the weights' rows."""
         return super().forward(embeddings).flip(1)
 
 
@@ -104,10 +104,14 @@ class Ensemble(LayerSum):
             self.last_layer_name = "lineal_class.2"
 
     def forward(self, hidden_states: Sequence[Tensor], scores: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        """Logits B×n of at least L + 1 ``hidden_states`` B×T×D, and of ``scores`` B×S for a fusion; spoof comes first.
+        """Compute logits B×n, spoof first, from the hidden states and, for a fusion, from other systems' scores.
+
+        Args:
+            hidden_states: at least L + 1 tensors B×T×D.
+            scores: B×S; None with ``kind="classification"``, which ignores scores.
 
         Raises:
-            InputError: if the hidden states do not fit, or the scores are missing or do not fit.
+            InputError: if the hidden states do not fit, or if the scores are missing or do not fit.
         """
         if self.kind == "classification":
             return super().forward(hidden_states)
@@ -119,14 +123,14 @@ class Ensemble(LayerSum):
             return torch.stack([(weights * unbiased).sum(1) for weights in (weights_spoof, weights_bonafide)], dim=1)
 
     def weights(self, hidden_states: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The weights of the systems in a fusion: B×S for bona fide, and B×S for spoof."""
+        """Compute the weights of the S systems in a fusion, first for bona fide, then for spoof: B×S each."""
         summary = self.summary(hidden_states)
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×H of ``hidden_states`` for a fusion: their :meth:`summary`.
+        """Compute embeddings of the ``hidden_states``: for a fusion their :meth:`summary` B×H.
 
-        With ``kind="classification"``, embeddings are B×40: the hidden layer of the perceptron,
+        With ``kind="classification"``, embeddings B×40 are the hidden layer of the perceptron,
         which the last layer reads.
         """
         summary = self.summary(hidden_states)
@@ -135,7 +139,7 @@ class Ensemble(LayerSum):
         return self.lineal_class[:-1](summary)
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The last frame of the LSTM's output, B×H, for at least L + 1 ``hidden_states`` B×T×D."""
+        """Compute the last frame of the LSTM's output, B×H, from ``hidden_states``, at least L + 1 tensors B×T×D."""
         x = self.trunk(hidden_states)
         if not torch.compiler.is_exporting():
             return self.lstm(x)[0][:, -1]

@@ -71,11 +71,11 @@ class FrameBackend(Backend):
         return self.pooling.out_dim
 
     def frames(self, features: Any) -> Tensor:
-        """Embeddings of frames B×T×E of ``features``; each subclass defines this method."""
+        """Compute embeddings of frames, B×T×E, from ``features``; each subclass defines this method."""
         raise NotImplementedError
 
     def forward(self, features: Any, utterance: bool = False) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; with ``pool=None`` the logits of the frames, B×T×n.
+        """Compute logits B×n from ``features`` B×T×D; with ``pool=None``, compute the logits of frames, B×T×n.
 
         Args:
             utterance: give the logits of the utterance, B×n, even with ``pool=None``.
@@ -85,15 +85,15 @@ class FrameBackend(Backend):
         return self.last_layer(self.embed(features))
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Logits B×n of the utterance, even with ``pool=None``."""
+        """Compute the logits B×n of utterances, even with ``pool=None``."""
         return self(features, utterance=True)  # type: ignore[call-arg]
 
     def embed(self, features: Any) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D; B×2E with ``pool="astp"``."""
+        """Compute embeddings of utterances from ``features`` B×T×D: B×E, or B×2E with ``pool="astp"``."""
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Frame length in ms → logits B×T×n of the frames of ``features`` B×T×D.
+        """Compute the logits of the frames of ``features`` B×T×D: length of a frame in ms → logits B×T×n.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.
@@ -108,11 +108,11 @@ class FrameBackend(Backend):
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)
 
     def frame_logits(self, frames: Tensor) -> Tensor:
-        """Logits B×T×n of ``frames``, given by their embeddings B×T×E."""
+        """Compute logits B×T×n of frames from the embeddings ``frames`` B×T×E."""
         return self.last_layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def pool_frames(self, frames: Tensor) -> Tensor:
-        """Pool the embeddings of ``frames``, B×T×E, to embeddings of utterances, B×E; B×2E with ``pool="astp"``.
+        """Pool the embeddings ``frames`` B×T×E to embeddings of utterances: B×E, or B×2E with ``pool="astp"``.
 
         With ``utterance="min"``, the embedding of the frame with the lowest score is returned.
         """

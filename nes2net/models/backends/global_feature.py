@@ -41,7 +41,7 @@ class GF(Backend):
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×H of ``features`` B×T×D."""
+        """Compute embeddings B×H from ``features`` B×T×D."""
         self.check_features(features)
         return self.m_frontend[0](features).mean(dim=1)
 
@@ -79,7 +79,7 @@ class LGF(GF):
         self.m_before_pooling = nn.ModuleList([nn.Sequential(BLSTM(hidden_dim), BLSTM(hidden_dim))])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×H of ``features`` B×T×D."""
+        """Compute embeddings B×H from ``features`` B×T×D."""
         self.check_features(features)
         x = self.m_frontend[0](features)
         return (self.m_before_pooling[0](x) + x).mean(dim=1)
@@ -89,7 +89,7 @@ class MaxFeatureMap(nn.Module):
     """The maximum of channel c and channel c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Take the maximum of the two halves of the channels of ``x`` B×C×T×H."""
+        """Split the channels of ``x`` B×C×T×H into two halves, and take the larger value of each pair."""
         return torch.maximum(*x.chunk(2, dim=1))
 
 
@@ -152,7 +152,7 @@ class LLGF(Backend):
         self.m_output_act = nn.ModuleList([LogitLayer(dim, num_logits)])
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D, T ≥ 16."""
+        """Compute embeddings B×E from ``features`` B×T×D, T ≥ 16."""
         self.check_features(features)
         image = self.m_transform[0](self.m_frontend[0](features).unsqueeze(1))  # B×32×T/16×H/16
         x = image.transpose(1, 2).flatten(2)  # B×T/16×E

@@ -56,7 +56,7 @@ class AngularHead(Head):
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E; the logit of class 0 is 0."""
+        """Compute logits B×n from ``embeddings`` B×E; the logit of class 0 is 0."""
         unit = F.normalize(at_least_float32(self.weight), dim=1)
         return precise_linear(embeddings, unit - unit[:1])
 
@@ -80,7 +80,7 @@ class CosineHead(Head):
         self.scale = scale
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Scaled cosines B×n of ``embeddings`` B×E and the class vectors."""
+        """Compute the scaled cosines B×n between ``embeddings`` B×E and the class vectors."""
         return self.scale * cosines(embeddings, self.centers)
 
 
@@ -100,13 +100,13 @@ class OneClassHead(Head):
         nn.init.kaiming_uniform_(self.center, 0.25)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(−s, s) B×2 of ``embeddings`` B×E; s is the cosine with the vector of bona fide speech."""
+        """Compute (−s, s) B×2; s is the cosine between ``embeddings`` B×E and the vector of bona fide speech."""
         bonafide = self.cosine(embeddings, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """Cosines B×1 of ``embeddings`` B×E and ``center`` 1×E."""
+        """Compute the cosines B×1 between ``embeddings`` B×E and ``center`` 1×E."""
         return cosines(embeddings, center)
 
 
@@ -127,7 +127,7 @@ class OneClassColumnHead(OneClassHead):
 
     @staticmethod
     def cosine(embeddings: Tensor, center: Tensor) -> Tensor:
-        """Cosines B×1 of ``embeddings`` B×E and ``center`` E×1."""
+        """Compute the cosines B×1 between ``embeddings`` B×E and ``center`` E×1."""
         return renormed_cosines(embeddings, center)
 
 
@@ -147,7 +147,7 @@ class P2SGradHead(Head):
         self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Cosines B×n of ``embeddings`` B×E and the class vectors."""
+        """Compute the cosines B×n between ``embeddings`` B×E and the class vectors."""
         return renormed_cosines(embeddings, self.weight)
 
 
@@ -180,23 +180,27 @@ class PrototypeHead(Head):
         self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Largest scaled cosines of ``embeddings`` B×E with the prototypes of spoof and of bona fide, B×2."""
+        """Compute the largest scaled cosine between ``embeddings`` B×E and the prototypes of each class.
+
+        Returns:
+            B×2, spoof first.
+        """
         return self.scale * nearest_cosines(embeddings, self.spoof, self.bonafide)
 
 
 def cosines(embeddings: Tensor, vectors: Tensor) -> Tensor:
-    """Cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
+    """Compute the cosines B×n between ``embeddings`` B×E and ``vectors`` n×E, in at least float32."""
     with without_autocast(embeddings.device):
         embeddings, vectors = _to_common_type(embeddings, vectors)
         return F.normalize(embeddings, dim=1) @ F.normalize(vectors, dim=1).T
 
 
 def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
-    """Cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
+    """Compute the cosines B×n between ``embeddings`` B×E and the columns of ``weight`` E×n, in at least float32.
 
     The columns are scaled as published. First, PyTorch's ``renorm`` shortens columns that are
-    longer than 1e-5 to the length 1e-5. In doing so, ``renorm`` divides by the length of the column
-    plus 1e-7. Then all columns are multiplied by 1e5.
+    longer than 1e-5 to the length 1e-5. For this, ``renorm`` divides each such column by (its
+    length + 1e-7). Then all columns are multiplied by 1e5.
     """
     with without_autocast(embeddings.device):
         embeddings, weight = _to_common_type(embeddings, weight)
@@ -214,7 +218,12 @@ def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
-    """Largest cosine between ``embeddings`` B×E and the vectors K×E of a class, for each of n ``classes``: B×n."""
+    """Compute, for each of n ``classes``, the largest cosine between an embedding and the vectors of the class: B×n.
+
+    Args:
+        embeddings: B×E.
+        classes: the vectors of each class, K×E, with a K of its own.
+    """
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
 

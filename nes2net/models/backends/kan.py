@@ -51,7 +51,7 @@ class KanLinear(nn.Module):
         self.base_activation = nn.PReLU()
 
     def bases(self, x: Tensor) -> Tensor:
-        """The values …×i×(G + k) of all B-splines at the inputs ``x`` …×i."""
+        """Compute the values …×i×(G + k) of all B-splines at the inputs ``x`` …×i."""
         x = x.unsqueeze(-1)
         knots = self.grid.to(x.dtype)
         values = ((x >= knots[:, :-1]) & (x < knots[:, 1:])).to(x.dtype)
@@ -83,7 +83,7 @@ class KanLogits(KanLinear):
     """A last layer B×i → B×o whose logits are float32 in every precision, so that scores are rarely equal."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits B×o of ``x`` B×i: float32, or float64 if ``x`` is float64."""
+        """Compute logits B×o from ``x`` B×i, in float32, or in float64 if ``x`` is float64."""
         with without_autocast(x.device):
             x = at_least_float32(x)
             scaled = at_least_float32(self.spline_weight * self.spline_scaler.unsqueeze(2))

@@ -62,12 +62,15 @@ class LayerSum(Backend):
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The weights, B×(number of hidden states), the same for every utterance; 0 for states that are not read."""
+        """Compute the weight of each hidden state, B×(number of hidden states); 0 for states that are not read.
+
+        The weights are the same for every utterance.
+        """
         weights = F.pad(self.normalised_weights(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
     def normalised_weights(self) -> Tensor:
-        """The weights (L,) of the layers after normalisation, in at least float32."""
+        """Compute the weights (L,) of the layers after normalisation, in at least float32."""
         weights = at_least_float32(self.pesos_capas_W2V).flatten()
         if self._normalisation == "softmax":
             return torch.softmax(weights, dim=0)

@@ -34,6 +34,6 @@ class Logistic(Backend):
         self.linear = LogitLayer(feature_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×D of ``features`` B×T×D: their mean over time."""
+        """Compute embeddings B×D, the means of ``features`` B×T×D over time."""
         self.check_features(features)
         return features.mean(1)

@@ -28,7 +28,7 @@ NORM_EPS = 1e-5  # added to the mean square in RMS norms
 
 @cache
 def fused_selective_scan() -> Callable[..., Tensor] | None:
-    """The selective scan of the package mamba_ssm, a CUDA kernel; None if the package is not installed."""
+    """Import the selective scan of the package mamba_ssm, a CUDA kernel; None if the package is not installed."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn  # optional
     except ImportError:
@@ -152,7 +152,7 @@ class DualColumn(nn.Module):
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embeddings B×E of the frames ``x`` B×T×E."""
+        """Compute embeddings B×E from the frames ``x`` B×T×E."""
         forwards = attention_pool(self.column(x, x, self.forward_layers), self.f_attention_pool)  # B×E
         backwards = attention_pool(self.column(x.flip(1), x, self.backward_layers), self.b_attention_pool)  # B×E
         return self.LL(torch.cat([forwards, backwards], dim=1))
@@ -177,7 +177,7 @@ class DualColumn(nn.Module):
 
 
 def attention_pool(x: Tensor, score: nn.Linear) -> Tensor:
-    """Mean of the frames ``x`` B×T×E over time, weighted by a softmax: B×E. ``score`` computes the logit of a frame."""
+    """Average the frames ``x`` B×T×E over time, weighted by a softmax of the logits that ``score`` computes: B×E."""
     return (torch.softmax(score(x), dim=1) * x).sum(dim=1)
 
 
@@ -223,7 +223,7 @@ class Mamba(Backend):
         self.conformer = DualColumn(embed_dim, num_layers // 2, final_norm, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D."""
+        """Compute embeddings B×E from ``features`` B×T×D."""
         self.check_features(features)
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: batch norm has one mean and variance for all E channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))

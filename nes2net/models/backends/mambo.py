@@ -274,7 +274,7 @@ class MamBo(Backend):
         num_logits: n.
 
     Raises:
-        InputError: if ``num_heads`` does not divide E, or ``head_dim`` does not divide
+        InputError: if ``num_heads`` does not divide E, or if ``head_dim`` does not divide
             ``expand``·E.
 
     >>> MamBo(embed_dim=32, num_layers=1)(torch.randn(2, 50, 1024)).shape
@@ -331,6 +331,6 @@ class MamBo(Backend):
         self.classifier = LogitLayer(embed_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D."""
+        """Compute embeddings B×E from ``features`` B×T×D."""
         self.check_features(features)
         return self.dropout(self.attention_pool(self.stacked_mamba2["layers"](self.input_proj(features))))

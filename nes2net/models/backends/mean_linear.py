@@ -72,12 +72,12 @@ class MeanLinear(FrameBackend):
             self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Embeddings of frames, B×T×E, of ``features`` B×T×D; E is D, or the size of the projection."""
+        """Compute embeddings of frames, B×T×E, from ``features`` B×T×D; E is D, or the size of the projection."""
         self.check_features(features)
         return self.projector(features) if self.projector else features
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D; E is D, or the size of the projection."""
+        """Compute embeddings B×E from ``features`` B×T×D; E is D, or the size of the projection."""
         if self.projector is not None and self.utterance == "mean":
             # The mean of projected frames is the projection of the mean, which is cheaper to compute.
             self.check_features(features)

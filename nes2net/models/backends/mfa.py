@@ -27,7 +27,7 @@ class Attention(nn.Module):
         self.v = nn.Parameter(torch.rand(feature_dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Softmax over time of tanh(v·(W x + b)), for frames ``x`` B×T×D."""
+        """Compute the weights of frames ``x`` B×T×D: the softmax over time of tanh(v·(W x + b))."""
         return torch.softmax(torch.tanh(self.lin_proj(x) @ self.v), dim=1).unsqueeze(2)
 
 
@@ -124,6 +124,6 @@ class MFA(Backend):
         self.fc = LogitLayer(feature_dim, num_logits)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×D of the ``hidden_states`` B×T×D."""
+        """Compute embeddings B×D from the ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
         return self.MFA(list(hidden_states)[self.first : self.num_states])

@@ -94,8 +94,8 @@ class Res2NetBlock(nn.Module):
         width: number of channels of a group.
         scale: number of groups.
         stride: stride of the first block of a stage; None for other blocks.
-        joins: for each group that has a previous group, a module that joins the group's split with
-            the output of the previous group. None to add split and output.
+        joins: modules that join the split of a group with the output of the previous group, one for
+            each group that has a previous group. None to add split and output.
         attention_kernel: channels that the local channel attention sees; 0 for no attention.
     """
 
@@ -280,7 +280,7 @@ class MpifRes2Net(Backend):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×E of ``features`` B×T×D; E is ``expansion`` times the last of ``planes``."""
+        """Compute embeddings B×E from ``features`` B×T×D; E is ``expansion`` times the last of ``planes``."""
         self.check_features(features)
         if self.num_frames is not None:  # repeat shorter utterances, cut longer ones
             frames = torch.arange(self.num_frames, device=features.device) % features.shape[1]

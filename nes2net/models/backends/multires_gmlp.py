@@ -72,11 +72,11 @@ class GmlpNet(nn.Module):
         self.fc = nn.Linear(dim, dim // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embeddings B×T×d/2 of the frames ``x`` B×T×d."""
+        """Compute embeddings B×T×d/2 from the frames ``x`` B×T×d."""
         return self.fc(self.layers(x))
 
     def mean(self, x: Tensor) -> Tensor:
-        """Embeddings B×d/2 of utterances ``x`` B×T×d. The mean over time is taken before the last linear layer."""
+        """Compute embeddings B×d/2 of utterances ``x`` B×T×d; the mean over time comes before the linear layer."""
         return self.fc(self.layers(x).mean(dim=1))
 
 
@@ -91,7 +91,7 @@ class Halving(nn.Module):
         self.padding = int(padding), 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve the number of frames and of channels of ``x`` B×T×d."""
+        """Halve ``x`` B×T×d in frames and in channels."""
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)
 
 
@@ -115,7 +115,7 @@ class Scales(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def scale_inputs(self, features: Tensor) -> list[Tensor]:
-        """The inputs of all scales, B×T_i×d_i each.
+        """Compute the inputs of all scales, B×T_i×d_i each.
 
         Scale 0 reads ``features`` B×T×D. Scale i reads the input of scale i − 1 after halving.
         """
@@ -125,7 +125,7 @@ class Scales(nn.Module):
         return scale_inputs
 
     def utterance(self, scale_inputs: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×d/2 of utterances, computed from the input of the last scale, B×T×d."""
+        """Compute embeddings B×d/2 of utterances from ``scale_inputs``, of which only the last, B×T×d, is read."""
         return self.post_nets_utt.mean(self.dropout(scale_inputs[-1]))
 
 
@@ -207,7 +207,7 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Weights B×L of the L ``hidden_states``. The weights add up to 1 and are the same for every utterance.
+        """Compute the weights B×L of the L ``hidden_states``, which add up to 1 and are the same for every utterance.
 
         The weight of a state that is not read is 0.
         """
@@ -215,11 +215,11 @@ class MultiresGmlp(Backend):
         return weights.expand(len(hidden_states[0]), -1)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×E of utterances, E = ``feature_dim``/64."""
+        """Compute embeddings B×E of utterances, E = ``feature_dim``/64."""
         return self._scales.utterance(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Segment length in ms → cosines B×T_i×2, for each of the ``resolutions``."""
+        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2."""
         return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(
@@ -230,7 +230,7 @@ class MultiresGmlp(Backend):
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.utterance(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Number of segments for each of the :attr:`resolutions`.
+        """Count the segments for each of the :attr:`resolutions`.
 
         The last scale has one more segment, because the halving before this scale pads the frames.
         """
@@ -255,12 +255,12 @@ class MultiresGmlp(Backend):
         return scales
 
     def _scale_inputs(self, hidden_states: Sequence[Tensor]) -> list[Tensor]:
-        """The inputs of all scales, B×T_i×d_i each, computed from ``hidden_states``, L tensors B×T×D."""
+        """Compute the inputs of all scales, B×T_i×d_i each, from ``hidden_states``, L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
         return self._scales.scale_inputs(gated_sum(hidden_states[: self.num_states], self._state_weights().unbind()))
 
     def _state_weights(self) -> Tensor:
-        """Weights (L,) of the L hidden states that are read. The weights add up to 1."""
+        """Compute the weights (L,) of the L hidden states that are read; the weights add up to 1."""
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:

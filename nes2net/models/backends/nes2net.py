@@ -227,7 +227,7 @@ class Nes2Net(FrameBackend):
         self.fc = LogitLayer(self.build_pooling(pool, utterance, feature_dim), num_logits)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Embeddings of frames, B×T×D, of ``features`` B×T×D."""
+        """Compute embeddings of frames, B×T×D, from ``features`` B×T×D."""
         return self.join(self.group_outputs(features))
 
     def group_outputs(self, features: Tensor) -> list[Tensor]:
@@ -365,7 +365,7 @@ class Nes2NetLA(Nes2Net):
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)
 
     def frames(self, features: Tensor) -> Tensor:
-        """Embeddings of frames, B×T×D, of ``features`` B×T×D."""
+        """Compute embeddings of frames, B×T×D, from ``features`` B×T×D."""
         return self.join(self.local_block_attn(self.group_outputs(features)))
 
 

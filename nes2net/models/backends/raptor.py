@@ -78,7 +78,7 @@ class Raptor(Backend):
         self.conformer = Encoder(blocks, feature_dim, num_logits)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×D of the ``hidden_states`` B×T×D: the class tokens."""
+        """Compute embeddings B×D, the class tokens, from the ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
         image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: batch norm has one mean and variance for D channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
@@ -89,7 +89,7 @@ class Raptor(Backend):
         return gated_sum(hidden_states, gates)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates B×L of L ``hidden_states`` B×T×D, each from 0 to 1."""
+        """Compute the gates B×L, each from 0 to 1, of L ``hidden_states`` B×T×D."""
         pooled = [
             (torch.softmax(self.attn_scores(state), dim=1) * state).sum(dim=1) for state in hidden_states
         ]  # L tensors B×D

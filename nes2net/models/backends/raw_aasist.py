@@ -24,7 +24,7 @@ from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encode
 
 
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
-    """Band-pass filters ``num_filters``×1×``num_taps`` with edges equally spaced in mel.
+    """Make band-pass filters ``num_filters``×1×``num_taps`` with edges equally spaced in mel.
 
     The edges range from 0 to half the sampling rate.
 
@@ -92,7 +92,7 @@ class RawAasist(SpectroTemporalGraph):
         self.encoder = residual_encoder(channels, after_block=[nn.MaxPool2d((1, 3))])
 
     def embed(self, waveform: Tensor) -> Tensor:
-        """Embeddings B×160 of ``waveform`` B×N or B×N×1, after dropout in training.
+        """Compute embeddings B×160 from ``waveform`` B×N or B×N×1; in training, with dropout at the end.
 
         In the authors' training, N is 64,600.
 

@@ -153,7 +153,7 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tenso
 
 @torch.library.custom_op("nes2net::selective_scan", mutates_args=())
 def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """:func:`_scan` as one operator, so that torch.compile does not compile its parts."""
+    """Compute :func:`_scan` as one operator, so that torch.compile does not compile its parts."""
     with torch.autocast(x.device.type, enabled=False):
         return _scan(x, delta, A, B, C)
 
@@ -162,7 +162,7 @@ def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 def _backward_operator(
     grad: Tensor, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the five inputs of :func:`_scan_operator`, from the gradient ``grad`` = ȳ of its output, B×T×D.
+    """Compute the gradients of all inputs of :func:`_scan_operator` from ``grad``, the gradient ȳ of its output, B×T×D.
 
     The states are computed again, because storing them would take more memory. The gradients of the
     states, g_t = C_t ȳ_t + exp(Δ_{t+1} A)·g_{t+1}, are a scan of the same form, backwards in time.

@@ -27,7 +27,7 @@ class LogProbabilityLayer(LogitLayer):
     """A linear layer, SELU and log-softmax: embeddings B×E → log-probabilities B×n."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Log-probabilities B×n of ``embeddings`` B×E."""
+        """Compute log-probabilities B×n from ``embeddings`` B×E."""
         return F.log_softmax(F.selu(super().forward(embeddings)), dim=1)
 
 
@@ -76,17 +76,17 @@ class SLS(Backend):
         self.fc3 = LogProbabilityLayer(HIDDEN_DIM, num_logits)
 
     def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Gates B×L×1 in (0, 1), one for each utterance and layer, computed from the layer's mean over time."""
+        """Compute a gate for each utterance and layer, B×L×1 in (0, 1), from the layer's mean over time."""
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         return torch.sigmoid(self.fc0(means))
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates, B×(number of hidden states); 0 for states that are not read."""
+        """Compute the gate of each hidden state, B×(number of hidden states); 0 for states that are not read."""
         unread = len(hidden_states) - self.num_layers
         return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×1024 of ``hidden_states``, at least L tensors B×T×D."""
+        """Compute embeddings B×1024 from ``hidden_states``, at least L tensors B×T×D."""
         self.check_hidden_states(hidden_states)
         layers = list(hidden_states)[-self.num_layers :]
         merged = gated_sum(layers, self.gates(layers).unsqueeze(2).unbind(dim=1))  # B×T×D

@@ -142,7 +142,7 @@ class SpectraGraph(nn.Module):
         self.out_layer = last_layer(5 * mixed_dim, num_logits)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Embeddings B×5·``gat_dims[1]`` of ``frames`` B×T×R, which have passed the bridge."""
+        """Compute embeddings B×5·``gat_dims[1]`` from ``frames`` B×T×R, which have passed the bridge."""
         frames = frames + self.pos_T[:, : frames.shape[1]]
         x = self.enc(frames.transpose(1, 2).unsqueeze(1))  # B×64×R/3×T/3
         spectral, temporal = nodes_of_image(x, self.attention(x))  # B×R/3×64, B×T/3×64
@@ -188,6 +188,6 @@ class SpectraAasist(Backend):
         self.aasist = SpectraGraph(bridge_dim, gat_dims, max_frames, num_logits, layer)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×5·``gat_dims[1]`` of ``features`` B×T×D, after dropout in training."""
+        """Compute embeddings B×5·``gat_dims[1]`` from ``features`` B×T×D; in training, with dropout at the end."""
         self.check_features(features)
         return self.aasist(self.bridge(features))

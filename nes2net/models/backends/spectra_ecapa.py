@@ -97,7 +97,7 @@ class EcapaTdnn(nn.Module):
         self.fc6 = LogitLayer(2 * mfa_dim, num_logits)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Embeddings B×2M of ``frames`` B×T×R, which have passed the bridge."""
+        """Compute embeddings B×2M from ``frames`` B×T×R, which have passed the bridge."""
         x = self.bn1(self.conv1(frames.transpose(1, 2)).relu())  # B×C×T
         outputs: list[Tensor] = []
         total = x
@@ -148,6 +148,6 @@ class SpectraEcapa(Backend):
         self.ecapa_tdnn = EcapaTdnn(bridge_dim, channels, mfa_dim, attention_dim, se_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:
-        """Embeddings B×2·``mfa_dim`` of ``features`` B×T×D."""
+        """Compute embeddings B×2·``mfa_dim`` from ``features`` B×T×D."""
         self.check_features(features)
         return self.ecapa_tdnn(self.bridge(features))

@@ -37,7 +37,7 @@ _SIMULATIONS = 2000
 # Most windows of a simulated recording. A longer recording counts as several recordings of this length.
 _MOST_WINDOWS = 1000
 _BELOW = 0.025  # this share of the calibration's bona fide trials lies below the usual range
-_MOST_LENGTHS = 16  # at most so many lengths of fake parts are simulated
+_MOST_LENGTHS = 16  # largest number of lengths of fake parts that are simulated
 _SEED = 0
 
 
@@ -75,7 +75,7 @@ class Stretch:
 
 
 class LowWindows(NamedTuple):
-    """The low windows of a recording; the ratio of a low window is below those of 97.5 % of bona fide trials."""
+    """The low windows of a recording; a window is low if 97.5 % of bona fide trials have a higher ratio."""
 
     llr: float
     """The natural-log likelihood ratio below which a window is low."""
@@ -140,7 +140,7 @@ class DecisionAlong(Decision):
         return words
 
     def row(self) -> dict[str, Any]:
-        """Plain data, as :meth:`Decision.row` gives; the fields of this class are under the key ``along``."""
+        """Write plain data like :meth:`Decision.row`; the fields of this class are under the key ``along``."""
         row = super().row()
         along: dict[str, Any] = {"rests_on": self.rests_on, "windows": self.windows}
         along |= {"window": self.window, "hop": self.hop, "in_part": self.in_part}
@@ -162,9 +162,9 @@ def suitable_hop(duration: float, window: float) -> float:
 
 
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
-    """Decide on a recording by the windows of its ``track``, as long as the parts scored for the calibration.
+    """Decide on a recording by the windows of its ``track``.
 
-    The first rule that applies decides:
+    The windows must have the length that was scored for the calibration. The first rule that applies decides:
 
     1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
        recordings, or if it is clipped so much that the side of the threshold is uncertain;
@@ -327,15 +327,16 @@ class _Chance(NamedTuple):
         return cls(highest, np.array(found), lengths, count, num_windows / count)
 
     def p_value(self, highest_sum: float) -> float:
-        """The share of bona fide recordings whose sum rises at least to ``highest_sum``, in (0, 1]."""
+        """Compute the share of bona fide recordings whose sum rises at least to ``highest_sum``, in (0, 1]."""
         below = int(np.searchsorted(self.bonafide, highest_sum * (1 - 1e-9), side="left"))
         share = (1 + len(self.bonafide) - below) / (1 + len(self.bonafide))
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Seconds of the shortest fake part that is found in at least half of the cases; None if no part is.
+        """Find the shortest fake part that is found in at least half of the cases, in seconds; None if no part is.
 
-        ``window`` is the length of a window in seconds.
+        Args:
+            window: length of a window in seconds.
         """
         is_found = np.flatnonzero(self.found >= _FOUND)
         return float(self.lengths[is_found[0]] * window) if len(is_found) else None

@@ -134,7 +134,7 @@ class LinearCalibration:
         """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.
 
         Raises:
-            InputError: if the number of systems is not K, a score is NaN or infinite, or the
+            InputError: if the number of systems is not K, if a score is NaN or infinite, or if the
                 absolute value of a ratio is above 1,000,000.
         """
         scores = _score_matrix(scores, "")
@@ -167,9 +167,9 @@ class LinearCalibration:
             precision of the calibration's scores; otherwise an empty list.
 
         Raises:
-            InputError: if the calibration was learned from another detector's scores; from
-                recordings although frames are scored, or the reverse; or from frames of another
-                length.
+            InputError: if the calibration was learned from another detector's scores, if it was
+                learned from recordings although frames are scored (or the reverse), or if it was
+                learned from frames of another length.
         """
         # The unit: recordings, or frames of one length.
         own_resolution = self.resolution_ms
@@ -258,7 +258,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """The part of a recording that was scored, in words."""
+    """Describe in words the part of a recording that was scored; None means all, and 0 windows along a recording."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:

@@ -1,4 +1,4 @@
-"""From a score to a log-likelihood ratio, a probability and a decision, or to "cannot tell"."""
+"""Turn a score into a log-likelihood ratio, a probability and a decision, or into "cannot tell"."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class OperatingPoint:
         """Read an operating point from a text, such as the flag of the command line.
 
         Raises:
-            InputError: if the text has another form, or a number is out of its range.
+            InputError: if the text has another form, or if a number is out of its range.
 
         >>> OperatingPoint.parse("cost:1,10,0.95").name, OperatingPoint.parse("fa:1%").rate
         ('cost:1,10,0.95', 0.01)
@@ -154,7 +154,7 @@ ABSTAIN = 0.01
 
 
 def factor_of(traits: Traits | None) -> float:
-    """The factor by which the log-likelihood ratio of a recording is weakened: 1, or :data:`OF_CLIPPED`."""
+    """Choose the factor for the log-likelihood ratio of a recording: 1, or :data:`OF_CLIPPED` if it is clipped."""
     return OF_CLIPPED if traits is not None and traits.clipping else 1.0
 
 
@@ -178,7 +178,7 @@ class Decision:
     """Share of the recording that was scored; None if the share is not known."""
 
     def row(self) -> dict[str, Any]:
-        """Plain data for JSON and tables. Values that are None are left out, except llr and probability."""
+        """Write plain data for JSON and tables; values that are None are left out, except llr and probability."""
         always = ("llr", "probability")
         row = {}
         for key, value in asdict(self).items():
@@ -204,8 +204,8 @@ class Decider:
             they compare ratios that are not bounded.
 
     Raises:
-        InputError: if a number is out of its range, the calibration fuses several systems, or the
-            calibration's trials are too few for the operating point.
+        InputError: if a number is out of its range, if the calibration fuses several systems, or if
+            the calibration's trials are too few for the operating point.
     """
 
     calibration: LinearCalibration

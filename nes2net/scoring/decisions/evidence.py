@@ -51,14 +51,14 @@ class Evidence:
     Let ℓ be the ratio of a window. The mean of these ratios is the ratio of a typical window. In
     the mean, the weight of a window falls with its age, by a half-life. Overlapping windows do not
     make the mean more certain. A cumulative sum detects a change in the middle of a stream (CUSUM;
-    Page, "Continuous inspection schemes", Biometrika 41, 1954). Each window adds θ − ℓ times the
-    share of the window that does not overlap the window before; θ is the decider's threshold. The
-    sum never falls below 0.
+    Page, "Continuous inspection schemes", Biometrika 41, 1954). Each window adds (θ − ℓ)·u. Here θ is
+    the decider's threshold, and u is the share of the window that does not overlap the window
+    before. The sum never falls below 0.
 
-    An alarm begins when the probability is at most ``alarm_probability``, or the sum at least
-    ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``, or the
-    sum at least half of ``alarm_against``. The default limits are assumptions: measure how many
-    false alarms they give in an hour.
+    An alarm begins when the probability is at most ``alarm_probability``, or when the sum is at
+    least ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``,
+    or while the sum is at least half of ``alarm_against``. The default limits are assumptions:
+    measure how many false alarms they give in an hour.
 
     Args:
         decider: turns scores into ratios. Its ratios are bounded, so that a single window cannot
@@ -142,8 +142,8 @@ class Evidence:
                 without speech changes neither mean nor sum.
 
         Raises:
-            InputError: if the window ends before the last added window, or a number is out of its
-                range.
+            InputError: if the window ends before the last added window, or if a number is out of
+                its range.
         """
         state = self._state
         if not 0 <= speech <= 1:

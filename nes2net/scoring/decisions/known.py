@@ -1,4 +1,4 @@
-"""Scores that tell whether the class of a recording is known, and the threshold below which it is unknown.
+"""Score whether the class of a recording is known, and choose the score below which a class counts as unknown.
 
 A detector that names generators always names one of its classes. A score of being known is higher
 for recordings of the detector's classes. Such scores are computed in float64. In float32, a
@@ -24,8 +24,8 @@ LOGIT_SCORES: tuple[LogitScore, ...] = ("log_odds", "max_logit", "energy", "sme"
 ReferenceScore = Literal["knn", "mahalanobis", "nsd"]
 """A score of being known that compares a recording with training trials (:class:`Reference`)."""
 REFERENCE_SCORES: tuple[ReferenceScore, ...] = ("knn", "mahalanobis", "nsd")
-_ROWS_AT_ONCE = 1024  # so many trials are compared at once with all training trials
-_LOGITS_AT_ONCE = 1 << 16  # the logits of so many trials are converted to float64 at once
+_ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all training trials
+_LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
 MOST_SCORES = 1000
 
@@ -49,8 +49,8 @@ def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: 
         (N,), float64; higher for known classes.
 
     Raises:
-        InputError: if the kind is unknown, the temperature is not positive, or the logits are not
-            N×K finite numbers.
+        InputError: if the kind is unknown, if the temperature is not positive, or if the logits are
+            not N×K finite numbers.
 
     >>> known_scores([[4.0, 0.0, 0.0], [1.0, 0.5, 0.0]]).round(4).tolist()
     [3.3069, 0.0259]
@@ -154,8 +154,8 @@ class Reference:
             (N,), float64; higher for known classes.
 
         Raises:
-            InputError: if the kind is unknown, sizes do not fit each other, there are fewer than
-                ``k`` training trials, or logits are missing.
+            InputError: if the kind is unknown, if sizes do not fit each other, if there are fewer
+                than ``k`` training trials, or if logits are missing.
         """
         check_known([kind], REFERENCE_SCORES, "no score of being known is called")
         x = self._checked_for_reference(embeddings)
@@ -248,7 +248,7 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
         N×M, float64; the score is higher if trial and model have the same generator.
 
     Raises:
-        InputError: if an array is not finite, or sizes differ.
+        InputError: if an array is not finite, or if sizes differ.
     """
     x = _checked_embeddings(embeddings)
     means = np.stack([_checked_embeddings(examples).mean(0) for examples in enrolments])
@@ -304,7 +304,7 @@ class KnownThreshold:
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
     def to_dict(self) -> dict[str, object]:
-        """Plain data from which :meth:`read` builds the threshold again."""
+        """Write plain data from which :meth:`read` builds the threshold again."""
         return {"kind": self.kind, "scores": list(self.scores)}
 
     @classmethod

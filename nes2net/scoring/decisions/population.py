@@ -2,11 +2,10 @@
 
 A calibration holds for recordings that are like the recordings from which it was learned. For each
 trait of a recording, the distance from the middle of the calibration's recordings is measured. The
-largest of these distances says how unusual the recording is. The unit of the distances by duration,
-level and bandwidth is the spread of the calibration's recordings on the same side of the middle.
-The distance of the embedding, which the detector's back-end computes, is measured as in Lee et al.,
-"A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
-NeurIPS 2018.
+largest of these distances says how unusual the recording is. Duration, level and bandwidth have
+distances in units of a spread: that of the calibration's recordings on the same side of the middle.
+The embedding, which the detector's back-end computes, has a distance as in Lee et al., "A simple
+unified framework for detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
 al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
@@ -45,7 +44,7 @@ _SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
 _FLOOR = 5  # percentile of the smoothed spectrum
 _ABOVE_FLOOR = 6.0  # dB
 _NEARLY_ALL = 0.99  # this share of the area lies below the bandwidth
-_DEEPEST = 80.0  # dB; the floor is at most so far below the maximum
+_DEEPEST = 80.0  # dB; largest distance of the floor from the maximum
 # Number of samples that are measured at once. The number is a multiple of both frame lengths, so that frames do not
 # depend on how a recording is cut into blocks.
 _CHUNK = 64 * 2560
@@ -60,8 +59,8 @@ _SEED = 0
 _MOST_DIRECTIONS = 32
 _LEAST_SPREAD = 0.1  # smallest spread of the distances of embeddings, as a multiple of the median distance
 _MOST_RECORDINGS = 1_000_000
-_WIDEST = 1 << 16  # an embedding has at most so many numbers
-_LARGEST = 1e12  # the numbers in an embedding are at most so large
+_WIDEST = 1 << 16  # largest size of an embedding
+_LARGEST = 1e12  # limit of the absolute value of a number in an embedding
 
 
 class Traits(NamedTuple):
@@ -379,7 +378,7 @@ class Population:
             is_bonafide: (N,), whether each recording is bona fide.
 
         Raises:
-            InputError: if there are fewer recordings than :data:`FEWEST`, or an embedding is not
+            InputError: if there are fewer recordings than :data:`FEWEST`, or if an embedding is not
                 finite.
         """
         classes = np.asarray(is_bonafide, dtype=bool)
@@ -407,13 +406,13 @@ class Population:
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
-        away = np.zeros(len(traits))
+        from_mean = np.zeros(len(traits))  # distance of each embedding from the nearer mean of a model
         for held_out in (folds == fold for fold in range(_FOLDS)):
-            away[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
+            from_mean[held_out] = EmbeddingModel.fit(embeddings[~held_out], classes[~held_out]).distance(
                 embeddings[held_out]
             )
-        spread = Spread.of(away)
-        both = np.maximum(scalar, _embedding_distance(spread, away))
+        spread = Spread.of(from_mean)
+        both = np.maximum(scalar, _embedding_distance(spread, from_mean))
         model = EmbeddingModel.fit(embeddings, classes).rounded()
         return cls(len(traits), usual, np.sort(_rounded(scalar)), model, spread, np.sort(_rounded(both)))
 
@@ -431,7 +430,7 @@ class Population:
             InputError: if the embedding has another size than the embeddings of the calibration's
                 recordings.
         """
-        away = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
+        distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         distances = self.distances
         if self.embeddings is not None and traits.embedding is not None:
             assert self.usual_embedding is not None and self.distances_with_embedding is not None
@@ -441,12 +440,12 @@ class Population:
                     f"of shape {traits.embedding.shape}: take the detector of the calibration"
                 )
             distance = self.embeddings.distance(traits.embedding[None].astype(np.float64))
-            away["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
+            distance_of_trait["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
             distances = self.distances_with_embedding
-        trait = max(away, key=lambda name: (away[name], name))
+        trait = max(distance_of_trait, key=lambda name: (distance_of_trait[name], name))
         # The distance is rounded like the saved distances, so that a recording of the calibration gets exactly the
         # saved distance.
-        at_least = len(distances) - int(np.searchsorted(distances, _rounded_number(away[trait])))
+        at_least = len(distances) - int(np.searchsorted(distances, _rounded_number(distance_of_trait[trait])))
         reason = "its embedding is unlike the embeddings of the calibration's recordings"
         if trait != "embedding":
             factor, unit = SHOWN[trait]
@@ -456,7 +455,7 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def edges(self) -> dict[str, Spread]:
-        """Trait → the values at distance 1 below the middle, at the middle, and at distance 1 above the middle.
+        """Compute the usual range of each trait: trait → the values at distance 1 below, at and above the middle.
 
         Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
         is the distance of an embedding from the means of the model.
@@ -471,7 +470,7 @@ class Population:
         return edges
 
     def usual_ranges(self) -> dict[str, str]:
-        """Scalar trait → the range in which 95 % of the recordings lie, in words."""
+        """Describe the range in which 95 % of the recordings lie, for each scalar trait: trait → range in words."""
         words = {}
         for name, (low, _, high) in self.usual.items():
             if name == "duration":
@@ -483,7 +482,7 @@ class Population:
 
 
 def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
-    """Scalar trait → its values (N,) for N recordings; durations are in logarithms of seconds."""
+    """Collect the scalar traits of N recordings: trait → values (N,); durations are in logarithms of seconds."""
     values = {}
     for name in SCALARS:
         values[name] = np.array([getattr(recording, name) for recording in traits])
@@ -491,13 +490,15 @@ def _scalar_values(traits: Sequence[Traits]) -> dict[str, NDArray]:
 
 
 def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
-    """Compute the distances (3, N) of N recordings from the middle of the ``usual`` range of each scalar trait."""
+    """Compute, for each scalar trait, how far N recordings are from the middle of the ``usual`` range: (3, N)."""
     return np.stack([usual[name].distance(values[name], _LEAST[name]) for name in SCALARS])
 
 
-def _embedding_distance(spread: Spread, away: NDArray) -> NDArray:
-    """Scale the distances ``away`` (N,) of embeddings: 0 up to the middle of ``spread``, 1 at its upper edge."""
-    return np.maximum(0, away - spread.middle) / max(_LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)
+def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
+    """Scale distances of embeddings from the means (N,): 0 up to the middle of ``spread``, 1 at its upper edge."""
+    return np.maximum(0, from_mean - spread.middle) / max(
+        _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
+    )
 
 
 def _rounded_number(value: float) -> float:

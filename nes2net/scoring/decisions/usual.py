@@ -129,7 +129,7 @@ class Usual:
         return np.max([_tail_probabilities(number, parameters) for parameters in self.chance], axis=0)
 
     def least_p(self, number: int) -> float:
-        """The smallest p-value that ``number`` recordings can have, if all of them lie outside."""
+        """Compute the smallest p-value that ``number`` recordings can have: the p-value if all of them lie outside."""
         return max(float(betabinom.pmf(number, number, *parameters)) for parameters in self.chance)
 
     def shift(self, values: NDArray) -> Shift | None:
@@ -160,7 +160,7 @@ class Comparison:
     adjusted_p: float
     """The p-value after Holm's correction for the number of tests (Scandinavian Journal of Statistics 6, 1979)."""
     fewest: int
-    """The smallest number of unusual recordings that is drift, whatever other tests find; n + 1 if no number is."""
+    """The smallest number of unusual recordings that shows drift, whatever other tests find; n + 1 if even n do not."""
 
     @property
     def name(self) -> str:
@@ -217,7 +217,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
             chance.append(_beta_of_share_outside(len(class_llrs), 2))
 
         def llr_of(score: float, traits: Traits) -> float:
-            """The ratio of a recording, for :attr:`Usual.value_of`."""
+            """Compute the ratio of a recording, for :attr:`Usual.value_of`."""
             return float(calibration([score])[0])
 
         all_usual.append(Usual("llr", tuple(ranges), tuple(chance), llr_of))
@@ -242,7 +242,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         factor, unit = SHOWN[name]
 
         def scalar_of(score: float, traits: Traits, name: str = name) -> float:
-            """The scalar trait ``name`` of a recording, for :attr:`Usual.value_of`."""
+            """Return the scalar trait ``name`` of a recording, for :attr:`Usual.value_of`."""
             return float(getattr(traits, name))
 
         low, middle, high = edges[name]
@@ -252,7 +252,7 @@ def _usual_traits(population: Population) -> list[Usual]:
     if (model := population.embeddings) is not None:
 
         def distance_of(score: float, traits: Traits) -> float | None:
-            """The distance of the embedding from the means, for :attr:`Usual.value_of`; None without one."""
+            """Compute the embedding's distance from the means (:attr:`Usual.value_of`); None without an embedding."""
             if traits.embedding is None:
                 return None
             return float(model.distance(traits.embedding[None].astype(np.float64))[0])
@@ -266,7 +266,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         chance = ((float(num_unusual), float(number + 1 - num_unusual)),)
 
         def p_value_of(score: float, traits: Traits) -> float:
-            """The p-value by all traits together, for :attr:`Usual.value_of`."""
+            """Compute the p-value by all traits together, for :attr:`Usual.value_of`."""
             return population.typicality(traits).p_value
 
         words = f"p > {_OUTSIDE:g}"
@@ -274,7 +274,7 @@ def _usual_traits(population: Population) -> list[Usual]:
         usual_traits.append(Usual("all traits", (usual_p,), chance, p_value_of, words=words, unusual=unusual))
 
     def unfit_of(score: float, traits: Traits) -> float:
-        """1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
+        """Return 1 if a recording is unfit to decide on, else 0, for :attr:`Usual.value_of`."""
         return float(bool(traits.unfit))
 
     # A calibration does not state how many of its recordings are unfit; a share of 5 % is an assumption.
@@ -284,15 +284,15 @@ def _usual_traits(population: Population) -> list[Usual]:
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
-    """Compute the parameters of the Beta distribution of the share outside of a range of ``number`` recordings.
+    """Compute the two parameters of a Beta distribution: of the share of new recordings outside of a usual range.
 
-    The ends of the range are quantiles of the recordings.
-
-    Before, between and behind the sorted recordings there are ``number`` + 1 gaps. On average, each
-    gap holds the same share of new recordings. Beyond the 2.5 % quantile, there are 1 + 0.025 ·
-    (``number`` − 1) gaps.
+    The ends of the range are quantiles of the ``number`` recordings of a calibration. Before,
+    between and behind these recordings, when they are sorted, there are ``number`` + 1 gaps. On
+    average, each gap holds the same share of new recordings. Beyond the 2.5 % quantile, there are
+    1 + 0.025 · (``number`` − 1) gaps.
 
     Args:
+        number: number of recordings of the calibration.
         num_tails: 2 for a range with two ends, 1 for a range that only has an upper end.
     """
     outside = num_tails * (1 + _OUTSIDE / 2 * (number - 1))

@@ -27,7 +27,7 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
         The class, and the options that the recipe gives.
 
     Raises:
-        InputError: if a name or option is unknown, or an option is out of range.
+        InputError: if a name or option is unknown, or if an option is out of range.
     """
     name, options = name_and_options({"loss": loss}, "loss", reserved=GIVEN, owner=f"`{key}`")
     kind = losses.checked_factory(name, options)
@@ -64,7 +64,7 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
-    """Return ``model`` with the head that ``loss`` needs in its back-end, unless ``model`` names another head.
+    """Return ``model``, whose back-end gets the head that ``loss`` needs, unless ``model`` names another head.
 
     The head also gets the options that follow from the options of the loss, such as its scale.
 

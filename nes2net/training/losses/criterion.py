@@ -42,7 +42,7 @@ class Criterion(nn.Module):
     takes_embeddings: ClassVar[bool] = False
     #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None for any
     needs_head: ClassVar[str | None] = None
-    #: number of logits that the back-end needs; None for one logit of each class
+    #: number of logits that the back-end must give; None for one logit for each class
     num_logits: ClassVar[int | None] = None
 
     def __init__(self, num_classes: int = 2) -> None:
@@ -51,7 +51,7 @@ class Criterion(nn.Module):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options of the head (:attr:`needs_head`) that follow from the ``options`` of the loss, such as its scale."""
+        """Choose the head's (:attr:`needs_head`) options that follow from the ``options`` of the loss; here none."""
         return {}
 
     def forward(
@@ -125,7 +125,9 @@ def number_of(targets: Tensor) -> Tensor:
 
 
 class ClassWeighted(Criterion):
-    """A loss with a weight w_c for each class c, whose denominator is Σ_i Σ_c w_c·q_ic; q_ic is the share of c in sample i.
+    """A loss with a weight w_c for each class c.
+
+    The denominator is Σ_i Σ_c w_c·q_ic, where q_ic is the share of class c in sample i.
 
     Args:
         class_weights: K weights; None for equal weights.

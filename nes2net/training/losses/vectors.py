@@ -264,7 +264,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The head gets the scale of the loss."""
+        """Give the head the scale of the loss."""
         return {"scale": options.get("scale") or _default_scale_and_margin(num_classes)[0]}
 
     def forward(  # type: ignore[override]  # durations come third
@@ -285,7 +285,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
 
 
 def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
-    """The default scale and margin of :class:`AdditiveMarginSoftmax`; more than two classes need a smaller margin."""
+    """Choose the default scale and margin of :class:`AdditiveMarginSoftmax`: for two classes, a large margin."""
     if num_classes == 2:
         return (20.0, 0.9)
     return (30.0, 0.2)
@@ -358,11 +358,11 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The head gets the scale of the loss."""
+        """Give the head the scale of the loss."""
         return {"scale": options.get("scale", 30.0)}
 
     def margin_at(self, step: int | None) -> float:
-        """The margin at an optimisation ``step``; in validation, ``step`` is None and the margin has its final value."""
+        """Compute the margin at an optimisation ``step``; None, in validation, stands for the final margin."""
         if step is None or step >= self.margin_warmup:
             return self.margin
         return self.margin * step / self.margin_warmup
@@ -430,11 +430,12 @@ class Prototypes(_MeanOverClasses):
 
     W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
     augmentation", ICASSP 2025 (arXiv 2501.14240). θ_c is the angle between the embedding and the
-    nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is added to the angle of
-    the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the mean.
-    The first is the mean positive cosine between two spoof prototypes, which keeps them from
-    collapsing; the second is the mean positive cosine between prototypes of both classes. The forms
-    and weights of the penalties, γ and the margin are assumptions.
+    nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is
+    added to the angle of the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties
+    are added to the mean over samples. Each is a mean of max(0, cos): the first over all pairs of
+    spoof prototypes, which keeps these from collapsing, and the second over all pairs of a spoof
+    prototype and a bona fide one. The forms and weights of the penalties, γ and the margin are
+    assumptions.
 
     Args:
         feature_dim: size of an embedding.
@@ -474,7 +475,7 @@ class Prototypes(_MeanOverClasses):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The head gets the scale of the loss."""
+        """Give the head the scale of the loss."""
         return {"scale": options.get("scale", 20.0)}
 
     def logits(self, outputs: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ class CorpusConfig(Section):
         return self.alias
 
     def split(self, part: Literal["train", "dev"]) -> str:
-        """The name of the split that ``part`` reads; the caller has checked that there is one."""
+        """Return the name of the split that ``part`` reads; the caller has checked that there is one."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
         return split
@@ -269,7 +269,7 @@ class DataConfig(Section):
         return bool(self.balance or self.speaker_cap or self.epoch_size or self.weighted)
 
     def parts(self, part: Literal["train", "dev"]) -> list[CorpusConfig]:
-        """The corpora that train, if ``part`` is ``train``, or that validate, if ``part`` is ``dev``."""
+        """List the corpora that train, if ``part`` is ``train``, or the corpora that validate, if it is ``dev``."""
         return [corpus for corpus in self.corpora if getattr(corpus, f"{part}_split") is not None]
 
     @property
@@ -291,14 +291,14 @@ class DataConfig(Section):
         return short_form if _corpora_of_short_form(short_form) == self.corpora else None
 
     def written(self) -> dict[str, Any]:
-        """The section as plain data for people to read, in the short form if it can express the section."""
+        """Write the section as plain data for people to read, in the short form if that can express the section."""
         values = self.model_dump()
         if (short := self.short_form) is not None:
             del values["corpora"]
         return {**(short or {}), **values}
 
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
-        """The full name of the ``key`` of a corpus in this recipe, such as `data.root` or `data.corpora.ALIAS.root`."""
+        """Write the full name of a corpus's ``key`` in this recipe: `data.root` or `data.corpora.ALIAS.root`."""
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
         of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM

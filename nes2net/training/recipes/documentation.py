@@ -100,7 +100,7 @@ def describe(name: str | None = None) -> str:
 
 
 def facts_of(name: str | None = None) -> list[dict[str, Any]]:
-    """The facts of :func:`describe` as plain data, for ``nes2net info recipe --json``."""
+    """Collect the facts of :func:`describe` as plain data, for ``nes2net info recipe --json``."""
     facts = []
     for key in find_keys(name):
         key_facts = {fact: getattr(key, fact) for fact in ("name", "meaning", "takes", "used_with", "source")}

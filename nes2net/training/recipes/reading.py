@@ -22,12 +22,13 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
     With ``base: other.yaml``, a file beside the recipe, the base gives the keys that the recipe
     leaves out. Sections are merged key by key; front-end, aggregation and back-end are replaced as
-    a whole. A base cannot have a base. If overrides, or a recipe with a base, change one of these
-    parts but not ``name``, the run is named after its parts (:func:`named_after_model`).
+    a whole. A base cannot have a base. A run gets its name from these parts
+    (:func:`named_after_model`) if overrides change a part but not ``name``, or if a recipe changes
+    a part of its base but states no ``name``.
 
     Raises:
-        InputError: if there is no such recipe, or its text or an override is wrong. For an unknown
-            key or name, the message suggests the nearest one.
+        InputError: if there is no such recipe, or if its text or an override is wrong. For an
+            unknown key or name, the message suggests the nearest one.
     """
     path = Path(recipe)
     names = packaged_recipes()
@@ -87,7 +88,7 @@ def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_k
 
 
 def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
-    """The names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
+    """Find the names of front-end, aggregation and back-end in a recipe's ``values``, which are not checked yet.
 
     If the values are wrong, the names are meaningless; the later check of the recipe reports the error.
     """
@@ -104,7 +105,7 @@ def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
 
 
 def packaged_recipes() -> list[str]:
-    """Names of the packaged recipes."""
+    """List the names of the packaged recipes."""
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
@@ -117,7 +118,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Apply overrides, texts of the form ``key.key=value``, to ``values``. A value is YAML, unless the key takes text.
+    """Return ``values`` changed by overrides, texts ``key.key=value``; a value is YAML, unless its key takes text.
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}

@@ -152,11 +152,11 @@ class Recipe(Section):
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as plain data, in the order of its keys."""
+        """Write the recipe as plain data, in the order of its keys."""
         return self.model_dump()
 
     def written(self) -> dict[str, Any]:
-        """The recipe as plain data for people to read; `data` has its short form if that can express the section."""
+        """Write the recipe as plain data for people to read; `data` has its short form if that can express it."""
         return {**self.to_dict(), "data": self.data.written()}
 
     def check_noise(self) -> None:

@@ -134,7 +134,7 @@ class AlsoCalled:
 
 @dataclass(frozen=True)
 class UsedWith:
-    """This key is used only with these ``values`` of ``choice``, another key of the same section."""
+    """A key is used only if ``choice``, another key of its section, has one of these ``values``."""
 
     choice: str
     values: tuple[str | bool | None, ...]
@@ -148,8 +148,8 @@ class Section(BaseModel):
     """A group of keys of a recipe.
 
     Raises:
-        InputError: if a key is unknown, a value has the wrong type or is out of range, a key would
-            change nothing, or two keys exclude each other.
+        InputError: if a key is unknown, if a value has the wrong type or is out of range, if a key
+            would change nothing, or if two keys exclude each other.
     """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
@@ -194,7 +194,7 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _check_uses(self) -> Section:
-        """Raise :class:`InputError` for a key that has no effect, because of the value of another key (:class:`UsedWith`)."""
+        """Raise :class:`InputError` if another key's value makes a changed key useless (:class:`UsedWith`)."""
         for name, field in type(self).model_fields.items():
             for used_with in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
                 value = getattr(self, name)

@@ -229,6 +229,6 @@ class TrainConfig(Section):
         return self
 
     def of_layers(self) -> dict[str, bool]:
-        """For each setting that needs transformer layers: its name → whether it differs from its default."""
+        """Find which settings need transformer layers: name of each such setting → whether it is set."""
         names = ("adapt", "freeze_layers", "layer_decay")
         return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}

@@ -160,7 +160,7 @@ class Distillation(Task):
             )
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Training reads bona fide trials only, validation both classes."""
+        """Choose the labels to read: training reads bona fide trials only, and validation reads both classes."""
         if part == "train":
             return (BONAFIDE,)
         return super().reads(part)
@@ -185,10 +185,10 @@ class Distillation(Task):
 
 
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
-    """Load the weights of the trained detector ``path`` into the teacher in front-end and back-end of ``detector``.
+    """Load the weights of the trained detector ``path`` into the teacher's half of ``detector``.
 
-    The provenance of ``detector`` then names the trained detector. A ``detector`` without teacher and
-    student stays as it is.
+    Front-end and back-end of ``detector`` each have such a half. The provenance of ``detector`` then
+    names the trained detector. A ``detector`` without teacher and student stays as it is.
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.
@@ -196,8 +196,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
             the same shape.
 
     Raises:
-        InputError: if there is no such detector, the detector does not fit the recipe's teacher, or
-            the student would be a copy of the teacher and have nothing to learn.
+        InputError: if there is no such detector, if the detector does not fit the recipe's teacher,
+            or if the student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend
@@ -244,7 +244,7 @@ def _copy_shared_weights(student: nn.Module, teacher: nn.Module) -> bool:
 
 
 def _all_options(backend: Backend) -> dict[str, Any]:
-    """The options of ``backend``, including options that have their default."""
+    """List the options of ``backend``, including options that have their default."""
     options = declared(backends.get(backend.config["name"]))
     return {key: option.default for key, option in options.items()} | backend.config
 

@@ -66,7 +66,7 @@ class Fusion(Task):
         return with_system_scores(trials, files, self.ranges)
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """An example carries the scores of the other systems for its trial."""
+        """Carry the scores of the other systems for ``trial``."""
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:

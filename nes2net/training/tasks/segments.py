@@ -33,8 +33,8 @@ class SegmentObjective(Objective):
     labels B×T, by resolution in ms; a frame without a label has −1.
 
     Raises:
-        InputError: as :class:`Objective`, or if the detector gives no scores for frames of a
-            resolution, or the loss of the frames does not fit the detector's logits.
+        InputError: as :class:`Objective`; or if the detector gives no scores for frames of a
+            resolution, or if the loss of the frames does not fit the detector's logits.
 
     >>> import torch
     >>> recipe = Recipe(segments={"resolutions": [20]})
@@ -46,7 +46,7 @@ class SegmentObjective(Objective):
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
-        """Check that the detector scores frames of all resolutions, and make the loss of the frames."""
+        """Check that the detector gives scores for frames of all resolutions, and make the loss of the frames."""
         super().__init__(detector, recipe)
         segments = recipe.segments
         self.resolutions = list(segments.resolutions)
@@ -82,7 +82,7 @@ class SegmentObjective(Objective):
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """The denominators of the loss of the utterance and of the loss of each resolution."""
+        """Compute the denominators of the loss terms: of the utterance first, then of each resolution."""
         frame_denominators = [
             self.frame_criterion.weight_of(_class_shares(labels)).item() for labels in carried.values()
         ]
@@ -99,7 +99,7 @@ class SegmentObjective(Objective):
         return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """The numerators of the loss of the utterance and of the loss of each resolution."""
+        """Compute the numerators of the loss terms: of the utterance first, then of each resolution."""
         segments, outputs = computed
         (utterance_numerator,) = super().numerators(outputs, part)
         if self.utterance_weight:
@@ -168,7 +168,7 @@ def _class_shares(labels: Tensor) -> Tensor:
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """Declare an EER of frames for each of ``resolutions`` (in ms); ``segment_eer`` is the one of the shortest frames."""
+    """Declare an EER of frames for each of ``resolutions`` in ms; ``segment_eer`` is that of the shortest frames."""
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"

@@ -47,9 +47,9 @@ class SourceTracingObjective(Objective):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
 
-        In the pass without augmentation, the development trials' scores for being of a known class
-        are stored in the detector, for the threshold below which a trial counts as an unknown
-        class.
+        In the pass without augmentation, each development trial also gets a score for being of a
+        known class. The detector stores these scores for the threshold below which a trial counts
+        as of an unknown class.
         """
         logits = validated.outputs["logits"]
         confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])
@@ -108,7 +108,7 @@ class SourceTracing(Task):
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """The labels of the trials that ``part`` reads: spoof, and also bona fide if bona fide is a class."""
+        """Choose the labels of the trials that ``part`` reads: spoof, and also bona fide if bona fide is a class."""
         return (SPOOF, BONAFIDE) if self.bonafide else (SPOOF,)
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -117,7 +117,7 @@ class SourceTracing(Task):
         The training trials determine the classes.
 
         Raises:
-            InputError: if a trial has no value of the field, or no trials are left.
+            InputError: if a trial has no value of the field, or if no trials are left.
         """
         trials = super().trials(part)
         names = [self.name_of_class(trial) for trial in trials]
@@ -164,11 +164,11 @@ class SourceTracing(Task):
         self.numbers = {name: number for number, name in enumerate(names)}
 
     def name_of_class(self, trial: Trial) -> str | None:
-        """The name of the class of ``trial``; None if its field is empty. The class need not occur in training."""
+        """Find the name of the class of ``trial``, which need not occur in training; None if its field is empty."""
         return class_name(trial, self.field, self.aliases)
 
     def target(self, trial: Trial) -> int | None:
-        """The number of the class of ``trial``; None if training does not have this class."""
+        """Find the number of the class of ``trial``; None if training does not have this class."""
         return self.numbers.get(self.name_of_class(trial) or "")
 
     def objective(self, detector: Detector) -> Objective:

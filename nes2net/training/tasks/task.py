@@ -72,7 +72,7 @@ class Task:
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """The labels of the trials that ``part`` reads, here both; each label must have trials."""
+        """Choose the labels of the trials that ``part`` reads, here both; each label must have trials."""
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -80,7 +80,7 @@ class Task:
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
-        """The number of the class of ``trial``, an index into :attr:`classes`; None if the trial has no class."""
+        """Find the number of the class of ``trial``, an index into :attr:`classes`; None if the trial has no class."""
         return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load the weights that the task starts from into ``detector``, which a new run has just built; here none."""
+        """Load into ``detector``, which a new run has just built, the weights that the task starts from; here none."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
@@ -119,8 +119,9 @@ def create_task(recipe: Recipe) -> Task:
     """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
 
     Raises:
-        InputError: if there is no such task, the settings imply several tasks or lack something
-            that the task needs, or ``validation.select_on`` is not a measure of the task.
+        InputError: if there is no such task, if the settings imply several tasks, if they lack
+            something that the task needs, or if ``validation.select_on`` is not a measure of the
+            task.
     """
     # The task that the recipe names, and its options.
     setting = recipe.train.task
