@@ -106,6 +106,17 @@ def test_several_files(page, serving, model, speech, calibration, tmp_path, caps
     check_widths(page)
 
 
+def test_the_description_of_the_interface(page, serving):
+    """It comes from this server alone, and tries a request."""
+    client, _ = serving()
+    page.goto(f"{client.base_url}/docs")
+    page.click("text=/api/info", timeout=WAIT)
+    page.click("text=Try it out")
+    page.click("text=Execute")
+    page.wait_for_selector(".live-responses-table >> text=small.pth", timeout=WAIT)
+    assert "Score a recording" in page.locator("#swagger-ui").inner_text()
+
+
 def test_the_microphone(page, serving):
     """A browser's fake device beeps; the recording comes as WebM or WAV."""
     client, desk = serving()

@@ -103,7 +103,7 @@ def samples(text):
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found[sample.name, *sample.labels.values()] = sample.value
+            found[(sample.name, *sample.labels.values())] = sample.value
     return found
 
 
