@@ -42,7 +42,7 @@ WORKDIR /work
 EXPOSE 7860
 # Loading a detector takes up to minutes.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=5m \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/api/info')"]
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/health')"]
 ENTRYPOINT ["nes2net", "serve", "--host", "0.0.0.0", "--port", "7860"]
 CMD ["--help"]
 

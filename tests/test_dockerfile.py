@@ -52,7 +52,7 @@ def test_the_serving_image_has_nothing_of_the_tests_and_says_whether_it_is_well(
     )
     health = dict(stages["serve"])["HEALTHCHECK"]
     address = re.search(r"http://127\.0\.0\.1:7860(/[\w/]+)", health)[1]
-    assert f'@app.get("{address}")' in (REPOSITORY / "nes2net/apps/serve/app.py").read_text(encoding="utf-8")
+    assert f'@app.get("{address}"' in (REPOSITORY / "nes2net/apps/serve/app.py").read_text(encoding="utf-8")
     assert "demo_packages" not in str(stages) and "environment.sh" not in str(stages)
 
 

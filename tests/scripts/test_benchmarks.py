@@ -47,3 +47,9 @@ def test_the_benchmark_of_coverage_prints_a_row_for_each_unit():
 def test_no_benchmark_has_the_name_of_an_installed_package():
     """Their folder comes first on the path: numba took ours for the package `coverage`."""
     assert not {path.stem for path in (SCRIPTS / "benchmarks").glob("*.py")} & packages_distributions().keys()
+
+
+def test_serve_workers():
+    done = run("bench", "serve_workers", *"--rounds 1 --count 2 --seconds 1".split())
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:]] == [["1", "workers:"], ["2", "workers:"]]

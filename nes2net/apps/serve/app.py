@@ -9,16 +9,23 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+import torch
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, File, Query, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
-from nes2net.apps.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
+from nes2net.apps.serve.answers import Health, Info, ScoredRecording, errors
+from nes2net.apps.serve.desk import STOPPING, Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
 from nes2net.apps.serve.drops import DATA, HEARTBEAT, KEYS_OF_PATH
 from nes2net.apps.serve.guard import Admit, Guard
+from nes2net.apps.serve.observing import ObservedRequests
 from nes2net.apps.serve.page import mount_page
 from nes2net.apps.serve.uploads import Uploads
 from nes2net.lib.errors import InputError, readable_size
@@ -32,11 +39,12 @@ _UPLOAD_PATH = "/gradio_api/upload"
 # The only paths that are answered. Gradio has other routes, which the page does not need.
 _POST_PATHS = {_SCORE_PATH, _UPLOAD_PATH, *KEYS_OF_PATH}
 _GET_PATHS = {
-    *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/api/info"),
+    *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt"),
+    *("/api/info", "/health", "/metrics", "/docs", "/openapi.json"),
     *(f"/gradio_api/{name}" for name in ("app_id", "info", "startup-events", "theme.css", "upload_progress")),
     DATA,
 }
-_GET_PREFIXES = ("/assets/", "/static/", "/svelte/", "/heard/", HEARTBEAT)
+_GET_PREFIXES = ("/assets/", "/static/", "/static-offline-docs/", "/svelte/", "/heard/", HEARTBEAT)
 _LONGEST_PATH = 250  # bytes; the paths of the page's own files are shorter
 _TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
 
@@ -55,38 +63,57 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @asynccontextmanager
     async def tidy_while_serving(_: FastAPI) -> AsyncIterator[None]:
         """Remove old files in the background; FastAPI holds this context while the server runs."""
+        current_default_thread_limiter().total_tokens += (
+            desk.limits.workers
+        )  # a thread for each, beside those that wait
         task = asyncio.create_task(_tidy(desk, uploads))
         yield
         task.cancel()
 
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
         title="nes2net",
         version=__version__,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url=None,
+        description="Scores recordings: is the speech bona fide or fake? Higher scores mean bona fide.",
         lifespan=tidy_while_serving,
+        swagger_ui_parameters={"validatorUrl": None},  # the page asks no other server
     )
 
-    @app.get("/api/info")
-    def info() -> dict[str, Any]:
-        """Answer with the facts about the server."""
+    # These two functions are async, because they have to answer while recordings occupy all threads.
+
+    @app.get("/health", responses={503: {"model": Health, "description": "no recordings are taken now"}})
+    async def health(response: Response) -> Health:
+        """Tell whether recordings are taken."""
+        if desk.is_finishing:
+            response.status_code = 503
+            return Health(status="stopping", model=printable(model))
+        return Health(status="ready", model=printable(model))
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> PlainTextResponse:
+        """Tell the counts of recordings and requests, and the use of memory and processor, for Prometheus."""
+        return PlainTextResponse(desk.observer.metrics(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/api/info", responses=errors(403, 421))
+    def info() -> Info:
+        """Tell the facts about the server."""
         return about(desk, model)
 
     # The whole body is received before this function is called; `admit` limits the number of such requests.
     # The function is not async, so it runs in a thread and may wait for its turn.
-    @app.post(_SCORE_PATH)
+    @app.post(
+        _SCORE_PATH,
+        response_model=None,
+        responses={200: {"model": ScoredRecording}, **errors(403, 408, 413, 421, 422, 503, 504)},
+    )
     def score(
-        file: UploadFile = File(),  # noqa: B008
-        track: bool = Query(True),
-        channel: int | None = Query(None, ge=0, lt=1000),
+        file: UploadFile = File(description="The recording, in any format that libsndfile or FFmpeg reads."),  # noqa: B008
+        track: bool = Query(True, description="Whether the answer has the scores of the windows."),
+        channel: int | None = Query(
+            None, ge=0, lt=1000, description="The channel to score, counted from 0; without it, the mean of all."
+        ),
     ) -> JSONResponse:
-        """Answer with the scores of an uploaded recording, or with an error.
-
-        Args:
-            track: whether the answer has the scores of the windows.
-            channel: number of the channel to score, counted from 0; None for the mean of all.
-        """
+        """Score a recording."""
         name = printable(display_name(file.filename))
         try:
             with desk.work_folder() as folder:
@@ -104,7 +131,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
             del row["times"], row["scores"]
         return JSONResponse(row)
 
-    @app.get("/heard/{token}")
+    @app.get("/heard/{token}", include_in_schema=False)
     def heard(token: str) -> Any:
         """Send the file that the player plays, and remove it, because the browser keeps a copy."""
         path = desk.player_files.pop(token, None)
@@ -127,12 +154,27 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     mount_page(app, desk, uploads, about(desk, model))
     app.add_middleware(Guard, names=list(names), admit=_make_admit(desk, uploads), frames=list(frames))
+    app.add_middleware(ObservedRequests, observer=desk.observer, route_of=_route_of)
+    detector = desk.detector
+    facts = {"model": printable(model), "version": __version__, "precision": detector.precision}
+    desk.observer.facts.info({**facts, "device": str(detector.computes_on)})
     return app
+
+
+def _route_of(path: str) -> str:
+    """Return the name of the route that answers requests for ``path``; ``"other"`` if no route does.
+
+    >>> _route_of("/heard/secret"), _route_of("/api/score"), _route_of("/etc/passwd")
+    ('/heard/', '/api/score', 'other')
+    """
+    if path in _GET_PATHS or path in _POST_PATHS:
+        return path
+    return next((prefix for prefix in _GET_PREFIXES if path.startswith(prefix)), "other")
 
 
 def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
     """Return the function with which the guard decides which requests are answered, see :data:`Admit`."""
-    slots = threading.BoundedSemaphore(desk.limits.waiting + 1)  # limits how many requests to the API run at once
+    slots = threading.BoundedSemaphore(desk.most_present)  # limits how many requests to the API run at once
 
     @contextmanager
     def admit(method: str, path: str, length: int | None) -> Iterator[int]:
@@ -144,7 +186,11 @@ def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
         is_allowed_get = method in ("GET", "HEAD") and (path in _GET_PATHS or path.startswith(_GET_PREFIXES))
         is_allowed_post = method == "POST" and path in _POST_PATHS
         if not (is_allowed_get or is_allowed_post) or len(path.encode()) > _LONGEST_PATH:
-            raise Refused(404, "nothing is at this address; GET / is the page, POST /api/score the API")
+            raise Refused(
+                404, "nothing is at this address; GET / is the page, POST /api/score the API, GET /docs says more"
+            )
+        if is_allowed_post and desk.is_finishing:
+            raise Refused(503, STOPPING)
         if path == _UPLOAD_PATH:
             with uploads.reserve_room(length) as room:
                 yield room
@@ -170,7 +216,7 @@ async def _tidy(desk: Desk, uploads: Uploads) -> None:
             uploads.tidy()
 
 
-def about(desk: Desk, model: str) -> dict[str, Any]:
+def about(desk: Desk, model: str) -> Info:
     """Collect the facts about the server that the page and ``/api/info`` show."""
     limits = desk.limits
     config = desk.detector.config
@@ -179,6 +225,7 @@ def about(desk: Desk, model: str) -> dict[str, Any]:
         "model": printable(model),
         "parts": {role: config[role]["name"] for role in ("frontend", "aggregation", "backend")},
         "device": str(desk.detector.computes_on),
+        "threads": torch.get_num_threads(),
         "precision": desk.detector.precision,
         "finds_segments": desk.detector.trained_on_segments,
         "calibrated": desk.decider is not None,
@@ -189,5 +236,6 @@ def about(desk: Desk, model: str) -> dict[str, Any]:
             "max_duration_s": limits.max_duration,
             "timeout_s": limits.timeout,
             "waiting": limits.waiting,
+            "workers": limits.workers,
         },
     }

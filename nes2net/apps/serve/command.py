@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Literal
 
 from nes2net.actions.flags import Deciding, Loading, ScorerName
-from nes2net.lib.commands import Flag, called
+from nes2net.lib.commands import Count, Flag, called
 from nes2net.lib.errors import MissingLibrary
 from nes2net.lib.installation import how_to_install
 
@@ -22,10 +22,12 @@ def serve(
     host: str = "127.0.0.1",
     allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
     open_: bool = False,
+    log: Literal["text", "json"] = "text",
     max_size: Annotated[float, Flag("MB")] = 200.0,
     max_duration: Annotated[float, Flag("S")] = 7200.0,
     timeout: Annotated[float, Flag("S")] = 600.0,
     waiting: int = 8,
+    workers: Count = 1,
 ) -> None:
     """Open a page that plays recordings and shows their scores over time.
 
@@ -39,15 +41,18 @@ def serve(
         host: address to listen at
         allow_name: a further name of this machine, with --host
         open_: open the page in a browser
+        log: json: a line of JSON for every recording and request
 
     Limits, which protect this machine:
         max_size: largest file
         max_duration: longest recording
         timeout: seconds that one recording may take
         waiting: recordings that may wait, at most 30
+        workers: recordings that are scored at once
     """
-    if find_spec("gradio") is None:
-        raise MissingLibrary(f"the page needs Gradio, which is not installed: {how_to_install('serve')}")
+    for library in ("gradio", "prometheus_client", "fastapi_offline"):
+        if find_spec(library) is None:
+            raise MissingLibrary(f"the page needs {library}, which is not installed: {how_to_install('serve')}")
     from nes2net.apps.serve.desk import Limits
     from nes2net.apps.serve.server import Address
     from nes2net.apps.serve.server import serve as served
@@ -57,6 +62,7 @@ def serve(
         deciding.decider(),
         Address(host, port, allow_name),
         loading,
-        limits=Limits(max_size, max_duration, timeout, waiting),
+        limits=Limits(max_size, max_duration, timeout, waiting, workers),
+        log=log,
         open_browser=open_,
     )

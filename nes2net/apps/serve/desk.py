@@ -1,4 +1,4 @@
-"""Score and draw uploaded recordings, one at a time and within limits."""
+"""Score and draw uploaded recordings, a few at once and within limits."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 
 from nes2net.apps.serve.decoding import TooSlow, decode
+from nes2net.apps.serve.observing import Observer, RecordingTimes
 from nes2net.data.audio.packed import ChannelOf
 from nes2net.data.audio.read import stream_audio
 from nes2net.data.audio.remarks import remark_of
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
 
 #: Subfolder of a desk's folder into which the page uploads.
 UPLOADS = "uploads"
-_MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads
+#: The error message to whoever sends a recording to a server that is being stopped.
+STOPPING = "the server is being stopped"
+_MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads and one for each worker
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
 _COLUMNS = 1200  # columns of a picture, which has hardly more pixels on the page
 _FFT = 512  # samples of a spectrum
@@ -70,7 +73,7 @@ class Closed(InputError):
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits for a recording, and for the number of waiting recordings."""
+    """Limits for a recording, and for the numbers of recordings that are scored at once and that wait."""
 
     max_size: float = 200.0
     """Largest size of an upload in MB (10⁶ bytes)."""
@@ -79,7 +82,9 @@ class Limits:
     timeout: float = 600.0
     """Longest processing time of a recording in seconds, counted from the beginning of decoding."""
     waiting: int = 8
-    """Largest number of recordings that wait while another recording is scored."""
+    """Largest number of recordings that wait while others are scored."""
+    workers: int = 1
+    """Largest number of recordings that are scored at once, each by a thread; all use the same weights."""
 
     def __post_init__(self) -> None:
         """Raise :class:`InputError` if a limit is out of range."""
@@ -210,7 +215,7 @@ class Scored:
 
 
 class Desk:
-    """Scores recordings one at a time, within limits.
+    """Scores recordings, each in the thread that calls :meth:`score`, within limits.
 
     Args:
         detector: detector that scores the recordings.
@@ -239,10 +244,18 @@ class Desk:
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
-        self._scoring = threading.Lock()  # held while a recording is scored
-        self._num_present = 0  # number of recordings that wait or are being scored
+        self._workers = threading.BoundedSemaphore(self.limits.workers)  # held while a recording is scored
         self._count_lock = threading.Lock()
         self._closed = threading.Event()
+        #: Number of recordings that wait or are being scored.
+        self.num_present = 0
+        #: Whether new recordings are refused, because the server stops when the present recordings are scored.
+        self.is_finishing = False
+        #: Counts and logs the recordings.
+        self.observer = Observer()
+        states = self.observer.present
+        states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
+        states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
         #: Token → file for the player. A file is there until a browser has fetched it or its time is over.
         self.player_files: dict[str, Path] = {}
         self._offered_until: dict[str, float] = {}  # token of an offered file → end of its time, by the monotonic clock
@@ -251,10 +264,19 @@ class Desk:
         """End the scoring of all recordings, each at its next step."""
         self._closed.set()
 
+    def finish(self) -> None:
+        """Refuse new recordings from now on; the present recordings are still scored."""
+        self.is_finishing = True
+
+    @property
+    def most_present(self) -> int:
+        """Largest number of recordings that may be present at once."""
+        return self.limits.workers + self.limits.waiting
+
     @property
     def is_full(self) -> bool:
         """Whether a further recording would be refused now."""
-        return self._num_present > self.limits.waiting
+        return self.num_present >= self.most_present
 
     def busy(self) -> Busy:
         """Return the error for a recording that is refused because too many wait."""
@@ -272,7 +294,7 @@ class Desk:
         progress: Progress = lambda fraction, step: None,
         check: Callable[[], object] = lambda: None,
     ) -> Scored:
-        """Score the file ``source`` as soon as the recordings before it are done.
+        """Score the file ``source`` as soon as a worker is free.
 
         Args:
             name: name of the recording in the result.
@@ -287,7 +309,7 @@ class Desk:
             Busy: if too many recordings are waiting.
             Closed: if the server is being stopped.
         """
-        with self._wait_for_turn(), self.work_folder() as folder:
+        with self.observer.recording() as times, self._wait_for_turn(times), self.work_folder() as folder:
             end_check = _EndCheck(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
             progress(0.0, "decoding")
             full_wav = folder / "full.wav"
@@ -299,6 +321,7 @@ class Desk:
                 longest=self.limits.max_duration,
                 check=end_check.check,
             )
+            times.duration = duration
             finds_segments = self.detector.trained_on_segments
 
             def show_scoring(seconds: float) -> None:
@@ -402,18 +425,26 @@ class Desk:
             shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
-    def _wait_for_turn(self) -> Iterator[None]:
-        """Wait until no other recording is being scored; raise :class:`Busy` at once if too many wait."""
+    def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
+        """Wait until a worker is free, which this context occupies, and note the moment in ``times``.
+
+        Raises:
+            Busy: at once, if too many recordings wait.
+            Closed: at once, if the server is being stopped.
+        """
         with self._count_lock:
+            if self.is_finishing:
+                raise Closed(STOPPING)
             if self.is_full:
                 raise self.busy()
-            self._num_present += 1
+            self.num_present += 1
         try:
-            with self._scoring:
+            with self._workers:
+                times.began = time.monotonic()
                 yield
         finally:
             with self._count_lock:
-                self._num_present -= 1
+                self.num_present -= 1
 
 
 @dataclass(frozen=True)
@@ -433,7 +464,7 @@ class _EndCheck:
         """Raise an exception if nobody waits for the answer, the server is being stopped, or the time is over."""
         self.check_caller()
         if self.closed.is_set():
-            raise Closed("the server is being stopped")
+            raise Closed(STOPPING)
         if time.monotonic() > self.deadline:
             raise TooSlow(
                 f"took longer than {readable_duration(self.timeout, exact=True)}, the time that one recording is given here"

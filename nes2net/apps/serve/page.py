@@ -6,7 +6,6 @@ import base64
 import csv
 import functools
 import io
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -17,8 +16,10 @@ import numpy as np
 from fastapi import FastAPI
 
 from nes2net.actions.prediction import COLUMNS, as_columns
+from nes2net.apps.serve.answers import Info
 from nes2net.apps.serve.desk import Closed, Desk, Scored, display_name
 from nes2net.apps.serve.drops import DropsCheck
+from nes2net.apps.serve.observing import LOGGER
 from nes2net.apps.serve.uploads import Uploads
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
@@ -45,7 +46,7 @@ _TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace(
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
-def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> FastAPI:
+def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -> FastAPI:
     """Mount the page at the root of ``app``, and return the result; Gradio must have been set up for ``desk.folder``.
 
     Args:
@@ -90,7 +91,7 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
     component.async_move_resource_to_block_cache = take_upload  # type: ignore[method-assign]
 
 
-def _build_page(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> gradio.Blocks:
+def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Blocks:
     """Build the components of the page, and connect them with the desk."""
     template = _TEMPLATES.get_template("results.html.jinja")
 
@@ -158,7 +159,7 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: dict[str, Any]) -> g
         spoken.stop_recording(score_drop, spoken, [shown, spoken], **private)
     # Say that the page is launched: otherwise Gradio accepts any path of this machine as an upload.
     blocks.has_launched = blocks.is_running = True
-    blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1, api_open=False)
+    blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=desk.limits.workers, api_open=False)
     uploads.queued_paths = lambda: _queued_paths(blocks)
     return blocks
 
@@ -223,7 +224,7 @@ def _score_upload(
     except InputError as error:
         return {"file": name, "error": str(error)}
     except Exception as error:
-        traceback.print_exc()
+        LOGGER.exception("a recording was not scored")
         return {"file": name, "error": f"not scored: the server failed ({type(error).__name__})"}
 
 

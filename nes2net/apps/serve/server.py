@@ -6,24 +6,30 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any
 
+import torch
 import uvicorn
+from starlette.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nes2net.actions.flags import Loading
 from nes2net.apps.serve.desk import UPLOADS, Desk, Limits
+from nes2net.apps.serve.guard import Guard
+from nes2net.apps.serve.observing import LOGGER, LogKind, logging_as, tell
 from nes2net.lib.errors import worded
 from nes2net.lib.http_server import address_of, is_loopback, listening_socket, names_at
-from nes2net.lib.terminal import printable_name
+from nes2net.lib.terminal import printable, printable_name
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
 
@@ -56,58 +62,97 @@ def serve(
     loading: Loading | None = None,
     *,
     limits: Limits | None = None,
+    log: LogKind = "text",
     open_browser: bool = False,
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
+
+    Ctrl-C ends the server at once. SIGTERM and SIGHUP let the present recordings be scored before;
+    a second signal ends the server at once.
 
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
         decider: decides by a calibration that was made for one detector; None for raw scores.
         address: where the page is, and who may use it.
         loading: how to load the detector; None for the defaults.
-        limits: limits for a recording, and for waiting recordings; None for the defaults.
+        limits: limits for a recording, and for the numbers of recordings; None for the defaults.
+        log: what is logged, and how.
         open_browser: open the page in a browser.
 
     Raises:
         InputError: if the model or the calibration cannot be used, or if no port is free.
     """
     host = address.host
+    limits = limits or Limits()
     local = is_loopback(host)
+    names = [*names_at(host), *address.names]
+    name = Path(model).name
     ports = range(PORT, PORT + _PORTS_TRIED)
     if address.port is not None:
         ports = range(address.port, address.port + 1)
     listener = listening_socket(host, ports)
-    with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
+    with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder, logging_as(log):
         # Exit on SIGTERM and SIGHUP, so that temporary files are removed.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        detector = (loading or Loading()).scorer(str(model))
-        check_takes_audio_alone(detector)
-        desk = Desk(detector, Path(folder), limits, decider)
-        for note in desk.notes:
-            print(f"note: {worded(note)}", file=sys.stderr, flush=True)
-        set_up_gradio(desk.folder)
-        from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
+        with _answering_while_loading(listener, name, names):
+            detector = (loading or Loading()).scorer(str(model))
+            check_takes_audio_alone(detector)
+            desk = Desk(detector, Path(folder), limits, decider)
+            if detector.computes_on.type == "cpu":
+                # Each worker computes with threads of its own, as many as this setting says.
+                torch.set_num_threads(max(1, torch.get_num_threads() // limits.workers))
+            set_up_gradio(desk.folder)
+            from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
 
-        app = build(desk, Path(model).name, [*names_at(host), *address.names], address.frames)
+            app = build(desk, name, names, address.frames)
+        for note in desk.notes:
+            LOGGER.warning("note: %s", worded(note))
         url = address_of(listener, host)
         if not local:
-            print(
-                f"warning: everyone who can reach {url} can use this page; there is no password and no encryption. "
+            LOGGER.warning(
+                "warning: everyone who can reach %s can use this page; there is no password and no encryption. "
                 "Without --host, only this machine can.",
-                file=sys.stderr,
-                flush=True,
+                url,
             )
-        print(f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", flush=True)
+        tell("ready", f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", model=name, url=url)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         try:
             _Server(uvicorn_config(app), desk).run(sockets=[listener])
         except KeyboardInterrupt:
-            print("\nstopped", flush=True)
+            tell("stopped", "\nstopped")
         finally:
             desk.close()
+
+
+@contextmanager
+def _answering_while_loading(listener: socket.socket, model: str, names: Sequence[str]) -> Iterator[None]:
+    """Answer requests with status 503 within this context, in which the detector is loaded.
+
+    Args:
+        listener: the socket, which stays open.
+        model: name of the detector, for ``/health``.
+        names: names of this machine, besides ``localhost`` and IP addresses.
+    """
+
+    async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Tell that the detector is being loaded; the server calls this for each request."""
+        content = {"error": "the detector is being loaded: try again later"}
+        if scope["path"] == "/health":
+            content = {"status": "loading", "model": printable(model)}
+        await JSONResponse(content, 503, {"Retry-After": "10"})(scope, receive, send)
+
+    guard = Guard(answer, names, lambda *_: nullcontext(0))
+    server = uvicorn.Server(uvicorn_config(guard, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener.dup()]})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def set_up_gradio(folder: Path) -> None:
@@ -118,15 +163,17 @@ def set_up_gradio(folder: Path) -> None:
     os.environ |= {"GRADIO_RUN_HISTORY": "False", "GRADIO_TEMP_DIR": str(folder / UPLOADS)}
 
 
-def uvicorn_config(app: Any) -> uvicorn.Config:
-    """Return the settings with which uvicorn, the web server, runs the application ``app``."""
+def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
+    """Return the settings with which uvicorn, the web server, runs the application ``app``; ``settings`` are further ones."""
     return uvicorn.Config(
         app,
         http=_TimedProtocol,
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=_GRACE,
         limit_concurrency=_CONNECTIONS,
+        **settings,
     )
 
 
@@ -149,6 +196,10 @@ class _TimedProtocol(H11Protocol):
         elif self.timer is None:
             self.timer = self.loop.call_later(_HEAD_WITHIN, self.transport.close)
 
+    def _should_upgrade(self) -> bool:
+        """Return False, because WebSockets are not served: the request is answered like any other."""
+        return False
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the timer of a connection that has been closed."""
         self._stop_timer()
@@ -162,15 +213,28 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Ends the scoring of a recording as soon as the server has to stop."""
+    """Lets the recordings at the desk be finished at SIGTERM, and ends their scoring at other signals."""
 
     def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
         super().__init__(config)
         self.desk = desk
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Close the desk, and stop the server without error messages; uvicorn calls this on a signal."""
+        """Stop the server without error messages, or let it finish first; uvicorn calls this on a signal."""
+        if sig == signal.SIGTERM and not self.desk.is_finishing:
+            self.desk.finish()  # `on_tick` stops the server
+            return
         self.desk.close()
         # The answers to open pages never end. Cutting them off is not an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Stop the server when the last recording is finished; uvicorn calls this ten times a second.
+
+        Returns:
+            Whether the server stops now.
+        """
+        if self.desk.is_finishing and not self.desk.num_present and not self.should_exit:
+            self.handle_exit(signal.SIGTERM, None)
+        return await super().on_tick(counter)

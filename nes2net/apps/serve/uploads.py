@@ -35,6 +35,9 @@ class Uploads:
         self.queued_paths: Callable[[], Iterable[str]] = tuple
         self._promised = 0  # bytes that running requests may still send
         self._running = 0  # number of requests that are sending files
+        self._taken: Counter[str] = (
+            Counter()
+        )  # path of an upload → number of running drops that have their file already
         self._lock = threading.Lock()
 
     @contextmanager
@@ -51,7 +54,7 @@ class Uploads:
             Refused: if too many bytes wait already.
         """
         limits = self.desk.limits
-        room = (limits.waiting + 1) * limits.max_bytes
+        room = self.desk.most_present * limits.max_bytes
         num_bytes = limits.max_bytes if length is None else min(length, room)
         self.tidy()
         with self._lock:
@@ -76,18 +79,25 @@ class Uploads:
         """
         with self.desk.work_folder(_DROP) as folder:
             moved: dict[str, Path] = {}
-            drops = Counter(map(os.path.realpath, self.queued_paths()))
-            for number, path in enumerate(dict.fromkeys(paths)):
-                source = Path(path).resolve()
-                if source.parent.parent == self.folder:
-                    # Copy the file if another waiting drop has the same file.
-                    copy_or_move = shutil.copyfile if drops[str(source)] > 1 else os.rename
-                    target = folder / f"{number}{safe_suffix(source.name)}"
-                    with suppress(OSError):
-                        copy_or_move(source, target)
-                        moved[path] = target
+            with self._lock:
+                needed = Counter(map(os.path.realpath, self.queued_paths())) - self._taken
+                for number, path in enumerate(dict.fromkeys(paths)):
+                    source = Path(path).resolve()
+                    if source.parent.parent == self.folder:
+                        # Copy the file if another drop needs the same file.
+                        copy_or_move = shutil.copyfile if needed[str(source)] > 1 else os.rename
+                        target = folder / f"{number}{safe_suffix(source.name)}"
+                        with suppress(OSError):
+                            copy_or_move(source, target)
+                            moved[path] = target
+                taken = Counter(map(os.path.realpath, moved))
+                self._taken += taken
             self.tidy()
-            yield moved
+            try:
+                yield moved
+            finally:
+                with self._lock:
+                    self._taken -= taken
 
     def tidy(self, later: float = 0.0) -> None:
         """Remove unfinished and forgotten files; tests let ``later`` seconds pass."""

@@ -72,10 +72,8 @@ def warm_decoders(monkeypatch):
 def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[httpx.Client, Desk]]:
     """Run the server of a desk in a thread; gives a client of it and the desk."""
     pytest.importorskip("gradio")
-    import uvicorn
-
     from nes2net.apps.serve.app import build
-    from nes2net.apps.serve.server import set_up_gradio, uvicorn_config
+    from nes2net.apps.serve.server import _Server, set_up_gradio, uvicorn_config
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
@@ -83,7 +81,7 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
         desk = Desk(detector, folder, limits, decider)
         set_up_gradio(folder)
         listener = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn_config(build(desk, "small.pth")))
+        server = _Server(uvicorn_config(build(desk, "small.pth")), desk)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:

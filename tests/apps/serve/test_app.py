@@ -65,7 +65,7 @@ def test_gradio_answers_nothing_that_the_page_does_not_need(server):
     path, foreign = upload(client, ("a.wav", wav()))[0], "http://example.invalid/"
     for name in (f"file={path}", f"file={foreign}", f"proxy={foreign}", "runs", "openapi.json"):
         assert client.get(f"/gradio_api/{name}").status_code == 404, name
-    for name in ("monitoring", "monitoring/summary", "openapi.json", "api/score", "docs"):
+    for name in ("monitoring", "monitoring/summary", "redoc", "api/score", "docs/oauth2-redirect"):
         assert client.get(f"/{name}").json()["error"].startswith("nothing is at this address"), name
     for name in ("run/x", "api/x", "call/x", "process_recording", "component_server", "queue/data"):
         assert client.post(f"/gradio_api/{name}", json=joined([given(path)])).status_code == 404, name
@@ -213,12 +213,12 @@ def test_a_page_that_is_closed_ends_its_drop(server):
     assert most < 40 and desk.player_files == {}
 
 
-def test_a_failure_of_the_server_is_an_error_of_the_file(server, monkeypatch, capfd):
+def test_a_failure_of_the_server_is_an_error_of_the_file(server, monkeypatch, caplog):
     client, desk = server
     monkeypatch.setattr("nes2net.apps.serve.desk.draw", lambda *_: 1 / 0)
     answer = ask_page(client, [given(path) for path in upload(client, ("a.wav", wav()))])
     assert shown(answer) == (["not scored: the server failed (ZeroDivisionError)"], [])
-    assert left(desk) == [] and desk.player_files == {} and "ZeroDivisionError" in capfd.readouterr().err
+    assert left(desk) == [] and desk.player_files == {} and "ZeroDivisionError" in caplog.text
 
 
 # Other limits, and decisions

@@ -104,6 +104,30 @@ def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, folder):
     assert order == ["first", "second"] and not desk.is_full
 
 
+def test_as_many_are_scored_at_once_as_there_are_workers(small, speech, folder):
+    """Each waits for the other at every step, and has the score that it has alone."""
+    desk, scores = Desk(small, folder, Limits(waiting=1, workers=2)), []
+    both = threading.Barrier(2, timeout=PATIENCE)
+
+    def score(name):
+        scores.append(desk.score(speech / "talk.wav", name, progress=lambda *_: both.wait()).score)
+
+    threads = [threading.Thread(target=score, args=[name]) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert scores == [small.score(speech / "talk.wav")] * 2 and desk.num_present == 0
+
+
+def test_a_desk_that_finishes_refuses_what_is_new(small, speech, folder):
+    desk = Desk(small, folder)
+    scored = desk.score(speech / "talk.wav", "talk.wav", progress=lambda *_: desk.finish())
+    assert scored.score == small.score(speech / "talk.wav")
+    with pytest.raises(Closed):
+        desk.score(speech / "talk.wav", "talk.wav")
+
+
 def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_path, folder, capsys):
     """That of `nes2net predict`, on as many samples as the calibration was made of."""
     usual = measure(soundfile.read(speech / "talk.wav")[0][:16000])

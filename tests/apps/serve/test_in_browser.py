@@ -106,6 +106,17 @@ def test_rows_of_several_files_appear_as_they_are_scored(page, serving, model, s
     check_widths(page)
 
 
+def test_the_openapi_page_tries_a_request_of_this_server_alone(page, serving):
+    """It comes from this server alone, and tries a request."""
+    client, _ = serving()
+    page.goto(f"{client.base_url}/docs")
+    page.click("#operations-default-info_api_info_get button", timeout=WAIT)
+    page.click("text=Try it out")
+    page.click("text=Execute")
+    page.wait_for_selector(".live-responses-table >> text=small.pth", timeout=WAIT)
+    assert "/api/score" in page.locator("#swagger-ui").inner_text()
+
+
 def test_a_recording_of_the_microphone_is_scored(page, serving):
     """A browser's fake device beeps; the recording comes as WebM or WAV."""
     client, desk = serving()

@@ -1,0 +1,168 @@
+"""Count and log what the server does, for whoever runs it: ``/metrics``, and a log of JSON lines."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal, TypeAlias
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+
+from nes2net.lib.files import json_text
+
+#: How the server logs: ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a JSON object a
+#: line on standard error, also for every recording and request.
+LogKind: TypeAlias = Literal["text", "json"]
+LOGGER = logging.getLogger("nes2net.serve")
+_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 600)  # upper bounds of the histograms' buckets
+
+
+@dataclass
+class RecordingTimes:
+    """The times of a recording at the desk."""
+
+    arrived: float
+    """Monotonic clock when the recording arrived."""
+    began: float | None = None
+    """Monotonic clock when a worker began with the recording; None while the recording waits."""
+    duration: float = 0.0
+    """Seconds of audio; 0 until the recording is decoded."""
+
+
+class Observer:
+    """Counts recordings and requests for ``/metrics``, and logs each."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self.registry = registry
+        ProcessCollector(registry=registry)
+        self.facts = Info("nes2net", "The detector, and how it computes.", registry=registry)
+        self.present = Gauge("nes2net_recordings_present", "Recordings by state.", ["state"], registry=registry)
+        self.recordings = Counter(
+            "nes2net_recordings",
+            "Recordings by outcome: scored, or the name of an error.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.audio = Counter("nes2net_audio_seconds", "Duration of the scored recordings.", registry=registry)
+        self.waiting = Histogram(
+            "nes2net_waiting_seconds", "Time that a recording waits.", buckets=_SECONDS, registry=registry
+        )
+        self.scoring = Histogram(
+            "nes2net_scoring_seconds", "Time to decode and score a recording.", buckets=_SECONDS, registry=registry
+        )
+        self.requests = Counter(
+            "nes2net_requests", "HTTP requests by route and status.", ["route", "status"], registry=registry
+        )
+
+    def metrics(self) -> bytes:
+        """Write all counts in the text format of Prometheus."""
+        return generate_latest(self.registry)
+
+    @contextmanager
+    def recording(self) -> Iterator[RecordingTimes]:
+        """Count and log the recording that is handled in this context; the outcome is the context's exception, if any.
+
+        The context has to set the times when they are known.
+        """
+        times = RecordingTimes(time.monotonic())
+        facts: dict[str, Any] = {"outcome": "scored"}
+        try:
+            yield times
+        except BaseException as error:
+            facts = {"outcome": type(error).__name__, "error": str(error)}
+            raise
+        finally:
+            end = time.monotonic()
+            began = times.began or end
+            self.recordings.labels(facts["outcome"]).inc()
+            self.waiting.observe(began - times.arrived)
+            if times.began is not None:
+                self.scoring.observe(end - began)
+            if facts["outcome"] == "scored":
+                self.audio.inc(times.duration)
+            facts |= {"waited": round(began - times.arrived, 3), "seconds": round(end - began, 3)}
+            LOGGER.info("recording", extra={"facts": {**facts, "duration": times.duration}})
+
+
+class ObservedRequests:
+    """ASGI middleware that counts and logs every request.
+
+    Args:
+        observer: counts the requests.
+        route_of: maps the path of a request to the name of its route, of which there are only a
+            few. Paths are not logged, because a path may hold the key of somebody's recording.
+    """
+
+    def __init__(self, app: Any, observer: Observer, route_of: Callable[[str], str]) -> None:
+        self.app = app
+        self.observer = observer
+        self.route_of = route_of
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Pass a request on, and count it at its end; the server calls this as the ASGI interface asks."""
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begin = time.monotonic()
+        status = 500  # the server's own answer if the application fails
+
+        async def send_and_note(message: dict[str, Any]) -> None:
+            """Send a part of the answer, and note the status."""
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_and_note)
+        finally:
+            route = self.route_of(scope["path"])
+            self.observer.requests.labels(route, status).inc()
+            facts = {"method": scope["method"], "route": route, "status": status}
+            LOGGER.info("request", extra={"facts": {**facts, "seconds": round(time.monotonic() - begin, 3)}})
+
+
+class JsonLines(logging.Formatter):
+    """Formats each record of a log as a line of JSON: time, level, event and the facts of the event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record; a record without facts, such as that of a library, is the event ``"message"``."""
+        time_of_day = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"time": time_of_day, "level": record.levelname.lower()}
+        facts = vars(record).get("facts")
+        if facts is None:
+            line |= {"event": "message", "logger": record.name, "message": record.getMessage()}
+        else:
+            line |= {"event": record.getMessage(), **facts}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json_text(line)
+
+
+@contextmanager
+def logging_as(kind: LogKind) -> Iterator[None]:
+    """Log to standard error within this context; also what libraries log."""
+    handler = logging.StreamHandler()
+    if kind == "json":
+        handler.setFormatter(JsonLines())
+        LOGGER.setLevel(logging.INFO)
+    logging.captureWarnings(kind == "json")
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        logging.captureWarnings(False)
+        LOGGER.setLevel(logging.NOTSET)
+
+
+def tell(event: str, text: str, **facts: Any) -> None:
+    """Log an event of the server with its facts as JSON, or print ``text`` for people on standard output."""
+    if LOGGER.isEnabledFor(logging.INFO):
+        LOGGER.info(event, extra={"facts": facts})
+    else:
+        print(text, flush=True)

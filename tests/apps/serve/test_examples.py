@@ -1,0 +1,77 @@
+"""The queue worker of docs/serve.md."""
+
+import json
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from builders.page_requests import wait
+from conftest import REPOSITORY
+
+SCRIPT = REPOSITORY / "docs" / "examples" / "spool_worker.py"
+
+
+@pytest.fixture(scope="module")
+def Worker():
+    return runpy.run_path(str(SCRIPT))["Worker"]
+
+
+def answers(folder):
+    return {path.name: json.loads(path.read_text()) for path in folder.glob("[!.]*.json")}
+
+
+def test_two_workers_share_a_folder(Worker, small, speech, tmp_path):
+    """Each recording is scored once, and one that cannot be is put aside with its error."""
+    workers = [Worker(tmp_path, small, name) for name in "ab"]
+    names = [f"{number}.wav" for number in range(6)]
+    for name in names:
+        shutil.copy(speech / "talk.wav", tmp_path / name)
+        (tmp_path / name).rename(tmp_path / "in" / name)
+    shutil.copy(speech / "notes.txt", tmp_path / "in" / "notes.txt")
+    threads = [threading.Thread(target=worker.run, args=[0.01]) for worker in workers]
+    for thread in threads:
+        thread.start()
+    wait(lambda: len(answers(tmp_path / "done")) + len(answers(tmp_path / "failed")) == 7)
+    for worker, thread in zip(workers, threads):
+        worker.stop()
+        thread.join()
+    score = small.score(speech / "talk.wav")
+    assert answers(tmp_path / "done") == {f"{name}.json": {"file": name, "score": score} for name in names}
+    (failure,) = answers(tmp_path / "failed").values()
+    assert failure["file"] == "notes.txt" and "notes.txt" in failure["error"]
+    assert not list((tmp_path / "in").iterdir()) and not list((tmp_path / "claimed").glob("*/*"))
+    assert {path.name for path in (tmp_path / "done").iterdir()} == {*names, *(f"{name}.json" for name in names)}
+
+
+def test_what_ended_a_worker_is_not_tried_again(Worker, small, speech, tmp_path):
+    """Unless its answer was written already."""
+    Worker(tmp_path, small, "a")
+    for name in ("bad.wav", "good.wav"):
+        shutil.copy(speech / "talk.wav", tmp_path / "claimed" / "a" / name)
+    (tmp_path / "done" / "good.wav.json").write_text('{"file": "good.wav", "score": 1.5}')
+    Worker(tmp_path, small, "b")
+    assert len(list((tmp_path / "claimed" / "a").iterdir())) == 2  # another worker's
+    Worker(tmp_path, small, "a")
+    assert "the worker ended" in answers(tmp_path / "failed")["bad.wav.json"]["error"]
+    assert answers(tmp_path / "done")["good.wav.json"]["score"] == 1.5
+    assert (tmp_path / "done" / "good.wav").exists() and len(answers(tmp_path / "failed")) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
+def test_the_program_ends_at_sigterm(model, speech, tmp_path):
+    process = subprocess.Popen([sys.executable, SCRIPT, tmp_path, model, "a"])
+    try:
+        wait((tmp_path / "in").is_dir)
+        shutil.copy(speech / "talk.wav", tmp_path / "talk.wav")
+        (tmp_path / "talk.wav").rename(tmp_path / "in" / "talk.wav")
+        wait((tmp_path / "done" / "talk.wav").exists)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+    finally:
+        process.kill()
+        process.wait()

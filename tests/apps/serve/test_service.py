@@ -1,0 +1,222 @@
+"""What whoever runs the server sees: health, metrics, the log and the description; and how the server begins and ends."""
+
+import json
+import logging
+import re
+import signal
+import socket
+import threading
+from http import HTTPStatus
+
+import httpx
+import jsonschema
+import pytest
+from builders import PATIENCE, loud_is_fake, needs_gradio
+from builders.page_requests import send, wait, wav
+from conftest import REPOSITORY
+from prometheus_client.parser import text_string_to_metric_families
+
+from nes2net.apps.serve.desk import Desk, Limits
+from nes2net.apps.serve.observing import logging_as, tell
+from nes2net.lib.errors import InputError
+from nes2net.scoring.decisions import Decider
+
+pytestmark = needs_gradio
+
+
+@pytest.fixture
+def held(monkeypatch):
+    """Two events: one says that a recording is being scored, and the scoring waits for the other."""
+    from nes2net.apps.serve import desk
+
+    begun, may_go_on, score_track = threading.Event(), threading.Event(), desk.score_track
+
+    def hold(*arguments, **options):
+        begun.set()
+        assert may_go_on.wait(PATIENCE)
+        return score_track(*arguments, **options)
+
+    monkeypatch.setattr(desk, "score_track", hold)
+    yield begun, may_go_on
+    may_go_on.set()
+
+
+def test_while_the_detector_is_loaded_the_server_says_so():
+    from nes2net.apps.serve.server import _answering_while_loading
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with _answering_while_loading(listener, "small.pth", []):
+            health = httpx.get(f"{url}/health", timeout=PATIENCE)
+            assert (health.status_code, health.json()) == (503, {"status": "loading", "model": "small.pth"})
+            answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
+            assert answer.status_code == 503 and "is being loaded" in answer.json()["error"]
+            assert httpx.get(url, headers={"host": "evil.example"}, timeout=PATIENCE).status_code == 421
+        with socket.create_connection(listener.getsockname()):  # the socket is open for the next server
+            listener.accept()[0].close()
+
+
+def test_what_runs_is_finished_and_what_is_new_is_refused(serving, small, speech, held):
+    """As after SIGTERM."""
+    begun, may_go_on = held
+    client, desk = serving()
+    assert client.get("/health").json() == {"status": "ready", "model": "small.pth"}
+    answers = []
+    running = threading.Thread(target=lambda: answers.append(send(client, speech / "talk.wav")))
+    running.start()
+    assert begun.wait(PATIENCE)
+    desk.finish()
+    health, refused = client.get("/health"), send(client, speech / "talk.wav")
+    assert (health.status_code, health.json()["status"]) == (503, "stopping")
+    assert refused.status_code == 503 and "being stopped" in refused.json()["error"] and refused.headers["retry-after"]
+    assert client.post("/gradio_api/upload", files={"files": wav()}).status_code == 503
+    may_go_on.set()
+    running.join(PATIENCE)
+    assert answers[0].json()["score"] == small.score(speech / "talk.wav")
+
+    def is_gone():
+        try:
+            return client.get("/health") is None
+        except httpx.TransportError:
+            return True
+
+    wait(is_gone)
+
+
+def test_the_first_sigterm_finishes_and_the_second_ends(small, tmp_path):
+    from nes2net.apps.serve.server import _Server, uvicorn_config
+
+    desk = Desk(small, tmp_path)
+    server = _Server(uvicorn_config(None), desk)
+    level = logging.getLogger("uvicorn.error").level
+    try:
+        server.handle_exit(signal.SIGTERM, None)
+        assert desk.is_finishing and not server.should_exit and not desk._closed.is_set()
+        server.handle_exit(signal.SIGTERM, None)
+        assert server.should_exit and desk._closed.is_set()
+    finally:
+        logging.getLogger("uvicorn.error").setLevel(level)
+
+
+def samples(text):
+    """Name and labels of each sample of ``/metrics`` → value."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[(sample.name, *sample.labels.values())] = sample.value
+    return found
+
+
+def test_metrics_count_recordings_and_requests(serving, speech, held):
+    begun, may_go_on = held
+    client, _ = serving(Limits(waiting=1))
+    running = threading.Thread(target=send, args=[client, speech / "talk.wav"])
+    running.start()
+    assert begun.wait(PATIENCE)
+    during = samples(client.get("/metrics").text)
+    assert during["nes2net_recordings_present", "running"] == 1
+    assert during["nes2net_recordings_present", "waiting"] == 0
+    may_go_on.set()
+    running.join(PATIENCE)
+    send(client, speech / "notes.txt")
+    client.get("/metrics", headers={"host": "evil.example"})
+    client.get("/heard/secret")
+    answer = client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=") and "secret" not in answer.text
+    counts = samples(answer.text)
+    assert counts["nes2net_recordings_total", "scored"] == counts["nes2net_recordings_total", "NotDecoded"] == 1
+    assert counts["nes2net_recordings_present", "running"] == 0 and counts["nes2net_audio_seconds_total",] == 10
+    assert counts["nes2net_waiting_seconds_count",] == counts["nes2net_scoring_seconds_count",] == 2
+    assert counts["nes2net_requests_total", "/api/score", "200"] == 1
+    assert counts["nes2net_requests_total", "/api/score", "422"] == 1
+    assert (
+        counts["nes2net_requests_total", "/metrics", "421"] == counts["nes2net_requests_total", "/heard/", "404"] == 1
+    )
+    assert counts["process_resident_memory_bytes",] > 0
+
+
+def test_the_log_is_json_lines_of_one_event_each(small, speech, tmp_path, capsys):
+    """Of libraries too; and afterwards it is text again."""
+    desk = Desk(small, tmp_path)
+    with logging_as("json"):
+        desk.score(speech / "talk.wav", "secret.wav")
+        with pytest.raises(InputError):
+            desk.score(speech / "notes.txt", "secret.txt")
+        tell("ready", "text", url="http://localhost")
+        logging.getLogger("library").warning("two\nlines \x1b[2J")
+        try:
+            raise ZeroDivisionError
+        except ZeroDivisionError:
+            logging.getLogger("library").exception("fails")
+    out, err = capsys.readouterr()
+    assert out == "" and "secret" not in err and "\x1b" not in err
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["event"] for line in lines] == ["recording", "recording", "ready", "message", "message"]
+    assert (lines[0]["outcome"], lines[0]["duration"], lines[0]["level"]) == ("scored", 10, "info")
+    assert lines[1]["outcome"] == "NotDecoded" and "not a recording" in lines[1]["error"]
+    assert lines[2]["url"] == "http://localhost" and lines[3]["message"] == "two\nlines \x1b[2J"
+    assert "ZeroDivisionError" in lines[4]["traceback"]
+    with logging_as("text"):
+        desk.score(speech / "talk.wav", "a.wav")
+        tell("ready", "is served", url="http://localhost")
+    assert capsys.readouterr() == ("is served\n", "")
+
+
+def answers_of(client, path, **options):
+    """The answers that the description of a route allows, by status."""
+    description = client.get("/openapi.json").json()
+    (operation,) = description["paths"][path].values()
+    schemas = {}
+    for status, answer in operation["responses"].items():
+        schemas[int(status)] = {**description, **answer["content"].get("application/json", {}).get("schema", {})}
+    return schemas
+
+
+def test_the_description_tells_the_truth(serving, tmp_path, speech, calibration):
+    """Each answer has what the description says, and nothing else."""
+    client, _ = serving(Limits(max_size=1), Decider(calibration, prior=0.2))
+    paths = client.get("/openapi.json").json()["paths"]
+    assert {path: list(methods) for path, methods in paths.items()} == {
+        "/health": ["get"],
+        "/metrics": ["get"],
+        "/api/info": ["get"],
+        "/api/score": ["post"],
+    }
+    for path in ("/health", "/api/info"):
+        jsonschema.validate(client.get(path).json(), answers_of(client, path)[200])
+    of_score = answers_of(client, "/api/score")
+    (tmp_path / "silence.wav").write_bytes(wav(pitch=0))
+    for path, options in (
+        (speech / "talk.wav", {}),
+        (speech / "talk.wav", {"params": {"track": 0, "channel": 0}}),
+        (tmp_path / "silence.wav", {}),
+        (speech / "notes.txt", {}),
+        (speech / "talk.wav", {"params": {"channel": "x"}}),
+        (speech / "talk.wav", {"params": {"channel": 7}}),
+        (speech / "talk.wav", {"headers": {"origin": "http://evil.example"}}),
+        (speech / "talk.wav", {"headers": {"host": "evil.example"}}),
+        (REPOSITORY / "docs" / "images" / "serve.png", {}),
+    ):
+        answer = send(client, path, **options)
+        jsonschema.validate(answer.json(), of_score[answer.status_code])
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**answer.json(), "other": 1}, of_score[answer.status_code])
+
+
+def test_fake_stretches_are_as_described(tmp_path, serving):
+    import soundfile
+
+    client, desk = serving()
+    desk.detector = loud_is_fake.detector()
+    soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(), 16000)
+    answer = send(client, tmp_path / "a.wav")
+    assert answer.json()["segments"]
+    jsonschema.validate(answer.json(), answers_of(client, "/api/score")[200])
+
+
+def test_the_description_has_the_statuses_of_the_manual(server):
+    client, _ = server
+    page = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
+    table = page.partition("| status | for |")[2].partition("\n\n")[0]
+    in_manual = {int(number) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for number in cell.split(",")}
+    assert in_manual - {HTTPStatus.NOT_FOUND} == set(answers_of(client, "/api/score")) - {HTTPStatus.OK}
