@@ -119,6 +119,16 @@ def test_a_signal_ends_it_with_the_last_lines(made, small, call, number):
     assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
 
 
+def test_who_reads_its_lines_may_end_before_it(made):
+    words = ["listen", made / "call.wav", "--speed", "inf", "--model", made / "small.pth", *OPTIONS, "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nes2net", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert json.loads(process.stdout.readline())["event"] == "ready"
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(PATIENCE) == 1
+
+
 def test_wrong_input_is_one_line(refused, made, tmp_path, call):
     wav = made / "call.wav"
     model = ["--model", made / "small.pth"]
