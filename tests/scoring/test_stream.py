@@ -81,6 +81,8 @@ def test_scores_do_not_depend_on_the_pushes(spectral_detector, rate, seconds, ba
     """They are those of the whole by score_track, to the last bit, and so is the remark."""
     whole = noise(seconds, rate, channels=2)
     track = spectral_detector.score_track(whole, rate, **OPTIONS, batch_size=batch_size)
+    others = spectral_detector.score_track(whole, rate, **OPTIONS, batch_size=4 - batch_size)
+    np.testing.assert_allclose(others.scores, track.scores, rtol=0, atol=1e-5)
     length = whole.shape[1]
     cuts = {
         "all at once": [],

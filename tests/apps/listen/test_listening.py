@@ -19,6 +19,7 @@ from nes2net.apps.listen.listening import Block, Gone, Listening
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
+from nes2net.scoring.stream import WaitingBatch
 
 
 @settings(max_examples=15)
@@ -69,12 +70,17 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
     scores = small.scores
     monkeypatch.setattr(small, "scores", lambda waveform, *others: (time.sleep(0.1), scores(waveform))[1])
 
+    session = judge(keep="latest", max_behind=0.5).session(16000, "s16le", ["mix"], True, "all")
+    waiting = []
+
     def blocks():
         for first in range(0, 48000, 800):
             time.sleep(0.01)  # five times as fast as it is spoken
+            waiting.append(sum(isinstance(item, WaitingBatch) for item in tuple(session.channels[0].queue)))
             yield Block(call[:1, first : first + 800])
 
-    lines = heard(judge(keep="latest", max_behind=0.5), blocks())
+    lines = list(Listening(session, blocks()).lines())
+    assert max(waiting) <= 2
     grid = {start: None for start, _, _ in expected(small, call[0])}
     found = dict.fromkeys(grid, 0)
     for line in lines:
