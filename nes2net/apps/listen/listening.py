@@ -167,8 +167,12 @@ class Listening:
         self._is_stopped = True
 
     def wait(self) -> None:
-        """Wait until the thread that reads the source has ended, and so cannot change the channels any more."""
-        self._reader.join()
+        """Wait until the thread that reads the source has ended, if :meth:`lines` has started it.
+
+        The thread cannot change the channels any more after that.
+        """
+        if self._reader.ident is not None:
+            self._reader.join()
 
     def lines(self) -> Iterator[Line]:
         """Start to read, and yield the lines as soon as they are known; a summary of each channel comes last.

@@ -116,6 +116,31 @@ def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
     assert [line["event"] for line in resumed].count("end") == 1
 
 
+def test_who_is_lost_before_its_first_line_may_come_again(serve, small, call, monkeypatch, capfd):
+    """As long as the connection is lost before the line `ready`, the session is kept."""
+    url = serve()
+    with connect(url) as client:
+        say(client, **START)
+        client.send(call[0, :20000].tobytes())
+        lines = [json.loads(client.recv()) for _ in range(5)]
+        client.socket.shutdown(socket.SHUT_RDWR)
+    time.sleep(0.3)
+    send = server_module._send
+
+    def lose(connection, line):
+        connection.socket.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.1)
+        send(connection, line)
+
+    with monkeypatch.context() as patch, connect(url) as client:
+        patch.setattr(server_module, "_send", lose)
+        say(client, **START, session=lines[0]["session"])
+        assert rest_or_closed(client) == []
+    time.sleep(0.3)
+    resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
+    assert resumed[0]["resumed"] and capfd.readouterr().err == ""
+
+
 def test_who_comes_back_later_begins_anew(serve, call, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.1)
     url = serve()
