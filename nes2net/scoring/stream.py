@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from nes2net.data.audio.blocks import BlocksAt16k, PreEmphasis
+from nes2net.data.audio.blocks import BlocksAt16k
 from nes2net.data.audio.remarks import Channels, Listener, Remark
 from nes2net.data.audio.sources import checked_rate, samples_of
-from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples
+from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, pre_emphasised
 from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, chosen_batch_size, score_or_raise
 from nes2net.scoring.score_length import length_of_training
@@ -288,7 +288,7 @@ class Stream:
         Raises:
             InputError: if a score is not finite, or if the batch does not fit into memory.
         """
-        waveforms = np.stack([window.samples for window in batch.windows])
+        waveforms = np.stack([pre_emphasised(window.samples, self._scorer.pre_emphasis) for window in batch.windows])
         if waveforms.shape[1] < self._scorer.min_samples:  # a single short window is repeated, as in score()
             waveforms = np.resize(waveforms, (1, self._scorer.min_samples))
         scores = score_or_raise(self._scorer, torch.from_numpy(waveforms))
@@ -319,7 +319,6 @@ class Stream:
         self.piece_start = start
         """Start of the current piece, in seconds of the stream; after a long hole, another piece begins."""
         self._num_samples = 0  # number of samples of the piece so far, at the rate of the stream
-        self._emphasis = PreEmphasis(self._scorer.pre_emphasis)
         self._windows = SlidingWindows(self._length, self._hop)
         self._batching = Batches(self._batch_size)
 
@@ -354,8 +353,7 @@ class Stream:
     def _take_at_16k(self, block: np.ndarray) -> None:
         """Measure a block (N,) of 16 kHz for remarks, and cut the block into windows."""
         self._listener.push(block)
-        for emphasised in self._emphasis.push(block):
-            self._take_windows(self._windows.push(emphasised))
+        self._take_windows(self._windows.push(block))
 
     def _take_windows(self, windows: Iterable[Window]) -> None:
         """Put ``windows`` into batches, and queue the complete batches in :attr:`waiting`."""

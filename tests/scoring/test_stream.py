@@ -1,5 +1,6 @@
 """Scores while the audio arrives: those of the whole, whatever the pushes, and what a hole changes."""
 
+import json
 import math
 import tracemalloc
 import weakref
@@ -8,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from builders import golden
+from conftest import seeded_detector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net import InputError
+from nes2net import InputError, decisions
 from nes2net.data.audio.blocks import pushed
 from nes2net.scoring.stream import SlidingWindows
 
@@ -79,6 +81,8 @@ def test_scores_do_not_depend_on_the_pushes(spectral_detector, rate, seconds, ba
     """They are those of the whole by score_track, to the last bit, and so is the remark."""
     whole = noise(seconds, rate, channels=2)
     track = spectral_detector.score_track(whole, rate, **OPTIONS, batch_size=batch_size)
+    others = spectral_detector.score_track(whole, rate, **OPTIONS, batch_size=4 - batch_size)
+    np.testing.assert_allclose(others.scores, track.scores, rtol=0, atol=1e-5)
     length = whole.shape[1]
     cuts = {
         "all at once": [],
@@ -107,6 +111,41 @@ def test_a_score_is_that_of_the_window_alone_and_comes_when_it_is_complete(spect
             assert window.end - window.start == pytest.approx(WINDOW)
             assert arrived - 0.02 < window.end <= arrived + 1e-9
             assert window.score == spectral_detector.score(whole[first : first + 4000], 16000)
+
+
+def test_a_score_with_pre_emphasis_is_that_of_the_window_alone(small_model):
+    small_model["frontend"]["pre_emphasis"] = 0.97
+    detector = seeded_detector(small_model)
+    whole = noise(0.9)[0]
+    for window in scored(detector.stream(16000, **OPTIONS), np.split(whole, 9)):
+        samples = whole[round(window.start * 16000) : round(window.end * 16000)]
+        assert window.score == detector.score(samples, 16000)
+    short = whole[:1000]
+    assert scored(detector.stream(16000, **OPTIONS), [short])[0].score == detector.score(short, 16000)
+
+
+def test_a_stream_goes_on_in_another_process_by_its_time_and_evidence(spectral_detector):
+    """As plain data between the two, they are one stream with a gap, to the last bit."""
+    decider = decisions.Decider(decisions.fit([1.0, 0.5, 0.3, -0.1], [-1.0, -0.5, -0.2, 0.2]))
+    before, behind = np.split(noise(1.6)[0], 2)
+
+    def running(stream, evidence, pushes):
+        windows = [window for samples, time in pushes for window in stream.push(samples, time)]
+        return [evidence.add(end, score) for _, end, score in windows]
+
+    stream = spectral_detector.stream(16000, **OPTIONS)
+    evidence = decisions.Evidence(decider, WINDOW)
+    expected = running(stream, evidence, [(before, 0.0), (behind, 2.0)])
+    first = spectral_detector.stream(16000, **OPTIONS)
+    evidence = decisions.Evidence(decider, WINDOW)
+    told = running(first, evidence, [(before, 0.0)])
+    for _, end, score in first.finish():
+        told.append(evidence.add(end, score))
+    saved = json.dumps({"now": first.now, "evidence": evidence.state()})
+    state = json.loads(saved)
+    evidence = decisions.Evidence.from_state(state["evidence"], decider, WINDOW)
+    told += running(spectral_detector.stream(16000, **OPTIONS), evidence, [(behind, state["now"] + 1.2)])
+    assert told == expected
 
 
 def test_streams_do_not_disturb_each_other(spectral_detector):
@@ -201,7 +240,7 @@ def test_a_failed_window_costs_its_own_score(spectral_detector, monkeypatch):
 
 
 def test_memory_does_not_grow(spectral_detector):
-    """After five minutes as after one, also with a window a minute."""
+    """After ten minutes as after one, also with a window a minute."""
     block = noise(2.0, 8000)[0]
     for hop in (5.0, 60.0):
         stream = spectral_detector.stream(8000, hop=hop)
@@ -209,9 +248,9 @@ def test_memory_does_not_grow(spectral_detector):
         for _ in range(30):
             stream.push(block)  # what is imported and allocated once
         tracemalloc.start()
-        for number in range(150):
+        for number in range(300):
             stream.push(block)
-            if number in (29, 149):
+            if number in (29, 299):
                 held.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
         assert held[1] - held[0] < 64 << 10

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-from scipy.signal import lfilter
 
 from nes2net.data.audio.remarks import remark_of
 from nes2net.data.audio.speech import speech_share
@@ -22,6 +21,10 @@ from nes2net.scoring.stream import Scored, Stream, WaitingBatch
 
 #: A message about a channel, such as the score of a window; it can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
+#: How windows with little speech count (voice activity detection). ``"weigh"``: the weight of a window is its share of
+#: speech, and 0 if the share is below a quarter. ``"skip"``: windows below a quarter are not scored, either. ``"none"``:
+#: speech is not measured, and every window has the weight 1.
+Vad: TypeAlias = Literal["weigh", "skip", "none"]
 _MOST_FAILED = 10  # if so many windows in a row cannot be scored, listening ends
 _MOST_TIMES = 1000  # times are kept of so many windows, the latest
 
@@ -40,10 +43,11 @@ class Channel:
         hop: seconds from one window to the next.
         evidence: adds up the evidence of the windows by a calibration; None without a calibration.
         is_live: whether the audio arrives as it is spoken. Only then is the lag measured.
+        vad: how windows with little speech count.
     """
 
     def __init__(
-        self, name: str, scorer: Scorer, stream: Stream, hop: float, evidence: Evidence | None, is_live: bool
+        self, name: str, scorer: Scorer, stream: Stream, hop: float, evidence: Evidence | None, is_live: bool, vad: Vad
     ) -> None:
         self.name = name
         self.stream = stream
@@ -53,13 +57,15 @@ class Channel:
         self._hop = hop
         self._evidence = evidence
         self._is_live = is_live
+        self._vad = vad
         self._began: float | None = None  # monotonic clock at 0 s of the stream
         self._lowest: Scored | None = None
         self._num_scored = 0
         self._num_skipped = 0
         self._num_failed = 0
         self._failed_in_row = 0
-        self._is_silent = False  # whether the last scored window had too little speech
+        self._is_silent = False  # whether the last window had too little speech
+        self._num_weighed = 0  # windows that were added to the evidence
         self._num_speaking = 0
         self._num_alarms = 0
         self._last: Line = {}  # the entries about the evidence in the last line
@@ -124,17 +130,50 @@ class Channel:
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
 
-        A window is scored; if this fails, its line has an ``error``. A line is returned with the
-        name of the channel.
+        A window is scored, unless windows without speech are skipped; if scoring fails, its line
+        has an ``error``. A line is returned with the name of the channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
         """
         if isinstance(item, dict):
             return [{**item, "channel": self.name}]
-        # Score the window.
         began = time.perf_counter()
         line: Line = {"event": "score", "channel": self.name, "start": item.start, "end": item.end, "score": None}
+        lines = [line]
+        # Measure how much speech the window has.
+        samples = item.windows[0].samples
+        weight = 1.0
+        if self._vad != "none":
+            weight = line["speech"] = speech_share(samples)
+        is_silent = weight < LEAST_SPEECH
+        if is_silent:
+            weight = 0.0
+            unfit = remark_of(samples, len(samples), None, length_of_training(self._scorer.provenance)).unfit
+            line["reason"] = unfit or f"speech in only {100 * line['speech']:.0f} % of it"
+            if not self._is_silent:
+                lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
+        self._is_silent = is_silent
+        # Score the window.
+        if is_silent and self._vad == "skip":
+            self._num_skipped += 1
+        elif not self._score(item, line):
+            return lines
+        # Add the evidence, and measure how long it took.
+        if self._evidence is not None:
+            lines += self._weighed(self._evidence, line, weight, samples)
+        self._computing.append(time.perf_counter() - began)
+        if self._is_live and self._began is not None:
+            line["lag"] = time.monotonic() - self._began - item.end
+            self._lags.append(line["lag"])
+        return lines
+
+    def _score(self, item: WaitingBatch, line: Line) -> bool:
+        """Add the score of a window to its ``line``, or an ``error`` if it cannot be scored; return whether it can.
+
+        Raises:
+            InputError: if this is the tenth window in a row that cannot be scored.
+        """
         try:
             (scored,) = self.stream.score(item)
         except InputError as error:
@@ -142,52 +181,30 @@ class Channel:
             self._failed_in_row += 1
             if self._failed_in_row == _MOST_FAILED:
                 raise InputError(f"{_MOST_FAILED} windows in a row cannot be scored: {error}") from error
-            return [line | {"error": str(error)}]
+            line["error"] = str(error)
+            return False
         self._failed_in_row = 0
         self._num_scored += 1
         if self._lowest is None or scored.score < self._lowest.score:
             self._lowest = scored
-        # Measure how much speech the window has, after removing the pre-emphasis.
-        samples = item.windows[0].samples
-        if self._scorer.pre_emphasis:
-            samples = lfilter([1.0], [1.0, -self._scorer.pre_emphasis], samples)
-        speech = speech_share(samples)
-        line |= {"score": scored.score, "speech": speech}
-        lines = [line]
-        is_speech = speech >= LEAST_SPEECH
-        if not is_speech:
-            unfit = remark_of(samples, len(samples), None, length_of_training(self._scorer.provenance)).unfit
-            line["reason"] = unfit or f"speech in only {100 * speech:.0f} % of it"
-            if not self._is_silent:
-                lines.append({"event": "silence", "channel": self.name, "start": item.start, "end": item.end})
-        self._is_silent = not is_speech
-        # Add the evidence, and measure how long it took.
-        if self._evidence is not None:
-            lines += self._weighed(self._evidence, line, samples)
-        self._computing.append(time.perf_counter() - began)
-        if self._is_live and self._began is not None:
-            line["lag"] = time.monotonic() - self._began - scored.end
-            self._lags.append(line["lag"])
-        return lines
+        line["score"] = scored.score
+        return True
 
-    def _weighed(self, evidence: Evidence, line: Line, samples: np.ndarray) -> list[Line]:
+    def _weighed(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
         """Add a window to ``evidence``, and the new state of the evidence to the window's ``line``.
 
-        A window with too little speech has the weight 0: it changes neither mean nor sum, and in
-        its line ``llr`` and ``probability`` are None.
-
         Args:
-            samples: (N,), the window without pre-emphasis.
+            weight: the weight of the window, its share of speech. With the weight 0, the window
+                changes neither mean nor sum, and in its line ``llr`` and ``probability`` are None.
+            samples: (N,), the window.
 
         Returns:
             A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise
             nothing.
         """
-        weight = line["speech"]
-        if self._is_silent:
-            weight = 0.0
-        running = evidence.add(line["end"], line["score"], weight)
+        running = evidence.add(line["end"], line["score"] or 0.0, weight)  # a window without a score has the weight 0
         was_alarm = self._last.get("alarm", False)
+        self._num_weighed += 1
         self._num_speaking += weight > 0
         self._num_alarms += running.alarm
         self._last = {"probability": None, "mean": None, "against": running.against, "alarm": running.alarm}
@@ -218,7 +235,7 @@ class Channel:
         summary["lowest"] = self._lowest and self._lowest._asdict()
         summary |= {"filled": self.stream.filled, "remark": self.stream.remark.text}
         if self._evidence is not None:
-            alarm_share = self._num_alarms / max(1, self._num_scored)
+            alarm_share = self._num_alarms / max(1, self._num_weighed)
             summary |= {"probability": None, "mean": None, **self._last, "alarm_share": alarm_share}
         summary["compute"] = _figures(self._computing)
         summary["lag"] = _figures(self._lags)

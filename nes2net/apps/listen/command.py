@@ -47,6 +47,7 @@ class Windows:
         keep: if computing is slow: all windows, or the latest
         max_behind: with latest: seconds that may wait
         latch: an alarm lasts until the end
+        vad: windows without speech: weight 0, skip, or as others
     """
 
     window: Annotated[float | None, Flag("S")] = None
@@ -54,6 +55,7 @@ class Windows:
     keep: Literal["all", "latest"] | None = None
     max_behind: Annotated[float, Flag("S")] = 5.0
     latch: bool = False
+    vad: Literal["weigh", "skip", "none"] = "weigh"
 
 
 @called(resumes=False, names={"host": "--serve", "port": "--serve"})

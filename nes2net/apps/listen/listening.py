@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
-from nes2net.apps.listen.channel import Channel, Line
+from nes2net.apps.listen.channel import Channel, Line, Vad
 from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.decisions.evidence import Evidence
@@ -55,6 +55,7 @@ class Judge:
         keep: what happens if computing is too slow; None for what suits the source.
         max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more waits, all
             windows but the newest are skipped.
+        vad: how windows with little speech count.
     """
 
     scorer: Scorer
@@ -66,6 +67,7 @@ class Judge:
     latch: bool = False
     keep: Keep | None = None
     max_behind: float = 5.0
+    vad: Vad = "weigh"
 
     def session(self, rate: float, encoding: str, names: Sequence[str], is_live: bool, keep: Keep) -> Session:
         """Begin a session: make its channels and its first line.
@@ -89,7 +91,7 @@ class Judge:
             evidence = None
             if self.decider is not None:
                 evidence = Evidence(self.decider, stream.window, latch=self.latch)
-            channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live))
+            channels.append(Channel(name, self.scorer, stream, self.hop, evidence, is_live, self.vad))
         ready: Line = {
             "event": "ready",
             "model": self.model,
@@ -165,8 +167,12 @@ class Listening:
         self._is_stopped = True
 
     def wait(self) -> None:
-        """Wait until the thread that reads the source has ended, and so cannot change the channels any more."""
-        self._reader.join()
+        """Wait until the thread that reads the source has ended, if :meth:`lines` has started it.
+
+        The thread cannot change the channels any more after that.
+        """
+        if self._reader.ident is not None:
+            self._reader.join()
 
     def lines(self) -> Iterator[Line]:
         """Start to read, and yield the lines as soon as they are known; a summary of each channel comes last.

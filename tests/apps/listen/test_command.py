@@ -6,7 +6,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ import soundfile
 from builders import PATIENCE
 from builders.live import HOP, WINDOW, expected, windows
 
+from nes2net.apps.listen.sources import opened
 from nes2net.data.audio.pcm import RawAudio
 from nes2net.lib.installation import how_to_install
 
@@ -119,6 +123,16 @@ def test_a_signal_ends_it_with_the_last_lines(made, small, call, number):
     assert windows(lines) == expected(small, call[0, :20000]) and lines[-1]["event"] == "end"
 
 
+def test_who_reads_its_lines_may_end_before_it(made):
+    words = ["listen", made / "call.wav", "--speed", "inf", "--model", made / "small.pth", *OPTIONS, "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nes2net", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert json.loads(process.stdout.readline())["event"] == "ready"
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait(PATIENCE) == 1
+
+
 def test_wrong_input_is_one_line(refused, made, tmp_path, call):
     wav = made / "call.wav"
     model = ["--model", made / "small.pth"]
@@ -143,6 +157,40 @@ def test_wrong_input_is_one_line(refused, made, tmp_path, call):
     ):
         refused(["listen", *words, *model], message, silent=True)
     refused(["listen", wav, "--rate", 16000, *model], "begins with b'RIFF', the header of an audio file")
+
+
+def test_the_microphone(monkeypatch):
+    """Lost samples are a gap by the clock, and the device is closed."""
+    devices = []
+
+    class InputStream:
+        def __init__(self, rate, **settings):
+            self.samplerate, self.settings, self.reads, self.states = rate, settings, 0, []
+            devices.append(self)
+
+        def start(self):
+            self.states.append("started")
+
+        def close(self):
+            self.states.append("closed")
+
+        def read(self, step):
+            self.reads += 1
+            time.sleep(0.5 if self.reads == 3 else 0)
+            return np.full((step, 2), self.reads / 10, np.float32), self.reads == 3
+
+    portaudio = SimpleNamespace(InputStream=InputStream, PortAudioError=RuntimeError)
+    monkeypatch.setitem(sys.modules, "sounddevice", portaudio)
+    source = opened("microphone:3", None, 8000, 2, "left,right", 1.0)
+    assert source[1:] == (8000, "f32le", ["left", "right"], True, "latest")
+    blocks = list(islice(source.blocks, 4))
+    source.blocks.close()
+    (device,) = devices
+    assert device.settings == {"device": 3, "channels": 2, "dtype": "float32"}
+    assert device.states == ["started", "closed"]
+    assert [float(block.samples[0, 0]) for block in blocks] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert {block.samples.shape for block in blocks} == {(2, 800)}
+    assert [block.time is None for block in blocks] == [True, True, False, True] and blocks[2].time >= 0.4
 
 
 def test_without_its_libraries_it_says_what_to_install(refused, made, monkeypatch):

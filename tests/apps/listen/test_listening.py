@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import threading
 import time
 import tracemalloc
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders.live import WINDOW, expected, heard, judge_of, windows
+from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from nes2net.apps.listen.listening import Block, Gone, Listening
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text
 from nes2net.scoring.decisions import Decider, Evidence, load
+from nes2net.scoring.stream import WaitingBatch
 
 
 @settings(max_examples=15)
@@ -67,12 +70,17 @@ def test_keep_latest_scores_or_skips_each_window_once(judge, small, call, monkey
     scores = small.scores
     monkeypatch.setattr(small, "scores", lambda waveform, *others: (time.sleep(0.1), scores(waveform))[1])
 
+    session = judge(keep="latest", max_behind=0.5).session(16000, "s16le", ["mix"], True, "all")
+    waiting = []
+
     def blocks():
         for first in range(0, 48000, 800):
             time.sleep(0.01)  # five times as fast as it is spoken
+            waiting.append(sum(isinstance(item, WaitingBatch) for item in tuple(session.channels[0].queue)))
             yield Block(call[:1, first : first + 800])
 
-    lines = heard(judge(keep="latest", max_behind=0.5), blocks())
+    lines = list(Listening(session, blocks()).lines())
+    assert max(waiting) <= 2
     grid = {start: None for start, _, _ in expected(small, call[0])}
     found = dict.fromkeys(grid, 0)
     for line in lines:
@@ -121,6 +129,63 @@ def test_hold_music_raises_neither_trust_nor_alarm(judge, made, call, kind):
     alone = heard(judge, [Block(music)])
     assert alone[-1]["probability"] is alone[-1]["mean"] is None
     assert not {"alarm", "clear"} & {line["event"] for line in alone}
+
+
+def test_what_counts_as_speech_changes_no_score(judge, made, call):
+    """Windows without speech are weighed, skipped, or as others."""
+    calibration = load(made / "spoof.json")
+    music = soundfile.read(made / "music.wav", dtype="float32")[0][None, :48000]
+    samples = np.concatenate([call[:1], music, call[1:]], axis=1)
+    lines = {vad: heard(judge(calibration, vad=vad), [Block(samples)]) for vad in ("weigh", "skip", "none")}
+    scores = {vad: [line for line in of_vad if line["event"] == "score"] for vad, of_vad in lines.items()}
+    assert windows(lines["none"]) == windows(lines["weigh"])
+    silent = ["reason" in line for line in scores["weigh"]]
+    assert 3 < sum(silent) < len(silent) - 3
+    for weighed, skipped, is_silent in zip(scores["weigh"], scores["skip"], silent, strict=True):
+        assert skipped["score"] == (None if is_silent else weighed["score"])
+        keys = ("speech", "llr", "probability", "mean", "against", "alarm", "reason")
+        assert [skipped.get(key) for key in keys] == [weighed.get(key) for key in keys]
+    evidence = Evidence(Decider(calibration), WINDOW)
+    for line in scores["none"]:
+        running = evidence.add(line["end"], line["score"])
+        assert [line["llr"], line["mean"], line["against"]] == [running.llr, running.mean, running.against]
+    assert not any("speech" in line or "reason" in line or line["event"] == "silence" for line in lines["none"])
+    ends = {vad: of_vad[-1] for vad, of_vad in lines.items()}
+    assert [ends[vad]["skipped"] for vad in ends] == [0, sum(silent), 0]
+    assert ends["skip"]["windows"] == len(silent) - sum(silent)
+    assert ends["skip"]["alarm_share"] == ends["weigh"]["alarm_share"]
+
+
+def test_lines_have_the_keys_of_the_manual(judge, made, call, monkeypatch, small):
+    """Those of a stream with speech, music, a gap, a failed window and skipped windows."""
+    page = (REPOSITORY / "docs" / "listen.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (.*) \|$", page, re.MULTILINE)
+    keys = {event: set(re.findall(r"`(\w+)`", row)) for events, row in rows for event in re.findall(r"\w+", events)}
+    music = soundfile.read(made / "music.wav", dtype="float32")[0][None, :48000]
+    scores = small.scores
+    calls = []
+
+    def fail_once(waveform, *others):
+        calls.append(waveform)
+        return scores(waveform) * (np.nan if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(small, "scores", fail_once)
+    blocks = [Block(call[:1]), Block(music), Block(call[:1], 9.0)]
+    calibrated = judge(load(made / "spoof.json"))
+    session = calibrated.session(16000, "s16le", ["mix"], True, "all")
+    assert set(session.ready) <= {"event", *keys["ready"]}
+    lines = list(Listening(session, blocks).lines())
+    lines += heard(judge(keep="latest", max_behind=0.5), [Block(call[:1])])  # a second comes at once
+    events = {line["event"] for line in lines}
+    assert {"score", "alarm", "clear", "silence", "gap", "skipped", "end"} <= events
+    for line in lines:
+        assert set(line) <= {"event", *keys[line["event"]]}, line
+    for event, always in (("score", {"channel", "start", "end", "score", "speech"}), ("gap", keys["gap"])):
+        assert all(always <= set(line) for line in lines if line["event"] == event)
+    lasts = [line for line in lines if line["event"] == "end"]
+    assert {"event", *keys["end"]} == set(lasts[0]) | {"real_time_factor"}
+    for of_score in ("lag", "error", "reason", "llr", "probability", "mean", "against", "alarm"):
+        assert any(of_score in line for line in lines if line["event"] == "score"), of_score
 
 
 def test_wrong_samples_end_it_after_the_last_lines(judge, small, call):

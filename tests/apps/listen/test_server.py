@@ -1,20 +1,25 @@
 """WebSocket clients: each gets the lines of its audio, whatever the others do."""
 
 import json
+import re
 import socket
+import subprocess
+import sys
 import threading
 import time
-from contextlib import suppress
+import zlib
+from contextlib import contextmanager, suppress
 
 import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE
-from builders.live import expected, serving, windows
+from builders.live import HOP, WINDOW, expected, serving, windows
 
 pytest.importorskip("websockets")
 
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
 from websockets.sync.client import connect
 
 from nes2net.apps.listen import server as server_module
@@ -111,6 +116,31 @@ def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
     assert [line["event"] for line in resumed].count("end") == 1
 
 
+def test_who_is_lost_before_its_first_line_may_come_again(serve, small, call, monkeypatch, capfd):
+    """As long as the connection is lost before the line `ready`, the session is kept."""
+    url = serve()
+    with connect(url) as client:
+        say(client, **START)
+        client.send(call[0, :20000].tobytes())
+        lines = [json.loads(client.recv()) for _ in range(5)]
+        client.socket.shutdown(socket.SHUT_RDWR)
+    time.sleep(0.3)
+    send = server_module._send
+
+    def lose(connection, line):
+        connection.socket.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.1)
+        send(connection, line)
+
+    with monkeypatch.context() as patch, connect(url) as client:
+        patch.setattr(server_module, "_send", lose)
+        say(client, **START, session=lines[0]["session"])
+        assert rest_or_closed(client) == []
+    time.sleep(0.3)
+    resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
+    assert resumed[0]["resumed"] and capfd.readouterr().err == ""
+
+
 def test_who_comes_back_later_begins_anew(serve, call, monkeypatch):
     monkeypatch.setattr(server_module, "MEMORY", 0.1)
     url = serve()
@@ -196,6 +226,91 @@ def test_a_client_too_many_is_told_so(serve, call):
         say(first, event="stop")
         rest(first)
     assert call_of(url, call[0].tobytes())[-1]["event"] == "end"
+
+
+def test_a_compressed_frame_is_refused(serve):
+    with connect(serve(), compression=None) as client:
+        say(client, **START)
+        bomb = zlib.compress(bytes(64 << 20))
+        content = bytearray(Frame(Opcode.BINARY, bomb).serialize(mask=True))
+        content[0] |= 0x40  # RSV1: compressed
+        client.socket.sendall(content)
+        assert [line["event"] for line in rest_or_closed(client)] == ["ready"]
+        assert client.close_code == 1002
+
+
+def test_a_handshake_that_trickles_is_cut(serve, monkeypatch):
+    monkeypatch.setattr(server_module, "_HANDSHAKE", 0.3)
+    host, port = serve().removeprefix("ws://").split(":")
+    with socket.create_connection((host, int(port)), PATIENCE) as client, suppress(OSError):
+        while True:
+            client.sendall(b"G")
+            client.settimeout(0.05)
+            with suppress(TimeoutError):
+                assert client.recv(1000) == b""
+                break
+
+
+def test_a_frame_that_trickles_is_given_up(serve, monkeypatch):
+    monkeypatch.setattr(server_module, "PATIENCE", 0.5)
+    with connect(serve(), compression=None) as client:
+        say(client, **START)
+        content = Frame(Opcode.BINARY, bytes(4000)).serialize(mask=True)
+        with suppress(OSError):
+            for first in range(0, 100, 2):
+                client.socket.sendall(content[first : first + 2])
+                time.sleep(0.02)
+        events = [json.loads(client.recv()) for _ in range(3)]
+        assert events[-1]["event"] == "error" and "nothing came for 0.5 s" in events[-1]["message"]
+        client.socket.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def server_process(made):
+    """A server in a process of its own; gives the process and its address."""
+    options = ["--window", WINDOW, "--hop", HOP, "--keep", "all", "--device", "cpu"]
+    words = [sys.executable, "-m", "nes2net", "listen", "--serve", 0, "--model", made / "small.pth", *options]
+    with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, re.search(r"ws://[\d.:]+", process.stdout.readline()).group()
+        finally:
+            process.kill()
+
+
+CLIENT = """
+import sys, time
+from websockets.sync.client import connect
+with connect(sys.argv[1]) as client:
+    client.send(sys.argv[2])
+    client.send(open(sys.argv[3], "rb").read())
+    for line in client:
+        print(line, flush=True)
+"""
+
+
+def test_who_is_killed_may_go_on_and_a_killed_server_has_forgotten(made, small, call, tmp_path):
+    (tmp_path / "before").write_bytes(call[0, :20000].tobytes())
+    with server_process(made) as (server, url):
+        words = [sys.executable, "-c", CLIENT, url, json.dumps(START), str(tmp_path / "before")]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as client:
+            lines = [json.loads(client.stdout.readline()) for _ in range(5)]
+            client.kill()
+        time.sleep(0.3)
+        resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
+        assert resumed[0]["resumed"] and resumed[0]["session"] == lines[0]["session"]
+        (gap,) = [line for line in resumed if line["event"] == "gap"]
+        later = expected(small, call[0, 20000:])
+        later = [(start + gap["end"], end + gap["end"], score) for start, end, score in later]
+        assert windows(lines + resumed) == [*expected(small, call[0, :20000]), *map(pytest.approx, later)]
+        with connect(url) as client:
+            say(client, **START)
+            session = json.loads(client.recv())["session"]
+            server.kill()
+            assert rest_or_closed(client) == [] and client.close_code == 1006
+    with server_process(made) as (_, url):
+        again = call_of(url, call[0].tobytes(), session=session)
+        assert not again[0]["resumed"] and again[0]["session"] != session
+        assert windows(again) == expected(small, call[0])
 
 
 @pytest.mark.parametrize(

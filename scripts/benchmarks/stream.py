@@ -1,0 +1,175 @@
+"""Claim: a 20 ms push takes 0.1 ms or less, and one core carries dozens of channels of a small detector; memory stays flat.
+
+Weights are random, except for ``--alarms``. Times are processor time of one thread, which a loaded
+machine changes little.
+
+    scripts/bench stream                                    # minutes; XLS-R 300M needs 3 GB of memory
+    scripts/bench stream --minutes 10                       # five WebSocket clients in real time, three of them hostile
+    scripts/bench stream --alarms PARTIALSPOOF --model CKPT --calibration FILE
+    scripts/bench stream --small                            # as a test; the figures mean nothing
+
+``--alarms`` reads the partially spoofed recordings of ``scripts/demo.sh --all``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import _stream_alarms
+import _stream_clients
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.signal import sawtooth
+
+from nes2net.apps.listen.channel import Channel
+from nes2net.apps.listen.listening import Judge
+from nes2net.detector import Detector
+from nes2net.lib.files import json_text
+from nes2net.scoring.decisions import Decider, fit
+from nes2net.scoring.stream import WaitingBatch
+
+RATES = (8000, 16000, 48000)
+PUSH = 0.02  # s of audio in a push
+SMALL_FRONTEND = {"name": "wav2vec2_small", "encoder_layers": 1, "encoder_embed_dim": 64}
+LFCC = {"frontend": {"name": "lfcc"}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+
+
+def speech(seconds: float, rate: int) -> NDArray:
+    """Make a voice (1, N) with gliding pitch and syllables, which the detector of speech takes for speech."""
+    times = np.arange(round(seconds * rate)) / rate
+    pitch = 140 + 40 * np.sin(2 * np.pi * 0.7 * times)
+    syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 4 * times)
+    return (0.3 * syllables * sawtooth(2 * np.pi * np.cumsum(pitch) / rate)).astype(np.float32)[None]
+
+
+def detectors(is_small: bool) -> dict[str, Callable[[], Detector]]:
+    """Name functions that build the detectors; if ``is_small``, the transformer is tiny and the others are left out."""
+    ssl = SMALL_FRONTEND if is_small else {"name": "xlsr_300m", "pretraining_heads": False}
+    built: dict[str, Callable[[], Detector]] = {}
+    if not is_small:
+        built["LFCC + Nes2Net-X"] = lambda: Detector.from_config(LFCC)
+        built["AASIST"] = lambda: Detector.from_config({"frontend": "waveform", "backend": "raw_aasist"})
+    name = "XLS-R 300M + Nes2Net-X, int8"
+    built[name] = lambda: Detector.from_config({"frontend": ssl, "backend": "nes2net_x"}).set_precision("int8")
+    return built
+
+
+def channel_of(detector: Detector, rate: int, hop: float) -> Channel:
+    """Make a channel that listens with ``detector``, as `nes2net listen` does with a calibration."""
+    rng = np.random.default_rng(0)
+    decider = Decider(fit(rng.normal(1, 1, 200), rng.normal(-1, 1, 200)))
+    judge = Judge(detector.eval(), "random weights", decider, hop=hop)
+    return judge.session(rate, "s16le", ["mix"], True, "all").channels[0]
+
+
+def run(channel: Channel, samples: NDArray, rate: int, seconds: float) -> tuple[list[float], list[float]]:
+    """Give a channel ``seconds`` of audio in pushes of 20 ms, faster than real time; ``samples`` (1, N) are repeated.
+
+    Returns:
+        The processor seconds of each push that completed no window, and those of each window from
+        the push that completes it to its lines.
+    """
+    step = round(PUSH * rate)
+    pushes = []
+    windows = []
+    for number in range(round(seconds / PUSH)):
+        first = number * step % (samples.shape[1] - step)
+        began = time.process_time()
+        channel.take(samples[:, first : first + step], None, None)
+        num_windows = 0
+        while channel.queue:
+            item = channel.queue.popleft()
+            num_windows += isinstance(item, WaitingBatch)
+            for line in channel.lines(item):
+                json_text(line)
+        (windows if num_windows else pushes).append(time.process_time() - began)
+    return pushes, windows
+
+
+def milliseconds(seconds: list[float]) -> str:
+    """Write median, 95th percentile and maximum."""
+    median, p95, maximum = 1000 * np.quantile(seconds, [0.5, 0.95, 1.0])
+    return f"median {median:8.3f} ms, 95 % {p95:8.3f} ms, maximum {maximum:8.3f} ms"
+
+
+def measure_pushes(seconds: float) -> None:
+    """Print how long a push takes that completes no window."""
+    detector = Detector.from_config(LFCC)
+    for rate in RATES:
+        pushes, _ = run(channel_of(detector, rate, 1.0), speech(20.0, rate), rate, seconds)
+        print(f"push of 20 ms at {rate:6} Hz without a window: {milliseconds(pushes)}", flush=True)
+
+
+def measure_windows(is_small: bool) -> None:
+    """Print how long a window takes, and how many channels one core carries with a window a second."""
+    for name, build in detectors(is_small).items():
+        detector = build()
+        channel = channel_of(detector, 16000, 1.0)
+        samples = speech(20.0, 16000)
+        run(channel, samples, 16000, 6.0)  # to warm up
+        pushes, windows = run(channel, samples, 16000, 20.0)
+        waveform = torch.from_numpy(samples[:, : round(16000 * channel.stream.window)])
+        seconds = []
+        for _ in range(len(windows)):
+            began = time.process_time()
+            detector.scores(waveform)
+            seconds.append(time.process_time() - began)
+        each = sum(pushes + windows) / 20.0
+        print(
+            f"{name}: a window of {channel.stream.window:g} s {milliseconds(windows)}, of which scoring "
+            f"{1000 * statistics.median(seconds):.1f} ms; a channel takes {each:.4f} s a second, so one core carries {1 / each:.1f}",
+            flush=True,
+        )
+
+
+def measure_memory(hours: float, hop: float) -> None:
+    """Print the memory of this process while a channel is given ``hours`` of audio, faster than real time."""
+    channel = channel_of(Detector.from_config(LFCC), 8000, hop)
+    samples = speech(20.0, 8000)
+    minutes = round(60 * hours)
+    memory = []
+    for _ in range(minutes):
+        run(channel, samples, 8000, 60.0)
+        memory.append(_stream_clients.own_memory())
+    first = min(5, minutes - 1)
+    print(
+        f"memory with a window every {hop:g} s: {memory[0]:.1f} MiB after a minute, {memory[first]:.1f} after "
+        f"{first + 1}, {memory[-1]:.1f} after {minutes}; the most from there on {max(memory[first:]):.1f}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Run the measurement that the flags choose."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add: Any = parser.add_argument
+    add("--small", action="store_true", help="a tiny transformer alone and a minute of audio, to see that it runs")
+    add("--minutes", type=float, help="only WebSocket clients, for so long")
+    add("--alarms", type=Path, help="only false alarms and delays, on the partially spoofed recordings of this folder")
+    add("--model", type=Path, help="a trained checkpoint, for --alarms")
+    add("--calibration", type=Path, help="its calibration, for --alarms")
+    add("--repeats", type=int, default=6, help="orders of the bona fide recordings of a speaker, for --alarms")
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    if arguments.minutes:
+        _stream_clients.measure(60 * arguments.minutes, LFCC)
+    elif arguments.alarms:
+        if not (arguments.model and arguments.calibration):
+            parser.error("--alarms needs --model and --calibration")
+        _stream_alarms.measure(arguments.alarms, arguments.model, arguments.calibration, arguments.repeats, 1.0)
+    else:
+        measure_pushes(10.0 if arguments.small else 60.0)
+        measure_windows(arguments.small)
+        measure_memory(1 / 60 if arguments.small else 1.0, 1.0)
+        measure_memory(1 / 60 if arguments.small else 6.0, 60.0)
+
+
+if __name__ == "__main__":
+    main()
