@@ -154,7 +154,8 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside the file ``path``; it is removed at the end of this context.
 
-    Temporary files and folders that ended processes left there for ``path`` are removed first.
+    Temporary files and folders for ``path`` that are left there by processes that have ended are
+    removed first.
     """
     make_folder(path.parent)
     remove_left(path.parent, path.name)
@@ -185,7 +186,7 @@ _LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
 def remove_left(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files and folders that ended processes left in ``folder``.
+    """Remove temporary files and folders of processes that have ended from ``folder``.
 
     Temporary files of living processes are locked, and stay. On a file system without locks, all
     temporary files stay.
@@ -497,7 +498,10 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, refusal: str) -> int | None:
-    """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked."""
+    """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked.
+
+    If another process holds the lock, :class:`InputError` has the message ``refusal``.
+    """
     if sys.platform == "win32":  # Windows has no locks of the kind that fcntl sets
         return None
     while True:

@@ -203,7 +203,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _read_short_form(self) -> DataConfig:
-        """Convert the keys of the short form to `corpora`, so that other code needs to read `corpora` only."""
+        """Convert the keys of the short form to `corpora`, which other code reads; refuse both forms together."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:

@@ -150,6 +150,9 @@ class SourceTracing(Task):
 
         Args:
             sizes: name of a class → number of its training trials.
+
+        Raises:
+            InputError: if fewer than two classes remain.
         """
         names = sorted(name for name, size in sizes.items() if name and size >= self.min_trials and name != BONAFIDE)
         if sizes.get(BONAFIDE, 0) >= self.min_trials:
