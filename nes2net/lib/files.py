@@ -93,8 +93,8 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     Args:
         durable: make the file survive a power cut: its data are on the disk before the file is
             renamed, and its new name is on the disk before the context ends. Temporary files for
-            ``path`` that ended processes left behind are removed first. Without ``durable``,
-            writing is faster: enough for small files that can be made again.
+            ``path`` by processes that have ended are removed first. Without ``durable``, writing is
+            faster: enough for small files that can be made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -253,7 +253,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end of this context, remove each of ``paths`` and their parents that was made in it and is empty.
+    """At the end of this context, remove those of ``paths`` and their parents that were made in it and are empty.
 
     Folders for results are made before the long work that computes the results, and would stay
     empty if this work fails. Only folders that :func:`make_folder` made are removed.

@@ -194,7 +194,7 @@ class _Bounded:
         self.size = size
 
     def read(self, length: int) -> bytes:
-        """Read ``length`` bytes; raise EOFError if the whole stream is shorter."""
+        """Read ``length`` bytes, fewer at the end of the stream; EOFError if even the whole stream is shorter."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)
