@@ -257,7 +257,7 @@ def _path_problem(error: OSError) -> str:
 
 
 def _open_closed_streams() -> None:
-    """Open those standard streams that are closed, on the null device.
+    """Open each closed standard stream on the null device.
 
     Otherwise the next opened file would get the number of a closed stream, and messages would be
     written to that file.

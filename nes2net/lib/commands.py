@@ -140,7 +140,7 @@ def add_command(
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        """Check the smallest allowed numbers, and call the command with the parsed arguments."""
+        """Call the command with the parsed arguments; :class:`InputError` if a number is below its smallest value."""
         for key, smallest in minimums.items():
             argument_value = getattr(args, key)
             if isinstance(argument_value, list):

@@ -87,7 +87,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, enabled=False)
 
 
-#: Name of a precision → type of the weights. For ``int8``, the type does not show that weights are quantised
+#: Name of a precision → type of the weights. The type of ``int8`` does not show the quantisation of weights
 #: (:mod:`nes2net.models.quantisation`).
 PRECISIONS = {
     "float32": torch.float32,

@@ -93,8 +93,8 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     Args:
         durable: make the file survive a power cut: its data are on the disk before the file is
             renamed, and its new name is on the disk before the context ends. Temporary files for
-            ``path`` that ended processes left behind are removed first. Without ``durable``,
-            writing is faster: enough for small files that can be made again.
+            ``path`` by processes that have ended are removed first. Without ``durable``, writing is
+            faster: enough for small files that can be made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -154,7 +154,8 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside the file ``path``; it is removed at the end of this context.
 
-    Temporary files and folders that ended processes left there for ``path`` are removed first.
+    Temporary files and folders for ``path`` that are left there by processes that have ended are
+    removed first.
     """
     make_folder(path.parent)
     remove_left(path.parent, path.name)
@@ -185,7 +186,7 @@ _LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
 def remove_left(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files and folders that ended processes left in ``folder``.
+    """Remove temporary files and folders of processes that have ended from ``folder``.
 
     Temporary files of living processes are locked, and stay. On a file system without locks, all
     temporary files stay.
@@ -252,7 +253,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end of this context, remove each of ``paths`` and their parents that was made in it and is empty.
+    """At the end of this context, remove those of ``paths`` and their parents that were made in it and are empty.
 
     Folders for results are made before the long work that computes the results, and would stay
     empty if this work fails. Only folders that :func:`make_folder` made are removed.
@@ -497,7 +498,10 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, refusal: str) -> int | None:
-    """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked."""
+    """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked.
+
+    If another process holds the lock, :class:`InputError` has the message ``refusal``.
+    """
     if sys.platform == "win32":  # Windows has no locks of the kind that fcntl sets
         return None
     while True:

@@ -37,7 +37,8 @@ def print_warnings(lines: Iterable[str]) -> None:
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
     """Pad ``cells`` to columns and join them, without spaces at the end.
 
-    The last of ``widths`` and the last letter of ``align`` also apply to all further columns.
+    The last of ``widths`` and the last letter of ``align`` also apply to all further columns. Line
+    breaks and control characters in a cell are escaped.
 
     Args:
         widths: number of characters of each column; a longer cell keeps its length.

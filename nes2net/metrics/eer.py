@@ -255,7 +255,10 @@ def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
 
 
 def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
-    """Find the index in [bonafide, spoof] of each trial that :func:`sorted_trials` returns, (B + S,)."""
+    """Find the index in [bonafide, spoof] of each trial that :func:`sorted_trials` returns, (B + S,).
+
+    :class:`InputError` if ``order`` has another shape than the scores.
+    """
     scores = np.concatenate((bonafide, spoof))
     if order is None:
         return np.argsort(scores, kind="stable")

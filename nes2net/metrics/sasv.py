@@ -168,6 +168,9 @@ def _rates_at_thresholds(
     Returns:
         The thresholds, and at each threshold the rates of rejected targets, accepted nontargets and
         accepted spoofed trials. The first threshold accepts all trials.
+
+    Raises:
+        InputError: if the method is unknown.
     """
     if method not in METHODS:
         raise InputError(f"unknown method '{method}'; known: {', '.join(METHODS)}")

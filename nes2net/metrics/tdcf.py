@@ -138,8 +138,9 @@ def tandem_weights(asv: AsvErrorRates, version: int = 2021) -> TandemWeights:
 def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) -> NDArray:
     """Compute the normalised t-DCF at each threshold of :func:`~nes2net.metrics.eer.det_curve`.
 
-    The result has the shape (B + S + 1,). Arguments and errors are the same as for
-    :func:`compute_min_tdcf`.
+    The result has the shape (B + S + 1,). ``weights`` come from :func:`tandem_weights`. Scores and
+    errors are the same as for :func:`compute_min_tdcf`; an ASV system that accepts no spoofed trial
+    is an :class:`InputError`, too.
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))

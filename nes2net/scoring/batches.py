@@ -202,7 +202,10 @@ class Plan:
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
-        """Plan the batches of this process, which is one of ``processes``, by :func:`plan_batches`."""
+        """Plan the batches of this process, which is one of ``processes``, by :func:`plan_batches`.
+
+        ``length_of`` is only used if whole recordings are scored; otherwise all lengths are equal.
+        """
         batch_lengths = None
         if self.whole:
             batch_lengths = length_of

@@ -142,7 +142,7 @@ class Judgement(Output[T]):
 
         Raises:
             InputError: if files or labels cannot be read or do not fit each other, if settings do
-                not apply, or if this judgement cannot be evaluated.
+                not apply, or, as in this base class, if the judgement cannot be evaluated.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, which are not evaluated: give scores")
 

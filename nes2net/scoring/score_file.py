@@ -92,7 +92,10 @@ def _is_number(field: str) -> bool:
 
 
 def check_ids(ids: Iterable[str]) -> None:
-    """Raise :class:`InputError` unless each id is one word, can be written as UTF-8 and occurs once."""
+    """Raise :class:`InputError` unless each id is one word, can be written as UTF-8 and occurs once.
+
+    Control characters, and a byte-order mark at the start of an id, are refused too.
+    """
     known_ids: set[str] = set()
     for id in ids:
         if id in known_ids:

@@ -201,7 +201,8 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
     """Read utterance, frame and score from a line of any accepted form; None for a blank line.
 
-    ``number`` is the number of the line in the file, for messages.
+    ``number`` is the number of the line in the file, for messages. :class:`InputError` if the line
+    has another form or is too long.
     """
     if len(line) > _LONGEST_LINE:
         raise _too_long_error(path, number)

@@ -129,7 +129,10 @@ class Batches:
         self._waiting: list[Window] = []
 
     def push(self, window: Window) -> Iterator[list[Window]]:
-        """Take the next window; yield the batches that are now complete."""
+        """Take the next window; yield the batches that are now complete.
+
+        A batch that waits is also complete if the next window has another length.
+        """
         if self._waiting and len(self._waiting[0].samples) != len(window.samples):
             yield from self.finish()
         self._waiting.append(window)
@@ -250,7 +253,10 @@ class Stream:
         return self._scores()
 
     def take(self, samples: Any, time: float | None = None) -> None:
-        """Take the next samples like :meth:`push`, but only queue the complete batches in :attr:`waiting`."""
+        """Take the next samples like :meth:`push`, but only queue the complete batches in :attr:`waiting`.
+
+        Errors are as for :meth:`push`, and :class:`InputError` if the stream is finished.
+        """
         block = samples_of(samples)
         if self._is_finished:
             raise InputError("the stream is finished: begin another one")

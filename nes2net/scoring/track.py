@@ -191,6 +191,10 @@ def frame_scores(
             as 64 on a GPU.
         progress: function that is called after each batch, with the end of its last window in
             seconds.
+
+    Raises:
+        InputError: if ``scorer`` does not score such frames, or needs scores of other systems; if the
+            audio cannot be read; or if a score is not finite.
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)

@@ -157,6 +157,8 @@ def average_path(
 ) -> Path:
     """Name an average in ``folder`` after its epochs and options: its path; arguments as for :func:`average_run`.
 
+    :class:`InputError` if the name is too long for a file.
+
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'
     """
@@ -230,7 +232,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """Find the measures of the run in ``folder``, which its task defines; EER and minDCF without a usable recipe."""
+    """Find the measures that the task of the run in ``folder`` defines; EER and minDCF if its recipe is unusable."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:

@@ -140,6 +140,8 @@ class Trainer:
     def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
         """Move part ``number`` of a step to the device, and mix its examples if the recipe says so.
 
+        Files of the part that failed are reported.
+
         Returns:
             The part, which is empty if none of its files could be used; and the denominator of each
             term of the part's loss.
@@ -191,7 +193,7 @@ class Trainer:
         is_kept = epoch in selection.kept_epochs()
 
         def write() -> None:
-            """Write the files of the epoch; :func:`write_once` calls this in the main process only."""
+            """Write the files of the epoch, and report it; :func:`write_once` calls this in the main process only."""
             if is_kept:
                 state.detector.provenance = of_epoch(state.detector.provenance, selection)
                 record = state.detector.provenance.to_dict() | {"recipe": state.recipe, "epoch": epoch, **values}

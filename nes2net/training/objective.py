@@ -173,7 +173,7 @@ class Objective(nn.Module):
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
     def begin_training(self, epoch: int) -> None:
-        """Enter train mode for ``epoch``; a frozen front-end is in the mode of ``train.frontend_mode``."""
+        """Enter train mode for ``epoch``; if the front-end is frozen in it, ``train.frontend_mode`` is its mode."""
         self.train()
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")

@@ -372,7 +372,10 @@ class Column(NamedTuple):
     form: str
 
     def cell(self, row: Row) -> str:
-        """Write the value of ``row`` in this column, with its interval if there is one; a dash if there is no value."""
+        """Write the value of ``row`` in this column, with its interval if there is one; a dash if there is no value.
+
+        The column ``improved`` has this word for an improved epoch, and is empty for others.
+        """
         if self.key == "improved":
             return "improved" if row[self.key] else ""
         if not _is_finite_number(row.get(self.key)):

@@ -74,7 +74,7 @@ class Specmix(Settings):
     def __call__(
         self, spectrograms: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int = 2
     ) -> Mixed:
-        """Mix a batch.
+        """Mix the selected samples of a batch, each with another sample.
 
         Random numbers are drawn on the generator's device, in an order that depends only on the
         shape and the settings. Therefore a generator on the CPU gives the same mix on every device.

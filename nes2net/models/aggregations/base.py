@@ -49,7 +49,7 @@ class Aggregation(nn.Module):
         def __call__(self, hidden_states: Sequence[Tensor]) -> Tensor: ...
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
+        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D; each subclass defines this method."""
         raise TypeError(f"{type(self).__name__} is not an aggregation by itself")
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
@@ -62,7 +62,7 @@ class Aggregation(nn.Module):
         return None
 
     def check_hidden_states(self, hidden_states: Sequence[Tensor]) -> None:
-        """Raise :class:`InputError` unless there are L hidden states of size D."""
+        """Raise :class:`InputError` unless there are L ``hidden_states`` and the first has the size D."""
         if len(hidden_states) != self.num_layers:
             raise InputError(
                 f"this aggregation was built for {self.num_layers} layers, got {len(hidden_states)}; "

@@ -88,7 +88,10 @@ class Backend(nn.Module):
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
-        """Compute embeddings B×E, which the last layer reads, from ``features``, which are as for :meth:`forward`."""
+        """Compute embeddings B×E, the input of the last layer; ``features`` as for :meth:`forward`.
+
+        This base raises :class:`InputError`, for back-ends that give logits only.
+        """
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:

@@ -245,7 +245,7 @@ class Nes2Net(FrameBackend):
         return [*outputs, groups[-1]]
 
     def join(self, groups: Sequence[Tensor]) -> Tensor:
-        """Concatenate ``groups`` B×C×1×T to embeddings of frames, B×T×D."""
+        """Concatenate, normalise and activate ``groups`` B×C×1×T: embeddings of frames, B×T×D."""
         y = torch.cat([*groups], dim=1)  # B×D×1×T
         return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
 

@@ -449,6 +449,10 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof")
 
     The figures are ``eer`` by the method ``eer_method`` of :func:`nes2net.metrics.compute_eer`,
     ``min_dcf`` and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
+
+    Args:
+        bonafide, spoof: scores of each class; ``act_dcf`` and ``cllr`` read them as natural-log
+            likelihood ratios.
     """
     return {
         "eer": compute_eer(bonafide, spoof, eer_method)[0],

@@ -209,6 +209,9 @@ class Reference:
 
         Returns:
             Cosines N×k, and the indices N×k of the training embeddings.
+
+        Raises:
+            InputError: if ``k`` is below 1 or above the number of training trials.
         """
         if not 1 <= k <= len(self.embeddings):
             raise InputError(f"k is a number from 1 to {len(self.embeddings)}, the number of training trials, not {k}")

@@ -51,7 +51,7 @@ class Criterion(nn.Module):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Choose the head's (:attr:`needs_head`) options that follow from the ``options`` of the loss; here none."""
+        """Choose the options of :attr:`needs_head` that follow from the ``options`` of the loss; here none."""
         return {}
 
     def forward(

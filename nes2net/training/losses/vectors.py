@@ -274,7 +274,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K, with the margin of each duration if the margin depends on it."""
+        """Compute the losses B×K; a margin by duration needs ``durations`` (B,), otherwise :class:`InputError`."""
         margin: Any = self.margin
         if not isinstance(margin, (int, float)):
             if durations is None:

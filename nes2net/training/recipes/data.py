@@ -203,7 +203,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _read_short_form(self) -> DataConfig:
-        """Convert the keys of the short form to `corpora`, so that other code needs to read `corpora` only."""
+        """Convert the keys of the short form to `corpora`, which other code reads; refuse both forms together."""
         fields = type(self).model_fields
         short_form = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
         if not self.corpora:
@@ -298,7 +298,11 @@ class DataConfig(Section):
         return {**(short or {}), **values}
 
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
-        """Write the full name of a corpus's ``key`` in this recipe: `data.root` or `data.corpora.ALIAS.root`."""
+        """Write the full name of a corpus's ``key`` in this recipe, such as `data.root`.
+
+        In the short form, a key of the corpus that validates may be `data.dev_root`; without the short
+        form, the name is `data.corpora.ALIAS.root`.
+        """
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
         of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM

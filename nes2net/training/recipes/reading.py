@@ -110,7 +110,7 @@ def packaged_recipes() -> list[str]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    """Read the mapping of keys in the YAML file ``path``; an empty file gives an empty mapping."""
+    """Read the mapping of keys in the YAML file ``path``, empty for an empty file; InputError for other content."""
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
@@ -129,7 +129,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
 
-    A corpus of ``data.corpora`` is named by its alias or name.
+    A corpus of ``data.corpora`` is named by its alias or name. A wrong override raises
+    :class:`InputError`.
 
     >>> apply_overrides({"data": {"corpora": [{"name": "for"}]}}, ["data.corpora.for.root=DB"])
     {'data': {'corpora': [{'name': 'for', 'root': 'DB'}]}}

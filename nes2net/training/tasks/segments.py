@@ -74,15 +74,23 @@ class SegmentObjective(Objective):
             raise InputError("`segments.loss` compares embeddings, and frames have logits: take a loss of logits")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Pool the labels of 10-ms frames to each resolution: resolution in ms → labels B×T."""
-        if FRAMES not in carried:  # the batch is empty, because none of its files could be used
+        """Pool the labels of 10-ms frames to each resolution: resolution in ms → labels B×T.
+
+        The labels are cut to the number of segments that the detector gives for ``num_samples``. The
+        result is empty if ``carried`` has no labels, because no file of the batch could be used.
+        """
+        if FRAMES not in carried:
             return {}
         labels = carried[FRAMES]
         counts = self.detector.num_segments(num_samples)
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """Compute the denominators of the loss terms: of the utterance first, then of each resolution."""
+        """Compute the denominators of the loss terms: of the utterance first, then of each resolution.
+
+        ``carried`` holds the labels that :meth:`ready` returned; without labels, the denominator of
+        each resolution is 0.
+        """
         frame_denominators = [
             self.frame_criterion.weight_of(_class_shares(labels)).item() for labels in carried.values()
         ]
@@ -143,6 +151,9 @@ class SegmentObjective(Objective):
 
         Args:
             segments: resolution in ms → logits B×T×n.
+
+        Raises:
+            InputError: if there are fewer frames of logits than labels.
         """
         numerators = []
         for ms in self.resolutions:

@@ -48,8 +48,8 @@ class SourceTracingObjective(Objective):
         """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
 
         In the pass without augmentation, each development trial also gets a score for being of a
-        known class. The detector stores these scores for the threshold below which a trial counts
-        as of an unknown class.
+        known class. The detector stores these scores, from which the threshold for unknown
+        classes is computed.
         """
         logits = validated.outputs["logits"]
         confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])
@@ -150,6 +150,9 @@ class SourceTracing(Task):
 
         Args:
             sizes: name of a class → number of its training trials.
+
+        Raises:
+            InputError: if fewer than two classes remain.
         """
         names = sorted(name for name, size in sizes.items() if name and size >= self.min_trials and name != BONAFIDE)
         if sizes.get(BONAFIDE, 0) >= self.min_trials:
