@@ -50,7 +50,8 @@ def _utterances(path: Path) -> Iterator[LabelledUtterance]:
             _, attack, attack_type = kind.split("-", 2)
         segments = []
         for word in row[3:]:
-            start, end, segment_label = (word.split("-") + ["", ""])[:3]
+            start, _, word = word.partition("-")
+            end, _, segment_label = word.partition("-")
             segments.append(
                 Segment(
                     files.checked_word(segment_label, _LABELS, "label of a segment", path, line),

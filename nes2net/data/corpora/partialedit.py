@@ -23,7 +23,7 @@ from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.corpus import Download
 from nes2net.data.corpora.layout import Files
 from nes2net.data.corpora.segment_lists import LabelledUtterance, SegmentListCorpus
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.data.corpora.trial import SPOOF, Trial
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.text_files import read_text
 from nes2net.metrics.localisation.label_files import checked_seconds
@@ -53,7 +53,7 @@ def _utterances(path: Path) -> Iterator[LabelledUtterance]:
 CORPUS = SegmentListCorpus(
     title="PartialEdit",
     utterances=_utterances,
-    uncovered=BONAFIDE,
+    uncovered="bonafide",
     parts={
         "eval": Files(
             protocols=("PartialEdit_E1E2.csv",),

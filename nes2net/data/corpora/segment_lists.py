@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora import protocol as files
@@ -87,9 +88,9 @@ class SegmentListCorpus(ListedCorpus):
 
     def _labels_of_split(
         self, root: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
-    ) -> dict[str, NDArray]:
+    ) -> dict[str, NDArray[np.int8]]:
         """Read the labels of frames of ``resolution`` ms: utterance → (T,), 1 bona fide, 0 spoof.
 
         The other arguments and errors are those of :meth:`_segments_of_split`.
         """
-        return dict(labels_of(self._segments_of_split(root, split, protocols=protocols), resolution))
+        return labels_of(self._segments_of_split(root, split, protocols=protocols), resolution)
