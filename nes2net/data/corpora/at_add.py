@@ -3,10 +3,11 @@
 Xie et al., "AT-ADD: All-Type Audio Deepfake Detection Challenge Evaluation Plan", arXiv 2604.08184.
 Track 1 is speech, from many devices and channels; track 2 is speech, sound, singing and music.
 
-Layout, from the organisers' baseline: ``<root>/T1/label/{train,dev}.csv`` with the columns ``name``
-(a file) and ``label`` (``real`` or ``fake``), and the files in ``<root>/T1/{train,dev,eval}``; the
-same below ``T2`` for track 2. The evaluation was published without labels: all its WAV files are
-the trials. A file ``eval.csv`` beside the other lists is read as these are.
+Layout, as in the organisers' baseline: the lists ``<root>/T1/label/{train,dev}.csv`` with the
+columns ``name`` (a file) and ``label`` (``real`` or ``fake``), and the files in
+``<root>/T1/{train,dev,eval}``. Track 2 has the same layout in ``<root>/T2``. The evaluation was
+published without labels, so all its WAV files are trials. If there is a list ``eval.csv`` beside
+the other lists, it is read.
 
 The measure of track 1 is macro-F1 (``nes2net evaluate --metric``). The measure of track 2 is the
 mean of macro-F1 over the four types of audio. It is not computed here, because the lists do not

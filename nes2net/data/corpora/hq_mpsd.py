@@ -8,8 +8,8 @@ a folder ``English`` and so on for each archive. The ``attack_type`` of a spoofe
 of its folder. The corpus has no parts: all trials are ``eval``. The English part is said to have
 6,101 bona fide, 6,103 fake, and 6,103 and 3,281 partly fake recordings.
 
-The layout was inferred from other people's programs, not from the corpus. The archives also label
-frames of 30 ms as genuine, fake or transition; we have not seen their files, so segments cannot be
+The layout was inferred from other people's programs, not from the corpus. The archives also have
+labels of frames of 30 ms. We have not seen the files of these labels, so segments cannot be
 evaluated.
 """
 

@@ -3,15 +3,17 @@
 Luong et al., "LlamaPartialSpoof: An LLM-Driven Fake Speech Dataset Simulating Disinformation
 Generation", ICASSP 2025.
 
-Layout: the lists ``<root>/label_R01TTS.0.{a,b}.txt``, and the files in
-``<root>/R01TTS.0.{a,b}/ID.wav``. A line of a list has an id, the duration in seconds, ``bonafide`` or
-``spoof``, and the segments that cover the utterance, each ``START-END-bonafide`` or
-``START-END-spoof``. List ``a`` has the bona fide, the fully fake and the crossfaded utterances, and
-list ``b`` has utterances that were joined by cutting or overlapping.
+Layout: the lists ``<root>/label_R01TTS.0.{a,b}.txt``, and the files
+``<root>/R01TTS.0.{a,b}/ID.wav``. A line of a list has an id, the duration in seconds, ``bonafide``
+or ``spoof``, and the segments that cover the utterance, each ``START-END-bonafide`` or
+``START-END-spoof``. List ``a`` has the bona fide, the fully fake and the crossfaded utterances.
+List ``b`` has utterances whose parts were joined by cutting or overlapping.
 
-An id is ``dev-clean_SPEAKER_…`` for bona fide, and ``dev01-SYSTEM-full_SPEAKER_…`` or
-``dev01-SYSTEM-partial-cf_SPEAKER_…`` for spoof: ``attack`` is the system, and ``attack_type`` the
-rest, such as ``full``. The corpus is for evaluation alone, so all trials are ``eval``.
+The id of a bona fide trial is ``dev-clean_SPEAKER_…``. The id of a spoofed trial is
+``dev01-SYSTEM-full_SPEAKER_…`` or ``dev01-SYSTEM-partial-cf_SPEAKER_…``: its ``attack`` is the
+system, and its ``attack_type`` is ``full`` or ``partial-cf``. The corpus is for evaluation alone,
+so all trials belong to ``eval``. The layout was inferred from other people's programs, not from the
+corpus.
 """
 
 from __future__ import annotations

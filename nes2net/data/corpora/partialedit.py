@@ -3,15 +3,16 @@
 Zhang et al., "PartialEdit: Identifying Partial Deepfakes in the Era of Neural Speech Editing",
 Interspeech 2025.
 
-Layout, of edition 1.1: the list ``<root>/PartialEdit_E1E2.csv``, whose rows have no header, and the
-files in ``<root>/E1/SPEAKER`` and ``<root>/E2/SPEAKER``. A row has a file below ``<root>``, the start
-and the end in seconds of each edited region, and last the duration. The time between regions is bona
-fide. The ``attack`` is ``E1`` (VoiceCraft) or ``E2`` (SSR-Speech). E3 and E4 are not published.
+Layout of edition 1.1: the list ``<root>/PartialEdit_E1E2.csv``, without a header, and the files in
+``<root>/E1/SPEAKER`` and ``<root>/E2/SPEAKER``. A row has a file below ``<root>``, the start and the
+end of each edited region in seconds, and the duration of the recording. Time between regions is
+bona fide. The ``attack`` is ``E1`` (VoiceCraft) or ``E2`` (SSR-Speech). E3 and E4 are not
+published.
 
-All trials are spoofed, and all are ``eval``. So frames can be evaluated; for whole utterances, write
-a list of your own (corpus ``generic``) with the originals of VCTK. Two things are not read: the
-official parts by speaker (``PartialEdit_spk.zip``), whose format we have not seen, and ``E1-Codec``
-and ``E2-Codec``, where the whole recording went through the codec.
+All trials are spoofed and belong to ``eval``, so frames can be evaluated. To evaluate whole
+utterances, add the originals of VCTK in a list of your own (corpus ``generic``). Two things are not
+read: the official parts by speaker (``PartialEdit_spk.zip``), whose format we have not seen, and
+the folders ``E1-Codec`` and ``E2-Codec``, in which whole recordings went through the codec.
 """
 
 from __future__ import annotations

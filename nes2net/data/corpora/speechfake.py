@@ -10,10 +10,9 @@ and ``<root>/Real`` (bona fide, from other corpora). The lists are
 ``language``, and others, which are not read. The ``attack`` of a spoofed trial is its ``model``,
 and its ``attack_type`` is its ``generator``.
 
-The corpus has further experiments, by generator, language and speaker. To use one of these, give
-its list as ``protocols``. The lists of training and development are said to share recordings, which
-the authors do not mention. The layout was inferred from other people's programs, not from the
-corpus. The recordings of ten commercial services are not published.
+There are further lists, of experiments by generator, language and speaker. To use one of these,
+give it as ``protocols``. The layout was inferred from other people's programs, not from the corpus;
+one of these programs removes recordings from the training list that the development list has, too.
 """
 
 from __future__ import annotations
@@ -25,9 +24,7 @@ from pathlib import Path
 from nes2net.data.corpora.layout import Files, ListedCorpus, Table
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 
-_TABLE = Table(
-    "file", {"label": "label", "attack": "model", "attack_type": "generator", "language": "language"}
-)
+_TABLE = Table("file", {"label": "label", "attack": "model", "attack_type": "generator", "language": "language"})
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
