@@ -38,7 +38,10 @@ _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
 #: The hub's word for the licence of a card that states no licence.
 _NO_LICENCE = "other"
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
-_UNOFFICIAL = "not its official trials"
+#: Beginning of the title of trials that are listed in the format of a corpus, and are not its official trials.
+_IN_LAYOUT = "trials in the layout of"
+#: The hub's type of a data set that is not the official one of a corpus.
+_OTHER_DATA = "other"
 _TASK = {"type": "audio-classification", "name": "Speech anti-spoofing"}
 
 
@@ -79,9 +82,9 @@ class SetFigure(BaseModel):
 
     @property
     def title(self) -> str:
-        """The titles of the corpora; a note follows if the trials are not the official ones."""
+        """The titles of the corpora, as a layout if the trials are not the official ones."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
-        return title if self.is_official else f"{title} ({_UNOFFICIAL})"
+        return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
     @property
     def used(self) -> str:
@@ -93,9 +96,9 @@ class SetFigure(BaseModel):
     @property
     def text(self) -> str:
         """The value and its interval as text, in percent if :attr:`percent`."""
-        numbers = [f"{self._shown(self.value):.4g}"]
+        numbers = [f"{self._shown(self.value):#.4g}"]
         if self.interval is not None:
-            low, high = (f"{self._shown(bound):.3g}" for bound in self.interval)
+            low, high = (f"{self._shown(bound):#.3g}" for bound in self.interval)
             numbers.append(f"({low} to {high})")
         return " ".join(numbers)
 
@@ -115,7 +118,8 @@ class SetFigure(BaseModel):
 
     def metadata(self) -> dict[str, Any]:
         """The figure as an item of the hub's ``model-index``."""
-        dataset = {"type": self.corpus, "name": self.title, "split": self.split or "all"}
+        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of the same type
+        dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
 
@@ -286,16 +290,28 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """Title of the corpus, and the split; a note follows if the trials are not the official ones."""
+        """Title of the corpus and the split, as a layout if the trials are not the official ones."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
-        return title if self.described.get("official") else f"{title} ({_UNOFFICIAL})"
+        return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
 
 def _terms(provenance: Provenance) -> Iterator[str]:
-    """Yield title and licence of each corpus of training and development whose licence is known."""
-    for name in dict.fromkeys(described.get("corpus") for described in provenance.trials):
-        if name in corpora.names() and (licence := corpora.get(name).licence):
-            yield f"{_title(name)}: {licence}"
+    """Yield title and licence of each corpus of training and development whose licence is known.
+
+    The licence of a corpus says nothing certain of other trials in its layout.
+    """
+    terms = {}
+    for described in provenance.trials:
+        name = described.get("corpus")
+        if name not in corpora.names() or not (licence := corpora.get(name).licence):
+            continue
+        title = _title(name)
+        if described.get("official"):
+            terms[title] = licence
+        else:
+            terms[f"{_IN_LAYOUT} {title}"] = f"not known here. {title} itself is under {licence}"
+    for title, licence in terms.items():
+        yield f"{title}: {licence}"
 
 
 def _title(corpus: str) -> str:
@@ -341,8 +357,8 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     if attacks:
         sentence = f"Generators other than {listed(attacks, 20)}"
         if any(described.get("part") == "train" and not described.get("attacks") for described in provenance.trials):
-            sentence += ", and those that some of its lists do not name"
-        yield f"{sentence}."
+            sentence += " and those that some of its lists do not name"
+        yield f"{sentence}, by their names in its lists."
     else:
         yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
     of_development = _names(provenance, "dev", "attacks")
@@ -355,7 +371,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     if languages:
         yield f"Languages other than {listed(languages, 20)}."
     else:
-        yield "Its lists do not name the languages."
+        yield "Languages: its lists name none, so nobody knows which are new to it."
     # Say whether the lists and the recipe lack codecs, noise or recordings that are fake only in part.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()

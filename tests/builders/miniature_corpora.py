@@ -377,4 +377,98 @@ CORPORA = {
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\t/A_B/A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),
         ],
     ),
+    "partialedit": Miniature(
+        {
+            "eval": _part(
+                "",
+                _spoof("E1/p225/p225_001_edited_partial_16k.wav", attack="E1", speaker="p225"),
+                _spoof("E2/p226/p226_002_edited_partial_16k.wav", attack="E2", speaker="p226"),
+            )
+        },
+        {
+            "PartialEdit_E1E2.csv": (
+                "E1/p225/p225_001_edited_partial_16k.wav,0.02,0.05,0.1\n"
+                "E2/p226/p226_002_edited_partial_16k.wav,0.01,0.02,0.06,0.07,0.1\n"
+            )
+        },
+        malformed=[
+            ("PartialEdit_E1E2.csv", "E1/p225/x.wav,0.1,0.2\n", "line 3: expected a file, start and end of each region"),
+            ("PartialEdit_E1E2.csv", "E1/x.wav,0.1,0.2,0.3\n", "line 3: expected a file SUBSET/SPEAKER/NAME.wav"),
+            ("PartialEdit_E1E2.csv", "E1/../x.wav,0.1,0.2,0.3\n", "line 3: .* cannot be a recording of the corpus"),
+            ("PartialEdit_E1E2.csv", "E1/p225/x.wav,0.1,end,0.3\n", "line 3: .*end"),
+        ],
+    ),
+    "llamapartialspoof": Miniature(
+        {
+            "eval": _part(
+                "",
+                _bonafide("R01TTS.0.a/dev-clean_1462_170145_000020_000002.wav", "dev-clean_1462_170145_000020_000002", speaker="1462"),
+                _spoof("R01TTS.0.a/dev01-cosyvoice-full_1462_170145_000020_000002.wav",
+                       "dev01-cosyvoice-full_1462_170145_000020_000002",
+                       speaker="1462", attack="cosyvoice", attack_type="full"),
+                _spoof("R01TTS.0.b/dev01-xtts-partial-cp_1272_128104_000007_000001.wav",
+                       "dev01-xtts-partial-cp_1272_128104_000007_000001",
+                       speaker="1272", attack="xtts", attack_type="partial-cp"),
+            )
+        },
+        {
+            "label_R01TTS.0.a.txt": (
+                "dev-clean_1462_170145_000020_000002 0.1000 bonafide 0.0000-0.1000-bonafide\n"
+                "dev01-cosyvoice-full_1462_170145_000020_000002 0.1000 spoof 0.0000-0.1000-spoof\n"
+            ),
+            "label_R01TTS.0.b.txt": (
+                "dev01-xtts-partial-cp_1272_128104_000007_000001 0.1000 spoof 0.0000-0.0300-bonafide 0.0300-0.1000-spoof\n"
+            ),
+        },
+        malformed=[
+            ("label_R01TTS.0.b.txt", "x 0.1 spoof\n", "line 2: expected id, duration, label and segments"),
+            ("label_R01TTS.0.b.txt", "x 0.1 spoof 0.0-0.1\n", "line 2: unknown label of a segment"),
+            ("label_R01TTS.0.b.txt", "x 0.1 fake 0.0-0.1-spoof\n", "line 2: unknown label 'fake'"),
+        ],
+    ),
+    "hq_mpsd": Miniature(
+        {
+            "eval": _part(
+                "",
+                _bonafide("English/Bonafide/a.flac", language="English"),
+                _spoof("English/Fully_Fake/a.flac", attack_type="Fully_Fake", language="English"),
+                _spoof("English/Partial_Fake_Noisy/a.flac", attack_type="Partial_Fake_Noisy", language="English"),
+                _spoof("German/Partial_Fake_Clean/b.flac", attack_type="Partial_Fake_Clean", language="German"),
+            )
+        },
+        besides=["English/Other/c.flac"],
+    ),
+    "speechfake": Miniature(
+        {
+            split: _part(
+                "",
+                _bonafide(f"Real/VCTK-Corpus/{split}_1.wav", language="en"),
+                _spoof(f"BD/BigVGAN/VCTK/{split}_2.wav", attack="BigVGAN", attack_type="NV", language="en"),
+            )
+            for split in ("train", "dev", "eval")
+        },
+        {
+            f"metadata/experiments/baseline/{name}_all.csv": (
+                "file,label,generator,model,speaker,language\n"
+                f"Real/VCTK-Corpus/{split}_1.wav,bonafide,Real,VCTK,p225,en\n"
+                f"BD/BigVGAN/VCTK/{split}_2.wav,spoof,NV,BigVGAN,p225,en\n"
+            )
+            for split, name in (("train", "train"), ("dev", "dev"), ("eval", "test"))
+        },
+        malformed=[("metadata/experiments/baseline/test_all.csv", "BD/x.wav,fake,NV,x,p1,en\n", "line 4: unknown label 'fake'")],
+    ),
+    **{
+        f"at_add_track{number}": Miniature(
+            {
+                split: _part(f"T{number}/{split}/", _bonafide(f"{split}_1.wav"), _spoof(f"{split}_2.wav"))
+                for split in ("train", "dev", "eval")
+            },
+            {
+                f"T{number}/label/{split}.csv": f"\ufeffname,label\n{split}_1.wav,real\n{split}_2.wav,fake\n"
+                for split in ("train", "dev", "eval")
+            },
+            malformed=[(f"T{number}/label/eval.csv", "a.wav,genuine\n", "line 4: unknown label 'genuine'")],
+        )
+        for number in (1, 2)
+    },
 }  # fmt: skip

@@ -38,18 +38,18 @@ def test_a_run_writes_a_card_that_the_hub_reads(recipe):
     best = min(history_of(folder), key=lambda row: row["val_loss_wo_aug"])
     eer, _ = card.data.eval_results
     assert card.data.library_name == "nes2net" and card.data.license == "other"
-    assert (eer.dataset_name, eer.dataset_split, eer.metric_type) == (
-        "ASVspoof 2019 LA (not its official trials)",
-        "dev",
-        "eer",
-    )
+    of_eer = eer.dataset_type, eer.dataset_name, eer.dataset_split, eer.metric_type
+    assert of_eer == ("other", "trials in the layout of ASVspoof 2019 LA", "dev", "eer")
     assert eer.metric_value == pytest.approx(100 * best["val_eer_wo_aug"], abs=1e-5)
     low, high = 100 * best["val_eer_wo_aug_low"], 100 * best["val_eer_wo_aug_high"]
-    assert f"{100 * best['val_eer_wo_aug']:.4g} ({low:.3g} to {high:.3g})" in card.text
+    assert f"{100 * best['val_eer_wo_aug']:#.4g} ({low:#.3g} to {high:#.3g})" in card.text
     assert f"**Threshold**: {best['eer_threshold']:.6g}" in card.text
     assert f'from_pretrained("epoch_{best["epoch"]}.pth")' in card.text
-    trials = "train | ASVspoof 2019 LA train (not its official trials) | 12 | 6 | 6 | 3 | 1 | – | 0.00"
-    for words in (trials, "- Generators other than A01.", "licence of these weights is not", "| train.lr | 0.001 |"):
+    trials = "train | trials in the layout of ASVspoof 2019 LA train | 6 + 6 | 3 | 1 | – | 0.00"
+    generators = "- Generators other than A01, by their names in its lists."
+    terms = "- trials in the layout of ASVspoof 2019 LA: not known here. ASVspoof 2019 LA itself is under ODC-By 1.0"
+    options = f"`nes2net info epoch_{best['epoch']}.pth` lists their options"
+    for words in (trials, generators, terms, options, "licence of these weights is not", "| train.lr | 0.001 |"):
         assert words in card.text
     assert str(folder.parent) not in card.text
 
@@ -86,6 +86,7 @@ def test_an_evaluation_adds_its_figures(recipe, corpus, tmp_path, capsys):
     for card in (ModelCard.load(readme), cards[described]):
         assert card.data.license == "mit" and card.text.endswith("Our own *words*.\n")
     text = readme.read_text()
+    assert f"Rows of another checkpoint than {described}".replace("_", r"\_") in text
     assert "No set but the development set" not in text and text.count("say nothing: it was trained on 12 trials") == 1
 
     other = tmp_path / "other"

@@ -186,6 +186,7 @@ def _identify_folder(folder: Path) -> Identity:
         )
     # Weights in the layout of Hugging Face, without the configuration of a front-end that this package has.
     has_configuration = (folder / CONFIG_FILE).is_file()
+    is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
         if identity.models or not has_configuration:
@@ -194,7 +195,7 @@ def _identify_folder(folder: Path) -> Identity:
     if has_configuration:
         title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
         notes = []
-        if holds_classifier(folder):
+        if is_classifier:
             try:
                 state_dict, description = read_classifier(folder)
             except InputError as error:

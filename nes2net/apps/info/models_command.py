@@ -66,7 +66,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
                 "MB": round(model.size / 1e6, 1 if model.size < 1e7 else None),
                 "trained on, until": f"{PUBLISHED[model.name].trained.replace(':train', '')}, {model.until}",
                 "reported": "; ".join(model.reported),
-                "licence": re.split(r", | \(", model.licence)[0],
+                "licence": re.sub(r" \([^)]*\)|,.*", "", model.licence),
                 "score": model.score,
             }
         )

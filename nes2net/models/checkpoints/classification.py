@@ -27,6 +27,12 @@ ARCHITECTURES = {
     "HubertForSequenceClassification": "hubert",
     "WavLMForSequenceClassification": "wavlm",
 }
+#: Class of the transformers library whose folders are refused → the reason. AST shares neither features, network nor
+#: names of tensors with the other encoders (docs/checkpoints.md).
+REFUSED = {
+    "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
+    "folder with the transformers library, and bring its score file to `nes2net evaluate`"
+}
 #: A user who writes ``bonafide=NAME`` in place of an architecture names the class bona fide.
 POLARITY = "bonafide="
 NAMES_KEY = "class_names"
@@ -41,10 +47,19 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def holds_classifier(folder: Path) -> bool:
-    """Whether ``folder`` is a Hugging Face folder of a model whose class is in :data:`ARCHITECTURES`."""
+    """Whether ``folder`` is a Hugging Face folder of a model whose class is in :data:`ARCHITECTURES`.
+
+    Raises:
+        InputError: if the class is in :data:`REFUSED`.
+    """
     if not (folder / CONFIG_FILE).is_file():
         return False
-    return _frontend_of_class(read_configuration(folder)) is not None
+    config = read_configuration(folder)
+    architectures = config.get("architectures")
+    for name, reason in REFUSED.items():
+        if architectures == [name]:
+            raise InputError(f"{folder} holds {name}: {reason}")
+    return _frontend_of_class(config) is not None
 
 
 def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -33,6 +33,7 @@ def test_the_list_and_a_card(command, refused, home):
         assert text in out
     # Those that may be used commercially come first, and of them the newest.
     assert out.index("spectra_aasist") < out.index("AASIST-L") < out.index("antideepfake_w2v_small")
+    assert "Apache-2.0 or " in out  # both licences that the card states
     assert "a small machine" in out.partition("to begin with")[2]
     data = json.loads(command("models --json")[1])
     assert data["detectors"][1]["name"] == "AASIST" and data["detectors"][1]["trained_on"] == ["asvspoof2019_la:train"]

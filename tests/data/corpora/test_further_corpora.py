@@ -104,6 +104,16 @@ def test_archives_with_folders_of_other_names(tmp_path, monkeypatch):
         corpora.get("add2023").trials(tmp_path / "b" / "Track1.2", "round1")
 
 
+def test_the_evaluation_of_at_add_without_labels(tmp_path):
+    audio = folder(tmp_path / "T1" / "eval")
+    for name in ("b.wav", "a.wav"):
+        write(audio / name)
+    trials = [Trial(name, audio / f"{name}.wav", phase="eval") for name in "ab"]
+    assert corpora.get("at_add_track1").trials(tmp_path, "eval") == trials
+    with pytest.raises(NotFound, match=r"protocol of AT-ADD, track 1 eval not found"):
+        corpora.get("at_add_track1").keys(tmp_path, "eval")
+
+
 def test_the_test_set_of_ctrsvdd_without_labels(tmp_path):
     audio = folder(tmp_path / "test_set")
     with pytest.raises(InputError, match=r"test_set: holds no \.flac files"):

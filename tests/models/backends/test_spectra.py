@@ -22,16 +22,16 @@ from nes2net.training.dataset import Examples, TrainingSet
 
 @pytest.mark.parametrize(
     "name, tolerance",
-    [("spectra_0_d48_c32", 5e-5), ("spectra_aasist_d40_r24_g16", 1e-5), ("spectra_aasist3_d40_r24_g6", 2e-5)],
+    [("spectra_0_d48_c32", 5e-5), ("spectra_aasist_d40_r24_g16", 1e-5), ("spectra_aasist3_d40_r24_g6", 1e-5)],
 )
 def test_backends_are_the_published(name, tolerance, monkeypatch):
-    """A variance of two frames, Σ w·h² − μ², has fewer digits in float32; float64 agrees to 1e-8."""
+    """To 1e-9 in float64. In float32 the logit 12.8 of two frames has an error of 3e-5, which is 2.4e-6 of it."""
     file = zoo.read(name)
     options = dict(file["config"])
     backend = create_backend(options.pop("backend"), **options)
     backend.load_state_dict({key: value.float() for key, value in file["state_dict"].items()})
     monkeypatch.setattr(zoo, "AGREES", tolerance)
-    monkeypatch.setattr(zoo, "AGREES_F64", 1e-8)
+    monkeypatch.setattr(zoo, "AGREES_F64", 1e-9)
     monkeypatch.setattr(zoo, "GRADIENTS", 1e-5)
     for case in file["cases"].values():
         zoo.check_case(backend, case, case["features"])
@@ -51,7 +51,7 @@ def test_the_kan_layer_is_the_published(name):
     x = case["x"].double().requires_grad_()
     zoo.close(layer.bases(case["x"].double()), case["bases"].double(), 1e-6)
     output = layer(x)
-    zoo.close(output, case["output_f64"], 1e-8)
+    zoo.close(output, case["output_f64"], 1e-9)
 
 
 @pytest.mark.parametrize("name", ["5x3_grid16_order4", "4x6_grid5_order3"])

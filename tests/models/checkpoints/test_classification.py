@@ -157,6 +157,16 @@ def test_what_cannot_be_scored_is_refused(changes, message, tmp_path):
         Detector.from_pretrained(tmp_path, device="cpu")
 
 
+def test_a_class_that_is_not_built_is_named(tmp_path, capsys):
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    names = {0: "real", 1: "fake"}
+    transformers.ASTForAudioClassification(transformers.ASTConfig(**small, id2label=names)).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="holds ASTForAudioClassification: AST, a transformer .* is not built here"):
+        Detector.from_pretrained(tmp_path, device="cpu")
+    assert main(["info", str(tmp_path)])
+    assert "holds ASTForAudioClassification: AST" in capsys.readouterr().err
+
+
 def test_another_sampling_rate_and_a_missing_head_are_refused(tmp_path):
     folder_of("Wav2Vec2", tmp_path)
     facts = json.loads((tmp_path / "preprocessor_config.json").read_text())

@@ -1,0 +1,35 @@
+"""HQ-MPSD: recordings in eight languages in which parts are replaced by synthetic speech.
+
+Li et al., "HQ-MPSD: A Multilingual Artifact-Controlled Benchmark for Partial Deepfake Speech
+Detection", arXiv 2512.13012.
+
+Layout: ``<root>/LANGUAGE/{Bonafide,Fully_Fake,Partial_Fake_Clean,Partial_Fake_Noisy}/*.flac``, with
+a folder ``English`` and so on for each archive. The ``attack_type`` of a spoofed trial is the name
+of its folder. The corpus has no parts: all trials are ``eval``. The English part is said to have
+6,101 bona fide, 6,103 fake, and 6,103 and 3,281 partly fake recordings.
+
+The layout was inferred from other people's programs, not from the corpus. The archives also have
+labels of frames of 30 ms. We have not seen the files of these labels, so segments cannot be
+evaluated.
+"""
+
+from nes2net.data.corpora.folders import FolderCorpus, Place
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+
+CORPUS = FolderCorpus(
+    title="HQ-MPSD",
+    places=(
+        Place("{language}/Bonafide/*", BONAFIDE),
+        *(
+            Place(f"{{language}}/{folder}/*", SPOOF, {"attack_type": folder})
+            for folder in ("Fully_Fake", "Partial_Fake_Clean", "Partial_Fake_Noisy")
+        ),
+    ),
+    remedy="give `root` the folder that holds English or another language",
+    obtain={
+        "audio": "the archives of the languages from https://zenodo.org/records/17929533, unpacked into one folder",
+        "protocol": "the audio alone, whose folders are the labels",
+    },
+    licence="CC BY 4.0",
+    source="https://arxiv.org/abs/2512.13012",
+)

@@ -1,0 +1,90 @@
+"""LlamaPartialSpoof: LibriTTS with words or whole sentences replaced by six voice-cloning systems.
+
+Luong et al., "LlamaPartialSpoof: An LLM-Driven Fake Speech Dataset Simulating Disinformation
+Generation", ICASSP 2025.
+
+Layout: the lists ``<root>/label_R01TTS.0.{a,b}.txt``, and the files
+``<root>/R01TTS.0.{a,b}/ID.wav``. A line of a list has an id, the duration in seconds, ``bonafide``
+or ``spoof``, and the segments that cover the utterance, each ``START-END-bonafide`` or
+``START-END-spoof``. List ``a`` has the bona fide, the fully fake and the crossfaded utterances.
+List ``b`` has utterances whose parts were joined by cutting or overlapping.
+
+The id of a bona fide trial is ``dev-clean_SPEAKER_…``. The id of a spoofed trial is
+``dev01-SYSTEM-full_SPEAKER_…`` or ``dev01-SYSTEM-partial-cf_SPEAKER_…``: its ``attack`` is the
+system, and its ``attack_type`` is ``full`` or ``partial-cf``. The corpus is for evaluation alone,
+so all trials belong to ``eval``. The layout was inferred from other people's programs, not from the
+corpus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.layout import Files
+from nes2net.data.corpora.segment_lists import LabelledUtterance, SegmentListCorpus
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.text_files import read_text
+from nes2net.metrics.localisation.label_files import checked_seconds
+from nes2net.metrics.localisation.segments import Segment
+
+_LABELS = {BONAFIDE: BONAFIDE, SPOOF: SPOOF}
+
+
+def _utterances(path: Path) -> Iterator[LabelledUtterance]:
+    """Yield the utterances of a list."""
+    for line, text in enumerate(read_text(path).split("\n"), start=1):
+        row = text.split()
+        if not row:
+            continue
+        if len(row) < 4:
+            raise InputError(f"{path}, line {line}: expected id, duration, label and segments, found {shown(text)}")
+        id = files.checked_id(row[0], path, line)
+        label = files.checked_word(row[2], _LABELS, "label", path, line)
+        kind, *levels = id.split("_")
+        speaker = attack = attack_type = None
+        if levels:
+            speaker = levels[0]
+        if label == SPOOF and kind.count("-") > 1:
+            _, attack, attack_type = kind.split("-", 2)
+        segments = []
+        for word in row[3:]:
+            start, _, word = word.partition("-")
+            end, _, segment_label = word.partition("-")
+            segments.append(
+                Segment(
+                    files.checked_word(segment_label, _LABELS, "label of a segment", path, line),
+                    checked_seconds(start, path, line, "start"),
+                    checked_seconds(end, path, line, "end"),
+                )
+            )
+        trial = Trial(id, label=label, speaker=speaker, attack=attack, attack_type=attack_type)
+        yield LabelledUtterance(trial, f"{id}.wav", checked_seconds(row[1], path, line, "duration"), segments)
+
+
+CORPUS = SegmentListCorpus(
+    title="LlamaPartialSpoof",
+    utterances=_utterances,
+    folders_of=lambda stem: (stem.removeprefix("label_"),),
+    parts={
+        "eval": Files(
+            protocols=("label_R01TTS.0.a.txt", "label_R01TTS.0.b.txt"),
+            together=True,
+            audio=(".",),
+            holds=("R01TTS.0.a", "R01TTS.0.b"),
+            remedy="give `root` the folder that holds R01TTS.0.a",
+        )
+    },
+    counts={"eval": Counts(140616)},
+    counts_from="the lines of both lists, as others counted them",
+    obtain={
+        "audio": "R01TTS.0.a.tgz and R01TTS.0.b.tgz from https://zenodo.org/records/14214149, unpacked into one folder",
+        "protocol": "label_R01TTS.0.a.txt and label_R01TTS.0.b.txt in the same record",
+    },
+    downloads=(Download(url="https://zenodo.org/records/14214149", what="audio and labels", unpack="."),),
+    licence="CC BY 4.0",
+    source="https://arxiv.org/abs/2409.14743",
+)

@@ -1,0 +1,96 @@
+"""Declare a corpus whose lists state the segments of each utterance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.layout import ListedCorpus, Rows
+from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, covering, labels_of
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError
+from nes2net.metrics.localisation.segments import Segment
+
+
+class LabelledUtterance(NamedTuple):
+    """An utterance of a list, with its segments."""
+
+    trial: Trial
+    """The trial, without path and phase."""
+    file: str
+    """Path of the recording, below the folder of the audio."""
+    duration: float
+    """In seconds."""
+    segments: list[Segment]
+    """The segments that the list states, in any order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentListCorpus(ListedCorpus):
+    """A corpus whose lists state the segments of each utterance."""
+
+    utterances: Callable[[Path], Iterator[LabelledUtterance]]
+    """Yields the utterances of a list; raises :class:`~nes2net.lib.errors.InputError` if a line is malformed."""
+    uncovered: Uncovered = None
+    """The class of time that no segment covers; None if such time is an error."""
+    rows: Rows = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Set the fields that follow from :attr:`utterances`."""
+        object.__setattr__(self, "rows", self._trials_of_list)
+        object.__setattr__(self, "segments", self._segments_of_split)
+        object.__setattr__(self, "segment_labels", self._labels_of_split)
+
+    def _trials_of_list(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+        """Yield the trials of the list ``path``; arguments as for :data:`~nes2net.data.corpora.layout.Rows`."""
+        for trial, file, _, _ in self.utterances(path):
+            recording = None
+            if audio is not None:
+                recording = audio / file
+            yield replace(trial, path=recording, phase=phase)
+
+    def _segments_of_split(
+        self, root: str | Path, split: str, *, protocols: str | Path | None = None
+    ) -> dict[str, list[Segment]]:
+        """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
+
+        Args:
+            root: the folder of the corpus, or a list.
+            protocols: the folder of the lists, if they are not in the folder of the corpus.
+
+        Raises:
+            InputError: if the split is unknown, a list is malformed, or segments overlap, leave a
+                gap, lie outside of their utterance, or contradict its label.
+            NotFound: if there is no list.
+        """
+        split = files.known_split(split, self.splits, self.title)
+        protocol = self.find_protocol(root, split, protocols or root)
+        lists = [protocol]
+        if protocol.is_dir():
+            lists = self._lists_in(protocol, split)
+        segments_by_id = {}
+        for path in lists:
+            trials = []
+            for trial, _, duration, segments in self.utterances(path):
+                trials.append(trial)
+                try:
+                    segments_by_id[trial.id] = covering(segments, duration, self.uncovered)
+                except InputError as error:
+                    raise InputError(f"{path}: {trial.id}: {error}") from error
+            check_labels(any_spoof(segments_by_id), trials, path)
+        return segments_by_id
+
+    def _labels_of_split(
+        self, root: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
+    ) -> dict[str, NDArray[np.int8]]:
+        """Read the labels of frames of ``resolution`` ms: utterance → (T,), 1 bona fide, 0 spoof.
+
+        The other arguments and errors are those of :meth:`_segments_of_split`.
+        """
+        return labels_of(self._segments_of_split(root, split, protocols=protocols), resolution)

@@ -1,0 +1,62 @@
+"""SpeechFake: deepfakes of thirty public generators in 46 languages.
+
+Huang et al., "SpeechFake: A Large-Scale Multilingual Speech Deepfake Dataset Incorporating
+Cutting-Edge Generation Methods", ACL 2025.
+
+Layout: the recordings are below ``<root>/BD`` (English and Chinese), ``<root>/MD`` (46 languages)
+and ``<root>/Real`` (bona fide, from other corpora). The lists are
+``<root>/metadata/experiments/baseline/{train,dev,test}_all.csv``. Their columns are ``file`` (below
+``<root>``), ``label`` (``bonafide`` or ``spoof``), ``generator`` (TTS, VC or NV), ``model`` and
+``language``, and others, which are not read. The ``attack`` of a spoofed trial is its ``model``,
+and its ``attack_type`` is its ``generator``.
+
+There are further lists, of experiments by generator, language and speaker. To use one of these,
+give it as ``protocols``. The layout was inferred from other people's programs, not from the corpus;
+one of these programs removes recordings from the training list that the development list has, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.trial import BONAFIDE, Trial
+
+_TABLE = Table("file", {"label": "label", "attack": "model", "attack_type": "generator", "language": "language"})
+
+
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    """Yield the trials of a list, without a generator for bona fide ones.
+
+    The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
+    """
+    for trial in _TABLE(path, phase, audio):
+        if trial.label == BONAFIDE:
+            trial = replace(trial, attack=None, attack_type=None)
+        yield trial
+
+
+def _files(name: str) -> Files:
+    """Where the list ``name`` and its audio may be."""
+    return Files(
+        protocols=(f"{name}_all.csv",),
+        folders=("metadata/experiments/baseline", "metadata/metadata/experiments/baseline", "."),
+        audio=(".",),
+        holds=("Real", "BD", "MD"),
+        remedy="give `root` the folder that holds BD and Real",
+    )
+
+
+CORPUS = ListedCorpus(
+    title="SpeechFake",
+    rows=_rows,
+    parts={"train": _files("train"), "dev": _files("dev"), "eval": _files("test")},
+    obtain={
+        "audio": "`modelscope download --dataset inclusionAI/SPEECHFAKE`, with the archives unpacked into one folder",
+        "protocol": "metadata.zip in the same place",
+    },
+    licence="CC BY 4.0; Common Voice is CC0, AISHELL Apache-2.0",
+    source="https://arxiv.org/abs/2507.21463",
+)

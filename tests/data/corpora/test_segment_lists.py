@@ -1,0 +1,55 @@
+"""Corpora whose lists state segments: segments, labels of frames, and lists that contradict themselves."""
+
+import pytest
+from builders.files import write
+from builders.miniature_corpora import CORPORA, make
+
+from nes2net.data.corpora import llamapartialspoof, partialedit
+from nes2net.lib.errors import InputError
+from nes2net.metrics.localisation import Segment
+
+EDITED = "E1/p225/p225_001_edited_partial_16k"
+TWICE = "E2/p226/p226_002_edited_partial_16k"
+
+
+def test_time_between_edited_regions_is_bona_fide(tmp_path):
+    make(tmp_path, CORPORA["partialedit"])
+    expected = {
+        EDITED: [Segment("bonafide", 0.0, 0.02), Segment("spoof", 0.02, 0.05), Segment("bonafide", 0.05, 0.1)],
+        TWICE: [
+            Segment("bonafide", 0.0, 0.01),
+            Segment("spoof", 0.01, 0.02),
+            Segment("bonafide", 0.02, 0.06),
+            Segment("spoof", 0.06, 0.07),
+            Segment("bonafide", 0.07, 0.1),
+        ],
+    }
+    for place in (tmp_path, tmp_path / "PartialEdit_E1E2.csv"):
+        assert partialedit.CORPUS.segments(place, "eval") == expected
+    labels = partialedit.CORPUS.segment_labels(tmp_path, "eval", 10)
+    assert list(labels[EDITED]) == [1, 1, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert list(labels[TWICE]) == [1, 0, 1, 1, 1, 1, 0, 1, 1, 1]
+
+
+def test_segments_of_two_lists(tmp_path):
+    make(tmp_path, CORPORA["llamapartialspoof"])
+    segments = llamapartialspoof.CORPUS.segments(tmp_path, "eval")
+    assert len(segments) == 3
+    assert segments["dev01-xtts-partial-cp_1272_128104_000007_000001"] == [
+        Segment("bonafide", 0.0, 0.03),
+        Segment("spoof", 0.03, 0.1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("x 0.1 spoof 0.0-0.03-bonafide 0.05-0.1-spoof", "x: no segment covers 0.030 to 0.050 s"),
+        ("x 0.1 spoof 0.0-0.2-spoof", "x: a segment ends at 0.200 s, after the end of the utterance"),
+        ("x 0.1 bonafide 0.0-0.1-spoof", r"another label than the segments: x \(bonafide, some of it spoof\)"),
+    ],
+)
+def test_segments_that_leave_gaps_or_contradict_are_refused(tmp_path, line, message):
+    write(tmp_path / "label_R01TTS.0.a.txt", f"{line}\n")
+    with pytest.raises(InputError, match=message):
+        llamapartialspoof.CORPUS.segments(tmp_path, "eval")
