@@ -665,5 +665,7 @@ def _failed_prediction(source: AnyRecording, error: InputError) -> Prediction:
 @contextmanager
 def _progress_in_seconds(source: AnyRecording, duration: float) -> Iterator[Callable[[float], object]]:
     """Show the progress of scoring ``source``; yield a function, to be called with the seconds scored so far."""
-    with ProgressDisplay[None](title=_display_name(source), unit="second", total=round(duration), delay=1) as display:
+    with ProgressDisplay[None](
+        title=_display_name(source), unit="second", total=round(duration), announces=True, delay=1
+    ) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)

@@ -71,3 +71,17 @@ def test_time_left_of_the_run_and_of_the_epoch():
     clock.now = 60.0
     display.update()
     assert display.line() == "epoch 3 of 12: step 6 of 10, 2 h 4 min left (epoch 4 min)"
+
+
+def test_long_work_is_announced_after_its_first_step(capsys, monkeypatch):
+    """Work of at most ten seconds is not announced."""
+    monkeypatch.setenv(SECONDS, "1e9")
+    for seconds, lines in ((0.3, ["explaining a.wav: about 1 min for 252 versions"]), (0.01, [])):
+        clock = Clock()
+        display = ProgressDisplay(title="explaining a.wav", unit="version", announces=True, clock=clock)
+        display.total = 252
+        for _ in range(3):
+            clock.now += seconds
+            display.update()
+        written = capsys.readouterr().err.splitlines()
+        assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in written] == lines

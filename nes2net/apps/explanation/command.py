@@ -99,7 +99,7 @@ def explain(
     for path in paths:
         title = f"explaining {printable_name(path.name)}"
         try:
-            with ProgressDisplay[None](title=title, unit="version", delay=1) as display:
+            with ProgressDisplay[None](title=title, unit="version", announces=True, delay=1) as display:
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
                     """Show that ``count`` more of ``total`` versions of the recording were scored."""

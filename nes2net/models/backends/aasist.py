@@ -49,10 +49,11 @@ class ResidualBlock(nn.Module):
         """Map an image of features ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
             self.bn1(x)  # the published code ignores the result: the call only updates the running statistics
-        y = self.conv2(F.selu(self.bn2(self.conv1(x))))  # F + 1 rows after conv1, F rows after conv2
+        y = F.selu(self.bn2(self.conv1(x)), inplace=True)  # F + 1 rows after conv1
+        y = self.conv2(y)  # F rows
         if self.reshape_skip:
             x = self.conv_downsample(x)
-        return y + x
+        return y.add_(x)
 
 
 def residual_encoder(channels: Sequence[int], after_block: Sequence[nn.Module] = ()) -> nn.Sequential:

@@ -9,7 +9,7 @@ its only hidden state is the waveform, B×N×1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
@@ -106,11 +106,46 @@ class RawAasist(SpectroTemporalGraph):
                 f"the waveform must be batch × samples (× 1) with at least {self.min_frames} samples, "
                 f"got {' × '.join(map(str, waveform.shape))}; pad or repeat it"
             )
-        image = F.conv1d(waveform.unsqueeze(1), self.filters).abs().unsqueeze(1)  # B×1×70×(N − 128)
-        x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3)))).abs()  # B×C×23×frames
+        if waveform.is_cpu and not (self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()):
+            # Compute one utterance at a time, in stretches: their maps stay small enough for the processor's cache.
+            x = torch.cat([self._encode(utterance, _in_stretches) for utterance in waveform.split(1)])
+        else:
+            x = self._encode(waveform, nn.Module.__call__)
         spectral = x.amax(dim=3).transpose(1, 2)  # B×23×C
         temporal = x.amax(dim=2).transpose(1, 2)  # B×frames×C
         return self.drop(self.readout(spectral, temporal))
+
+    def _encode(self, waveform: Tensor, compute: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
+        """Absolute values B×C×23×frames of the encoder's last map, for ``waveform`` B×N.
+
+        Args:
+            compute: computes the output of a block of the encoder from the block and its input.
+        """
+        bands = F.conv1d(waveform.unsqueeze(1), self.filters).abs_()  # B×70×(N − 128)
+        x = F.selu(self.first_bn(F.max_pool2d(bands.unsqueeze(1), 3)))  # B×1×23×frames
+        del bands  # the largest map; it would take memory beside the maps of the blocks
+        for block in self.encoder:
+            x = compute(block, x)
+        return x.abs()
+
+
+def _in_stretches(block: nn.Module, x: Tensor) -> Tensor:
+    """Compute ``block``, a residual block and a pooling by 3, in stretches of time: B×C×F×T → B×C'×F×⌊T/3⌋.
+
+    The outputs are those of ``block(x)``, up to rounding. Both convolutions together read 2 frames before
+    and after a frame, so a stretch is computed with 3 more frames at each end, a step of the pooling.
+    """
+    stretches = []
+    for start in range(0, x.shape[3] // 3 * 3, _STRETCH):
+        first = max(start - 3, 0)
+        # On the CPU, convolutions are faster with the channels innermost in memory.
+        stretch = x[..., first : start + _STRETCH + 3].contiguous(memory_format=torch.channels_last)
+        stretches.append(block(stretch)[..., (start - first) // 3 :][..., : _STRETCH // 3])
+    return torch.cat(stretches, 3)
+
+
+# Frames of a stretch, a multiple of 3. Shorter ones cost calls, and longer ones leave the cache.
+_STRETCH = 3072
 
 
 raw_aasist = partial(RawAasist, (32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5))

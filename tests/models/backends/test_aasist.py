@@ -10,6 +10,7 @@ from builders import golden_backends as gb
 
 from nes2net import Detector
 from nes2net.lib.errors import InputError
+from nes2net.models.backends import raw_aasist
 from nes2net.models.backends.aasist import Aasist
 from nes2net.models.backends.raw_aasist import RawAasist, raw_aasist_l
 
@@ -69,3 +70,14 @@ def test_waveforms_of_two_shapes_are_taken_and_others_refused():
     for shape in ((2, RawAasist.min_frames - 1), (4000,), (1, 4000, 2)):
         with pytest.raises(InputError, match="at least 2315 samples, got"):
             model(torch.zeros(shape))
+
+
+def test_maps_in_stretches_equal_whole_maps(monkeypatch):
+    """Without gradients the CPU computes an utterance's maps in stretches; a last one may have a single pooled frame."""
+    model = raw_aasist_l().eval()
+    monkeypatch.setattr(raw_aasist, "_STRETCH", 30)
+    for num_samples in (RawAasist.min_frames, 2600, 2609, 3001):
+        waveforms = torch.randn(2, num_samples)
+        with torch.no_grad():
+            in_stretches = model(waveforms)
+        torch.testing.assert_close(in_stretches, model(waveforms).detach(), rtol=0, atol=1e-5)
