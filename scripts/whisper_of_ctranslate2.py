@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Convert the encoder of a Whisper model of CTranslate2, such as faster-whisper's, to a Hugging Face folder.
 
-    .venv/bin/python scripts/whisper_of_ctranslate2.py MODEL_BIN OUT [--seconds 30]
+    .venv/bin/python scripts/whisper_of_ctranslate2.py MODEL_BIN OUT [--seconds 30] [--layers N]
 
 MODEL_BIN is the file model.bin. The front-end `whisper` reads OUT (`ssl_checkpoint=OUT`). With
 --seconds, the encoder keeps the positions of the first seconds only: waveforms are then padded to
-that length, and the attention reads less padding than in pre-training.
+that length, and the attention reads less padding than in pre-training. With --layers, the encoder
+ends after its first layers, and the final layer norm follows them.
 """
 
 from __future__ import annotations
@@ -151,18 +152,27 @@ def encoder_of(variables: dict[str, np.ndarray]) -> tuple[dict[str, Tensor], int
     return {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}, num_heads
 
 
-def convert(model: Path, out: Path, seconds: int = 30) -> None:
+def convert(model: Path, out: Path, seconds: int = 30, layers: int | None = None) -> None:
     """Write the encoder in the file ``model`` as the Hugging Face folder ``out``.
 
     Args:
         seconds: length to which the front-end pads waveforms; at most that of the positions in
             ``model``, which is 30 s in published models.
+        layers: number of transformer layers to keep, from the first; None keeps all.
 
     Raises:
-        InputError: if ``model`` is damaged, another model or quantised, or has fewer positions.
+        InputError: if ``model`` is damaged, another model or quantised, or has fewer positions or
+            layers.
     """
     try:
         tensors, num_heads = encoder_of(read_variables(model))
+        num_layers = sum(name.endswith("fc1.weight") for name in tensors)
+        if layers is not None:
+            if not 0 < layers <= num_layers:
+                raise ValueError(f"{layers} layers are not 1 to {num_layers}, its number of layers")
+            for number in range(layers, num_layers):
+                tensors = {name: t for name, t in tensors.items() if not name.startswith(f"layers.{number}.")}
+            num_layers = layers
         positions = tensors["embed_positions.weight"]
         num_positions = seconds * FRAMES_PER_SECOND
         if not 0 < num_positions <= len(positions):
@@ -173,7 +183,7 @@ def convert(model: Path, out: Path, seconds: int = 30) -> None:
             "model_type": WHISPER.model_type,
             "num_mel_bins": num_mel_bins,
             "max_source_positions": num_positions,
-            "encoder_layers": sum(name.endswith("fc1.weight") for name in tensors),
+            "encoder_layers": num_layers,
             "d_model": dim,
             "encoder_ffn_dim": len(tensors["layers.0.fc1.weight"]),
             "encoder_attention_heads": num_heads,
@@ -199,10 +209,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("model", type=Path, metavar="MODEL_BIN", help="file model.bin of a Whisper model")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write")
-    parser.add_argument("--seconds", type=int, default=30, help="positions to keep (default 30)")
+    parser.add_argument("--seconds", type=int, default=30, help="seconds of positions to keep (default 30)")
+    parser.add_argument("--layers", type=int, help="transformer layers to keep (default: all)")
     args = parser.parse_args(arguments)
     try:
-        convert(args.model, args.out, args.seconds)
+        convert(args.model, args.out, args.seconds, args.layers)
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -95,6 +95,18 @@ def test_positions_are_cut_to_the_seconds_asked_for(frontend, tmp_path):
         convert(file, tmp_path / "folder", seconds=3)
 
 
+def test_layers_are_cut_to_the_number_asked_for(frontend, tmp_path):
+    file = tmp_path / "model.bin"
+    file.write_bytes(model_bin(variables_of(frontend)))
+    assert main([str(file), str(tmp_path / "folder"), "--seconds", "2", "--layers", "1"]) == 0
+    converted = create_frontend("whisper", tmp_path / "folder").eval()
+    waveform = 0.1 * torch.randn(1, 8_000)
+    first_output = frontend(waveform, layers="all")[1]
+    torch.testing.assert_close(converted(waveform)[0], frontend.model.layer_norm(first_output))
+    with pytest.raises(InputError, match="3 layers are not 1 to 2"):
+        convert(file, tmp_path / "folder", seconds=2, layers=3)
+
+
 def changed(frontend, **variables):
     return {**variables_of(frontend), **{name.replace("__", "/"): array for name, array in variables.items()}}
 
