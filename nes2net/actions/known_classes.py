@@ -9,6 +9,7 @@ from pathlib import Path
 
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
 from nes2net.evaluation.classes import Classes, KnownFile
+from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Key, Labels
 from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
 
@@ -32,6 +33,7 @@ def known_classes(
     """
     path = Path(logits)
     table = Classes().table(path)
-    trials = class_trials(Key.read(labels.corpus, labels.keys, labels.phase), path, table, path.stem, allow_partial)
+    key = Key.read(labels.corpus, labels.keys, labels.phase)
+    trials = class_trials(key, path, table, path.stem, EvaluationSettings(allow_partial=allow_partial))
     threshold = KnownThreshold.of_logits(trials.logits, kind)
     return KnownFile(classes=table.names, kind=kind, scores=threshold.scores), trials

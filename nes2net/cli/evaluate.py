@@ -98,8 +98,9 @@ def evaluate(
     draw: Annotated[Literal["auto", "trials", "speakers", "attacks", "both"], Flag("UNIT")] = "auto",
     threshold: float | None = None,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
-    unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis"] | None = None,
-    reference: Annotated[Sequence[File] | None, Flag("EMBEDDINGS", nargs=2)] = None,
+    unknown: Literal["log_odds", "max_logit", "energy", "sme", "knn", "mahalanobis", "nsd"] | None = None,
+    bonafide_unknown: bool = False,
+    reference: Annotated[Sequence[File], Flag("EMBEDDINGS")] = (),
     transfer: TransferFlags,
 ) -> None:
     """Evaluate score files against a key, and compare them.
@@ -131,8 +132,9 @@ def evaluate(
         resolution_ms: length of a frame, if no record states it
 
     Logits of classes, from nes2net score --judgement classes:
-        unknown: score of being known, by which unknown classes are shown one by one
-        reference: embeddings of training trials and of these (nes2net embed --of backend)
+        unknown: score of being known, to show unknown classes by
+        bonafide_unknown: count bona fide as an unknown class
+        reference: embeddings of training, or of enrolled trials
     """
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
@@ -156,9 +158,6 @@ def evaluate(
             raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
         values_by_field.setdefault(name, []).append(value)
     labels = Labels(corpus, keys, phase)
-    embeddings = None
-    if reference is not None:
-        embeddings = (Path(reference[0]), Path(reference[1]))
     settings = EvaluationSettings(
         threshold_source=source,
         threshold=threshold,
@@ -166,7 +165,9 @@ def evaluate(
         allow_partial=allow_partial,
         exclude=None if exclude is None else values_by_field,
         unknown=unknown,
-        reference=embeddings,
+        bonafide_unknown=bonafide_unknown,
+        reference=tuple(map(Path, reference)),
+        metrics=metric,
         names=names,
         num_resamples=num_resamples,
         seed=seed,

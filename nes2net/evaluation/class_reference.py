@@ -1,81 +1,149 @@
-"""Compute scores of being known from training trials: by nearest neighbours and by the Mahalanobis distance.
+"""Compare the embeddings of evaluated trials with those of other trials whose classes are known.
 
-A *score of being known* says how likely it is that a trial belongs to one of the classes on which
-the detector was trained. A higher score means more likely.
+In reading order: ``Examples`` holds the embeddings of labelled trials; ``embeddings_of`` finds those of
+evaluated trials; ``reference_scores`` computes scores of being known from both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import Trial, class_name
+from nes2net.evaluation.key import Key
+from nes2net.evaluation.origin import recorded_part
 from nes2net.lib.errors import InputError, counted, listed
+from nes2net.models.registry import corpora
+from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions.known import Reference
-from nes2net.scoring.embeddings import Embeddings
+from nes2net.scoring.embeddings import SUFFIXES, Embeddings
 
-#: Names of the scores of being known that compare embeddings: k nearest neighbours, Mahalanobis distance.
-KINDS = ("knn", "mahalanobis")
 _MOST_NEIGHBOURS = 10  # k
 
 
+class Examples(NamedTuple):
+    """Embeddings of R trials, and the classes of these trials."""
+
+    ids: list[str]
+    """Ids of the trials."""
+    names: list[str]
+    """Names of the classes of the trials."""
+    embeddings: NDArray
+    """R×E float32."""
+
+    @classmethod
+    def of(cls, rows: Mapping[str, NDArray], file: Path, key: Key, field: str, aliases: Mapping[str, str]) -> Examples:
+        """Find the classes of the trials in a file of embeddings; trials without a class are left out.
+
+        If the key lacks a trial, the label of the trial comes from the corpus that the record
+        beside the file names.
+
+        Args:
+            rows: the content of ``file``: id of a trial → its embedding.
+            key: labelled trials.
+            field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
+
+        Raises:
+            InputError: if no trial has a class.
+        """
+        labelled = {trial.id: trial for trial in key.trials}
+        part = recorded_part(file)
+        if part is not None and not rows.keys() <= labelled.keys():
+            with suppress(InputError):  # the corpus may have been moved; the message below says what is missing
+                labelled |= {trial.id: trial for trial in corpora.get(part.corpus).keys(part.root)}
+        names = {id: class_name(labelled[id], field, aliases) for id in rows if id in labelled}
+        ids = [id for id, name in names.items() if name]
+        if not ids:
+            raise InputError(
+                f"{file}: neither the key nor the corpus in the record beside the file has a {field} of these trials "
+                f"({listed(list(rows))}): give embeddings of labelled trials, and keys that hold their labels"
+            )
+        return cls(ids, [str(names[id]) for id in ids], np.stack([rows[id] for id in ids]))
+
+
+def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArray:
+    """Look up the embeddings N×E of ``trials`` in ``rows``, id of a trial → its embedding.
+
+    Raises:
+        InputError: if a trial has no embedding.
+    """
+    missing = [trial.id for trial in trials if trial.id not in rows]
+    if missing:
+        raise InputError(
+            f"no embedding of {counted(len(missing), 'evaluated trial')} ({listed(missing)}): embed these trials too, and "
+            "give that file as well"
+        )
+    return np.stack([rows[trial.id] for trial in trials])
+
+
 def reference_scores(
-    training: Path,
-    evaluated: Path,
-    key: Iterable[Trial],
-    ids: Sequence[str],
+    files: Sequence[Path],
+    key: Key,
+    trials: Sequence[Trial],
+    logits: NDArray,
     class_numbers: Mapping[str, int],
     field: str,
     aliases: Mapping[str, str],
 ) -> dict[str, NDArray]:
-    """Compare the embeddings of the trials ``ids`` with those of training trials, by each of :data:`KINDS`.
-
-    Training trials of classes that are not known are ignored.
+    """Compare the embeddings of ``trials`` with those of training trials of known classes.
 
     Args:
-        training, evaluated: files that ``nes2net embed --of backend`` wrote with the evaluated
-            detector: the embeddings of the training trials, and those of the evaluated trials.
-        key: labelled trials; all training trials must be among them.
-        ids: the N evaluated trials.
+        files: embeddings of training trials and of ``trials``, each in files of their own, which
+            ``nes2net embed --of backend`` wrote with the evaluated detector; and, for the score
+            ``nsd``, logits of the training trials (``nes2net score --judgement classes``).
+        key: labelled trials. A file with a trial of the evaluated phase holds evaluated trials.
+        trials: the N evaluated trials.
+        logits: N×K, of the evaluated trials.
         class_numbers: known class → its number.
         field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
 
     Returns:
-        Name of a score of being known → the scores (N,) of the trials ``ids``.
+        Name of a score of being known → the scores (N,) of ``trials``: ``knn``, ``mahalanobis``,
+        and ``nsd`` if the files have logits of all training trials.
 
     Raises:
-        InputError: if a training trial is not in the key, no training trial is of a known class, or
-            one of ``ids`` has no embedding.
+        InputError: if a file cannot be read, no training trial is of a known class, or one of
+            ``trials`` has no embedding.
     """
-    # Read the embeddings and the class numbers of the training trials of known classes.
-    by_id = {trial.id: trial for trial in key}
-    rows = []
-    numbers = []
-    missing = []
-    for id, row in Embeddings().read(training):
-        if id not in by_id:
-            missing.append(id)
+    # Read the files.
+    evaluated_ids = {trial.id for trial in select_phase(key.trials, key.phase)}
+    evaluated: dict[str, NDArray] = {}
+    training: dict[str, tuple[int, NDArray]] = {}  # id → number of the class, and embedding
+    training_logits: dict[str, NDArray] = {}
+    for file in files:
+        if file.suffix not in SUFFIXES:
+            table = read_class_table(file, list(class_numbers))
+            training_logits |= dict(zip(table.ids, table.logits))
             continue
-        number = class_numbers.get(class_name(by_id[id], field, aliases) or "")
-        if number is not None:
-            rows.append(row)
-            numbers.append(number)
-    if missing or not rows:
+        rows = dict(Embeddings().read(file))
+        if rows.keys() & evaluated_ids:
+            evaluated |= rows
+            continue
+        for id, name, embedding in zip(*Examples.of(rows, file, key, field, aliases)):
+            if name in class_numbers:
+                training[id] = class_numbers[name], embedding
+    if not training:
         raise InputError(
-            f"{training}: {counted(len(missing), 'training trial')} not in the key ({listed(missing)}), {len(rows)} of a known "
-            "class: give embeddings of the training set, and keys that hold its labels"
+            f"{', '.join(map(str, files))}: no training trial is of a known class ({listed(list(class_numbers))}): give "
+            "embeddings of the training set"
         )
     # Compare the evaluated trials with the training trials.
-    embeddings = dict(Embeddings().read(evaluated))
-    missing = [id for id in ids if id not in embeddings]
-    if missing:
-        raise InputError(f"{evaluated}: has no embedding of {counted(len(missing), 'trial')}: {listed(missing)}")
-    reference = Reference(np.stack(rows), np.array(numbers))
-    x = np.stack([embeddings[id] for id in ids])  # N×D
-    return {
-        "knn": reference.scores(x, "knn", k=min(_MOST_NEIGHBOURS, len(rows))),
+    x = embeddings_of(evaluated, trials)
+    numbers, embeddings = zip(*training.values())
+    logits_of_training = None
+    if training.keys() <= training_logits.keys():
+        logits_of_training = np.stack([training_logits[id] for id in training])
+    reference = Reference(np.stack(embeddings), np.array(numbers), logits_of_training)
+    scores = {
+        "knn": reference.scores(x, "knn", k=min(_MOST_NEIGHBOURS, len(training))),
         "mahalanobis": reference.scores(x, "mahalanobis"),
     }
+    if logits_of_training is not None:
+        scores["nsd"] = reference.scores(x, "nsd", logits=logits)
+    return scores

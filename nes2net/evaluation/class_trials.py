@@ -7,10 +7,10 @@ spoofed trials are *unknown*.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,13 @@ from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.classes import pair_counts
-from nes2net.models.provenance import CLASSES_KEY
+from nes2net.models.provenance import Provenance
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
-from nes2net.scoring.record import record_of
+from nes2net.scoring.record import WholeRecord, record_of
+
+if TYPE_CHECKING:
+    from nes2net.evaluation.judgements import EvaluationSettings
 
 _DEFAULT_FIELD = "attack"  # the field of a trial that names its class
 # These scores of being known do not change if a constant is added to all logits of a trial.
@@ -41,9 +44,12 @@ class ClassTrials:
     - ``names`` holds the names of the K known classes, ``generator_names`` those of the unknown classes.
     - ``logits`` (N×K) holds the logits of the trials of known classes, and ``true`` (N,) the
       numbers of the classes of these trials.
+    - ``field`` is the field of a trial that names its class.
+    - ``trials`` holds the N trials of known classes.
     - ``unknown_logits`` (M×K) holds the logits of the trials of unknown classes, and ``generators``
       (M,) the positions of the classes of these trials in ``generator_names``.
-    - ``num_left_out`` counts the bona fide trials if bona fide is not a known class; otherwise it is 0.
+    - ``num_left_out`` counts the bona fide trials if they are of neither a known nor an unknown
+      class; otherwise it is 0.
     - ``sha256`` is the digest of the file of logits.
     - ``scores`` names the scores of being known that can be computed from these logits.
     - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
@@ -55,19 +61,26 @@ class ClassTrials:
     """
 
     system: str
+    field: str
     names: tuple[str, ...]
     logits: NDArray
     true: NDArray
+    trials: Sequence[Trial]
     unknown_logits: NDArray
     generators: NDArray
     generator_names: list[str]
     num_left_out: int
     sha256: str
-    scores: tuple[LogitScore, ...] = LOGIT_SCORES
-    mismatch: str = ""
-    origin: Origin | None = None
-    threshold: KnownThreshold | None = None
-    compared: Mapping[str, tuple[NDArray, NDArray]] = field(default_factory=dict)
+    scores: tuple[LogitScore, ...]
+    mismatch: str
+    origin: Origin | None
+    threshold: KnownThreshold | None
+    compared: Mapping[str, tuple[NDArray, NDArray]]
+
+    def where(self, chosen: NDArray) -> ClassTrials:
+        """The trials of known classes that the mask ``chosen`` (N,) selects, and all trials of unknown classes."""
+        trials = [trial for trial, is_chosen in zip(self.trials, chosen) if is_chosen]
+        return replace(self, logits=self.logits[chosen], true=self.true[chosen], trials=trials)
 
     @functools.cached_property
     def predicted(self) -> NDArray:
@@ -94,49 +107,33 @@ class ClassTrials:
         return {**by_kind, **self.compared}
 
 
-def class_trials(
-    key: Key,
-    path: Path,
-    table: ClassTable,
-    system: str,
-    allow_partial: bool,
-    reference: tuple[Path, Path] | None = None,
-) -> ClassTrials:
+def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings: EvaluationSettings) -> ClassTrials:
     """Find the true class of each trial of a file of logits.
 
     Args:
         key: the labels of the evaluation.
         path, table: the file and its content.
         system: name of the system that made the file.
-        allow_partial: leave out trials without logits instead of raising.
-        reference: the files ``training`` and ``evaluated`` of
-            :func:`~nes2net.evaluation.class_reference.reference_scores`, for further scores of
-            being known; None for no further scores.
+        settings: whether trials may lack logits and bona fide counts as unknown, and the files of
+            training trials, from which further scores of being known are computed.
 
     Raises:
         InputError: if file and key do not fit each other, a spoofed trial has no class, no trial is
-            of a known class, or the files of ``reference`` do not fit the trials.
+            of a known class, or the files of training trials do not fit.
     """
     # Find the name of the class of each trial.
     record = record_of(path, table.sha256)
-    class_labels = _class_labels(record.model_extra if record is not None else None)
-    field_name = str(class_labels.get("field", _DEFAULT_FIELD))
-    rows, trials, mismatch = _match_rows(key, path, table, allow_partial)
-    aliases = class_labels.get("aliases") or {}
-    names = [class_name(trial, field_name, aliases) for trial in trials]
-    unnamed = [trial.id for trial, name in zip(trials, names) if name is None]
-    if unnamed:
-        raise InputError(
-            f"{path}: {counted(len(unnamed), 'spoofed trial')} of the key without {field_name}, which names the class: "
-            f"{listed(unnamed)}"
-        )
+    field_name, aliases = class_labels_of(record)
+    rows, trials, mismatch = _match_rows(key, path, table, settings.allow_partial)
+    names = classes_of(trials, field_name, aliases, path)
     # Number the known classes and the unknown classes. A trial has the number −1 in the list to which its class does
     # not belong; bona fide trials may have −1 in both lists.
     class_numbers = {name: number for number, name in enumerate(table.names)}
-    generator_names = sorted({str(name) for name in names} - class_numbers.keys() - {BONAFIDE})
+    ignored = set() if settings.bonafide_unknown else {BONAFIDE}
+    generator_names = sorted(set(names) - class_numbers.keys() - ignored)
     generator_numbers = {name: number for number, name in enumerate(generator_names)}
-    true = np.array([class_numbers.get(str(name), -1) for name in names])
-    generators = np.array([generator_numbers.get(str(name), -1) for name in names])
+    true = np.array([class_numbers.get(name, -1) for name in names])
+    generators = np.array([generator_numbers.get(name, -1) for name in names])
     logits = table.logits[rows]
     scores = LOGIT_SCORES
     if table.holds_posteriors:  # another program wrote the file; logarithms of posteriors are logits up to a constant
@@ -149,15 +146,19 @@ def class_trials(
         )
     # Compute the further scores of being known, by comparing embeddings.
     compared = {}
-    if reference is not None:
-        ids = [trial.id for trial in trials]
-        all_scores = reference_scores(*reference, key.trials, ids, class_numbers, field_name, aliases)
+    if settings.reference:
+        files = list(settings.reference)
+        if path.with_suffix(".npy").is_file():
+            files.append(path.with_suffix(".npy"))
+        all_scores = reference_scores(files, key, trials, logits, class_numbers, field_name, aliases)
         compared = {kind: (values[true >= 0], values[generators >= 0]) for kind, values in all_scores.items()}
     return ClassTrials(
         system,
+        field_name,
         table.names,
         logits[true >= 0],
         true[true >= 0],
+        [trial for trial, number in zip(trials, true.tolist()) if number >= 0],
         logits[generators >= 0],
         generators[generators >= 0],
         generator_names,
@@ -166,20 +167,43 @@ def class_trials(
         scores,
         mismatch,
         read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
-        KnownThreshold.read(class_labels.get("known")),
+        KnownThreshold.read(_recorded_classes(record).get("known")),
         compared,
     )
 
 
-def _class_labels(record: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """Read how the training of a detector named its classes, from the record of a file of logits.
+def _recorded_classes(record: WholeRecord | None) -> Mapping[str, Any]:
+    """Read :attr:`Provenance.class_labels` of the detector from the record of a file; empty without this fact."""
+    content = record.model_extra if record is not None else None
+    checkpoint = (content or {}).get("checkpoint")
+    return Provenance.read(checkpoint).class_labels if isinstance(checkpoint, dict) else {}
 
-    The result has the keys ``field``, ``aliases`` and ``known``. It is empty if ``record`` is None
-    or lacks these facts.
+
+def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str]]:
+    """Read how a detector names classes, from the record of a file.
+
+    Returns:
+        The field of a trial that names its class, ``attack`` if no record states it, and the names
+        that count as another class, value of the field → class.
     """
-    checkpoint = (record or {}).get("checkpoint")
-    labels = checkpoint.get(CLASSES_KEY) if isinstance(checkpoint, dict) else None
-    return labels if isinstance(labels, dict) else {}
+    labels = _recorded_classes(record)
+    return str(labels.get("field", _DEFAULT_FIELD)), labels.get("aliases") or {}
+
+
+def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], path: Path) -> list[str]:
+    """Name the class of each of ``trials``, of which ``path`` has logits or embeddings.
+
+    Raises:
+        InputError: if a spoofed trial has no class; the message names up to ten.
+    """
+    names = [class_name(trial, field, aliases) or "" for trial in trials]
+    unnamed = [trial.id for trial, name in zip(trials, names) if not name]
+    if unnamed:
+        raise InputError(
+            f"{path}: {counted(len(unnamed), 'spoofed trial')} of the key without {field}, which names the class: "
+            f"{listed(unnamed)}"
+        )
+    return names
 
 
 def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:

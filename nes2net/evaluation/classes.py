@@ -16,7 +16,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed
 from nes2net.lib.plain_data import read_json_as
-from nes2net.scoring.class_file import ClassTable, holds_classes, read_class_table
+from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, holds_classes, read_class_table
 from nes2net.scoring.decisions.known import (
     MOST_SCORES,
     KnownThreshold,
@@ -185,8 +185,7 @@ class Classes(Rows):
 
         Without a threshold, a further sentence says why unknown classes are not recognised.
         """
-        names = f"the detector knows {listed(self.classes, 20)}"
-        lines = [f'{names}; a name means "most like these", which is no proof of the origin']
+        lines = [f"the detector knows {listed(self.classes, 20)}; {MEANING_OF_NAMES}"]
         if self.threshold is None:
             lines.append(
                 "whether a recording is of none of the known classes is not told: an average of checkpoints has no scores of "

@@ -58,9 +58,15 @@ class EvaluationSettings:
     """Field → values of the trials to leave out; None for the trials that the published figures leave out."""
     unknown: str | None = None
     """Name of the score of being known for the table and the plot of unknown classes. Only for classes."""
-    reference: tuple[Path, Path] | None = None
-    """Files of embeddings of training trials and of the evaluated trials. They give further scores of
-    being known. Only for classes."""
+    bonafide_unknown: bool = False
+    """Whether bona fide trials count as trials of an unknown class if bona fide is not a class of the
+    detector; otherwise they are left out. Only for classes."""
+    reference: Sequence[Path] = ()
+    """For classes: files of embeddings, and of logits, of training trials and of the evaluated trials,
+    which give further scores of being known. For embeddings: a file of the embeddings of enrolled
+    trials."""
+    metrics: Collection[str] = ()
+    """Names of figures that are computed only if they are named, because they take long."""
     names: Sequence[str] = ()
     """A name for the system of each file; if empty, the systems have the names of their files."""
     num_resamples: int = 1000
@@ -88,8 +94,24 @@ class EvaluationSettings:
         Raises:
             InputError: if a setting for classes is given.
         """
-        if self.unknown is not None or self.reference is not None:
-            raise InputError(f"`unknown` and `reference` are for classes, which {path} does not hold: leave them out")
+        if self.unknown is not None or self.reference or self.bonafide_unknown:
+            raise InputError(
+                f"`unknown`, `bonafide_unknown` and `reference` are for classes, which {path} does not hold: leave them out"
+            )
+
+    def check_no_scores(self) -> None:
+        """Check that no setting for scores of recordings or of frames is given, because the files hold no scores.
+
+        Raises:
+            InputError: if such a setting is given.
+        """
+        if self.threshold_source is not None or self.threshold is not None or self.resolution_ms is not None:
+            raise InputError(
+                "thresholds of scores and lengths of frames say nothing about classes: leave out `threshold_from`, "
+                "`calibration`, `threshold` and `resolution_ms`"
+            )
+        if self.exclude is not None:
+            raise InputError("`exclude` is for scores of utterances: leave it out")
 
 
 class LabelledScores(NamedTuple):

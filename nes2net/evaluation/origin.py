@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from nes2net.data.corpora.protocol import WHOLE, canonical_phase
+from nes2net.data.corpora.trial import Part
 from nes2net.lib.errors import listed
 from nes2net.models.provenance import Provenance, architecture_words
 from nes2net.models.registry import corpora
@@ -119,6 +120,17 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     if not isinstance(resolution, (int, float)) or not 0 < resolution < 1e6:
         resolution = None
     return ScoredBy(fingerprint, precision, num_samples, resolution)
+
+
+def recorded_part(path: Path) -> Part | None:
+    """Read from the record beside ``path`` which part of which corpus its rows are of; None if no record states this."""
+    record = record_of(path)
+    content = None if record is None else record.model_extra
+    corpus = _text(content, "corpus", "name")
+    root = _text(content, "corpus", "root")
+    if corpus is None or root is None:
+        return None
+    return Part(corpus, root, _text(content, "corpus", "split") or "eval")
 
 
 def _text(content: Any, *keys: str) -> str | None:

@@ -8,24 +8,26 @@ and of all trials at a threshold.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.evaluation.breakdown import FEWEST, grouping_fields, label_of
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
 from nes2net.evaluation.key import Key, Labels, not_official, score_input
 from nes2net.evaluation.resampled_classes import Resamples, Rule
 from nes2net.evaluation.result import Plot, Result, versions
-from nes2net.evaluation.tables import Figure, Measure, Row, Table
+from nes2net.evaluation.system import ROW_RESAMPLES
+from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
 from nes2net.metrics.classes import class_rates, pair_counts
-from nes2net.scoring.class_file import ClassTable
-from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, known_scores
+from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
+from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, class_posteriors, known_scores
 
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
@@ -37,6 +39,8 @@ CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
 _MOST_CONFUSIONS = 10  # most rows of a system in the table of confusions
+_MOST_PRINTED = 30  # a table with more rows than this is not printed on a terminal
+_MOST_VALUES = 50  # a field with more values has no breakdown
 
 _CLOSED = (
     Measure("accuracy", "accuracy %"),
@@ -44,7 +48,10 @@ _CLOSED = (
     Measure("macro_f1", "macro-F1 %"),
     Measure("top_3", f"class among the {_TOP} likeliest %"),
     Measure("nll", "−ln posterior of the class", "cost", 3),
+    Measure("one_against_rest_eer", "one-against-rest EER %"),
 )
+# The breakdowns have no figure that is computed only if it is named.
+_BREAKDOWN = (*_CLOSED[:-1], Measure("num_trials", "trials", "count"))
 _OPEN = (
     Measure("auroc", "AUROC %"),
     Measure("fpr95", "FPR95 %"),
@@ -94,22 +101,18 @@ def evaluate_classes(
         InputError: if labels cannot be read, files and labels do not fit each other, or a setting
             does not apply to classes or to these files.
     """
-    if settings.threshold_source is not None or settings.threshold is not None or settings.resolution_ms is not None:
-        raise InputError(
-            "thresholds of scores and lengths of frames say nothing about classes: leave out `threshold_from`, "
-            "`calibration`, `threshold` and `resolution_ms`"
-        )
-    if settings.exclude is not None:
-        raise InputError("`exclude` is for scores of utterances: leave it out")
+    settings.check_no_scores()
     # Join each file with the key, and check that the file has the score of being known that the settings name.
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
     for path, table, system in zip(paths, tables, settings.names_of(paths)):
-        trials = class_trials(key, path, table, system, settings.allow_partial, settings.reference)
+        trials = class_trials(key, path, table, system, settings)
         if settings.unknown is not None and settings.unknown not in (*trials.scores, *trials.compared):
             if settings.unknown not in LOGIT_SCORES:
-                raise InputError(f"the score {settings.unknown} compares with training trials: give `reference`")
+                raise InputError(
+                    f"the score {settings.unknown} compares with training trials: give `reference`, for nsd with logits"
+                )
             raise InputError(
                 f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.scores)}"
             )
@@ -121,7 +124,7 @@ def evaluate_classes(
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)
     title = f"{key.definition.title}, {canonical_phase(key.phase)}"
-    notes = list(filter(None, [not_official(key)]))
+    notes = [*filter(None, [not_official(key)]), MEANING_OF_NAMES]
     for trials in systems:
         if trials.mismatch:
             notes.append(f"PARTIAL: {trials.system}: {trials.mismatch}")
@@ -147,7 +150,7 @@ def evaluate_classes(
             "versions": versions(),
         },
         [_extent(key, first, settings.num_resamples)],
-        [table for table in _tables(title, systems, kind, resamples) if table.rows],
+        [table for table in _tables(title, systems, kind, resamples, settings.metrics) if table.rows],
         notes,
         warnings,
         functools.partial(_plots, systems, kind),
@@ -170,21 +173,28 @@ def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
     )
 
 
-def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples) -> Iterator[Table]:
+def _tables(
+    title: str, systems: Sequence[ClassTrials], kind: str, resamples: Resamples, named: Collection[str]
+) -> Iterator[Table]:
     """Make all tables of the result. Some may have no rows; the caller drops these tables.
 
     Args:
         kind: the score of being known for the table of unknown classes.
+        named: names of figures that are computed only if they are named.
     """
     # Make the table of the trials of known classes.
     hidden = () if len(systems) > 1 else ("system",)
+    rows = [Row({"system": trials.system}, closed_figures(trials, resamples, named)) for trials in systems]
     yield Table(
         "closed",
         f"{title}: trials of known classes, each of which is given a class.",
-        _CLOSED,
-        [Row({"system": trials.system}, closed_figures(trials, resamples)) for trials in systems],
+        [measure for measure in _CLOSED if measure.name in rows[0].figures],
+        rows,
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
+    rows = [row for trials in systems for row in _confusion_rows(trials)]
+    caption = "The largest confusions of known classes."
+    yield Table("confusions", caption, _CONFUSIONS, rows, CONFUSION_SECTION, hidden=hidden)
     # Make the table of known against unknown trials, with a row for each score of being known.
     with_unknown = [trials for trials in systems if trials.generator_names]
     rows = []
@@ -221,23 +231,34 @@ def _tables(title: str, systems: Sequence[ClassTrials], kind: str, resamples: Re
     rows = []
     for trials in with_unknown:
         rows += sorted(_generator_rows(trials, kind), key=lambda row: -row.value("fpr95"))
-    yield Table(
-        "unknown",
-        f"Unknown classes one by one, by the score {kind}.",
-        _BY_GENERATOR,
-        rows,
-        KNOWN_SECTION,
-        hidden=hidden,
-    )
+    caption = f"Unknown classes one by one, by the score {kind}."
+    yield _long_table("unknown", caption, _BY_GENERATOR, rows, KNOWN_SECTION, hidden)
     rows = [row for trials in systems for row in _class_rows(trials)]
-    yield Table("by_class", "Known classes one by one.", _BY_CLASS, rows, "Classes", hidden=hidden)
-    rows = [row for trials in systems for row in _confusion_rows(trials)]
-    caption = "The largest confusions of known classes."
-    yield Table("confusions", caption, _CONFUSIONS, rows, CONFUSION_SECTION, hidden=hidden)
+    yield _long_table("by_class", "Known classes one by one.", _BY_CLASS, rows, "Classes", hidden)
+    # Make a table for each field that groups the trials of known classes.
+    rows_by_field: dict[str, list[Row]] = {}
+    for trials in systems:
+        for name, row in _breakdown_rows(trials, resamples):
+            rows_by_field.setdefault(name, []).append(row)
+    for name, rows in rows_by_field.items():
+        caption = f"Trials of known classes by {words(name)}."
+        yield _long_table(f"by {name}", caption, _BREAKDOWN, rows, "Known classes by condition", hidden)
 
 
-def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figure]:
-    """Compute the figures of the closed set: trials of known classes, each of which is given a class."""
+def _long_table(
+    name: str, caption: str, measures: Sequence[Measure], rows: Sequence[Row], section: str, hidden: Sequence[str]
+) -> Table:
+    """Make a table that is not printed on a terminal if it has more than 30 rows."""
+    readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED else "all"
+    return Table(name, caption, measures, rows, section, hidden=hidden, readers=readers)
+
+
+def closed_figures(trials: ClassTrials, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
+    """Compute the figures of the closed set: trials of known classes, each of which is given a class.
+
+    The one-against-rest EER is computed only if it is among the ``named`` figures. With three
+    classes or fewer, every class is among the three likeliest, so there is no such figure.
+    """
     of_class = np.take_along_axis(trials.logits, trials.true[:, None], axis=1)  # N×1
     log_posteriors = of_class[:, 0] - known_scores(trials.logits, "energy")
     # Of classes with equal logits, the first class counts as the likelier one, as it does for the predicted class.
@@ -250,11 +271,14 @@ def closed_figures(trials: ClassTrials, resamples: Resamples) -> dict[str, Figur
     num_trials = len(trials.true)
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
     top = {f"top_{_TOP}": Rule(lambda counts: counts[:, 0].sum() / counts.sum(), num_trials)}
-    return {
-        **resamples.of_confusion(rules, trials.confusion),
-        **resamples.of_confusion(top, np.stack(on_top, axis=1)),
-        "nll": Figure(float(-log_posteriors.mean())),
-    }
+    figures = resamples.of_confusion(rules, trials.confusion)
+    if num_classes > _TOP:
+        figures |= resamples.of_confusion(top, np.stack(on_top, axis=1))
+    figures["nll"] = Figure(float(-log_posteriors.mean()))
+    if "one_against_rest_eer" in named:
+        eer = metrics.one_against_rest_eer(class_posteriors(trials.logits), trials.true)
+        figures["one_against_rest_eer"] = Figure(eer)
+    return figures
 
 
 def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[str, Figure]:
@@ -317,6 +341,27 @@ def _class_rows(trials: ClassTrials) -> Iterator[Row]:
     for number, name in enumerate(trials.names):
         figures = {measure: Figure(float(values[number])) for measure, values in rates._asdict().items()}
         yield Row({"system": trials.system, "class": name}, {**figures, "num_trials": Figure(int(sizes[number]))})
+
+
+def _breakdown_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[tuple[str, Row]]:
+    """Compute the closed-set figures for each value of each field that groups the trials of known classes.
+
+    The field that names the classes has no breakdown, and neither has a field with more than 50
+    values. Values with fewer than 20 trials have no row.
+
+    Yields:
+        The name of the field, and the row of one of its values.
+    """
+    few_resamples = Resamples(min(resamples.num_resamples, ROW_RESAMPLES), resamples.seed)
+    for name, num_values in grouping_fields(trials.trials).items():
+        if name == trials.field or num_values > _MOST_VALUES:
+            continue
+        values = np.array([trial.get(name) or "" for trial in trials.trials])
+        for value in np.unique(values[values != ""]).tolist():
+            group = trials.where(values == value)
+            if len(group.true) >= FEWEST:
+                figures = {**closed_figures(group, few_resamples), "num_trials": Figure(len(group.true))}
+                yield name, Row({"system": trials.system, label_of(name): value}, figures)
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:

@@ -17,6 +17,7 @@ from nes2net.metrics.classes import (
     confusion_matrix,
     fpr95,
     macro_f1,
+    one_against_rest_eer,
 )
 from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_cllr, compute_min_dcf
 from nes2net.metrics.eer import compute_eer, det_curve, roc_points
@@ -72,6 +73,7 @@ __all__ = [
     "det_curve",
     "fpr95",
     "macro_f1",
+    "one_against_rest_eer",
     "percentiles",
     "rate_interval",
     "roc_points",

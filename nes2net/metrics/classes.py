@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, check_known
-from nes2net.metrics.eer import checked_scores
+from nes2net.metrics.eer import checked_scores, compute_eer
 
 Over = Literal["present", "union", "all"]
 """Which classes :func:`macro_f1` averages over."""
@@ -134,6 +134,26 @@ def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
     elif over == "union":
         counted = (counts.sum(-1) > 0) | (counts.sum(-2) > 0)
     return _mean_where(class_rates(counts).f1, counted)
+
+
+def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
+    """Compute the EER of the posteriors of the true classes against all other posteriors, pooled over the classes.
+
+    Args:
+        posteriors: of N trials and K classes, N×K.
+        true: the number of the true class of each trial, shape (N,).
+
+    Raises:
+        InputError: if the shapes do not fit each other, a number is not a class, or a posterior is NaN.
+
+    >>> one_against_rest_eer([[0.9, 0.1], [0.6, 0.4]], [0, 1])
+    0.5
+    """
+    rows = np.asarray(posteriors, dtype=np.float64)
+    is_target = _checked_class_numbers(true, rows.shape[-1])[:, None] == np.arange(rows.shape[-1])
+    if rows.shape != is_target.shape:
+        raise InputError(f"{len(is_target)} trials have posteriors trials × classes, not of shape {rows.shape}")
+    return compute_eer(rows[is_target], rows[~is_target], "roc")[0]
 
 
 def auroc(known: ArrayLike, unknown: ArrayLike) -> float:

@@ -348,7 +348,7 @@ judgements: Registry[Any] = (
         {
             "scores": "nes2net.evaluation.judgements:Scores",
             "frames": "nes2net.evaluation.judgements:Frames",
-            "embeddings": "nes2net.scoring.embeddings:Embeddings",
+            "embeddings": "nes2net.evaluation.verification:ComparedEmbeddings",
             "classes": "nes2net.evaluation.classes:Classes",
         },
     )

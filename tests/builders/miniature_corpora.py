@@ -296,11 +296,16 @@ CORPORA = {
     ),
     "stopa": Miniature(
         {
+            "enrolled": _part(
+                "wav/", _spoof("AA01/dev/e_1.wav", attack="AA01"), _spoof("AA03/dev/e_2.wav", attack="AA03")
+            ),
             "eval": _part(
                 "wav/", _spoof("AA01/eval/x_1.wav", attack="AA01"), _spoof("AA02/eval/x_1.wav", attack="AA02")
             )
         },
         {
+            "protocols_fingerprint_extraction/AA01-co-1.txt": "x FileName y ATK\nx e_1.wav y AA01\n",
+            "protocols_fingerprint_extraction/AA03-co-1.txt": "x FileName y ATK\nx e_2.wav y AA03\nx e_2.wav y AA03\n",
             "protocols_trials_extended/AA01-co-100_trials.txt": (
                 "AbstractModel FileName IsTargetATK IsTargetAcousticModel ATK\n"
                 "AA01 x_1.wav True True AA01\nAA01 x_1.wav False True AA02\nAA03 x_1.wav False True AA02\n"

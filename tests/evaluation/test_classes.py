@@ -231,10 +231,8 @@ def test_scores_of_being_known_by_training_trials(scored, checkpoint, tones, tmp
     for split, file in files.items():
         command = ["embed", "generic", str(tones), "--split", split, "--model", str(checkpoint), "--of", "backend"]
         assert not main([*command, "--out", str(file)])
-    labels, settings = (
-        Labels("generic", tones, "eval"),
-        EvaluationSettings(reference=tuple(files.values()), num_resamples=50),
-    )
+    labels = Labels("generic", tones, "eval")
+    settings = EvaluationSettings(reference=tuple(files.values()), num_resamples=50)
     result = evaluate(labels, [scored], replace(settings, unknown="mahalanobis"))
     assert [row.labels["score"] for row in result.rows("open")][-2:] == ["knn", "mahalanobis"]
     training = dict(Embeddings().read(files["train"]))
@@ -253,8 +251,80 @@ def test_scores_of_being_known_by_training_trials(scored, checkpoint, tones, tmp
     assert "by the score knn" in capsys.readouterr().out
     with pytest.raises(InputError, match="compares with training trials: give `reference`"):
         evaluate(labels, [scored], EvaluationSettings(unknown="knn"))
-    with pytest.raises(InputError, match=r"eval.npy: 60 training trials|has no embedding of"):
-        evaluate(labels, [scored], replace(settings, reference=(files["train"], files["train"])))
+    with pytest.raises(InputError, match=r"no embedding of 60 evaluated trials"):
+        evaluate(labels, [scored], replace(settings, reference=(files["train"],)))
+    with pytest.raises(InputError, match=r"no training trial is of a known class"):
+        evaluate(labels, [scored], replace(settings, reference=(files["eval"],)))
+
+
+def test_a_key_without_the_training_set_and_embeddings_beside_the_logits(scored, checkpoint, tones, tmp_path):
+    """The record beside the embeddings names the corpus of the training trials; NSD takes their logits."""
+    only_eval = tmp_path / "key.csv"
+    lines = tones.read_text().splitlines()
+    only_eval.write_text("\n".join([lines[0], *(line for line in lines if line.startswith("eval"))]) + "\n")
+    logits = tmp_path / "classes.tsv"
+    logits.write_text(scored.read_text())
+    logits.with_name("classes.tsv.json").write_text(scored.with_name("classes.tsv.json").read_text())
+    embed = ["embed", "generic", str(tones), "--model", str(checkpoint), "--of", "backend"]
+    assert not main([*embed, "--split", "train", "--out", str(tmp_path / "train.npy")])
+    assert not main([*embed, "--out", str(tmp_path / "classes.npy")])
+    score = ["score", "generic", str(tones), "--model", str(checkpoint), "--judgement", "classes", "--split", "train"]
+    assert not main([*score, "--out", str(tmp_path / "train.tsv")])
+    settings = EvaluationSettings(reference=(tmp_path / "train.npy", tmp_path / "train.tsv"), num_resamples=20)
+    result = evaluate(Labels("generic", only_eval, "eval"), [logits], settings)
+    assert [row.labels["score"] for row in result.rows("open")][-3:] == ["knn", "mahalanobis", "nsd"]
+    (tmp_path / "train.npy.json").unlink()
+    with pytest.raises(InputError, match="train.npy: neither the key nor the corpus in the record"):
+        evaluate(Labels("generic", only_eval, "eval"), [logits], settings)
+
+
+def test_bona_fide_counts_as_unknown_if_asked_for(scored, tones):
+    settings = EvaluationSettings(bonafide_unknown=True, num_resamples=20)
+    result = evaluate(Labels("generic", tones, "eval"), [scored], settings)
+    assert result.header["num_unknown"] == 24 and result.header["num_left_out"] == 0
+    assert {row.labels["unknown class"] for row in result.rows("unknown")} == {"D", "bonafide"}
+
+
+def test_the_one_against_rest_eer_is_computed_if_it_is_named(result, scored, tones):
+    assert "one_against_rest_eer" not in result.rows("closed")[0].figures
+    settings = EvaluationSettings(metrics=["one_against_rest_eer"], num_resamples=20)
+    named = evaluate(Labels("generic", tones, "eval"), [scored], settings)
+    assert named["one_against_rest_eer"].value == 0
+
+
+def test_known_classes_by_condition(scored, tones, tmp_path):
+    """A field of the key that groups the trials has a table; a value with fewer than 20 trials has no row."""
+    key = tmp_path / "key.csv"
+    header, *lines = tones.read_text().splitlines()
+    codecs = ["a" if "_300_" in line or "_900_" in line else "b" for line in lines]
+    key.write_text("\n".join([f"{header},codec", *(f"{line},{codec}" for line, codec in zip(lines, codecs))]) + "\n")
+    result = evaluate(Labels("generic", key, "eval"), [scored], EvaluationSettings(num_resamples=20))
+    (row,) = result.rows("by codec")
+    assert row.labels["codec"] == "a" and (row.value("num_trials"), row.value("accuracy")) == (24, 1)
+    assert not result.rows("by vocoder")  # the field that names the classes
+
+
+def test_verification_by_embeddings(checkpoint, tones, tmp_path):
+    """Each trial is compared with the mean of each class of training; a trial of D is of another class."""
+    files = {split: tmp_path / f"{split}.npy" for split in ("train", "eval")}
+    for split, file in files.items():
+        command = ["embed", "generic", str(tones), "--split", split, "--model", str(checkpoint), "--of", "backend"]
+        assert not main([*command, "--out", str(file)])
+    labels = Labels("generic", tones, "eval")
+    result = evaluate(labels, [files["eval"]], EvaluationSettings(reference=(files["train"],), num_resamples=20))
+    pairs = [[row.value("num_targets"), row.value("num_nontargets")] for row in result.rows("verification")]
+    assert pairs == [[36, 36 * 2 + 12 * 3], [36, 36 * 2], [36, 12 * 3]]
+    training = dict(Embeddings().read(files["train"]))
+    evaluated = dict(Embeddings().read(files["eval"]))
+    frequencies = ("300", "900", "2700")
+    enrolled = [[row for id, row in training.items() if id.split("_")[1] == name] for name in frequencies]
+    spoofed = {id: row for id, row in evaluated.items() if "_0_" not in id}
+    scores = decisions.verification_scores(list(spoofed.values()), [np.stack(rows) for rows in enrolled])
+    is_target = np.array([[id.split("_")[1] == name for name in frequencies] for id in spoofed])
+    assert result["eer"].value == metrics.compute_eer(scores[is_target], scores[~is_target])[0]
+    assert [row.labels["enrolled class"] for row in result.rows("by_model")] == list(TONES)[:3]
+    with pytest.raises(InputError, match="compared with those of enrolled trials: give `reference`"):
+        evaluate(labels, [files["eval"]])
 
 
 def test_text_json_and_page(result, tmp_path):
@@ -329,6 +399,7 @@ def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
         ("utterance\ta\tb\nx\t1\tgood\n", "line 2: expected a number as logit, found 'good'"),
         ("utterance\ta\ta\nx\t1\t2\n", "names of at least two classes, each once"),
         ("utterance\ta\tb\n", "has no rows"),
+        ("utterance\ta\n", "names of at least two classes"),
         ("utterance\ta\tb\nx\t1\t\n", "line 2: expected a number as logit, found ''"),
     ],
 )
@@ -349,7 +420,7 @@ def test_rows_that_are_not_finite_and_other_settings_are_refused(scored, tones, 
         evaluate(labels, [scored], EvaluationSettings(threshold=0.5))
     scores = tmp_path / "scores.txt"
     scores.write_text("".join(f"{id} 1.0\n" for id in judgement_of(scored).table(scored).ids))
-    with pytest.raises(InputError, match="`unknown` and `reference` are for classes"):
+    with pytest.raises(InputError, match="`bonafide_unknown` and `reference` are for classes"):
         evaluate(labels, [scores], EvaluationSettings(unknown="energy"))
     with pytest.raises(InputError, match="no trial of the key has one of the classes"):
         other = tmp_path / "other.csv"
@@ -361,6 +432,30 @@ def test_rows_that_are_not_finite_and_other_settings_are_refused(scored, tones, 
         Detector.from_pretrained(checkpoint, device="cpu").score(np.zeros(4000), 16000)
     with pytest.raises(InputError, match="tells bona fide from spoof alone"):
         Classes().fitted(Detector.from_config(MODEL))
+
+
+def test_spoofs_without_a_class_are_named_up_to_ten(scored, tones, tmp_path):
+    key = tmp_path / "key.csv"
+    key.write_text(tones.read_text().replace(" A lower", "").replace('" B, middle"', ""))
+    names = r"eval_300_0, .*, eval_300_9, … \(24 in all\)"
+    with pytest.raises(
+        InputError, match=rf"24 spoofed trials of the key without vocoder, which names the class: {names}"
+    ):
+        evaluate(Labels("generic", key, "eval"), [scored])
+
+
+def test_a_corpus_without_the_field_is_refused(scored, tones, tmp_path):
+    key = tmp_path / "key.csv"
+    key.write_text(tones.read_text().replace("vocoder", "attack", 1))
+    with pytest.raises(InputError, match="48 spoofed trials of the key without vocoder"):
+        evaluate(Labels("generic", key, "eval"), [scored])
+
+
+def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
+    file = tmp_path / "classes.tsv"
+    file.write_text(scored.read_text().replace("A lower", "Z", 1))
+    with pytest.raises(InputError, match="has the classes Z, B, middle, C=higher, and its record A lower"):
+        Classes(tuple(TONES)[:3]).table(file)
 
 
 def test_intervals_are_those_of_trials_that_are_drawn_anew():

@@ -35,6 +35,8 @@ def test_closed_set_is_the_golden_one():
         assert (rates.precision[row], rates.recall[row], rates.f1[row]) == exactly(
             (values["precision"], values["recall"], values["f1"])
         )
+    eer = metrics.one_against_rest_eer(expected["posteriors"], true)
+    assert eer == exactly(expected["one_vs_rest_pooled_eer"]["arena"])
 
 
 def test_the_rule_of_add_2023_and_that_of_at_add():

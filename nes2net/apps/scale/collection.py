@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -18,13 +18,13 @@ from nes2net.apps.scale.libraries import library
 from nes2net.apps.scale.reading import Piece
 from nes2net.apps.scale.results import ShardScores, finished, read_record, result_path, write_record, write_results
 from nes2net.apps.scale.sources import UNKNOWN, Shard, Source, shards_of
-from nes2net.evaluation.judgements import Scores
 from nes2net.lib.claims import differences_in_words
 from nes2net.lib.errors import InputError, Unfinished, counted, first_line, listed, worded
 from nes2net.lib.files import check_no_device, exclusive_lock
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.scoring.engine import RunSettings
 from nes2net.scoring.journal import stamp
+from nes2net.scoring.judgement import Judgement, as_judgement
 from nes2net.training.interruption import StopRequests
 
 _KILLED = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
@@ -71,6 +71,7 @@ def score_collection(
     model: str | Path | Model,
     out: str | Path,
     *,
+    judgement: str | Mapping[str, Any] | Judgement[Any] = "scores",
     num_samples: int | Literal["auto"] | None = "auto",
     batch_size: int | None = None,
     resources: Resources | None = None,
@@ -94,6 +95,9 @@ def score_collection(
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
         model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
             or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
+        judgement: the kind of result: a judgement with one score for each recording, such as
+            ``"classes"``, its name, or a mapping of ``name`` and options. The column ``score`` has
+            a list of numbers if a result has several.
         num_samples: number of leading samples to score; shorter recordings are repeated. None for
             all samples; "auto" for the choice of
             :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
@@ -116,6 +120,11 @@ def score_collection(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
     RunSettings(batch_size=batch_size)  # checks the batch size
+    chosen_judgement = as_judgement(judgement)
+    if not chosen_judgement.of_recordings:
+        raise InputError(
+            f"a collection has no {chosen_judgement.what}: make these with `nes2net score` or `nes2net embed`"
+        )
     shards = shards_of(source)
     resources = resources or Resources()
     refusal = f"another run is writing {out}: wait for it, or name another folder"
@@ -130,6 +139,7 @@ def score_collection(
         chosen_model = Model.of(model)
         files = _stamps_of_model(Path(chosen_model.name))
         request = {**asdict(chosen_model), "files": files, "num_samples": num_samples, "batch_size": batch_size}
+        request |= chosen_judgement.identity()
         if unfinished or overwrite or not files:
             before = None
         else:
@@ -139,7 +149,7 @@ def score_collection(
         stack.enter_context(connected(resources))
         # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
-        facts = facts_of(chosen_model, num_samples, batch_size, resources)
+        facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
         _check_run(out, done, facts.run, overwrite)
         for path in outdated:
             path.unlink()  # must not stay, even if the new shard cannot be read
@@ -156,7 +166,7 @@ def score_collection(
         record = {
             "run": facts.run,
             "asked": request,
-            "judgement": Scores().described(),
+            "judgement": facts.judgement.described(),
             "corpus": {"root": described, "protocol": protocol},
             **facts.record,
             "shards": outcome.shards,

@@ -21,6 +21,7 @@ def scale(
     scores: File | None = None,
     overwrite: bool = False,
     retry_errors: bool = False,
+    judgement: Annotated[str, Flag("NAME|OPTIONS")] = "scores",
     length: Length,
     batch_size: Annotated[int | None, Flag("N")] = None,
     num_actors: int | None = None,
@@ -41,6 +42,7 @@ def scale(
         source: folder, file, pattern or URL of shards, list (.txt), folder of recordings, or hub:OWNER/NAME
         out: folder of the results
         scores: write all scores to a score file too
+        judgement: compute something else than a score, e.g. classes
         overwrite: remove the results of another run
         retry_errors: score again the shards with errors
 
@@ -55,11 +57,13 @@ def scale(
     from nes2net.apps.scale.collection import score_collection
     from nes2net.apps.scale.engine import Model
     from nes2net.apps.scale.results import to_score_file
+    from nes2net.lib.yaml_text import read_value
 
     outcome = score_collection(
         source,
         Model(model, **vars(loading) | {"config": loading.described}),
         out,
+        judgement=read_value(judgement, None, "`judgement`"),
         num_samples=length.of_files(),
         batch_size=batch_size,
         resources=Resources(num_actors, cpus_per_actor, gpus_per_actor, address),
@@ -80,5 +84,5 @@ def scale(
         print(f"{counted(len(outcome.unread), 'shard')} could not be read: {reasons}", file=sys.stderr)
     if scores and outcome.scored:
         written = to_score_file(outcome.out, scores)
-        print(f"{counted(written.done, 'score')} written to {written.path}")
+        print(f"{written.done:,} {written.what} written to {written.path}")
     return 0 if outcome.complete else INCOMPLETE

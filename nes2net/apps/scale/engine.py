@@ -26,10 +26,10 @@ from nes2net.data.audio.packed import AnyRecording, RecordingBytes, content_of
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import Compute, Item, Plan, Read, Reading, collate
 from nes2net.scoring.engine import RunSettings
+from nes2net.scoring.judgement import Judgement, as_judgement
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone, default_batch_size, depends_on_batch, scoring_mode
 from nes2net.scoring.record import circumstances, computing, plain
 from nes2net.scoring.score_length import ScoreLength, samples_to_score
@@ -85,6 +85,8 @@ class Facts(NamedTuple):
     """Decodes recordings to the waveforms that the detector takes."""
     batch_size: int
     """Number of recordings in a batch."""
+    judgement: Judgement[Any]
+    """The kind of result, with the options that depend on the detector."""
     score_length: ScoreLength
     """The part of a recording that is scored."""
     model: Model
@@ -94,28 +96,39 @@ class Facts(NamedTuple):
 
 
 def facts_of(
-    model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
+    model: Model,
+    num_samples: int | Literal["auto"] | None,
+    batch_size: int | None,
+    resources: Resources,
+    judgement: Judgement[Any],
 ) -> Facts:
     """Load ``model`` in a process with the resources of an actor, and return the facts about it.
 
     Args:
         num_samples: as for :func:`score`.
         batch_size: as for :func:`score`.
+        judgement: the kind of result.
 
     Raises:
-        InputError: if the detector cannot be loaded there, or cannot score audio alone.
+        InputError: if the detector cannot be loaded there, cannot score audio alone, or cannot make
+            the judgement.
     """
     ray = library("ray")
     resources = resources.resolved(ray.cluster_resources(), model.device)
     load_remotely = ray.remote(_load_facts).options(**resources.ray_options(), max_retries=0)
-    facts = ray.get(load_remotely.remote(replace(model, device=resources.device), num_samples, batch_size, resources))
+    model = replace(model, device=resources.device)
+    facts = ray.get(load_remotely.remote(model, num_samples, batch_size, resources, judgement))
     if isinstance(facts, str):
         raise InputError(facts)
     return facts
 
 
 def _load_facts(
-    model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
+    model: Model,
+    num_samples: int | Literal["auto"] | None,
+    batch_size: int | None,
+    resources: Resources,
+    judgement: Judgement[Any],
 ) -> Facts | str:
     """Load ``model`` and collect facts; :func:`facts_of` runs this in another process.
 
@@ -127,17 +140,18 @@ def _load_facts(
         scorer = model.loaded()
         check_takes_audio_alone(scorer)
         score_length = samples_to_score(scorer.provenance, num_samples, ASVSPOOF_SAMPLES)
-        reader = WaveformReader.of(scorer, score_length.num_samples)
+        reader = judgement.reader(WaveformReader.of(scorer, score_length.num_samples))
+        judgement = judgement.fitted(scorer)
     except InputError as error:
         return str(error)
     batch_size = batch_size or default_batch_size(scorer.computes_on)
-    run = computing(scorer, score_length.num_samples)
+    run = computing(scorer, score_length.num_samples) | judgement.identity()
     if depends_on_batch(scorer):
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
         record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
     model = replace(model, dtype=scorer.precision)  # a fixed precision; "fastest" may differ between machines
-    return Facts(run, record, reader, batch_size, score_length, model, resources)
+    return Facts(run, record, reader, batch_size, judgement, score_length, model, resources)
 
 
 class Scoring:
@@ -156,19 +170,21 @@ class Scoring:
 
     def __call__(self, row: dict[str, Piece]) -> dict[str, Piece]:
         """Score the decoded piece in ``row``; Ray calls this for each row of its dataset."""
+        facts = self.facts
         device = self.scorer.device
         with (
             torch.cuda.device(device) if device.type == "cuda" else nullcontext(),
             scoring_mode(self.scorer),
         ):
-            return {"piece": scored(row["piece"], self.scorer, self.facts.reader, self.facts.batch_size)}
+            return {"piece": scored(row["piece"], self.scorer, facts.reader, facts.batch_size, facts.judgement)}
 
 
-def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int) -> Piece:
+def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int, judgement: Judgement[Any]) -> Piece:
     """Score a piece that :func:`decoded` made, in the same batches as `nes2net score`.
 
     Returns:
-        The piece with ``score`` and ``error`` in place of ``waveform`` in its rows.
+        The piece with ``score`` and ``error`` in place of ``waveform`` in its rows. ``score`` is the
+        result of the judgement as plain data.
     """
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     waveforms = {str(number): row["waveform"] for number, row in enumerate(piece.rows)}
@@ -176,10 +192,10 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
     lengths = {id: -1 if isinstance(waveform, str) else len(waveform) for id, waveform in waveforms.items()}
     batches = plan.batches([Trial(id) for id in waveforms], lambda trial: lengths[trial.id])
     read_batches = (collate([Read(item.id, waveforms[item.id], "-") for item in batch]) for batch in batches)
-    scores: dict[str, float] = {}
+    scores: dict[str, Any] = {}
     errors: dict[str, str] = {}
-    for result in Compute(scorer, plan, Scores())(read_batches):
-        scores |= {id: row.value for id, row in result.rows.items()}
+    for result in Compute(scorer, plan, judgement)(read_batches):
+        scores |= {id: judgement.to_json(row.value) for id, row in result.rows.items()}
         errors |= result.failures
     rows = []
     for id, row in zip(waveforms, piece.rows):
@@ -329,7 +345,7 @@ def score(
         folder = Path(tempfile.mkdtemp(prefix="nes2net-scale-"))
         model.save(folder)
         model = folder
-    facts = facts_of(Model.of(model), num_samples, batch_size, resources)
+    facts = facts_of(Model.of(model), num_samples, batch_size, resources, as_judgement("scores"))
     rows: Any = dataset
     pieces = rows.map_batches(
         lambda table: {"piece": [piece_of_rows(table, audio)]},

@@ -20,13 +20,12 @@ from nes2net.apps.scale.reading import Row
 from nes2net.apps.scale.sources import Shard
 from nes2net.data.audio.tables import ParquetTable
 from nes2net.data.corpora.trial import Trial
-from nes2net.evaluation.judgements import Scores
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.files import Budget, check_no_device, json_text, replacing, sha256_of, write_text, writing
 from nes2net.lib.plain_data import read_json_as, validated_json
 from nes2net.scoring.engine import Finished
+from nes2net.scoring.judgement import as_judgement
 from nes2net.scoring.record import WholeRecord, record_path
-from nes2net.scoring.score_file import check_ids
 
 #: Name of the record's file in the folder.
 RECORD = "scale.json"
@@ -100,6 +99,8 @@ def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, besid
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
     kinds |= {"content": arrow.large_binary(), "seconds": arrow.float64(), "score": arrow.float64()}
+    if any(isinstance(row.get("score"), list) for row in rows):  # rows of numbers, such as logits of classes
+        kinds["score"] = arrow.list_(arrow.float64())
     described = dict.fromkeys(name for row in rows for name in row if name not in columns)
     table = {} if beside is None else dict(zip(beside.column_names, beside.columns))
     for name in (*columns[:2], *described, *columns[2:]):
@@ -149,7 +150,7 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
 
 
 def to_score_file(out: str | Path, path: str | Path) -> Finished:
-    """Write the scores in the folder ``out`` as a score file, with the record ``{path}.json`` beside it.
+    """Write the scores in the folder ``out`` as a file of their judgement, with the record ``{path}.json`` beside it.
 
     Recordings are sorted by the address of their shard; within a shard, they keep their order. The
     score file lacks recordings without a score. The record has the reasons for the first ten
@@ -164,14 +165,15 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     record = read_record(out)
     if record is None:
         raise InputError(f"{out} is not a folder of results: `nes2net scale` makes one")
+    judgement = as_judgement(record.judgement or "scores")
     # Read the results while the score file is written.
     failures: dict[str, str] = {}
     shard_of: dict[str, str] = {}
 
-    def scored_trials() -> Iterator[tuple[Trial, float]]:
+    def scored_trials() -> Iterator[tuple[Trial, Any]]:
         """Yield the recordings with a score, and collect in ``failures`` why the others have none."""
         for done, rows in results(out):
-            check_ids(row["id"] for row in rows)
+            judgement.check([Trial(row["id"]) for row in rows], path)
             for row in rows:
                 id = row["id"]
                 if id in shard_of:
@@ -183,13 +185,13 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
                 if row["score"] is None:
                     failures[id] = row["error"] or "it has no score"
                 else:
-                    yield Trial(id), row["score"]
+                    yield Trial(id), judgement.from_json(row["score"])
 
     # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
-        Scores().write([temporary], 0, scored_trials())
-        result = Finished(path, len(shard_of), failures, what=Scores.what)
+        judgement.write([temporary], 0, scored_trials())
+        result = Finished(path, len(shard_of), failures, what=judgement.what)
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")
         facts = {"total": result.total, "scored": result.done, "sha256": sha256_of(temporary)}

@@ -18,7 +18,10 @@ are not given here, and a published figure should name the edition.
 The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``,
 ``dev.csv`` and ``eval.csv`` in the folder that ``protocols`` names, with the columns ``path`` and
 ``model_name`` separated by commas. All trials in these protocols are spoofed. A repeated row counts
-once, and a note says so. The files in ``fine`` are not read.
+once, and a note says so. If ``fine`` stands beside them, with files such as
+``eval___lang_not_seen___model_seen.csv``, the trials of ``dev`` and ``eval`` have the further fields
+``language_seen`` and ``model_seen``, ``yes`` or ``no``. Evaluation breaks its figures down by these
+fields; they do not decide which model is known.
 """
 
 from __future__ import annotations
@@ -38,6 +41,8 @@ _BONAFIDE_FOLDERS = ("real", "M-AILABS", "m-ailabs")
 _REMEDY = "give `root` the folder that holds fake"
 _TRACING_PROTOCOLS = {"train": "train.csv", "dev": "dev.csv", "eval": "eval.csv"}
 _TRACING_TABLE = Table("path", {"attack": "model_name"})
+# Words in the names of the files of ``fine`` → values of the fields ``language_seen`` and ``model_seen``.
+_YES_NO = {"lang_seen": "yes", "lang_not_seen": "no", "model_seen": "yes", "model_not_seen": "no"}
 # The path of the original is first read into the field speaker, because a trial has no field for this path.
 _META_TABLE = Table(
     "path",
@@ -96,6 +101,12 @@ def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None)
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
+    seen_by_id = {}
+    for file in path.parent.glob(f"fine/{path.stem}___*___*.csv"):
+        _, language, model = file.stem.split("___")
+        seen = (("language_seen", _YES_NO.get(language, language)), ("model_seen", _YES_NO.get(model, model)))
+        for trial in _TRACING_TABLE(file, phase, audio):
+            seen_by_id[trial.id] = seen
     ids: set[str] = set()
     num_repeated = 0
     for trial in _TRACING_TABLE(path, phase, audio):
@@ -103,7 +114,7 @@ def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None)
             num_repeated += 1
             continue
         ids.add(trial.id)
-        yield replace(trial, label=SPOOF)
+        yield replace(trial, label=SPOOF, extra=seen_by_id.get(trial.id, ()))
     if num_repeated:
         verb = "counts" if num_repeated == 1 else "count"
         print_note(f"{path}: {counted(num_repeated, 'row')} repeated, which {verb} once")

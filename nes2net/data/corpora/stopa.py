@@ -6,9 +6,12 @@ Tracing and Attribution", Interspeech 2025.
 Layout: the list ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, and the audio
 ``ATTACK/eval/FILE`` below ``<root>/wav`` or ``<root>``. After a header, a line of the list has the
 file in its second field and the system in its fifth, separated by white space. All lists of trials
-name the same recordings, so only this list is read. All trials are spoofed, and ``attack`` is the
-system, AA01 to AA13. We have not seen the training list, which names recordings of ASVspoof 2019.
-To use it, write a list of your own (corpus ``generic``).
+name the same recordings, so only this list is read. The lists ``AA*.txt`` in the folder
+``protocols_fingerprint_extraction`` name the recordings of the part ``enrolled``, with the file in
+the second field and the system in the fourth; their audio is in ``ATTACK/dev/FILE``. The database's
+own programs read them so; we have not seen these lists. All trials are spoofed, and ``attack`` is
+the system, AA01 to AA13. We have not seen the training list, which names recordings of ASVspoof
+2019. To use it, write a list of your own (corpus ``generic``).
 """
 
 from __future__ import annotations
@@ -26,41 +29,57 @@ _REMEDY = "give `root` the folder that holds wav, or AA01"
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list, each only once, although a list names a recording several times.
+    """Yield the trials of a list, or of the lists in a folder of enrolled trials, each trial only once.
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
+    lists = [path]
+    folder = "eval"
+    system_field = 4  # counted from 0
+    if path.is_dir():
+        lists = sorted(path.glob("AA*.txt"))
+        folder = "dev"
+        system_field = 3
     ids: set[str] = set()
-    for line, text in enumerate(read_text(path).split("\n")[1:], start=2):
-        row = text.split()
-        if not row:
-            continue
-        if len(row) < 5:
-            raise InputError(
-                f"{path}, line {line}: expected the file in field 2 and the system in field 5, found {shown(text)}"
-            )
-        name = files.checked_path(f"{row[4]}/eval/{row[1]}", path, line)
-        id = files.id_of(name)
-        if id in ids:
-            continue
-        ids.add(id)
-        recording = None
-        if audio is not None:
-            recording = audio / name
-        yield Trial(id, recording, SPOOF, attack=row[4], phase=phase)
+    for file in lists:
+        for line, text in enumerate(read_text(file).split("\n")[1:], start=2):
+            row = text.split()
+            if not row:
+                continue
+            if len(row) <= system_field:
+                raise InputError(
+                    f"{file}, line {line}: expected the file in field 2 and the system in field {system_field + 1}, found "
+                    f"{shown(text)}"
+                )
+            name = files.checked_path(f"{row[system_field]}/{folder}/{row[1]}", file, line)
+            id = files.id_of(name)
+            if id in ids:
+                continue
+            ids.add(id)
+            recording = None
+            if audio is not None:
+                recording = audio / name
+            yield Trial(id, recording, SPOOF, attack=row[system_field], phase=phase)
 
 
 CORPUS = ListedCorpus(
     title="STOPA",
     rows=_rows,
     parts={
+        "enrolled": Files(
+            protocols=("protocols_fingerprint_extraction",),
+            audio=("wav", "."),
+            folders=(".",),
+            remedy=_REMEDY,
+            holds=("AA01",),
+        ),
         "eval": Files(
             protocols=("AA01-co-100_trials.txt",),
             audio=("wav", "."),
             folders=("protocols_trials_extended", "."),
             remedy=_REMEDY,
             holds=("AA01",),
-        )
+        ),
     },
     obtain={
         "audio": "https://zenodo.org/records/15606628",

@@ -19,6 +19,7 @@ from nes2net.apps.scale.collection import (
     _outdated_results,
     _stamps_of_model,
     _unfinished_shards,
+    score_collection,
 )
 from nes2net.apps.scale.reading import Piece
 from nes2net.apps.scale.results import finished, result_path, write_record, write_results
@@ -169,3 +170,8 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     expected = dict(zip(*read_scores("s.txt")))
     assert all(abs(row["score"] - expected[id]) < 1e-6 for id, row in rows.items() if id != "u07_2")
     assert rows["u07_0"]["seconds"] == 1.5 and rows["u07_0"]["label"] == 0 and "content" not in rows["u07_0"]
+
+
+def test_a_judgement_without_a_score_of_each_recording_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a collection has no embeddings: make these with"):
+        score_collection(write_shard(tmp_path / "x.tar", {"a": b""}), "m.pth", tmp_path / "out", judgement="embeddings")

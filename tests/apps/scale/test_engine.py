@@ -46,7 +46,7 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
     rows = []
     with scoring_mode(spectral_detector):
         for piece in pieces_of(shards_of(shard)[0], 4, 2):
-            rows += scored(decoded(piece, reader), spectral_detector, reader, 2).rows
+            rows += scored(decoded(piece, reader), spectral_detector, reader, 2, Scores()).rows
     failures = {row["id"]: row["error"] for row in rows if row["error"] is not None}
     assert failures == expected.failures and list(failures) == ["u4"]
     found = [row["score"] for row in rows if row["score"] is not None]
@@ -89,9 +89,11 @@ def test_rows_of_other_datasets(tmp_path):
 
 def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_path):
     spectral_detector.save(tmp_path / "model")
-    facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None, Resources())
+    facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None, Resources(), Scores())
     computing = {"num_samples": 64600, "dtype": "float32", "device": "cpu"}
     assert facts.run == {"model": spectral_detector.fingerprint(), **computing}
     assert facts.batch_size == 8 and facts.reader.num_samples == 64600 and math.isfinite(facts.record["threads"])
-    assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None, Resources())
-    assert str(tmp_path / "nothing") in facts_here(Model(str(tmp_path / "nothing"), "cpu"), 0, None, Resources())
+    assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None, Resources(), Scores())
+    assert str(tmp_path / "nothing") in facts_here(
+        Model(str(tmp_path / "nothing"), "cpu"), 0, None, Resources(), Scores()
+    )

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from builders.files import write
@@ -9,8 +10,10 @@ from builders.files import write
 from nes2net import InputError
 from nes2net.apps.scale.results import finished, read_record, result_path, to_score_file, write_record, write_results
 from nes2net.apps.scale.sources import Shard
+from nes2net.evaluation.classes import Classes
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.lib.files import sha256_of
+from nes2net.scoring.judgement import judgement_of
 
 RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
 
@@ -45,6 +48,16 @@ def test_results_and_the_score_file_of_them(tmp_path):
     with pytest.raises(InputError, match=r"two recordings have the id 'c', in /data/b.tar and /data/c.tar"):
         to_score_file(out, scores)
     assert scores.read_text().startswith("a -1.0")  # the old file is whole
+
+
+def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
+    judgement = Classes(("a b", "c"))
+    write_record(tmp_path, {"run": {**RUN, **judgement.identity()}, "failures": {}, "judgement": judgement.described()})
+    logits = [0.1, -2.5]
+    write_results(tmp_path, shard("x.tar"), [row("u", np.float32(logits).tolist()), row("v", None)])
+    assert to_score_file(tmp_path, tmp_path / "c.tsv").what == "logits of classes"
+    table = judgement_of(tmp_path / "c.tsv").table(tmp_path / "c.tsv")
+    assert (table.names, table.ids) == (("a b", "c"), ["u"]) and table.logits.tolist() == [np.float32(logits).tolist()]
 
 
 def test_folders_without_scores_and_damaged_files(tmp_path):

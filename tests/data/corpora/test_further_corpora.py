@@ -138,3 +138,16 @@ def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path):
         Labels("ctrsvdd", tmp_path, "eval"), [tmp_path / "scores.txt"], allow_inverted=True
     ).rows
     assert figures["eer"] == result["eer"].value != metrics.compute_eer(scores[1::2], scores[::2], "asvspoof")[0]
+
+
+def test_mlaad_tracing_protocols_say_what_training_has_seen(tmp_path, capsys):
+    """The files of `fine` give two fields; a repeated row counts once."""
+    folder = tmp_path / "protocols"
+    (folder / "fine").mkdir(parents=True)
+    row = "./fake/de/vits/{}.wav,tts_models/en/vits\n"
+    (folder / "eval.csv").write_text("path,model_name\n" + row.format("a") + row.format("b") + row.format("a"))
+    (folder / "fine" / "eval___lang_not_seen___model_seen.csv").write_text("path,model_name\n" + row.format("b"))
+    trials = corpora.get("mlaad").keys(folder, "eval")
+    assert [(trial.get("language_seen"), trial.get("model_seen")) for trial in trials] == [(None, None), ("no", "yes")]
+    assert {trial.attack for trial in trials} == {"tts_models/en/vits"}
+    assert "1 row repeated, which counts once" in capsys.readouterr().err
