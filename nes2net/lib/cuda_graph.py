@@ -21,7 +21,8 @@ class Replayed:
     recorded (``torch.inference_mode``). In all other cases, and if recording fails, ``compute`` is
     called without a graph. After a failure, nothing more is recorded. A failure also prints a
     warning, unless memory ran out. At most ``max_shapes`` shapes are recorded, because each
-    recording keeps memory. Several threads may use this object. A copy of the object has no recorded graphs.
+    recording keeps memory. Several threads may use this object. A copy of the object has no
+    recorded graphs.
 
     >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
     tensor([9.])

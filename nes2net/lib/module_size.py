@@ -51,7 +51,8 @@ def limited_size(owner: str) -> Iterator[None]:
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
         """Count the weights of ``tensor``, a new parameter or buffer of ``module``, if this thread made it.
 
-        PyTorch calls this for the tensors of all threads. :class:`InputError` if the limit is exceeded.
+        PyTorch calls this for the tensors of all threads. :class:`InputError` if the limit is
+        exceeded.
         """
         nonlocal numbers
         if tensor is not None and get_ident() == thread:

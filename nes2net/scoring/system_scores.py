@@ -91,7 +91,8 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
     Args:
         paths: a score file for each system, in the order in which the detector takes them. A file
             may have scores of further trials.
-        ranges: the lowest and the highest score of each system; ``"test"`` to find them in the files.
+        ranges: the lowest and the highest score of each system; ``"test"`` to find them in the
+        files.
 
     Raises:
         InputError: if a file cannot be read or names a trial twice, if a trial is not in every file

@@ -193,8 +193,8 @@ def frame_scores(
             seconds.
 
     Raises:
-        InputError: if ``scorer`` does not score such frames, or needs scores of other systems; if the
-            audio cannot be read; or if a score is not finite.
+        InputError: if ``scorer`` does not score such frames, or needs scores of other systems; if
+            the audio cannot be read; or if a score is not finite.
     """
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)

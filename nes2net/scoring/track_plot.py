@@ -190,8 +190,8 @@ def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:
     """Divide the scores of a long track into columns of neighbouring scores.
 
     Returns:
-        The mean time in seconds of the scores in each column, (C,); and a mapping from the level of a
-        quantile, such as 0.5, to this quantile of the scores in each column, (C,).
+        The mean time in seconds of the scores in each column, (C,); and a mapping from the level of
+        a quantile, such as 0.5, to this quantile of the scores in each column, (C,).
     """
     number = min(_COLUMNS, max(1, len(track) // _SCORES_PER_COLUMN))
     ends = np.arange(number + 1) * len(track) // number
@@ -222,7 +222,7 @@ def envelope(audio: AnyRecording, duration: float) -> tuple[np.ndarray, np.ndarr
         duration: duration of the recording in seconds.
 
     Returns:
-        The smallest samples and the largest samples, (C,) each.
+        The smallest samples and the largest samples, (C,) each; 0 for a part without samples.
     """
     total = max(1, round(duration * SAMPLE_RATE))
     columns = min(_ENVELOPE_COLUMNS, total)

@@ -214,8 +214,8 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     """Make the balance of ``data`` over ``trials``; None if an epoch draws each trial once, as published.
 
     Raises:
-        InputError: if ``data.balance`` names a field that no trial states, or if ``data.speaker_cap``
-            is set although no trial states a speaker.
+        InputError: if ``data.balance`` names a field that no trial states, or if
+            ``data.speaker_cap`` is set although no trial states a speaker.
     """
     if not data.balanced:
         return None

@@ -114,8 +114,8 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
     """Replace the batch normalisations in ``module`` by layers with batch statistics over all processes.
 
-    Names, parameters and buffers stay, and ``module`` is returned. PyTorch has such a layer for GPUs only; on other devices
-    :class:`SyncedBatchNorm` is used.
+    Names, parameters and buffers stay, and ``module`` is returned. PyTorch has such a layer for
+    GPUs only; on other devices :class:`SyncedBatchNorm` is used.
     """
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)

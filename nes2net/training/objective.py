@@ -167,8 +167,8 @@ class Objective(nn.Module):
     def trained_parameters(self) -> list[nn.Parameter]:
         """List the parameters that the optimiser gets: all parameters that are ever trained.
 
-        A frozen front-end or its frozen layers, the base of an adapted front-end, and a teacher are never
-        trained. With ``train.optimizer: logistic``, only the last layer is trained.
+        A frozen front-end or its frozen layers, the base of an adapted front-end, and a teacher are
+        never trained. With ``train.optimizer: logistic``, only the last layer is trained.
         """
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
@@ -191,9 +191,9 @@ class Objective(nn.Module):
     def mix(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
         """Mix the examples of ``part`` by Specmix, and set the seed of latent augmentation, as the recipe says.
 
-        Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each (seed,
-        epoch, step, ``number``) has its own random stream, so that a resumed run draws the same
-        numbers as an uninterrupted run.
+        Specmix replaces the waveforms by spectrograms B×T×F and the targets by shares B×K. Each
+        (seed, epoch, step, ``number``) has its own random stream, so that a resumed run draws the
+        same numbers as an uninterrupted run.
 
         Args:
             targets: the targets of ``part``, on the CPU.

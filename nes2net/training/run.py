@@ -209,9 +209,10 @@ class Run:
     def objective(self, detector: Detector) -> Objective:
         """Make the training objective of ``detector``.
 
-        First, ``detector`` is changed in place: activation checkpointing is switched on if the recipe
-        asks for it, and batch statistics are taken over all processes if there are several. At the
-        end, front-end and back-end are compiled, as far as they are trained, if the recipe says so.
+        First, ``detector`` is changed in place: activation checkpointing is switched on if the
+        recipe asks for it, and batch statistics are taken over all processes if there are several.
+        At the end, front-end and back-end are compiled, as far as they are trained, if the recipe
+        says so.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()

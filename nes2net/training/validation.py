@@ -207,7 +207,8 @@ class Validator:
         """Compute the loss and the figures of the pass ``name`` from the results of all batches.
 
         Args:
-            trials: all trials of the development set; the results hold the indices of the used ones.
+            trials: all trials of the development set; the results hold the indices of the used
+                ones.
             epoch: number of the epoch, for the message.
 
         Raises:

@@ -40,7 +40,7 @@ class Codec(Effect):
     """Delay in samples at ``sample_rate`` to remove; 0 if the decoder removes the delay itself."""
 
     def prepare(self) -> None:
-        """Check that FFmpeg has the encoder."""
+        """Check that FFmpeg has the encoder; otherwise raise :class:`MissingLibrary`."""
         try:
             av.Codec(self.encoder, "w")
         except av.codec.codec.UnknownCodecError:

@@ -29,11 +29,11 @@ Size = Annotated[float, Field(ge=0, le=10)]
 class LatentAugmentation(Settings):
     """Latent augmentation with these settings.
 
-    One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with the chance
-    ``probability``. An embedding stays as it is if any part of the utterance is bona fide. Let x be an
-    embedding, r its root mean square, x' the embedding of another spoofed utterance of the batch,
-    and g and h standard normal vectors. All random numbers are drawn for each utterance, except in
-    ``affine``:
+    One of the ``kinds`` is drawn for each batch. Each spoofed utterance is perturbed with the
+    chance ``probability``. An embedding stays as it is if any part of the utterance is bona fide.
+    Let x be an embedding, r its root mean square, x' the embedding of another spoofed utterance of
+    the batch, and g and h standard normal vectors. All random numbers are drawn for each utterance,
+    except in ``affine``:
 
     - ``noise``: x + ``noise``·r·g
     - ``affine``: (1 + ``affine``·g) ⊙ x + ``affine``·r·h, with the same g and h for the whole batch

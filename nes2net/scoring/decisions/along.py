@@ -164,7 +164,8 @@ def suitable_hop(duration: float, window: float) -> float:
 def decide_along(decider: Decider, score: float, track: Track, traits: Traits | None = None) -> DecisionAlong:
     """Decide on a recording by the windows of its ``track``.
 
-    The windows must have the length that was scored for the calibration. The first rule that applies decides:
+    The windows must have the length that was scored for the calibration. The first rule that
+    applies decides:
 
     1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
        recordings, or if it is clipped so much that the side of the threshold is uncertain;

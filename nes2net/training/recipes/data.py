@@ -300,8 +300,8 @@ class DataConfig(Section):
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
         """Write the full name of a corpus's ``key`` in this recipe, such as `data.root`.
 
-        In the short form, a key of the corpus that validates may be `data.dev_root`; without the short
-        form, the name is `data.corpora.ALIAS.root`.
+        In the short form, a key of the corpus that validates may be `data.dev_root`; without the
+        short form, the name is `data.corpora.ALIAS.root`.
         """
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"

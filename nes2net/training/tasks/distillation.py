@@ -187,8 +187,8 @@ class Distillation(Task):
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
     """Load the weights of the trained detector ``path`` into the teacher's half of ``detector``.
 
-    Front-end and back-end of ``detector`` each have such a half. The provenance of ``detector`` then
-    names the trained detector. A ``detector`` without teacher and student stays as it is.
+    Front-end and back-end of ``detector`` each have such a half. The provenance of ``detector``
+    then names the trained detector. A ``detector`` without teacher and student stays as it is.
 
     Args:
         path: a file, folder or name that :meth:`Detector.from_pretrained` takes.

@@ -76,8 +76,9 @@ class SegmentObjective(Objective):
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
         """Pool the labels of 10-ms frames to each resolution: resolution in ms → labels B×T.
 
-        The labels are cut to the number of segments that the detector gives for ``num_samples``. The
-        result is empty if ``carried`` has no labels, because no file of the batch could be used.
+        The labels are cut to the number of segments that the detector gives for ``num_samples``.
+        The result is empty if ``carried`` has no labels, because no file of the batch could be
+        used.
         """
         if FRAMES not in carried:
             return {}
