@@ -35,9 +35,8 @@ class Uploads:
         self.queued_paths: Callable[[], Iterable[str]] = tuple
         self._promised = 0  # bytes that running requests may still send
         self._running = 0  # number of requests that are sending files
-        self._taken: Counter[str] = (
-            Counter()
-        )  # path of an upload → number of running drops that have their file already
+        # Path of an upload → number of running drops that have taken the file.
+        self._taken_paths: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -80,24 +79,24 @@ class Uploads:
         with self.desk.work_folder(_DROP) as folder:
             moved: dict[str, Path] = {}
             with self._lock:
-                needed = Counter(map(os.path.realpath, self.queued_paths())) - self._taken
+                num_drops = Counter(map(os.path.realpath, self.queued_paths())) - self._taken_paths
                 for number, path in enumerate(dict.fromkeys(paths)):
                     source = Path(path).resolve()
                     if source.parent.parent == self.folder:
-                        # Copy the file if another drop needs the same file.
-                        copy_or_move = shutil.copyfile if needed[str(source)] > 1 else os.rename
+                        # Copy the file if another drop still has to take the same file.
+                        copy_or_move = shutil.copyfile if num_drops[str(source)] > 1 else os.rename
                         target = folder / f"{number}{safe_suffix(source.name)}"
                         with suppress(OSError):
                             copy_or_move(source, target)
                             moved[path] = target
-                taken = Counter(map(os.path.realpath, moved))
-                self._taken += taken
+                taken_paths = Counter(map(os.path.realpath, moved))
+                self._taken_paths += taken_paths
             self.tidy()
             try:
                 yield moved
             finally:
                 with self._lock:
-                    self._taken -= taken
+                    self._taken_paths -= taken_paths
 
     def tidy(self, later: float = 0.0) -> None:
         """Remove unfinished and forgotten files; tests let ``later`` seconds pass."""

@@ -16,15 +16,14 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, needs_gradio
-from builders.live import judge_of
-from builders.live import serving as listening
 from builders.page_requests import left, send, wait, wav
 
 from nes2net.apps.serve.desk import Limits
 from nes2net.apps.serve.guard import Guard
 
 pytest.importorskip("websockets")
-from nes2net.apps.listen import server as listen_server
+listen_server = pytest.importorskip("nes2net.apps.listen.server")
+live = pytest.importorskip("builders.live")
 
 pytestmark = needs_gradio
 
@@ -44,7 +43,7 @@ OF_LISTEN = json.dumps({"event": "start", "rate": 16000}).encode()
 @pytest.fixture(scope="module")
 def ports(usual_server, small):
     """Where each target listens."""
-    with listening(judge_of(small)) as (url, _):
+    with live.serving(live.judge_of(small)) as (url, _):
         port = usual_server[0].base_url.port
         yield {"page": port, "http": port, "listen": int(url.rpartition(":")[2])}
 
@@ -130,7 +129,7 @@ def test_slow_heads(ports, small, target, monkeypatch):
     """Clients that send a byte at a time are cut off."""
     monkeypatch.setattr("nes2net.apps.serve.server._HEAD_WITHIN", 1.0)
     monkeypatch.setattr(listen_server, "_HANDSHAKE", 1.0)
-    with listening(judge_of(small)) as (url, _):
+    with live.serving(live.judge_of(small)) as (url, _):
         port = {**ports, "listen": int(url.rpartition(":")[2])}[target]
         head = request(target, port)
         clients = [socket.create_connection(("127.0.0.1", port), PATIENCE) for _ in range(5)]

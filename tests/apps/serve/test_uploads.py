@@ -73,3 +73,16 @@ def test_a_drop_takes_its_files_and_two_pages_may_drop_the_same(uploads, tmp_pat
         with uploads.move_to_drop([str(path)]) as taken:
             assert taken[str(path)].exists() and path.exists() == left
         drops.pop()
+
+
+def test_drops_that_run_at_once_may_have_the_same_file(uploads):
+    """The last of them takes the file away, whichever it is; and later ones find it again."""
+    path = put(uploads, "one/a.wav")
+    uploads.queued_paths = lambda: [str(path)] * 2
+    with uploads.move_to_drop([str(path)]) as first:
+        assert path.exists()
+        with uploads.move_to_drop([str(path)]) as second:
+            assert first[str(path)].exists() and second[str(path)].exists() and not path.exists()
+    put(uploads, "one/a.wav")
+    with uploads.move_to_drop([str(path)]) as first:
+        assert path.exists()
