@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import re
 import socket
@@ -121,6 +122,7 @@ def measure(seconds: float, config: dict[str, Any]) -> None:
     Args:
         config: the configuration of the detector, which gets random weights.
     """
+    logging.getLogger("websockets.client").setLevel(logging.CRITICAL)  # who never reads answers no ping
     detector = Detector.from_config(config).eval()
     contents = [noise(seconds, seed) for seed in range(2)]
     with tempfile.TemporaryDirectory() as folder:
@@ -159,9 +161,8 @@ def measure(seconds: float, config: dict[str, Any]) -> None:
         last = of_client[-1]
         verdict = "those of the decoded call" if windows(of_client) == expected else "OTHERS than those of the call"
         print(
-            f"client {name}: {len(windows(of_client))} windows, {verdict}; {last['skipped']} skipped; lag {last['lag']}"
+            f"client {name}: {len(windows(of_client))} windows, {verdict}; {last['skipped']} skipped; lag in s {last['lag']}"
         )
     print("hostile:", ", ".join(f"{name} {count} times" for name, count in sorted(counts.items())))
-    steps = sorted({0, len(memory) // 10, len(memory) // 2, len(memory) - 1})
-    told = ", ".join(f"{memory[step]:.1f} after {100 * (step + 1) / len(memory):.0f} %" for step in steps)
-    print(f"memory of the server in MiB: {told} of the time; the most {max(memory):.1f}")
+    tenths = [memory[(number + 1) * len(memory) // 10 - 1] for number in range(10)]
+    print("memory of the server in MiB after each tenth of the time:", ", ".join(f"{tenth:.1f}" for tenth in tenths))
