@@ -1,4 +1,4 @@
-"""Claim: AASIST on the waveform scores three times as fast as the published program, with a quarter of its memory.
+"""Claim: AASIST on the waveform scores three times as fast as the published program, with a sixth of its memory.
 
 The reference, :class:`PublishedAasist`, is a transcription of the published program's filters and
 encoder on the same weights, without gradients; the graph layers after them, 1 % of the time, are
