@@ -94,8 +94,10 @@ def make_corpus(root: Path) -> None:
             audio = root / folder / "flac" / f"{utterance}.flac"
             audio.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(audio, voice(rng, 0.02 if label == "bonafide" else 0.006), RATE)
-            lines.append(utterance if "2021" in folder else f"LA_0001 {utterance} - A01 {label}")
             attack = f"A0{number // 2 % 2 + 1}"
+            lines.append(utterance if "2021" in folder else f"LA_0001 {utterance} - {attack} {label}")
+            if number // 2 % 4 == 3:
+                attack = "A07"  # evaluation has an attack that training lacks
             key.append(f"LA_0002 {utterance} nocodec asvspoof {attack} {label} notrim eval made - - - -")
         write(root / protocol, lines)
     write(root / "keys" / "DF" / "CM" / "trial_metadata.txt", key)

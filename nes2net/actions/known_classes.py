@@ -8,10 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from nes2net.evaluation.class_trials import ClassTrials, class_trials
-from nes2net.evaluation.classes import Classes, KnownFile
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Key, Labels
-from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
+from nes2net.scoring.class_file import read_class_table
+from nes2net.scoring.decisions.known import KnownFile, KnownThreshold, LogitScore
 
 
 def known_classes(
@@ -32,7 +32,7 @@ def known_classes(
         InputError: if the file or the labels cannot be read or do not fit each other.
     """
     path = Path(logits)
-    table = Classes().table(path)
+    table = read_class_table(path)
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     trials = class_trials(key, path, table, path.stem, EvaluationSettings(allow_partial=allow_partial))
     threshold = KnownThreshold.of_logits(trials.logits, kind)

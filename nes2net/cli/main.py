@@ -52,9 +52,10 @@ def build_parser() -> OneLineParser:
     for task, names in [*COMMANDS.items(), ("of other packages", installed)]:
         num_before = len(subparsers._choices_actions)
         for name in names:
-            function = _installed_command(name) if name in installed else _own_command(name)
-            if function is not None:
-                add_command(subparsers, function, name)
+            if name in installed:
+                add_command(subparsers, _installed_command(name), name)
+            elif name in own_names:  # the folder of a command may have been deleted
+                add_command(subparsers, commands.get(name), name)
         if added := subparsers._choices_actions[num_before:]:
             # The help then shows the commands of each task as a group, and not all commands in one list.
             parser.add_argument_group(task)._group_actions += added
@@ -64,20 +65,6 @@ def build_parser() -> OneLineParser:
             groups.append(group)
     parser._action_groups = [*groups, parser._optionals]
     return parser
-
-
-def _own_command(name: str) -> Callable[..., int | None] | None:
-    """Load the function of a command of this package; None if the folder with the command was deleted.
-
-    Raises:
-        ModuleNotFoundError: if a library that the command needs is missing.
-    """
-    try:
-        return commands.get(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{commands.module(name)}.".startswith(f"{error.name}."):
-            raise  # a library is missing
-        return None
 
 
 def _installed_command(name: str) -> Callable[..., int | None]:

@@ -5,26 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 from typing_extensions import Self
 
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.judgements import Rows
 from nes2net.lib.errors import InputError, listed
-from nes2net.lib.plain_data import read_json_as
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable, holds_classes, read_class_table
-from nes2net.scoring.decisions.known import (
-    MOST_SCORES,
-    KnownThreshold,
-    LogitScore,
-    class_posteriors,
-    known_scores,
-    logsumexp,
-)
+from nes2net.scoring.decisions.known import KnownThreshold, class_posteriors, known_scores, logsumexp, read_known
 from nes2net.scoring.judgement import judgement_of
 
 if TYPE_CHECKING:
@@ -36,41 +27,6 @@ if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
 
 _MOST_TOLD = 3  # how many of the likeliest classes a line of `predict` names
-_LARGEST_KNOWN = 1 << 20  # bytes
-
-
-class KnownFile(BaseModel):
-    """A file that `nes2net calibrate classes` writes: the scores of development trials of known classes."""
-
-    model_config = ConfigDict(frozen=True)
-
-    classes: tuple[str, ...]
-    """Names of the classes of the detector."""
-    kind: LogitScore
-    """Name of the score of being known."""
-    scores: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MOST_SCORES)]
-    """Scores of development trials of known classes."""
-
-    @property
-    def threshold(self) -> KnownThreshold:
-        """The threshold that these scores give; a trial with a lower score is of no known class."""
-        return KnownThreshold(self.kind, tuple(sorted(self.scores)))
-
-
-def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
-    """Read a :class:`KnownFile` of a detector with these ``classes``, and compute the threshold from its scores.
-
-    Raises:
-        InputError: if the file cannot be read, has another format, or is of a detector with other
-            classes.
-    """
-    remedy = "give a file of `nes2net calibrate classes`"
-    known = read_json_as(KnownFile, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
-    if known.classes != tuple(classes):
-        raise InputError(
-            f"{path}: is of a detector of {listed(known.classes, 5)}, and this one knows {listed(classes, 5)}: {remedy} for it"
-        )
-    return known.threshold
 
 
 @dataclass(frozen=True)

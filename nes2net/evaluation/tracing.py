@@ -130,8 +130,8 @@ def evaluate_classes(
             notes.append(f"PARTIAL: {trials.system}: {trials.mismatch}")
         if len(trials.generator_names) and trials.threshold is None:
             notes.append(
-                f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: the record of an average has no scores of "
-                "development trials"
+                f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores of "
+                "development trials, which only the checkpoint of an epoch has"
             )
     warnings = [line for trials in systems for line in (trials.origin and trials.origin.seen) or ()]
     return Result(

@@ -35,19 +35,30 @@ T = TypeVar("T")
 Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 
 
+def _is_deleted(target: str) -> bool:
+    """Whether ``target`` (``"module:attribute"``) is in a module of this package whose file is missing.
+
+    False if this package is not installed as files, such as in an archive.
+    """
+    this_file = Path(__file__)
+    module = this_file.parents[2].joinpath(*target.partition(":")[0].split("."))
+    return this_file.is_file() and not (module.is_dir() or module.with_suffix(".py").is_file())
+
+
 class Registry(Generic[T]):
     """A table: name → object in a module, such as a factory of parts or a corpus.
 
     Args:
         kind: the word for a registered object in messages, such as ``"back-end"``.
         group: name of the entry points by which installed packages add names.
-        table: name → ``"module:attribute"``.
+        table: name → ``"module:attribute"``. A name is left out if the file of its module was deleted
+            from this package, as the files of apps may be.
     """
 
     def __init__(self, kind: str, group: str, table: dict[str, str]) -> None:
         self.kind = kind
         self.group = group
-        self._built_in = dict(table)
+        self._built_in = {name: target for name, target in table.items() if not _is_deleted(target)}
 
     @cached_property
     def _table(self) -> dict[str, str]:

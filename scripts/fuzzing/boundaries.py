@@ -40,7 +40,6 @@ from nes2net.apps.scale.sources import shards_of
 from nes2net.data.audio import read
 from nes2net.data.audio.packed import is_there
 from nes2net.data.corpora import asvspoof2021_la
-from nes2net.evaluation.classes import KnownFile, read_known
 from nes2net.lib.unpacking import unpack
 from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
 from nes2net.models import registry
@@ -49,7 +48,7 @@ from nes2net.models.checkpoints.folder import write_tensors
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions import calibration
-from nes2net.scoring.decisions.known import known_scores
+from nes2net.scoring.decisions.known import KnownFile, known_scores, read_known
 from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.segment_file import read_segment_scores

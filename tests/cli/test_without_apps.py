@@ -65,3 +65,22 @@ def test_the_rest_works_without_it(app, recording, tmp_path):
     assert gone and listed.isdisjoint(gone) and set(COMMAND_OF) - gone <= listed
     detector = ["--model", recording.parent / "detector", "--device", "cpu"]
     assert "noise.wav" in python("-m", "nes2net", "predict", recording, *detector)
+
+
+@pytest.mark.slow
+def test_the_files_of_a_task_and_of_its_judgement_can_be_deleted(recording, tmp_path):
+    """Every other module is imported; no name leads to what is gone; files of other kinds are told apart as before."""
+    shutil.copytree(REPOSITORY / "nes2net", tmp_path / "nes2net", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "nes2net" / "training" / "tasks" / "source_tracing.py").unlink()
+    (tmp_path / "nes2net" / "evaluation" / "classes.py").unlink()
+    (tmp_path / "scores.txt").write_text("utterance score label\na 1.0 bonafide\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    code = f"""{IMPORT_ALL}
+from nes2net.models.registry import judgements, tasks
+from nes2net.scoring.judgement import judgement_of
+assert "source_tracing" not in tasks.names() and "classes" not in judgements.names()
+assert judgement_of("scores.txt").name == "scores"
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr

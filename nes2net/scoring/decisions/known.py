@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from nes2net.lib.errors import InputError, check_known, counted
+from nes2net.lib.errors import InputError, check_known, counted, listed
+from nes2net.lib.plain_data import read_json_as
 from nes2net.metrics.classes import threshold_accepting
 
 LogitScore = Literal["log_odds", "max_logit", "energy", "sme"]
@@ -28,6 +31,7 @@ _ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all trai
 _LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
 MOST_SCORES = 1000
+_LARGEST_KNOWN = 1 << 20  # bytes of a file of known classes
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
@@ -321,3 +325,37 @@ class KnownThreshold:
         if not all(isinstance(score, float) and np.isfinite(score) for score in scores):
             return None
         return cls(facts["kind"], tuple(sorted(scores)))
+
+
+class KnownFile(BaseModel):
+    """A file that `nes2net calibrate classes` writes: the scores of development trials of known classes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    classes: tuple[str, ...]
+    """Names of the classes of the detector."""
+    kind: LogitScore
+    """Name of the score of being known."""
+    scores: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MOST_SCORES)]
+    """Scores of development trials of known classes."""
+
+    @property
+    def threshold(self) -> KnownThreshold:
+        """The threshold that these scores give; a trial with a lower score is of no known class."""
+        return KnownThreshold(self.kind, tuple(sorted(self.scores)))
+
+
+def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
+    """Read a :class:`KnownFile` of a detector with these ``classes``, and compute the threshold from its scores.
+
+    Raises:
+        InputError: if the file cannot be read, has another format, or is of a detector with other
+            classes.
+    """
+    remedy = "give a file of `nes2net calibrate classes`"
+    known = read_json_as(KnownFile, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
+    if known.classes != tuple(classes):
+        raise InputError(
+            f"{path}: is of a detector of {listed(known.classes, 5)}, and this one knows {listed(classes, 5)}: {remedy} for it"
+        )
+    return known.threshold
