@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from operator import attrgetter, itemgetter
-from typing import Any, Literal
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.evaluation.key import extra_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import (
@@ -38,6 +38,7 @@ from nes2net.evaluation.tables import (
     with_best,
     words,
 )
+from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
 
@@ -54,8 +55,6 @@ CROSSED = (
 )
 # Fields that say nothing about how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
-# Fields that are attributes of a trial; all other fields are in `extra`.
-_OWN_FIELDS = frozenset(field.name for field in fields(Trial)) - {"extra"}
 # A field with more values than this, such as a seed or a segment number, does not group the trials.
 _MOST_VALUES = 400
 # At most so many rows get an interval, because intervals take most of the time. The breakdowns of
@@ -102,9 +101,7 @@ def breakdowns(
     """
     rows: dict[tuple[str, ...], list[Row]] = {}
     remaining = _MOST_INTERVALS
-    for name, num_values in grouping_fields(
-        [trial for trial in matched_trials.trials if trial.label != BONAFIDE]
-    ).items():
+    for name, num_values in grouping_fields(matched_trials.table, SPOOF).items():
         remaining -= num_values
         if remaining < 0:
             num_resamples = 0
@@ -168,26 +165,24 @@ def label_of(field_name: str) -> str:
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
-def grouping_fields(trials: Sequence[Trial]) -> dict[str, int]:
-    """Find the fields that group ``trials``: field → number of its values, 2 to 400."""
+def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[str, int]:
+    """Find the fields that group ``trials``: field → number of its values, 2 to 400.
+
+    Args:
+        label: count only the values of trials with this label; None for all trials.
+    """
+    table = TrialTable.of(trials)
+    is_counted = np.ones(len(table), dtype=bool)
+    if label is not None:
+        is_counted = table.column("label").where(label)
     names = [field.name for field in fields(Trial) if field.name not in _NOT_TABULATED]
-    names += extra_fields(trials)
+    names += extra_fields(itertools.compress(table, is_counted))
     counts = {}
     for name in names:
-        num_values = len(set(_field_values(trials, name)) - {None})
+        num_values = table.column(name).count(is_counted)
         if 1 < num_values <= _MOST_VALUES:
             counts[name] = num_values
     return counts
-
-
-def _field_values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
-    """Get the value of the field ``name`` of each trial; None for trials without it.
-
-    Attributes are read directly, because ``trial.get`` would take most of an evaluation's time.
-    """
-    if name in _OWN_FIELDS:
-        return map(attrgetter(name), trials)
-    return (trial.get(name) for trial in trials)
 
 
 def breakdown(
@@ -217,40 +212,36 @@ def breakdown(
         ``is_shown`` False, unless each class has at least 20 trials.
     """
     # Divide the fields into those of recordings, in `shared_names`, and those of the spoofing.
-    columns = {name: list(_field_values(matched_trials.trials, name)) for name in names}
-    bonafide_positions = np.flatnonzero(matched_trials.is_bonafide).tolist()
+    table = matched_trials.table
+    bonafide_positions = np.flatnonzero(matched_trials.is_bonafide)
     shared_names = []
     for name in names:
         # Attack and vocoder describe the spoofing, even if a key fills them for bona fide trials.
         is_of_spoofing = name in ("attack", "vocoder")
-        if not is_of_spoofing and any(columns[name][position] is not None for position in bonafide_positions):
+        if not is_of_spoofing and (table.column(name).numbers[bonafide_positions] >= 0).any():
             shared_names.append(name)
     # Group the positions of the trials by their values.
-    bonafide: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    spoof: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for position in bonafide_positions:
-        bonafide[tuple(columns[name][position] for name in shared_names)].append(position)
-    for position in np.flatnonzero(~matched_trials.is_bonafide).tolist():
-        spoof[tuple(columns[name][position] for name in names)].append(position)
+    bonafide = _grouped(table, bonafide_positions, shared_names)
+    spoof = _grouped(table, np.flatnonzero(~matched_trials.is_bonafide), names)
+    drawn = _Drawn.of(table)
     # Compute a row for each combination of values; a spoofed trial that lacks a field is in no row.
     rows = []
-    for values in sorted(values for values in spoof if None not in values):
+    for values, spoof_of_group in spoof.items():
         group = dict(zip(names, values))
-        bonafide_of_group = bonafide.get(tuple(group[name] for name in shared_names), [])
-        spoof_of_group = spoof[values]
+        bonafide_of_group = bonafide.get(tuple(group[name] for name in shared_names), np.empty(0, dtype=np.int64))
         eer = Figure()
-        if bonafide_of_group:
-            positions = bonafide_of_group + spoof_of_group
+        if bonafide_of_group.size:
+            positions = np.concatenate((bonafide_of_group, spoof_of_group))
             rule = functools.partial(metrics.compute_eer, method=method, order=positions)
             scores = matched_trials.scores[bonafide_of_group], matched_trials.scores[spoof_of_group]
             if num_resamples:
-                groups = groups_of([matched_trials.trials[position] for position in positions], unit)
+                groups = drawn.at(positions).groups(unit)
                 measured = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **groups)
                 eer = measured.figure("eer")
             else:
                 eer = Figure(rule(*scores)[0])
-        num_bonafide = len(bonafide_of_group)
-        num_spoof = len(spoof_of_group)
+        num_bonafide = bonafide_of_group.size
+        num_spoof = spoof_of_group.size
         labels = dict(zip(map(label_of, names), values))
         figures = {"eer": eer, "num_bonafide": Figure(num_bonafide), "num_spoof": Figure(num_spoof)}
         is_shown = eer.interval is not None or min(num_bonafide, num_spoof) >= FEWEST
@@ -258,38 +249,84 @@ def breakdown(
     return rows
 
 
-def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
+def _grouped(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
+    """Group ``positions`` (N,) of trials by the values of the fields ``names``: values → positions, sorted by values.
+
+    A trial that lacks one of the fields is in no group.
+    """
+    if not names or not positions.size:
+        return {(): positions} if not names else {}
+    columns = [table.column(name) for name in names]
+    numbers = np.stack([column.numbers[positions] for column in columns]).astype(np.int64)  # fields × N
+    has_all = (numbers >= 0).all(axis=0)
+    combined = np.ravel_multi_index(tuple(numbers[:, has_all]), [len(column.values) for column in columns])
+    order = np.argsort(combined, kind="stable")
+    groups = {}
+    for members in np.split(positions[has_all][order], np.flatnonzero(np.diff(combined[order])) + 1):
+        if members.size:
+            groups[tuple(column.values[column.numbers[members[0]]] for column in columns)] = members
+    return groups
+
+
+class _Drawn(NamedTuple):
+    """What the bootstrap may draw of N trials, as numbers: their speakers, and the attacks of spoofed trials."""
+
+    is_bonafide: NDArray
+    """Whether each trial is bona fide, (N,)."""
+    speakers: NDArray
+    """Number of the speaker of each trial, (N,); −1 for a trial without a speaker."""
+    attacks: NDArray
+    """Number of the attack of each trial, (N,); −1 for a trial without an attack."""
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial]) -> _Drawn:
+        """Read the speakers and the attacks of ``trials``."""
+        table = TrialTable.of(trials)
+        label, speaker, attack = map(table.column, ("label", "speaker", "attack"))
+        return cls(label.where(BONAFIDE), speaker.numbers, attack.numbers)
+
+    def at(self, positions: NDArray) -> _Drawn:
+        """The same of the trials at ``positions``."""
+        return _Drawn(*(numbers[positions] for numbers in self))
+
+    def groups(self, unit: Unit) -> dict[str, NDArray]:
+        """The groups that the bootstrap draws, as :func:`groups_of` describes them."""
+        groups: dict[str, NDArray] = {}
+        if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _FEWEST_SPEAKERS):
+            groups["bonafide_groups"] = self.speakers[self.is_bonafide]
+            groups["spoof_groups"] = self.speakers[~self.is_bonafide]
+        attacks = self.attacks[~self.is_bonafide]
+        if (unit == "attacks" or (unit == "both" and groups)) and _are_drawable(attacks, _FEWEST_ATTACKS):
+            groups["spoof_attacks"] = attacks
+        return groups
+
+
+def _are_drawable(numbers: NDArray, fewest: int) -> bool:
+    """Whether every trial has a speaker or an attack, and there are at least ``fewest`` of them."""
+    return bool((numbers >= 0).all()) and np.unique(numbers).size >= fewest
+
+
+def speaker_groups(trials: Sequence[Trial]) -> dict[str, NDArray]:
     """List the speaker of each trial, as the arguments of :func:`nes2net.metrics.bootstrap_interval` for both classes.
 
-    If a trial has no speaker, or there are fewer than ten speakers, the result is empty, and the
-    bootstrap draws trials.
+    Speakers are numbers. If a trial has no speaker, or there are fewer than ten speakers, the
+    result is empty, and the bootstrap draws trials.
     """
-    speakers = {trial.speaker for trial in trials}
-    if None in speakers or len(speakers) < _FEWEST_SPEAKERS:
-        return {}
-    return {
-        "bonafide_groups": [trial.speaker for trial in trials if trial.label == BONAFIDE],
-        "spoof_groups": [trial.speaker for trial in trials if trial.label != BONAFIDE],
-    }
+    return groups_of(trials, "speakers")
 
 
-def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
+def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, NDArray]:
     """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
-    Speakers cannot be drawn if :func:`speaker_groups` is empty. Attacks cannot be drawn if a
-    spoofed trial has no attack, or there are fewer than five attacks. If the groups that ``unit``
-    names cannot be drawn, the bootstrap draws trials, and the result is empty. With ``both``, the
-    bootstrap draws speakers alone if only attacks cannot be drawn.
+    Speakers and attacks are numbers. Speakers cannot be drawn if :func:`speaker_groups` is empty.
+    Attacks cannot be drawn if a spoofed trial has no attack, or there are fewer than five attacks.
+    If the groups that ``unit`` names cannot be drawn, the bootstrap draws trials, and the result is
+    empty. With ``both``, the bootstrap draws speakers alone if only attacks cannot be drawn.
 
     Args:
         unit: what the bootstrap draws; ``auto`` means ``speakers``.
     """
-    groups = {} if unit in ("trials", "attacks") else speaker_groups(trials)
-    if unit == "attacks" or (unit == "both" and groups):
-        attacks = [trial.attack for trial in trials if trial.label != BONAFIDE]
-        if None not in attacks and len(set(attacks)) >= _FEWEST_ATTACKS:
-            groups["spoof_attacks"] = attacks
-    return groups
+    return _Drawn.of(trials).groups(unit)
 
 
 def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]:
@@ -300,13 +337,16 @@ def drawn_groups(trials: Sequence[Trial], unit: Unit = "auto") -> dict[str, Any]
         If speakers and attacks are drawn, ``num_groups`` counts the speakers.
     """
     groups = groups_of(trials, unit)
-    attacks = len(set(groups.get("spoof_attacks", ())))
+    attacks = np.unique(groups.get("spoof_attacks", ())).size
     if attacks and "bonafide_groups" not in groups:
         return {"interval_over": "attacks", "num_groups": attacks}
     if not groups:
         return {"interval_over": "trials", "num_groups": len(trials)}
     words = f"speakers × {attacks} attacks" if attacks else "speakers"
-    return {"interval_over": words, "num_groups": len({trial.speaker for trial in trials})}
+    return {
+        "interval_over": words,
+        "num_groups": np.unique(np.concatenate((groups["bonafide_groups"], groups["spoof_groups"]))).size,
+    }
 
 
 def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit:

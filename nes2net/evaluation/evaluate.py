@@ -327,17 +327,18 @@ def _differences(
         InputError: if two systems have no trials of both classes in common.
     """
     for first, second in itertools.combinations(systems, 2):
-        scores_by_id = first.matched.by_id, second.matched.by_id
-        common_ids = scores_by_id[0].keys() & scores_by_id[1].keys()
-        common = [trial for trial in key.trials if trial.id in common_ids]
-        is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
+        rows, *positions = np.intersect1d(
+            first.matched.table.rows, second.matched.table.rows, assume_unique=True, return_indices=True
+        )
+        common = key.trials.take(rows)
+        is_bonafide = common.column("label").where(BONAFIDE)
         if is_bonafide.all() or not is_bonafide.any():
             raise InputError(
                 f"{first.name} and {second.name} cannot be compared: they have no trials of both classes in common"
             )
         classes = []
-        for by_id in scores_by_id:
-            scores = np.array([by_id[trial.id] for trial in common])
+        for system, positions_of_system in zip((first, second), positions):
+            scores = system.matched.scores[positions_of_system]
             classes.append((scores[is_bonafide], scores[~is_bonafide]))
         smallest_p = 2 / (num_resamples + 1)
         compared = metrics.compare_systems(
@@ -359,7 +360,7 @@ def _differences(
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
     """Whether all systems rest on the same trials, so that their figures can be compared."""
-    return len({frozenset(system.matched.by_id) for system in systems}) == 1
+    return all(np.setxor1d(system.matched.table.rows, systems[0].matched.table.rows).size == 0 for system in systems)
 
 
 def _tables(

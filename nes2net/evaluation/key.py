@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from nes2net.data.corpora.corpus import Corpus, key_digest
 from nes2net.data.corpora.protocol import canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match_file
+from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests
 from nes2net.models.registry import corpora
@@ -47,7 +50,7 @@ class Key:
     corpus: str
     path: Path
     phase: str
-    trials: list[Trial]
+    trials: TrialTable
     excluded: Mapping[str, Collection[str]]
     digests: Mapping[Path, str]
 
@@ -87,30 +90,40 @@ class Key:
                         hint = did_you_mean(value, values_of_key)
                     hint = hint or f"; known: {listed(values_of_key)}"
                     raise InputError(f"no trial of the key has {name} '{value}' to exclude{hint}")
-        return cls(corpus, Path(path), phase, trials, left_out, digests)
+        return cls(corpus, Path(path), phase, TrialTable(trials), left_out, digests)
 
     @property
     def definition(self) -> Corpus:
         """The facts and rules of the corpus."""
         return corpora.get(self.corpus)
 
-    @property
-    def evaluated_trials(self) -> list[Trial]:
-        """The trials of the phase that are not left out."""
-        return [trial for trial in select_phase(self.trials, self.phase) if self._keeps(trial)]
+    @functools.cached_property
+    def evaluated_trials(self) -> TrialTable:
+        """The trials of the phase that are not left out.
+
+        Raises:
+            InputError: if no trial has this phase.
+        """
+        is_evaluated = self.trials.is_in_phase(self.phase)
+        if not is_evaluated.any():
+            select_phase(self.trials, self.phase)  # raises an error that lists the phases
+        if self.excluded:
+            is_evaluated &= np.array([self._keeps(trial) for trial in self.trials], dtype=bool)
+        return self.trials.take(np.flatnonzero(is_evaluated))
 
     @property
     def only_label(self) -> str | None:
         """The label that all :attr:`evaluated_trials` share; None if both labels occur."""
-        labels = {trial.label for trial in self.evaluated_trials if trial.label}
-        return labels.pop() if len(labels) == 1 else None
+        numbers, labels = self.evaluated_trials.column("label")
+        label_numbers = np.unique(numbers[numbers >= 0])
+        return labels[label_numbers[0]] if len(label_numbers) == 1 else None
 
     @functools.cached_property
     def digest(self) -> str:
         """The SHA-256 of all trials of the key with their labels."""
         return key_digest(self.trials)
 
-    @property
+    @functools.cached_property
     def unofficial(self) -> list[str] | None:
         """How the trials of the phase differ from the official ones; None if the official numbers are not known."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
@@ -158,7 +171,7 @@ class Key:
         return not any(trial.get(name) in values for name, values in self.excluded.items())
 
 
-def extra_fields(trials: Sequence[Trial]) -> dict[str, None]:
+def extra_fields(trials: Iterable[Trial]) -> dict[str, None]:
     """List the names of all fields in ``extra`` of ``trials``, in the order in which they occur first.
 
     The result is a dictionary whose keys are the names; it serves as an ordered set.

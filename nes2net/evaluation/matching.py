@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from nes2net.data.corpora.id_tables import possible_ids
 from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial
+from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.scoring.judgement import judgement_of, scores_of
 
@@ -86,7 +87,7 @@ class Matched:
     ``num_expected`` counts the trials of the phase in the key, also those without a score.
     """
 
-    trials: list[Trial]
+    trials: Sequence[Trial]
     scores: NDArray
     num_expected: int
     mismatch: Mismatch
@@ -94,7 +95,12 @@ class Matched:
     @functools.cached_property
     def is_bonafide(self) -> NDArray:
         """Whether each trial is bona fide, shape (N,)."""
-        return np.array([trial.label == BONAFIDE for trial in self.trials], dtype=bool)
+        return self.table.column("label").where(BONAFIDE)
+
+    @functools.cached_property
+    def table(self) -> TrialTable:
+        """The trials as a table."""
+        return TrialTable.of(self.trials)
 
     @property
     def bonafide(self) -> NDArray:
@@ -132,7 +138,7 @@ class Matched:
         mismatch = {}
         for kind, ids in vars(self.mismatch).items():
             mismatch[kind] = [id for id in ids if id not in excluded]
-        trials = list(itertools.compress(self.trials, is_kept))
+        trials = self.table.take(np.flatnonzero(is_kept))
         return Matched(trials, self.scores[is_kept], num_expected, Mismatch(**mismatch))
 
 
@@ -160,89 +166,99 @@ def match(
             Without ``allow_partial``, also if a trial has no score, several scores, or a score that
             is not finite, or if an utterance is unknown.
     """
-    # Sort the rows of the file: one score for an id, an equal or a different score for the same id, or an unusable row.
-    expected = select_phase(trials, phase)
-    ids_of_key = {trial.id for trial in trials}
-    scored: dict[str, float] = {}
-    # Dictionaries serve as ordered sets.
-    repeated: dict[str, None] = {}
-    conflicting: dict[str, None] = {}
-    unknown: dict[str, None] = {}
-    not_finite: dict[str, None] = {}
-    if isinstance(scores, np.ndarray):
-        scores = scores.tolist()
-    for id, score in zip(ids, scores, strict=True):
-        if id not in ids_of_key:
-            id = next((name for name in possible_ids(id) if name in ids_of_key), id)
-        if id not in ids_of_key:
-            unknown[id] = None
-        elif not math.isfinite(score):
-            not_finite[id] = None
-        elif id not in scored:
-            scored[id] = score
-        elif scored[id] == score:
-            repeated[id] = None
-        else:
-            conflicting[id] = None
+    # Find the trial of each row of the file.
+    key = TrialTable.of(trials)
+    is_expected = key.is_in_phase(phase)
+    if not is_expected.any():
+        select_phase(trials, phase)  # raises an error that lists the phases
+    values = np.asarray(scores, dtype=np.float64)
+    positions = _positions(key, ids)  # (rows,); −1 for an unknown id
+    is_known = positions >= 0
+    is_finite = np.isfinite(values)
+    # Take the first score of each trial. Further scores of the trial are equal or different.
+    usable = np.flatnonzero(is_known & is_finite)
+    scored, first = np.unique(positions[usable], return_index=True)
+    score_of_trial = np.full(len(key), np.nan)
+    score_of_trial[scored] = values[usable[first]]
+    is_first = np.zeros(usable.size, dtype=bool)
+    is_first[first] = True
+    is_equal = values[usable] == score_of_trial[positions[usable]]
     # Collect the mismatch. An utterance with different scores, or with a score that is not finite, has no score.
-    present = scored.keys() | not_finite.keys()
-    for id in (*conflicting, *not_finite):
-        scored.pop(id, None)
+    not_finite = _distinct(positions[is_known & ~is_finite])
+    conflicting = _distinct(positions[usable[~is_equal]])
+    repeated = _distinct(positions[usable[is_equal & ~is_first]])
+    is_missing = is_expected.copy()
+    is_missing[scored] = False
+    is_missing[not_finite] = False
+    score_of_trial[conflicting] = np.nan
+    score_of_trial[not_finite] = np.nan
+    has_score = np.isfinite(score_of_trial)
     mismatch = Mismatch(
-        missing=[trial.id for trial in expected if trial.id not in present],
-        conflicting=list(conflicting),
-        unknown=list(unknown),
-        not_finite=list(not_finite),
-        repeated=[id for id in repeated if id in scored],
+        missing=[trials[position].id for position in np.flatnonzero(is_missing).tolist()],
+        conflicting=[trials[position].id for position in conflicting],
+        unknown=list(dict.fromkeys(ids[row] for row in np.flatnonzero(~is_known).tolist())),
+        not_finite=[trials[position].id for position in not_finite],
+        repeated=[trials[position].id for position in repeated if has_score[position]],
     )
-    # Take the trials of the phase, and check that they can be evaluated.
-    by_id = {trial.id: trial for trial in expected}
-    evaluated_trials = []
-    evaluated_scores = []
-    for id, score in scored.items():
-        if id in by_id:
-            evaluated_trials.append(by_id[id])
-            evaluated_scores.append(score)
-    if not evaluated_trials:
+    # Take the trials of the phase, in the order of the file, and check that they can be evaluated.
+    in_order = scored[np.argsort(first)]
+    evaluated = key.take(in_order[(has_score & is_expected)[in_order]])
+    num_expected = int(is_expected.sum())
+    if not evaluated:
+        first_expected = trials[int(is_expected.argmax())]
+        reason = _why_nothing_fits(first_expected, ids, mismatch, has_scores=bool(has_score.any()))
         raise InputError(
-            f"none of the {counted(len(expected), 'trial')} of the key has a score: {mismatch.describe(len(expected))}; "
-            f"{_why_nothing_fits(expected, ids, scored, mismatch)}"
+            f"none of the {counted(num_expected, 'trial')} of the key has a score: {mismatch.describe(num_expected)}; {reason}"
         )
     if mismatch and not allow_partial:
-        problems = mismatch.describe(len(expected))
+        problems = mismatch.describe(num_expected)
         raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
-    unlabelled = [trial.id for trial in evaluated_trials if trial.label is None]
+    unlabelled = [evaluated[row].id for row in np.flatnonzero(evaluated.column("label").numbers < 0).tolist()]
     if unlabelled:
         raise InputError(
             f"{counted(len(unlabelled), 'trial has', 'trials have')} no label in the key: {listed(unlabelled)}; give a key with labels"
         )
-    finite = np.array(evaluated_scores)
+    finite = score_of_trial[evaluated.rows]
     largest = int(np.abs(finite).argmax())
     if abs(finite[largest]) > LARGEST:
         raise InputError(
-            f"the score of {evaluated_trials[largest].id} is {finite[largest]:g}; "
-            f"scale the scores to lie within ±{LARGEST:g}"
+            f"the score of {evaluated[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{LARGEST:g}"
         )
-    return Matched(evaluated_trials, finite, len(expected), mismatch)
+    return Matched(evaluated, finite, num_expected, mismatch)
 
 
-def _why_nothing_fits(
-    expected: Sequence[Trial], ids: Sequence[str], scored: Mapping[str, float], mismatch: Mismatch
-) -> str:
-    """Say why none of the ``expected`` trials has a score, and what to do.
+def _positions(key: TrialTable, ids: Sequence[str]) -> NDArray:
+    """Find the position in ``key`` of the trial that each of ``ids`` means, (N,); −1 for an unknown id."""
+    position_of = key.position_of
+    positions = np.array([position_of.get(id, -1) for id in ids], dtype=np.int64)
+    for row in np.flatnonzero(positions < 0).tolist():
+        name = next((name for name in possible_ids(ids[row]) if name in position_of), None)
+        if name is not None:
+            positions[row] = position_of[name]
+    return positions
+
+
+def _distinct(positions: NDArray) -> list[int]:
+    """List ``positions`` (N,), each only once, in the order in which they occur first."""
+    return list(dict.fromkeys(positions.tolist()))
+
+
+def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *, has_scores: bool) -> str:
+    """Say why none of the expected trials has a score, and what to do.
 
     Args:
+        expected: the first of these trials.
         ids: all ids of the score file.
-        scored: the scores that have a trial in the key; all these trials are of other phases.
+        has_scores: whether trials of the key have a score; all these trials are of other phases.
     """
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"
-    if scored:
+    if has_scores:
         return "these are scores of another part of the corpus: ask for it with `phase`"
     if mismatch.not_finite or mismatch.conflicting:
         return "no trial has one finite score: score the recordings again"
     return (
-        f"the scores have ids such as {ids[0]}, the key has ids such as {expected[0].id}: "
+        f"the scores have ids such as {ids[0]}, the key has ids such as {expected.id}: "
         "give scores and key of one corpus and part"
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -183,3 +183,15 @@ def checked_float(number: str, path: Path, line: int, quantity: str = "score") -
     except ValueError:
         pass
     raise InputError(f"{path}, line {line}: expected a number as {quantity}, found {shown(number)}")
+
+
+def are_floats(numbers: Sequence[str]) -> bool:
+    """Whether :func:`checked_float` accepts each of ``numbers``."""
+    text = "".join(numbers)
+    if not text.isascii() or "_" in text:
+        return False
+    try:
+        list(map(float, numbers))
+    except ValueError:
+        return False
+    return True

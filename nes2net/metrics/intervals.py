@@ -14,6 +14,7 @@ several metrics, and ``compare_systems``; then the draws that these functions sh
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,16 +26,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, counted
 from nes2net.metrics.eer import checked_classes, compute_eer
-from nes2net.metrics.resampling import any_metric, quick_metric
+from nes2net.metrics.resampling import Cells, any_metric, quick_metric, single_trials
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
 
-#: A function that draws a resample with a random generator. Its result (B + S,) says how often the resample contains
-#: each trial of [bonafide, spoof].
-Draw = Callable[[np.random.Generator], NDArray]
+#: Most resamples, and most counts of cells, that are evaluated together.
+_MOST_TOGETHER = 50
+_MOST_WEIGHTS = 1 << 22
+# Counts of at most so many items are kept for further bootstraps with the same seed, such as those of a breakdown.
+_MOST_KEPT = 1024
+
+#: A function that draws the resample of a number. Its result (C,) says how often the resample contains each cell.
+Draw = Callable[[int], NDArray]
 
 
 class Draws(TypedDict, total=False):
@@ -244,8 +250,11 @@ def compare_systems(
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
     values = _resample([(metric, *system) for system in systems], **draws)
-    once = np.ones(sum(counts[0]), dtype=np.int64)  # the sample itself has each trial once
-    first_value, second_value = (float(np.ravel(any_metric(metric, *system)(once))[0]) for system in systems)
+    num_trials = sum(counts[0])
+    once = np.ones((1, num_trials), dtype=np.int64)  # the sample itself has each trial once
+    first_value, second_value = (
+        float(np.ravel(any_metric(metric, *system, single_trials(num_trials))(once))[0]) for system in systems
+    )
     # Each system has half of the columns; the first column of each is compared.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
@@ -319,27 +328,23 @@ def _resample(
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
     _, bonafide, spoof = systems[0]
-    draw = _drawing_function(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
-    sizes = []
-    # With attacks, draw whole attacks, and count the clusters of each kind, by which figures are spread.
-    if spoof_attacks is not None:
-        sizes.append(len(set(spoof_attacks)))
-        if bonafide_groups is not None and spoof_groups is not None:
-            sizes.append(len({*bonafide_groups, *spoof_groups}))
-        draw = _with_attacks(draw, spoof_attacks, bonafide.size, spoof.size, crossed=len(sizes) > 1)
-    quick = [quick_metric(*system) for system in systems]
-    evaluators = [fast or any_metric(*system) for fast, system in zip(quick, systems)]
+    cells, draw, sizes = _drawing(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
+    quick = [quick_metric(*system, cells) for system in systems]
+    evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
+    num_together = int(np.clip(_MOST_WEIGHTS // cells.count, 1, _MOST_TOGETHER))
 
-    def resample(index: int) -> NDArray:
-        """Compute the metrics of all systems (columns,) on resample number ``index``."""
-        counts = draw(np.random.default_rng([seed, index]))
-        return np.hstack([evaluate(counts) for evaluate in evaluators])
+    def resample(start: int) -> NDArray:
+        """Compute the metrics of all systems on the resamples from number ``start`` on, (resamples, columns)."""
+        weights = np.stack([draw(index) for index in range(start, min(start + num_together, num_resamples))])
+        return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
     with ExitStack() as stack:
-        values: Iterable[NDArray] = map(resample, range(num_resamples))
-        # With fewer trials, a resample takes less time than the start of a thread.
+        starts = range(0, num_resamples, num_together)
+        blocks: Iterable[NDArray] = map(resample, starts)
+        # With fewer trials, resamples take less time than the start of a thread.
         if None not in quick and bonafide.size + spoof.size >= 20_000:
-            values = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, range(num_resamples))
+            blocks = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, starts)
+        values: Iterable[NDArray] = itertools.chain.from_iterable(blocks)
         if progress:
             values = progress(values, num_resamples)
         drawn = np.array(list(values))
@@ -373,66 +378,128 @@ def check_draws(num_resamples: int, seed: int) -> None:
         raise InputError(f"`seed` must be 0 or more, got {seed}")
 
 
-def _drawing_function(
-    bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_bonafide: int, num_spoof: int
-) -> Draw:
-    """Make the function that draws a resample: single trials, or whole groups if there are groups.
+def _drawing(
+    seed: int,
+    bonafide_groups: Sequence | None,
+    spoof_groups: Sequence | None,
+    spoof_attacks: Sequence | None,
+    num_bonafide: int,
+    num_spoof: int,
+) -> tuple[Cells, Draw, list[int]]:
+    """Find the cells of the trials, and make the function that draws a resample.
+
+    Returns:
+        - The cells.
+        - The function. It draws single trials, or whole groups, attacks, or groups and attacks.
+        - The numbers of attacks and of groups if attacks are drawn, by which figures are spread;
+          empty if no attacks are drawn.
 
     Raises:
-        InputError: if only one class has groups, or if there is not one group for each score.
+        InputError: if only one class has groups, if there is not one group for each score, if there
+            are fewer than two attacks, or if there is not one attack for each spoof score.
     """
-    if bonafide_groups is None and spoof_groups is None:
-        return lambda rng: np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
-    if bonafide_groups is None or spoof_groups is None:
+    # Number the groups and the attacks.
+    groups = None
+    if bonafide_groups is not None and spoof_groups is not None:
+        if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
+            raise InputError(
+                f"one group per score is needed: {num_bonafide} bona fide and {num_spoof} spoof scores, "
+                f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
+            )
+        groups = _numbered(bonafide_groups, spoof_groups)
+    elif bonafide_groups is not None or spoof_groups is not None:
         raise InputError("give bonafide_groups and spoof_groups, or neither: speakers are drawn with all their trials")
-    if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
-        raise InputError(
-            f"one group per score is needed: {num_bonafide} bona fide and {num_spoof} spoof scores, "
-            f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
-        )
-    number_of: dict[Any, int] = {}  # group → number of the group
-    trial_groups = np.array(
-        [number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)]
-    )
+    attacks = None
+    num_attacks = 0
+    if spoof_attacks is not None:
+        names, attacks = np.unique(np.asarray(spoof_attacks), return_inverse=True)
+        num_attacks = len(names)
+        if len(attacks) != num_spoof or num_attacks < 2:
+            raise InputError(
+                f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
+                f"{counted(len(attacks), 'name')} of {counted(num_attacks, 'attack')}"
+            )
+    # Without groups, every bona fide trial is a cell. A spoofed trial is a cell, or each attack.
+    if groups is None:
 
-    def draw(rng: np.random.Generator) -> NDArray:
+        def draw_singly(index: int) -> NDArray:
+            """Draw the bona fide trials singly, and the spoofed trials singly or by attack."""
+            rng = np.random.default_rng([seed, index])
+            if attacks is None:
+                return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
+            times = draw_counts(rng, num_attacks)
+            return np.concatenate((draw_counts(rng, num_bonafide), times))
+
+        if attacks is None:
+            return single_trials(num_bonafide + num_spoof), draw_singly, []
+        numbers = np.concatenate((np.arange(num_bonafide), num_bonafide + attacks))
+        return Cells(numbers, num_bonafide + num_attacks), draw_singly, [num_attacks]
+    # Each group is a cell.
+    num_groups = int(groups.max()) + 1
+    groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
+
+    def draw_groups(source: _Source) -> NDArray:
         """Draw whole groups; repeat the draw until both classes have a trial."""
         while True:
-            counts = draw_counts(rng, len(number_of))[trial_groups]
-            if counts[:num_bonafide].any() and counts[num_bonafide:].any():
+            counts = source.draw_counts(num_groups)
+            if all(counts[of_class].any() for of_class in groups_of_classes):
                 return counts
 
-    return draw
+    if attacks is None:
+        return Cells(groups, num_groups), lambda index: draw_groups(_Source(seed, index)), []
+    # The bona fide trials of each group are a cell, and the spoofed trials of each pair of a group and an attack.
+    pairs, pair_numbers = np.unique(groups[num_bonafide:] * num_attacks + attacks, return_inverse=True)
+    group_of_pair, attack_of_pair = np.divmod(pairs, num_attacks)
+    cells = Cells(np.concatenate((groups[:num_bonafide], num_groups + pair_numbers)), num_groups + len(pairs))
 
-
-def _with_attacks(draw: Draw, spoof_attacks: Sequence, num_bonafide: int, num_spoof: int, *, crossed: bool) -> Draw:
-    """Make the function that draws a resample of whole attacks.
-
-    If ``crossed``, speakers are drawn by ``draw``, too. Otherwise, ``draw`` is not used, and bona
-    fide trials are drawn singly.
-
-    Raises:
-        InputError: if there are fewer than two attacks, or not one name for each spoof score.
-    """
-    attacks, codes = np.unique(np.asarray(spoof_attacks), return_inverse=True)
-    if len(codes) != num_spoof or len(attacks) < 2:
-        raise InputError(
-            f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
-            f"{counted(len(codes), 'name')} of {counted(len(attacks), 'attack')}"
-        )
-
-    def draw_attacks(rng: np.random.Generator) -> NDArray:
-        """Draw whole attacks; with speakers, repeat the draw until a spoofed trial is drawn."""
+    def draw_crossed(index: int) -> NDArray:
+        """Draw whole attacks and groups; repeat the draw until a spoofed trial is drawn."""
+        source = _Source(seed, index)
         while True:
-            times = draw_counts(rng, len(attacks))[codes]
-            if not crossed:
-                return np.concatenate((draw_counts(rng, num_bonafide), times))
-            counts = draw(rng)
-            counts[num_bonafide:] *= times
-            if counts[num_bonafide:].any():
-                return counts
+            times = source.draw_counts(num_attacks)
+            counts = draw_groups(source)
+            of_pairs = counts[group_of_pair] * times[attack_of_pair]
+            if of_pairs.any():
+                return np.concatenate((counts, of_pairs))
 
-    return draw_attacks
+    return cells, draw_crossed, [num_attacks, num_groups]
+
+
+def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
+    """Number the groups of both classes, (B + S,), in the order in which they occur first."""
+    if isinstance(bonafide_groups, np.ndarray) and isinstance(spoof_groups, np.ndarray):
+        groups = np.concatenate((bonafide_groups, spoof_groups))
+        _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
+        return np.argsort(np.argsort(first))[numbers]
+    number_of: dict[Any, int] = {}  # group → number of the group
+    return np.array([number_of.setdefault(group, len(number_of)) for group in (*bonafide_groups, *spoof_groups)])
+
+
+class _Source:
+    """Draws counts one after the other with the random generator of one resample.
+
+    Args:
+        seed: the seed of the bootstrap.
+        index: the number of the resample.
+    """
+
+    def __init__(self, seed: int, index: int) -> None:
+        self._seed = seed
+        self._index = index
+        self._sizes: tuple[int, ...] = ()
+
+    def draw_counts(self, size: int) -> NDArray:
+        """Draw as :func:`draw_counts` does; the result must not be changed, because it is used again."""
+        self._sizes += (size,)
+        draw = _last_counts if max(self._sizes) <= _MOST_KEPT else _last_counts.__wrapped__
+        return draw(self._seed, self._index, self._sizes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
+    """Draw counts of ``sizes`` items one after the other, and return the last ones."""
+    rng = np.random.default_rng([seed, index])
+    return [draw_counts(rng, size) for size in sizes][-1]
 
 
 def draw_counts(rng: np.random.Generator, size: int) -> NDArray:

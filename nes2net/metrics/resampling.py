@@ -1,8 +1,11 @@
-"""Compute a metric on a bootstrap resample from the counts of its trials.
+"""Compute a metric on bootstrap resamples from the counts of their trials.
 
-A resample repeats trials but keeps their order, so the scores are sorted once for all resamples.
-Each resample then takes a few passes over the counts of the sorted trials. This takes O(n) instead
-of O(n log n) steps. A function that computes a metric in this way is called the quick form of the
+A resample repeats trials but keeps their order, so the scores are sorted once for all resamples. If
+whole speakers are drawn, all trials of a speaker are drawn equally often: they form a *cell*, and a
+resample is described by one count for each cell. The sorted trials are divided into blocks, and for
+each cell the number of its trials in each block is known. A product of matrices therefore says how
+many trials of each block a resample has, and only the few blocks in which the metric is decided are
+read trial by trial. A function that computes a metric in this way is called the quick form of the
 metric. A metric without a quick form is computed from repeated scores.
 """
 
@@ -11,7 +14,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +34,36 @@ from nes2net.metrics.eer import compute_eer, interpolated_crossing, last_of_ties
 from nes2net.metrics.rates import Rates, compute_rates, rates_of_counts
 from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weights, tdcf
 
-#: A metric on a resample. The argument says how often each trial of [bonafide, spoof] was drawn, (B + S,); the result
-#: is a number or Rates.
-Resampled = Callable[[NDArray], Any]
+# The sorted trials are divided into at most so many blocks, of at least so many trials each.
+_MOST_BLOCKS = 256
+_FEWEST_IN_BLOCK = 64
+# The table of the numbers of trials by cell and block has at most so many numbers for each class (32 MB), and at most so
+# many for each trial. Otherwise counting trials is quicker.
+_LARGEST_TABLE = 1 << 22
+_TABLE_PER_TRIAL = 16
 
 
-def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled | None:
-    """Make the quick form of ``metric``, a function of counts; None if the metric has no quick form.
+class Cells(NamedTuple):
+    """Sets of trials that every resample contains equally often."""
+
+    numbers: NDArray
+    """The number of the cell of each trial of [bonafide, spoof], (B + S,), from 0 on."""
+    count: int
+    """The number of cells, C."""
+
+
+#: A metric on resamples. The argument says how often each cell was drawn in each of R resamples, (R, C); the result is
+#: a number (R,), or the fields of Rates (R, 6).
+Resampled = Callable[[NDArray], NDArray]
+
+
+def single_trials(num_trials: int) -> Cells:
+    """Make cells that have one trial each."""
+    return Cells(np.arange(num_trials), num_trials)
+
+
+def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled | None:
+    """Make the quick form of ``metric``, a function of counts of cells; None if the metric has no quick form.
 
     Raises:
         InputError: if the scores or the options of ``metric`` are wrong.
@@ -53,10 +79,10 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) 
     settings = inspect.signature(metric).bind(bonafide, spoof, **options)
     settings.apply_defaults()
     metric(bonafide, spoof, **options)  # raises an error if scores or settings are wrong
-    return make(**settings.arguments)
+    return make(**settings.arguments, cells=cells)
 
 
-def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) -> Resampled:
+def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
 
     Of a metric that returns a tuple, such as ``compute_eer``, only the first number is returned.
@@ -71,30 +97,100 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray) ->
             value = value[0]
         return float(value)
 
-    return evaluate
+    return _trial_by_trial(evaluate, cells)
 
 
-def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Resampled:
+def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampled:
+    """Turn a function of the counts of all trials (B + S,) of a resample into a function of counts of cells."""
+    return lambda weights: np.array([evaluate(weights_of_cells[cells.numbers]) for weights_of_cells in weights])
+
+
+class _Blocks:
+    """The trials of both classes, sorted by score, in K blocks. A block ends between two different scores.
+
+    Args:
+        bonafide, spoof: scores of both classes, (B,) and (S,).
+        cells: the cells of the trials.
+        order: sorts equal scores, as for :func:`compute_eer`.
+
+    Attributes:
+        is_bonafide: whether each sorted trial is bona fide, (B + S,).
+        is_last: whether each sorted trial is the last one with its score, (B + S,).
+    """
+
+    def __init__(self, bonafide: NDArray, spoof: NDArray, cells: Cells, order: Any = None) -> None:
+        """Sort the trials, and count the trials of each cell in each block."""
+        index = sorting_index(bonafide, spoof, order)
+        self.is_bonafide = index < bonafide.size
+        self._cells = cells.numbers[index]
+        ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
+        self.is_last = np.zeros(index.size, dtype=bool)
+        self.is_last[ends] = True
+        num_blocks = int(np.clip(index.size // _FEWEST_IN_BLOCK, 1, _MOST_BLOCKS))
+        wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
+        self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
+        num_blocks = self._bounds.size - 1
+        self._table = None  # C × 2K: for each class, the number of trials of each cell in each block
+        if cells.count * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
+            entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
+            tables = []
+            for of_class in (self.is_bonafide, ~self.is_bonafide):
+                numbers = np.bincount(entries[of_class], minlength=cells.count * num_blocks)
+                tables.append(numbers.reshape(cells.count, num_blocks))
+            self._table = np.concatenate(tables, axis=1).astype(np.float64)
+
+    def rejected(self, weights: NDArray) -> NDArray:
+        """Count the bona fide and the spoofed trials before each block and after the last one, R×2×(K+1).
+
+        Args:
+            weights: how often each cell was drawn in each resample, (R, C).
+        """
+        starts = self._bounds[:-1]
+        in_blocks = np.empty((len(weights), 2, starts.size))
+        if self._table is not None:
+            # Numbers of trials are exact in float64, for which there is a fast product of matrices.
+            in_blocks[:] = (weights.astype(np.float64) @ self._table).reshape(in_blocks.shape)
+        else:
+            for numbers, weights_of_cells in zip(in_blocks, weights):
+                counts = weights_of_cells[self._cells]
+                numbers[0] = np.add.reduceat(counts * self.is_bonafide, starts)
+                numbers[1] = np.add.reduceat(counts, starts) - numbers[0]
+        rejected = np.zeros((*in_blocks.shape[:2], self._bounds.size), dtype=np.int64)
+        rejected[:, :, 1:] = in_blocks.cumsum(axis=2)
+        return rejected
+
+    def block(self, number: int) -> slice:
+        """The sorted trials of a block."""
+        return slice(self._bounds[number], self._bounds[number + 1])
+
+    def counts(self, weights: NDArray, trials: slice) -> NDArray:
+        """How often each of the sorted ``trials`` is drawn, if each cell is drawn ``weights`` (C,) times."""
+        return weights[self._cells[trials]]
+
+
+def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
     """Make the quick form of :func:`compute_eer`."""
     if method in ("arena", "roc", "sklearn"):
-        return _quick_eer_of_ties(bonafide, spoof, method)
+        return _quick_eer_of_ties(bonafide, spoof, method, cells)
     if method == "asvspoof":
         order = None
-    index = sorting_index(bonafide, spoof, order)
-    is_bonafide = index < bonafide.size
-    bonafide_weights = is_bonafide.astype(np.int64)
+    blocks = _Blocks(bonafide, spoof, cells, order)
 
-    def evaluate(counts: NDArray) -> float:
-        """Compute the EER of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
-        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
-        counts = counts[index]
+    def evaluate(weights: NDArray, rejected: NDArray) -> float:
+        """Compute the EER of a resample from ``weights`` (C,) of cells and ``rejected`` trials at blocks, 2×(K+1)."""
+        num_bonafide, num_spoof = rejected[:, -1].tolist()
         # FRR − FAR rises from −1 to 1, by 1/num_bonafide or 1/num_spoof a step. Multiplied by
         # num_bonafide · num_spoof, the rise is an integer, and FRR reaches FAR at this product.
-        rise = np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
         to_climb = num_bonafide * num_spoof
+        climbed_before = rejected[0] * num_spoof + rejected[1] * num_bonafide
+        block = int(np.searchsorted(climbed_before, to_climb)) - 1  # the block in which FRR reaches FAR
+        trials = blocks.block(block)
+        is_bonafide = blocks.is_bonafide[trials]
+        counts = blocks.counts(weights, trials)
+        rise = climbed_before[block] + np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
         crossing = int(np.searchsorted(rise, to_climb))  # index of the trial at one of whose copies FRR reaches FAR
-        climbed = int(rise[crossing - 1]) if crossing else 0
-        rejected_bonafide = int(counts[:crossing] @ bonafide_weights[:crossing])
+        climbed = int(rise[crossing - 1] if crossing else climbed_before[block])
+        rejected_bonafide = int(rejected[0, block]) + int((counts * is_bonafide)[:crossing].sum())
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
@@ -114,10 +210,10 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any) -> Re
             return (frr_before + far_before) / 2
         return (frr + far) / 2
 
-    return evaluate
+    return lambda weights: np.array(list(map(evaluate, weights, blocks.rejected(weights))))
 
 
-def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
+def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
     """Make the quick form of :func:`compute_eer` by a rule that treats equal scores as one step."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
@@ -142,65 +238,94 @@ def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resamp
         nearest = np.argmin(np.abs(frr - far))
         return float((frr[nearest] + far[nearest]) / 2)
 
-    return evaluate
+    return _trial_by_trial(evaluate, cells)
 
 
-def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version) -> Resampled:
+def _quick_min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version, cells) -> Resampled:
     """Make the quick form of :func:`compute_min_tdcf`, with its arguments; the ASV scores are not resampled."""
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
-    return _quick_minimum(bonafide, spoof, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
+    return _quick_minimum(bonafide, spoof, cells, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
 
 
-def _quick_minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_step: bool) -> Resampled:
-    """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds; the cost is linear in both rates.
+def _quick_minimum(
+    bonafide: NDArray, spoof: NDArray, cells: Cells, cost: Callable, *, ties_are_one_step: bool
+) -> Resampled:
+    """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds.
 
-    The copies of a trial lie on a straight piece of the ROC curve. Along such a piece, a linear
-    cost is smallest at one of the two ends. The steps between the ends are therefore skipped.
+    The cost is linear in both rates and rises with both. Within a block it is therefore never below
+    the cost of the FRR before the block and the FAR after the block. Only blocks for which this
+    bound lies below the costs between blocks are read trial by trial. The copies of a trial lie on
+    a straight piece of the ROC curve. Along such a piece, a linear cost is smallest at one of the
+    two ends. The steps between the ends are therefore skipped.
 
     Args:
         ties_are_one_step: whether equal scores are one step; if False, every trial is a step.
     """
-    index = sorting_index(bonafide, spoof)
-    is_bonafide = index < bonafide.size
-    steps: NDArray | slice = slice(None)
-    if ties_are_one_step:
-        steps = last_of_ties(np.concatenate((bonafide, spoof))[index])
+    blocks = _Blocks(bonafide, spoof, cells)
 
-    def evaluate(counts: NDArray) -> float:
-        """Compute the smallest cost of the resample that has each trial of [bonafide, spoof] ``counts`` times."""
-        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
-        counts = counts[index]
-        rejected_bonafide = np.cumsum(counts * is_bonafide)
-        rejected_spoof = (np.cumsum(counts) - rejected_bonafide)[steps]
-        frr = rejected_bonafide[steps] / num_bonafide
-        far = (num_spoof - rejected_spoof) / num_spoof
-        cost_of_accepting_all = cost(0.0, 1.0)
-        return float(min(cost(frr, far).min(), cost_of_accepting_all))
+    def evaluate(weights: NDArray) -> NDArray:
+        """Compute the smallest cost (R,) of resamples from the ``weights`` (R, C) of cells."""
+        rejected = blocks.rejected(weights)
+        sizes = rejected[:, :, -1]
+        frr = rejected[:, 0] / sizes[:, :1]
+        far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]
+        lowest = cost(frr, far).min(axis=1)  # the first of these thresholds accepts all trials
+        bounds = cost(frr[:, :-1], far[:, 1:])
+        for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
+            if bounds[row, block] >= lowest[row]:  # a block before has a lower cost
+                continue
+            trials = blocks.block(block)
+            counts = blocks.counts(weights[row], trials)
+            rejected_bonafide = np.cumsum(counts * blocks.is_bonafide[trials])
+            rejected_spoof = np.cumsum(counts) - rejected_bonafide
+            if ties_are_one_step:
+                steps = blocks.is_last[trials]
+                rejected_bonafide = rejected_bonafide[steps]
+                rejected_spoof = rejected_spoof[steps]
+            num_bonafide, num_spoof = sizes[row].tolist()
+            frr_of_block = (rejected[row, 0, block] + rejected_bonafide) / num_bonafide
+            far_of_block = (num_spoof - rejected[row, 1, block] - rejected_spoof) / num_spoof
+            lowest[row] = min(lowest[row], cost(frr_of_block, far_of_block).min())
+        return lowest
 
     return evaluate
 
 
-def _quick_combined_means(bonafide_terms: NDArray, spoof_terms: NDArray, combine: Callable) -> Resampled:
+def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
+    """Sum up a number of each trial in each cell, C×4: trials of each class, and the numbers of each class.
+
+    Args:
+        bonafide_terms, spoof_terms: the number of each trial, (B,) and (S,).
+    """
+    columns = []
+    for bonafide_numbers, spoof_numbers in ((1, 0), (0, 1), (bonafide_terms, 0), (0, spoof_terms)):
+        numbers = np.zeros(cells.numbers.size)
+        numbers[: bonafide_terms.size] = bonafide_numbers
+        numbers[bonafide_terms.size :] = spoof_numbers
+        columns.append(np.bincount(cells.numbers, numbers, cells.count))
+    return np.stack(columns, axis=1)
+
+
+def _quick_combined_means(
+    bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells, combine: Callable[[NDArray, NDArray], NDArray]
+) -> Resampled:
     """Make the quick form of a metric that depends only on a mean over each class.
 
     Args:
         bonafide_terms, spoof_terms: the number that each trial adds to the mean, (B,) and (S,).
-        combine: function from the means of both classes to the metric.
+        combine: function from the means of both classes, (R,) each, to the metric (R,).
     """
+    sums = _sums_in_cells(bonafide_terms, spoof_terms, cells)
 
-    def evaluate(counts: NDArray) -> float:
-        """Compute the metric of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
-        num_bonafide, num_spoof = _class_sizes(counts, bonafide_terms.size)
-        means = (
-            counts[: bonafide_terms.size] @ bonafide_terms / num_bonafide,
-            counts[bonafide_terms.size :] @ spoof_terms / num_spoof,
-        )
-        return float(combine(*means))
+    def evaluate(weights: NDArray) -> NDArray:
+        """Compute the metric (R,) of resamples from the ``weights`` (R, C) of cells."""
+        num_bonafide, num_spoof, sum_of_bonafide, sum_of_spoof = (weights @ sums).T
+        return combine(sum_of_bonafide / num_bonafide, sum_of_spoof / num_spoof)
 
     return evaluate
 
 
-def _quick_min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
+def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make the quick form of :func:`compute_min_cllr`; scores that share a pool in every resample are merged first.
 
     A tie group is a run of equal scores. A pool ends where the fraction of bona fide trials rises.
@@ -229,18 +354,19 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
         occupied = drawn_bonafide + drawn_spoof > 0
         return min_cllr_of_counts(drawn_bonafide[occupied], drawn_spoof[occupied])
 
-    return evaluate
+    return _trial_by_trial(evaluate, cells)
 
 
-def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float) -> Resampled:
+def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
     """Make the quick form of :func:`compute_rates`."""
-    missed = np.flatnonzero(bonafide < threshold)
-    accepted = np.flatnonzero(spoof >= threshold) + bonafide.size
+    sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
 
-    def evaluate(counts: NDArray) -> Rates:
-        """Compute the rates of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
-        sizes = _class_sizes(counts, bonafide.size)
-        return rates_of_counts(int(counts[missed].sum()), int(counts[accepted].sum()), *sizes)
+    def evaluate(weights: NDArray) -> NDArray:
+        """Compute the rates (R, 6) of resamples from the ``weights`` (R, C) of cells."""
+        rates = []
+        for num_bonafide, num_spoof, missed, accepted in (weights @ sums).astype(np.int64).tolist():
+            rates.append(rates_of_counts(missed, accepted, num_bonafide, num_spoof))
+        return np.array(rates)
 
     return evaluate
 
@@ -250,18 +376,21 @@ def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 
-#: Metric → the function that makes the quick form of the metric. The two functions have the same arguments.
+#: Metric → the function that makes the quick form of the metric. It takes the arguments of the metric, and ``cells``.
 _MAKERS: dict[Callable, Callable[..., Resampled]] = {
     compute_eer: _quick_eer,
-    compute_min_dcf: lambda bonafide, spoof, method, **costs: _quick_minimum(
-        bonafide, spoof, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn"
+    compute_min_dcf: lambda bonafide, spoof, method, cells, **costs: _quick_minimum(
+        bonafide, spoof, cells, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn"
     ),
-    compute_act_dcf: lambda bonafide, spoof, **costs: _quick_combined_means(
+    compute_act_dcf: lambda bonafide, spoof, cells, **costs: _quick_combined_means(
         bonafide < act_dcf_threshold(**costs),
         spoof >= act_dcf_threshold(**costs),
+        cells,
         lambda frr, far: act_dcf(frr, far, **costs),
     ),
-    compute_cllr: lambda bonafide, spoof: _quick_combined_means(*cllr_terms(bonafide, spoof), lambda b, s: (b + s) / 2),
+    compute_cllr: lambda bonafide, spoof, cells: _quick_combined_means(
+        *cllr_terms(bonafide, spoof), cells, lambda b, s: (b + s) / 2
+    ),
     compute_min_cllr: _quick_min_cllr,
     compute_rates: _quick_rates,
     compute_min_tdcf: _quick_min_tdcf,

@@ -16,7 +16,7 @@ from nes2net.data.corpora.id_tables import read_id_table
 from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_output
-from nes2net.lib.text_files import checked_float, has_control
+from nes2net.lib.text_files import are_floats, checked_float, has_control
 
 #: Names that the column of scores may have in a file with a header. These are names of scores that are higher for bona
 #: fide. DeepFense writes ``score_class1`` for its class 1, which is bona fide.
@@ -59,15 +59,22 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
             control characters, or a score that is not a number. The message names file and line.
     """
     path = Path(path)
-    ids = []
-    scores = []
     rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF))
+    ids: list[str] = []
+    numbers: list[str] = []
+    lines = []
     for line, row in rows:
-        id = row[id_column]
+        lines.append(line)
+        ids.append(row[id_column])
+        numbers.append(row[score_column])
+    # Check all ids and all numbers at once. Only if something is wrong, look for the first line.
+    if not has_control("".join(ids)) and are_floats(numbers):
+        return ids, np.array(list(map(float, numbers)))
+    scores = []
+    for line, id, number in zip(lines, ids, numbers):
         if has_control(id):
             raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
-        ids.append(id)
-        scores.append(checked_float(row[score_column], path, line))
+        scores.append(checked_float(number, path, line))
     return ids, np.array(scores)
 
 

@@ -71,10 +71,16 @@ def test_wilson_is_that_of_scipy(hits, number, confidence):
     assert found == pytest.approx((expected.low, expected.high), abs=1e-12)
 
 
+@pytest.mark.parametrize("unit", ["trials", "speakers", "attacks", "both"])
 @pytest.mark.parametrize("name", QUICK)
-def test_quick_metric_on_many_trials(name):
-    classes, metric = [np.round(scores, 1) for scores in drawn(2)[:2]], QUICK[name]
-    quick, slow = (metrics.bootstrap_values([one], *classes, num_resamples=30) for one in (metric, plain(metric)))
+def test_quick_metric_on_many_trials(name, unit):
+    *classes, speakers = drawn(2)
+    classes, metric = [np.round(scores, 1) for scores in classes], QUICK[name]
+    groups = speakers if unit in ("speakers", "both") else {}
+    if unit in ("attacks", "both"):
+        groups = {**groups, "spoof_attacks": [f"A{number % 7}" for number in range(300)]}
+    draws = functools.partial(metrics.bootstrap_values, num_resamples=30, **groups)
+    quick, slow = (draws([one], *classes) for one in (metric, plain(metric)))
     assert quick[:, 0] == pytest.approx(slow[:, 0], abs=1e-13)
     low, high = metrics.bootstrap_interval(metric, *classes, num_resamples=30)
     assert low < plain(metric)(*classes) < high

@@ -195,7 +195,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     for number, name in enumerate(header):
         if number != file_column and name and name not in columns:
             extra_columns.append((name, number))
-    # Make a trial of each further row.
+    # Make a trial of each further row. Equal pairs of a name and a value share their memory.
+    pairs: dict[tuple[str, str], tuple[str, str]] = {}
     for line, row in rows:
         file = row[file_column]
         recording = Path(file)
@@ -219,7 +220,8 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         if split:
             phase = files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line)
         fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
-        extra = tuple((name, row[number]) for name, number in extra_columns if row[number])
+        stated_pairs = [(name, row[number]) for name, number in extra_columns if row[number]]
+        extra = tuple(pairs.setdefault(pair, pair) for pair in stated_pairs)
         yield Trial(id, audio / recording, label, phase=phase, extra=extra, **fields)
 
 

@@ -63,12 +63,14 @@ class Columns:
         label = numbers.get("label")
         phase_number = numbers.get("phase")
         field_columns = [
-            (name, number, self.words.get(name, {})) for name, number in numbers.items() if name not in _CHECKED
+            (name, number, _Meanings(self.words.get(name, {})))
+            for name, number in numbers.items()
+            if name not in _CHECKED
         ]
         recording = None
         for line, row in read_rows(path, len(columns), self.names):
             id = files.checked_id(row[utterance], path, line)
-            values = _field_values(row, field_columns)
+            values: dict[str, Any] = {name: meanings[row[number]] for name, number, meanings in field_columns}
             if label is not None:
                 values["label"] = files.checked_word(row[label], self.labels, "label", path, line)
             if phase_number is not None:
@@ -78,21 +80,22 @@ class Columns:
             yield Trial(id, recording, phase=phase, **values)
 
 
-def _field_values(row: Sequence[str], columns: _FieldColumns, *nothing: str) -> dict[str, Any]:
-    """Field of a trial → its value in ``row``.
+class _Meanings(dict[str, "str | None"]):
+    """Word of a list → value of a field. A word that is not among ``words`` is itself the value.
 
     Args:
-        columns: the fields that need no check, with their columns.
+        words: the words whose value is another word, or None.
         nothing: further words that mean None, as ``-`` does.
     """
-    values: dict[str, Any] = {}
-    for name, number, words in columns:
-        word = row[number]
-        if word in words:
-            values[name] = words[word]
-        else:
-            values[name] = files.or_none(word, *nothing)
-    return values
+
+    def __init__(self, words: Mapping[str, str | None], *nothing: str) -> None:
+        super().__init__(words)
+        self._nothing = nothing
+
+    def __missing__(self, word: str) -> str | None:
+        """Find the value of a new ``word``, and keep it, because few words stand in a million lines."""
+        self[word] = files.or_none(word, *self._nothing)
+        return self[word]
 
 
 def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
@@ -147,7 +150,7 @@ class Table:
         columns = {name: header.index(column) for name, column in self.fields.items()}
         label_column = columns.pop("label", None)
         phase_column = columns.pop("phase", None)
-        field_columns = [(name, column, self.words.get(name, {})) for name, column in columns.items()]
+        field_columns = [(name, column, _Meanings(self.words.get(name, {}), "")) for name, column in columns.items()]
         # Make a trial of each row. Skip rows of other phases, and recordings that are not trials.
         label = None
         row_phase = phase
@@ -168,7 +171,7 @@ class Table:
             name = files.checked_path(path_below, path, line)
             if audio is not None:
                 recording = audio / name
-            values = _field_values(row, field_columns, "")
+            values: dict[str, Any] = {name: meanings[row[column]] for name, column, meanings in field_columns}
             yield Trial(files.id_of(name), recording, label, phase=row_phase, **values)
 
     def _header_and_rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
@@ -205,10 +208,6 @@ class Table:
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # bytes that are read to find the first line of a list
 _BELOW = "/**"  # end of a folder in Files: the folder, or any folder below
-
-#: (field of a trial, number of its column, word → value) for each field that is copied. A word that is
-#: missing in the mapping is itself the value.
-_FieldColumns: TypeAlias = Sequence[tuple[str, int, Mapping[str, str | None]]]
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
 #: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.

@@ -31,7 +31,7 @@ from nes2net.metrics.localisation.metrics import (
     sorted_frames,
     timed_frames,
 )
-from nes2net.metrics.resampling import Resampled, quick_metric
+from nes2net.metrics.resampling import Resampled, quick_metric, single_trials
 
 _CHUNK = 64  # number of resamples that are summed at once
 _BINS = 32  # largest number of bins
@@ -122,7 +122,7 @@ def point_interval_of(
         in_class = np.flatnonzero(num_frames)
         elements.append((window.utterance[in_class], num_frames[in_class].astype(np.int64)))
         scores.append(np.append(window.scores[in_class], outside))
-    evaluate: Resampled | None = quick_metric(compute_eer, *scores)
+    evaluate: Resampled | None = quick_metric(compute_eer, *scores, single_trials(sum(map(len, scores))))
     assert evaluate is not None  # the EER has a quick form
 
     sums_below = resamples.sums(amounts_below).round().astype(np.int64)
@@ -138,7 +138,7 @@ def point_interval_of(
             in_window = draws_of_utterances.take(utterance) * num_frames
             num_above = size - num_below - in_window.sum()
             trial_counts.append(np.append(in_window, (num_below, num_above)))
-        return evaluate(np.concatenate(trial_counts))
+        return evaluate(np.concatenate(trial_counts)[None])[0]
 
     return percentiles(resamples.figures(eer), confidence)
 
