@@ -25,7 +25,7 @@ from nes2net.lib.terminal import markdown_table
 from nes2net.metrics import compute_eer
 
 SYSTEMS = {
-    "Whisper tiny.en + logistic regression": "whisper",
+    "Whisper tiny.en, first layer + logistic regression": "whisper",
     "log spectrum + Nes2Net-X": "log_spectrum",
     "LFCC + Nes2Net-X": "lfcc",
     "log spectrum + MPIF-Res2Net, random Specmix": "mpif_res2net",

@@ -57,7 +57,7 @@ def test_demonstration(tmp_path):
 
     # one table: EER, interval and trials of the detectors on three parts, each better than chance
     lines = (out / "table.md").read_text().splitlines()
-    rows = [line for line in lines if line.startswith(("| Whisper tiny.en +", "| log spectrum +", "| LFCC +"))]
+    rows = [line for line in lines if line.startswith(("| Whisper tiny.en, ", "| log spectrum +", "| LFCC +"))]
     cells = [cell for row in rows for cell in re.findall(r"([\d.]+) \(([\d.]+)–([\d.]+)\)", row)]
     assert len(rows) == systems and len(cells) == 3 * systems
     assert all(0 < float(eer) < 45 and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
