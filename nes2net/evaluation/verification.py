@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +43,6 @@ class _Pairs(NamedTuple):
     """Names of the enrolled classes."""
 
 
-@dataclass(frozen=True)
 class ComparedEmbeddings(Embeddings):
     """Embeddings of recordings, which are evaluated by comparison with those of enrolled trials."""
 
