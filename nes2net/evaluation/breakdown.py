@@ -289,9 +289,9 @@ class _Drawn(NamedTuple):
         """The same of the trials at ``positions``."""
         return _Drawn(*(numbers[positions] for numbers in self))
 
-    def groups(self, unit: Unit) -> dict[str, NDArray]:
+    def groups(self, unit: Unit) -> dict[str, Any]:
         """The groups that the bootstrap draws, as :func:`groups_of` describes them."""
-        groups: dict[str, NDArray] = {}
+        groups: dict[str, Any] = {}
         if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _FEWEST_SPEAKERS):
             groups["bonafide_groups"] = self.speakers[self.is_bonafide]
             groups["spoof_groups"] = self.speakers[~self.is_bonafide]
@@ -306,7 +306,7 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
     return bool((numbers >= 0).all()) and np.unique(numbers).size >= fewest
 
 
-def speaker_groups(trials: Sequence[Trial]) -> dict[str, NDArray]:
+def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
     """List the speaker of each trial, as the arguments of :func:`nes2net.metrics.bootstrap_interval` for both classes.
 
     Speakers are numbers. If a trial has no speaker, or there are fewer than ten speakers, the
@@ -315,7 +315,7 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, NDArray]:
     return groups_of(trials, "speakers")
 
 
-def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, NDArray]:
+def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
     """List the speakers and the attacks that the bootstrap draws, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
     Speakers and attacks are numbers. Speakers cannot be drawn if :func:`speaker_groups` is empty.

@@ -218,4 +218,4 @@ def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) ->
         matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return matched.scores.astype(np.int64), matched.trials, matched.mismatch.describe(matched.num_expected)
+    return matched.scores.astype(np.int64), matched.table, matched.mismatch.describe(matched.num_expected)

@@ -184,11 +184,11 @@ def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
     return cost / min(c_miss * p_bonafide, c_fa * (1 - p_bonafide))
 
 
-def act_dcf(frr: float, far: float, p_spoof: float, c_miss: float, c_fa: float) -> float:
+def act_dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float):
     """Compute the normalised :func:`dcf` exactly as the evaluation package of ASVspoof 5 computes it.
 
     The package prints all digits of this cost, so the operations are done in the same order as in
-    the package.
+    the package. The rates are numbers, or arrays with a value for each resample.
     """
     miss_weight = c_miss * (1 - p_spoof)
     alarm_weight = c_fa * p_spoof

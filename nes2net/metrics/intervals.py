@@ -331,7 +331,7 @@ def _resample(
     cells, draw, sizes = _drawing(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
-    num_together = int(np.clip(_MOST_WEIGHTS // cells.count, 1, _MOST_TOGETHER))
+    num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
 
     def resample(start: int) -> NDArray:
         """Compute the metrics of all systems on the resamples from number ``start`` on, (resamples, columns)."""

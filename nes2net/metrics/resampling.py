@@ -48,7 +48,7 @@ class Cells(NamedTuple):
 
     numbers: NDArray
     """The number of the cell of each trial of [bonafide, spoof], (B + S,), from 0 on."""
-    count: int
+    size: int
     """The number of cells, C."""
 
 
@@ -131,12 +131,12 @@ class _Blocks:
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
         self._table = None  # C × 2K: for each class, the number of trials of each cell in each block
-        if cells.count * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
+        if cells.size * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
             entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
             tables = []
             for of_class in (self.is_bonafide, ~self.is_bonafide):
-                numbers = np.bincount(entries[of_class], minlength=cells.count * num_blocks)
-                tables.append(numbers.reshape(cells.count, num_blocks))
+                numbers = np.bincount(entries[of_class], minlength=cells.size * num_blocks)
+                tables.append(numbers.reshape(cells.size, num_blocks))
             self._table = np.concatenate(tables, axis=1).astype(np.float64)
 
     def rejected(self, weights: NDArray) -> NDArray:
@@ -302,7 +302,7 @@ def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) 
         numbers = np.zeros(cells.numbers.size)
         numbers[: bonafide_terms.size] = bonafide_numbers
         numbers[bonafide_terms.size :] = spoof_numbers
-        columns.append(np.bincount(cells.numbers, numbers, cells.count))
+        columns.append(np.bincount(cells.numbers, numbers, cells.size))
     return np.stack(columns, axis=1)
 
 

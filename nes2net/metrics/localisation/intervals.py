@@ -122,7 +122,9 @@ def point_interval_of(
         in_class = np.flatnonzero(num_frames)
         elements.append((window.utterance[in_class], num_frames[in_class].astype(np.int64)))
         scores.append(np.append(window.scores[in_class], outside))
-    evaluate: Resampled | None = quick_metric(compute_eer, *scores, single_trials(sum(map(len, scores))))
+    evaluate: Resampled | None = quick_metric(
+        compute_eer, scores[0], scores[1], single_trials(len(scores[0]) + len(scores[1]))
+    )
     assert evaluate is not None  # the EER has a quick form
 
     sums_below = resamples.sums(amounts_below).round().astype(np.int64)
