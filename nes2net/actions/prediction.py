@@ -126,7 +126,7 @@ class Question(ABC):
 
     @abstractmethod
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
-        """Answer the question for ``recordings``. A row is computed when it is taken from the iterator.
+        """Answer this question for ``recordings``; each row of :attr:`Answer.rows` is computed when it is taken.
 
         Args:
             asking: the detector and settings.
@@ -349,7 +349,7 @@ def predict(
         recordings += _recordings_of(path, channel)
     # Ask the question; the recordings are judged later, when the rows are taken.
     answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), recordings)
-    # What all rows state, and what explains the rows.
+    # Collect the facts that are added to every row, and the sentences that explain the rows.
     model = detector.provenance.published
     described = card(detector.provenance)
     facts: dict[str, Any] = {}

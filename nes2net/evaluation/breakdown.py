@@ -302,7 +302,10 @@ class _Drawn(NamedTuple):
 
 
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether every trial has a speaker or an attack, and there are at least ``fewest`` of them."""
+    """Whether the bootstrap can draw the groups in ``numbers`` (N,), the number of each trial's speaker or attack.
+
+    Every trial needs a group (−1 is none), and at least ``fewest`` groups must differ.
+    """
     return bool((numbers >= 0).all()) and np.unique(numbers).size >= fewest
 
 

@@ -349,7 +349,7 @@ def _training(provenance: Provenance) -> dict[str, str]:
 
 
 def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield a sentence for each kind of speech of which training had no examples, or does not say whether it had."""
+    """Yield a sentence for each kind of speech that training lacked, or about which its lists say nothing."""
     if not provenance.trials:
         return
     # Say of which generators of spoofed speech training had no examples, or that nobody knows this.

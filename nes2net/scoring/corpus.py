@@ -155,7 +155,10 @@ def judge_trials(
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
 
     def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
-        """Print the note and compile, then judge ``batches``; called unless ``out`` is complete already."""
+        """Judge ``batches``, after a note on batches and the compilation of the scorer where they apply.
+
+        This is not called if ``out`` is complete already.
+        """
         if batch_matters and is_first():
             tqdm.write(
                 f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "

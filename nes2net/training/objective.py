@@ -262,7 +262,9 @@ class Objective(nn.Module):
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(self.features(part.inputs), part)
-        self.detector.aggregation.penalty = None  # a penalty is set in train mode, but not used here
+        self.detector.aggregation.penalty = (
+            None  # in train mode the aggregation stores a penalty, which validation does not use
+        )
         return self.outcome(computed, part)
 
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:

@@ -21,7 +21,7 @@ _MOST_BLOCKS = 128
 
 
 def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
-    """Remove windows of time, bands and blocks of cells of ``grid`` one at a time, and compute their relevance.
+    """Remove one window of time, one band or one block of cells of ``grid`` at a time; compute the relevance of each.
 
     The relevance of a part is the score of the whole recording, ``score``, minus the score without
     the part. The relevance of a time bin is the mean over the windows that cover the bin. The

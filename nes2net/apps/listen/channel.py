@@ -131,7 +131,8 @@ class Channel:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
 
         A window is scored, unless windows without speech are skipped; if scoring fails, its line
-        has an ``error``. A line is returned with the name of the channel.
+        has an ``error``. If ``item`` is a line already, the line is returned with the name
+        of the channel added.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.

@@ -530,7 +530,7 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
     """Yield ``blocks``, and compute the MD5 sum of their samples.
 
     Raises:
-        DamagedAudio: after the last block, if the header has another MD5 sum.
+        DamagedAudio: after the last block, if the MD5 sum of the samples is not that in the header.
     """
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):

@@ -117,7 +117,8 @@ class Scales(nn.Module):
     def scale_inputs(self, features: Tensor) -> list[Tensor]:
         """Compute the inputs of all scales, B×T_i×d_i each.
 
-        Scale 0 reads ``features`` B×T×D. Scale i reads the input of scale i − 1 after halving.
+        Scale 0 reads ``features`` B×T×D. The input of scale i is the input of scale i − 1,
+        halved in frames and channels and passed through a linear layer.
         """
         scale_inputs = [features]
         for block in list(self.blocks)[1:]:

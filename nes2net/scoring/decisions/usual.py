@@ -174,7 +174,10 @@ class Comparison:
 
     @property
     def median(self) -> str:
-        """The median of the recordings in words; a dash if values have no scale."""
+        """The median of :attr:`values`, those of the new recordings, with its unit; a dash if they have no scale.
+
+        Only traits have a scale: see :attr:`Usual.is_trait`.
+        """
         if not self.usual.is_trait:
             return "–"
         return f"{self.usual.shown(float(np.median(self.values)))} {self.usual.unit}".strip()
