@@ -21,9 +21,10 @@ from nes2net.lib.errors import InputError
 class Worker:
     def __init__(self, spool, detector, name):
         self.detector = detector
-        self.waiting, self.claimed, self.done, self.failed = (
-            spool / folder for folder in ("in", f"claimed/{name}", "done", "failed")
-        )
+        self.waiting = spool / "in"
+        self.claimed = spool / "claimed" / name
+        self.done = spool / "done"
+        self.failed = spool / "failed"
         for folder in (self.waiting, self.claimed, self.done, self.failed):
             folder.mkdir(parents=True, exist_ok=True)
         self.is_stopped = False
@@ -39,6 +40,7 @@ class Worker:
                 return path.rename(self.claimed / path.name)  # only one worker can do this
             except FileNotFoundError:
                 pass
+        return None
 
     def finish(self, path, folder, answer):
         answered = self.done / f"{path.name}.json"

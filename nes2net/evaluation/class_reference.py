@@ -56,7 +56,7 @@ class Examples(NamedTuple):
         part = recorded_part(file)
         if part is not None and not rows.keys() <= labelled.keys():
             with suppress(InputError):  # the corpus may have been moved; the message below says what is missing
-                labelled |= {trial.id: trial for trial in corpora.get(part.corpus).keys(part.root)}
+                labelled = {trial.id: trial for trial in corpora.get(part.corpus).keys(part.root)} | labelled
         names = {id: class_name(labelled[id], field, aliases) for id in rows if id in labelled}
         ids = [id for id, name in names.items() if name]
         if not ids:
@@ -86,7 +86,7 @@ def reference_scores(
     files: Sequence[Path],
     key: Key,
     trials: Sequence[Trial],
-    logits: NDArray,
+    logits: NDArray | None,
     class_numbers: Mapping[str, int],
     field: str,
     aliases: Mapping[str, str],
@@ -96,16 +96,17 @@ def reference_scores(
     Args:
         files: embeddings of training trials and of ``trials``, each in files of their own, which
             ``nes2net embed --of backend`` wrote with the evaluated detector; and, for the score
-            ``nsd``, logits of the training trials (``nes2net score --judgement classes``).
+            ``nsd``, logits of the training trials (``nes2net score --judgement classes``). If
+            several files have an embedding of a trial, the last one counts.
         key: labelled trials. A file with a trial of the evaluated phase holds evaluated trials.
         trials: the N evaluated trials.
-        logits: N×K, of the evaluated trials.
+        logits: N×K, of the evaluated trials; None if only their posteriors are known.
         class_numbers: known class → its number.
         field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
 
     Returns:
         Name of a score of being known → the scores (N,) of ``trials``: ``knn``, ``mahalanobis``,
-        and ``nsd`` if the files have logits of all training trials.
+        and ``nsd`` if all training trials and the evaluated trials have logits.
 
     Raises:
         InputError: if a file cannot be read, no training trial is of a known class, or one of
@@ -119,7 +120,8 @@ def reference_scores(
     for file in files:
         if file.suffix not in SUFFIXES:
             table = read_class_table(file, list(class_numbers))
-            training_logits |= dict(zip(table.ids, table.logits))
+            if not table.holds_posteriors:
+                training_logits |= dict(zip(table.ids, table.logits))
             continue
         rows = dict(Embeddings().read(file))
         if rows.keys() & evaluated_ids:
@@ -144,6 +146,6 @@ def reference_scores(
         "knn": reference.scores(x, "knn", k=min(_MOST_NEIGHBOURS, len(training))),
         "mahalanobis": reference.scores(x, "mahalanobis"),
     }
-    if logits_of_training is not None:
+    if logits_of_training is not None and logits is not None:
         scores["nsd"] = reference.scores(x, "nsd", logits=logits)
     return scores

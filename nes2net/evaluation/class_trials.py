@@ -136,7 +136,9 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     generators = np.array([generator_numbers.get(name, -1) for name in names])
     logits = table.logits[rows]
     scores = LOGIT_SCORES
+    unscaled_logits: NDArray | None = logits
     if table.holds_posteriors:  # another program wrote the file; logarithms of posteriors are logits up to a constant
+        unscaled_logits = None
         scores = _OF_POSTERIORS
         logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
     if not (true >= 0).any():
@@ -149,8 +151,10 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     if settings.reference:
         files = list(settings.reference)
         if path.with_suffix(".npy").is_file():
-            files.append(path.with_suffix(".npy"))
-        all_scores = reference_scores(files, key, trials, logits, class_numbers, field_name, aliases)
+            files.insert(0, path.with_suffix(".npy"))  # files that were named come later and count
+        for file in files:
+            _check_one_detector(path, file)
+        all_scores = reference_scores(files, key, trials, unscaled_logits, class_numbers, field_name, aliases)
         compared = {kind: (values[true >= 0], values[generators >= 0]) for kind, values in all_scores.items()}
     return ClassTrials(
         system,
@@ -170,6 +174,17 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
         KnownThreshold.read(_recorded_classes(record).get("known")),
         compared,
     )
+
+
+def _check_one_detector(path: Path, file: Path) -> None:
+    """Check that the records of two files of results, if they have any, name the same detector.
+
+    Raises:
+        InputError: if they name different detectors.
+    """
+    fingerprints = {record.run.get("model") for record in map(record_of, (path, file)) if record is not None}
+    if len(fingerprints - {None}) == 2:
+        raise InputError(f"{file}: its detector is not that of {path}: give embeddings and logits of one detector")
 
 
 def _recorded_classes(record: WholeRecord | None) -> Mapping[str, Any]:

@@ -96,7 +96,8 @@ class EvaluationSettings:
         """
         if self.unknown is not None or self.reference or self.bonafide_unknown:
             raise InputError(
-                f"`unknown`, `bonafide_unknown` and `reference` are for classes, which {path} does not hold: leave them out"
+                f"`unknown` and `bonafide_unknown` are for classes, and `reference` is for classes and embeddings, which {path} "
+                "does not hold, by the record beside it: leave them out, or copy the record too"
             )
 
     def check_no_scores(self) -> None:
@@ -107,7 +108,7 @@ class EvaluationSettings:
         """
         if self.threshold_source is not None or self.threshold is not None or self.resolution_ms is not None:
             raise InputError(
-                "thresholds of scores and lengths of frames say nothing about classes: leave out `threshold_from`, "
+                "thresholds and lengths of frames are for scores, which these files do not hold: leave out `threshold_from`, "
                 "`calibration`, `threshold` and `resolution_ms`"
             )
         if self.exclude is not None:

@@ -202,7 +202,8 @@ def match(
     )
     # Take the trials of the phase, in the order of the file, and check that they can be evaluated.
     in_order = scored[np.argsort(first)]
-    evaluated = key.take(in_order[(has_score & is_expected)[in_order]])
+    positions_to_evaluate = in_order[(has_score & is_expected)[in_order]]
+    evaluated = key.take(positions_to_evaluate)
     num_expected = int(is_expected.sum())
     if not evaluated:
         first_expected = trials[int(is_expected.argmax())]
@@ -218,7 +219,7 @@ def match(
         raise InputError(
             f"{counted(len(unlabelled), 'trial has', 'trials have')} no label in the key: {listed(unlabelled)}; give a key with labels"
         )
-    finite = score_of_trial[evaluated.rows]
+    finite = score_of_trial[positions_to_evaluate]
     largest = int(np.abs(finite).argmax())
     if abs(finite[largest]) > LARGEST:
         raise InputError(

@@ -41,6 +41,8 @@ class _Pairs(NamedTuple):
     """Whether a trial is of the enrolled class, N×M."""
     models: list[str]
     """Names of the enrolled classes."""
+    num_left_out: int
+    """Number of spoofed trials without an embedding."""
 
 
 class ComparedEmbeddings(Embeddings):
@@ -67,6 +69,7 @@ class ComparedEmbeddings(Embeddings):
         rows: list[Row] = []
         rows_of_models: list[Row] = []
         inputs = []
+        warnings = [not_official(key)]
         for path, enrolled, system in zip(paths, settings.reference, settings.names_of(paths)):
             pairs = self._pairs(path, enrolled, key, settings.allow_partial)
             is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1
@@ -83,6 +86,8 @@ class ComparedEmbeddings(Embeddings):
                 is_target = pairs.is_target[:, number]
                 figures = _figures(pairs.scores[:, number], is_target, ~is_target, settings)
                 rows_of_models.append(Row({"system": system, "enrolled class": model}, figures))
+            if pairs.num_left_out:
+                warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
             inputs += [score_input(path, sha256_of(path), "embeddings")]
             inputs += [score_input(enrolled, sha256_of(enrolled), "enrolled embeddings")]
         hidden = () if len(paths) > 1 else ("system",)
@@ -110,7 +115,7 @@ class ComparedEmbeddings(Embeddings):
                 Table("verification", f"{title}: same class or not.", _MEASURES, rows, notes=notes, hidden=hidden),
                 Table("by_model", "Enrolled classes one by one.", _MEASURES, rows_of_models, "Classes", hidden=hidden),
             ],
-            list(filter(None, [not_official(key)])),
+            list(filter(None, warnings)),
         )
 
     def _pairs(self, path: Path, enrolled: Path, key: Key, allow_partial: bool) -> _Pairs:
@@ -122,21 +127,30 @@ class ComparedEmbeddings(Embeddings):
             allow_partial: leave out trials without an embedding instead of raising.
 
         Raises:
-            InputError: if a file cannot be read, or a trial has no embedding or no class.
+            InputError: if a file cannot be read, a trial has no embedding or no class, or no trials
+                or no classes are left to compare.
         """
         field, aliases = class_labels_of(record_of(path))
         rows = dict(self.read(path))
-        trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
+        spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
+        trials = spoofed_trials
         if allow_partial:
             trials = [trial for trial in trials if trial.id in rows]
+        if not trials:
+            raise InputError(f"{path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase")
         examples = Examples.of(dict(self.read(enrolled)), enrolled, key, field, aliases)
         names = np.array(examples.names)
         models = sorted(set(examples.names) - {BONAFIDE})
+        if not models:
+            raise InputError(
+                f"{enrolled}: all its trials are bona fide: give embeddings of trials of the classes to find"
+            )
         scores = verification_scores(
             embeddings_of(rows, trials), [examples.embeddings[names == model] for model in models]
         )
         classes = np.array(classes_of(trials, field, aliases, path))
-        return _Pairs(scores, classes[:, None] == np.array(models), models)
+        is_target = classes[:, None] == np.array(models)
+        return _Pairs(scores, is_target, models, len(spoofed_trials) - len(trials))
 
 
 def _figures(

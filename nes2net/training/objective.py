@@ -262,9 +262,7 @@ class Objective(nn.Module):
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(self.features(part.inputs), part)
-        self.detector.aggregation.penalty = (
-            None  # in train mode the aggregation stores a penalty, which validation does not use
-        )
+        self.detector.aggregation.penalty = None  # stored by the aggregation in train mode, but not used in validation
         return self.outcome(computed, part)
 
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:

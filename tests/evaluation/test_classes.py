@@ -273,6 +273,12 @@ def test_a_key_without_the_training_set_and_embeddings_beside_the_logits(scored,
     settings = EvaluationSettings(reference=(tmp_path / "train.npy", tmp_path / "train.tsv"), num_resamples=20)
     result = evaluate(Labels("generic", only_eval, "eval"), [logits], settings)
     assert [row.labels["score"] for row in result.rows("open")][-3:] == ["knn", "mahalanobis", "nsd"]
+    other = json.loads((tmp_path / "train.tsv.json").read_text())
+    other["run"]["model"] = "another"
+    (tmp_path / "train.tsv.json").write_text(json.dumps(other))
+    with pytest.raises(InputError, match="train.tsv: its detector is not that of"):
+        evaluate(Labels("generic", only_eval, "eval"), [logits], settings)
+    (tmp_path / "train.tsv.json").unlink()
     (tmp_path / "train.npy.json").unlink()
     with pytest.raises(InputError, match="train.npy: neither the key nor the corpus in the record"):
         evaluate(Labels("generic", only_eval, "eval"), [logits], settings)
@@ -325,6 +331,9 @@ def test_verification_by_embeddings(checkpoint, tones, tmp_path):
     assert [row.labels["enrolled class"] for row in result.rows("by_model")] == list(TONES)[:3]
     with pytest.raises(InputError, match="compared with those of enrolled trials: give `reference`"):
         evaluate(labels, [files["eval"]])
+    partial = EvaluationSettings(reference=(files["eval"],), allow_partial=True)
+    with pytest.raises(InputError, match="train.npy: has no embedding of a spoofed trial of the phase"):
+        evaluate(labels, [files["train"]], partial)
 
 
 def test_text_json_and_page(result, tmp_path):
@@ -416,7 +425,7 @@ def test_rows_that_are_not_finite_and_other_settings_are_refused(scored, tones, 
     labels = Labels("generic", tones, "eval")
     with pytest.raises(InputError, match="with a score that is not finite"):
         evaluate(labels, [file])
-    with pytest.raises(InputError, match="say nothing about classes"):
+    with pytest.raises(InputError, match="are for scores, which these files do not hold"):
         evaluate(labels, [scored], EvaluationSettings(threshold=0.5))
     scores = tmp_path / "scores.txt"
     scores.write_text("".join(f"{id} 1.0\n" for id in judgement_of(scored).table(scored).ids))

@@ -5,6 +5,7 @@ import pytest
 
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import match
+from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError
 
 KEY = [
@@ -23,6 +24,11 @@ def test_match_keeps_the_order_of_the_score_file():
     assert matched.num_expected == 4 and not matched.mismatch
     with pytest.raises(InputError, match="1 of 5 trials without a score: p1"):
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
+
+
+def test_a_part_of_a_key_is_matched_by_its_own_positions():
+    part = TrialTable(KEY).take(np.array([2, 1]))
+    assert match(part, ["b2", "s1"], [7.0, 5.0]).by_id == {"b2": 7.0, "s1": 5.0}
 
 
 def test_suffixes_are_accepted_and_repeated_rows_refused():

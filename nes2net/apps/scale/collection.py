@@ -318,7 +318,8 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
                 if pieces[-1].fault is not None:
                     outcome.unread[shard.address] = pieces[-1].fault
                 else:
-                    outcome.count(write_results(out, shard, [row for piece in pieces for row in piece.rows]))
+                    rows = [row for piece in pieces for row in piece.rows]
+                    outcome.count(write_results(out, shard, rows, has_lists=not facts.judgement.is_score))
     except library("ray").exceptions.RayError as error:
         cause = getattr(error, "cause", None) or error
         raise Unfinished(

@@ -88,18 +88,25 @@ def finished(out: Path) -> dict[Path, ShardScores]:
     return files
 
 
-def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, beside: Any = None) -> Any:
+def table_of(
+    rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, beside: Any = None, *, has_lists: bool = False
+) -> Any:
     """Make a :class:`pyarrow.Table` of ``rows``; a value that a row lacks is null.
 
     Args:
         columns: names of columns that the table has in any case. Further columns of the rows follow
             after the second column.
         beside: a table with further columns of the same recordings, which come first.
+        has_lists: if no row has a score, the column of scores is for lists of numbers, such as
+            logits of classes, instead of numbers.
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
     kinds |= {"content": arrow.large_binary(), "seconds": arrow.float64(), "score": arrow.float64()}
-    if any(isinstance(row.get("score"), list) for row in rows):  # rows of numbers, such as logits of classes
+    scores = [row["score"] for row in rows if row.get("score") is not None]
+    if scores:
+        has_lists = isinstance(scores[0], list)
+    if has_lists:
         kinds["score"] = arrow.list_(arrow.float64())
     described = dict.fromkeys(name for row in rows for name in row if name not in columns)
     table = {} if beside is None else dict(zip(beside.column_names, beside.columns))
@@ -108,8 +115,11 @@ def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, besid
     return arrow.table(table)
 
 
-def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
+def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bool = False) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
+
+    Args:
+        has_lists: as for :func:`table_of`.
 
     Raises:
         InputError: if the file cannot be written.
@@ -122,7 +132,7 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row]) -> ShardScores:
         seconds=sum(row["seconds"] or 0.0 for row in rows),
     )
     path = result_path(out, shard)
-    table = table_of(rows).replace_schema_metadata({_KEY: done.model_dump_json()})
+    table = table_of(rows, has_lists=has_lists).replace_schema_metadata({_KEY: done.model_dump_json()})
     with writing(path, "make room, and the same command resumes"), replacing(path, durable=True) as temporary:
         library("pyarrow.parquet").write_table(table, temporary)
     return done

@@ -80,8 +80,8 @@ class Observer:
             end = time.monotonic()
             began = times.began or end
             self.recordings.labels(facts["outcome"]).inc()
-            self.waiting.observe(began - times.arrived)
             if times.began is not None:
+                self.waiting.observe(began - times.arrived)
                 self.scoring.observe(end - began)
             if facts["outcome"] == "scored":
                 self.audio.inc(times.duration)

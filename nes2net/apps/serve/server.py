@@ -11,7 +11,7 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,7 +28,7 @@ from nes2net.apps.serve.desk import UPLOADS, Desk, Limits
 from nes2net.apps.serve.guard import Guard
 from nes2net.apps.serve.observing import LOGGER, LogKind, logging_as, tell
 from nes2net.lib.errors import worded
-from nes2net.lib.http_server import address_of, is_loopback, listening_socket, names_at
+from nes2net.lib.http_server import Refused, address_of, is_loopback, listening_socket, names_at
 from nes2net.lib.terminal import printable, printable_name
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.scoring.kernel import check_takes_audio_alone
@@ -97,12 +97,11 @@ def serve(
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         with _answering_while_loading(listener, name, names):
+            # Each worker computes with threads of its own, as many as this setting says.
+            torch.set_num_threads(max(1, torch.get_num_threads() // limits.workers))
             detector = (loading or Loading()).scorer(str(model))
             check_takes_audio_alone(detector)
             desk = Desk(detector, Path(folder), limits, decider)
-            if detector.computes_on.type == "cpu":
-                # Each worker computes with threads of its own, as many as this setting says.
-                torch.set_num_threads(max(1, torch.get_num_threads() // limits.workers))
             set_up_gradio(desk.folder)
             from nes2net.apps.serve.app import build  # start-up: Gradio reads its settings when it is imported
 
@@ -138,13 +137,17 @@ def _answering_while_loading(listener: socket.socket, model: str, names: Sequenc
     """
 
     async def answer(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Tell that the detector is being loaded; the server calls this for each request."""
-        content = {"error": "the detector is being loaded: try again later"}
-        if scope["path"] == "/health":
-            content = {"status": "loading", "model": printable(model)}
+        """Answer a request for ``/health``: the detector is being loaded."""
+        content = {"status": "loading", "model": printable(model)}
         await JSONResponse(content, 503, {"Retry-After": "10"})(scope, receive, send)
 
-    guard = Guard(answer, names, lambda *_: nullcontext(0))
+    def admit(_: str, path: str, __: int | None) -> AbstractContextManager[int]:
+        """Refuse all requests but those for ``/health``, before their bodies are read."""
+        if path != "/health":
+            raise Refused(503, "the detector is being loaded: try again later")
+        return nullcontext(0)
+
+    guard = Guard(answer, names, admit)
     server = uvicorn.Server(uvicorn_config(guard, lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener.dup()]})
     thread.start()

@@ -103,7 +103,7 @@ def _rows_of_tracing_protocol(path: Path, phase: str | None, audio: Path | None)
     """
     seen_by_id = {}
     for file in path.parent.glob(f"fine/{path.stem}___*___*.csv"):
-        _, language, model = file.stem.split("___")
+        language, _, model = file.stem.removeprefix(f"{path.stem}___").partition("___")
         seen = (("language_seen", _YES_NO.get(language, language)), ("model_seen", _YES_NO.get(model, model)))
         for trial in _TRACING_TABLE(file, phase, audio):
             seen_by_id[trial.id] = seen

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders.files import write
@@ -55,6 +56,10 @@ def test_rows_of_numbers_go_to_a_file_of_their_judgement(tmp_path):
     write_record(tmp_path, {"run": {**RUN, **judgement.identity()}, "failures": {}, "judgement": judgement.described()})
     logits = [0.1, -2.5]
     write_results(tmp_path, shard("x.tar"), [row("u", np.float32(logits).tolist()), row("v", None)])
+    write_results(tmp_path, shard("failed.tar"), [row("w", None)], has_lists=True)
+    types = {pq.read_schema(path).field("score").type for path in tmp_path.glob("*.parquet")}
+    (type_of_scores,) = types
+    assert pa.types.is_list(type_of_scores)  # also if all recordings of a shard failed
     assert to_score_file(tmp_path, tmp_path / "c.tsv").what == "logits of classes"
     table = judgement_of(tmp_path / "c.tsv").table(tmp_path / "c.tsv")
     assert (table.names, table.ids) == (("a b", "c"), ["u"]) and table.logits.tolist() == [np.float32(logits).tolist()]

@@ -51,6 +51,8 @@ def test_while_the_detector_is_loaded_the_server_says_so():
             assert (health.status_code, health.json()) == (503, {"status": "loading", "model": "small.pth"})
             answer = httpx.post(f"{url}/api/score", files={"file": wav()}, timeout=PATIENCE)
             assert answer.status_code == 503 and "is being loaded" in answer.json()["error"]
+            large = httpx.post(f"{url}/api/score", files={"file": bytes(3_000_000)}, timeout=PATIENCE)
+            assert large.status_code == 503 and large.headers["retry-after"]
             assert httpx.get(url, headers={"host": "evil.example"}, timeout=PATIENCE).status_code == 421
         with socket.create_connection(listener.getsockname()):  # the socket is open for the next server
             listener.accept()[0].close()
