@@ -96,8 +96,8 @@ class EvaluationSettings:
         """
         if self.unknown is not None or self.reference or self.bonafide_unknown:
             raise InputError(
-                f"`unknown` and `bonafide_unknown` are for classes, and `reference` is for classes and embeddings, which {path} "
-                "does not hold, by the record beside it: leave them out, or copy the record too"
+                f"`unknown`, `bonafide_unknown` and `reference` are for classes (`reference` for embeddings, too), which {path} "
+                "does not hold by the record beside it: leave them out"
             )
 
     def check_no_scores(self) -> None:
