@@ -87,9 +87,9 @@ def breakdowns(
 ) -> dict[tuple[str, ...], list[Row]]:
     """Break the EER down by every field that groups the spoofed trials, and by every pair of :data:`CROSSED` among them.
 
-    The rows of single fields have intervals until these rows are more than 500 in all; the rows of
-    further fields and of pairs have none. A field with one value among the spoofed trials, or with
-    more than 400, has no breakdown.
+    The rows of a single field have intervals as long as its rows and those of all fields before are
+    at most 500. The rows of later fields and of pairs have no intervals. A field with one value
+    among the spoofed trials, or with more than 400, has no breakdown.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -161,7 +161,7 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Name the row label for a field of the key, so that it differs from the labels that results use themselves."""
+    """Turn the name of a key's field into a row label that differs from the labels that results use themselves."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
@@ -269,7 +269,7 @@ def _grouped(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dic
 
 
 class _Drawn(NamedTuple):
-    """What the bootstrap may draw of N trials, as numbers: their speakers, and the attacks of spoofed trials."""
+    """The speakers and the attacks of N trials, as numbers; the bootstrap draws from these."""
 
     is_bonafide: NDArray
     """Whether each trial is bona fide, (N,)."""
@@ -286,11 +286,11 @@ class _Drawn(NamedTuple):
         return cls(label.where(BONAFIDE), speaker.numbers, attack.numbers)
 
     def at(self, positions: NDArray) -> _Drawn:
-        """The same of the trials at ``positions``."""
+        """Select the labels, speakers and attacks of the trials at ``positions``."""
         return _Drawn(*(numbers[positions] for numbers in self))
 
     def groups(self, unit: Unit) -> dict[str, Any]:
-        """The groups that the bootstrap draws, as :func:`groups_of` describes them."""
+        """Collect the groups that the bootstrap draws, as :func:`groups_of` describes them."""
         groups: dict[str, Any] = {}
         if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _FEWEST_SPEAKERS):
             groups["bonafide_groups"] = self.speakers[self.is_bonafide]
@@ -302,7 +302,7 @@ class _Drawn(NamedTuple):
 
 
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether every trial has a speaker or an attack, and there are at least ``fewest`` of them."""
+    """Whether every trial has a number (−1 stands for none), and at least ``fewest`` different numbers occur."""
     return bool((numbers >= 0).all()) and np.unique(numbers).size >= fewest
 
 

@@ -100,8 +100,9 @@ def evaluate_systems(
             trials as the published figures of the corpus.
         num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
             draws.
-        threshold_source: Where thresholds that were chosen on other trials come from. Each system is
-            also judged at its threshold. If all trials are of one class, it is judged only there.
+        threshold_source: Where thresholds that were chosen on other trials come from. Each system
+            is also judged at its threshold. If all trials are of one class, the system is judged
+            only at this threshold.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
@@ -296,7 +297,7 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
     """Say whose speaker-verification scores min t-DCF rests on; empty if there is no min t-DCF.
 
-    The scores count as the organisers' scores if there are as many of them as officially.
+    The scores count as the organisers' scores if their numbers equal the official numbers.
 
     Args:
         asv_files: files of speaker-verification scores that were read → their SHA-256.
@@ -321,7 +322,7 @@ def _drawn_words(systems: Sequence[SystemFigures]) -> str:
 def _differences(
     key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
 ) -> Iterator[Row]:
-    """Compare every two systems on the trials that both scored; both are computed from the same bootstrap draws.
+    """Compare every two systems on the trials that both scored, with the same bootstrap draws for both systems.
 
     Raises:
         InputError: if two systems have no trials of both classes in common.

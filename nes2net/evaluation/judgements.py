@@ -231,7 +231,7 @@ class Scores(OfRecordings[float]):
         return start(scorer, *inputs, stream=stream, rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        """No facts: a run of scores is identified without its judgement."""
+        """Return no facts, because a run of scores is identified without its judgement."""
         return {}
 
     def tell(self, value: float) -> dict[str, Any]:
@@ -351,7 +351,7 @@ class Rows(OfRecordings[NDArray]):
         """Read the id and the row (K,) float32 of each recording in the file ``out``.
 
         Raises:
-            InputError: if the file is malformed, or has other columns.
+            InputError: if the file is malformed, or its columns are not those of this judgement.
         """
         header = ["utterance", *self.columns]
         for number, line in enumerate(read_text(out).rstrip("\n").split("\n"), start=1):
@@ -402,10 +402,10 @@ class Frames(InLines[NDArray]):
         return segment_file.holds_frames(path)
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement with a length of frames for which ``scorer`` has scores.
+        """Return this judgement; without a length of frames, take the shortest that ``scorer`` scores.
 
         Raises:
-            InputError: if ``scorer`` has no frames of this length.
+            InputError: if ``scorer`` does not score frames of this length.
         """
         from nes2net.scoring.track import chosen_resolution  # quick start-up: reading files needs no torch
 

@@ -28,7 +28,7 @@ _MOST_DIFFERENCES = 5
 
 
 class Judged(NamedTuple):
-    """Trials with their scores, with and without the excluded trials."""
+    """The scored trials of a phase, once without the excluded trials and once with them."""
 
     matched: Matched
     excluded: Mapping[str, Collection[str]]
@@ -75,7 +75,7 @@ class Key:
         left_out = definition.excluded if excluded is None else excluded
         names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
         names += extra_fields(trials)
-        # Check the fields to exclude by. The values are checked only if the user gave them.
+        # Check the fields by which trials are excluded. The values are checked only if the user gave them.
         for name in left_out:
             if name not in names:
                 raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")

@@ -220,7 +220,8 @@ def _figures(
         draws: ``num_resamples`` and ``seed`` of the bootstrap.
 
     Returns:
-        - A row for each EER: point-based at each resolution and of utterances, range-based of seconds.
+        - A row for each EER: the point-based EER at each resolution, that of utterances, and the
+          range-based EER of seconds.
         - A row of figures for each threshold.
         - The number of bona fide and of spoofed seconds.
         - The share of each utterance's time that is called wrongly at the threshold of the EER, (U,).

@@ -257,7 +257,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples, named: Collection[
     """Compute the figures of the closed set: trials of known classes, each of which is given a class.
 
     The one-against-rest EER is computed only if it is among the ``named`` figures. With three
-    classes or fewer, every class is among the three likeliest, so there is no such figure.
+    classes or fewer, ``top_3`` is left out, because every class is then among the three likeliest.
     """
     of_class = np.take_along_axis(trials.logits, trials.true[:, None], axis=1)  # N×1
     log_posteriors = of_class[:, 0] - known_scores(trials.logits, "energy")

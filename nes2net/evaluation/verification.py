@@ -54,8 +54,8 @@ class ComparedEmbeddings(Embeddings):
                 enrolled trials.
 
         Raises:
-            InputError: if a file cannot be read, a trial has no embedding or no class, there is not
-                one file of enrolled trials for each system, or a setting does not apply.
+            InputError: if a file cannot be read, a trial has no embedding or no class, the numbers
+                of systems and of files of enrolled trials differ, or a setting does not apply.
         """
         settings.check_no_scores()
         if len(settings.reference) != len(paths) or settings.unknown is not None or settings.bonafide_unknown:

@@ -69,7 +69,7 @@ class Group(NamedTuple):
 
 
 class ReadBatch(NamedTuple):
-    """What was read of a batch."""
+    """The waveforms that workers read for a batch, in groups, and the failures."""
 
     groups: list[Group]
     """One group, or several if headers stated wrong lengths."""
@@ -257,7 +257,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
 
 class Read(NamedTuple):
-    """What was read of a trial."""
+    """The content that a worker read for a trial, or the reason of its failure."""
 
     id: str
     content: Any

@@ -97,7 +97,7 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
 
 
 def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """Read the logits N×K float32 in N ``lines``; ``first_number`` is the line number of the first of them.
+    """Read the logits N×K float32 in N ``lines``; ``first_number`` is the number of the first line.
 
     Raises:
         InputError: if a line is malformed.

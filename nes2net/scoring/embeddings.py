@@ -46,7 +46,7 @@ class Embeddings(Judgement[NDArray]):
             state (0 is the input of the first layer). ``"all"`` joins all hidden states to one row.
 
     Raises:
-        InputError: if ``layer`` is another word, or does not fit ``of``.
+        InputError: if ``layer`` is neither a number nor one of these words, or does not fit ``of``.
     """
 
     of: EmbeddingOf = "frontend"

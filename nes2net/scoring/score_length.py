@@ -56,7 +56,7 @@ def samples_to_score(
             have 64,600 or 64,000 samples, as in the published recipes with '4sec' protocols. None
             for all samples.
         protocol: ``"full"`` to score whole recordings in any case. ``"4sec"`` to score ``usual``
-            samples where whole recordings would be scored. None for neither.
+            samples of recordings that would otherwise be scored as a whole. None for neither.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600

@@ -155,7 +155,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """Name an average in ``folder`` after its epochs and options: its path; arguments as for :func:`average_run`.
+    """Choose the path of an average in ``folder``, named after its epochs and options; arguments as for :func:`average_run`.
 
     :class:`InputError` if the name is too long for a file.
 

@@ -194,7 +194,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 
 
 def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
-    """Find file name and fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
+    """Find the file name and the fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
 
     The record beside the score file names the checkpoint. The fingerprint is returned for the
     default precision, even if the scores were computed in another precision.

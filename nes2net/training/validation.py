@@ -93,7 +93,7 @@ class Validator:
         monitor: reports the files that failed.
         recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
             ``validation.mode``. In ``train`` mode dropout is on, and the running statistics of
-            batch normalisation move on development data.
+            batch normalisation follow the development data.
 
     Raises:
         InputError: if several processes are to validate in train mode.

@@ -258,7 +258,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe in words the part of a recording that was scored; None means all, and 0 windows along a recording."""
+    """Describe the scored part of a recording in words; None means the whole recording, and 0 means windows along it."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
@@ -284,7 +284,7 @@ class _Saved(LinearCalibration):
     format: Literal["nes2net linear calibration"]
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which Pydantic reports, unless each system has a weight."""
+        """Check that each system has a weight; otherwise raise ValueError, which Pydantic reports."""
         if len(self.weights) != len(self.systems):
             raise ValueError(f"{len(self.weights)} weights of {len(self.systems)} systems")
 
@@ -505,7 +505,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 
 
 def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
-    """Convert ``scores`` to float64 with a column for each system, (N, K); InputError unless all scores are finite.
+    """Convert ``scores`` to float64 (N, K), a column for each system; raise InputError if a score is not finite.
 
     ``kind`` names the class in messages, with a space at its end, such as ``"spoof "``; empty for
     no class.

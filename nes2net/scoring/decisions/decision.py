@@ -340,7 +340,7 @@ class Decider:
         return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
 
     def _unlike_scores(self, score: float) -> str:
-        """Give the reason why a ``score`` is unlike the scores of the calibration's trials; else an empty text.
+        """Say why ``score`` is unlike the scores of the calibration's trials; empty if it is not unlike them.
 
         A score is unlike these scores if it is below or above all of them. This also happens by
         chance, with a probability of 2/(N + 1) for N trials. A reason is therefore given only if
@@ -360,7 +360,7 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """A note that explains why no recording can be "cannot tell" for being unusual; None if a recording can.
+        """A note that explains why no recording can be "cannot tell" for being unusual; None if a recording can be.
 
         The note is also None if ``abstain`` is 0, because the user then wants no such decision.
         """

@@ -119,7 +119,7 @@ class Evidence:
             decider, window, settings: the arguments of the evidence that gave the state.
 
         Raises:
-            InputError: if ``state`` is other data.
+            InputError: if ``state`` is not such data.
         """
         evidence = cls(decider, window, **settings)
         try:

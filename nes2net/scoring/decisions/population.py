@@ -182,8 +182,8 @@ def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterabl
 def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
     """Cut samples (N,) into frames (T, length) without overlap.
 
-    Remaining samples at the end are dropped, but fewer samples than a frame are filled up with
-    zeros.
+    Samples after the last whole frame are dropped. If there are fewer samples than a frame has,
+    zeros fill it up.
     """
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
@@ -230,7 +230,7 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 
 
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
-    """Convert ``rows`` of a file to an array; ValueError, which Pydantic reports, unless all rows have one length."""
+    """Convert ``rows`` of a file to an array. If rows differ in length, raise ValueError, which Pydantic reports."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
@@ -277,7 +277,7 @@ class EmbeddingModel:
     """Variance along any other direction."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which Pydantic reports, unless the shapes fit each other."""
+        """Check that the shapes fit each other; otherwise raise ValueError, which Pydantic reports."""
         size = self.means.shape[1]
         if len(self.directions) and self.directions.shape[1] != size:
             raise ValueError("means and directions of one width are expected")
@@ -358,7 +358,7 @@ class Population:
     distances_with_embedding: Annotated[NDArray, as_saved(_Distances)] | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which Pydantic reports, unless the fields fit each other."""
+        """Check that the fields fit each other; otherwise raise ValueError, which Pydantic reports."""
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
         if len({value is None for value in of_embeddings}) > 1:
             raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")

@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load into ``detector``, which a new run has just built, the weights that the task starts from; here none."""
+        """Load the weights that the task starts from into ``detector``, which a new run has just built; here, do nothing."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
