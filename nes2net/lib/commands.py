@@ -140,7 +140,7 @@ def add_command(
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        """Call the command with the parsed arguments; :class:`InputError` if a number is below its smallest value."""
+        """Call the command with the parsed arguments; raise :class:`InputError` if a number is too small."""
         for key, smallest in minimums.items():
             argument_value = getattr(args, key)
             if isinstance(argument_value, list):

@@ -391,8 +391,8 @@ def _drawing(
     Returns:
         - The cells.
         - The function. It draws single trials, or whole groups, attacks, or groups and attacks.
-        - The numbers of attacks and of groups if attacks are drawn, by which figures are spread;
-          empty if no attacks are drawn.
+        - The numbers of attacks and of groups, from which :func:`spread` computes its factor; empty
+          if no attacks are drawn.
 
     Raises:
         InputError: if only one class has groups, if there is not one group for each score, if there

@@ -292,10 +292,10 @@ def _quick_minimum(
 
 
 def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Sum up a number of each trial in each cell, C×4: trials of each class, and the numbers of each class.
+    """Sum over the trials of each cell, C×4: first the trials of both classes, then the terms of both classes.
 
     Args:
-        bonafide_terms, spoof_terms: the number of each trial, (B,) and (S,).
+        bonafide_terms, spoof_terms: the term of each trial, (B,) and (S,).
     """
     columns = []
     for bonafide_numbers, spoof_numbers in ((1, 0), (0, 1), (bonafide_terms, 0), (0, spoof_terms)):

@@ -155,7 +155,7 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """Choose the path of an average in ``folder``, named after its epochs and options; arguments as for :func:`average_run`.
+    """Make the path of an average in ``folder`` from its epochs and options; arguments as for :func:`average_run`.
 
     :class:`InputError` if the name is too long for a file.
 

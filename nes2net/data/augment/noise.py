@@ -174,7 +174,7 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw noise (``num_samples``,): the mean of excerpts, each from another one of ``files``.
+    """Draw noise (``num_samples``,): the mean of excerpts of several different ``files``.
 
     The number of excerpts is drawn from the range of the ``category`` (:data:`CATEGORIES`).
     """

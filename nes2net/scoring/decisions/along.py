@@ -334,7 +334,7 @@ class _Chance(NamedTuple):
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Find the shortest fake part, in seconds, that is found in half of the cases or more; None if there is no such part.
+        """Find how long, in seconds, a fake part must be to be found in half of the cases; None if no length suffices.
 
         Args:
             window: length of a window in seconds.

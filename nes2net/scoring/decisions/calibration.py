@@ -258,7 +258,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe the scored part of a recording in words; None means the whole recording, and 0 means windows along it."""
+    """Describe the scored part of a recording in words; None is the whole recording, and 0 is windows along it."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:

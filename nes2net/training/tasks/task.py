@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load the weights that the task starts from into ``detector``, which a new run has just built; here, do nothing."""
+        """Load the weights from which the task starts into ``detector``, which a new run has just built; here none."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
