@@ -252,7 +252,8 @@ def breakdown(
 def _grouped(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
     """Group ``positions`` (N,) of trials by the values of the fields ``names``: values → positions, sorted by values.
 
-    A trial that lacks one of the fields is in no group.
+    A trial that lacks one of the fields is in no group. Without ``names``, all positions form one
+    group, whose key is ``()``.
     """
     if not names or not positions.size:
         return {(): positions} if not names else {}

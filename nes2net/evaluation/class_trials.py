@@ -209,6 +209,9 @@ def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], 
 def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:
     """Match the rows of ``table`` with the trials of ``key``.
 
+    A row with a logit that is not finite counts as a missing row. ``path`` is for messages, and
+    ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`.
+
     Returns:
         The numbers (N,) of the rows that have a trial, these N trials, and the mismatch in words.
     """

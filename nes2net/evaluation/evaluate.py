@@ -259,7 +259,7 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
     """Collect the notes about the figures.
 
     A note that holds for all systems is given once. Any other note begins with the name of its
-    system.
+    system. ``asv_system`` comes from :func:`_asv_system`.
     """
     notes = [not_official(key)]
     if asv_system not in ("", ORGANISERS):
@@ -277,7 +277,7 @@ def _title(key: Key) -> str:
 
 
 def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Iterator[str]:
-    """Write the first lines of a result: what was evaluated, and at which thresholds."""
+    """Write the first lines of a result: trials, draws, exclusions, transferred thresholds, and sets of one class."""
     start = f"{header['corpus']}, phase {header['phase']}"
     draws = f"{header['num_resamples']:,} draws, {header['num_row_resamples']:,} in the breakdowns"
     headlines = [system.headline() for system in systems]
@@ -323,6 +323,9 @@ def _differences(
     key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
 ) -> Iterator[Row]:
     """Compare every two systems on the trials that both scored, with the same bootstrap draws for both systems.
+
+    A row has the EERs of both systems, their difference, and the p-value of the difference.
+    ``unit`` is what the bootstrap draws.
 
     Raises:
         InputError: if two systems have no trials of both classes in common.
@@ -375,6 +378,11 @@ def _tables(
 
     In ``systems``, the best figure of a column is marked if it is certainly the best. If the
     systems have different trials, no figure is marked, and a note says so.
+
+    Args:
+        excluded: field → values whose trials were left out, for the caption.
+        asv_system: from :func:`_asv_system`.
+        differences: from :func:`_differences`; empty for no table of differences.
     """
     if not systems:
         return

@@ -160,7 +160,10 @@ def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[
 
 
 def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
-    """Compute the rows of the official table for the system ``name``; no rows if the corpus has no such table."""
+    """Compute the rows of the official table for the system ``name``; no rows if the corpus has no such table.
+
+    Excluded trials count here.
+    """
     if key.definition.official_table is None:
         return
     for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):

@@ -59,7 +59,7 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count ``content``, such as ``"rows"``, before it is expanded.
+        """Count the ``bytes`` and ``steps`` of ``content``, such as ``"rows"``, before it is expanded.
 
         Raises:
             InputError: if the file exceeds a limit.

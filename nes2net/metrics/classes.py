@@ -126,7 +126,7 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
 
 def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    """Compute :func:`macro_f1` (…,) of each of many confusion matrices (…, K, K)."""
+    """Compute :func:`macro_f1` (…,), with its argument ``over``, of each of many confusion matrices (…, K, K)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":

@@ -174,7 +174,7 @@ def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
 def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
     """Compute the detection cost of :func:`compute_min_dcf` from the error rates at a threshold.
 
-    The rates are numbers, or arrays with a value for each threshold.
+    The rates are numbers, or arrays with a value for each threshold. ``normalize`` is as there.
     """
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof

@@ -317,7 +317,8 @@ def _resample(
 ) -> NDArray:
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
-    Each resample has its own random generator, so that the result does not depend on threads.
+    Each resample has its own random generator, so that the result does not depend on threads. If
+    attacks are drawn, :func:`spread` tells how far the values are spread around their mean.
 
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.

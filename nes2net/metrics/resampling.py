@@ -85,7 +85,8 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
 
-    Of a metric that returns a tuple, such as ``compute_eer``, only the first number is returned.
+    All fields of :class:`Rates` are returned, but only the first number of any other tuple, such as
+    that of ``compute_eer``.
     """
 
     def evaluate(counts: NDArray) -> Any:
@@ -292,7 +293,7 @@ def _quick_minimum(
 
 
 def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Sum over the trials of each cell, C×4: first the trials of both classes, then the terms of both classes.
+    """Count the trials of each class in each cell, and sum their terms: C×4, first both counts, then both sums.
 
     Args:
         bonafide_terms, spoof_terms: the term of each trial, (B,) and (S,).

@@ -131,7 +131,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Divide the indices of the trials into ranges; only trials of one range can share a batch."""
+    """Divide the indices of the trials into ranges, which grow up to a limit; only trials of one range can share a batch."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -147,7 +147,8 @@ def _grouped_by_length(
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
     """Yield each window with its trials grouped by length: (window, [(length, indices of trials), …]).
 
-    Meanwhile, threads read the lengths of the next window. Arguments as for :func:`plan_batches`.
+    Meanwhile, threads read the lengths of the next window. Without ``length_of``, a window is one
+    group. The other arguments are those of :func:`plan_batches`.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)

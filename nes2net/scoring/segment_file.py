@@ -201,8 +201,9 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
     """Read utterance, frame and score from a line of any accepted form; None for a blank line.
 
-    ``number`` is the number of the line in the file, for messages. :class:`InputError` if the line
-    has no accepted form or is too long.
+    The score of a line with two logits is their difference. ``number`` is the number of the line in
+    the file, for messages. A line that has no accepted form or is too long raises
+    :class:`InputError`.
     """
     if len(line) > _LONGEST_LINE:
         raise _too_long_error(path, number)

@@ -134,7 +134,10 @@ def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, hi
 
 
 def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
-    """List plain data for a record: for each system in order, the score file, its SHA-256 and the range."""
+    """List plain data for a record: for each system in order, the score file, its SHA-256 and the range.
+
+    If ``ranges`` is ``"test"``, the ranges are found in the files.
+    """
     bounds = ranges_of(paths) if ranges == "test" else ranges
     systems = []
     for path, bounds_of_system in zip(paths, bounds):

@@ -157,7 +157,7 @@ def average_path(
 ) -> Path:
     """Make the path of an average in ``folder`` from its epochs and options; arguments as for :func:`average_run`.
 
-    :class:`InputError` if the name is too long for a file.
+    A name that is too long for a file raises :class:`InputError`.
 
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'

@@ -252,7 +252,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield the key and the value, as text, of each setting that a card lists.
 
     These are the settings in ``_ALWAYS``, and all others that differ from their defaults, except
-    for the settings in ``_NEVER`` and ``_FOLDERS``.
+    for the settings in ``_NEVER`` and ``_FOLDERS``. Settings without a value are left out.
     """
     defaults = dict(_flat(Recipe().to_dict()))
     for key, value in _flat(recipe.to_dict()):
@@ -265,8 +265,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    Of a text with slashes, such as a path, only the last part is kept. None is not converted to
-    text.
+    Of a text with slashes, such as a path, only the last part is kept. The items of a list are
+    joined by commas. None is not converted to text.
     """
     for key, value in values.items():
         if isinstance(value, dict):

@@ -66,7 +66,10 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Protect the work in this context from signals; at its end, raise the exception for a signal that came."""
+        """Protect the work in this context from signals; at its end, raise the exception for a signal that came.
+
+        With :attr:`agree`, the processes first agree on the signal.
+        """
         self._deferred = True
         try:
             yield

@@ -140,7 +140,8 @@ class Trainer:
     def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
         """Move part ``number`` of a step to the device, and mix its examples if the recipe says so.
 
-        Files of the part that failed are reported.
+        Files of the part that failed are reported. ``number`` counts this process's parts of the
+        step from 0.
 
         Returns:
             The part, which is empty if none of its files could be used; and the denominator of each

@@ -216,7 +216,8 @@ class Monitor:
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
     """Raise :class:`InputError` if the loss of a step, or the ``norm`` of its gradients, is not finite.
 
-    The message names the step and its utterances, and says what to try.
+    The message names the step and its utterances, and says what to try. ``loader`` draws the step
+    again to find the utterances.
     """
     if math.isfinite(loss) and math.isfinite(norm):
         return

@@ -33,7 +33,7 @@ _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
 
 def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, ...]:
-    """Name the passes over the development set: ``w_aug`` with RawBoost, ``wo_aug`` without.
+    """Name the passes over the development set: ``w_aug`` with RawBoost, if the recipe asks for it; ``wo_aug`` without.
 
     >>> passes(AugmentConfig(algo=4), ValidationConfig())
     ('w_aug', 'wo_aug')

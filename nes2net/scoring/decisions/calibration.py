@@ -413,6 +413,8 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
     """Say how certain error rates on so many trials are, and how many trials would make them more certain.
 
+    Only the class with fewer trials is considered.
+
     With n trials and no error, Wilson's 95 % interval of the error rate ends at z² / (n + z²),
     where z = 1.96.
 

@@ -269,7 +269,7 @@ class Decider:
 
     @property
     def usual_scores(self) -> tuple[float, float] | None:
-        """The range of 95 % of the calibration's bona fide scores; None if it holds no trials, or its weight is 0."""
+        """The range of 95 % of the calibration's bona fide scores; None if no trials are known, or the weight is 0."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights
         if llrs is None or weight == 0:

@@ -252,6 +252,8 @@ def _all_options(backend: Backend) -> dict[str, Any]:
 def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
     """Raise :class:`InputError` for the first option that differs between the teacher in ``path`` and the recipe.
 
+    Options of ``_FREE_OPTIONS`` may differ.
+
     Args:
         section: the part of the recipe's model, such as ``frontend.teacher``, for the message.
     """
