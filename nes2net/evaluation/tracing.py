@@ -365,7 +365,7 @@ def _breakdown_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[tuple
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
-    """List the most frequent confusions of two known classes, at most ten, with a row for each."""
+    """Yield a row for each of the ten most frequent confusions of two known classes: its number and share of trials."""
     wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for number in largest.tolist():

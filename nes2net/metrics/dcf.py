@@ -174,7 +174,8 @@ def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
 def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
     """Compute the detection cost of :func:`compute_min_dcf` from the error rates at a threshold.
 
-    The rates are numbers, or arrays with a value for each threshold. ``normalize`` is as there.
+    The rates are numbers, or arrays with a value for each threshold. The other arguments are those
+    of :func:`compute_min_dcf`.
     """
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof

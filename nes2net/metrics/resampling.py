@@ -170,7 +170,7 @@ class _Blocks:
 
 
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_eer`."""
+    """Make the quick form of :func:`compute_eer`, with its arguments ``method`` and ``order``."""
     if method in ("arena", "roc", "sklearn"):
         return _quick_eer_of_ties(bonafide, spoof, method, cells)
     if method == "asvspoof":

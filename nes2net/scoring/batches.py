@@ -131,7 +131,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Divide the indices of the trials into ranges, which grow up to a limit; only trials of one range can share a batch."""
+    """Divide the indices of the trials into ranges that grow up to a limit; only trials of one range share a batch."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -242,7 +242,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """
 
     def length(trial: Trial) -> int:
-        """Compute how many samples the detector gets of a trial; negative if the header does not state the length."""
+        """Compute how many samples the detector gets of a trial; negative if no readable header states the length."""
         try:
             # A pipe is not opened, because opening would wait for ever.
             if trial.path is None or not is_there(trial.path):

@@ -104,7 +104,7 @@ def described_training(
 
 
 def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
-    """Add the facts and the figures of the last epoch of ``selection`` to ``provenance``, and return the result."""
+    """Add facts and figures of the last epoch in the history of ``selection`` to ``provenance``; return the result."""
     row = selection.history[-1]
     training = {
         **provenance.training,

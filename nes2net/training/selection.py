@@ -150,7 +150,11 @@ class Selection:
         return True
 
     def kept_epochs(self) -> set[int]:
-        """Choose the epochs whose checkpoints ``train.keep`` keeps: with a number k, the k best epochs of each measure."""
+        """Choose the epochs whose checkpoints ``train.keep`` keeps.
+
+        ``all``, ``improved`` and ``last`` name epochs, a number k means the k best epochs of each measure,
+        and ``best`` means 1. If there are several words, separated by commas, the epochs of all are kept.
+        """
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
         epochs: set[int] = set()
@@ -203,7 +207,10 @@ class Selection:
         return "\n".join([*text_table(rows, "r"), *self._average_commands()])
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus."""
+        """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus.
+
+        The best epoch has the lowest value of the last of :attr:`measures`.
+        """
         if not (measured := self._measured_rows()):
             return None
         (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the last is without augmentation

@@ -82,6 +82,8 @@ class Sources:
 def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
     """Find the recordings of each category of MUSAN, sorted by their path below ``root``.
 
+    ``root`` may also be the folder that contains MUSAN's folder ``musan``.
+
     Raises:
         InputError: if the folder or a category is missing or has too few files, or if a file has no
             samples.

@@ -97,7 +97,7 @@ class RawAasist(SpectroTemporalGraph):
         In the authors' training, N is 64,600.
 
         Raises:
-            InputError: if ``waveform`` has another shape or is too short.
+            InputError: if ``waveform`` has a wrong shape or is too short.
         """
         if waveform.ndim == 3 and waveform.shape[2] == 1:
             waveform = waveform.squeeze(2)
