@@ -209,7 +209,7 @@ def breakdown(
     Returns:
         The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
         The EER is None if no bona fide trial belongs to the row. A row without an interval has
-        ``is_shown`` False, unless each class has at least 20 trials.
+        ``is_shown`` False if a class has fewer than 20 trials.
     """
     # Divide the fields into those of recordings, in `shared_names`, and those of the spoofing.
     table = matched_trials.table

@@ -121,8 +121,8 @@ def evaluate_systems(
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
-            :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial of
-            the key has one of the excluded values, no trial is left, or a class has no trials.
+            :func:`~nes2net.evaluation.matching.match`), the phase is unknown, no trial of the key
+            has one of the excluded values, no trial is left, or a class has no trials.
     """
     # Check the paths of the score files.
     paths = [Path(score_paths)] if isinstance(score_paths, str | Path) else list(map(Path, score_paths))

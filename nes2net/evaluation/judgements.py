@@ -562,8 +562,8 @@ def _finite_row(value: Any, size: int | None = None) -> NDArray:
         size: how many numbers the row must have; None to accept one or more.
 
     Raises:
-        ValueError: if the row is damaged: it is not a list of numbers, is empty, has another size,
-            or has a number that is not finite.
+        ValueError: if the row is damaged: it is not a list of numbers, is empty, does not have
+            ``size`` numbers, or has a number that is not finite.
     """
     row = np.array(value, np.float32)
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):

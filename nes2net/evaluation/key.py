@@ -65,8 +65,8 @@ class Key:
                 the published figures of the corpus.
 
         Raises:
-            InputError: if a file is missing or malformed, the corpus has no such phase, or its trials
-                have no such field or value to exclude.
+            InputError: if a file is missing or malformed, the phase is unknown, or a field or value
+                to exclude does not occur in the trials.
         """
         definition = corpora.get(corpus)
         with recorded_digests() as digests:
@@ -227,7 +227,7 @@ class Labels:
             The corpus, and the labelled trials of all its phases.
 
         Raises:
-            InputError: if the keys cannot be read, or have no such phase.
+            InputError: if the keys cannot be read, or the phase is unknown.
         """
         corpus = corpora.get(self.corpus)
         key = list(corpus.keys(self.keys))

@@ -54,11 +54,11 @@ class Origin:
 def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
     """Read the record beside the score file ``scores``.
 
-    The result is None if there is no file, or the file is a record of other scores or of another
-    kind. An evaluation does not need the record.
+    The result is None if there is no file, or if the file is not the record of these scores. An
+    evaluation does not need the record.
 
     Args:
-        sha256: the digest of the score file; a record with another digest is ignored.
+        sha256: the digest of the score file; a record with a different digest is ignored.
         corpus, phase: the corpus and the phase of the evaluation; they serve only to find
             :attr:`Origin.seen`.
     """
@@ -103,7 +103,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     detector, its precision and how much of each recording was scored.
 
     Args:
-        sha256: the digest of the score file; a record with another digest is ignored.
+        sha256: the digest of the score file; a record with a different digest is ignored.
     """
     record = record_of(scores, sha256)
     if record is None:

@@ -99,7 +99,7 @@ class Result:
         return replace(self, tables=tables)
 
     def rows(self, name: str) -> Sequence[Row]:
-        """The rows of the table called ``name``; empty if there is no such table."""
+        """The rows of the table called ``name``; empty if no table has this name."""
         for table in self.tables:
             if table.name == name:
                 return table.rows

@@ -99,9 +99,9 @@ def evaluate_segments(
 
     Raises:
         InputError: if a file is missing or malformed, the resolution is unknown or not one of
-            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of segments or
-            no such phase, scores and labels do not fit, a class has no frames, or the threshold is
-            not finite.
+            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of
+            segments, the phase is unknown, scores and labels do not fit, a class has no frames, or
+            the threshold is not finite.
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")

@@ -474,7 +474,7 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Was the test set scored by another detector than the calibration, or over another length?
+    # Was the test set scored by a different detector than the calibration, or over a different length?
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.scores, scored.sha256)
     if calibrated is not None and tested is not None:

@@ -317,6 +317,8 @@ def read_batches(
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
 
+    ``reader`` makes the waveforms. With ``pin_memory``, batches lie in memory from which a GPU copies quickly.
+
     A worker gets an item only shortly before it reads the file, so neither trials nor batches pile
     up in memory.
 

@@ -44,7 +44,8 @@ class RunReporter(Protocol):
         """Print that training begins.
 
         Args:
-            checkpoint: file that the whole detector was read from; None if there was no such file.
+            checkpoint: file that the whole detector was read from; None if it was not read from a
+                file.
             num_training: number of training trials.
             num_development: number of development trials.
         """

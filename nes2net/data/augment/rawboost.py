@@ -196,7 +196,7 @@ def rawboost(
         Shape (N,); float64 after LnL or SSI noise, else the type of ``x``.
 
     Raises:
-        InputError: if the waveform is empty, has NaN or infinite samples, or has another type or
+        InputError: if the waveform is empty, has NaN or infinite samples, or has a wrong type or
             shape; or if the algorithm or a parameter is unknown or impossible.
 
     >>> x = np.sin(np.arange(16000) / 10).astype(np.float32) / 2
@@ -324,6 +324,8 @@ def design_notch_filters(
         draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
             band, then the gain.
         gain_range: (K, 2), lowest and highest gain in dB.
+        p: the ranges to which the other draws are mapped.
+        sample_rate: in Hz.
 
     Returns:
         The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their

@@ -215,7 +215,7 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Write a note if the calibration was learned from another part of each recording; else an empty text.
+        """Write a note if the calibration was learned from a different part of each recording; otherwise the text is empty.
 
         Args:
             num_samples: number of leading samples that are scored now; None for all, 0 for windows
@@ -471,6 +471,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     Args:
         standardised: (N, K), the scores in units of their standard deviation, bona fide first.
         num_bonafide: number of bona fide trials.
+        prior, l2: as for :func:`fit`.
 
     Returns:
         The K weights and the offset in one vector (K + 1,); and an empty text, or the reason why

@@ -46,7 +46,7 @@ class OperatingPoint:
         """Read an operating point from a text, such as the flag of the command line.
 
         Raises:
-            InputError: if the text has another form, or if a number is out of its range.
+            InputError: if the text does not have this form, or if a number is out of its range.
 
         >>> OperatingPoint.parse("cost:1,10,0.95").name, OperatingPoint.parse("fa:1%").rate
         ('cost:1,10,0.95', 0.01)

@@ -427,8 +427,7 @@ class Population:
         The embedding is compared, too, if both the recording and the calibration have embeddings.
 
         Raises:
-            InputError: if the embedding has another size than the embeddings of the calibration's
-                recordings.
+            InputError: if the embedding and those of the calibration's recordings differ in size.
         """
         distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         distances = self.distances

@@ -76,7 +76,7 @@ class Criterion(nn.Module):
             durations: (B,) in seconds, for a margin by duration.
 
         Raises:
-            InputError: if ``outputs`` has another number of logits than the loss takes.
+            InputError: if the loss does not take the number of logits in ``outputs``.
         """
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])

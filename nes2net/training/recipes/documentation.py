@@ -86,7 +86,7 @@ def describe(name: str | None = None) -> str:
     """Describe the key or the section ``name``, or all keys, for ``nes2net info recipe``.
 
     Raises:
-        InputError: if there is no such key or section.
+        InputError: if no key or section has this name.
     """
     keys = find_keys(name)
     if name is None:
@@ -112,7 +112,7 @@ def find_keys(name: str | None) -> list[Key]:
     """Find the key ``name`` or the keys of the section ``name``; None finds all keys.
 
     Raises:
-        InputError: if there is no such key or section.
+        InputError: if no key or section has this name.
     """
     if name is None:
         return all_keys()

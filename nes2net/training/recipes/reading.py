@@ -27,7 +27,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     a part of its base but states no ``name``.
 
     Raises:
-        InputError: if there is no such recipe, or if its text or an override is wrong. For an
+        InputError: if the recipe does not exist, or if its text or an override is wrong. For an
             unknown key or name, the message suggests the nearest one.
     """
     path = Path(recipe)

@@ -196,8 +196,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
             the same shape.
 
     Raises:
-        InputError: if there is no such detector, if the detector does not fit the recipe's teacher,
-            or if the student would be a copy of the teacher and have nothing to learn.
+        InputError: if the detector does not exist, if the detector does not fit the recipe's
+            teacher, or if the student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend

@@ -119,7 +119,7 @@ def create_task(recipe: Recipe) -> Task:
     """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
 
     Raises:
-        InputError: if there is no such task, if the settings imply several tasks, if they lack
+        InputError: if the task is unknown, if the settings imply several tasks, if they lack
             something that the task needs, or if ``validation.select_on`` is not a measure of the
             task.
     """
