@@ -118,7 +118,8 @@ def breakdown_tables(
 ) -> list[Table]:
     """Make a table for each breakdown, with the rows of all systems that have this breakdown.
 
-    The tables of several systems are not shown on a terminal, only on pages and in papers.
+    The tables of several systems are not shown on a terminal, only on pages and in papers. A note
+    counts the rows with too few trials, which are not shown.
 
     Args:
         by_system: name of a system → its :func:`breakdowns`.
@@ -167,6 +168,8 @@ def label_of(field_name: str) -> str:
 
 def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[str, int]:
     """Find the fields that group ``trials``: field → number of its values, 2 to 400.
+
+    Fields of ``_NOT_TABULATED``, which say nothing about an utterance, are left out.
 
     Args:
         label: count only the values of trials with this label; None for all trials.

@@ -142,7 +142,9 @@ class ComparedEmbeddings(Embeddings):
 def _figures(
     scores: NDArray, is_target: NDArray, is_nontarget: NDArray, settings: EvaluationSettings
 ) -> dict[str, Figure]:
-    """Compute the EER of target pairs against nontarget pairs.
+    """Compute the EER of target pairs against nontarget pairs by two rules, and the numbers of both kinds of pairs.
+
+    If a kind has no pairs, there is no EER. The bootstrap of the interval draws trials.
 
     Args:
         scores: N×M, or (N,) for one enrolled class.

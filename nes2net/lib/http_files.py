@@ -302,12 +302,13 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: the headers of all answers are added to this mapping, for the caller.
+            all_headers: the headers of all answers are added to this mapping, for the caller; of
+                two headers of the same name, the one of a successful answer stays.
             headers: headers of the request.
 
         Raises:
             InputError: if ``url`` is not an address of HTTP or HTTPS, if a redirection is refused,
-                or if the server compresses the file.
+                if there are too many, or if the server compresses the file.
         """
         try:
             address = httpx.URL(url)

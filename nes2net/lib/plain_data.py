@@ -71,7 +71,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
 
     Raises:
         InputError: as :func:`check_json`.
-        ValueError: if ``text`` is not valid JSON.
+        ValueError: if ``text`` is not valid JSON, or has a key twice with ``unique_keys``.
     """
     if isinstance(text, str):
         content = text.encode("utf-8", "surrogatepass")

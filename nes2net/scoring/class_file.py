@@ -56,7 +56,8 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
         expected: the names that the classes must have; empty for any names.
 
     Raises:
-        InputError: if the file cannot be read or has other classes, or if a line is malformed.
+        InputError: if the file cannot be read, has no rows or not the expected classes, or if a
+            line is malformed.
     """
     names: tuple[str, ...] = ()
     ids: list[str] = []

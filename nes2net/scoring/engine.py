@@ -416,6 +416,7 @@ def _write_finished(
     """Write all files of the output, and the record, completely or not at all; then remove the journals.
 
     The files are on the disk before the journals are removed, so not even a power cut loses rows.
+    ``result.failures`` is set to the trials without a row, each with the reason.
 
     Args:
         replaced: (id, stamp) of outdated rows, which are not written.
@@ -423,7 +424,7 @@ def _write_finished(
         facts: the facts of the record.
 
     Raises:
-        NothingDone: if no trial has a row.
+        NothingDone: if no trial has a row; the journals are then removed.
         InputError: if the files cannot be written; the journals then keep the rows.
     """
     out = result.path

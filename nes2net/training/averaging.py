@@ -135,6 +135,8 @@ def check_target(path: str | Path) -> None:
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
     """Make the record of an average: ``provenance``, and facts of the first checkpoint, such as model and recipe.
 
+    Facts that hold only for the weights of this checkpoint, such as its epoch, are left out.
+
     Args:
         average: state dict of the average, with the metadata of the first checkpoint.
         provenance: how the average was made.

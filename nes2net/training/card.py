@@ -121,7 +121,7 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
 
     Args:
         checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of
-            the earlier card.
+            the earlier card. The name is stored in the folder.
 
     Raises:
         InputError: if the checkpoint or another file cannot be read, or if the card cannot be

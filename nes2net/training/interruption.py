@@ -105,7 +105,8 @@ def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
     """End a run because files cannot be read at present.
 
     Args:
-        lost: one message for each file of this process that cannot be read.
+        lost: one message for each file of this process that cannot be read; empty if only files of
+            other processes are concerned.
         stage: epoch and step, or validation, in words.
 
     Raises:

@@ -96,6 +96,7 @@ class Trainer:
         """Do an optimisation step.
 
         Args:
+            batches: this process's parts of the step.
             save_is_due: whether it is time to save; only the main process's value counts.
 
         Returns:

@@ -307,8 +307,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
             ``val_loss_w_aug``, or the training ``loss``.
 
     Raises:
-        InputError: if the folder has no history, if it has fewer than ``count`` checkpoints, or if
-            the history has no value ``by``.
+        InputError: if the folder has no history, if the history has no value ``by``, or if fewer
+            than ``count`` epochs have both this value and a checkpoint.
     """
     path = Path(folder) / HISTORY_FILE
     if not path.is_file():

@@ -215,7 +215,7 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Write a note if the calibration was learned from a different part of each recording; otherwise the text is empty.
+        """Write a note if the calibration was learned from a different part of each recording; empty otherwise.
 
         Args:
             num_samples: number of leading samples that are scored now; None for all, 0 for windows

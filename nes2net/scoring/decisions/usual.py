@@ -311,6 +311,8 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
     """Test, for each trait in ``values``, whether new recordings are like the recordings of a calibration.
 
+    Traits without values are left out.
+
     Args:
         all_usual: what is usual, from :func:`usual_of`.
         values: name of a :class:`Usual` → values (n,) of the new recordings.
