@@ -44,8 +44,7 @@ from nes2net.metrics.localisation.metrics import (
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 
-#: A true boundary counts as found if a boundary of the segments that the system calls is at most so many
-#: seconds away.
+#: A true boundary counts as found if the system puts a boundary at most so many seconds away.
 TOLERANCE = 0.04
 #: The label ``scores`` of the rows that use the scores unchanged, at their own resolution.
 OWN = "own"

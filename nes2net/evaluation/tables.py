@@ -269,7 +269,7 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
-    """Find the number of the row whose figure is certainly the lowest; None if this is certain of no figure.
+    """Find the number of the row whose figure is certainly the lowest; None if that is not certain.
 
     Args:
         figures: number of a row → the figure of one measure.

@@ -266,7 +266,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples, named: Collection[
     num_likelier = (trials.logits > of_class).sum(1) + ((trials.logits == of_class) & before).sum(1)
     is_on_top = num_likelier < _TOP
     num_classes = len(trials.names)
-    # For each class, the number of trials whose class is among the three likeliest, and of the other trials: (2, K).
+    # (2, K): for each class, how many of its trials have the class among the three likeliest, and how many do not.
     on_top = [np.bincount(trials.true[chosen], minlength=num_classes) for chosen in (is_on_top, ~is_on_top)]
     num_trials = len(trials.true)
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}

@@ -506,7 +506,7 @@ def _warnings(
 
 
 def _length_in_words(num_samples: float) -> str:
-    """Say how much of each recording was scored; an infinite number of samples is the whole recording."""
+    """Say how much of each recording was scored; an infinite number stands for the whole recording."""
     return "whole recordings" if math.isinf(num_samples) else f"the first {num_samples / SAMPLE_RATE:.3g} s"
 
 

@@ -308,7 +308,7 @@ class HttpFiles:
 
         Raises:
             InputError: if ``url`` is not an address of HTTP or HTTPS, if a redirection is refused,
-                if there are too many, or if the server compresses the file.
+                if there are too many redirections, or if the server compresses the file.
         """
         try:
             address = httpx.URL(url)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
 
-#: Most resamples, and most counts of cells, that are evaluated together.
+#: The largest numbers of resamples, and of counts of cells, that are evaluated together.
 _MOST_TOGETHER = 50
 _MOST_WEIGHTS = 1 << 22
 # Counts of at most so many items are kept for further bootstraps with the same seed, such as those of a breakdown.
@@ -318,7 +318,7 @@ def _resample(
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
     Each resample has its own random generator, so that the result does not depend on threads. If
-    attacks are drawn, :func:`spread` tells how far the values are spread around their mean.
+    attacks are drawn, the values are spread around their mean by the factor of :func:`spread`.
 
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.

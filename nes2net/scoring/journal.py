@@ -211,7 +211,8 @@ def open_journals(
 ) -> Iterator[Journalled[T] | None]:
     """Open the journals of interrupted runs beside ``out``, and yield the rows and failures in them.
 
-    Without journals, there are no rows. None is yielded if a journal belongs to another run.
+    Without journals, there are no rows. If a journal belongs to another run, the context yields
+    None.
 
     Args:
         run: the identity of this run, as for :class:`Journal`.

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 from nes2net.models.provenance import Provenance
 
-#: Usual lengths of training crops. Authors who train on crops of these lengths score the corpus's own number
-#: of samples ('4sec'), or whole utterances.
+#: Usual lengths of training crops. Authors who train on crops of these lengths score the corpus's usual number of
+#: samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
 # Two minutes, which is longer than any real training crop. A record with a longer length counts as damaged.
 _LONGEST = 120 * 16_000

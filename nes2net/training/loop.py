@@ -35,7 +35,7 @@ class Trainer:
 
     recipe: Recipe
     objective: Objective
-    loader: BatchLoader  # each batch is a part of a step, for this process (EpochBatches)
+    loader: BatchLoader  # each batch of this process is a part of a step (EpochBatches)
     validator: Validator
     state: RunState
     accelerator: Accelerator

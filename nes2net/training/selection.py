@@ -152,8 +152,9 @@ class Selection:
     def kept_epochs(self) -> set[int]:
         """Choose the epochs whose checkpoints ``train.keep`` keeps.
 
-        ``all``, ``improved`` and ``last`` name epochs, a number k means the k best epochs of each measure,
-        and ``best`` means 1. If there are several words, separated by commas, the epochs of all are kept.
+        The words ``all``, ``improved`` and ``last`` name epochs. A number k means the k best epochs
+        of each measure, and ``best`` means 1. If there are several words, separated by commas, the
+        epochs of all are kept.
         """
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}

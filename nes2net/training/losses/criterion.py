@@ -40,7 +40,7 @@ class Criterion(nn.Module):
 
     #: whether the loss takes the back-end's embeddings instead of its logits
     takes_embeddings: ClassVar[bool] = False
-    #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None for any
+    #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None if any head will do
     needs_head: ClassVar[str | None] = None
     #: number of logits that the back-end must give; None for one logit for each class
     num_logits: ClassVar[int | None] = None
