@@ -145,8 +145,8 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
     both = shares[0] + shares[1]
     cost = 0.0
     for share in shares:
-        # A bona fide trial costs log2(1 + 1/LR) bits, and a spoofed trial costs log2(1 + LR) bits; both equal log2(both
-        # / share).
+        # A bona fide trial costs log2(1 + 1/LR) bits, and a spoofed trial costs log2(1 + LR) bits. Each of these costs
+        # is log2(both / share).
         share_is_positive = share > 0
         cost += share[share_is_positive] @ np.log2(both[share_is_positive] / share[share_is_positive])
     return float(cost / 2)

@@ -284,7 +284,7 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tu
     scale = 1 + z_squared / number
     centre = (share + z_squared / (2 * number)) / scale
     half_width = math.sqrt(z_squared * (share * (1 - share) / number + z_squared / (4 * number**2))) / scale
-    # Rounding must not move a bound beyond the share, 0 or 1.
+    # Rounding must not move a bound past the share, nor past 0 or 1.
     return max(0.0, min(share, centre - half_width)), min(1.0, max(share, centre + half_width))
 
 

@@ -2,10 +2,11 @@
 
 A calibration holds for recordings that are like the recordings from which it was learned. For each
 trait of a recording, the distance from the middle of the calibration's recordings is measured. The
-largest of these distances says how unusual the recording is. Duration, level and bandwidth have
-distances in units of a spread: that of the calibration's recordings on the same side of the middle.
-The embedding, which the detector's back-end computes, has a distance as in Lee et al., "A simple
-unified framework for detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018.
+largest of these distances says how unusual the recording is. The distances of duration, level and
+bandwidth are in units of a spread: the spread of the calibration's recordings on the same side of
+the middle. The embedding, which the detector's back-end computes, has a distance as in Lee et al.,
+"A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
+NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
 al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
