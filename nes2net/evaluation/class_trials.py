@@ -100,7 +100,7 @@ class ClassTrials:
 
     @functools.cached_property
     def known_scores(self) -> dict[str, tuple[NDArray, NDArray]]:
-        """Map each score of being known to the values of the trials of known classes (N,) and of unknown classes (M,)."""
+        """Map each score of being known to its values for trials of known classes (N,) and of unknown classes (M,)."""
         by_kind: dict[str, tuple[NDArray, NDArray]] = {}
         for kind in LOGIT_SCORES:
             by_kind[kind] = known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)
