@@ -306,7 +306,7 @@ class _Drawn(NamedTuple):
 
 
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
-    """Whether every trial has a number (−1 stands for none), and at least ``fewest`` different numbers occur."""
+    """Whether every trial has a speaker or an attack, and there are at least ``fewest`` of them."""
     return bool((numbers >= 0).all()) and np.unique(numbers).size >= fewest
 
 

@@ -94,13 +94,12 @@ def reference_scores(
     """Compare the embeddings of ``trials`` with those of training trials of known classes.
 
     Args:
-        files: files of ``nes2net embed --of backend``, made with the evaluated detector. Each holds
-            embeddings either of training trials or of ``trials``. For the score ``nsd``, also files
-            with the logits of the training trials (``nes2net score --judgement classes``).
-        key: labelled trials. If any trial in a file of embeddings is of the evaluated phase, the
-            file counts as one of evaluated trials.
+        files: embeddings of training trials and of ``trials``, each in files of their own, which
+            ``nes2net embed --of backend`` wrote with the evaluated detector; and, for the score
+            ``nsd``, logits of the training trials (``nes2net score --judgement classes``).
+        key: labelled trials. A file with a trial of the evaluated phase holds evaluated trials.
         trials: the N evaluated trials.
-        logits: the logits N×K of the evaluated trials.
+        logits: N×K, of the evaluated trials.
         class_numbers: known class → its number.
         field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
 

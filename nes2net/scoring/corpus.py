@@ -155,7 +155,7 @@ def judge_trials(
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
 
     def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
-        """Print the note, compile the detector, and judge ``batches``; not called if ``out`` is complete already."""
+        """Print the note and compile, then judge ``batches``; called unless ``out`` is complete already."""
         if batch_matters and is_first():
             tqdm.write(
                 f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "

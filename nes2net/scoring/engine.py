@@ -349,10 +349,7 @@ def _find_earlier_work(
 
 
 def _stamps_by_id(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
-    """Read the stamp of each trial's file, by the id of the trial.
-
-    The first process reads the stamps for all processes, so that all agree.
-    """
+    """Find id → stamp of the trial's file. The first process reads the stamps for all processes, so that all agree."""
     stamps_of_rank_0 = None
     if processes.rank == 0:
         stamps_of_rank_0 = {trial.id: stamp(trial.path) for trial in trials}

@@ -207,7 +207,7 @@ class Backend(nn.Module):
 
 
 class LogitLayer(nn.Linear):
-    """The last linear layer of a back-end, B×E → B×n. Its logits are float32, whatever the precision of its inputs.
+    """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
 
     Logits are never rounded to half precision, even within autocast or with half-precision weights.
     In bfloat16, most of a thousand scores would equal another score, and equal scores change error

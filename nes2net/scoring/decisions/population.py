@@ -231,7 +231,7 @@ def as_saved(schema: Any) -> GetPydanticSchema:
 
 
 def _rows_as_array(rows: list[list[float]]) -> NDArray:
-    """Convert ``rows`` of a file to an array. If rows differ in length, raise ValueError, which Pydantic reports."""
+    """Convert ``rows`` of a file to an array; ValueError, which Pydantic reports, unless all rows have one length."""
     if len(set(map(len, rows))) > 1:
         raise ValueError("rows of one width are expected")
     return np.array(rows)
