@@ -87,9 +87,9 @@ def breakdowns(
 ) -> dict[tuple[str, ...], list[Row]]:
     """Break the EER down by every field that groups the spoofed trials, and by every pair of :data:`CROSSED` among them.
 
-    The rows of single fields have intervals until these rows are more than 500 in all; the rows of
-    further fields and of pairs have none. A field with one value among the spoofed trials, or with
-    more than 400, has no breakdown.
+    The rows of a single field have intervals as long as its rows and those of all fields before are
+    at most 500. The rows of later fields and of pairs have no intervals. A field with one value
+    among the spoofed trials, or with more than 400, has no breakdown.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -118,7 +118,8 @@ def breakdown_tables(
 ) -> list[Table]:
     """Make a table for each breakdown, with the rows of all systems that have this breakdown.
 
-    The tables of several systems are not shown on a terminal, only on pages and in papers.
+    The tables of several systems are not shown on a terminal, only on pages and in papers. A note
+    counts the rows with too few trials, which are not shown.
 
     Args:
         by_system: name of a system → its :func:`breakdowns`.
@@ -161,12 +162,14 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Name the row label for a field of the key, so that it differs from the labels that results use themselves."""
+    """Turn the name of a key's field into a row label that differs from the labels that results use themselves."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
 def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[str, int]:
     """Find the fields that group ``trials``: field → number of its values, 2 to 400.
+
+    Fields of ``_NOT_TABULATED``, which say nothing about an utterance, are left out.
 
     Args:
         label: count only the values of trials with this label; None for all trials.
@@ -209,7 +212,7 @@ def breakdown(
     Returns:
         The rows sorted by value, each with a bootstrap interval if ``num_resamples`` is above 0.
         The EER is None if no bona fide trial belongs to the row. A row without an interval has
-        ``is_shown`` False, unless each class has at least 20 trials.
+        ``is_shown`` False if a class has fewer than 20 trials.
     """
     # Divide the fields into those of recordings, in `shared_names`, and those of the spoofing.
     table = matched_trials.table
@@ -252,7 +255,8 @@ def breakdown(
 def _grouped(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dict[tuple[str, ...], NDArray]:
     """Group ``positions`` (N,) of trials by the values of the fields ``names``: values → positions, sorted by values.
 
-    A trial that lacks one of the fields is in no group.
+    A trial that lacks one of the fields is in no group. Without ``names``, all positions form one
+    group, whose key is ``()``.
     """
     if not names or not positions.size:
         return {(): positions} if not names else {}
@@ -269,7 +273,7 @@ def _grouped(table: TrialTable, positions: NDArray, names: Sequence[str]) -> dic
 
 
 class _Drawn(NamedTuple):
-    """What the bootstrap may draw of N trials, as numbers: their speakers, and the attacks of spoofed trials."""
+    """The speakers and the attacks of N trials, as numbers; the bootstrap draws from these."""
 
     is_bonafide: NDArray
     """Whether each trial is bona fide, (N,)."""
@@ -286,11 +290,11 @@ class _Drawn(NamedTuple):
         return cls(label.where(BONAFIDE), speaker.numbers, attack.numbers)
 
     def at(self, positions: NDArray) -> _Drawn:
-        """The same of the trials at ``positions``."""
+        """Select the labels, speakers and attacks of the trials at ``positions``."""
         return _Drawn(*(numbers[positions] for numbers in self))
 
     def groups(self, unit: Unit) -> dict[str, Any]:
-        """The groups that the bootstrap draws, as :func:`groups_of` describes them."""
+        """Collect the groups that the bootstrap draws, as :func:`groups_of` describes them."""
         groups: dict[str, Any] = {}
         if unit not in ("trials", "attacks") and _are_drawable(self.speakers, _FEWEST_SPEAKERS):
             groups["bonafide_groups"] = self.speakers[self.is_bonafide]

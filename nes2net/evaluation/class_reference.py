@@ -68,7 +68,7 @@ class Examples(NamedTuple):
 
 
 def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArray:
-    """Look up the embeddings N×E of ``trials`` in ``rows``, id of a trial → its embedding.
+    """Look up the embeddings N×E of ``trials`` in ``rows``, which maps the id of a trial to its embedding.
 
     Raises:
         InputError: if a trial has no embedding.

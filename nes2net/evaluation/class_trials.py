@@ -56,8 +56,8 @@ class ClassTrials:
     - ``origin`` holds the facts of the record beside the file of logits; None without a record.
     - ``threshold`` comes from this record; None if the record has no threshold. A trial whose score
       of being known lies below the threshold is called unknown.
-    - ``compared`` maps the name of each score that compares trials with training trials to the
-      scores of the trials of known classes (N,) and of unknown classes (M,).
+    - ``compared`` holds the scores of being known that result from comparison with training trials:
+      name → the scores of the trials of known classes (N,) and of unknown classes (M,).
     """
 
     system: str
@@ -100,7 +100,7 @@ class ClassTrials:
 
     @functools.cached_property
     def known_scores(self) -> dict[str, tuple[NDArray, NDArray]]:
-        """Name of a score of being known → the scores of the trials of known classes (N,) and of unknown ones (M,)."""
+        """Map each score of being known to its values for trials of known classes (N,) and of unknown classes (M,)."""
         by_kind: dict[str, tuple[NDArray, NDArray]] = {}
         for kind in LOGIT_SCORES:
             by_kind[kind] = known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)
@@ -114,8 +114,8 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
         key: the labels of the evaluation.
         path, table: the file and its content.
         system: name of the system that made the file.
-        settings: whether trials may lack logits and bona fide counts as unknown, and the files of
-            training trials, from which further scores of being known are computed.
+        settings: says whether trials may lack logits, whether bona fide counts as an unknown class,
+            and from which files of training trials further scores of being known are computed.
 
     Raises:
         InputError: if file and key do not fit each other, a spoofed trial has no class, no trial is
@@ -198,15 +198,15 @@ def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str]]
     """Read how a detector names classes, from the record of a file.
 
     Returns:
-        The field of a trial that names its class, ``attack`` if no record states it, and the names
-        that count as another class, value of the field → class.
+        The field that names the class of a trial (``attack`` if no record states the field), and
+        the aliases: value of the field → name of the class as which it counts.
     """
     labels = _recorded_classes(record)
     return str(labels.get("field", _DEFAULT_FIELD)), labels.get("aliases") or {}
 
 
 def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], path: Path) -> list[str]:
-    """Name the class of each of ``trials``, of which ``path`` has logits or embeddings.
+    """Name the class of each of ``trials``; ``path`` is the file of their logits or embeddings, for messages.
 
     Raises:
         InputError: if a spoofed trial has no class; the message names up to ten.
@@ -223,6 +223,9 @@ def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], 
 
 def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:
     """Match the rows of ``table`` with the trials of ``key``.
+
+    A row with a logit that is not finite counts as a missing row. ``path`` is for messages, and
+    ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`.
 
     Returns:
         The numbers (N,) of the rows that have a trial, these N trials, and the mismatch in words.

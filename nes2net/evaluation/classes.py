@@ -38,8 +38,8 @@ class Classes(Rows):
 
     Args:
         classes: names of the classes; empty for the classes of the detector.
-        known: file of `nes2net calibrate classes`, from which the threshold that tells known from
-            unknown classes is taken; None to take the threshold in the checkpoint.
+        known: file of `nes2net calibrate classes` with the threshold that tells known from unknown
+            classes; None to take the threshold in the checkpoint.
         threshold: the threshold from the file or the checkpoint, filled in by :meth:`fitted`; None if
             there is no threshold.
     """
@@ -163,7 +163,7 @@ class Classes(Rows):
         """Read a whole file of logits.
 
         Raises:
-            InputError: if the file is malformed or has other classes.
+            InputError: if the file is malformed, or its classes are not :attr:`classes`.
         """
         return read_class_table(path, self.classes)
 
@@ -173,7 +173,7 @@ class Classes(Rows):
         See :func:`~nes2net.evaluation.tracing.evaluate_classes`.
 
         Raises:
-            InputError: if a file holds another judgement, or as ``evaluate_classes``.
+            InputError: if a file does not hold logits of classes, or as ``evaluate_classes``.
         """
         from nes2net.evaluation.tracing import evaluate_classes  # quick start-up: scoring does not need it
 

@@ -100,8 +100,9 @@ def evaluate_systems(
             trials as the published figures of the corpus.
         num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
             draws.
-        threshold_source: Where thresholds that were chosen on other trials come from. Each system is
-            also judged at its threshold. If all trials are of one class, it is judged only there.
+        threshold_source: Where thresholds that were chosen on other trials come from. Each system
+            is also judged at its threshold. If all trials are of one class, the system is judged
+            only at this threshold.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
@@ -120,8 +121,8 @@ def evaluate_systems(
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
-            :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial of
-            the key has one of the excluded values, no trial is left, or a class has no trials.
+            :func:`~nes2net.evaluation.matching.match`), the phase is unknown, no trial of the key
+            has one of the excluded values, no trial is left, or a class has no trials.
     """
     # Check the paths of the score files.
     paths = [Path(score_paths)] if isinstance(score_paths, str | Path) else list(map(Path, score_paths))
@@ -258,7 +259,7 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
     """Collect the notes about the figures.
 
     A note that holds for all systems is given once. Any other note begins with the name of its
-    system.
+    system. ``asv_system`` comes from :func:`_asv_system`.
     """
     notes = [not_official(key)]
     if asv_system not in ("", ORGANISERS):
@@ -276,7 +277,7 @@ def _title(key: Key) -> str:
 
 
 def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Iterator[str]:
-    """Write the first lines of a result: what was evaluated, and at which thresholds."""
+    """Write the first lines of a result: trials, draws, exclusions, transferred thresholds, and sets of one class."""
     start = f"{header['corpus']}, phase {header['phase']}"
     draws = f"{header['num_resamples']:,} draws, {header['num_row_resamples']:,} in the breakdowns"
     headlines = [system.headline() for system in systems]
@@ -296,7 +297,7 @@ def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfer
 def _asv_system(key: Key, systems: Sequence[SystemFigures], asv_files: Mapping[Path, str]) -> str:
     """Say whose speaker-verification scores min t-DCF rests on; empty if there is no min t-DCF.
 
-    The scores count as the organisers' scores if there are as many of them as officially.
+    The scores count as the organisers' scores if their numbers equal the official numbers.
 
     Args:
         asv_files: files of speaker-verification scores that were read → their SHA-256.
@@ -321,7 +322,10 @@ def _drawn_words(systems: Sequence[SystemFigures]) -> str:
 def _differences(
     key: Key, systems: Sequence[SystemFigures], num_resamples: int, seed: int, unit: Unit
 ) -> Iterator[Row]:
-    """Compare every two systems on the trials that both scored; both are computed from the same bootstrap draws.
+    """Compare every two systems on the trials that both scored, with the same bootstrap draws for both systems.
+
+    A row has the EERs of both systems, their difference, and the p-value of the difference.
+    ``unit`` is what the bootstrap draws.
 
     Raises:
         InputError: if two systems have no trials of both classes in common.
@@ -374,6 +378,11 @@ def _tables(
 
     In ``systems``, the best figure of a column is marked if it is certainly the best. If the
     systems have different trials, no figure is marked, and a note says so.
+
+    Args:
+        excluded: field → values whose trials were left out, for the caption.
+        asv_system: from :func:`_asv_system`.
+        differences: from :func:`_differences`; empty for no table of differences.
     """
     if not systems:
         return

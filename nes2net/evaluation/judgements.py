@@ -232,7 +232,7 @@ class Scores(OfRecordings[float]):
         return start(scorer, *inputs, stream=stream, rows=rows)
 
     def identity(self) -> dict[str, Any]:
-        """No facts: a run of scores is identified without its judgement."""
+        """Return no facts, because a run of scores is identified without its judgement."""
         return {}
 
     def tell(self, value: float) -> dict[str, Any]:
@@ -352,7 +352,7 @@ class Rows(OfRecordings[NDArray]):
         """Read the id and the row (K,) float32 of each recording in the file ``out``.
 
         Raises:
-            InputError: if the file is malformed, or has other columns.
+            InputError: if the file is malformed, or its columns are not those of this judgement.
         """
         header = ["utterance", *self.columns]
         for number, line in enumerate(read_text(out).rstrip("\n").split("\n"), start=1):
@@ -403,10 +403,10 @@ class Frames(InLines[NDArray]):
         return segment_file.holds_frames(path)
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement with a length of frames for which ``scorer`` has scores.
+        """Return this judgement; without a length of frames, take the shortest that ``scorer`` scores.
 
         Raises:
-            InputError: if ``scorer`` has no frames of this length.
+            InputError: if ``scorer`` does not score frames of this length.
         """
         from nes2net.scoring.track import chosen_resolution  # quick start-up: reading files needs no torch
 
@@ -563,8 +563,8 @@ def _finite_row(value: Any, size: int | None = None) -> NDArray:
         size: how many numbers the row must have; None to accept one or more.
 
     Raises:
-        ValueError: if the row is damaged: it is not a list of numbers, is empty, has another size,
-            or has a number that is not finite.
+        ValueError: if the row is damaged: it is not a list of numbers, is empty, does not have
+            ``size`` numbers, or has a number that is not finite.
     """
     row = np.array(value, np.float32)
     if row.ndim != 1 or not row.size or not np.isfinite(row).all() or size not in (None, row.size):

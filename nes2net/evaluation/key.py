@@ -28,7 +28,7 @@ _MOST_DIFFERENCES = 5
 
 
 class Judged(NamedTuple):
-    """Trials with their scores, with and without the excluded trials."""
+    """The scored trials of a phase, once without the excluded trials and once with them."""
 
     matched: Matched
     excluded: Mapping[str, Collection[str]]
@@ -65,8 +65,8 @@ class Key:
                 the published figures of the corpus.
 
         Raises:
-            InputError: if a file is missing or malformed, the corpus has no such phase, or its trials
-                have no such field or value to exclude.
+            InputError: if a file is missing or malformed, the phase is unknown, or a field or value
+                to exclude does not occur in the trials.
         """
         definition = corpora.get(corpus)
         with recorded_digests() as digests:
@@ -75,7 +75,7 @@ class Key:
         left_out = definition.excluded if excluded is None else excluded
         names = [field.name for field in fields(Trial) if field.name not in _NOT_EXCLUDED_BY]
         names += extra_fields(trials)
-        # Check the fields to exclude by. The values are checked only if the user gave them.
+        # Check the fields by which trials are excluded. The values are checked only if the user gave them.
         for name in left_out:
             if name not in names:
                 raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, names)}")
@@ -227,7 +227,7 @@ class Labels:
             The corpus, and the labelled trials of all its phases.
 
         Raises:
-            InputError: if the keys cannot be read, or have no such phase.
+            InputError: if the keys cannot be read, or the phase is unknown.
         """
         corpus = corpora.get(self.corpus)
         key = list(corpus.keys(self.keys))

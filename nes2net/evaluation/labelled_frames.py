@@ -142,12 +142,13 @@ def _join_segments(
     """Join the frame scores of the utterances ``ids`` with their true segments.
 
     Returns:
-        The utterances, the source of their segments in words, and a text that names the utterances
-        without labels or with another number of frames; the text is empty if there are none.
+        The labelled utterances; the source of their segments, in words; and a text that names the
+        utterances whose labels are missing or do not fit the number of frames. The text is empty if
+        there are no such utterances.
 
     Raises:
-        InputError: if there are such utterances and ``allow_partial`` is False, or if no other
-            utterance is left.
+        InputError: if the labels of an utterance are missing or do not fit, and ``allow_partial``
+            is False; or if no utterance is left.
     """
     corpus = key.definition
     phase = canonical_phase(key.phase)
@@ -162,7 +163,7 @@ def _join_segments(
             truth = RTTM
         except NotFound:
             pass
-    # Join each utterance with its segments, unless it has no labels or another number of frames.
+    # Join each utterance with its segments; leave it out if its labels are missing or do not fit the number of frames.
     unlabelled = []
     mismatched = []
     utterances = []

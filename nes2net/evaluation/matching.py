@@ -126,12 +126,12 @@ class Matched:
         return np.concatenate((np.flatnonzero(self.is_bonafide), np.flatnonzero(~self.is_bonafide)))
 
     def where(self, keeps: Callable[[Trial], bool], key: Sequence[Trial], num_expected: int) -> Matched:
-        """Keep only the trials for which ``keeps`` is true, also in the mismatch.
+        """Keep only the trials for which ``keeps`` is true, among the matched trials and in the mismatch.
 
         Args:
             keeps: decides whether a trial is kept.
             key: all trials of the key, with or without scores.
-            num_expected: for how many trials of the phase in the key ``keeps`` is true.
+            num_expected: the number of trials of the phase in the key for which ``keeps`` is true.
         """
         is_kept = np.array(list(map(keeps, self.trials)), dtype=bool)
         excluded = {trial.id for trial in key if not keeps(trial)}
@@ -250,7 +250,7 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
     Args:
         expected: the first of these trials.
         ids: all ids of the score file.
-        has_scores: whether trials of the key have a score; all these trials are of other phases.
+        has_scores: whether any trial of the key has a score; such trials are all of other phases.
     """
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"

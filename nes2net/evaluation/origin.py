@@ -54,11 +54,11 @@ class Origin:
 def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
     """Read the record beside the score file ``scores``.
 
-    The result is None if there is no file, or the file is a record of other scores or of another
-    kind. An evaluation does not need the record.
+    The result is None if there is no file, or if the file is not the record of these scores. An
+    evaluation does not need the record.
 
     Args:
-        sha256: the digest of the score file; a record with another digest is ignored.
+        sha256: the digest of the score file; a record with a different digest is ignored.
         corpus, phase: the corpus and the phase of the evaluation; they serve only to find
             :attr:`Origin.seen`.
     """
@@ -103,7 +103,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
     detector, its precision and how much of each recording was scored.
 
     Args:
-        sha256: the digest of the score file; a record with another digest is ignored.
+        sha256: the digest of the score file; a record with a different digest is ignored.
     """
     record = record_of(scores, sha256)
     if record is None:
@@ -123,7 +123,7 @@ def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
 
 
 def recorded_part(path: Path) -> Part | None:
-    """Read from the record beside ``path`` which part of which corpus its rows are of; None if no record states this."""
+    """Read the part of a corpus that was scored or embedded from the record beside ``path``; None if unknown."""
     record = record_of(path)
     content = None if record is None else record.model_extra
     corpus = _text(content, "corpus", "name")
@@ -154,8 +154,8 @@ _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# The same sentences if it is not certain that the scored trials are the used ones. Two lists of trials may
-# overlap if only one of them is the official list of the corpus.
+# The same sentences in a doubtful wording, for the case that the scored trials may not be the used ones. Two lists of
+# trials may overlap if only one of them is the official list of the corpus.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
     "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
@@ -191,7 +191,7 @@ def seen(
     []
     """
     scored_part = _part(corpus, split, phase)
-    # The sentence as it reads when the use is certain → the sentence to report, which may be the doubtful wording.
+    # A sentence in its certain wording → the sentence to report, in the certain or in the doubtful wording.
     lines: dict[str, str] = {}
     for ancestor in provenance.ancestors():
         who = {"trained": "it", "selected": "its epoch"}

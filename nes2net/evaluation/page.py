@@ -37,6 +37,10 @@ def write_result(
 
     Each file is replaced atomically; a path may also be a pipe.
 
+    Args:
+        page, data, latex, markdown: the files for the HTML page, for the JSON, and for the tables
+            in LaTeX and in Markdown; None to leave a file out.
+
     Raises:
         InputError: if one of the files cannot be written.
     """

@@ -401,8 +401,8 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     """Choose the number of bins, 5 to 100, between ``low`` and ``high`` for a histogram of several classes.
 
     The number for a class follows the rule of Freedman and Diaconis (1981), but it is at least the
-    number by the rule of Sturges (1926), and at most 2·√n for n trials. The smallest number of all
-    classes is taken, so that every bar stands for enough trials.
+    number by the rule of Sturges (1926), and at most 2·√n for n trials. The result is the smallest
+    of these numbers over all classes, so that every bar stands for enough trials.
     """
     num_by_class = []
     for scores in classes:

@@ -63,7 +63,7 @@ class Result:
 
     @property
     def notices(self) -> list[str]:
-        """Notes and warnings. All writers print both, except :meth:`text`, which prints only the notes."""
+        """List the notes, then the warnings. :meth:`text` prints only the notes; all other writers print both."""
         return [*self.notes, *self.warnings]
 
     @property
@@ -86,7 +86,7 @@ class Result:
         """The result with only the figures of ``metrics``, and the numbers of trials in the same tables.
 
         Raises:
-            InputError: if no table has one of the metrics.
+            InputError: if any of the metrics is in no table.
         """
         # Numbers of trials cannot be asked for, because they are always shown.
         known = {measure.name for table in self.tables for measure in table.measures if measure.unit != "count"}
@@ -99,7 +99,7 @@ class Result:
         return replace(self, tables=tables)
 
     def rows(self, name: str) -> Sequence[Row]:
-        """The rows of the table called ``name``; empty if there is no such table."""
+        """The rows of the table called ``name``; empty if no table has this name."""
         for table in self.tables:
             if table.name == name:
                 return table.rows

@@ -44,8 +44,7 @@ from nes2net.metrics.localisation.metrics import (
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 
-#: A true boundary counts as found if a boundary of the segments that the system calls is at most so many
-#: seconds away.
+#: A true boundary counts as found if the system puts a boundary at most so many seconds away.
 TOLERANCE = 0.04
 #: The label ``scores`` of the rows that use the scores unchanged, at their own resolution.
 OWN = "own"
@@ -99,9 +98,9 @@ def evaluate_segments(
 
     Raises:
         InputError: if a file is missing or malformed, the resolution is unknown or not one of
-            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of segments or
-            no such phase, scores and labels do not fit, a class has no frames, or the threshold is
-            not finite.
+            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of
+            segments, the phase is unknown, scores and labels do not fit, a class has no frames, or
+            the threshold is not finite.
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
@@ -220,7 +219,8 @@ def _figures(
         draws: ``num_resamples`` and ``seed`` of the bootstrap.
 
     Returns:
-        - A row for each EER: point-based at each resolution and of utterances, range-based of seconds.
+        - A row for each EER: the point-based EER at each resolution, that of utterances, and the
+          range-based EER of seconds.
         - A row of figures for each threshold.
         - The number of bona fide and of spoofed seconds.
         - The share of each utterance's time that is called wrongly at the threshold of the EER, (U,).

@@ -160,7 +160,10 @@ def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[
 
 
 def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
-    """Compute the rows of the official table for the system ``name``; no rows if the corpus has no such table."""
+    """Compute the rows of the official table for the system ``name``; no rows if the corpus has no such table.
+
+    Excluded trials count here.
+    """
     if key.definition.official_table is None:
         return
     for row in key.definition.official_table(judged.complete.trials, judged.complete.scores):
@@ -175,8 +178,8 @@ def _min_tdcf(
 ) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Make the metric min t-DCF from the speaker-verification scores of the corpus.
 
-    If the metric cannot be computed, the metric and the numbers are None. A note says why, unless
-    the corpus has no speaker-verification scores: their file is missing, or they cannot be used
+    If the metric cannot be computed, the metric and the numbers are None. If the corpus has
+    speaker-verification scores, a note says why: their file is missing, or they cannot be used
     together with ``bonafide`` and ``spoof``.
 
     Returns:

@@ -115,7 +115,7 @@ class Row:
         """The value of the figure of the measure ``name``, which the row must have.
 
         Raises:
-            KeyError: if the row has no such figure, or the figure has no value.
+            KeyError: if the row lacks the figure, or the figure has no value.
         """
         value = self[name].value
         if value is None:
@@ -174,7 +174,7 @@ class Table:
         """The first row that has these labels, whatever its other labels are.
 
         Raises:
-            KeyError: if there is no such row.
+            KeyError: if no row has these labels.
         """
         for row in self.rows:
             if labels.items() <= row.labels.items():
@@ -269,7 +269,7 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
-    """Find the number of the row whose figure is certainly the lowest; None if no figure is.
+    """Find the number of the row whose figure is certainly the lowest; None if that is not certain.
 
     Args:
         figures: number of a row → the figure of one measure.

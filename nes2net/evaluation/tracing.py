@@ -257,7 +257,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples, named: Collection[
     """Compute the figures of the closed set: trials of known classes, each of which is given a class.
 
     The one-against-rest EER is computed only if it is among the ``named`` figures. With three
-    classes or fewer, every class is among the three likeliest, so there is no such figure.
+    classes or fewer, ``top_3`` is left out, because every class is then among the three likeliest.
     """
     of_class = np.take_along_axis(trials.logits, trials.true[:, None], axis=1)  # N×1
     log_posteriors = of_class[:, 0] - known_scores(trials.logits, "energy")
@@ -266,7 +266,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples, named: Collection[
     num_likelier = (trials.logits > of_class).sum(1) + ((trials.logits == of_class) & before).sum(1)
     is_on_top = num_likelier < _TOP
     num_classes = len(trials.names)
-    # For each class, the number of trials whose class is among the three likeliest, and of the other trials: (2, K).
+    # (2, K): for each class, how many of its trials have the class among the three likeliest, and how many do not.
     on_top = [np.bincount(trials.true[chosen], minlength=num_classes) for chosen in (is_on_top, ~is_on_top)]
     num_trials = len(trials.true)
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
@@ -365,7 +365,7 @@ def _breakdown_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[tuple
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
-    """List the most frequent confusions of two known classes, at most ten, with a row for each."""
+    """Yield a row for each of the ten most frequent confusions of two known classes: its number and share of trials."""
     wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for number in largest.tolist():

@@ -474,7 +474,7 @@ def _warnings(
         phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
         if len(phases) == 1 or WHOLE in phases:
             yield f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    # Was the test set scored by another detector than the calibration, or over another length?
+    # Was the test set scored by a different detector than the calibration, or over a different length?
     calibrated = calibration.scored_by
     tested = read_scored_by(scored.scores, scored.sha256)
     if calibrated is not None and tested is not None:
@@ -506,7 +506,7 @@ def _warnings(
 
 
 def _length_in_words(num_samples: float) -> str:
-    """Say how much of each recording was scored; an infinite number of samples is the whole recording."""
+    """Say how much of each recording was scored; an infinite number stands for the whole recording."""
     return "whole recordings" if math.isinf(num_samples) else f"the first {num_samples / SAMPLE_RATE:.3g} s"
 
 

@@ -31,7 +31,7 @@ class Column(NamedTuple):
         return self.numbers == (self.values.index(value) if value in self.values else len(self.values))
 
     def count(self, chosen: NDArray) -> int:
-        """The number of different values of the ``chosen`` trials (boolean, (N,))."""
+        """Count the different values among the trials that the mask ``chosen`` (N,) selects."""
         return int(np.unique(self.numbers[chosen & (self.numbers >= 0)]).size)
 
 

@@ -56,8 +56,8 @@ class ComparedEmbeddings(Embeddings):
                 enrolled trials.
 
         Raises:
-            InputError: if a file cannot be read, a trial has no embedding or no class, there is not
-                one file of enrolled trials for each system, or a setting does not apply.
+            InputError: if a file cannot be read, a trial has no embedding or no class, the numbers
+                of systems and of files of enrolled trials differ, or a setting does not apply.
         """
         settings.check_no_scores()
         if len(settings.reference) != len(paths) or settings.unknown is not None or settings.bonafide_unknown:
@@ -156,7 +156,9 @@ class ComparedEmbeddings(Embeddings):
 def _figures(
     scores: NDArray, is_target: NDArray, is_nontarget: NDArray, settings: EvaluationSettings
 ) -> dict[str, Figure]:
-    """Compute the EER of target pairs against nontarget pairs.
+    """Compute the EER of target pairs against nontarget pairs by two rules, and the numbers of both kinds of pairs.
+
+    If a kind has no pairs, there is no EER. The bootstrap of the interval draws trials.
 
     Args:
         scores: N×M, or (N,) for one enrolled class.

@@ -69,7 +69,7 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
 
 
 def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = False) -> Cell:
-    """Write a figure and its interval as a cell, whose heat compares it to the highest figure of the measure."""
+    """Write a figure and its interval as a cell; its heat is the figure in percent of the measure's highest figure."""
     details: tuple[str, ...] = ()
     if figure.interval is not None:
         details = (measure.write_interval(figure.interval),)

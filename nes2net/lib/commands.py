@@ -140,7 +140,7 @@ def add_command(
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        """Call the command with the parsed arguments; :class:`InputError` if a number is below its smallest value."""
+        """Check the numbers, call the command with the parsed arguments, and return its exit status."""
         for key, smallest in minimums.items():
             argument_value = getattr(args, key)
             if isinstance(argument_value, list):

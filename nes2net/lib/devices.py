@@ -122,7 +122,8 @@ def check_precision(precision: str, device: torch.device, instead: str = "float1
         instead: the precisions that the message recommends for a GPU that is too old.
 
     Raises:
-        InputError: if ``device`` does not compute the precision; the message recommends another.
+        InputError: if ``device`` does not compute the precision; the message recommends another
+            precision.
     """
     if precision == "tf32" and device.type != "cuda":
         raise InputError(f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16")

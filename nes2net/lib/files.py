@@ -59,7 +59,7 @@ class Budget:
         return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, content: str, *, bytes: int = 0, steps: int = 0) -> None:
-        """Count ``content``, such as ``"rows"``, before it is expanded.
+        """Count the ``bytes`` and ``steps`` of ``content``, such as ``"rows"``, before it is expanded.
 
         Raises:
             InputError: if the file exceeds a limit.
@@ -188,8 +188,8 @@ _LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
 def remove_left(folder: Path, name: str | None = None) -> None:
     """Remove temporary files and folders of processes that have ended from ``folder``.
 
-    Temporary files of living processes are locked, and stay. On a file system without locks, all
-    temporary files stay.
+    Temporary files of living processes are locked, and stay. On Windows, and on a file system
+    without locks, all temporary files stay.
 
     Args:
         name: remove only what was made for the file of this name; None for all.

@@ -105,7 +105,7 @@ class GuardedUnpickler(_Unpickler):
     def encode(self, text: Any, encoding: Any) -> bytes:
         """Encode ``text`` as ``_codecs.encode`` does: a pickle of protocol 2 calls that function to make bytes.
 
-        Each text is encoded only once. ValueError if the encoding is not ``latin1``.
+        Each text is encoded only once. An encoding other than ``latin1`` raises ValueError.
         """
         if encoding != "latin1" or not isinstance(text, str):
             raise ValueError("bytes are encoded in an unknown way")
@@ -118,7 +118,7 @@ class GuardedUnpickler(_Unpickler):
         raise Refused(f"it asks for the registered extension {code}")
 
     def load_build(self) -> None:
-        """Set the state of an object; :class:`Refused` unless its class is in :attr:`keeps_state`."""
+        """Set the state of an object; raise :class:`Refused` if its class is not in :attr:`keeps_state`."""
         if not isinstance(self.stack[-2], self.keeps_state):
             raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
         super().load_build()
@@ -194,7 +194,7 @@ class _Bounded:
         self.size = size
 
     def read(self, length: int) -> bytes:
-        """Read ``length`` bytes, fewer at the end of the stream; EOFError if even the whole stream is shorter."""
+        """Read ``length`` bytes, fewer at the end of the stream; raise EOFError if even the whole stream is shorter."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)

@@ -68,7 +68,7 @@ class HttpFiles:
         self.sleep = sleep
         self.most_tries = most_tries
         timeout = httpx.Timeout(60.0, connect=30.0)
-        # "identity" asks the server not to compress the file: compressed bytes would have another size and digest.
+        # "identity" asks the server not to compress the file: compressed bytes would have a different size and digest.
         headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
         self.client = httpx.Client(follow_redirects=False, timeout=timeout, headers=headers)
 
@@ -82,7 +82,7 @@ class HttpFiles:
         """Download a short page of at most ``max_bytes`` bytes, and return its content.
 
         Raises:
-            InputError: if there is no such page, or if the page is longer.
+            InputError: if the page does not exist, or if it is longer.
             Unfinished: if the server cannot be reached.
         """
 
@@ -105,7 +105,7 @@ class HttpFiles:
         Only the Hugging Face hub states a SHA-256. Known facts are not replaced.
 
         Raises:
-            InputError: if there is no such file.
+            InputError: if the file does not exist.
             Unfinished: if the server cannot be reached.
         """
 
@@ -137,7 +137,7 @@ class HttpFiles:
             title: title of the progress.
 
         Raises:
-            InputError: if there is no such file, if the disk is too small, or if the size or a
+            InputError: if the file does not exist, if the disk is too small, or if the size or a
                 digest differs from the published value. A file whose digest differs is removed.
             Unfinished: if the server breaks off again and again, or if the disk is full.
 
@@ -168,7 +168,7 @@ class HttpFiles:
         """Download the rest of ``file`` into ``partial_path``, or the whole file if it may have changed on the server.
 
         Raises:
-            InputError: if there is no such file, or if the server's answer does not fit the
+            InputError: if the file does not exist, or if the server's answer does not fit the
                 request.
             _Busy: if the request should be repeated.
             Unfinished: if the disk is full.
@@ -302,12 +302,13 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: the headers of all answers are added to this mapping, for the caller.
+            all_headers: the headers of all answers are added to this mapping, for the caller; of
+                two headers of the same name, the one of a successful answer stays.
             headers: headers of the request.
 
         Raises:
             InputError: if ``url`` is not an address of HTTP or HTTPS, if a redirection is refused,
-                or if the server compresses the file.
+                if there are too many redirections, or if the server compresses the file.
         """
         try:
             address = httpx.URL(url)

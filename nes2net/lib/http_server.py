@@ -92,7 +92,7 @@ def address_to_serve(text: str) -> tuple[str, int]:
     """Read host and port from ``[HOST:]PORT``. Without a host, only this machine is served (127.0.0.1).
 
     Raises:
-        InputError: if the text has another form.
+        InputError: if the text does not have this form.
 
     >>> address_to_serve("7861"), address_to_serve("[::]:80")
     (('127.0.0.1', 7861), ('::', 80))

@@ -19,7 +19,7 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
             come"; empty if the work cannot be resumed.
 
     Raises:
-        InputError: if the hub refuses the request, cannot be reached or has no such page. Also for
+        InputError: if the hub refuses the request, cannot be reached or lacks the page. Also for
             any other error if ``resumable`` is empty.
         Unfinished: for any other error, such as a broken connection, if ``resumable`` is given.
     """

@@ -51,8 +51,7 @@ def limited_size(owner: str) -> Iterator[None]:
     def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
         """Count the weights of ``tensor``, a new parameter or buffer of ``module``, if this thread made it.
 
-        PyTorch calls this for the tensors of all threads. :class:`InputError` if the limit is
-        exceeded.
+        PyTorch calls this for the tensors of all threads. Too many weights raise :class:`InputError`.
         """
         nonlocal numbers
         if tensor is not None and get_ident() == thread:
@@ -62,7 +61,7 @@ def limited_size(owner: str) -> Iterator[None]:
                 raise InputError(f"{owner} has more than {MOST_NUMBERS:,} weights: give smaller options")
 
     def count_module(*_: Any) -> None:
-        """Count a new submodule if this thread made it; :class:`InputError` if the limit is exceeded."""
+        """Count a new submodule if this thread made it; raise :class:`InputError` if the limit is exceeded."""
         nonlocal modules
         if get_ident() != thread:
             return

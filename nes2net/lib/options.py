@@ -263,7 +263,7 @@ class Settings:
     """Settings with declared types and ranges: the fields of a frozen dataclass that inherits from this class.
 
     Raises:
-        InputError: if a setting has another type or is out of its range.
+        InputError: if a setting has a wrong type or is out of its range.
     """
 
     owner: ClassVar[str]

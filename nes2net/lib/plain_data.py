@@ -19,8 +19,8 @@ LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 # Character outside of texts → most bytes of memory that a JSON parser needs for what the character begins: "[" a list,
-# "{" a mapping, "," a further item, ":" the value of a key. A quotation mark counts for the object of a text, without
-# the characters of the text.
+# "{" a mapping, "," a further item, ":" the value of a key. The number for a quotation mark is the memory for the
+# object of a text without its characters.
 _HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}
 _MOST_HELD = 1 << 29  # bytes that a parser may need for all values
 _BLOCK = 1 << 20
@@ -71,7 +71,7 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
 
     Raises:
         InputError: as :func:`check_json`.
-        ValueError: if ``text`` is not valid JSON.
+        ValueError: if ``text`` is not valid JSON, or has a key twice with ``unique_keys``.
     """
     if isinstance(text, str):
         content = text.encode("utf-8", "surrogatepass")

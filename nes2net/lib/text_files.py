@@ -175,7 +175,7 @@ def checked_float(number: str, path: Path, line: int, quantity: str = "score") -
     """Read the text ``number`` as a float. Unlike Python, refuse ``_`` between digits, and digits that are not ASCII.
 
     Raises:
-        InputError: if the text is not such a number; the message states file and line.
+        InputError: if the text is not a number in this form; the message states file and line.
     """
     try:
         if number.isascii() and "_" not in number:

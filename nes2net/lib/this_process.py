@@ -84,8 +84,8 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 def peak_bytes() -> int | None:
     """Read the most memory, in bytes, that this process has held so far; None if the system does not count it.
 
-    On Linux the number comes from ``/proc/self/status``, because ``ru_maxrss`` is there the
-    parent process's number if the parent held more memory when it started this process.
+    On Linux the number comes from ``/proc/self/status``, because ``ru_maxrss`` may include memory
+    that the parent process held when it started this process.
 
     >>> peak = peak_bytes()
     >>> peak is None or peak > 2**20

@@ -155,7 +155,7 @@ def open_tar(file: Any, name: str) -> tarfile.TarFile:
         name: name of the file, for messages.
 
     Raises:
-        tarfile.TarError: if the file is of another kind.
+        tarfile.TarError: if the file is not an uncompressed tar file.
         InputError: as :func:`tar_headers`.
     """
     source: Any = _TarSource(file, name)

@@ -62,7 +62,7 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
 
 
 def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
-    """Convert the class numbers of N trials to int64; InputError unless all lie between 0 and ``num_classes`` − 1."""
+    """Convert the class numbers of N trials to int64, and check that they lie between 0 and ``num_classes`` − 1."""
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
@@ -126,7 +126,7 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
 
 def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    """Compute :func:`macro_f1` (…,) of each of many confusion matrices (…, K, K)."""
+    """Compute :func:`macro_f1` (…,), with its argument ``over``, of each of many confusion matrices (…, K, K)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":

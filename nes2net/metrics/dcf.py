@@ -145,7 +145,8 @@ def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
     both = shares[0] + shares[1]
     cost = 0.0
     for share in shares:
-        # A bona fide trial costs log2(1 + 1/LR) bits, a spoofed trial log2(1 + LR); both are log2(both / share).
+        # A bona fide trial costs log2(1 + 1/LR) bits, and a spoofed trial costs log2(1 + LR) bits. Each of these costs
+        # is log2(both / share).
         share_is_positive = share > 0
         cost += share[share_is_positive] @ np.log2(both[share_is_positive] / share[share_is_positive])
     return float(cost / 2)
@@ -174,7 +175,8 @@ def act_dcf_threshold(p_spoof: float, c_miss: float, c_fa: float) -> float:
 def dcf(frr, far, p_spoof: float, c_miss: float, c_fa: float, normalize: bool):
     """Compute the detection cost of :func:`compute_min_dcf` from the error rates at a threshold.
 
-    The rates are numbers, or arrays with a value for each threshold.
+    The rates are numbers, or arrays with a value for each threshold. The other arguments are those
+    of :func:`compute_min_dcf`.
     """
     _check_costs(p_spoof, c_miss, c_fa)
     p_bonafide = 1 - p_spoof

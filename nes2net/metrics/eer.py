@@ -257,7 +257,7 @@ def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
 def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
     """Find the index in [bonafide, spoof] of each trial that :func:`sorted_trials` returns, (B + S,).
 
-    :class:`InputError` if ``order`` has another shape than the scores.
+    Raises :class:`InputError` if ``order`` does not have this shape.
     """
     scores = np.concatenate((bonafide, spoof))
     if order is None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
 
-#: Most resamples, and most counts of cells, that are evaluated together.
+#: The largest numbers of resamples, and of counts of cells, that are evaluated together.
 _MOST_TOGETHER = 50
 _MOST_WEIGHTS = 1 << 22
 # Counts of at most so many items are kept for further bootstraps with the same seed, such as those of a breakdown.
@@ -284,7 +284,7 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tu
     scale = 1 + z_squared / number
     centre = (share + z_squared / (2 * number)) / scale
     half_width = math.sqrt(z_squared * (share * (1 - share) / number + z_squared / (4 * number**2))) / scale
-    # Rounding must not move a bound beyond the share, 0 or 1.
+    # Rounding must not move a bound past the share, nor past 0 or 1.
     return max(0.0, min(share, centre - half_width)), min(1.0, max(share, centre + half_width))
 
 
@@ -317,7 +317,8 @@ def _resample(
 ) -> NDArray:
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
-    Each resample has its own random generator, so that the result does not depend on threads.
+    Each resample has its own random generator, so that the result does not depend on threads. If
+    attacks are drawn, the values are spread around their mean by the factor of :func:`spread`.
 
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.
@@ -391,8 +392,8 @@ def _drawing(
     Returns:
         - The cells.
         - The function. It draws single trials, or whole groups, attacks, or groups and attacks.
-        - The numbers of attacks and of groups if attacks are drawn, by which figures are spread;
-          empty if no attacks are drawn.
+        - The numbers of attacks and of groups, from which :func:`spread` computes its factor; empty
+          if no attacks are drawn.
 
     Raises:
         InputError: if only one class has groups, if there is not one group for each score, if there

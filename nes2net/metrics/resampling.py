@@ -85,7 +85,8 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
 
-    Of a metric that returns a tuple, such as ``compute_eer``, only the first number is returned.
+    All fields of :class:`Rates` are returned, but only the first number of any other tuple, such as
+    that of ``compute_eer``.
     """
 
     def evaluate(counts: NDArray) -> Any:
@@ -169,7 +170,7 @@ class _Blocks:
 
 
 def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_eer`."""
+    """Make the quick form of :func:`compute_eer`, with its arguments ``method`` and ``order``."""
     if method in ("arena", "roc", "sklearn"):
         return _quick_eer_of_ties(bonafide, spoof, method, cells)
     if method == "asvspoof":
@@ -292,10 +293,10 @@ def _quick_minimum(
 
 
 def _sums_in_cells(bonafide_terms: NDArray, spoof_terms: NDArray, cells: Cells) -> NDArray:
-    """Sum up a number of each trial in each cell, C×4: trials of each class, and the numbers of each class.
+    """Count the trials of each class in each cell, and sum their terms: C×4, first both counts, then both sums.
 
     Args:
-        bonafide_terms, spoof_terms: the number of each trial, (B,) and (S,).
+        bonafide_terms, spoof_terms: the term of each trial, (B,) and (S,).
     """
     columns = []
     for bonafide_numbers, spoof_numbers in ((1, 0), (0, 1), (bonafide_terms, 0), (0, spoof_terms)):

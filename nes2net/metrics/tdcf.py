@@ -140,7 +140,7 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
 
     The result has the shape (B + S + 1,). ``weights`` come from :func:`tandem_weights`. Scores and
     errors are the same as for :func:`compute_min_tdcf`; an ASV system that accepts no spoofed trial
-    is an :class:`InputError`, too.
+    raises :class:`InputError`, too.
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))

@@ -69,7 +69,7 @@ class Group(NamedTuple):
 
 
 class ReadBatch(NamedTuple):
-    """What was read of a batch."""
+    """The waveforms that workers read for a batch, in groups, and the failures."""
 
     groups: list[Group]
     """One group, or several if headers stated wrong lengths."""
@@ -131,7 +131,7 @@ def plan_batches(
 
 
 def _windows(num_trials: int, batch_size: int) -> Iterator[range]:
-    """Divide the indices of the trials into ranges; only trials of one range can share a batch."""
+    """Divide the indices of the trials into ranges that grow up to a limit; only trials of one range share a batch."""
     size = batch_size * _FIRST_WINDOW_BATCHES
     start = 0
     largest = max(1, min(_WINDOW_BATCHES, _WINDOW_TRIALS // batch_size)) * batch_size
@@ -147,7 +147,8 @@ def _grouped_by_length(
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
     """Yield each window with its trials grouped by length: (window, [(length, indices of trials), …]).
 
-    Meanwhile, threads read the lengths of the next window. Arguments as for :func:`plan_batches`.
+    Meanwhile, threads read the lengths of the next window. Without ``length_of``, a window is one
+    group. The other arguments are those of :func:`plan_batches`.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
@@ -241,7 +242,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """
 
     def length(trial: Trial) -> int:
-        """Compute how many samples the detector gets of a trial; negative if the header does not state the length."""
+        """Compute how many samples the detector gets of a trial; negative if no readable header states the length."""
         try:
             # A pipe is not opened, because opening would wait for ever.
             if trial.path is None or not is_there(trial.path):
@@ -257,7 +258,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
 
 class Read(NamedTuple):
-    """What was read of a trial."""
+    """The content that a worker read for a trial, or the reason of its failure."""
 
     id: str
     content: Any
@@ -315,6 +316,8 @@ def read_batches(
     batches: Iterable[list[Item]], reader: WaveformReader, num_workers: int, *, pin_memory: bool = False
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
+
+    ``reader`` makes the waveforms. With ``pin_memory``, batches lie in memory from which a GPU copies quickly.
 
     A worker gets an item only shortly before it reads the file, so neither trials nor batches pile
     up in memory.

@@ -56,7 +56,8 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
         expected: the names that the classes must have; empty for any names.
 
     Raises:
-        InputError: if the file cannot be read or has other classes, or if a line is malformed.
+        InputError: if the file cannot be read, has no rows or not the expected classes, or if a
+            line is malformed.
     """
     names: tuple[str, ...] = ()
     ids: list[str] = []
@@ -97,7 +98,7 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
 
 
 def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_classes: int) -> NDArray:
-    """Read the logits N×K float32 in N ``lines``; ``first_number`` is the line number of the first of them.
+    """Read the logits N×K float32 in N ``lines``; ``first_number`` is the number of the first line.
 
     Raises:
         InputError: if a line is malformed.

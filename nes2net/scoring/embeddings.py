@@ -46,7 +46,7 @@ class Embeddings(Judgement[NDArray]):
             state (0 is the input of the first layer). ``"all"`` joins all hidden states to one row.
 
     Raises:
-        InputError: if ``layer`` is another word, or does not fit ``of``.
+        InputError: if ``layer`` is neither a number nor one of these words, or does not fit ``of``.
     """
 
     of: EmbeddingOf = "frontend"
@@ -162,7 +162,10 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write ids, labels and embeddings of ``size`` numbers as columns; ``chunks`` of rows are written one at a time."""
+    """Write ids, labels and embeddings of ``size`` numbers as columns; ``chunks`` of rows are written one at a time.
+
+    A byte of an id that is not UTF-8 becomes U+FFFD.
+    """
     arrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
     columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]

@@ -270,7 +270,7 @@ class _EarlierWork(NamedTuple):
     """Ids of the trials whose rows are in a journal."""
 
     def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
-        """Yield (id, row) for the rows of the finished file :attr:`out` that are in no journal."""
+        """Yield (id, row) for the usable rows of the finished file :attr:`out` that are in no journal."""
         for id, value in output.read(self.out) if self.out else ():
             if id in self.audio and id not in self.in_journals:
                 yield id, Row(value, self.audio[id])
@@ -286,7 +286,8 @@ def _find_earlier_work(
 ) -> _EarlierWork:
     """Find the rows of earlier runs, in a finished file and in journals.
 
-    If a finished file has the rows of all trials, ``result.already_complete`` is set to True.
+    If a finished file has the rows of all trials, ``result.already_complete`` is set to True. Rows
+    of journals are dropped, with a note on standard error, if their audio was replaced since.
 
     Raises:
         InputError: if a file or a journal belongs to another run or was changed, unless
@@ -415,6 +416,7 @@ def _write_finished(
     """Write all files of the output, and the record, completely or not at all; then remove the journals.
 
     The files are on the disk before the journals are removed, so not even a power cut loses rows.
+    ``result.failures`` is set to the trials without a row, each with the reason.
 
     Args:
         replaced: (id, stamp) of outdated rows, which are not written.
@@ -422,7 +424,7 @@ def _write_finished(
         facts: the facts of the record.
 
     Raises:
-        NothingDone: if no trial has a row.
+        NothingDone: if no trial has a row; the journals are then removed.
         InputError: if the files cannot be written; the journals then keep the rows.
     """
     out = result.path

@@ -86,7 +86,7 @@ class Journal(Generic[T]):
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
 
     def _write(self, lines: bytes) -> None:
-        """Write all of ``lines`` to the file; InputError if they cannot be written, for example if the disk is full."""
+        """Write all of ``lines`` to the file; raise InputError if this fails, for example because the disk is full."""
         unwritten = memoryview(lines)
         try:
             while unwritten:
@@ -199,7 +199,7 @@ class Journalled(Generic[T]):
 
 
 def _parsed_line(line: bytes) -> list[Any]:
-    """Read the JSON of a line; ValueError if the line is incomplete or damaged."""
+    """Read the JSON of a line; raise ValueError if the line is incomplete or damaged."""
     if not line.endswith(b"\n"):
         raise ValueError("an incomplete line")
     return parsed_json(line, "a line")
@@ -211,7 +211,8 @@ def open_journals(
 ) -> Iterator[Journalled[T] | None]:
     """Open the journals of interrupted runs beside ``out``, and yield the rows and failures in them.
 
-    Without journals, there are no rows. None is yielded if a journal belongs to another run.
+    Without journals, there are no rows. If a journal belongs to another run, the context yields
+    None.
 
     Args:
         run: the identity of this run, as for :class:`Journal`.

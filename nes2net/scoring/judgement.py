@@ -187,7 +187,7 @@ def as_judgement(judgement: str | Mapping[str, Any] | Judgement[Any]) -> Judgeme
     """Build a judgement from its name, or from a mapping of ``name`` and options; return a judgement unchanged.
 
     Raises:
-        InputError: if there is no such judgement or option.
+        InputError: if the judgement or an option is unknown.
     """
     if isinstance(judgement, Judgement):
         return judgement

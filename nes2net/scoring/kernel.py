@@ -94,7 +94,7 @@ class Scorer(Protocol):
         """Compute the SHA-256 of the architecture and weights, or of the files."""
 
     def modules(self) -> Iterable[nn.Module]:
-        """List the modules that have a train and an eval mode; none for a detector without train mode."""
+        """List the modules that have a train and an eval mode; empty for a detector without train mode."""
 
     def train(self, mode: bool = True) -> Any:
         """Put the detector into train mode if ``mode`` is true, otherwise into eval mode."""

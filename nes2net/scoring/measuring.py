@@ -88,7 +88,7 @@ class TraitsOutput(Output[Traits]):
         return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, values: Any) -> Traits:
-        """Restore traits from the list of :meth:`to_json`; ValueError if the list is damaged."""
+        """Restore traits from the list of :meth:`to_json`; raise ValueError if the list is damaged."""
         duration, level, bandwidth, judged, unfit, clipping = _VALUES.validate_python(values)
         return Traits(duration, level, bandwidth, judged=judged, unfit=unfit, clipping=clipping)
 

@@ -85,7 +85,7 @@ def plain(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Record(BaseModel):
-    """The facts in a record that a later run needs."""
+    """The facts that a later run reads from a record."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -130,7 +130,7 @@ def read_whole_record(path: Path) -> WholeRecord:
     """Read a record of any kind, for example to show the record.
 
     Raises:
-        InputError: if the file is not such a record.
+        InputError: if the file is not a record.
     """
     remedy = "give the JSON that stands beside a score file"
     return read_json_as(WholeRecord, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
@@ -142,7 +142,7 @@ def record_path(path: Path) -> Path:
 
 
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
-    """Read the record beside ``path``; None if there is no readable record, or it belongs to another file.
+    """Read the record beside ``path``; None if there is no readable record, or its SHA-256 differs.
 
     Args:
         sha256: SHA-256 of ``path``; None to compute it.

@@ -55,7 +55,7 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     ``utterance attack label score``; attack and label are then not read.
 
     Raises:
-        InputError: if the file is missing, or if a line has another number of fields, an id with
+        InputError: if the file is missing, or if a line has a wrong number of fields, an id with
             control characters, or a score that is not a number. The message names file and line.
     """
     path = Path(path)

@@ -7,8 +7,8 @@ from typing import Any, Literal, NamedTuple
 from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 from nes2net.models.provenance import Provenance
 
-#: Usual lengths of training crops. Authors who train on crops of these lengths score the corpus's own number
-#: of samples ('4sec'), or whole utterances.
+#: Usual lengths of training crops. Authors who train on crops of these lengths score the corpus's usual number of
+#: samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
 # Two minutes, which is longer than any real training crop. A record with a longer length counts as damaged.
 _LONGEST = 120 * 16_000
@@ -56,7 +56,7 @@ def samples_to_score(
             have 64,600 or 64,000 samples, as in the published recipes with '4sec' protocols. None
             for all samples.
         protocol: ``"full"`` to score whole recordings in any case. ``"4sec"`` to score ``usual``
-            samples where whole recordings would be scored. None for neither.
+            samples of recordings that would otherwise be scored as a whole. None for neither.
 
     >>> samples_to_score(Provenance("df_arena_1b")).num_samples
     64600

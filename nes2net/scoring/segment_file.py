@@ -79,7 +79,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     Blank lines are skipped. ``nan`` and ``inf`` count as numbers, as in score files.
 
     Raises:
-        InputError: if the file or its record cannot be read; if a line has another number of
+        InputError: if the file or its record cannot be read; if a line has a wrong number of
             fields, an id has control characters, or a field is not a number; if the frames of an
             utterance are not 0, 1, … in adjacent lines, or there are no frames; or if the file
             exceeds :data:`MOST_BYTES`, :data:`MOST_FRAMES` or :data:`MOST_UTTERANCES`.
@@ -201,8 +201,9 @@ def _parsed_columns(text: str) -> tuple[list[str], list[str], list[float]] | Non
 def _parsed_row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
     """Read utterance, frame and score from a line of any accepted form; None for a blank line.
 
-    ``number`` is the number of the line in the file, for messages. :class:`InputError` if the line
-    has another form or is too long.
+    The score of a line with two logits is their difference. ``number`` is the number of the line in
+    the file, for messages. A line that has no accepted form or is too long raises
+    :class:`InputError`.
     """
     if len(line) > _LONGEST_LINE:
         raise _too_long_error(path, number)

@@ -131,7 +131,7 @@ class Batches:
     def push(self, window: Window) -> Iterator[list[Window]]:
         """Take the next window; yield the batches that are now complete.
 
-        A batch that waits is also complete if the next window has another length.
+        A batch that waits is also complete if the next window has a different length.
         """
         if self._waiting and len(self._waiting[0].samples) != len(window.samples):
             yield from self.finish()
@@ -276,7 +276,7 @@ class Stream:
         scores.
 
         Raises:
-            InputError: as :meth:`push`; another call returns the scores of the batches after the
+            InputError: as :meth:`push`; a second call returns the scores of the batches after the
                 failed batch.
         """
         self.end()

@@ -134,7 +134,10 @@ def _normalised_column(trials: Sequence[Trial], path: str | Path, low: float, hi
 
 
 def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any]]:
-    """List plain data for a record: for each system in order, the score file, its SHA-256 and the range."""
+    """List plain data for a record: for each system in order, the score file, its SHA-256 and the range.
+
+    If ``ranges`` is ``"test"``, the ranges are found in the files.
+    """
     bounds = ranges_of(paths) if ranges == "test" else ranges
     systems = []
     for path, bounds_of_system in zip(paths, bounds):
@@ -143,7 +146,7 @@ def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any
 
 
 def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
-    """Raise :class:`InputError` unless ``paths`` has a score file for each of ``num_scores`` systems."""
+    """Raise InputError if the number of ``paths``, files of scores, is not ``num_scores``, or if the latter is 0."""
     if not num_scores:
         raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
     if len(paths) != num_scores:

@@ -241,7 +241,7 @@ def envelope(audio: AnyRecording, duration: float) -> tuple[np.ndarray, np.ndarr
 
 
 def drawable(name: str) -> str:
-    """Shorten ``name``, and escape characters that the font of the picture does not have."""
+    """Shorten a long ``name``, and escape characters that the font of the picture does not have."""
     if len(name) > _LONGEST_NAME:
         half = _LONGEST_NAME // 2
         name = f"{name[:half]}…{name[-half:]}"

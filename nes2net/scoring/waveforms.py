@@ -107,8 +107,9 @@ class WaveformReader:
         """Build the reader for ``scorer``.
 
         Raises:
-            InputError: if ``num_samples`` is neither None nor a whole number of at least 1; if a
-                word is unknown; or if whole recordings are read, but ``crop`` is not ``"head"``.
+            InputError: if ``num_samples`` is neither None nor a whole number of at least 1; if
+                ``crop``, ``padding`` or ``peak_normalize`` is an unknown word; or if whole
+                recordings are read, but ``crop`` is not ``"head"``.
         """
         choices = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
         for name, word in choices.items():

@@ -135,6 +135,8 @@ def check_target(path: str | Path) -> None:
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
     """Make the record of an average: ``provenance``, and facts of the first checkpoint, such as model and recipe.
 
+    Facts that hold only for the weights of this checkpoint, such as its epoch, are left out.
+
     Args:
         average: state dict of the average, with the metadata of the first checkpoint.
         provenance: how the average was made.
@@ -155,9 +157,9 @@ def average_path(
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
 ) -> Path:
-    """Name an average in ``folder`` after its epochs and options: its path; arguments as for :func:`average_run`.
+    """Make the path of an average in ``folder`` from its epochs and options; arguments as for :func:`average_run`.
 
-    :class:`InputError` if the name is too long for a file.
+    A name that is too long for a file raises :class:`InputError`.
 
     >>> average_path(Path("models/run"), [3, 5]).as_posix()
     'models/run/Averaged_Model_IDs_3_5.pth'

@@ -184,8 +184,8 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """Choose a number from 0 to ``count`` − 1 for each draw: all numbers in random order, then again in another order.
 
-    Over all draws, and also within each step, any two numbers differ by at most one in how often
-    they are drawn.
+    Over all draws, and also within each step, a number is drawn at most once more than any other
+    number.
 
     Args:
         steps: the optimisation step of each draw, ascending.

@@ -104,7 +104,7 @@ def described_training(
 
 
 def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
-    """Add the facts and the figures of the last epoch of ``selection`` to ``provenance``, and return the result."""
+    """Add facts and figures of the last epoch in the history of ``selection`` to ``provenance``; return the result."""
     row = selection.history[-1]
     training = {
         **provenance.training,
@@ -121,7 +121,7 @@ def write_card(folder: Path, checkpoint: str | None = None) -> None:
 
     Args:
         checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of
-            the earlier card.
+            the earlier card. The name is stored in the folder.
 
     Raises:
         InputError: if the checkpoint or another file cannot be read, or if the card cannot be
@@ -194,7 +194,7 @@ def add_figures(folder: Path, result: Result, paths: Sequence[Path]) -> Path:
 
 
 def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
-    """Find file name and fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
+    """Find the file name and the fingerprint of the checkpoint in ``folder`` that made the score file ``scores``.
 
     The record beside the score file names the checkpoint. The fingerprint is returned for the
     default precision, even if the scores were computed in another precision.
@@ -252,7 +252,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Yield the key and the value, as text, of each setting that a card lists.
 
     These are the settings in ``_ALWAYS``, and all others that differ from their defaults, except
-    for the settings in ``_NEVER`` and ``_FOLDERS``.
+    for the settings in ``_NEVER`` and ``_FOLDERS``. Settings without a value are left out.
     """
     defaults = dict(_flat(Recipe().to_dict()))
     for key, value in _flat(recipe.to_dict()):
@@ -265,8 +265,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    Of a text with slashes, such as a path, only the last part is kept. None is not converted to
-    text.
+    Of a text with slashes, such as a path, only the last part is kept. The items of a list are
+    joined by commas. None is not converted to text.
     """
     for key, value in values.items():
         if isinstance(value, dict):

@@ -61,8 +61,8 @@ def read_trials(
         labels: labels of the trials to list; it is no error if a corpus has no trials of the other labels.
 
     Raises:
-        InputError: if the folder of a corpus is not named; if a corpus has no such split, or does
-            not use a key that is given; if an audio file is missing; or if a label has no trials.
+        InputError: if the folder of a corpus is not named; if a corpus lacks the split, or does not
+            use a key that is given; if an audio file is missing; or if a label has no trials.
     """
     name = "training" if part == "train" else "development"
     corpus_configs = data.parts(part)
@@ -263,6 +263,7 @@ def training_batches(
 
     Args:
         stream: random stream of RawBoost; None unless ``augment.rng`` is ``legacy``.
+        pin_memory: put batches into memory from which a GPU copies quickly.
         carries, target: see :class:`nes2net.training.dataset.TrainingSet`.
 
     Raises:
@@ -311,7 +312,8 @@ def development_batches(
     """Make a loader for each pass over the development set; ``share`` chooses the batches of this process.
 
     RawBoost is the only effect in validation, and the head is the only crop. Whole utterances and
-    pieces are sorted by length, longest first.
+    pieces are sorted by length, longest first. The other arguments are those of
+    :func:`training_batches`.
 
     Returns:
         Name of a pass (:func:`nes2net.training.validation.passes`) → its loader.

@@ -187,7 +187,7 @@ class TrainingSet(Dataset):
         return Example(torch.from_numpy(waveform), target, carried=carried, trial_index=index)
 
     def prepare(self, index: int, epoch: int, num_samples: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Read, augment and crop the trial ``index`` for ``epoch``.
+        """Read, augment, pre-emphasise and crop the trial ``index`` for ``epoch``.
 
         Args:
             num_samples: samples of the example; None for the data set's ``num_samples``.

@@ -34,14 +34,14 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     """Make the :class:`Accelerator` of this process.
 
     Each process started by ``torchrun`` or ``accelerate launch`` computes on the GPU with its local
-    rank, or on the CPU. A process that was started in another way trains alone.
+    rank, or on the CPU. A process that neither program started trains alone.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         precision: precision of the forward pass: ``fp32``, ``tf32``, ``bf16`` or ``fp16``.
 
     Raises:
-        InputError: if there is no such device, if there are fewer GPUs than processes, or if the
+        InputError: if the device does not exist, if there are fewer GPUs than processes, or if the
             device cannot compute in this precision.
     """
     torch_device = choose_device(device)

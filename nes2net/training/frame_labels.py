@@ -71,7 +71,7 @@ class FrameLabels:
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
     """Raise :class:`InputError` if the lengths of labels and recording differ by over half a second.
 
-    Such labels are assumed to belong to another recording.
+    Such labels are assumed to belong to another recording. ``num_labels`` counts labels of 10 ms.
 
     Args:
         whole: False if ``num_samples`` is only the beginning of the recording.

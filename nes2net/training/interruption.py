@@ -66,7 +66,10 @@ class StopRequests:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Protect the work in this context from signals; at its end, raise the exception for a signal that came."""
+        """Protect the work in this context from signals; at its end, raise the exception for a signal that came.
+
+        With :attr:`agree`, the processes first agree on the signal.
+        """
         self._deferred = True
         try:
             yield
@@ -102,7 +105,8 @@ def stop_without_data(lost: Sequence[str], stage: str) -> NoReturn:
     """End a run because files cannot be read at present.
 
     Args:
-        lost: one message for each file of this process that cannot be read.
+        lost: one message for each file of this process that cannot be read; empty if only files of
+            other processes are concerned.
         stage: epoch and step, or validation, in words.
 
     Raises:

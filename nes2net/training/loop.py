@@ -35,7 +35,7 @@ class Trainer:
 
     recipe: Recipe
     objective: Objective
-    loader: BatchLoader  # each batch is a part of a step, for this process (EpochBatches)
+    loader: BatchLoader  # each batch of this process is a part of a step (EpochBatches)
     validator: Validator
     state: RunState
     accelerator: Accelerator
@@ -96,6 +96,7 @@ class Trainer:
         """Do an optimisation step.
 
         Args:
+            batches: this process's parts of the step.
             save_is_due: whether it is time to save; only the main process's value counts.
 
         Returns:
@@ -140,7 +141,8 @@ class Trainer:
     def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
         """Move part ``number`` of a step to the device, and mix its examples if the recipe says so.
 
-        Files of the part that failed are reported.
+        Files of the part that failed are reported. ``number`` counts this process's parts of the
+        step from 0.
 
         Returns:
             The part, which is empty if none of its files could be used; and the denominator of each

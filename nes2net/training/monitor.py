@@ -44,7 +44,8 @@ class RunReporter(Protocol):
         """Print that training begins.
 
         Args:
-            checkpoint: file that the whole detector was read from; None if there was no such file.
+            checkpoint: file that the whole detector was read from; None if it was not read from a
+                file.
             num_training: number of training trials.
             num_development: number of development trials.
         """
@@ -216,7 +217,8 @@ class Monitor:
 def check_finite(loss: float, norm: float, train: TrainConfig, loader: BatchLoader, epoch: int, step: int) -> None:
     """Raise :class:`InputError` if the loss of a step, or the ``norm`` of its gradients, is not finite.
 
-    The message names the step and its utterances, and says what to try.
+    The message names the step and its utterances, and says what to try. ``loader`` draws the step
+    again to find the utterances.
     """
     if math.isfinite(loss) and math.isfinite(norm):
         return

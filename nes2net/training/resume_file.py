@@ -44,7 +44,7 @@ NotNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 
 class _Part(BaseModel):
-    """A part of the file; other fields than its own, and values of other types, are refused."""
+    """A part of the file; unknown fields, and values of a wrong type, are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True)
 
@@ -135,7 +135,7 @@ def _checked_32_bit_words(value: Tensor) -> Tensor:
     """Return the state of a random generator, (N,) int64, if its values are from 0 to 2^32 − 1.
 
     Raises:
-        ValueError: if ``value`` has another type or shape, or other values.
+        ValueError: if ``value`` is not such a state.
     """
     if value.dtype != torch.int64 or value.ndim != 1 or not ((value >= 0) & (value < 2**32)).all():
         raise ValueError("expected whole numbers of 32 bits")

@@ -229,8 +229,9 @@ class Run:
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
         """Write the first files of the run, in the main process only.
 
-        These are the recipe, the random weights of an adapted front-end (``base.pth``), and the logs.
-        Checkpoints that an interrupted save left behind are removed.
+        These are the recipe, the random weights of an adapted front-end (``base.pth``), and the
+        logs. Checkpoints that an interrupted save left behind are removed. No logs are opened if
+        all epochs are done.
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)

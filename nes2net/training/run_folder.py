@@ -54,8 +54,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
         writes: False for a process that does not write; then only the recipe is compared.
 
     Raises:
-        InputError: if the folder cannot be written to, if it holds another or an unknown run, or if
-            another process trains there.
+        InputError: if the folder cannot be written to, if it holds a different run or an unknown
+            one, or if another process trains there.
     """
     if not writes:
         check_recipe(folder, recipe)

@@ -159,6 +159,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
         """Choose the length of all items of ``batch``: a tuple of one number, or empty if items keep theirs.
 
+        The number is drawn from ``chunk_samples``, or is the length of the longest item.
+
         Args:
             batch: indices of the items.
             step: number of the step in the epoch, from 0.

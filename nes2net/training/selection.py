@@ -150,7 +150,12 @@ class Selection:
         return True
 
     def kept_epochs(self) -> set[int]:
-        """Choose the epochs whose checkpoints ``train.keep`` keeps: with a number k, the k best epochs of each measure."""
+        """Choose the epochs whose checkpoints ``train.keep`` keeps.
+
+        The words ``all``, ``improved`` and ``last`` name epochs. A number k means the k best epochs
+        of each measure, and ``best`` means 1. If there are several words, separated by commas, the
+        epochs of all are kept.
+        """
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
         epochs: set[int] = set()
@@ -203,7 +208,10 @@ class Selection:
         return "\n".join([*text_table(rows, "r"), *self._average_commands()])
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus."""
+        """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus.
+
+        The best epoch has the lowest value of the last of :attr:`measures`.
+        """
         if not (measured := self._measured_rows()):
             return None
         (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the last is without augmentation
@@ -300,8 +308,8 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
             ``val_loss_w_aug``, or the training ``loss``.
 
     Raises:
-        InputError: if the folder has no history, if it has fewer than ``count`` checkpoints, or if
-            the history has no value ``by``.
+        InputError: if the folder has no history, if the history has no value ``by``, or if fewer
+            than ``count`` epochs have both this value and a checkpoint.
     """
     path = Path(folder) / HISTORY_FILE
     if not path.is_file():
@@ -334,7 +342,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest value ``by``, ascending; of equal values, the earlier counts."""
+    """Find the ``count`` epochs with the lowest value ``by``, ascending; if values are equal, the earlier counts."""
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 

@@ -184,7 +184,8 @@ def _build_from_checkpoint(
         adapt: the setting ``train.adapt``.
 
     Raises:
-        InputError: if the checkpoint does not fit, or is adapted in another way than ``adapt`` says.
+        InputError: if the checkpoint does not fit, or is adapted differently from what ``adapt``
+            says.
     """
     checkpoint_adapt = _frontend_of(record).get("adapt")
     if checkpoint_adapt is not None:  # continue to train the adapted weights

@@ -201,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise :class:`InputError` if ``content`` has a step or a part that this run lacks, or lacks a part of it."""
+        """Raise InputError if ``content`` has a step or a part that this run lacks, or lacks a part of this run."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]

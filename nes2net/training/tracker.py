@@ -67,7 +67,7 @@ class Tracker:
 
 
 def require_library(name: str | None) -> None:
-    """Raise :class:`MissingLibrary` if the library of the tracker ``name`` is not installed; None is no tracker."""
+    """Raise :class:`MissingLibrary` if the library of the tracker ``name`` is not installed; None means no tracker."""
     try:
         if name is not None:
             importlib.import_module(name)

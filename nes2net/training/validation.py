@@ -33,7 +33,7 @@ _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
 
 def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, ...]:
-    """Name the passes over the development set: ``w_aug`` with RawBoost, ``wo_aug`` without.
+    """Name the passes over the development set: ``w_aug`` with RawBoost, if the recipe asks for it; ``wo_aug`` without.
 
     >>> passes(AugmentConfig(algo=4), ValidationConfig())
     ('w_aug', 'wo_aug')
@@ -93,7 +93,7 @@ class Validator:
         monitor: reports the files that failed.
         recipe: gives ``seed``, for the bootstrap and for dropout in train mode, and
             ``validation.mode``. In ``train`` mode dropout is on, and the running statistics of
-            batch normalisation move on development data.
+            batch normalisation follow the development data.
 
     Raises:
         InputError: if several processes are to validate in train mode.

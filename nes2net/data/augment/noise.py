@@ -103,7 +103,7 @@ class Pink(Noise):
     """Pink noise: equal power in each octave, from 20 Hz up."""
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        """Draw white noise, and divide its power at each frequency by the frequency."""
+        """Draw white noise, and divide its power at each frequency by the frequency, which counts as 20 Hz or more."""
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
         frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
@@ -174,7 +174,7 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw noise (``num_samples``,): the mean of excerpts, each from another one of ``files``.
+    """Draw noise (``num_samples``,): the mean of excerpts of several different ``files``.
 
     The number of excerpts is drawn from the range of the ``category`` (:data:`CATEGORIES`).
     """

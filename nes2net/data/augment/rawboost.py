@@ -196,7 +196,7 @@ def rawboost(
         Shape (N,); float64 after LnL or SSI noise, else the type of ``x``.
 
     Raises:
-        InputError: if the waveform is empty, has NaN or infinite samples, or has another type or
+        InputError: if the waveform is empty, has NaN or infinite samples, or has a wrong type or
             shape; or if the algorithm or a parameter is unknown or impossible.
 
     >>> x = np.sin(np.arange(16000) / 10).astype(np.float32) / 2
@@ -262,7 +262,7 @@ def rawboost(
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
     """Add LnL noise to ``x`` (N,): filter x, x², …, each by a notch filter, and add up the results.
 
-    The highest power is ``N_f``. The result is (N,) float64.
+    The highest power is ``N_f``. The result is (N,) float64, with mean 0 and a peak of at most 1.
     """
     bias = np.array([[0.0, 0.0]] + [[p.minBiasLinNonLin, p.maxBiasLinNonLin]] * (p.N_f - 1))
     draws = rng.random((p.N_f, 3 * p.nBands + 1))
@@ -280,7 +280,7 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
 def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> np.ndarray:
     """Add ISD noise to ``x`` (N,): change some samples by random amounts in proportion to the samples.
 
-    The result is (N,), of the type of ``x``.
+    The result is (N,), of the type of ``x``, with a peak of at most 1.
     """
     count = int(len(x) * (p.P * rng.random() / 100))
     if isinstance(rng, np.random.RandomState):
@@ -324,6 +324,8 @@ def design_notch_filters(
         draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
             band, then the gain.
         gain_range: (K, 2), lowest and highest gain in dB.
+        p: the ranges to which the other draws are mapped.
+        sample_rate: in Hz.
 
     Returns:
         The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their

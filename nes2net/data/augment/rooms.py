@@ -145,7 +145,7 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _pyroomacoustics() -> ModuleType:
-    """Import pyroomacoustics; :class:`MissingLibrary` if it is not installed."""
+    """Import pyroomacoustics; raise :class:`MissingLibrary` if it is not installed."""
     try:
         import pyroomacoustics  # optional dependency
     except ImportError as error:

@@ -82,6 +82,8 @@ class Sources:
 def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
     """Find the recordings of each category of MUSAN, sorted by their path below ``root``.
 
+    ``root`` may also be the folder that contains MUSAN's folder ``musan``.
+
     Raises:
         InputError: if the folder or a category is missing or has too few files, or if a file has no
             samples.
@@ -133,7 +135,7 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
 
 
 def _existing_folder(root: str | Path, title: str, example: str) -> Path:
-    """Return ``root`` as a path; InputError if there is no such folder.
+    """Return ``root`` as a path; raise InputError if there is no such folder.
 
     Args:
         title, example: what the folder is and where to get it, for the message.
@@ -145,7 +147,7 @@ def _existing_folder(root: str | Path, title: str, example: str) -> Path:
 
 
 def _checked_length(path: Path) -> int:
-    """Read the length of a recording in samples at 16 kHz; InputError if the recording has no samples."""
+    """Read the length of a recording in samples at 16 kHz; raise InputError if the recording has no samples."""
     from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
 
     num_samples = count_samples(path)

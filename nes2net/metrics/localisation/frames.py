@@ -97,7 +97,7 @@ def align(scores: ArrayLike, labels: ArrayLike) -> tuple[NDArray, NDArray]:
 
 
 def _checked_row(values: ArrayLike, name: str, factor: int) -> NDArray:
-    """Convert ``values`` to a vector (T,); InputError if there are no values, or ``factor`` is below 1.
+    """Convert ``values`` to a vector (T,); raise InputError if there are no values, or ``factor`` is below 1.
 
     ``name`` is the name of the values in the message, such as ``"scores"``.
     """

@@ -48,7 +48,7 @@ def range_eer_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Compute the percentile bootstrap interval of :func:`~nes2net.metrics.localisation.metrics.range_eer`.
+    """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.range_eer`.
 
     Args:
         utterances, resolution_ms, tail: as for the metric.
@@ -94,7 +94,7 @@ def point_eer_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Compute the percentile bootstrap interval of :func:`~nes2net.metrics.localisation.metrics.point_eer`.
+    """Compute the bootstrap interval ``(low, high)`` of :func:`~nes2net.metrics.localisation.metrics.point_eer`.
 
     Args:
         scores, labels: as for the metric.
@@ -153,7 +153,7 @@ def interval_of_sums(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Compute the percentile bootstrap interval of a figure that is computed from sums over utterances.
+    """Compute the percentile bootstrap interval ``(low, high)`` of a figure that is computed from sums over utterances.
 
     Resamples in which the figure is not defined (NaN) are left out. If no resample remains, both
     bounds are NaN.

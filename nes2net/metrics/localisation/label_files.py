@@ -82,7 +82,7 @@ def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width:
 
 
 def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> None:
-    """Write the segments of an RTTM file with other labels; neighbours that get the same label are merged.
+    """Copy an RTTM file with new labels for its segments; neighbours that get the same label are merged.
 
     See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times are written in fields of
     seven characters.

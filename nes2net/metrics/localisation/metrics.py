@@ -87,7 +87,7 @@ def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Point
 
 
 def point_eer_of(frames: TimedFrames) -> PointEer:
-    """Compute :func:`point_eer` from the result of :func:`sorted_frames`; InputError if a class has no frames."""
+    """Compute :func:`point_eer` from the result of :func:`sorted_frames`; raise InputError if a class has no frames."""
     num_bonafide, num_spoof = (int(total) for total in frames.totals.sum(0))
     for name, number in (("bona fide", num_bonafide), ("spoofed", num_spoof)):
         if not number:
@@ -220,7 +220,7 @@ def joined_measured_frames(
     by_segments: bool = True,
     score_frames: Frames | None = None,
 ) -> Frames:
-    """Prepare the frames, with the errors, of :func:`measured_frames`, but join the frames of all utterances.
+    """Prepare frames as :func:`measured_frames` does, with the same errors, but join the frames of all utterances.
 
     Args:
         score_frames: the frames at the resolution of the scores (``measured_at`` =
@@ -282,7 +282,7 @@ def _cut_each_utterance(values: NDArray, counts: NDArray, lengths: NDArray) -> N
 def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
     """Pool the 10-ms labels of all utterances by :func:`~nes2net.metrics.localisation.frames.pool_labels`.
 
-    :class:`InputError` if an utterance has no labels.
+    Raises :class:`InputError` if an utterance has no labels.
 
     Returns:
         The joined labels (N,), and the number of long frames of each utterance (U,).
@@ -340,7 +340,7 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 
 
 def range_eer_of(time: TimedFrames) -> RangeEer:
-    """Compute :func:`range_eer` from the result of :func:`timed_frames`; InputError if a class has no time."""
+    """Compute :func:`range_eer` from the result of :func:`timed_frames`; raise InputError if a class has no time."""
     bonafide_seconds = float(time.bonafide_totals.sum())
     spoof_seconds = float(time.spoof_totals.sum())
     for label, total in (("bona fide", bonafide_seconds), ("spoofed", spoof_seconds)):
@@ -468,7 +468,7 @@ def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
 
 
 def _frames_in_longer_frame(longer: int, shorter: int) -> int:
-    """Compute how many frames of ``shorter`` ms make a frame of ``longer`` ms; InputError if not a whole number."""
+    """Compute how many frames of ``shorter`` ms make a frame of ``longer`` ms; refuse a fraction."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

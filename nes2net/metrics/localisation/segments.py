@@ -114,7 +114,7 @@ def segments_of_frames(
         labels: label of class 0, of class 1 and so on.
 
     Raises:
-        InputError: if ``frames`` has another shape, or if a class has no label.
+        InputError: if ``frames`` is neither (T,) nor (T, n), or if a class has no label.
 
     >>> segments_of_frames([1, 1, 0], 20, duration=0.05)[1]
     Segment(label='spoof', start=0.04, end=0.05, score=None)

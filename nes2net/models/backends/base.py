@@ -141,7 +141,7 @@ class Backend(nn.Module):
     def posteriors(logits: Tensor) -> Tensor:
         """Compute the posteriors B×K of the K :attr:`classes`, the softmax of ``logits`` B×n, in float64.
 
-        Posteriors are not calibrated. If the head was not trained with a softmax, such as
+        Posteriors are not calibrated. For a head that was not trained with a softmax, such as
         ``one_class``, only the order of posteriors has a meaning.
         """
         return torch.softmax(_logits_of_classes(logits).double(), dim=1)

@@ -80,7 +80,7 @@ class KanLinear(nn.Module):
 
 
 class KanLogits(KanLinear):
-    """A last layer B×i → B×o whose logits are float32 in every precision, so that scores are rarely equal."""
+    """A last layer B×i → B×o. Its logits are always float32, because scores in half precision would often be equal."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits B×o from ``x`` B×i, in float32, or in float64 if ``x`` is float64."""

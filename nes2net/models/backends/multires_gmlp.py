@@ -239,7 +239,7 @@ class MultiresGmlp(Backend):
         return tuple(count + (factor == _LONGEST) for factor, count in counts)
 
     def replace_last_layer(self, layer: nn.Module) -> None:
-        """Replace the class vectors of the last scale, which the utterance shares, by ``layer``.
+        """Replace the class vectors, which the last scale and the utterance share, by ``layer``.
 
         Raises:
             InputError: if ``layer`` is not the head p2sgrad.

@@ -97,7 +97,7 @@ class RawAasist(SpectroTemporalGraph):
         In the authors' training, N is 64,600.
 
         Raises:
-            InputError: if ``waveform`` has another shape or is too short.
+            InputError: if ``waveform`` has a wrong shape or is too short.
         """
         if waveform.ndim == 3 and waveform.shape[2] == 1:
             waveform = waveform.squeeze(2)
@@ -116,7 +116,7 @@ class RawAasist(SpectroTemporalGraph):
         return self.drop(self.readout(spectral, temporal))
 
     def _encode(self, waveform: Tensor, compute: Callable[[nn.Module, Tensor], Tensor]) -> Tensor:
-        """Absolute values B×C×23×frames of the encoder's last map, for ``waveform`` B×N.
+        """Compute the absolute values B×C×23×frames of the encoder's last map, for ``waveform`` B×N.
 
         Args:
             compute: computes the output of a block of the encoder from the block and its input.
@@ -144,7 +144,8 @@ def _in_stretches(block: nn.Module, x: Tensor) -> Tensor:
     return torch.cat(stretches, 3)
 
 
-# Frames of a stretch, a multiple of 3. Shorter ones cost calls, and longer ones leave the cache.
+# Frames of a stretch, a multiple of 3. Shorter stretches need more calls, and longer stretches do not fit into the
+# cache.
 _STRETCH = 3072
 
 

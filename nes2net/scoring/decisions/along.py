@@ -334,7 +334,7 @@ class _Chance(NamedTuple):
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Find the shortest fake part that is found in at least half of the cases, in seconds; None if no part is.
+        """Find how long, in seconds, a fake part must be to be found in half of the cases; None if no length suffices.
 
         Args:
             window: length of a window in seconds.

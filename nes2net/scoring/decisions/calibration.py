@@ -215,7 +215,7 @@ class LinearCalibration:
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Write a note if the calibration was learned from another part of each recording; else an empty text.
+        """Write a note if the calibration was learned from a different part of each recording; empty otherwise.
 
         Args:
             num_samples: number of leading samples that are scored now; None for all, 0 for windows
@@ -258,7 +258,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe in words the part of a recording that was scored; None means all, and 0 windows along a recording."""
+    """Describe the scored part of a recording in words; None is the whole recording, and 0 is windows along it."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
@@ -284,7 +284,7 @@ class _Saved(LinearCalibration):
     format: Literal["nes2net linear calibration"]
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which Pydantic reports, unless each system has a weight."""
+        """Check that each system has a weight; otherwise raise ValueError, which Pydantic reports."""
         if len(self.weights) != len(self.systems):
             raise ValueError(f"{len(self.weights)} weights of {len(self.systems)} systems")
 
@@ -327,11 +327,11 @@ def fit(
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
         prior: P, the prior of bona fide for which the calibration is made, costs included: 0.5 for
             Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
-        l2: weight of the penalty. The default hardly changes weights that the data determine: by
-            0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500 trials, two of
-            them errors. The penalty matters in two cases. If the classes can be separated without
-            error, the penalty keeps the weights finite. If two systems give the same scores, the
-            penalty splits the weight equally between the two.
+        l2: weight of the penalty. If the data determine the weights, the default hardly changes
+            them: by 0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500
+            trials, of which two are errors. The penalty matters in two cases. If the classes can be
+            separated without error, the penalty keeps the weights finite. If two systems give the
+            same scores, the penalty splits the weight equally between the two.
         systems: names of the systems; ``system 1`` and so on if not given.
 
     Raises:
@@ -413,6 +413,8 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
     """Say how certain error rates on so many trials are, and how many trials would make them more certain.
 
+    Only the class with fewer trials is considered.
+
     With n trials and no error, Wilson's 95 % interval of the error rate ends at z² / (n + z²),
     where z = 1.96.
 
@@ -469,6 +471,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
     Args:
         standardised: (N, K), the scores in units of their standard deviation, bona fide first.
         num_bonafide: number of bona fide trials.
+        prior, l2: as for :func:`fit`.
 
     Returns:
         The K weights and the offset in one vector (K + 1,); and an empty text, or the reason why
@@ -505,7 +508,7 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
 
 
 def _score_matrix(scores: ArrayLike, kind: str) -> NDArray:
-    """Convert ``scores`` to float64 with a column for each system, (N, K); InputError unless all scores are finite.
+    """Convert ``scores`` to float64 (N, K), a column for each system; raise InputError if a score is not finite.
 
     ``kind`` names the class in messages, with a space at its end, such as ``"spoof "``; empty for
     no class.

@@ -46,7 +46,7 @@ class OperatingPoint:
         """Read an operating point from a text, such as the flag of the command line.
 
         Raises:
-            InputError: if the text has another form, or if a number is out of its range.
+            InputError: if the text does not have this form, or if a number is out of its range.
 
         >>> OperatingPoint.parse("cost:1,10,0.95").name, OperatingPoint.parse("fa:1%").rate
         ('cost:1,10,0.95', 0.01)
@@ -269,7 +269,7 @@ class Decider:
 
     @property
     def usual_scores(self) -> tuple[float, float] | None:
-        """The range of 95 % of the calibration's bona fide scores; None if it holds no trials, or its weight is 0."""
+        """The range of 95 % of the calibration's bona fide scores; None if no trials are known, or the weight is 0."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights
         if llrs is None or weight == 0:
@@ -340,7 +340,7 @@ class Decider:
         return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
 
     def _unlike_scores(self, score: float) -> str:
-        """Give the reason why a ``score`` is unlike the scores of the calibration's trials; else an empty text.
+        """Say why ``score`` is unlike the scores of the calibration's trials; empty if it is not unlike them.
 
         A score is unlike these scores if it is below or above all of them. This also happens by
         chance, with a probability of 2/(N + 1) for N trials. A reason is therefore given only if
@@ -360,7 +360,7 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """A note that explains why no recording can be "cannot tell" for being unusual; None if a recording can.
+        """A note that explains why no recording can be "cannot tell" for being unusual; None if a recording can be.
 
         The note is also None if ``abstain`` is 0, because the user then wants no such decision.
         """

@@ -49,11 +49,11 @@ class Evidence:
     """Adds up the scores of the windows of a stream, in their order.
 
     Let ℓ be the ratio of a window. The mean of these ratios is the ratio of a typical window. In
-    the mean, the weight of a window falls with its age, by a half-life. Overlapping windows do not
-    make the mean more certain. A cumulative sum detects a change in the middle of a stream (CUSUM;
-    Page, "Continuous inspection schemes", Biometrika 41, 1954). Each window adds (θ − ℓ)·u. Here θ
-    is the decider's threshold, and u is the share of the window that does not overlap the window
-    before. The sum never falls below 0.
+    the mean, the weight of a window is halved after each half-life. Overlapping windows do not make
+    the mean more certain. A cumulative sum detects a change in the middle of a stream (CUSUM; Page,
+    "Continuous inspection schemes", Biometrika 41, 1954). Each window adds (θ − ℓ)·u. Here θ is the
+    decider's threshold, and u is the share of the window that does not overlap the window before.
+    The sum never falls below 0.
 
     An alarm begins when the probability is at most ``alarm_probability``, or when the sum is at
     least ``alarm_against``. The alarm lasts while the probability is below ``clear_probability``,
@@ -119,7 +119,7 @@ class Evidence:
             decider, window, settings: the arguments of the evidence that gave the state.
 
         Raises:
-            InputError: if ``state`` is other data.
+            InputError: if ``state`` is not such data.
         """
         evidence = cls(decider, window, **settings)
         try:

@@ -83,7 +83,7 @@ def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """Convert ``logits`` to an array N×K without a change of precision; :class:`InputError` unless all are finite."""
+    """Convert ``logits`` to an array N×K of the same precision; raise :class:`InputError` if a number is not finite."""
     z = np.asarray(logits)
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
@@ -199,7 +199,7 @@ class Reference:
         return np.unique(self.classes)[self._squared_distances(self._checked_for_reference(embeddings)).argmin(1)]
 
     def _checked_for_reference(self, embeddings: ArrayLike) -> NDArray:
-        """Convert ``embeddings`` N×E to float64; InputError unless E is the size of the reference's embeddings."""
+        """Convert ``embeddings`` N×E to float64; raise InputError if E differs from the reference's embeddings."""
         x = _checked_embeddings(embeddings)
         if x.shape[1] != self.embeddings.shape[1]:
             raise InputError(
@@ -265,7 +265,7 @@ def verification_scores(embeddings: ArrayLike, enrolments: Sequence[ArrayLike]) 
 
 
 def _checked_embeddings(embeddings: ArrayLike) -> NDArray:
-    """Convert ``embeddings`` to float64, N×E; InputError unless all numbers are finite."""
+    """Convert ``embeddings`` to float64, N×E; raise InputError if a number is not finite."""
     x = np.asarray(embeddings, dtype=np.float64)
     if x.ndim != 2 or not np.isfinite(x).all():
         raise InputError(f"embeddings are finite numbers, trials × E, not of shape {x.shape}")
@@ -316,7 +316,7 @@ class KnownThreshold:
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Build the threshold from the ``facts`` of :meth:`to_dict` in a checkpoint; None if they are other data."""
+        """Build the threshold from the ``facts`` of :meth:`to_dict` in a checkpoint; None if it holds no such facts."""
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")
@@ -349,8 +349,8 @@ def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
     """Read a :class:`KnownFile` of a detector with these ``classes``, and compute the threshold from its scores.
 
     Raises:
-        InputError: if the file cannot be read, has another format, or is of a detector with other
-            classes.
+        InputError: if the file cannot be read, is not a file of known classes, or its classes are
+            not ``classes``.
     """
     remedy = "give a file of `nes2net calibrate classes`"
     known = read_json_as(KnownFile, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)

@@ -2,10 +2,11 @@
 
 A calibration holds for recordings that are like the recordings from which it was learned. For each
 trait of a recording, the distance from the middle of the calibration's recordings is measured. The
-largest of these distances says how unusual the recording is. Duration, level and bandwidth have
-distances in units of a spread: that of the calibration's recordings on the same side of the middle.
-The embedding, which the detector's back-end computes, has a distance as in Lee et al., "A simple
-unified framework for detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018.
+largest of these distances says how unusual the recording is. The distances of duration, level and
+bandwidth are in units of a spread: the spread of the calibration's recordings on the same side of
+the middle. The embedding, which the detector's back-end computes, has a distance as in Lee et al.,
+"A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
+NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
 al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
@@ -182,8 +183,8 @@ def _equal_chunks(blocks: Iterable[NDArray], num_samples: int | None) -> Iterabl
 def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
     """Cut samples (N,) into frames (T, length) without overlap.
 
-    Remaining samples at the end are dropped, but fewer samples than a frame are filled up with
-    zeros.
+    Samples after the last whole frame are dropped. If there are fewer samples than a frame has,
+    zeros fill it up.
     """
     if len(samples) < length:
         samples = np.pad(samples, (0, length - len(samples)))
@@ -277,7 +278,7 @@ class EmbeddingModel:
     """Variance along any other direction."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which Pydantic reports, unless the shapes fit each other."""
+        """Check that the shapes fit each other; otherwise raise ValueError, which Pydantic reports."""
         size = self.means.shape[1]
         if len(self.directions) and self.directions.shape[1] != size:
             raise ValueError("means and directions of one width are expected")
@@ -358,7 +359,7 @@ class Population:
     distances_with_embedding: Annotated[NDArray, as_saved(_Distances)] | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError, which Pydantic reports, unless the fields fit each other."""
+        """Check that the fields fit each other; otherwise raise ValueError, which Pydantic reports."""
         of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
         if len({value is None for value in of_embeddings}) > 1:
             raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
@@ -427,8 +428,7 @@ class Population:
         The embedding is compared, too, if both the recording and the calibration have embeddings.
 
         Raises:
-            InputError: if the embedding has another size than the embeddings of the calibration's
-                recordings.
+            InputError: if the embedding and those of the calibration's recordings differ in size.
         """
         distance_of_trait = dict(zip(SCALARS, _scalar_distances(self.usual, _scalar_values([traits]))[:, 0]))
         distances = self.distances

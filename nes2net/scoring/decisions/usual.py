@@ -289,10 +289,10 @@ def _usual_traits(population: Population) -> list[Usual]:
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
     """Compute the two parameters of a Beta distribution: of the share of new recordings outside of a usual range.
 
-    The ends of the range are quantiles of the ``number`` recordings of a calibration. Before,
-    between and behind these recordings, when they are sorted, there are ``number`` + 1 gaps. On
-    average, each gap holds the same share of new recordings. Beyond the 2.5 % quantile, there are
-    1 + 0.025 · (``number`` − 1) gaps.
+    The ends of the range are quantiles of the ``number`` recordings of a calibration. When these
+    recordings are sorted, there are ``number`` + 1 gaps before, between and behind them. On
+    average, each gap holds the same share of new recordings. Beyond the 2.5 % quantile, there are 1
+    + 0.025 · (``number`` − 1) gaps.
 
     Args:
         number: number of recordings of the calibration.
@@ -313,6 +313,8 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
 
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
     """Test, for each trait in ``values``, whether new recordings are like the recordings of a calibration.
+
+    Traits without values are left out.
 
     Args:
         all_usual: what is usual, from :func:`usual_of`.

@@ -40,7 +40,7 @@ class Criterion(nn.Module):
 
     #: whether the loss takes the back-end's embeddings instead of its logits
     takes_embeddings: ClassVar[bool] = False
-    #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None for any
+    #: name of the head (``nes2net.models.registry.heads``) that the back-end needs; None if any head will do
     needs_head: ClassVar[str | None] = None
     #: number of logits that the back-end must give; None for one logit for each class
     num_logits: ClassVar[int | None] = None
@@ -51,7 +51,7 @@ class Criterion(nn.Module):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Choose the options of :attr:`needs_head` that follow from the ``options`` of the loss; here none."""
+        """Choose the options of the head that follow from the ``options`` of the loss; here no options."""
         return {}
 
     def forward(
@@ -76,7 +76,7 @@ class Criterion(nn.Module):
             durations: (B,) in seconds, for a margin by duration.
 
         Raises:
-            InputError: if ``outputs`` has another number of logits than the loss takes.
+            InputError: if the loss does not take the number of logits in ``outputs``.
         """
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])

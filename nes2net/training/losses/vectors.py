@@ -274,7 +274,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         return super().forward(outputs, targets, step, durations)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K; a margin by duration needs ``durations`` (B,), otherwise :class:`InputError`."""
+        """Compute the losses B×K; raise InputError if a margin by duration lacks the ``durations`` (B,)."""
         margin: Any = self.margin
         if not isinstance(margin, (int, float)):
             if durations is None:

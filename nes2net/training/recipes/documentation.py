@@ -19,7 +19,8 @@ from nes2net.training.recipes.section import Section, meant_key
 
 #: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: Facts of a key that an editor does not need. The last three are our own and unknown to JSON schema.
+#: Facts in the JSON schema of a key; an editor does not need them. The last three are our own and unknown to JSON
+#: schema.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
@@ -86,7 +87,7 @@ def describe(name: str | None = None) -> str:
     """Describe the key or the section ``name``, or all keys, for ``nes2net info recipe``.
 
     Raises:
-        InputError: if there is no such key or section.
+        InputError: if no key or section has this name.
     """
     keys = find_keys(name)
     if name is None:
@@ -112,7 +113,7 @@ def find_keys(name: str | None) -> list[Key]:
     """Find the key ``name`` or the keys of the section ``name``; None finds all keys.
 
     Raises:
-        InputError: if there is no such key or section.
+        InputError: if no key or section has this name.
     """
     if name is None:
         return all_keys()

@@ -27,7 +27,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     a part of its base but states no ``name``.
 
     Raises:
-        InputError: if there is no such recipe, or if its text or an override is wrong. For an
+        InputError: if the recipe does not exist, or if its text or an override is wrong. For an
             unknown key or name, the message suggests the nearest one.
     """
     path = Path(recipe)
@@ -110,7 +110,7 @@ def packaged_recipes() -> list[str]:
 
 
 def _read_file(path: Path) -> dict[str, Any]:
-    """Read the mapping of keys in the YAML file ``path``, empty for an empty file; InputError for other content."""
+    """Read the mapping of keys in the YAML file ``path``, empty for an empty file; refuse other content."""
     values = read_yaml_file(path, Recipe, f"recipe {path}")
     if not isinstance(values, dict | None):
         raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")

@@ -196,8 +196,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
             the same shape.
 
     Raises:
-        InputError: if there is no such detector, if the detector does not fit the recipe's teacher,
-            or if the student would be a copy of the teacher and have nothing to learn.
+        InputError: if the detector does not exist, if the detector does not fit the recipe's
+            teacher, or if the student would be a copy of the teacher and have nothing to learn.
     """
     frontend = detector.frontend
     backend = detector.backend
@@ -251,6 +251,8 @@ def _all_options(backend: Backend) -> dict[str, Any]:
 
 def _check_same(path: str, section: str, teacher_options: Mapping[str, Any], recipe_options: Mapping[str, Any]) -> None:
     """Raise :class:`InputError` for the first option that differs between the teacher in ``path`` and the recipe.
+
+    Options of ``_FREE_OPTIONS`` may differ.
 
     Args:
         section: the part of the recipe's model, such as ``frontend.teacher``, for the message.

@@ -108,7 +108,7 @@ class SegmentObjective(Objective):
         return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerators of the loss terms: of the utterance first, then of each resolution."""
+        """Compute the numerators of the loss terms: of the utterance, with its weight, and then of each resolution."""
         segments, outputs = computed
         (utterance_numerator,) = super().numerators(outputs, part)
         if self.utterance_weight:

@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load into ``detector``, which a new run has just built, the weights that the task starts from; here none."""
+        """Load the weights from which the task starts into ``detector``, which a new run has just built; here none."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
@@ -119,7 +119,7 @@ def create_task(recipe: Recipe) -> Task:
     """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
 
     Raises:
-        InputError: if there is no such task, if the settings imply several tasks, if they lack
+        InputError: if the task is unknown, if the settings imply several tasks, if they lack
             something that the task needs, or if ``validation.select_on`` is not a measure of the
             task.
     """
