@@ -63,8 +63,8 @@ class Detector(SavedNetwork):
         `nes2net predict` scores along the recording too, and its score is then
         ``score_track(audio).score``.
 
-        During the call, a detector in train mode is in eval mode. Any number of threads may score at
-        once, but no thread may train the detector meanwhile.
+        A detector in train mode is switched to eval mode for the call. Any number of threads may
+        score at once, but no thread may train the detector meanwhile.
 
         Args:
             audio: a file, or a file object that is open in binary mode. Or floating-point samples
@@ -88,8 +88,9 @@ class Detector(SavedNetwork):
                 divide.
 
         Raises:
-            InputError: if the file cannot be read, or samples have no ``sample_rate``. Also if there
-                are no samples, or samples are integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read, or samples have no ``sample_rate``. The error is
+                also raised if there are no samples, or if samples are integers, not finite or far
+                outside [−1, 1].
         """
         check_takes_audio_alone(self)
         score_length = samples_to_score(self.provenance, num_samples)
@@ -229,7 +230,7 @@ class Detector(SavedNetwork):
     ) -> Track:
         """Score along a long recording: a window of ``window`` seconds begins every ``hop`` seconds, and has one score.
 
-        A file, or blocks, are read in pieces, so that hours take no more memory than minutes. The
+        Files and blocks are read in pieces, so that hours take no more memory than minutes. The
         last window ends with the recording. A recording that is shorter than a window has a single
         score, the same as from :meth:`score`.
 
@@ -253,9 +254,9 @@ class Detector(SavedNetwork):
     ) -> Stream:
         """Begin a stream that scores audio while it arrives; the caller pushes blocks of samples into it.
 
-        However the audio is divided into blocks, the scores equal the scores of
-        :meth:`score_track`, bit for bit at the same ``batch_size``. A stream keeps at most two
-        windows of samples in memory, and no scores. Any number of streams may share a detector.
+        The scores equal those of :meth:`score_track`, whatever the sizes of the blocks. With the
+        same ``batch_size``, they are equal bit for bit. A stream keeps at most two windows of
+        samples in memory, and no scores. Any number of streams may share a detector.
 
         Args:
             sample_rate: sampling rate in Hz of the samples that are pushed.
@@ -327,9 +328,9 @@ class Detector(SavedNetwork):
             its frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`. Also if a number is out of its range, or the
-                calibration belongs to other frame scores. Also if there is neither a threshold nor
-                a calibration, and the detector was trained on whole recordings.
+            InputError: as for :meth:`frame_scores`. The error is also raised if a number is out of
+                its range, if the calibration belongs to other frame scores, or if there is neither
+                a threshold nor a calibration and the detector was trained on whole recordings.
         """
         rule, resolution_ms = stretch_rule(
             self,

@@ -137,7 +137,8 @@ def calibrate(
     bonafide = labelled.bonafide
     spoof = labelled.spoof
     digests = [sha256_of(path) for path in paths]
-    # The record beside the scores names their detector. A fusion has scores of several detectors, so it keeps none.
+    # The record beside the scores names their detector. A fusion has scores of several detectors,
+    # so it names no detector.
     scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
@@ -152,7 +153,7 @@ def calibrate(
     checksums: str | list[str] = digests
     if len(digests) == 1:
         checksums = digests[0]
-    # What the file of the calibration states about the training.
+    # Facts about the training, for the file of the calibration.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -163,7 +164,7 @@ def calibrate(
         "scores_sha256": checksums,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
-    # Measure the recordings, with which new recordings are compared later.
+    # Measure the recordings, so that new recordings can be compared with them later.
     population: Population | None = None
     failed: list[str] = []
     if recordings:
@@ -215,8 +216,8 @@ def calibrate_recordings(
             In place of a folder, a single recording may be given.
         save: the file of the calibration to write.
         checkpoint: the file, folder or name from which ``detector`` was loaded, for the record.
-        num_samples: leading samples of each recording to score; None for all, ``"auto"`` for a
-            number that suits the detector.
+        num_samples: how many leading samples of each recording are scored; None for all, ``"auto"``
+            for a number that suits the detector.
         prior, l2, allow_inverted: as for :func:`calibrate`.
         batch_size, num_workers: as for :class:`nes2net.scoring.corpus.ScoringSettings`.
 
@@ -237,8 +238,8 @@ def calibrate_recordings(
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
-    # A spreadsheet would take a cell that begins with "=" for a formula. No cell does: paths are absolute, and ids
-    # begin with the label.
+    # A spreadsheet would take a cell that begins with "=" for a formula. No cell begins with it:
+    # paths are absolute, and ids begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         if Path(folder).is_dir():
             top = Path(folder)
@@ -351,7 +352,7 @@ class Applied:
 
     @property
     def warning(self) -> str:
-        """A warning if Cllr is higher after calibration than that of the best system before; otherwise empty."""
+        """A warning if Cllr after calibration is higher than the Cllr of the best system before; otherwise empty."""
         if not self.rows:
             return ""
         name = self.rows[-1][0]
@@ -381,8 +382,8 @@ def apply_calibration(
     Args:
         scores: a file for each system, in the order in which the calibration was learned.
         labels: labels of the scored trials; None to evaluate nothing.
-        learned_from: the labels from which the calibration was learned; None if unknown. A note
-            counts the trials that both labels share.
+        learned_from: the labels from which the calibration was learned; None if unknown. If the two
+            sets of labels share trials, a note says how many.
         allow_partial: leave out trials whose scores are missing or unusable.
 
     Raises:
@@ -404,7 +405,7 @@ def apply_calibration(
         num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
-    # Check that the scores are those of the calibration's detector, as far as the record of the scores allows this.
+    # If the scores have a record, check that the calibration's detector made them.
     path = Path(scores[0])
     names = list(map(str, scores))
     if len(scores) > 1:

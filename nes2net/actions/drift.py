@@ -134,9 +134,9 @@ class Drift:
 
     @property
     def shifts(self) -> list[str]:
-        """Sentences on the traits for which no drift was found, but a shift.
+        """Sentences on the traits that have shifted, although no drift was found for them.
 
-        A trait has a shift if the new recordings lie mostly on one side of the median of the
+        A trait has shifted if the new recordings lie mostly on one side of the median of the
         calibration's recordings. A shift alone is no drift, because the median also moves if the
         share of spoofed recordings changes.
         """
@@ -252,10 +252,9 @@ def measure_drift(
 ) -> Drift:
     """Score and measure new recordings, and compare them with the recordings of a calibration.
 
-    Of each recording, the same part is scored as for the calibration. If the calibration was
-    learned from whole recordings, a recording of more than two minutes fails. Unfit recordings,
-    such as silence, are compared, too, because the calibration's recordings include such
-    recordings.
+    The same part of each recording is scored as for the calibration. If the calibration was learned
+    from whole recordings, a recording of more than two minutes fails. Unfit recordings, such as
+    silence, are also compared, because the calibration's recordings include unfit ones.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
@@ -271,7 +270,7 @@ def measure_drift(
     """
     if not 0 < alpha < 1:
         raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
-    # Choose what to score of each recording, and find what is usual in the calibration.
+    # Choose the part of each recording to score, and find what is usual in the calibration.
     decider = Decider(calibration)
     num_samples = calibrated_samples(decider, detector.provenance).num_samples
     notes = notes_on(detector, decider, num_samples)
@@ -339,7 +338,7 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 def _table_row(comparison: Comparison) -> Row:
     """Make the row of the table ``compared`` for the trait of one ``comparison``."""
     number = len(comparison.values)
-    # The smallest share outside that is drift; None if even all recordings would not suffice.
+    # The smallest share of recordings outside the usual range that counts as drift; None if no share would.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

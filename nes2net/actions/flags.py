@@ -47,7 +47,7 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
     """Find a part of a corpus in the folder ``root``.
 
     Args:
-        root: folder of the corpus. A data set of the hub is downloaded if it is None or ``"."``.
+        root: folder of the corpus. If it is None or ``"."``, a data set of the hub is downloaded.
         split: name of the part.
         protocols: folder of the protocols, if they are not in ``root``.
 

@@ -349,7 +349,7 @@ def predict(
         recordings += _recordings_of(path, channel)
     # Ask the question; the recordings are judged later, when the rows are taken.
     answer = (question or Once()).answer(Asking(detector, decider, batch_size, workers), recordings)
-    # What all rows state, and what explains the rows.
+    # Collect the facts that stand in every row, and sentences that explain the rows.
     model = detector.provenance.published
     described = card(detector.provenance)
     facts: dict[str, Any] = {}

@@ -69,7 +69,7 @@ def score_corpus(
             note; ``"4sec"`` is like ``"auto"``, but never chooses whole utterances.
         judgement: the kind of result; give a judgement, the name of a judgement, or a mapping of
             its name and options.
-        trials: the trials to score, if not all trials of ``corpus_part``.
+        trials: the trials to score; None for all trials of ``corpus_part``.
         system_scores: for a detector that fuses scores of other systems, a score file for each
             system, in the order of training.
         score_range: score files of a development set. Their lowest and highest scores normalise

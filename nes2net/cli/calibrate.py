@@ -170,7 +170,8 @@ def fit(
         print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
-    # Save the calibration. The traits of recordings that were kept for resuming are then not needed.
+    # Save the calibration. The calibration then holds the traits of its recordings, so the files
+    # kept for resuming are not needed.
     if save:
         calibrated.calibration.save(save)
         if recordings:

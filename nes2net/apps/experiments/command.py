@@ -254,10 +254,11 @@ def _task_command(words: Sequence[str], task: str) -> list[str]:
 
 
 def _gpu_ids(gpus: str | None, device: str) -> list[str]:
-    """Return the ids of the GPUs to use: those in ``gpus``; if there are none, all that ``device`` allows.
+    """Return the ids of the GPUs to use: the ids in ``gpus``, or else all GPUs that ``device`` allows.
 
     Args:
-        gpus: ids separated by commas; None for all GPUs of this machine.
+        gpus: ids separated by commas. If None, the ids are all visible GPUs for the device
+            ``"auto"`` or ``"cuda"``, and none for any other device.
     """
     if not gpus and device in ("auto", "cuda"):
         import torch

@@ -89,8 +89,8 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
     """Estimate the time of each unfinished training or scoring.
 
     Returns:
-        Job → its seconds, which are None if nothing is known, and the name of the earlier job on
-        which the estimate is based, in words.
+        For each job, its seconds (None if nothing is known), and words that name the earlier job on
+        which the estimate is based.
     """
     num_epochs: dict[str, int] = {}  # name of a run → number of finished epochs
     epochs: list[tuple[Run, float]] = []  # run, and median seconds of its epochs

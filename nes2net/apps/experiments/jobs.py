@@ -64,9 +64,9 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` is the grid point, the values of the grid in words as tables show them; it is empty
-    without a grid. ``sets`` has the names of the evaluation sets on which detectors of the run are
-    scored.
+    ``point`` names the grid point: the values of the grid in words, as tables show them. It is
+    empty without a grid. ``sets`` has the names of the evaluation sets on which detectors of the
+    run are scored.
     """
 
     name: str
@@ -235,11 +235,11 @@ class ScoreJob(Job):
         return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
     def _is_of_other_scoring(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether ``record`` belongs to another checkpoint, other trials, or another score length.
+        """Whether the scores of ``record`` have another checkpoint, other trials or other settings than this job's.
 
         Args:
-            detector: the detector, if it is loaded already; another detector counts as another
-                checkpoint.
+            detector: the detector, if it is loaded already; if it is given, its weights must be
+                those in the record.
         """
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
@@ -386,7 +386,7 @@ class EvaluateJob(Job):
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Finding]:
-        """Return a finding if the labels are missing, and otherwise nothing."""
+        """Return the finding that the labels are missing; an empty list if they can be read."""
         return search.keys(self.tested.corpus, self.tested.key_path, self.tested.key_phase)
 
 

@@ -170,8 +170,8 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
         entry is None → all sets.
 
     Raises:
-        InputError: if fewer than two corpora train, if a left-out corpus has no set, if a set
-            belongs to two left-out corpora, or if a set belongs to none.
+        InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set
+            belongs to two left-out corpora or to none of them.
     """
     if not experiment.leave_one_out:
         return {None: frozenset(tested.title for tested in experiment.evaluate)}

@@ -82,9 +82,10 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
         by_seed: seed → figure of ``metric``.
 
     Returns:
-        ``metric`` of the best seed, ``best_seed``, ``mean``, ``deviation`` (the standard deviation
-        of the sample, with n − 1) and ``num_seeds``. Mean and deviation have values only for
-        several seeds. The mapping is empty if there are no figures.
+        A mapping: the name in ``metric`` → the figure of the best seed. The other keys are
+        ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the sample, with n − 1)
+        and ``num_seeds``. Mean and deviation have values only for several seeds. The mapping is
+        empty if there are no figures.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]

@@ -109,7 +109,8 @@ def submit(
 
         Args:
             after: dependency in the syntax of Slurm; None for no dependency.
-            wait_for: the same jobs, for which this function waits on the cluster ``local``.
+            wait_for: the jobs that ``after`` names; on the cluster ``local``, this function waits
+                for them itself.
         """
         names = [task for task in names if task not in active]
         if not names:

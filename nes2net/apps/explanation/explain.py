@@ -133,8 +133,8 @@ def explain(
         how: settings of the explanation.
         start: beginning of the part in seconds.
         duration: duration of the part in seconds; None for all samples from ``start`` on.
-        progress: called after each batch of changed versions of the recording, with the number of
-            versions in the batch and the number of all versions.
+        progress: called after each batch of changed versions of the recording, with two numbers:
+            the versions in the batch, and all versions.
 
     Raises:
         InputError: as for :meth:`nes2net.Detector.score`; if the part is empty or longer than 30 s;

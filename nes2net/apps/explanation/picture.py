@@ -94,7 +94,7 @@ def draw(
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     """Draw the spectrogram in grey, and over it the relevance of the cells in colour.
 
-    Loud is black. A colour is less transparent if the relevance is stronger.
+    Loud is black. The stronger the relevance, the less transparent is the colour.
 
     Returns:
         The drawing of the relevance; the caller makes a colour bar for it.

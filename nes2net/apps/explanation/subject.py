@@ -38,7 +38,7 @@ class Removable:
     """A recording on a grid of F frequency bands × T time bins, whose cells can be removed.
 
     The short-time Fourier transform of the recording has R rows (frequencies) and C columns
-    (times). Each belongs to a band or a time bin of the grid.
+    (times). Each row belongs to a band of the grid, and each column to a time bin.
 
     Args:
         waveform: (N,) float32, 16 kHz.

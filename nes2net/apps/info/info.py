@@ -48,7 +48,8 @@ BANDWIDTH = 3.35e12
 class PartInfo:
     """The costs of a part of a detector.
 
-    ``multiply_adds`` is their number per second of audio, and ``notes`` are lines of text.
+    ``multiply_adds`` is the number of multiply-adds for a second of audio, and ``notes`` are lines
+    of text.
     """
 
     role: str
@@ -80,7 +81,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
-    """Compute the peak memory in bytes of the results of operations in a forward pass without gradients.
+    """Compute the most memory, in bytes, that results of operations take during a forward pass without gradients.
 
     Parameters and inputs are not counted. On the meta device, the forward pass itself takes no
     memory.

@@ -641,7 +641,7 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 
 def _published_result_sheet(name: str, results: Sequence[Result]) -> Sheet:
-    """Describe the one of the published ``results`` that has the id ``name``."""
+    """Describe the published result with the id ``name``."""
     result = next(result for result in results if result.id == name)
     commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
     return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

@@ -119,7 +119,7 @@ def source(registry: Registry, name: str) -> str:
 
 
 def variant(registry: Registry, name: str) -> str:
-    """Return the arguments with which a class makes this part; empty if the part is the class itself."""
+    """Return the arguments that the registry binds to the part's class, in words; empty if it binds none."""
     factory = registry.get(name)
     arguments = []
     while isinstance(factory, partial) and not isinstance(factory, Preset):

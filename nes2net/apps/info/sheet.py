@@ -69,7 +69,7 @@ class Sheet:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, without what is empty."""
+        """Return plain data for JSON, without empty entries."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
         filled = {}
         for key, value in content.items():

@@ -26,7 +26,7 @@ Line: TypeAlias = dict[str, Any]
 #: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
 _MOST_FAILED = 10  # if so many windows in a row cannot be scored, listening ends
-_MOST_TIMES = 1000  # times are kept of so many windows, the latest
+_MOST_TIMES = 1000  # the times of the latest windows are kept, at most so many
 
 
 class Channel:

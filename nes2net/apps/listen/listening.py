@@ -120,7 +120,7 @@ class Session:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM in this context call ``stop``; a second signal acts as outside of the context."""
+    """Let the first Ctrl-C or SIGTERM in this context call ``stop``; a second signal has its usual effect."""
     before: dict[int, Any] = {}
 
     def handle(*_: object) -> None:
@@ -129,7 +129,7 @@ def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
         restore()
 
     def restore() -> None:
-        """Set the handlers of signals that were there before."""
+        """Restore the handlers of signals that were set before."""
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -223,7 +223,7 @@ class Listening:
             yield from channel.lines(item)
 
     def _read(self) -> None:
-        """Read the source, and give its samples to the channels, at most a second at once; a thread runs this.
+        """Read the source, and give its samples to the channels, at most a second of audio at once; a thread runs this.
 
         An error is stored, and :meth:`lines` raises it.
         """

@@ -212,11 +212,11 @@ def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> s
 
 
 def _missed_words(shortest_found: float | None) -> str:
-    """Say how short a fake part would mostly be missed.
+    """Say below which length a fake part would mostly be missed.
 
     Args:
         shortest_found: length in seconds of the shortest part that would mostly be found; None if
-            no length would.
+            parts of any length would mostly be missed.
     """
     if shortest_found is None:
         return "A fake part of any length would mostly be missed."

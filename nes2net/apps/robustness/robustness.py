@@ -285,7 +285,7 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
-    """Draw the plots of the report by heading; the result calls this if a page is written."""
+    """Draw the plots of the report, as heading → plots; the result calls this if a page is written."""
     from nes2net.apps.robustness.plots import condition_plots  # here for start-up time: only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}
@@ -319,7 +319,7 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Find the trials that lack a score under a condition, as id of a trial → these conditions."""
+    """Find the trials that lack scores, as id of a trial → the conditions under which it has no score."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]

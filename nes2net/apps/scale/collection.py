@@ -95,9 +95,9 @@ def score_collection(
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
         model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
             or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
-        judgement: the kind of result: a judgement with one score for each recording, such as
-            ``"classes"``, its name, or a mapping of ``name`` and options. The column ``score`` has
-            a list of numbers if a result has several.
+        judgement: the kind of result, such as ``"classes"``; give a judgement, the name of a
+            judgement, or a mapping of ``name`` and options. It must judge whole recordings, not
+            frames. The column ``score`` has a list of numbers if a result has several.
         num_samples: number of leading samples to score; shorter recordings are repeated. None for
             all samples; "auto" for the choice of
             :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
@@ -152,7 +152,7 @@ def score_collection(
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
         _check_run(out, done, facts.run, overwrite)
         for path in outdated:
-            path.unlink()  # must not stay, even if the new shard cannot be read
+            path.unlink()  # the old results must not stay, even if the new shard cannot be read
         if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
         # Write the record, score the other shards, and complete the record.

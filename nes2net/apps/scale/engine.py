@@ -275,7 +275,7 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
 
 
 def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """Make a dataset with a row for each recording of ``pieces``, and with at least ``columns``."""
+    """Make a dataset with a row for each recording of ``pieces``; it has the ``columns`` in any case."""
 
     def rows(batch: dict[str, Sequence[Piece]]) -> Any:
         """Make a table of the one piece in ``batch``; Ray calls this for each piece."""

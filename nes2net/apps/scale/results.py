@@ -171,7 +171,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:
-        """Yield the recordings with a score, and collect in ``failures`` why the others have none."""
+        """Yield the recordings with a score, and collect in ``failures`` why the others have no score."""
         for done, rows in results(out):
             judgement.check([Trial(row["id"]) for row in rows], path)
             for row in rows:

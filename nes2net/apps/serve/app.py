@@ -65,7 +65,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         """Remove old files in the background; FastAPI holds this context while the server runs."""
         current_default_thread_limiter().total_tokens += (
             desk.limits.workers
-        )  # a thread for each, beside those that wait
+        )  # a thread for each worker, beside the threads of waiting requests
         task = asyncio.create_task(_tidy(desk, uploads))
         yield
         task.cancel()

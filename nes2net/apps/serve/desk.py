@@ -240,7 +240,7 @@ class Desk:
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user: which part of a recording is scored, unless it is the whole; and doubts about decisions.
+        #: Notes for the user: which part of a recording is scored, if only a part is; and doubts about decisions.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -298,7 +298,7 @@ class Desk:
 
         Args:
             name: name of the recording in the result.
-            look: whether to make also a picture, and a file for the player of the page.
+            look: whether to make a picture, too, and a file for the player of the page.
             channel: number of the channel to score, counted from 0; None for the mean of all.
             progress: called with the progress, see :data:`Progress`.
             check: called often; if it raises an exception, the scoring ends with this exception.
@@ -325,7 +325,7 @@ class Desk:
             finds_segments = self.detector.trained_on_segments
 
             def show_scoring(seconds: float) -> None:
-                """Show progress; called each time that the scores of ``seconds`` from the beginning are known."""
+                """Show progress; called whenever the scores of the first ``seconds`` of the recording are known."""
                 end_check.check()
                 share = seconds / duration / (2 if finds_segments else 1)  # the second half is the search for fakes
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
@@ -379,7 +379,7 @@ class Desk:
         """Find the fake stretches of a recording, as `nes2net predict --segments` does."""
 
         def show_progress(seconds: float) -> None:
-            """Show progress; called each time that the frames of ``seconds`` from the beginning are scored."""
+            """Show progress; called whenever the frames of the first ``seconds`` of the recording are scored."""
             end_check.check()
             # Scoring took the first half of the progress bar.
             progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
@@ -426,7 +426,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, which this context occupies, and note the moment in ``times``.
+        """Wait until a worker is free, occupy it in this context, and note in ``times`` when it began to score.
 
         Raises:
             Busy: at once, if too many recordings wait.

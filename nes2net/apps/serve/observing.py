@@ -145,7 +145,7 @@ class JsonLines(logging.Formatter):
 
 @contextmanager
 def logging_as(kind: LogKind) -> Iterator[None]:
-    """Log to standard error within this context; also what libraries log."""
+    """Log to standard error within this context, including what libraries log."""
     handler = logging.StreamHandler()
     if kind == "json":
         handler.setFormatter(JsonLines())

@@ -37,7 +37,7 @@ def print_parameters(detector: Detector) -> None:
 
 
 def print_average(average: RunAverage) -> None:
-    """Print whether checkpoints were averaged, or the average that an earlier run had written was used.
+    """Print whether checkpoints were averaged now, or whether the average of an earlier run was used.
 
     The published program would also use a file that holds the average of other checkpoints. This
     toolkit replaces such a file, and the printed line then says that the file did not exist.
