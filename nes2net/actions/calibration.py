@@ -208,8 +208,8 @@ def calibrate_recordings(
 
     Two files stay beside the calibration. ``{save}.recordings.csv`` lists the recordings, in the
     format of the corpus ``generic``; ``{save}.scores.txt`` has their scores. After an interruption,
-    the same call resumes. The recordings are also measured and embedded, so that the decision on an
-    unusual recording can be "cannot tell".
+    the same call resumes. Recordings that cannot be scored are left out. The other recordings are
+    also measured and embedded, so that the decision on an unusual recording can be "cannot tell".
 
     Args:
         bonafide, spoof: the folder of bona fide recordings, and the folder of spoofed recordings.
@@ -285,8 +285,9 @@ def _measured_population(
         The population of the recordings, and the ids of recordings that could not be measured.
 
     Raises:
-        InputError: if a scored trial has no recording; if ``recordings.model`` did not make the
-            scores; or if the scores have no record to check this.
+        InputError: if a scored trial has no recording; or if ``recordings.model`` names a detector
+            that did not make the scores, or that cannot be checked, because the scores have no
+            record.
     """
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
@@ -405,7 +406,7 @@ def apply_calibration(
         num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
-    # If the scores have a record, check that the calibration's detector made them.
+    # If the scores of a single system have a record, check that the calibration's detector made them.
     path = Path(scores[0])
     names = list(map(str, scores))
     if len(scores) > 1:

@@ -254,7 +254,8 @@ def measure_drift(
 
     The same part of each recording is scored as for the calibration. If the calibration was learned
     from whole recordings, a recording of more than two minutes fails. Unfit recordings, such as
-    silence, are also compared, because the calibration's recordings include unfit ones.
+    silence, are also compared, because the calibration's recordings include unfit ones. A recording
+    that cannot be scored is listed in :attr:`Drift.failures`.
 
     Args:
         files: audio files, and folders, which are searched for audio files.

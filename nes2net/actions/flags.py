@@ -269,7 +269,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """Print how many rows were written, and on standard error which recordings failed.
 
     If an earlier run had completed the file, a line says so. Of several processes, only the first
-    one prints.
+    one prints; in the others, the status is 0.
 
     Args:
         file: where the number of rows is printed; None for standard output.

@@ -409,7 +409,8 @@ def calibrate() -> None:
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
     """Print notes on a new calibration. If it was saved, print also which detector and recordings its file describes.
 
-    A fusion of several systems describes no detector and no recordings.
+    A fusion of several systems describes no detector and no recordings. Recordings that could not
+    be measured are named on standard error.
 
     Args:
         saved: the score files from which a saved calibration was learned; empty if the calibration

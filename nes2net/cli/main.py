@@ -25,9 +25,10 @@ class _Parser(OneLineParser):
     """A parser that accepts the ``key=value`` arguments of a command also after the options of the command."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does; words that argparse does not parse become overrides of a recipe.
+        """Parse as argparse does, but turn words that argparse cannot parse into overrides of a recipe.
 
-        This holds for a command with overrides, unless one of these words begins with ``-``.
+        This is done only for a command with overrides, and only if none of these words begins with
+        ``-``.
         """
         namespace, unparsed = super().parse_known_args(args, namespace)
         words = [word for word in unparsed if word != "--"]

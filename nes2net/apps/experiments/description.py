@@ -233,7 +233,7 @@ def load_experiment(
     not there, from the environment variable ``NAME``; and if there is no such variable, from the
     section ``places`` of the file. A name without an assignment must be in this section. Otherwise
     a file of unknown origin could copy any environment variable. ``~`` at the beginning of a text
-    stands for the home folder.
+    stands for the home folder. The recipe may be named relative to the folder of the file.
 
     Args:
         name: path of the file, or name of a packaged experiment.

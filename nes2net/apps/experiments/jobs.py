@@ -235,7 +235,7 @@ class ScoreJob(Job):
         return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
     def _is_of_other_scoring(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether the scores of ``record`` have another checkpoint, other trials or other settings than this job's.
+        """Whether the scores of ``record`` are of another checkpoint, other trials or other settings than this job's.
 
         Args:
             detector: the detector, if it is loaded already; if it is given, its weights must be
@@ -277,7 +277,7 @@ def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
 
 @cache
 def _trials_digest(corpus_part: Part) -> str | None:
-    """Return the digest of the trials of a part; None if the trials are not on this machine."""
+    """Return the digest of the trials in a part of a corpus; None if the trials are not on this machine."""
     corpus = corpora.get(corpus_part.corpus)
     try:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
@@ -308,7 +308,7 @@ class EvaluateJob(Job):
     page: Path
 
     def asked(self) -> dict[str, Any]:
-        """Return the settings that determine the figures, together with the input files."""
+        """Return the settings that, together with the input files, determine the figures."""
         tested = self.tested
         return {
             **tested.model_dump(include={"corpus", "exclude", "allow_partial"}),

@@ -122,8 +122,9 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     """Make the runs of ``experiment``, whose files go to the folder ``out``.
 
     Raises:
-        InputError: if a recipe or a value of the grid is wrong; if two runs would share a folder;
-            or if `leave_one_out` is given and a corpus is not trained on or not evaluated.
+        InputError: if the experiment is too large; if a recipe or a value of the grid is wrong; if
+            two runs would share a folder; or if `leave_one_out` is given and a corpus is not
+            trained on or not evaluated.
     """
     out = Path(out)
     # Refuse an experiment that is too large.
@@ -217,7 +218,7 @@ def _value_text(value: Any) -> str:
 
 
 def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """Name a grid point for folder names; a long or unusual name is shortened, and a checksum is added."""
+    """Name a grid point and a left-out corpus for folder names; a long or unusual name is cut and gets a checksum."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

@@ -382,7 +382,7 @@ def _score(args: argparse.Namespace) -> int:
 def _average(args: argparse.Namespace) -> RunAverage | None:
     """Average the checkpoints of the run folder that the flags name; None if the flags name a single checkpoint.
 
-    A note says so if a file with the average of other checkpoints was replaced.
+    If a file with the average of other checkpoints was replaced, a note says so.
 
     Raises:
         InputError: if the flags name no checkpoint, or the folder or the epochs are missing.
