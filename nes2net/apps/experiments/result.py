@@ -218,7 +218,7 @@ def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Itera
 
 
 def comparability(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """List the sets on which detectors were measured with different trials or labels, or with missing scores."""
+    """Write a note for each set on which detectors have different trials or labels, or lack scores of trials."""
     notes = []
     by_set: dict[str, list[Measured]] = {}
     for on_set in measurements:

@@ -85,6 +85,8 @@ def do_in_processes(
 ) -> list[Failure]:
     """Do ``tasks`` in up to ``num_processes`` processes at once, and return the failures.
 
+    If a task fails, the other tasks are done all the same, except tasks that need the failed task.
+
     Args:
         command: function that returns the command line of a task.
         logs: folder for the output of the processes, ``{task}.log``.

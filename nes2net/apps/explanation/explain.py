@@ -191,7 +191,8 @@ def _read_part(
         samples: largest number of samples to read; None to read up to the longest part.
 
     Raises:
-        InputError: if the part is empty or longer than 30 s.
+        InputError: if ``start`` or ``duration`` is out of range, or if the part is empty or longer
+            than 30 s.
     """
     if not 0 <= start < float("inf"):
         raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")

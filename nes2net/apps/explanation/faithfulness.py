@@ -88,6 +88,9 @@ def check(
         score: score of the whole recording.
         draws: number of random tenths of time bins, and of cells.
         seed: seed of the random tenths.
+
+    Returns:
+        The check by time bins, and the check by cells.
     """
     rng = np.random.default_rng(seed)
     checks = []

@@ -50,8 +50,8 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
     Raises:
         MissingLibrary: if captum is not installed.
-        InputError: if the detector computes in int8, which has no gradients, or if a gradient is
-            not finite.
+        InputError: if the detector computes in int8, which has no gradients; if ``steps`` is out of
+            range; or if a gradient is not finite.
     """
     detector = subject.detector
     if detector.precision == "int8":

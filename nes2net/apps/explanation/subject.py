@@ -160,7 +160,7 @@ class Subject:
     def repeated(self, waveforms: Tensor) -> Tensor:
         """Return the detector's input B×M for versions B×N of the recording; gradients pass through.
 
-        Versions that are too short are repeated.
+        Versions that are too short are repeated. The detector's pre-emphasis is applied.
         """
         if coefficient := self.detector.pre_emphasis:  # the filter of pre_emphasised(), but with gradients
             waveforms = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)

@@ -208,7 +208,8 @@ def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int,
     The longest is None if there is no limit. Both are equal if the length is fixed.
 
     Args:
-        num_samples: the length that the caller fixes; None for no fixed length.
+        num_samples: the length that the caller fixes; None for no fixed length. A length that does
+            not suit the detector raises :class:`InputError`.
     """
     frontend = detector.frontend
     backend = detector.backend
