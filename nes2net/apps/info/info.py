@@ -303,7 +303,7 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
 
 
 def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """Make a table of the costs: a row for each part, and a row for their sum if there are several."""
+    """Make a table of the costs: a row for each part, with its first two notes, and a row for the sum of several."""
     rows = []
     for description in descriptions:
         rows.append(

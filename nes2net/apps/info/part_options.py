@@ -99,7 +99,7 @@ def title(registry: Registry, name: str) -> str:
 
 
 def about(registry: Registry, name: str) -> list[str]:
-    """Return the paragraphs of the docstring of a part's class, up to its arguments."""
+    """Return the docstring of a part's class up to its arguments, as paragraphs; a numbered item is one, too."""
     text = _SECTIONS.split(inspect.getdoc(_documented(registry.get(name))) or "")[0]
     return [plain(item) for item in re.split(r"\n\n|\n(?=\d\. )", text)]
 

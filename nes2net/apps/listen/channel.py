@@ -131,7 +131,8 @@ class Channel:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
 
         A window is scored, unless windows without speech are skipped; if scoring fails, its line
-        has an ``error``. A line is returned with the name of the channel.
+        has an ``error``. Further lines follow if silence begins with the window, or if an alarm
+        begins or ends. Each line has the name of the channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.

@@ -207,7 +207,8 @@ class Server:
         """Return the session that ``start`` asks to resume, and remove it from the kept sessions.
 
         None if ``start`` names no session, or if the session is not kept any more. Kept sessions
-        that are too old or too many are removed too.
+        that are too old or too many are removed too. If the session still runs, its connection is
+        cut first.
 
         Args:
             names: names of the channels, which must be the same as before.
@@ -241,7 +242,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         start: the first message, which has encoding and number of channels.
         session: the session, whose stream says how much audio it has.
         parked: the kept session if the client resumes one; None for a new session. The time without
-            a connection is a gap in the stream.
+            a connection is a gap in the stream, and so is a gap that the client states.
 
     Raises:
         Gone: if the connection is lost.
