@@ -560,7 +560,7 @@ class _Scoring:
             )
 
     def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
-        """List the facts of a row about a ``track``, with all scores of its windows if the question asks for them."""
+        """Collect the facts of a row about a ``track``; all scores of its windows only if the question asks for them."""
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,

@@ -330,7 +330,10 @@ class EvaluateJob(Job):
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
-        """Whether the report has these settings, and its input files have not changed since."""
+        """Whether the report has these settings, and its input files have not changed since.
+
+        An input file that was removed does not count as changed, except the scores.
+        """
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():
             return False

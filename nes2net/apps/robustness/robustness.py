@@ -296,6 +296,8 @@ def _read_scores(
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Read the score files.
 
+    A condition fails if it lacks scores for more than a tenth of the clean trials.
+
     Returns:
         Condition → id of a trial → score, without failed conditions; and failed condition → reason.
     """

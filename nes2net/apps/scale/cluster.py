@@ -48,6 +48,8 @@ class Resources:
     def resolved(self, available: dict[str, float], device: str) -> Resources:
         """Return a copy in which numbers that suit a cluster replace None.
 
+        An actor with a GPU gets no processors.
+
         Args:
             available: the resources of the cluster: ``"CPU"`` and ``"GPU"`` → number.
             device: device of the detector, such as ``"auto"`` or ``"cpu"``.

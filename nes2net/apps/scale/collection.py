@@ -268,7 +268,7 @@ def _remove_or_refuse(
 def _unfinished_shards(
     out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], retry_errors: bool
 ) -> tuple[Outcome, list[Shard]]:
-    """Count the finished shards, and list the others.
+    """Count the finished shards, and list the others; with ``retry_errors``, list shards with errors, too.
 
     Returns:
         The outcome so far, and the shards that have to be scored.
@@ -287,6 +287,8 @@ def _unfinished_shards(
 
 def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
     """Score ``shards``, write the results of each shard when they are complete, and count them in ``outcome``.
+
+    A shard that cannot be read has no results; ``outcome`` gets the reason.
 
     Raises:
         Unfinished: if Ray stops.

@@ -426,7 +426,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, occupy it in this context, and note in ``times`` when it began to score.
+        """Wait until a worker is free, and occupy it in this context; its beginning is noted in ``times``.
 
         Raises:
             Busy: at once, if too many recordings wait.
@@ -482,7 +482,7 @@ def safe_suffix(name: str) -> str:
 
 
 def display_name(name: str | None) -> str:
-    """Return the last part of the file name ``name`` of a request, to show it; a path loses its folders.
+    """Return the file name ``name`` of a request without folders, to show it; ``"recording"`` if it has none.
 
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')
