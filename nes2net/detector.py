@@ -76,9 +76,9 @@ class Detector(SavedNetwork):
                 recording is repeated. None for the whole recording, repeated up to ``min_samples``.
                 ``"auto"`` chooses the number by
                 :func:`nes2net.scoring.score_length.samples_to_score`. A published detector scores
-                as many samples as its authors do. A detector that was trained on about 4 s, as is
-                usual, scores the whole recording. Any other detector scores as many samples as it
-                was trained on.
+                as many samples as its authors score. A detector that was trained on about 4 s, as
+                is usual, scores the whole recording. Any other detector scores as many samples as
+                it was trained on.
             crop: ``"random"`` takes the samples from a random start, as the authors of some
                 published detectors do; the start is the same in every call.
             padding: how a recording of too few samples is filled up: ``"repeat"`` repeats the

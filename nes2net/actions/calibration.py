@@ -96,7 +96,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """Says how certain error rates on these trials are, and how many trials would make them more certain."""
+        """Says how far error rates on these trials can be trusted, and how many trials would make them more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -222,7 +222,7 @@ def calibrate_recordings(
         batch_size, num_workers: as for :class:`nes2net.scoring.corpus.ScoringSettings`.
 
     Raises:
-        InputError: for the reasons of :func:`calibrate`; if a folder has no recordings, or both
+        InputError: for the reasons of :func:`calibrate`; if a folder has no recordings; if both
             folders share a recording; or if a file cannot be read or written.
         Unfinished: if a worker was killed or hangs; finished work is kept.
     """
@@ -406,7 +406,7 @@ def apply_calibration(
         num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
-    # If the scores of a single system have a record, check that the calibration's detector made them.
+    # If there is a single score file, and it has a record, check that the calibration's detector made the scores.
     path = Path(scores[0])
     names = list(map(str, scores))
     if len(scores) > 1:

@@ -156,7 +156,7 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Group the recordings: name of a day or ISO week in UTC → its recordings, in the order of time.
+        """Group the recordings by day or ISO week in UTC, as name of the period → recordings in the order of time.
 
         Empty if ``by`` is ``"none"``.
         """

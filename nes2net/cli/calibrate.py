@@ -479,7 +479,8 @@ def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *writt
     """Print a table of figures, the warnings that are not empty, and the names of the files that were written.
 
     Args:
-        rows: (name of the scores, figure → value) of each row; no table without rows.
+        rows: for each row, the name of the scores, and the figures as name → value; without rows,
+            no table is printed.
         written: files that were written; None for a flag that was not given.
     """
     lines = [["", *(heading for heading, _ in _COLUMNS.values())]]

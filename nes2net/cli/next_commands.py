@@ -43,7 +43,7 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
     for count in (*sorted(AVERAGES, reverse=True), 2, 1):
         try:
             ids = best_epochs(folder, count, "val_loss_wo_aug")
-        except InputError:  # fewer epochs are saved
+        except InputError:  # fewer than `count` epochs are saved
             continue
         if count == 1:
             return after_averaging(folder / f"epoch_{ids[0]}.pth", recipe)

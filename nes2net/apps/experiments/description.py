@@ -297,7 +297,7 @@ def packaged_experiments() -> list[str]:
 
 
 def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE``, and return name → value; ``subject`` is the word for a text in messages."""
+    """Split texts ``NAME=VALUE``, and return them as name → value; ``subject`` is the word for a text in messages."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -394,7 +394,7 @@ class EvaluateJob(Job):
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
-    """Select the jobs that are not done, and the jobs that need such a job.
+    """Select the jobs that are not done; a job that needs an unfinished job counts as not done.
 
     A job counts as not done if checking it raises an error. Doing the job raises the same error.
 

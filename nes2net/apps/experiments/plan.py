@@ -167,8 +167,8 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
     this corpus are used.
 
     Returns:
-        Alias of a left-out corpus → names of its evaluation sets. Without `leave_one_out`, the only
-        entry is None → all sets.
+        The names of the evaluation sets, as alias of a left-out corpus → names. Without
+        `leave_one_out`, the only entry is None → all sets.
 
     Raises:
         InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set

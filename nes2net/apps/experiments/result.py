@@ -67,7 +67,7 @@ class SystemOnSet:
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """Return seed → figure of ``metric``, for the seeds that have this figure."""
+        """Return the figures of ``metric``, as seed → figure, for the seeds that have one."""
         figures = {}
         for measured in self.measured:
             if metric in measured.metrics:
@@ -79,7 +79,7 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
     """Summarise the figures of the seeds. Lower is better; among equal figures, the first is the best.
 
     Args:
-        by_seed: seed → figure of ``metric``.
+        by_seed: figures of ``metric``, as seed → figure.
 
     Returns:
         A mapping: the name in ``metric`` → the figure of the best seed. The other keys are

@@ -25,7 +25,7 @@ _LOG_TAIL = 4096  # bytes at the end of a log that are searched for the reason o
 
 @dataclass(frozen=True)
 class Failure:
-    """A job or task that failed, or that did not begin after the failure of a job before it."""
+    """A job or task that failed, or that was not begun because a job that it needs had failed."""
 
     name: str
     problem: str
@@ -110,7 +110,8 @@ def do_in_processes(
     with StopRequests() as stop, display:
         try:
             while waiting_tasks or running:
-                # Begin tasks for which a slot is free, unless a task that they need is not done or has failed.
+                # Begin tasks while slots are free, but only tasks that need no other task, or whose
+                # needed task is done.
                 for task in list(waiting_tasks):
                     if task.needs in failures:
                         waiting_tasks.remove(task)

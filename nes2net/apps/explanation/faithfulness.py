@@ -45,7 +45,7 @@ class Check:
 
     @property
     def share_smaller(self) -> float:
-        """Fraction of the random tenths that change the score less than the most relevant tenth."""
+        """Fraction of the random tenths that change the score less than the most relevant tenth does."""
         return float(np.mean(np.array(self.random_changes) < self.change))
 
     def to_dict(self) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
 
 def num_gradients(method: str, steps: int) -> int:
-    """Return the number of versions of the recording that :func:`attribute` scores."""
+    """Return how many versions of the recording :func:`attribute` scores."""
     return 1 if method == "gradient_x_input" else steps + 2
 
 

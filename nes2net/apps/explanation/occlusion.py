@@ -37,7 +37,7 @@ def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
 
 
 def num_occlusions(grid: Removable) -> int:
-    """Return the number of versions of the recording that :func:`occlude` scores."""
+    """Return how many versions of the recording :func:`occlude` scores."""
     return sum(map(len, _masks_to_remove(grid)))
 
 

@@ -109,7 +109,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     axes.imshow(
         decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
     )
-    # Scale by a quantile: a few cells may be far stronger than all others, and must not make them invisible.
+    # Scale by a quantile: a few cells may be far stronger than all others, and must not make the others invisible.
     strength = np.abs(relevance.cells)
     strongest = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
     ends = [

@@ -257,7 +257,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
                 verbose=False,
             )
             assert program is not None  # torch.onnx.export returns None only if it writes the file itself
-            fold_constants(program.model)  # constants need some operators in float64 that onnxruntime lacks
+            fold_constants(program.model)  # onnxruntime lacks some float64 operators that constants need
             remove_unused_nodes(program.model)  # onnxruntime warns of each constant that is not used after folding
     except Exception as error:  # the errors are of many types, and the back-end may be foreign code
         reason = first_line(error.__cause__ or error)

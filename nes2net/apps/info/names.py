@@ -492,7 +492,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     """Describe a recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        sources: key → comment on the source of its value; None to show no sources.
+        sources: comments on the sources of values, as key → comment; None to show no sources.
     """
     names = corpora.names()
     checked = "CORPUS"

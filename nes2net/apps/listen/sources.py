@@ -42,7 +42,7 @@ class Source(NamedTuple):
 
 
 def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
-    """Return the names of the channels that are judged, after a check.
+    """Check the names of the channels that are judged, and return them.
 
     Args:
         names: a name for each channel, which is then judged by itself; None to judge the mean of

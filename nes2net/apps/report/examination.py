@@ -80,7 +80,7 @@ class AudioFile(NamedTuple):
 
 
 class ErrorCount(NamedTuple):
-    """How many of the calibration's recordings of one class are decided wrongly."""
+    """The number of wrong decisions on the calibration's recordings of one class."""
 
     truth: str
     """The class of the recordings."""

@@ -35,7 +35,7 @@ _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG th
 
 @dataclass(frozen=True)
 class Making:
-    """How a report was made, for its last section."""
+    """Facts on how a report was made, for its last section."""
 
     model: str
     """Name of the detector on the command line."""

@@ -68,15 +68,15 @@ def evaluate_robustness(
         corpus: name of the corpus.
         phase: phase of its labels.
         trials: labelled trials, in the order of the score files.
-        paths: :data:`CLEAN` or condition → score file. A condition that lacks scores for more than
-            a tenth of the trials counts as failed. A trial that lacks a score under one of the
-            other conditions is excluded under all of them.
+        paths: the score files, as :data:`CLEAN` or condition → file. A condition that lacks scores
+            for more than a tenth of the trials counts as failed. A trial that lacks a score under
+            one of the other conditions is excluded under all of them.
         rule: source of the threshold: the decider of a calibration, or an operating point on the
             clean trials.
         num_resamples: number of draws of the bootstrap. It draws speakers if every trial has a
             speaker and there are at least ten speakers, and otherwise trials.
         seed: seed of the bootstrap.
-        failed: condition without scores → reason.
+        failed: the conditions without scores, as condition → reason.
         num_available: number of trials of the phase if ``trials`` are a subset; None if ``trials``
             are all of them.
 
@@ -163,9 +163,9 @@ def _condition_rows(
     """Make the table: the row of the clean trials, and a row for each condition, largest rise of the EER first.
 
     Args:
-        values: :data:`CLEAN` or condition → scores (N,) of the same trials.
+        values: scores (N,) of the same trials, as :data:`CLEAN` or condition → scores.
         is_bonafide: (N,) booleans.
-        rules: name of a figure → function that computes it from scores.
+        rules: functions that compute figures from scores, as name of the figure → function.
         draws: settings of the bootstrap, as arguments of
             :class:`nes2net.evaluation.tables.Measured`.
     """
@@ -181,7 +181,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts about the origin of clean scores and threshold, but no facts that differ in a repeated run."""
+    """Collect those facts about the origin of clean scores and threshold that stay the same in a repeated run."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -271,8 +271,8 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
     """Say which trials and conditions are not in the table.
 
     Args:
-        left_out: id of a trial → conditions without a score of the trial.
-        failed: condition without figures → reason.
+        left_out: the trials that lack scores, as id of a trial → conditions without a score of it.
+        failed: the conditions without figures, as condition → reason.
     """
     notes = []
     if left_out:
@@ -299,7 +299,8 @@ def _read_scores(
     A condition fails if it lacks scores for more than a tenth of the clean trials.
 
     Returns:
-        Condition → id of a trial → score, without failed conditions; and failed condition → reason.
+        The scores of the conditions that did not fail, as condition → id of a trial → score; and
+        the reasons of the failed conditions, as condition → reason.
     """
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}

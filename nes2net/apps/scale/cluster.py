@@ -21,7 +21,7 @@ _LOCAL_STORE = 4 << 30  # bytes; most shared memory for Ray's objects if Ray is 
 
 @dataclass(frozen=True)
 class Resources:
-    """Number of actors, the processes that score, and the resources that Ray reserves for each actor.
+    """The number of actors (the processes that score), and the resources that Ray reserves for each actor.
 
     Args:
         num_actors: number of actors; None for as many as fit on the GPUs, or if there are no GPUs,

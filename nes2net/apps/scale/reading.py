@@ -36,7 +36,7 @@ _PIECE_BYTES = 64 << 20
 #: If a piece has this many bytes of content, it ends in any case.
 _MOST_PIECE_BYTES = 512 << 20
 _MOST_TEXT = 1 << 20  # bytes; a larger description of a recording in a tar file is ignored
-# Suffix of a description of a recording in a tar file → column for the description.
+# Columns for the descriptions of recordings in a tar file, as suffix of the description → column.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
 #: Facts about a recording, by the names of columns.

@@ -73,7 +73,7 @@ def write_record(out: Path, content: dict[str, Any]) -> None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """Return the path for the results of ``shard``, from the name of the shard and a digest of its address."""
+    """Return the path for the results of ``shard``, made of the name of the shard and a digest of its address."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 

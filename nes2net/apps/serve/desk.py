@@ -234,7 +234,7 @@ class Desk:
         self, detector: Scorer, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
         window = usual_window(detector, decider)
-        window_samples(detector, window, window)  # raises for wrong lengths
+        window_samples(detector, window, window)  # raises an error for wrong lengths
         self.detector = detector
         self.folder = folder
         self.decider = decider
@@ -405,7 +405,7 @@ class Desk:
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove the player files whose time is over; tests let ``later`` seconds pass."""
+        """Remove the player files whose time is over, as if it were ``later`` seconds later, for tests."""
         for token, until in list(self._offered_until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])

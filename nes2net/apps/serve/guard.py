@@ -219,7 +219,7 @@ class _Form:
         self.value += data[start:end]
 
     def header_end(self) -> None:
-        """Note whether the header that is now complete says that the field is a file."""
+        """If the header that is now complete describes the field, note whether the field is a file."""
         if self.name.lower() == b"content-disposition":
             self.is_file = b"filename" in parse_options_header(self.value)[1]
         self.name = self.value = b""

@@ -164,7 +164,7 @@ def set_up_gradio(folder: Path) -> None:
 
 
 def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
-    """Return the settings with which uvicorn, the web server, runs the application ``app``; ``settings`` are further ones."""
+    """Return the settings with which uvicorn, the web server, runs the application ``app``, and add ``settings``."""
     return uvicorn.Config(
         app,
         http=_TimedProtocol,
@@ -213,7 +213,7 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Lets the recordings at the desk be finished at SIGTERM, and ends their scoring at other signals."""
+    """At SIGTERM, lets the recordings at the desk be finished; at other signals, ends their scoring."""
 
     def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
         super().__init__(config)
