@@ -67,10 +67,11 @@ class Detector(SavedNetwork):
         score at once, but no thread may train the detector meanwhile.
 
         Args:
-            audio: a file, or a file object that is open in binary mode. Or floating-point samples
-                (N,) or (channels, N) in [−1, 1], on any device; or an iterator of blocks of such
-                samples. Or samples in bytes without a header, as a
-                :class:`nes2net.data.audio.pcm.RawAudio`.
+            audio: the recording, in one of four forms: a file, or a file object that is open in
+                binary mode; floating-point samples (N,) or (channels, N) in [−1, 1], on any device;
+                an iterator of blocks of such samples; or a
+                :class:`nes2net.data.audio.pcm.RawAudio`, which has samples in bytes without a
+                header.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
                 recording is repeated. None for the whole recording, repeated up to ``min_samples``.
@@ -81,7 +82,7 @@ class Detector(SavedNetwork):
                 it was trained on.
             crop: ``"random"`` takes the samples from a random start, as the authors of some
                 published detectors do; the start is the same in every call.
-            padding: how a recording of too few samples is filled up: ``"repeat"`` repeats the
+            padding: what fills up a recording of too few samples: ``"repeat"`` repeats the
                 recording, and ``"zeros"`` appends zeros.
             peak_normalize: divide the samples by the largest absolute sample of the whole
                 ``"recording"``, or of the samples that are scored (``"cut"``); ``"no"`` does not

@@ -41,7 +41,7 @@ By = Literal["day", "week", "none"]
 #: The default of ``alpha``: the largest probability of finding drift although there is none.
 ALPHA = 0.01
 
-#: Kind of a remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
+#: Words that only remarks of one kind contain, by kind (:mod:`nes2net.data.audio.remarks`).
 _REMARKS = {
     "silence": "silence",
     "constant samples": "constant: ",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
     from nes2net.scoring.decisions.calibration import LinearCalibration
 
-# Figure → heading of its column, and the factor by which the value of the figure is multiplied: 100 for percent.
+# Heading of the column of each figure, and the factor by which the figure is multiplied: 100 for percent.
 _COLUMNS = {
     "eer": ("EER %", 100),
     "min_dcf": ("minDCF", 1),

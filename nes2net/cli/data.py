@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # The values of a field are summarised instead of listed if there are more than this, as for the
 # attacks of ASVspoof 2021 DF.
 _MOST_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size → bytes
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # bytes of each unit of --shard-size
 
 
 def download(

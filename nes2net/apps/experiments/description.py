@@ -200,7 +200,7 @@ class Experiment(_Section):
     @model_validator(mode="after")
     def _check_values(self) -> Experiment:
         """Raise ValueError if values do not fit each other; pydantic calls this."""
-        # Kind of things → their names. The names of one kind must differ.
+        # The names of things, by kind. The names of one kind must differ.
         names_by_kind: dict[str, Sequence[Any]] = {
             "seed": self.seeds,
             "average": [average.name for average in self.averages],

@@ -90,7 +90,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs; it begins after the job ``needs``, if there is one.
+    """A piece of work with inputs and outputs; it waits for the job in ``needs``, if there is one.
 
     ``name`` consists of the action and its subject, such as ``score seed1 best3 LA``.
     """

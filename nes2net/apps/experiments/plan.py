@@ -168,7 +168,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
     Returns:
         The names of the evaluation sets, as alias of a left-out corpus → names. Without
-        `leave_one_out`, the only entry is None → all sets.
+        `leave_one_out`, the only key is None, with the names of all sets.
 
     Raises:
         InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set

@@ -10,7 +10,7 @@ from typing import Any
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
 
-#: Metric → its column in tables.
+#: Columns of the metrics in tables.
 METRICS = {
     "eer": replace(EER, text_digits=None),
     "min_tdcf": Measure("min_tdcf", "min t-DCF", "cost", 4),
@@ -82,8 +82,9 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
         by_seed: figures of ``metric``, as seed → figure.
 
     Returns:
-        A mapping: the name in ``metric`` → the figure of the best seed. The other keys are
-        ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the sample, with n − 1)
+        A mapping. Its key with the name of the metric has the figure of the best seed. The other
+            keys are ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the sample,
+            with n − 1)
         and ``num_seeds``. Mean and deviation have values only for several seeds. The mapping is
         empty if there are no figures.
 

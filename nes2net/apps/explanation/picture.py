@@ -16,7 +16,7 @@ _BAR = "#6b7785"
 _WINDOW = 400  # samples of a spectrum: 25 ms
 _RANGE = 70.0  # dB from white to black
 _MOST_COLUMNS = 1200  # columns of the spectrogram; the picture has hardly more pixels
-#: Method → its name in a title.
+#: Names of the methods in titles.
 TITLES = {
     "occlusion": "occlusion",
     "gradient_x_input": "gradient × input",

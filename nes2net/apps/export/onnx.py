@@ -58,7 +58,7 @@ _FEWEST_FEATURES = 64
 LARGEST_FILE = 2**31 - 2**26
 
 
-#: Score rule → formula of the output `scores` of an ONNX file.
+#: Formulas of the output `scores` of an ONNX file, by score rule.
 _SCORE_FORMULAS: dict[ScoreRule, str] = {
     "logit": "logits[:, -1]",
     "difference": "logits[:, -1] - logsumexp(logits[:, :-1])",

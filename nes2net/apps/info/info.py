@@ -37,8 +37,8 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Precision → operations per second that estimates of time assume. For bfloat16, this is a fifth of the
-#: dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
+#: Operations per second that estimates of time assume, by precision. For bfloat16, this is a fifth
+#: of the dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12

@@ -43,7 +43,7 @@ from nes2net.models.registry import (
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
-#: Role of a part in a configuration → registry of its parts.
+#: Registries of parts, by the role of the part in a configuration.
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 
 

@@ -22,7 +22,7 @@ from nes2net.models.registry import (
     tasks,
 )
 
-#: The stored list: kind → rows of its table.
+#: The stored list: the rows of a table, by kind.
 STORED = Path(__file__).with_name("overview.json")
 #: Commands that the overview suggests.
 COMMANDS = [

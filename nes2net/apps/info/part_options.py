@@ -17,7 +17,7 @@ from nes2net.apps.info.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
 from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, judgements, losses, tasks
 
-#: Kind of parts → parameters of its constructors that are not options, because the detector sets them.
+#: Parameters of constructors that are not options, because the detector sets them; by kind of part.
 _NOT_OPTIONS = {
     frontends.kind: ("checkpoint",),
     aggregations.kind: ("num_layers", "feature_dim"),
@@ -27,8 +27,8 @@ _NOT_OPTIONS = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: Key of a recipe → the class that declares the keys of its value, which is a mapping. The classes are given by
-#: name, because some of their modules load torch.
+#: Classes that declare the keys of a mapping in a recipe, by the key that has the mapping. The
+#: classes are given by name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
@@ -36,7 +36,7 @@ _DECLARED_BY = {
     "augment.specmix": "nes2net.data.augment.specmix:Specmix",
     "train.adapt": "nes2net.models.frontends.adaptation:Adaptation",
 }
-#: Kind of parts → its plural, if irregular.
+#: Irregular plurals of kinds of parts.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
 # Matches a text up to the end of the last sentence with a year. A point after a single capital letter does not end a

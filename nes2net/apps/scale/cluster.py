@@ -51,7 +51,7 @@ class Resources:
         An actor with a GPU gets no processors.
 
         Args:
-            available: the resources of the cluster: ``"CPU"`` and ``"GPU"`` → number.
+            available: the numbers of ``"CPU"`` and ``"GPU"`` of the cluster.
             device: device of the detector, such as ``"auto"`` or ``"cpu"``.
 
         Raises:

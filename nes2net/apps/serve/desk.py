@@ -256,9 +256,9 @@ class Desk:
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
-        #: Token → file for the player. A file is there until a browser has fetched it or its time is over.
+        #: Files for the player, by token. A file is there until a browser has fetched it or its time is over.
         self.player_files: dict[str, Path] = {}
-        self._offered_until: dict[str, float] = {}  # token of an offered file → end of its time, by the monotonic clock
+        self._offered_until: dict[str, float] = {}  # end of the time of each offered file, by token
 
     def close(self) -> None:
         """End the scoring of all recordings, each at its next step."""

@@ -26,7 +26,7 @@ JOIN = "/gradio_api/queue/join"
 DATA = "/gradio_api/queue/data"
 #: Beginning of the path with which a page says that it is still open; the name of its session follows.
 HEARTBEAT = "/gradio_api/heartbeat/"
-#: Path → keys of the JSON that a request to the path has.
+#: Keys of the JSON that a request has, by the path of the request.
 KEYS_OF_PATH = {
     JOIN: ("fn_index", "session_hash", "data"),
     "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),
@@ -40,7 +40,7 @@ class DropsCheck:
     """ASGI middleware that passes on only well-formed requests of the page, because Gradio may fail on others.
 
     Args:
-        events: Gradio's ``fn_index`` of each event → whether the event takes a list of files.
+        events: whether each event takes a list of files, by Gradio's ``fn_index`` of the event.
         sessions: mapping whose keys are the names of the open pages.
         folder: folder of the uploads, which are ``folder/SHA-256/NAME``.
     """

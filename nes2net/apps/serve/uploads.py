@@ -35,7 +35,7 @@ class Uploads:
         self.queued_paths: Callable[[], Iterable[str]] = tuple
         self._promised = 0  # bytes that running requests may still send
         self._running = 0  # number of requests that are sending files
-        # Path of an upload → number of running drops that have taken the file.
+        # Number of running drops that have taken a file, by the path of its upload.
         self._taken_paths: Counter[str] = Counter()
         self._lock = threading.Lock()
 
