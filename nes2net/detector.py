@@ -64,7 +64,7 @@ class Detector(SavedNetwork):
         ``score_track(audio).score``.
 
         A detector in train mode is switched to eval mode for the call. Any number of threads may
-        score at once, but no thread may train the detector meanwhile.
+        score at once, but no thread may train the detector during the call.
 
         Args:
             audio: the recording, in one of four forms: a file, or a file object that is open in

@@ -143,7 +143,7 @@ def calibrate(
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
-    # Higher scores must mean bona fide, unless the caller allows the opposite.
+    # Higher scores must mean bona fide, if the caller does not allow the opposite.
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
@@ -388,8 +388,8 @@ def apply_calibration(
         allow_partial: leave out trials whose scores are missing or unusable.
 
     Raises:
-        InputError: if the calibration was learned from scores of another detector or of another
-            number of systems, or if a file cannot be read or written.
+        InputError: if the calibration was learned from another detector's scores, or from another
+            number of systems; or if a file cannot be read or written.
     """
     # Check that there is a score file for each system.
     if len(scores) != len(calibration.weights):

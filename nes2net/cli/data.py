@@ -271,10 +271,10 @@ def _report(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
-    """Write lines with the number of all trials, and the number of trials for each value of each field.
+    """Write a line with the number of all trials, and for each field a line with the number of trials per value.
 
-    For a field with more than 40 values, the line gives only the number of its values, and the
-    smallest and largest number of trials of a value.
+    If a field has more than 40 values, its line gives only their number, and the smallest and
+    largest number of trials of one value.
 
     Args:
         official: the official numbers; the line of all trials says whether its numbers are the

@@ -23,7 +23,7 @@ def command_line(words: Words) -> str:
 
 
 def print_next(commands: Sequence[Words]) -> None:
-    """Print ``commands`` as suggestions, unless there are none. Of several processes, only the first one prints."""
+    """If there are ``commands``, print them as suggestions. Of several processes, only the first one prints."""
     if commands and is_first():
         print("next:")
         for words in commands:

@@ -278,8 +278,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
     """Write the lines of the table for one recording.
 
     A scored recording has one line. A recording that was searched for fake stretches has a line for
-    each stretch, or one line that says that no stretch was found. A failed recording has a line
-    with the reason.
+    each stretch, or one line with "no fake stretch". A failed recording has a line with the reason.
 
     Args:
         row: facts of the recording; the object that --json prints.

@@ -163,7 +163,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus has the set that is named by its alias. Without such a set, all sets of
+    A left-out corpus has the set that is named by its alias. If no set has this name, all sets of
     this corpus are used.
 
     Returns:

@@ -335,7 +335,7 @@ def reproduce(
         InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
             malformed, or if the folder belongs to another run.
     """
-    # Train, unless there is a checkpoint.
+    # If there is no checkpoint, train.
     checkpoint = paths.checkpoint
     if checkpoint is None:
         path = paths.recipe_of(row)

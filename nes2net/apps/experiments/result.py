@@ -51,7 +51,7 @@ class Measured:
     page: str
 
     def figures(self) -> dict[str, Figure]:
-        """Return the figures of all metrics, with the interval of the EER, and the numbers of trials."""
+        """Return the figures of all metrics and the numbers of trials; the EER has its interval."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -83,10 +83,9 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
 
     Returns:
         A mapping. Its key with the name of the metric has the figure of the best seed. The other
-            keys are ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the sample,
-            with n − 1)
-        and ``num_seeds``. Mean and deviation have values only for several seeds. The mapping is
-        empty if there are no figures.
+        keys are ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the sample, with
+        n − 1) and ``num_seeds``. Mean and deviation have values only for several seeds. The mapping
+        is empty if there are no figures.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]

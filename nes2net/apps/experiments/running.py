@@ -25,7 +25,7 @@ _LOG_TAIL = 4096  # bytes at the end of a log that are searched for the reason o
 
 @dataclass(frozen=True)
 class Failure:
-    """A job or task that failed, or that was not begun because a job that it needs had failed."""
+    """A job or task that failed, or that was not begun because a needed job had failed."""
 
     name: str
     problem: str
@@ -44,8 +44,8 @@ def do_here(
 ) -> list[Failure]:
     """Do the unfinished ``jobs``, one after another, and return the failures.
 
-    If a job fails, the following jobs are done all the same, except the jobs that need the failed
-    job. The traceback of an unexpected error is written to the folder ``logs``.
+    If a job fails, the following jobs are still done, except the jobs that need the failed job. The
+    traceback of an unexpected error is written to the folder ``logs``.
 
     Args:
         say: called before each job, with a line that announces the job.
@@ -85,7 +85,7 @@ def do_in_processes(
 ) -> list[Failure]:
     """Do ``tasks`` in up to ``num_processes`` processes at once, and return the failures.
 
-    If a task fails, the other tasks are done all the same, except tasks that need the failed task.
+    If a task fails, the other tasks are still done, except tasks that need the failed task.
 
     Args:
         command: function that returns the command line of a task.

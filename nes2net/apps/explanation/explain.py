@@ -30,7 +30,7 @@ EXPLANATION_METHODS = ("occlusion", *METHODS)
 
 @dataclass(frozen=True)
 class Explanation:
-    """The explanation of the score of a recording, or of a part of it."""
+    """An explanation of why a recording, or a part of it, has its score."""
 
     score: float
     """Score of the explained part; higher means more bona fide."""

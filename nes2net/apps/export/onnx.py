@@ -203,9 +203,9 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
 
 
 def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
-    """Return the numbers of samples of the shortest and of the longest waveform that the graph accepts.
+    """Return the smallest and the largest number of samples that the graph accepts.
 
-    The longest is None if there is no limit. Both are equal if the length is fixed.
+    The largest is None if there is no limit. Both are equal if the length is fixed.
 
     Args:
         num_samples: the length that the caller fixes; None for no fixed length. A length that does

@@ -151,7 +151,7 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             return [_describe_frontend(create_frontend(name))]
         if registry in (None, backends) and name in backends.names():
             backend = create_backend(name)
-            if backend.feature_dim == 1:  # such a back-end reads the waveform instead of features
+            if backend.feature_dim == 1:  # this back-end reads the waveform instead of features
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
                 return [
                     _describe_aggregation_or_backend(

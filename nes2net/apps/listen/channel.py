@@ -107,8 +107,8 @@ class Channel:
     def _skip(self, most_waiting: int) -> None:
         """Skip all waiting windows but the newest, if more than ``most_waiting`` wait.
 
-        A line about the skipped windows is put into the queue. If the queue has such a line
-        already, the new line replaces it and counts its windows too.
+        A line about the skipped windows is put into the queue. If the queue already has a line
+        about skipped windows, the new line replaces it and counts its windows too.
         """
         waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
         if len(waiting) <= most_waiting:
@@ -130,9 +130,9 @@ class Channel:
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
 
-        A window is scored, unless windows without speech are skipped; if scoring fails, its line
-        has an ``error``. Further lines follow if silence begins with the window, or if an alarm
-        begins or ends. Each line has the name of the channel.
+        A window without speech is not scored if the channel skips such windows. If scoring a window
+        fails, its line has an ``error``. Further lines follow if silence begins with the window, or
+        if an alarm begins or ends. Each line has the name of the channel.
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
@@ -200,8 +200,8 @@ class Channel:
             samples: (N,), the window.
 
         Returns:
-            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise
-            nothing.
+            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise an
+            empty list.
         """
         running = evidence.add(line["end"], line["score"] or 0.0, weight)  # a window without a score has the weight 0
         was_alarm = self._last.get("alarm", False)

@@ -69,7 +69,7 @@ def opened(
 ) -> Source:
     """Open a source: ``-``, a named pipe, a file of raw samples, a recording, or ``microphone[:DEVICE]``.
 
-    A file is a recording unless a rate or an encoding is given.
+    A file has raw samples if a rate or an encoding is given; otherwise it is a recording.
 
     Args:
         encoding: encoding of raw samples; None for ``"s16le"``.
@@ -89,7 +89,7 @@ def opened(
     if not speed > 0:
         raise InputError(f"`speed` is a number above 0, not {speed}")
     names = None if split is None else split.split(",")
-    # The microphone, unless a file has this name.
+    # If no file has this name, open the microphone.
     kind, _, device = source.partition(":")
     if kind == _MICROPHONE and not os.path.exists(source):
         rate = rate or SAMPLE_RATE

@@ -99,7 +99,7 @@ def is_fake_in_part(row: dict[str, Any]) -> bool:
 def decided_windows(prediction: Prediction) -> NDArray:
     """Return for each of the K windows whether the decision uses the window, as booleans.
 
-    A window is used if it has enough speech, unless the whole recording is unfit.
+    A window is used if it has enough speech and the recording as a whole is not unfit.
     """
     track = prediction.track
     assert track is not None and track.speech is not None

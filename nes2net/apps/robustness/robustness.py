@@ -32,7 +32,7 @@ from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 
 #: Name of the unchanged trials beside the names of the conditions.
 CLEAN = "clean"
-#: The default source of the threshold: the point of equal error rates of the clean trials.
+#: The default source of the threshold: the point at which both error rates of the clean trials are equal.
 EER_OF_CLEAN = OperatingPoint("eer")
 # Largest fraction of the trials for which a condition may lack scores. Above this fraction the condition counts as
 # failed, because its missing trials are excluded under all other conditions too.
@@ -299,8 +299,8 @@ def _read_scores(
     A condition fails if it lacks scores for more than a tenth of the clean trials.
 
     Returns:
-        The scores of the conditions that did not fail, as condition → id of a trial → score; and
-        the reasons of the failed conditions, as condition → reason.
+        The scores of the conditions that did not fail, by condition and id of the trial; and the
+        reason for each failed condition.
     """
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}

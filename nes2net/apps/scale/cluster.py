@@ -142,7 +142,7 @@ def start_ray(resources: Resources) -> bool:
 
 @contextmanager
 def connected(resources: Resources) -> Iterator[None]:
-    """Connect to Ray within this context; afterwards disconnect, unless Ray was connected before."""
+    """Connect to Ray within this context; if Ray was not connected before, disconnect afterwards."""
     started_here = False
     try:
         with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray would leave processes behind

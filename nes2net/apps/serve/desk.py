@@ -129,7 +129,7 @@ class Meaning:
     decider: Decider
 
     def row(self) -> dict[str, Any]:
-        """Return plain data of the decision and of its basis, with the keys of `nes2net predict --json`."""
+        """Return the decision and its basis as plain data, with the keys of `nes2net predict --json`."""
         return {**self.decision.row(), "basis": self.decider.basis()}
 
 
@@ -330,7 +330,7 @@ class Desk:
                 share = seconds / duration / (2 if finds_segments else 1)  # the second half is the search for fakes
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
-            # Score the windows; and the recording in one piece, unless its score is the mean of the windows.
+            # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.
             end_check.check()
             window = usual_window(self.detector, self.decider)
             hop = suitable_hop(duration, window)

@@ -127,7 +127,7 @@ class ObservedRequests:
 
 
 class JsonLines(logging.Formatter):
-    """Formats each record of a log as a line of JSON: time, level, event and the facts of the event."""
+    """Formats each record of a log as a line of JSON, with time, level, event and its facts."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; a record without facts, such as that of a library, is the event ``"message"``."""

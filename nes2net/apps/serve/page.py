@@ -268,8 +268,7 @@ def _template_facts(result: Scored | dict[str, str]) -> dict[str, Any]:
 def _picture_facts(scored: Scored) -> dict[str, Any]:
     """Collect what the template draws over the picture, and the labels of both axes.
 
-    Positions in time are in ‰ of the duration, and positions of scores in % of the height from the
-    top.
+    Times are placed in ‰ of the duration, and scores in % of the height from the top.
     """
     assert scored.picture is not None  # `_score_upload` lets the desk make a picture
     track = scored.track

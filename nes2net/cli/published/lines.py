@@ -31,7 +31,7 @@ def print_device(device: str) -> None:
 
 
 def print_parameters(detector: Detector) -> None:
-    """Print the number of parameters of the whole detector and of its front-end."""
+    """Print how many parameters the whole detector and its front-end have."""
     say(f"num_params    : {sum(p.numel() for p in detector.parameters())}")
     say(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters())}")
 

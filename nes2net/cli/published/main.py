@@ -290,7 +290,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     # Only parameters of RawBoost that differ from the defaults stand in the recipe.
     published = vars(RawBoostParameters())
     changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}
-    # XLS-R starts from its published file, unless training starts from a detector.
+    # If training does not start from a detector, XLS-R starts from its published file.
     ssl_checkpoint = args.ssl_checkpoint
     if (
         ssl_checkpoint is None
