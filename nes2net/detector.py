@@ -74,8 +74,8 @@ class Detector(SavedNetwork):
                 header.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
-                recording is repeated. None for the whole recording, repeated up to ``min_samples``.
-                ``"auto"`` chooses the number by
+                recording is repeated. None scores the whole recording, which is repeated if it is
+                shorter than ``min_samples``. ``"auto"`` chooses the number by
                 :func:`nes2net.scoring.score_length.samples_to_score`. A published detector scores
                 as many samples as its authors score. A detector that was trained on about 4 s, as
                 is usual, scores the whole recording. Any other detector scores as many samples as
@@ -237,9 +237,9 @@ class Detector(SavedNetwork):
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window: length of a window in seconds. None for the number of samples that :meth:`score`
-                takes; if it takes whole recordings, None stands for 64,600 samples, the usual
-                length in training.
+            window: length of a window in seconds. None stands for the number of samples that
+                :meth:`score` takes. If :meth:`score` takes whole recordings, None stands for 64,600
+                samples, the usual length in training.
             hop: seconds from the start of a window to the start of the next window. A hop longer
                 than the window leaves gaps.
             batch_size: as for :meth:`score_files`.

@@ -55,7 +55,7 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of the labelled scores. They are measured, so that other recordings can be compared with them."""
+    """The recordings of the labelled scores, which are measured, so that other recordings can be compared with them."""
 
     root: str | Path
     """Folder of the corpus."""
@@ -122,9 +122,9 @@ def calibrate(
         allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
         resolution_ms: length of a frame, if no record of the frame scores states it.
-        recordings: the scored recordings. They are measured, so that the decision on an unusual
-            recording can be "cannot tell". The measurements stay in the files of
-            :attr:`Recordings.kept`. None to measure nothing.
+        recordings: the scored recordings. The recordings are measured, so that the decision on an
+            unusual recording can be "cannot tell". The measurements stay in the files of
+            :attr:`Recordings.kept`. If it is None, nothing is measured.
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher

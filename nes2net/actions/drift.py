@@ -158,7 +158,7 @@ class Drift:
     def periods(self) -> dict[str, list[NewRecording]]:
         """Group the recordings by day or ISO week in UTC, as name of the period → recordings in the order of time.
 
-        Empty if ``by`` is ``"none"``.
+        The result is empty if ``by`` is ``"none"``.
         """
         periods: dict[str, list[NewRecording]] = {}
         if self.by == "none":

@@ -512,7 +512,7 @@ class _Scoring:
             row["remark"] = remark.text
         if not self.question.track:
             return Prediction(source, row, words=words)
-        # The question asks for the scores of windows. They may differ from the windows of the decision.
+        # The question asks for the scores of windows. These windows may differ from the windows of the decision.
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._score_along(source, duration, *shown)

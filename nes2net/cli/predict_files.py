@@ -96,8 +96,8 @@ class FilesBeside:
     def written(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
-        If all recordings share one RTTM file, the file is written at the end. It is written even
-        after an interruption, so that no hours of work are lost.
+        If all recordings share one RTTM file, the file is written at the end. The file is written
+        even after an interruption, so that no hours of work are lost.
 
         Args:
             detector: the detector. Its rule of scores gives the smallest span of the score axis in

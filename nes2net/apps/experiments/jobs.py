@@ -3,7 +3,7 @@
 Records, timestamps and checksums of small files tell whether a job is done. No detector is loaded
 for this, and no recording is decoded. A job that is not done calls the same functions as the
 command line (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
-They check the contents of files, and resume earlier work.
+These functions check the contents of files, and resume earlier work.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ TOLERANCE = 1e-4
 #: Largest accepted difference for the shortest waveform. Its two frames are similar, and dividing by their standard
 #: deviation magnifies rounding.
 ROUGH_TOLERANCE = 1e-2
-#: Largest accepted difference for int8. It detects a failed quantisation, not a small loss of accuracy.
+#: Largest accepted difference for int8. This limit detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.

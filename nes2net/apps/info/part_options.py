@@ -78,7 +78,8 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
     """Describe the mapping that a recipe has under ``key``, such as ``augment.fir``: a row for each of its keys.
 
-    The rows are like those of :func:`option_rows`. Empty if the value of ``key`` is no mapping.
+    The rows are like those of :func:`option_rows`. The result is empty if the value of ``key`` is
+    not a mapping.
     """
     if key not in _DECLARED_BY:
         return []
@@ -107,7 +108,8 @@ def about(registry: Registry, name: str) -> list[str]:
 def source(registry: Registry, name: str) -> str:
     """Return the publication of a part: the first paragraph with a year in the docstring of its module or class.
 
-    The paragraph is cut after the last sentence with a year. Empty if there is no year.
+    The paragraph is cut after the last sentence with a year. The result is empty if there is no
+    year.
     """
     factory = _documented(registry.get(name))
     for documented in (inspect.getmodule(factory), factory):

@@ -105,7 +105,8 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
         if not wide:
             break
-        # The last column is usually a text. It keeps at least 46 characters if other columns can be made narrower.
+        # The last column is usually a text. This column keeps at least 46 characters if other
+        # columns can be made narrower.
         is_long = widths[last] > max(longest_words[last], 46)
         if is_long:
             longest_column = last

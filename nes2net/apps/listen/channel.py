@@ -33,8 +33,8 @@ class Channel:
     """Judges the audio of one speaker.
 
     Two threads may use a channel: one calls :meth:`take`, the other calls :meth:`lines`, which
-    computes. Both threads use :attr:`queue`. They have to hold a lock while they call :meth:`take`
-    or remove an item from the queue.
+    computes. Both threads use :attr:`queue`. The threads have to hold a lock while they call
+    :meth:`take` or remove an item from the queue.
 
     Args:
         name: name of the channel, in its lines.
@@ -81,7 +81,7 @@ class Channel:
             samples: (N,) or (channels, N), at the rate of the stream.
             start_time: time of the first sample, as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
             most_waiting: number of windows that may wait. If more windows wait, all but the newest
-                are skipped. None to skip no window.
+                are skipped. If it is None, no window is skipped.
 
         Raises:
             InputError: as :meth:`nes2net.scoring.stream.Stream.push`.

@@ -206,9 +206,9 @@ class Server:
     def _resumed(self, start: _Start, names: list[str]) -> _Parked | None:
         """Return the session that ``start`` asks to resume, and remove it from the kept sessions.
 
-        None if ``start`` names no session, or if the session is not kept any more. Kept sessions
-        that are too old or too many are removed too. If the session still runs, its connection is
-        cut first.
+        The result is None if ``start`` names no session, or if the session is not kept any more.
+        Kept sessions that are too old or too many are removed too. If the session still runs, its
+        connection is cut first.
 
         Args:
             names: names of the channels, which must be the same as before.

@@ -78,8 +78,8 @@ def opened(
         channels: number of channels of raw samples or of the microphone; 1 for a recording, which
             states its channels itself.
         split: names of the channels, separated by commas; None to judge the mean of all channels.
-        speed: speed at which a recording is played: 1 for real time, infinity for no waiting. It
-            has no effect on other sources.
+        speed: speed at which a recording is played: 1 for real time, infinity for no waiting. The
+            speed has no effect on other sources.
 
     Raises:
         InputError: if the source does not exist, if an argument does not fit the source, or if raw

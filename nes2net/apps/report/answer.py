@@ -83,7 +83,8 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
 def stretch_of(row: dict[str, Any]) -> Stretch | None:
     """Return the part of the recording with the most evidence against bona fide.
 
-    None if no part was searched for, or if the decision is that the detector cannot tell.
+    The result is None if no part was searched for, or if the decision is that the detector cannot
+    tell.
     """
     facts = row.get("along", {}).get("stretch")
     if facts is None or row["decision"] == CANNOT_TELL:

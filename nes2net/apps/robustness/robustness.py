@@ -1,8 +1,8 @@
 """Evaluate the robustness of a detector: its error rates on the same trials, clean and under conditions.
 
 A condition is a change of all recordings, such as a codec or noise. The threshold is chosen on the
-clean trials, or by a calibration. It is the same under all conditions, because in use the condition
-of a recording is unknown.
+clean trials, or by a calibration. The threshold is the same under all conditions, because in use
+the condition of a recording is unknown.
 """
 
 from __future__ import annotations

@@ -88,8 +88,8 @@ def score_collection(
     call tries it again.
 
     The scores of a shard equal the scores of `nes2net score` for the same recordings in the same
-    order, with the same number of threads. They are equal bit for bit if a fixed number of samples
-    is scored, and up to the rounding of float32 for whole utterances.
+    order, with the same number of threads. The scores are equal bit for bit if a fixed number of
+    samples is scored, and up to the rounding of float32 if whole utterances are scored.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
@@ -98,9 +98,10 @@ def score_collection(
         judgement: the kind of result, such as ``"classes"``; give a judgement, the name of a
             judgement, or a mapping of ``name`` and options. It must judge whole recordings, not
             frames. The column ``score`` has a list of numbers if a result has several.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None for
-            all samples; "auto" for the choice of
-            :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
+        num_samples: number of leading samples to score; shorter recordings are repeated. None takes
+            all samples; "auto" leaves the choice to
+            :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most
+            detectors.
         batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
         resources: number and resources of the actors, and the Ray cluster; by default all of this
             machine.

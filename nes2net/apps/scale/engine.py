@@ -324,14 +324,15 @@ def score(
         dataset: rows with the bytes of an audio file, or with its path or URL.
         model: see :class:`Model`. A :class:`Detector` is saved in a temporary folder of this
             machine, from which the actors load it.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None for
-            all samples; "auto" for the choice of
-            :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
+        num_samples: number of leading samples to score; shorter recordings are repeated. None takes
+            all samples; "auto" leaves the choice to
+            :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most
+            detectors.
         batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
         resources: number and resources of the actors; by default all resources of Ray.
         audio: name of the column of the recordings, which holds bytes, ``struct<bytes, path>``,
-            paths or URLs. None for the first existing column of ``audio``, ``content``, ``bytes``,
-            ``address``, ``path`` and ``url``.
+            paths or URLs. If it is None, the first existing column of ``audio``, ``content``,
+            ``bytes``, ``address``, ``path`` and ``url`` is taken.
 
     Raises:
         InputError: if an argument is out of range, if the detector cannot be loaded, or if there is

@@ -196,7 +196,7 @@ def fetched(address: str) -> RecordingBytes:
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """Make the row of a recording in a file.
 
-    The id is taken from ``described`` or the notes in it. Otherwise it is made of the names of
+    The id is taken from ``described`` or the notes in it. Otherwise the id is made of the names of
     shard and recording.
 
     Args:

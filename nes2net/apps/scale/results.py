@@ -38,7 +38,7 @@ _MOST_FAILURES = 10_000
 
 
 class ShardScores(BaseModel):
-    """Facts about the results of a shard. They stand in the metadata of its Parquet file."""
+    """Facts about the results of a shard. These facts stand in the metadata of the shard's Parquet file."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 

@@ -157,8 +157,8 @@ class _Body:
     async def receive_message(self) -> Any:
         """Receive the next message.
 
-        Once the body is complete, the next message is the end of the connection. It may come at any
-        time.
+        Once the body is complete, the next message is the end of the connection. This message may
+        come at any time.
         """
         if not self.is_incomplete:
             return await self.receive()
