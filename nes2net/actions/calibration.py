@@ -124,7 +124,7 @@ def calibrate(
         resolution_ms: length of a frame, if no record of the frame scores states it.
         recordings: the scored recordings. The recordings are measured, so that the decision on an
             unusual recording can be "cannot tell". The measurements stay in the files of
-            :attr:`Recordings.kept`. If it is None, nothing is measured.
+            :attr:`Recordings.kept`. If ``recordings`` is None, nothing is measured.
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher

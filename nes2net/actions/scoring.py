@@ -75,8 +75,8 @@ def score_corpus(
         score_range: score files of a development set. Their lowest and highest scores normalise
             ``system_scores``. ``["test"]`` takes the lowest and highest scores of ``system_scores``
             themselves. If no files are given, the ranges that were stored in training are taken.
-        decider: decides on the trials; the decisions are written to a table beside the scores. If
-            it is None, nothing is decided.
+        decider: decides on the trials; the decisions are written to a table beside the scores.
+            Without a decider, there are no decisions.
         calibration: the file of the calibration in ``decider``, for the record.
         about: further plain data for the record.
         say: whether to print notes and warnings. A caller that scores the same trials many times

@@ -278,7 +278,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
 
     Args:
         official: the official numbers; the line of all trials says whether its numbers are the
-            same. It is None if the official numbers are not known, or must not be compared.
+            same. ``official`` is None if these numbers are not known, or must not be compared.
     """
     text = _numbers(counts)
     if official is not None and counts.trials:

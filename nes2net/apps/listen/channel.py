@@ -25,8 +25,8 @@ Line: TypeAlias = dict[str, Any]
 #: speech, and 0 if the share is below a quarter. ``"skip"``: windows below a quarter are not scored, either. ``"none"``:
 #: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
-_MOST_FAILED = 10  # if so many windows in a row cannot be scored, listening ends
-_MOST_TIMES = 1000  # the times of the latest windows are kept, at most so many
+_MOST_FAILED = 10  # listening ends if this many windows in a row cannot be scored
+_MOST_TIMES = 1000  # times are kept for at most this many windows, the latest ones
 
 
 class Channel:
@@ -81,7 +81,7 @@ class Channel:
             samples: (N,) or (channels, N), at the rate of the stream.
             start_time: time of the first sample, as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
             most_waiting: number of windows that may wait. If more windows wait, all but the newest
-                are skipped. If it is None, no window is skipped.
+                are skipped. If ``most_waiting`` is None, no window is skipped.
 
         Raises:
             InputError: as :meth:`nes2net.scoring.stream.Stream.push`.

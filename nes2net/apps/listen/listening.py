@@ -24,7 +24,7 @@ from nes2net.scoring.stream import Stream
 #: ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
 _LOOK = 0.1  # seconds between two checks whether to stop
-_FEW = 2  # if so many windows of a channel wait to be scored, the source has to wait
+_FEW = 2  # the source has to wait if this many windows of a channel wait to be scored
 
 
 class Block(NamedTuple):

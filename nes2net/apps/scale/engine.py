@@ -331,8 +331,8 @@ def score(
         batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
         resources: number and resources of the actors; by default all resources of Ray.
         audio: name of the column of the recordings, which holds bytes, ``struct<bytes, path>``,
-            paths or URLs. If it is None, the first existing column of ``audio``, ``content``,
-            ``bytes``, ``address``, ``path`` and ``url`` is taken.
+            paths or URLs. If ``audio`` is None, the first existing column of ``audio``,
+            ``content``, ``bytes``, ``address``, ``path`` and ``url`` is taken.
 
     Raises:
         InputError: if an argument is out of range, if the detector cannot be loaded, or if there is

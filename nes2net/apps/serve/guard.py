@@ -50,7 +50,7 @@ class Guard:
     Args:
         names: names of this machine, besides ``localhost`` and IP addresses.
         admit: function that admits or refuses the requests that pass these checks.
-        frames: sites that may show the page in a frame all the same.
+        frames: the only other sites that may show the page in a frame.
         patience: seconds within which a whole request must arrive.
     """
 

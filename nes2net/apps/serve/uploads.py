@@ -31,7 +31,8 @@ class Uploads:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.folder = (desk.folder / UPLOADS).resolve()
-        #: Function that returns the paths of the files in waiting and running drops, once for each drop.
+        #: Function that returns the path of each file in waiting and running drops, once for each
+        #: drop that has the file.
         self.queued_paths: Callable[[], Iterable[str]] = tuple
         self._promised = 0  # bytes that running requests may still send
         self._running = 0  # number of requests that are sending files
