@@ -81,7 +81,7 @@ def run(
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
-    if task:  # another process has started this one for a part of its work
+    if task:  # this process was started by another one, to do a single task
         return _do_task(task, plan, machine)
     # Say what is missing and what is to do.
     unfinished_jobs = unfinished(plan.jobs)

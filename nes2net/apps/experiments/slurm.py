@@ -105,7 +105,7 @@ def submit(
     submitted = dict(active)
 
     def submit_array(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
-        """Submit the tasks ``names`` as one array, except tasks whose jobs are queued or running; store the ids.
+        """Submit the tasks ``names`` as one array, except tasks whose jobs are queued or running.
 
         Args:
             after: dependency in the syntax of Slurm; None for no dependency.

@@ -31,8 +31,8 @@ PATIENCE = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
 _HANDSHAKE = 10.0  # seconds within which a handshake must be complete
-_MOST_BYTES = 1 << 20  # bytes of a message
-_MOST_TEXT = 1 << 16  # characters of a text message
+_MOST_BYTES = 1 << 20  # most bytes of a message
+_MOST_TEXT = 1 << 16  # most characters of a text message
 _MOST_CHANNELS = 8
 _QUEUED = 4  # received frames that may wait to be read; the client has to wait with further frames
 _LOOK = 0.1  # seconds between two checks whether something has ended
@@ -173,8 +173,7 @@ class Server:
         """Receive the audio of a client, and send the lines about it.
 
         Raises:
-            InputError: if a message of the client is not expected, or if the audio cannot be
-                scored.
+            InputError: if a message of the client is unexpected, or if the audio cannot be scored.
             Gone, ConnectionClosed: if the connection is lost. The session is kept in ``_parked``.
         """
         start = _received(connection)
@@ -246,7 +245,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
 
     Raises:
         Gone: if the connection is lost.
-        InputError: if a message of the client is not expected, or if no message comes for too long.
+        InputError: if a message of the client is unexpected, or if no message comes for too long.
     """
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0

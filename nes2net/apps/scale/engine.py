@@ -43,7 +43,7 @@ BATCHES_OF_PIECE = 8
 # Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding
 # task, Ray would join the two, and one process would decode a whole shard.
 _READING_CPUS = 0.5
-_FETCHED_AT_ONCE = 16  # URLs that a process fetches at once, because an object store takes about 50 ms to answer
+_FETCHED_AT_ONCE = 16  # a process fetches this many URLs at once, because an object store takes about 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
 _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 

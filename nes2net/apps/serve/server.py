@@ -67,8 +67,8 @@ def serve(
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
-    Ctrl-C ends the server at once. SIGTERM and SIGHUP let the present recordings be scored before;
-    a second signal ends the server at once.
+    Ctrl-C ends the server at once. After SIGTERM or SIGHUP, the present recordings are still scored
+    before the server ends; a second signal ends it at once.
 
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
