@@ -598,8 +598,8 @@ class _Scoring:
     def _decision_facts(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
         """Decide on a ``score`` by the calibration, or else by the threshold; return the facts of a row.
 
-        There are no facts without calibration and threshold. By the threshold, the decision on an
-        unfit recording is "cannot tell".
+        Without a calibration and without a threshold, there are no facts. If the threshold decides,
+        the decision on an unfit recording is "cannot tell".
         """
         threshold = self.question.threshold
         if self.asking.decider:

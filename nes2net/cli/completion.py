@@ -56,7 +56,7 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
 
 
 def names() -> dict[str, list[str]]:
-    """List for each kind of argument the names that it accepts besides files.
+    """For each kind of argument, list the names that it accepts besides files.
 
     A key is a command and one of its arguments, such as ``"train recipe"``, or an argument of any
     command, such as ``"device"``.

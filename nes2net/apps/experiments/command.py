@@ -307,7 +307,8 @@ def _write_and_print_tables(plan: Plan, failures: list[Failure]) -> int:
     """Print ``failures``, write and print the tables of the figures, and return the exit status.
 
     The status is 0 if all figures are measured. If nothing is measured because of failures, there
-    are no tables. If nothing is measured without any failure, an :class:`InputError` is raised.
+    are no tables. If nothing failed, but nothing is measured either, an :class:`InputError` is
+    raised.
     """
     from nes2net.apps.experiments.experiment import write_tables
 

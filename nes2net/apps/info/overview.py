@@ -22,7 +22,7 @@ from nes2net.models.registry import (
     tasks,
 )
 
-#: The stored list: the rows of a table, by kind.
+#: The stored list, which has the rows of a table for each kind of names.
 STORED = Path(__file__).with_name("overview.json")
 #: Commands that the overview suggests.
 COMMANDS = [

@@ -27,8 +27,8 @@ _NOT_OPTIONS = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: Classes that declare the keys of a mapping in a recipe, by the key that has the mapping. The
-#: classes are given by name, because some of their modules load torch.
+#: For each key of a recipe whose value is a mapping, the class that declares the keys of the
+#: mapping. The classes are given by name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",

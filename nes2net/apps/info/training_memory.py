@@ -43,7 +43,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """Bytes of everything that is counted."""
+        """Sum of the weights, the optimizer's tensors and the activations in bytes."""
         return self.weights + self.optimizer + self.activations
 
 

@@ -68,7 +68,7 @@ class Channel:
         self._num_weighed = 0  # windows that were added to the evidence
         self._num_speaking = 0
         self._num_alarms = 0
-        self._last: Line = {}  # the entries about the evidence in the last line
+        self._last: Line = {}  # what the last line says about the evidence
         self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
 

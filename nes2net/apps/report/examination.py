@@ -75,7 +75,7 @@ class AudioFile(NamedTuple):
 
     @property
     def recording(self) -> AnyRecording:
-        """What is examined: the file, or one channel of it."""
+        """The examined recording, which is the file, or one channel of it."""
         return self.path if self.channel is None else ChannelOf(self.path, self.channel)
 
 

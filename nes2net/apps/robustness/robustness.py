@@ -30,12 +30,13 @@ from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 
-#: Name of the unchanged trials beside the names of the conditions.
+#: Name of the unchanged trials, used like the name of a condition.
 CLEAN = "clean"
 #: The default source of the threshold: the point at which both error rates of the clean trials are equal.
 EER_OF_CLEAN = OperatingPoint("eer")
-# Largest fraction of the trials for which a condition may lack scores. Above this fraction the condition counts as
-# failed, because its missing trials are excluded under all other conditions too.
+# A condition may lack scores for at most this fraction of the trials. Above this fraction, the
+# condition counts as failed, because its missing trials are excluded under all other conditions
+# too.
 _MOST_MISSING = 0.1
 
 

@@ -146,7 +146,7 @@ def score_collection(
         else:
             before = read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == request:
-            return outcome  # before Ray is started and the detector loaded, which takes half a minute
+            return outcome  # return before Ray is started and the detector is loaded, which takes half a minute
         stack.enter_context(connected(resources))
         # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())

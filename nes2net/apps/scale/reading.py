@@ -234,7 +234,7 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
         recordings: list[tuple[str, bytes]] = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
-            if not stem:  # a hidden file, such as macOS adds
+            if not stem:  # a hidden file, as macOS adds them
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))

@@ -17,7 +17,7 @@ from nes2net.lib.http_server import Refused, check_site
 
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
-_SLACK = 1 << 20  # bytes of a request besides the file
+_SLACK = 1 << 20  # most bytes of a request besides the file
 # Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
 # closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20

@@ -220,7 +220,7 @@ class _Server(uvicorn.Server):
         self.desk = desk
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server without error messages, or let it finish first; uvicorn calls this on a signal."""
+        """Stop the server; at the first SIGTERM, wait for the present recordings. uvicorn calls this on a signal."""
         if sig == signal.SIGTERM and not self.desk.is_finishing:
             self.desk.finish()  # `on_tick` stops the server
             return
