@@ -521,8 +521,8 @@ class _Scoring:
     def _predict_by_mean(self, source: AnyRecording) -> Prediction:
         """Score a long recording by the mean of the scores of its windows.
 
-        Unless the question asks for the scores of the windows, a note on standard error explains
-        the score of the recording.
+        If the question does not ask for the scores of the windows, a note on standard error
+        explains the score of the recording.
         """
         duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)

@@ -46,7 +46,7 @@ class _Section(BaseModel):
 
 
 class Average(_Section):
-    """Which checkpoint of a run is scored: a single one, or the average of several."""
+    """The choice of the checkpoint that is scored: a single one of a run, or the average of several."""
 
     best: PositiveInteger
     """How many checkpoints with the lowest `by` are averaged; 1 is the single best one."""
@@ -80,7 +80,7 @@ _DEFAULT_BY = Average.model_fields["by"].default
 
 
 class EvaluationSet(_Section):
-    """Trials that every detector is scored on."""
+    """Trials on which every detector is scored."""
 
     corpus: str
     """Its name in `nes2net data check`, or `hub:OWNER/NAME`."""
@@ -133,7 +133,7 @@ class EvaluationSet(_Section):
 
 
 class SlurmSettings(_Section):
-    """How jobs are submitted by submitit."""
+    """Settings with which submitit submits jobs."""
 
     cluster: Literal["slurm", "local"] = "slurm"
     """`local` starts the same jobs on this machine, to try them."""

@@ -23,7 +23,7 @@ from nes2net.scoring.stream import Stream
 #: What happens if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
 #: ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
-_LOOK = 0.1  # seconds between two checks whether to stop
+_LOOK = 0.1  # seconds from one check for a stop to the next
 _FEW = 2  # the source has to wait if this many windows of a channel wait to be scored
 
 

@@ -233,7 +233,7 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
-    """Summarise the table in sentences; ``rows`` are the conditions, most damaging first."""
+    """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
     # The conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]

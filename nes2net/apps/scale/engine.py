@@ -38,7 +38,7 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-#: Number of batches in a piece. An actor computes them without waiting for the next piece.
+#: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
 # Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding
 # task, Ray would join the two, and one process would decode a whole shard.

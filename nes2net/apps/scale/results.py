@@ -94,7 +94,7 @@ def table_of(rows: Sequence[Row], columns: Sequence[str] = RESULT_COLUMNS, besid
     Args:
         columns: names of columns that the table has in any case. Further columns of the rows follow
             after the second column.
-        beside: a table with further columns of the same recordings, which come first.
+        beside: a table with further columns of the same recordings; these columns come first.
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}

@@ -13,7 +13,7 @@ _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 @with_config(_CONFIG)
 class Problem(TypedDict):
-    """Why there is no other answer."""
+    """The answer to a request that failed."""
 
     error: str
     """What is wrong."""

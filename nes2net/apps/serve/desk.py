@@ -426,7 +426,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, and occupy it in this context; its beginning is noted in ``times``.
+        """Wait until a worker is free, and occupy it in this context; note in ``times`` when this begins.
 
         Raises:
             Busy: at once, if too many recordings wait.
