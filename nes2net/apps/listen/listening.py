@@ -109,7 +109,7 @@ class Judge:
 
 @dataclass
 class Session:
-    """The channels and settings of a source; they are kept if its connection is lost, so that it can resume."""
+    """The channels and settings of a source, which are kept so that the source can resume after a lost connection."""
 
     channels: list[Channel]
     ready: Line

@@ -96,8 +96,9 @@ def score_collection(
         model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
             or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
         judgement: the kind of result, such as ``"classes"``; give a judgement, the name of a
-            judgement, or a mapping of ``name`` and options. It must judge whole recordings, not
-            frames. The column ``score`` has a list of numbers if a result has several.
+            judgement, or a mapping of ``name`` and options. The judgement must be of whole
+            recordings; frames and embeddings raise :class:`InputError`. The column ``score`` has a
+            list of numbers if a result has several.
         num_samples: number of leading samples to score; shorter recordings are repeated. None takes
             all samples; "auto" leaves the choice to
             :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most

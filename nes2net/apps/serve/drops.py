@@ -24,7 +24,7 @@ from nes2net.lib.text_files import has_control
 JOIN = "/gradio_api/queue/join"
 #: Path from which the page gets progress and result of a drop.
 DATA = "/gradio_api/queue/data"
-#: Beginning of the path with which a page says that it is still open; the name of its session follows.
+#: Beginning of the path for the heartbeats of an open page; the name of the page's session follows.
 HEARTBEAT = "/gradio_api/heartbeat/"
 #: Keys of the JSON that a request has, by the path of the request.
 KEYS_OF_PATH = {

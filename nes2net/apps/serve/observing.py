@@ -130,7 +130,7 @@ class JsonLines(logging.Formatter):
     """Formats each record of a log as a line of JSON, with time, level, event and its facts."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record; a record without facts, such as that of a library, is the event ``"message"``."""
+        """Format a record; a record without facts, such as a library's, becomes the event ``"message"``."""
         time_of_day = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {"time": time_of_day, "level": record.levelname.lower()}
         facts = vars(record).get("facts")
