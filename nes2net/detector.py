@@ -63,33 +63,35 @@ class Detector(SavedNetwork):
         `nes2net predict` scores along the recording too, and its score is then
         ``score_track(audio).score``.
 
-        During the call, a detector in train mode is in eval mode. Any number of threads may score at
-        once, but no thread may train the detector meanwhile.
+        A detector in train mode is switched to eval mode for the call. Any number of threads may
+        score at once, but no thread may train the detector during the call.
 
         Args:
-            audio: a file, or a file object that is open in binary mode. Or floating-point samples
-                (N,) or (channels, N) in [−1, 1], on any device; or an iterator of blocks of such
-                samples. Or samples in bytes without a header, as a
-                :class:`nes2net.data.audio.pcm.RawAudio`.
+            audio: the recording, in one of four forms: a file, or a file object that is open in
+                binary mode; floating-point samples (N,) or (channels, N) in [−1, 1], on any device;
+                an iterator of blocks of such samples; or a
+                :class:`nes2net.data.audio.pcm.RawAudio`, which has samples in bytes without a
+                header.
             sample_rate: sampling rate in Hz, needed for samples and blocks; a file states its own.
             num_samples: number of leading samples to score, as in the '4sec' protocol; a shorter
-                recording is repeated. None for the whole recording, repeated up to ``min_samples``.
-                ``"auto"`` chooses the number by
+                recording is repeated. None scores the whole recording, which is repeated if it is
+                shorter than ``min_samples``. ``"auto"`` chooses the number by
                 :func:`nes2net.scoring.score_length.samples_to_score`. A published detector scores
-                as many samples as its authors do. A detector that was trained on about 4 s, as is
-                usual, scores the whole recording. Any other detector scores as many samples as it
-                was trained on.
+                as many samples as its authors score. A detector that was trained on about 4 s, as
+                is usual, scores the whole recording. Any other detector scores as many samples as
+                it was trained on.
             crop: ``"random"`` takes the samples from a random start, as the authors of some
                 published detectors do; the start is the same in every call.
-            padding: how a recording of too few samples is filled up: ``"repeat"`` repeats the
+            padding: what fills up a recording of too few samples: ``"repeat"`` repeats the
                 recording, and ``"zeros"`` appends zeros.
             peak_normalize: divide the samples by the largest absolute sample of the whole
                 ``"recording"``, or of the samples that are scored (``"cut"``); ``"no"`` does not
                 divide.
 
         Raises:
-            InputError: if the file cannot be read, or samples have no ``sample_rate``. Also if there
-                are no samples, or samples are integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read, or samples have no ``sample_rate``. The error is
+                also raised if there are no samples, or if samples are integers, not finite or far
+                outside [−1, 1].
         """
         check_takes_audio_alone(self)
         score_length = samples_to_score(self.provenance, num_samples)
@@ -229,15 +231,15 @@ class Detector(SavedNetwork):
     ) -> Track:
         """Score along a long recording: a window of ``window`` seconds begins every ``hop`` seconds, and has one score.
 
-        A file, or blocks, are read in pieces, so that hours take no more memory than minutes. The
+        Files and blocks are read in pieces, so that hours take no more memory than minutes. The
         last window ends with the recording. A recording that is shorter than a window has a single
         score, the same as from :meth:`score`.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window: length of a window in seconds. None for the number of samples that :meth:`score`
-                takes; if it takes whole recordings, None stands for 64,600 samples, the usual
-                length in training.
+            window: length of a window in seconds. None stands for the number of samples that
+                :meth:`score` takes. If :meth:`score` takes whole recordings, None stands for 64,600
+                samples, the usual length in training.
             hop: seconds from the start of a window to the start of the next window. A hop longer
                 than the window leaves gaps.
             batch_size: as for :meth:`score_files`.
@@ -253,9 +255,9 @@ class Detector(SavedNetwork):
     ) -> Stream:
         """Begin a stream that scores audio while it arrives; the caller pushes blocks of samples into it.
 
-        However the audio is divided into blocks, the scores equal the scores of
-        :meth:`score_track`, bit for bit at the same ``batch_size``. A stream keeps at most two
-        windows of samples in memory, and no scores. Any number of streams may share a detector.
+        The scores equal those of :meth:`score_track`, whatever the sizes of the blocks. With the
+        same ``batch_size``, they are equal bit for bit. A stream keeps at most two windows of
+        samples in memory, and no scores. Any number of streams may share a detector.
 
         Args:
             sample_rate: sampling rate in Hz of the samples that are pushed.
@@ -327,9 +329,9 @@ class Detector(SavedNetwork):
             its frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`. Also if a number is out of its range, or the
-                calibration belongs to other frame scores. Also if there is neither a threshold nor
-                a calibration, and the detector was trained on whole recordings.
+            InputError: as for :meth:`frame_scores`. The error is also raised if a number is out of
+                its range, if the calibration belongs to other frame scores, or if there is neither
+                a threshold nor a calibration and the detector was trained on whole recordings.
         """
         rule, resolution_ms = stretch_rule(
             self,

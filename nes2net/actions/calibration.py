@@ -55,7 +55,7 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of the labelled scores. They are measured, so that other recordings can be compared with them."""
+    """The recordings of the labelled scores, which are measured, so that other recordings can be compared with them."""
 
     root: str | Path
     """Folder of the corpus."""
@@ -96,7 +96,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """Says how certain error rates on these trials are, and how many trials would make them more certain."""
+        """Says how far error rates on these trials can be trusted, and how many trials would make them more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -122,9 +122,9 @@ def calibrate(
         allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
         resolution_ms: length of a frame, if no record of the frame scores states it.
-        recordings: the scored recordings. They are measured, so that the decision on an unusual
-            recording can be "cannot tell". The measurements stay in the files of
-            :attr:`Recordings.kept`. None to measure nothing.
+        recordings: the scored recordings. The recordings are measured, so that the decision on an
+            unusual recording can be "cannot tell". The measurements stay in the files of
+            :attr:`Recordings.kept`. If ``recordings`` is None, nothing is measured.
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not fit each other; if higher
@@ -137,12 +137,13 @@ def calibrate(
     bonafide = labelled.bonafide
     spoof = labelled.spoof
     digests = [sha256_of(path) for path in paths]
-    # The record beside the scores names their detector. A fusion has scores of several detectors, so it keeps none.
+    # The record beside the scores names their detector. A fusion has scores of several detectors,
+    # so it names no detector.
     scored_by = read_scored_by(paths[0], digests[0]) if len(paths) == 1 else None
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
-    # Higher scores must mean bona fide, unless the caller allows the opposite.
+    # Higher scores must mean bona fide, if the caller does not allow the opposite.
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
@@ -152,7 +153,7 @@ def calibrate(
     checksums: str | list[str] = digests
     if len(digests) == 1:
         checksums = digests[0]
-    # What the file of the calibration states about the training.
+    # Facts about the training, for the file of the calibration.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -163,7 +164,7 @@ def calibrate(
         "scores_sha256": checksums,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
-    # Measure the recordings, with which new recordings are compared later.
+    # Measure the recordings, so that new recordings can be compared with them later.
     population: Population | None = None
     failed: list[str] = []
     if recordings:
@@ -207,21 +208,21 @@ def calibrate_recordings(
 
     Two files stay beside the calibration. ``{save}.recordings.csv`` lists the recordings, in the
     format of the corpus ``generic``; ``{save}.scores.txt`` has their scores. After an interruption,
-    the same call resumes. The recordings are also measured and embedded, so that the decision on an
-    unusual recording can be "cannot tell".
+    the same call resumes. Recordings that cannot be scored are left out. The other recordings are
+    also measured and embedded, so that the decision on an unusual recording can be "cannot tell".
 
     Args:
         bonafide, spoof: the folder of bona fide recordings, and the folder of spoofed recordings.
             In place of a folder, a single recording may be given.
         save: the file of the calibration to write.
         checkpoint: the file, folder or name from which ``detector`` was loaded, for the record.
-        num_samples: leading samples of each recording to score; None for all, ``"auto"`` for a
-            number that suits the detector.
+        num_samples: how many leading samples of each recording are scored; None for all, ``"auto"``
+            for a number that suits the detector.
         prior, l2, allow_inverted: as for :func:`calibrate`.
         batch_size, num_workers: as for :class:`nes2net.scoring.corpus.ScoringSettings`.
 
     Raises:
-        InputError: for the reasons of :func:`calibrate`; if a folder has no recordings, or both
+        InputError: for the reasons of :func:`calibrate`; if a folder has no recordings; if both
             folders share a recording; or if a file cannot be read or written.
         Unfinished: if a worker was killed or hangs; finished work is kept.
     """
@@ -237,8 +238,8 @@ def calibrate_recordings(
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
-    # A spreadsheet would take a cell that begins with "=" for a formula. No cell does: paths are absolute, and ids
-    # begin with the label.
+    # A spreadsheet would take a cell that begins with "=" for a formula. No cell begins with it:
+    # paths are absolute, and ids begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         if Path(folder).is_dir():
             top = Path(folder)
@@ -284,8 +285,9 @@ def _measured_population(
         The population of the recordings, and the ids of recordings that could not be measured.
 
     Raises:
-        InputError: if a scored trial has no recording; if ``recordings.model`` did not make the
-            scores; or if the scores have no record to check this.
+        InputError: if a scored trial has no recording; or if ``recordings.model`` names a detector
+            that did not make the scores, or that cannot be checked, because the scores have no
+            record.
     """
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
@@ -351,7 +353,7 @@ class Applied:
 
     @property
     def warning(self) -> str:
-        """A warning if Cllr is higher after calibration than that of the best system before; otherwise empty."""
+        """A warning if Cllr after calibration is higher than the Cllr of the best system before; otherwise empty."""
         if not self.rows:
             return ""
         name = self.rows[-1][0]
@@ -381,13 +383,13 @@ def apply_calibration(
     Args:
         scores: a file for each system, in the order in which the calibration was learned.
         labels: labels of the scored trials; None to evaluate nothing.
-        learned_from: the labels from which the calibration was learned; None if unknown. A note
-            counts the trials that both labels share.
+        learned_from: the labels from which the calibration was learned; None if unknown. If the two
+            sets of labels share trials, a note says how many.
         allow_partial: leave out trials whose scores are missing or unusable.
 
     Raises:
-        InputError: if the calibration was learned from scores of another detector or of another
-            number of systems, or if a file cannot be read or written.
+        InputError: if the calibration was learned from another detector's scores, or from another
+            number of systems; or if a file cannot be read or written.
     """
     # Check that there is a score file for each system.
     if len(scores) != len(calibration.weights):
@@ -404,7 +406,7 @@ def apply_calibration(
         num_shared = sum(trial.phase is None or not phases - {trial.phase, WHOLE} for trial in key)
         if num_shared:
             notes.append(f"{num_shared} of the trials to evaluate were trained on; the figures flatter the calibration")
-    # Check that the scores are those of the calibration's detector, as far as the record of the scores allows this.
+    # If there is a single score file, and it has a record, check that the calibration's detector made the scores.
     path = Path(scores[0])
     names = list(map(str, scores))
     if len(scores) > 1:

@@ -41,7 +41,7 @@ By = Literal["day", "week", "none"]
 #: The default of ``alpha``: the largest probability of finding drift although there is none.
 ALPHA = 0.01
 
-#: Kind of a remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
+#: Words that only remarks of one kind contain, by kind (:mod:`nes2net.data.audio.remarks`).
 _REMARKS = {
     "silence": "silence",
     "constant samples": "constant: ",
@@ -134,9 +134,9 @@ class Drift:
 
     @property
     def shifts(self) -> list[str]:
-        """Sentences on the traits for which no drift was found, but a shift.
+        """Sentences on the traits that have shifted, although no drift was found for them.
 
-        A trait has a shift if the new recordings lie mostly on one side of the median of the
+        A trait has shifted if the new recordings lie mostly on one side of the median of the
         calibration's recordings. A shift alone is no drift, because the median also moves if the
         share of spoofed recordings changes.
         """
@@ -156,9 +156,9 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Group the recordings: name of a day or ISO week in UTC → its recordings, in the order of time.
+        """Group the recordings by day or ISO week in UTC, as name of the period → recordings in the order of time.
 
-        Empty if ``by`` is ``"none"``.
+        The result is empty if ``by`` is ``"none"``.
         """
         periods: dict[str, list[NewRecording]] = {}
         if self.by == "none":
@@ -252,10 +252,10 @@ def measure_drift(
 ) -> Drift:
     """Score and measure new recordings, and compare them with the recordings of a calibration.
 
-    Of each recording, the same part is scored as for the calibration. If the calibration was
-    learned from whole recordings, a recording of more than two minutes fails. Unfit recordings,
-    such as silence, are compared, too, because the calibration's recordings include such
-    recordings.
+    The same part of each recording is scored as for the calibration. If the calibration was learned
+    from whole recordings, a recording of more than two minutes fails. Unfit recordings, such as
+    silence, are also compared, because the calibration's recordings include unfit ones. A recording
+    that cannot be scored is listed in :attr:`Drift.failures`.
 
     Args:
         files: audio files, and folders, which are searched for audio files.
@@ -271,7 +271,7 @@ def measure_drift(
     """
     if not 0 < alpha < 1:
         raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
-    # Choose what to score of each recording, and find what is usual in the calibration.
+    # Choose the part of each recording to score, and find what is usual in the calibration.
     decider = Decider(calibration)
     num_samples = calibrated_samples(decider, detector.provenance).num_samples
     notes = notes_on(detector, decider, num_samples)
@@ -339,7 +339,7 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 def _table_row(comparison: Comparison) -> Row:
     """Make the row of the table ``compared`` for the trait of one ``comparison``."""
     number = len(comparison.values)
-    # The smallest share outside that is drift; None if even all recordings would not suffice.
+    # The smallest share of recordings outside the usual range that counts as drift; None if no share would.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

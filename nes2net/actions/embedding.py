@@ -33,14 +33,14 @@ def embed_recordings(
 ) -> Finished:
     """Embed ``trials`` into the file ``out`` by :func:`nes2net.scoring.corpus.judge_trials`.
 
-    A note of the front-end, if there is one, is printed.
+    If the front-end has a note, the note is printed.
 
     Args:
         embeddings: the kind of embedding; None for the last hidden state of the front-end.
         num_samples: number of leading samples of each recording to take; None for all. ``"auto"``
             chooses by :func:`nes2net.scoring.score_length.samples_to_score` and prints a note.
         about: plain data for the record, such as the corpus and the checkpoint.
-        settings: how recordings are read and computed; the argument ``num_samples`` replaces the
+        settings: how recordings are read and embedded; the argument ``num_samples`` replaces the
             setting of this name.
 
     Raises:
@@ -62,7 +62,7 @@ def embed_recordings(
 
 
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
-    """Make a trial of each audio file in ``files`` and in folders among them.
+    """Make a trial of each audio file in ``files``; folders are searched for audio files.
 
     The id of a trial is the path of its file. A file that is named twice gives one trial.
     """

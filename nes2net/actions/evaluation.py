@@ -29,8 +29,8 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
             apply.
     """
     paths = list(map(Path, scores))
-    # Files with scores of recordings can be compared with each other. If a file holds another judgement, the evaluation
-    # of that judgement is taken; it refuses files of any other kind.
+    # Files with scores of recordings can be compared with each other. If a file holds another
+    # judgement, the evaluation of that judgement is used. This evaluation refuses files of other kinds.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     settings = settings or EvaluationSettings()

@@ -47,7 +47,7 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
     """Find a part of a corpus in the folder ``root``.
 
     Args:
-        root: folder of the corpus. A data set of the hub is downloaded if it is None or ``"."``.
+        root: folder of the corpus. If it is None or ``"."``, a data set of the hub is downloaded.
         split: name of the part.
         protocols: folder of the protocols, if they are not in ``root``.
 
@@ -269,7 +269,7 @@ def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """Print how many rows were written, and on standard error which recordings failed.
 
     If an earlier run had completed the file, a line says so. Of several processes, only the first
-    one prints.
+    one prints; in the others, the status is 0.
 
     Args:
         file: where the number of rows is printed; None for standard output.

@@ -267,7 +267,7 @@ class Judged(Question):
     """As for :class:`Once`, but a long recording is judged in one piece."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
-        """Judge each recording; see :meth:`Question.answer`."""
+        """Judge each recording; see :meth:`Question.answer`. With a calibration, raise :class:`InputError`."""
         if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
         asked_samples = self.num_samples
@@ -377,7 +377,11 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange a row for a table, as column → value; the facts of a decision along the recording get columns, too."""
+    """Arrange a row for a table, as column → value, for the :data:`COLUMNS` of which the row has a value.
+
+    A decision along the recording fills columns of its own. The ends of its stretch are given only
+    if the stretch stands out.
+    """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
     stretch = along.get("stretch", {})
@@ -402,7 +406,7 @@ def _recordings_of(path: Path, channel: int | Literal["mix", "each"]) -> list[An
 
 
 def _identity_facts(source: AnyRecording) -> dict[str, Any]:
-    """List the facts of a row that identify the recording: the file, and the channel if a single channel is judged."""
+    """Collect the facts of a row that identify the recording: the file, and the channel if a single one is judged."""
     names: dict[str, Any] = {"file": str(all_channels(source))}
     if isinstance(source, ChannelOf):
         names["channel"] = source.channel
@@ -415,7 +419,7 @@ def _display_name(source: AnyRecording) -> str:
 
 
 def _extent_facts(file: JudgedFile[Any], num_samples: int | None) -> dict[str, Any]:
-    """List the facts of a row that say how long the recording is and how much of the recording was judged.
+    """Collect the facts of a row on how long the recording is, and which part of it was judged.
 
     Args:
         num_samples: leading samples that were judged; None for all.
@@ -508,7 +512,7 @@ class _Scoring:
             row["remark"] = remark.text
         if not self.question.track:
             return Prediction(source, row, words=words)
-        # The question asks for the scores of windows. They may differ from the windows of the decision.
+        # The question asks for the scores of windows. These windows may differ from the windows of the decision.
         shown = self.windows.suited(duration)
         if track is None or windows != shown:
             track = self._score_along(source, duration, *shown)
@@ -517,8 +521,8 @@ class _Scoring:
     def _predict_by_mean(self, source: AnyRecording) -> Prediction:
         """Score a long recording by the mean of the scores of its windows.
 
-        Unless the question asks for the scores of the windows, a note on standard error explains
-        the score of the recording.
+        If the question does not ask for the scores of the windows, a note on standard error
+        explains the score of the recording.
         """
         duration = count_samples(source) / SAMPLE_RATE
         window, hop = self.windows.suited(duration)
@@ -556,7 +560,7 @@ class _Scoring:
             )
 
     def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
-        """List the facts of a row about a ``track``, with all scores of its windows if the question asks for them."""
+        """Collect the facts of a row about a ``track``; all scores of its windows only if the question asks for them."""
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,
@@ -594,8 +598,8 @@ class _Scoring:
     def _decision_facts(self, score: float, traits: Traits | None, remark: Remark) -> dict[str, Any]:
         """Decide on a ``score`` by the calibration, or else by the threshold; return the facts of a row.
 
-        There are no facts without calibration and threshold. By the threshold, the decision on an
-        unfit recording is "cannot tell".
+        Without a calibration and without a threshold, there are no facts. If the threshold decides,
+        the decision on an unfit recording is "cannot tell".
         """
         threshold = self.question.threshold
         if self.asking.decider:

@@ -69,14 +69,14 @@ def score_corpus(
             note; ``"4sec"`` is like ``"auto"``, but never chooses whole utterances.
         judgement: the kind of result; give a judgement, the name of a judgement, or a mapping of
             its name and options.
-        trials: the trials to score, if not all trials of ``corpus_part``.
+        trials: the trials to score; None for all trials of ``corpus_part``.
         system_scores: for a detector that fuses scores of other systems, a score file for each
             system, in the order of training.
         score_range: score files of a development set. Their lowest and highest scores normalise
             ``system_scores``. ``["test"]`` takes the lowest and highest scores of ``system_scores``
             themselves. If no files are given, the ranges that were stored in training are taken.
-        decider: decides on the trials; the decisions are written to a table beside the scores. None
-            for no decisions.
+        decider: decides on the trials; the decisions are written to a table beside the scores.
+            Without a decider, there are no decisions.
         calibration: the file of the calibration in ``decider``, for the record.
         about: further plain data for the record.
         say: whether to print notes and warnings. A caller that scores the same trials many times

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
     from nes2net.scoring.decisions.calibration import LinearCalibration
 
-# Figure → heading of its column, and the factor by which the value of the figure is multiplied: 100 for percent.
+# Heading of the column of each figure, and the factor by which the figure is multiplied: 100 for percent.
 _COLUMNS = {
     "eer": ("EER %", 100),
     "min_dcf": ("minDCF", 1),
@@ -170,7 +170,8 @@ def fit(
         print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
-    # Save the calibration. The traits of recordings that were kept for resuming are then not needed.
+    # Save the calibration. The calibration then holds the traits of its recordings, so the files
+    # kept for resuming are not needed.
     if save:
         calibrated.calibration.save(save)
         if recordings:
@@ -408,7 +409,8 @@ def calibrate() -> None:
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
     """Print notes on a new calibration. If it was saved, print also which detector and recordings its file describes.
 
-    A fusion of several systems describes no detector and no recordings.
+    A fusion of several systems describes no detector and no recordings. Recordings that could not
+    be measured are named on standard error.
 
     Args:
         saved: the score files from which a saved calibration was learned; empty if the calibration
@@ -477,7 +479,8 @@ def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *writt
     """Print a table of figures, the warnings that are not empty, and the names of the files that were written.
 
     Args:
-        rows: (name of the scores, figure → value) of each row; no table without rows.
+        rows: for each row, the name of the scores, and the figures as name → value; without rows,
+            no table is printed.
         written: files that were written; None for a flag that was not given.
     """
     lines = [["", *(heading for heading, _ in _COLUMNS.values())]]

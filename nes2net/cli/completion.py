@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from nes2net.lib.command_line import OneLineParser
 
-#: Shell → source of a shell function that completes a word to one of ``names`` or to a file.
+#: Source of a shell function that completes a word to one of ``names`` or to a file, for each shell.
 _NAME_OR_FILE = {
     "bash": '_nes2net_{kind}_or_file() {{ compgen -W "{names}" -- "$1"; compgen -f -- "$1"; }}',
     "zsh": "_nes2net_{kind}_or_file() {{ _alternative '{kind}:{kind}:({names})' 'files:file:_files' }}",
@@ -56,7 +56,7 @@ def completion_script(parser: OneLineParser, shell: str) -> str:
 
 
 def names() -> dict[str, list[str]]:
-    """List for each kind of argument the names that it accepts besides files.
+    """For each kind of argument, list the names that it accepts besides files.
 
     A key is a command and one of its arguments, such as ``"train recipe"``, or an argument of any
     command, such as ``"device"``.

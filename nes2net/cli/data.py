@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.trial import Part, Trial
 
-# If a field has more values than this, such as the attacks of ASVspoof 2021 DF, they are summarised instead of listed.
+# The values of a field are summarised instead of listed if there are more than this, as for the
+# attacks of ASVspoof 2021 DF.
 _MOST_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size → bytes
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # bytes of each unit of --shard-size
 
 
 def download(
@@ -270,14 +271,14 @@ def _report(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
-    """Write lines with the number of all trials, and the number of trials for each value of each field.
+    """Write a line with the number of all trials, and for each field a line with the number of trials per value.
 
-    For a field with more than 40 values, the line gives only the number of its values, and the
-    fewest and the most trials of a value.
+    If a field has more than 40 values, its line gives only their number, and the smallest and
+    largest number of trials of one value.
 
     Args:
         official: the official numbers; the line of all trials says whether its numbers are the
-            same. None if the official numbers are not known, or must not be compared.
+            same. ``official`` is None if these numbers are not known, or must not be compared.
     """
     text = _numbers(counts)
     if official is not None and counts.trials:

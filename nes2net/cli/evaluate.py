@@ -65,7 +65,7 @@ class TransferFlags:
                 raise InputError(
                     f"`also` takes CORPUS SCORES KEYS, and PHASE if it is not eval, not '{' '.join(further_set)}'"
                 )
-            corpora.get(further_set[0])  # raises if there is no such corpus
+            corpora.get(further_set[0])  # raises an error if there is no such corpus
         return ThresholdSource(
             dev_scores=self.threshold_from,
             dev_keys=self.dev_keys or ".",

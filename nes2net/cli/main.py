@@ -25,9 +25,10 @@ class _Parser(OneLineParser):
     """A parser that accepts the ``key=value`` arguments of a command also after the options of the command."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does; words that argparse does not parse become overrides of a recipe.
+        """Parse as argparse does, but turn words that argparse cannot parse into overrides of a recipe.
 
-        This holds for a command with overrides, unless one of these words begins with ``-``.
+        This is done only for a command with overrides, and only if none of these words begins with
+        ``-``.
         """
         namespace, unparsed = super().parse_known_args(args, namespace)
         words = [word for word in unparsed if word != "--"]
@@ -70,8 +71,8 @@ def build_parser() -> OneLineParser:
 def _installed_command(name: str) -> Callable[..., int | None]:
     """Load the function of a command of another package.
 
-    If the command cannot be loaded, or a parameter has no annotation, the result is a function that
-    raises the reason when the command is called. So one faulty package does not stop all other
+    If the command cannot be loaded, or a parameter has no annotation, the returned function raises
+    an error with the reason when it is called. So one faulty package does not stop all other
     commands.
     """
     try:

@@ -23,7 +23,7 @@ def command_line(words: Words) -> str:
 
 
 def print_next(commands: Sequence[Words]) -> None:
-    """Print ``commands`` as suggestions, unless there are none. Of several processes, only the first one prints."""
+    """If there are ``commands``, print them as suggestions. Of several processes, only the first one prints."""
     if commands and is_first():
         print("next:")
         for words in commands:
@@ -43,7 +43,7 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
     for count in (*sorted(AVERAGES, reverse=True), 2, 1):
         try:
             ids = best_epochs(folder, count, "val_loss_wo_aug")
-        except InputError:  # fewer epochs are saved
+        except InputError:  # fewer than `count` epochs are saved
             continue
         if count == 1:
             return after_averaging(folder / f"epoch_{ids[0]}.pth", recipe)

@@ -21,8 +21,8 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name, table_line, written_said_last
 from nes2net.lib.text_files import as_cell
 
-# The columns after the name of the file → their widths. The three tables are for scores, fake stretches and other
-# judgements.
+# The columns after the name of the file, as heading → width. The three tables are for scores, fake
+# stretches and other judgements.
 _SCORES = {"score": 10, "duration": 10}
 _SEGMENTS = {"start": 10, "end": 10, "score": 10}
 _JUDGED = {"duration": 10}
@@ -278,8 +278,7 @@ def _lines(row: dict[str, Any], words: str, widths: list[int], show_windows: boo
     """Write the lines of the table for one recording.
 
     A scored recording has one line. A recording that was searched for fake stretches has a line for
-    each stretch, or one line that says that no stretch was found. A failed recording has a line
-    with the reason.
+    each stretch, or one line with "no fake stretch". A failed recording has a line with the reason.
 
     Args:
         row: facts of the recording; the object that --json prints.

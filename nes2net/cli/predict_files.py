@@ -61,7 +61,7 @@ class FilesBeside:
     ) -> None:
         self.model = Path(model).name
         self.threshold = threshold
-        # Pictures: recording → its picture.
+        # Pictures, as path of a recording → path of its picture.
         self.pictures: dict[Path, Path] = {}
         if plot and is_one_file(Path(plot), (".png", ".svg", ".pdf")):
             if len(files) > 1:
@@ -80,7 +80,7 @@ class FilesBeside:
             self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
         rttm_files = [self.one_rttm] if self.one_rttm else self.rttms.values()
         check_output_paths(rttm_files, "name another file or folder with --rttm")
-        # Label files: recording → its label file, in the folder `out` or beside the recording.
+        # Label files, as path of a recording → path of its label file, in the folder `out` or beside the recording.
         self.labels: dict[Path, Path] = {}
         if labels and out:
             self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
@@ -89,19 +89,19 @@ class FilesBeside:
                 inside = output_names([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
         # The check makes the folders of the files. Skip recordings whose own folder does not exist, so that no folder
-        # is made for a mistyped path. Reading such a recording fails later, with a message of its own.
+        # is made for a mistyped path. Reading this recording fails later, with a message of its own.
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
     def written(self, detector: Scorer, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
         """Yield a function that writes the files of one recording; call it as soon as a recording is judged.
 
-        If all recordings share one RTTM file, the file is written at the end. It is written even
-        after an interruption, so that no hours of work are lost.
+        If all recordings share one RTTM file, the file is written at the end. The file is written
+        even after an interruption, so that no hours of work are lost.
 
         Args:
-            detector: the detector, whose rule of scores gives the smallest span for pictures of
-                fake stretches.
+            detector: the detector. Its rule of scores gives the smallest span of the score axis in
+                pictures of fake stretches.
             decider: the calibration and the threshold for pictures of scores along a recording;
                 None for raw scores.
         """
@@ -141,7 +141,7 @@ class FilesBeside:
         """Write an RTTM file, and print its path.
 
         Args:
-            segments: name of a recording → its segments.
+            segments: the segments of each recording, as name of the recording → segments.
         """
         from nes2net.metrics.localisation.label_files import write_rttm
 

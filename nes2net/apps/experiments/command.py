@@ -81,7 +81,7 @@ def run(
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
-    if task:  # another process has started this one for a part of its work
+    if task:  # this process was started by another one, to do a single task
         return _do_task(task, plan, machine)
     # Say what is missing and what is to do.
     unfinished_jobs = unfinished(plan.jobs)
@@ -254,10 +254,11 @@ def _task_command(words: Sequence[str], task: str) -> list[str]:
 
 
 def _gpu_ids(gpus: str | None, device: str) -> list[str]:
-    """Return the ids of the GPUs to use: those in ``gpus``; if there are none, all that ``device`` allows.
+    """Return the ids of the GPUs to use: the ids in ``gpus``, or else all GPUs that ``device`` allows.
 
     Args:
-        gpus: ids separated by commas; None for all GPUs of this machine.
+        gpus: ids separated by commas. If None, the ids are all visible GPUs for the device
+            ``"auto"`` or ``"cuda"``, and none for any other device.
     """
     if not gpus and device in ("auto", "cuda"):
         import torch
@@ -306,7 +307,8 @@ def _write_and_print_tables(plan: Plan, failures: list[Failure]) -> int:
     """Print ``failures``, write and print the tables of the figures, and return the exit status.
 
     The status is 0 if all figures are measured. If nothing is measured because of failures, there
-    are no tables.
+    are no tables. If nothing failed, but nothing is measured either, an :class:`InputError` is
+    raised.
     """
     from nes2net.apps.experiments.experiment import write_tables
 

@@ -46,7 +46,7 @@ class _Section(BaseModel):
 
 
 class Average(_Section):
-    """Which checkpoint of a run is scored: a single one, or the average of several."""
+    """The choice of the checkpoint that is scored: a single one of a run, or the average of several."""
 
     best: PositiveInteger
     """How many checkpoints with the lowest `by` are averaged; 1 is the single best one."""
@@ -80,7 +80,7 @@ _DEFAULT_BY = Average.model_fields["by"].default
 
 
 class EvaluationSet(_Section):
-    """Trials that every detector is scored on."""
+    """Trials on which every detector is scored."""
 
     corpus: str
     """Its name in `nes2net data check`, or `hub:OWNER/NAME`."""
@@ -133,7 +133,7 @@ class EvaluationSet(_Section):
 
 
 class SlurmSettings(_Section):
-    """How jobs are submitted by submitit."""
+    """Settings with which submitit submits jobs."""
 
     cluster: Literal["slurm", "local"] = "slurm"
     """`local` starts the same jobs on this machine, to try them."""
@@ -200,7 +200,7 @@ class Experiment(_Section):
     @model_validator(mode="after")
     def _check_values(self) -> Experiment:
         """Raise ValueError if values do not fit each other; pydantic calls this."""
-        # Kind of things → their names. The names of one kind must differ.
+        # The names of things, by kind. The names of one kind must differ.
         names_by_kind: dict[str, Sequence[Any]] = {
             "seed": self.seeds,
             "average": [average.name for average in self.averages],
@@ -233,7 +233,7 @@ def load_experiment(
     not there, from the environment variable ``NAME``; and if there is no such variable, from the
     section ``places`` of the file. A name without an assignment must be in this section. Otherwise
     a file of unknown origin could copy any environment variable. ``~`` at the beginning of a text
-    is the home folder.
+    stands for the home folder. The recipe may be named relative to the folder of the file.
 
     Args:
         name: path of the file, or name of a packaged experiment.
@@ -297,7 +297,7 @@ def packaged_experiments() -> list[str]:
 
 
 def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE``, and return name → value; ``subject`` is the word for a text in messages."""
+    """Split texts ``NAME=VALUE``, and return them as name → value; ``subject`` is the word for a text in messages."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")

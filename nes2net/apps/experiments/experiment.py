@@ -89,10 +89,10 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
     """Estimate the time of each unfinished training or scoring.
 
     Returns:
-        Job → its seconds, which are None if nothing is known, and the name of the earlier job on
-        which the estimate is based, in words.
+        For each job, its seconds (None if nothing is known), and words that name the earlier job on
+        which the estimate is based.
     """
-    num_epochs: dict[str, int] = {}  # name of a run → number of finished epochs
+    num_epochs: dict[str, int] = {}  # number of finished epochs, by name of the run
     epochs: list[tuple[Run, float]] = []  # run, and median seconds of its epochs
     rates: list[tuple[ScoreJob, int, float]] = []  # scoring, number of its trials, and trials per second
     for job in jobs:

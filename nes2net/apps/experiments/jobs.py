@@ -3,7 +3,7 @@
 Records, timestamps and checksums of small files tell whether a job is done. No detector is loaded
 for this, and no recording is decoded. A job that is not done calls the same functions as the
 command line (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …).
-They check the contents of files, and resume earlier work.
+These functions check the contents of files, and resume earlier work.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` is the grid point, the values of the grid in words as tables show them; it is empty
-    without a grid. ``sets`` has the names of the evaluation sets on which detectors of the run are
-    scored.
+    ``point`` names the grid point: the values of the grid in words, as tables show them. It is
+    empty without a grid. ``sets`` has the names of the evaluation sets on which detectors of the
+    run are scored.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs; it begins after the job ``needs``, if there is one.
+    """A piece of work with inputs and outputs; it waits for the job in ``needs``, if there is one.
 
     ``name`` consists of the action and its subject, such as ``score seed1 best3 LA``.
     """
@@ -235,11 +235,11 @@ class ScoreJob(Job):
         return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
     def _is_of_other_scoring(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether ``record`` belongs to another checkpoint, other trials, or another score length.
+        """Whether the scores of ``record`` are of another checkpoint, other trials or other settings than this job's.
 
         Args:
-            detector: the detector, if it is loaded already; another detector counts as another
-                checkpoint.
+            detector: the detector, if it is loaded already; if it is given, its weights must be
+                those in the record.
         """
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
@@ -277,7 +277,7 @@ def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
 
 @cache
 def _trials_digest(corpus_part: Part) -> str | None:
-    """Return the digest of the trials of a part; None if the trials are not on this machine."""
+    """Return the digest of the trials in a part of a corpus; None if the trials are not on this machine."""
     corpus = corpora.get(corpus_part.corpus)
     try:
         trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
@@ -308,7 +308,7 @@ class EvaluateJob(Job):
     page: Path
 
     def asked(self) -> dict[str, Any]:
-        """Return the settings that determine the figures, together with the input files."""
+        """Return the settings that, together with the input files, determine the figures."""
         tested = self.tested
         return {
             **tested.model_dump(include={"corpus", "exclude", "allow_partial"}),
@@ -330,7 +330,10 @@ class EvaluateJob(Job):
         return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
-        """Whether the report has these settings, and its input files have not changed since."""
+        """Whether the report has these settings, and its input files have not changed since.
+
+        An input file that was removed does not count as changed, except the scores.
+        """
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():
             return False
@@ -386,12 +389,12 @@ class EvaluateJob(Job):
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Finding]:
-        """Return a finding if the labels are missing, and otherwise nothing."""
+        """Return the finding that the labels are missing; an empty list if they can be read."""
         return search.keys(self.tested.corpus, self.tested.key_path, self.tested.key_phase)
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
-    """Select the jobs that are not done, and the jobs that need such a job.
+    """Select the jobs that are not done; a job that needs an unfinished job counts as not done.
 
     A job counts as not done if checking it raises an error. Doing the job raises the same error.
 

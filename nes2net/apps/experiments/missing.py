@@ -33,7 +33,7 @@ def training_parts(recipe: Recipe) -> list[Part]:
 
 
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Finding]:
-    """List the missing inputs of training by ``recipe``.
+    """List the missing inputs of training by ``recipe``: recordings, protocols, and files with weights to start from.
 
     Args:
         name: file name of the recipe, for commands in remedies.
@@ -67,8 +67,8 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 def missing_part(corpus_part: Part) -> list[Finding]:
     """List a missing protocol and missing recordings of a part of a corpus.
 
-    The list is empty for a corpus on the Hugging Face hub, because it is downloaded when it is
-    needed.
+    A corpus that is unknown, or whose folder is not named, is also listed. The list is empty for a
+    corpus on the Hugging Face hub, because it is downloaded when it is needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
@@ -95,6 +95,8 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
     """Report the keys (labels) of a phase of a corpus as missing if they cannot be read.
+
+    The list is empty if they can be read, or if the corpus is unknown.
 
     Args:
         name: name of the corpus.

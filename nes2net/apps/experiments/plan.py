@@ -122,8 +122,9 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     """Make the runs of ``experiment``, whose files go to the folder ``out``.
 
     Raises:
-        InputError: if a recipe or a value of the grid is wrong; if two runs would share a folder;
-            or if `leave_one_out` is given and a corpus is not trained on or not evaluated.
+        InputError: if the experiment is too large; if a recipe or a value of the grid is wrong; if
+            two runs would share a folder; or if `leave_one_out` is given and a corpus is not
+            trained on or not evaluated.
     """
     out = Path(out)
     # Refuse an experiment that is too large.
@@ -162,16 +163,16 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus has the set that is named by its alias. Without such a set, all sets of
+    A left-out corpus has the set that is named by its alias. If no set has this name, all sets of
     this corpus are used.
 
     Returns:
-        Alias of a left-out corpus → names of its evaluation sets. Without `leave_one_out`, the only
-        entry is None → all sets.
+        The names of the evaluation sets, as alias of a left-out corpus → names. Without
+        `leave_one_out`, the only key is None, with the names of all sets.
 
     Raises:
-        InputError: if fewer than two corpora train, if a left-out corpus has no set, if a set
-            belongs to two left-out corpora, or if a set belongs to none.
+        InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set
+            belongs to two left-out corpora or to none of them.
     """
     if not experiment.leave_one_out:
         return {None: frozenset(tested.title for tested in experiment.evaluate)}
@@ -217,7 +218,7 @@ def _value_text(value: Any) -> str:
 
 
 def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """Name a grid point for folder names; a long or unusual name is shortened, and a checksum is added."""
+    """Name a grid point and a left-out corpus for folder names; a long or unusual name is cut and gets a checksum."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

@@ -64,7 +64,7 @@ class Paths:
     recipe: Path | None = None
 
     def root(self, corpus: str) -> Path:
-        """Return the folder of ``corpus``."""
+        """Return the folder of ``corpus``: the subfolder of ``data`` with this name, or else ``data`` itself."""
         folder = self.data / corpus
         return folder if folder.is_dir() else self.data
 
@@ -82,7 +82,11 @@ class Paths:
 
 
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
-    """List the missing inputs of a reproduction of ``row``."""
+    """List the missing inputs of a reproduction of ``row``.
+
+    Without a checkpoint, the missing inputs of its training are listed. If there are any, a
+    checkpoint is listed as the alternative.
+    """
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
@@ -217,7 +221,8 @@ def published_architecture(row: PublishedRow) -> dict[str, Any]:
     """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
 
     If ``row.model`` is only a back-end, the front-end is the one that the row names. If the row
-    names none, the front-end of its recipe is taken; without a recipe, XLS-R 300M.
+    names none, the architecture of its recipe is returned; without a recipe, the front-end is XLS-R
+    300M.
 
     Raises:
         InputError: if the recipe cannot be read.
@@ -330,7 +335,7 @@ def reproduce(
         InputError: if an input is missing (:func:`find_missing` lists all missing inputs) or
             malformed, or if the folder belongs to another run.
     """
-    # Train, unless there is a checkpoint.
+    # If there is no checkpoint, train.
     checkpoint = paths.checkpoint
     if checkpoint is None:
         path = paths.recipe_of(row)

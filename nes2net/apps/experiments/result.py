@@ -10,7 +10,7 @@ from typing import Any
 from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import EER, MIN_DCF, NUM_BONAFIDE, NUM_SPOOF, Figure, Measure, Row, Table, plain
 
-#: Metric → its column in tables.
+#: Columns of the metrics in tables.
 METRICS = {
     "eer": replace(EER, text_digits=None),
     "min_tdcf": Measure("min_tdcf", "min t-DCF", "cost", 4),
@@ -51,7 +51,7 @@ class Measured:
     page: str
 
     def figures(self) -> dict[str, Figure]:
-        """Return the figures of all metrics, with the interval of the EER, and the numbers of trials."""
+        """Return the figures of all metrics and the numbers of trials; the EER has its interval."""
         figures = {name: Figure(value) for name, value in self.metrics.items()}
         figures["eer"] = Figure(self.metrics["eer"], self.interval)
         return figures | {"num_bonafide": Figure(self.num_bonafide), "num_spoof": Figure(self.num_spoof)}
@@ -67,7 +67,7 @@ class SystemOnSet:
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """Return seed → figure of ``metric``, for the seeds that have this figure."""
+        """Return the figures of ``metric``, as seed → figure, for the seeds that have one."""
         figures = {}
         for measured in self.measured:
             if metric in measured.metrics:
@@ -79,12 +79,13 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
     """Summarise the figures of the seeds. Lower is better; among equal figures, the first is the best.
 
     Args:
-        by_seed: seed → figure of ``metric``.
+        by_seed: figures of ``metric``, as seed → figure.
 
     Returns:
-        ``metric`` of the best seed, ``best_seed``, ``mean``, ``deviation`` (the standard deviation
-        of the sample, with n − 1) and ``num_seeds``. Mean and deviation have values only for
-        several seeds. The mapping is empty if there are no figures.
+        A mapping. Its key with the name of the metric has the figure of the best seed. The other
+        keys are ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the sample, with
+        n − 1) and ``num_seeds``. Mean and deviation have values only for several seeds. The mapping
+        is empty if there are no figures.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]
@@ -217,7 +218,7 @@ def _rows_across_sets(measurements: Sequence[SystemOnSet], metric: str) -> Itera
 
 
 def comparability(measurements: Sequence[SystemOnSet]) -> list[str]:
-    """List the sets on which detectors were measured with different trials or labels, or with missing scores."""
+    """Write a note for each set on which detectors have different trials or labels, or lack scores of trials."""
     notes = []
     by_set: dict[str, list[Measured]] = {}
     for on_set in measurements:

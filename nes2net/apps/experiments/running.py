@@ -25,7 +25,7 @@ _LOG_TAIL = 4096  # bytes at the end of a log that are searched for the reason o
 
 @dataclass(frozen=True)
 class Failure:
-    """A job or task that failed, or that did not begin after the failure of a job before it."""
+    """A job or task that failed, or that was not begun because a needed job had failed."""
 
     name: str
     problem: str
@@ -44,8 +44,8 @@ def do_here(
 ) -> list[Failure]:
     """Do the unfinished ``jobs``, one after another, and return the failures.
 
-    If a job fails, the following jobs are done all the same, except the jobs that need the failed
-    job. The traceback of an unexpected error is written to the folder ``logs``.
+    If a job fails, the following jobs are still done, except the jobs that need the failed job. The
+    traceback of an unexpected error is written to the folder ``logs``.
 
     Args:
         say: called before each job, with a line that announces the job.
@@ -85,6 +85,8 @@ def do_in_processes(
 ) -> list[Failure]:
     """Do ``tasks`` in up to ``num_processes`` processes at once, and return the failures.
 
+    If a task fails, the other tasks are still done, except tasks that need the failed task.
+
     Args:
         command: function that returns the command line of a task.
         logs: folder for the output of the processes, ``{task}.log``.
@@ -108,7 +110,8 @@ def do_in_processes(
     with StopRequests() as stop, display:
         try:
             while waiting_tasks or running:
-                # Begin tasks for which a slot is free, unless a task that they need is not done or has failed.
+                # Begin tasks while slots are free, but only tasks that need no other task, or whose
+                # needed task is done.
                 for task in list(waiting_tasks):
                     if task.needs in failures:
                         waiting_tasks.remove(task)
@@ -164,7 +167,8 @@ def _last_log_line(log: Path) -> str:
 def _start_process(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
     """Start a process with this command line; its output goes to the file ``log``."""
     with writing(log), open(log, "wb", opener=never_linked) as file:
-        # The new process has its own session, so it does not get Ctrl-C from the terminal. This process passes it on.
+        # The new process has its own session, so it does not get Ctrl-C from the terminal. This
+        # process passes Ctrl-C on.
         return subprocess.Popen(
             command,
             stdout=file,

@@ -62,7 +62,7 @@ class TaskCommand:
 
 
 class _SubmittedJobs(BaseModel):
-    """The content of ``jobs.json``: the cluster, and task → id of its job."""
+    """The content of ``jobs.json``: the cluster, and the ids of the jobs, as task → id."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     cluster: str
@@ -76,7 +76,7 @@ def submit(
     settings: SlurmSettings,
     name: str,
 ) -> dict[str, str]:
-    """Submit ``tasks`` and the job that writes the table; return task → job id.
+    """Submit ``tasks`` and the job that writes the table; return the ids of the jobs, as task → id.
 
     A task is not submitted again while its job is queued or running. The cluster ``local`` cannot
     let one job wait for another, so there this function waits for the jobs itself.
@@ -105,11 +105,12 @@ def submit(
     submitted = dict(active)
 
     def submit_array(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
-        """Submit the tasks ``names`` as one array, without the tasks whose jobs are queued or running.
+        """Submit the tasks ``names`` as one array, except tasks whose jobs are queued or running.
 
         Args:
             after: dependency in the syntax of Slurm; None for no dependency.
-            wait_for: the same jobs, for which this function waits on the cluster ``local``.
+            wait_for: the jobs that ``after`` names; on the cluster ``local``, this function waits
+                for them itself.
         """
         names = [task for task in names if task not in active]
         if not names:

@@ -30,7 +30,7 @@ EXPLANATION_METHODS = ("occlusion", *METHODS)
 
 @dataclass(frozen=True)
 class Explanation:
-    """The explanation of the score of a recording, or of a part of it."""
+    """An explanation of why a recording, or a part of it, has its score."""
 
     score: float
     """Score of the explained part; higher means more bona fide."""
@@ -133,8 +133,8 @@ def explain(
         how: settings of the explanation.
         start: beginning of the part in seconds.
         duration: duration of the part in seconds; None for all samples from ``start`` on.
-        progress: called after each batch of changed versions of the recording, with the number of
-            versions in the batch and the number of all versions.
+        progress: called after each batch of changed versions of the recording, with two numbers:
+            the versions in the batch, and all versions.
 
     Raises:
         InputError: as for :meth:`nes2net.Detector.score`; if the part is empty or longer than 30 s;
@@ -191,7 +191,8 @@ def _read_part(
         samples: largest number of samples to read; None to read up to the longest part.
 
     Raises:
-        InputError: if the part is empty or longer than 30 s.
+        InputError: if ``start`` or ``duration`` is out of range, or if the part is empty or longer
+            than 30 s.
     """
     if not 0 <= start < float("inf"):
         raise InputError(f"`start` is a time in the recording, 0 s or more, not {start}")

@@ -45,7 +45,7 @@ class Check:
 
     @property
     def share_smaller(self) -> float:
-        """Fraction of the random tenths that change the score less than the most relevant tenth."""
+        """Fraction of the random tenths that change the score less than the most relevant tenth does."""
         return float(np.mean(np.array(self.random_changes) < self.change))
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,6 +88,9 @@ def check(
         score: score of the whole recording.
         draws: number of random tenths of time bins, and of cells.
         seed: seed of the random tenths.
+
+    Returns:
+        The check by time bins, and the check by cells.
     """
     rng = np.random.default_rng(seed)
     checks = []

@@ -50,8 +50,8 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
     Raises:
         MissingLibrary: if captum is not installed.
-        InputError: if the detector computes in int8, which has no gradients, or if a gradient is
-            not finite.
+        InputError: if the detector computes in int8, which has no gradients; if ``steps`` is out of
+            range; or if a gradient is not finite.
     """
     detector = subject.detector
     if detector.precision == "int8":
@@ -90,7 +90,7 @@ def attribute(subject: Subject, grid: Removable, method: str, steps: int = 32) -
 
 
 def num_gradients(method: str, steps: int) -> int:
-    """Return the number of versions of the recording that :func:`attribute` scores."""
+    """Return how many versions of the recording :func:`attribute` scores."""
     return 1 if method == "gradient_x_input" else steps + 2
 
 

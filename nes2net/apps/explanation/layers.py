@@ -33,11 +33,11 @@ class Layers:
 
 
 def weigh_layers(subject: Subject) -> Layers | None:
-    """Return the weights that the aggregation, or a back-end that reads all layers, gives to the hidden states.
+    """Return the weights of the hidden states, given by the aggregation or by a back-end that reads all layers.
 
-    None if the detector does not weigh layers, or if there is only one hidden state. The sizes of
-    the states differ by a factor of 100, so a weight alone says little; this is why shares are
-    computed.
+    The result is None if the detector does not weigh layers, or if there is only one hidden state.
+    The sizes of the states differ by a factor of 100, so a weight alone says little; this is why
+    shares are computed.
     """
     detector: Detector = subject.detector
     if detector.frontend.num_layers < 2:

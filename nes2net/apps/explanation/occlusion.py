@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
 
-#: Number of time bins in a window that is removed. A window begins at every bin. By default a bin has 0.1 s.
+#: Number of time bins in a window that is removed. A window begins at every bin. By default a bin lasts 0.1 s.
 WINDOW_BINS = 2
 # Cells are removed in blocks of 2 bands and several time bins. The number of time bins is chosen so
 # that there are at most 128 blocks.
@@ -21,11 +21,12 @@ _MOST_BLOCKS = 128
 
 
 def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
-    """Remove one window of time, one band or one block of cells of ``grid`` at a time; compute the relevance of each.
+    """Compute the relevance of each time bin, band and cell of ``grid`` by removing parts, one at a time.
 
-    The relevance of a part is the score of the whole recording, ``score``, minus the score without
-    the part. The relevance of a time bin is the mean over the windows that cover the bin. The
-    relevance of a cell is the relevance of its block.
+    The removed parts are windows of time, bands, and blocks of cells. The relevance of a part is
+    the score of the whole recording, ``score``, minus the score without the part. The relevance of
+    a time bin is the mean over the windows that cover the bin. The relevance of a cell is the
+    relevance of its block.
     """
     windows, bands, blocks = _masks_to_remove(grid)
     windows_cover = windows[:, 0].astype(float)
@@ -36,7 +37,7 @@ def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
 
 
 def num_occlusions(grid: Removable) -> int:
-    """Return the number of versions of the recording that :func:`occlude` scores."""
+    """Return how many versions of the recording :func:`occlude` scores."""
     return sum(map(len, _masks_to_remove(grid)))
 
 

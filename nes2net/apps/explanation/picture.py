@@ -16,7 +16,7 @@ _BAR = "#6b7785"
 _WINDOW = 400  # samples of a spectrum: 25 ms
 _RANGE = 70.0  # dB from white to black
 _MOST_COLUMNS = 1200  # columns of the spectrogram; the picture has hardly more pixels
-#: Method → its name in a title.
+#: Names of the methods in titles.
 TITLES = {
     "occlusion": "occlusion",
     "gradient_x_input": "gradient × input",
@@ -94,7 +94,7 @@ def draw(
 def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     """Draw the spectrogram in grey, and over it the relevance of the cells in colour.
 
-    Loud is black. A colour is less transparent if the relevance is stronger.
+    Loud is black. The stronger the relevance, the less transparent is the colour.
 
     Returns:
         The drawing of the relevance; the caller makes a colour bar for it.
@@ -109,7 +109,7 @@ def _draw_cells(axes: Axes, explanation: Explanation) -> QuadMesh:
     axes.imshow(
         decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
     )
-    # Scale by a quantile: a few cells may be far stronger than all others, and must not make them invisible.
+    # Scale by a quantile: a few cells may be far stronger than all others, and must not make the others invisible.
     strength = np.abs(relevance.cells)
     strongest = float(np.quantile(strength, 0.99) or strength.max() or 1.0)
     ends = [

@@ -42,7 +42,7 @@ class Relevance:
     """Whether ``over_time`` and ``over_bands`` are sums of ``cells``, as for gradients; not so for occlusion."""
 
     def stretches(self) -> list[Part]:
-        """Return the three stretches of time that move the score most, strongest first.
+        """Return up to three stretches of time that move the score most, strongest first.
 
         A stretch consists of neighbouring bins that move the score in one direction, each with at
         least a quarter of the largest relevance. If relevance is additive, the relevance of a
@@ -51,7 +51,7 @@ class Relevance:
         return _strongest_parts(self.times, self.over_time, join_neighbours=True, additive=self.additive)
 
     def strongest_bands(self) -> list[Part]:
-        """Return the three bands that move the score most, strongest first."""
+        """Return up to three bands that move the score most, strongest first; weak bands are left out."""
         return _strongest_parts(self.bands, self.over_bands, join_neighbours=False, additive=self.additive)
 
     def to_dict(self) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class Relevance:
 
 
 def _strongest_parts(edges: NDArray, values: NDArray, *, join_neighbours: bool, additive: bool) -> list[Part]:
-    """Return the three strongest bins, strongest first.
+    """Return up to three of the strongest bins, strongest first, without bins below the threshold of relevance.
 
     Args:
         edges: (n+1,), edges of the bins.

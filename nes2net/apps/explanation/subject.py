@@ -38,7 +38,7 @@ class Removable:
     """A recording on a grid of F frequency bands × T time bins, whose cells can be removed.
 
     The short-time Fourier transform of the recording has R rows (frequencies) and C columns
-    (times). Each belongs to a band or a time bin of the grid.
+    (times). Each row belongs to a band of the grid, and each column to a time bin.
 
     Args:
         waveform: (N,) float32, 16 kHz.
@@ -160,7 +160,7 @@ class Subject:
     def repeated(self, waveforms: Tensor) -> Tensor:
         """Return the detector's input B×M for versions B×N of the recording; gradients pass through.
 
-        Versions that are too short are repeated.
+        Versions that are too short are repeated. The detector's pre-emphasis is applied.
         """
         if coefficient := self.detector.pre_emphasis:  # the filter of pre_emphasised(), but with gradients
             waveforms = torch.cat([waveforms[:, :1], waveforms[:, 1:] - coefficient * waveforms[:, :-1]], 1)

@@ -204,7 +204,7 @@ def write_arena(
         metadata: facts that the submitter states.
         num_samples: as :attr:`ArenaModel.num_samples`.
         hub_name: name of the detector on the Hugging Face hub; the adapter then loads the detector
-            from there. None to write the detector to the folder.
+            from there. If ``hub_name`` is None, the detector is written to the folder.
         precision: as :attr:`ArenaModel.precision`.
         batch_size: as :attr:`ArenaModel.batch_size`.
 

@@ -48,17 +48,17 @@ TOLERANCE = 1e-4
 #: Largest accepted difference for the shortest waveform. Its two frames are similar, and dividing by their standard
 #: deviation magnifies rounding.
 ROUGH_TOLERANCE = 1e-2
-#: Largest accepted difference for int8. It detects a failed quantisation, not a small loss of accuracy.
+#: Largest accepted difference for int8. This limit detects a failed quantisation, not a small loss of accuracy.
 INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
 _FEWEST_FEATURES = 64
-#: Weights of more bytes are written beside the ONNX file: protobuf's limit for a file is 2 GiB, and the graph needs
-#: a part of these bytes.
+#: Weights of more bytes than this are written beside the ONNX file: protobuf's limit for a file is
+#: 2 GiB, and the graph needs a part of these bytes.
 LARGEST_FILE = 2**31 - 2**26
 
 
-#: Score rule → formula of the output `scores` of an ONNX file.
+#: Formulas of the output `scores` of an ONNX file, by score rule.
 _SCORE_FORMULAS: dict[ScoreRule, str] = {
     "logit": "logits[:, -1]",
     "difference": "logits[:, -1] - logsumexp(logits[:, :-1])",
@@ -92,10 +92,10 @@ def export_onnx(
 
     Args:
         path: a name that ends in ``.onnx``.
-        num_samples: the only length that the file accepts; None leaves the length free. If
-            the back-end reads one number of frames only (SLS), the length is always fixed: at
-            64,600 samples, as in the published recipes, if this length gives these frames, and
-            otherwise at the shortest possible length.
+        num_samples: the only length that the file accepts; None leaves the length free. If the
+            back-end reads only one number of frames (SLS), the length is always fixed. It is 64,600
+            samples, as in the published recipes, if these give that number of frames; otherwise it
+            is the shortest length that gives it.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
             Weights become whole numbers from −64 to 64, with a scale per output. Activations are
             quantised during the computation, to 8 bits with one range per layer and waveform.
@@ -105,9 +105,9 @@ def export_onnx(
         InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a
             pipe; if the detector is on another device or of another dtype; if ``num_samples`` does
             not fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
-            front-end has no linear layers for it; or if the logits differ by more than
-            :data:`TOLERANCE`, :data:`ROUGH_TOLERANCE` at the shortest length, or
-            :data:`INT8_TOLERANCE`.
+            front-end has no linear layers for it; or if the logits of onnxruntime and torch differ
+            by more than :data:`TOLERANCE` (at the shortest length :data:`ROUGH_TOLERANCE`, in int8
+            :data:`INT8_TOLERANCE`).
     """
     require(*EXPORT_PACKAGES)
     path = Path(path)
@@ -203,12 +203,13 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
 
 
 def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
-    """Return the numbers of samples of the shortest and of the longest waveform that the graph accepts.
+    """Return the smallest and the largest number of samples that the graph accepts.
 
-    The longest is None if there is no limit. Both are equal if the length is fixed.
+    The largest is None if there is no limit. Both are equal if the length is fixed.
 
     Args:
-        num_samples: the length that the caller fixes; None for no fixed length.
+        num_samples: the length that the caller fixes; None for no fixed length. A length that does
+            not suit the detector raises :class:`InputError`.
     """
     frontend = detector.frontend
     backend = detector.backend
@@ -256,9 +257,9 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
                 verbose=False,
             )
             assert program is not None  # torch.onnx.export returns None only if it writes the file itself
-            fold_constants(program.model)  # constants need some operators in float64 that onnxruntime lacks
+            fold_constants(program.model)  # onnxruntime lacks some float64 operators that constants need
             remove_unused_nodes(program.model)  # onnxruntime warns of each constant that is not used after folding
-    except Exception as error:  # of many types, and the back-end may be foreign code
+    except Exception as error:  # the errors are of many types, and the back-end may be foreign code
         reason = first_line(error.__cause__ or error)
         raise InputError(
             f"{path.name} was not written: torch.onnx cannot translate this detector ({reason})"

@@ -36,7 +36,7 @@ from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
-# Name of a value in the history → its heading.
+# Headings of the values in a history, by name of the value.
 _HEADINGS = {
     "loss": "loss",
     "val_loss_wo_aug": "dev loss",

@@ -219,7 +219,7 @@ def _identify_folder(folder: Path) -> Identity:
 
 
 def _add_frontend(identity: Identity, frontend: Frontend) -> Identity:
-    """Add the configuration of ``frontend`` and the published sizes with it to ``identity``; return ``identity``."""
+    """Add to ``identity`` the configuration of ``frontend``, its note and its published sizes; return ``identity``."""
     identity.config = {"frontend": frontend.config}
     if frontend.note:
         identity.notes.append(frontend.note)

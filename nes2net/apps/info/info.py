@@ -37,8 +37,8 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Precision → operations per second that estimates of time assume. For bfloat16, this is a fifth of the
-#: dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
+#: Operations per second that estimates of time assume, by precision. For bfloat16, this is a fifth
+#: of the dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
 BANDWIDTH = 3.35e12
@@ -48,7 +48,8 @@ BANDWIDTH = 3.35e12
 class PartInfo:
     """The costs of a part of a detector.
 
-    ``multiply_adds`` is their number per second of audio, and ``notes`` are lines of text.
+    ``multiply_adds`` is the number of multiply-adds for a second of audio, and ``notes`` are lines
+    of text.
     """
 
     role: str
@@ -80,7 +81,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
-    """Compute the peak memory in bytes of the results of operations in a forward pass without gradients.
+    """Compute the most memory, in bytes, that results of operations take during a forward pass without gradients.
 
     Parameters and inputs are not counted. On the meta device, the forward pass itself takes no
     memory.
@@ -150,7 +151,7 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
             return [_describe_frontend(create_frontend(name))]
         if registry in (None, backends) and name in backends.names():
             backend = create_backend(name)
-            if backend.feature_dim == 1:  # such a back-end reads the waveform instead of features
+            if backend.feature_dim == 1:  # this back-end reads the waveform instead of features
                 waveform = torch.zeros(1, ASVSPOOF_SAMPLES, 1)
                 return [
                     _describe_aggregation_or_backend(
@@ -302,7 +303,7 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
 
 
 def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """Make a table of the costs: a row for each part, and a row for their sum if there are several."""
+    """Make a table of the costs: a row for each part, with its first two notes, and a row for the sum of several."""
     rows = []
     for description in descriptions:
         rows.append(

@@ -43,7 +43,7 @@ from nes2net.models.registry import (
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
-#: Role of a part in a configuration → registry of its parts.
+#: Registries of parts, by the role of the part in a configuration.
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 
 
@@ -492,7 +492,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     """Describe a recipe: its model, its data, and the keys that differ from the defaults.
 
     Args:
-        sources: key → comment on the source of its value; None to show no sources.
+        sources: comments on the sources of values, as key → comment; None to show no sources.
     """
     names = corpora.names()
     checked = "CORPUS"
@@ -641,7 +641,7 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 
 def _published_result_sheet(name: str, results: Sequence[Result]) -> Sheet:
-    """Describe the one of the published ``results`` that has the id ``name``."""
+    """Describe the published result with the id ``name``."""
     result = next(result for result in results if result.id == name)
     commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
     return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

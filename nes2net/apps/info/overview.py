@@ -22,7 +22,7 @@ from nes2net.models.registry import (
     tasks,
 )
 
-#: The stored list: kind → rows of its table.
+#: The stored list, which has the rows of a table for each kind of names.
 STORED = Path(__file__).with_name("overview.json")
 #: Commands that the overview suggests.
 COMMANDS = [
@@ -34,7 +34,8 @@ COMMANDS = [
 def stored_overview(kind: str | None = None) -> Sheet | None:
     """Return the stored overview, or only its table of the ``kind``, such as ``"corpora"``.
 
-    None if there is no such kind, or if the stored list lacks names that installed packages add.
+    The result is None if there is no such kind, or if the stored list lacks names that installed
+    packages add.
     """
     registries = (frontends, aggregations, backends, heads, losses, tasks, judgements, corpora, effects, commands)
     if any(registry.names() != registry.names(installed=False) for registry in registries):

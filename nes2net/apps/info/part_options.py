@@ -17,7 +17,7 @@ from nes2net.apps.info.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
 from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, judgements, losses, tasks
 
-#: Kind of parts → parameters of its constructors that are not options, because the detector sets them.
+#: Parameters of constructors that are not options, because the detector sets them; by kind of part.
 _NOT_OPTIONS = {
     frontends.kind: ("checkpoint",),
     aggregations.kind: ("num_layers", "feature_dim"),
@@ -27,8 +27,8 @@ _NOT_OPTIONS = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: Key of a recipe → the class that declares the keys of its value, which is a mapping. The classes are given by
-#: name, because some of their modules load torch.
+#: For each key of a recipe whose value is a mapping, the class that declares the keys of the
+#: mapping. The classes are given by name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
@@ -36,7 +36,7 @@ _DECLARED_BY = {
     "augment.specmix": "nes2net.data.augment.specmix:Specmix",
     "train.adapt": "nes2net.models.frontends.adaptation:Adaptation",
 }
-#: Kind of parts → its plural, if irregular.
+#: Irregular plurals of kinds of parts.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
 # Matches a text up to the end of the last sentence with a year. A point after a single capital letter does not end a
@@ -78,7 +78,8 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
     """Describe the mapping that a recipe has under ``key``, such as ``augment.fir``: a row for each of its keys.
 
-    The rows are like those of :func:`option_rows`. Empty if the value of ``key`` is no mapping.
+    The rows are like those of :func:`option_rows`. The result is empty if the value of ``key`` is
+    not a mapping.
     """
     if key not in _DECLARED_BY:
         return []
@@ -99,7 +100,7 @@ def title(registry: Registry, name: str) -> str:
 
 
 def about(registry: Registry, name: str) -> list[str]:
-    """Return the paragraphs of the docstring of a part's class, up to its arguments."""
+    """Return the docstring of a part's class up to its arguments, as paragraphs; a numbered item is one, too."""
     text = _SECTIONS.split(inspect.getdoc(_documented(registry.get(name))) or "")[0]
     return [plain(item) for item in re.split(r"\n\n|\n(?=\d\. )", text)]
 
@@ -107,7 +108,8 @@ def about(registry: Registry, name: str) -> list[str]:
 def source(registry: Registry, name: str) -> str:
     """Return the publication of a part: the first paragraph with a year in the docstring of its module or class.
 
-    The paragraph is cut after the last sentence with a year. Empty if there is no year.
+    The paragraph is cut after the last sentence with a year. The result is empty if there is no
+    year.
     """
     factory = _documented(registry.get(name))
     for documented in (inspect.getmodule(factory), factory):
@@ -119,7 +121,7 @@ def source(registry: Registry, name: str) -> str:
 
 
 def variant(registry: Registry, name: str) -> str:
-    """Return the arguments with which a class makes this part; empty if the part is the class itself."""
+    """Return the arguments that the registry binds to the part's class, in words; empty if it binds none."""
     factory = registry.get(name)
     arguments = []
     while isinstance(factory, partial) and not isinstance(factory, Preset):
@@ -139,7 +141,7 @@ def _documented(factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _option_meanings(docstring: str) -> dict[str, str]:
-    """Parse the section ``Args`` of a docstring into option → text.
+    """Parse the section ``Args`` of a docstring, and return it as option → text.
 
     >>> _option_meanings("A part.\\n\\nArgs:\\n    a, b: of the\\n        first layer.\\n    c: no.\\n\\nRaises:\\n    d: e")
     {'a': 'of the first layer.', 'b': 'of the first layer.', 'c': 'no.'}

@@ -47,7 +47,7 @@ class Sheet:
     """Whether tables are brief, see :func:`table`."""
 
     def text(self) -> str:
-        """Write the description for a terminal, at most 100 columns wide unless a word is longer."""
+        """Write the description for a terminal, at most 100 columns wide; only a longer word makes it wider."""
         facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
@@ -69,7 +69,7 @@ class Sheet:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data for JSON, without what is empty."""
+        """Return plain data for JSON, without empty entries."""
         content = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
         filled = {}
         for key, value in content.items():
@@ -105,7 +105,8 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         wide = [index for index, width in enumerate(widths) if width > longest_words[index]]
         if not wide:
             break
-        # The last column is usually a text. It keeps at least 46 characters if other columns can be made narrower.
+        # The last column is usually a text. This column keeps at least 46 characters if other
+        # columns can be made narrower.
         is_long = widths[last] > max(longest_words[last], 46)
         if is_long:
             longest_column = last

@@ -43,7 +43,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """Bytes of everything that is counted."""
+        """Sum of the weights, the optimizer's tensors and the activations in bytes."""
         return self.weights + self.optimizer + self.activations
 
 
@@ -52,8 +52,8 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
 
     The forward pass is computed with tensors that have shapes but no numbers. The tensors that
     automatic differentiation keeps for the backward pass are counted, each storage once. With
-    ``train.activation_checkpointing``, the inputs of all transformer layers are counted, and the
-    inner tensors of the largest layer. **This is not a measurement**: the log of a training
+    ``train.activation_checkpointing``, the count consists of the inputs of all transformer layers
+    and the inner tensors of the largest layer. **This is not a measurement**: the log of a training
     on CUDA has the measured peak.
     """
     train = recipe.train
@@ -91,7 +91,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         trained = sum(parameter.numel() for parameter in parameters)
         if train.optimizer == "logistic":  # logistic regression has no steps and no gradients
             return TrainingMemory(trained, weights, 0, 0)
-        num_copies = 4 if train.amsgrad else 3  # of the parameters: the gradient, and the two or three averages of Adam
+        num_copies = 4 if train.amsgrad else 3  # the gradient, and Adam's two or three averages
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
@@ -116,8 +116,9 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
 
     Args:
         module: module whose parameters are not counted.
-        recomputed: layers whose activations are computed again in the backward pass. Of these
-            layers, the inputs are counted, and the tensors that the largest layer keeps.
+        recomputed: layers whose activations are computed again in the backward pass. For these
+            layers, the count consists of the inputs of all layers, and the tensors that the largest
+            layer keeps.
     """
     counted_storages = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
     storages = []
@@ -137,13 +138,13 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
     hooks = []
 
     def enter(_: nn.Module, arguments: tuple) -> None:
-        """Begin to count for the next layer; PyTorch calls this before a layer computes."""
+        """Let further tensors count for the next layer; PyTorch calls this before a layer computes."""
         inputs.append(arguments[0].nbytes)
         sizes.append(0)
         current_layer[0] = len(sizes) - 1
 
     def leave(*_: object) -> None:
-        """Count again for what is outside of the layers; PyTorch calls this after a layer has computed."""
+        """Let further tensors count as outside of the layers; PyTorch calls this after a layer has computed."""
         current_layer[0] = 0
 
     for layer in recomputed:

@@ -25,16 +25,16 @@ Line: TypeAlias = dict[str, Any]
 #: speech, and 0 if the share is below a quarter. ``"skip"``: windows below a quarter are not scored, either. ``"none"``:
 #: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
-_MOST_FAILED = 10  # if so many windows in a row cannot be scored, listening ends
-_MOST_TIMES = 1000  # times are kept of so many windows, the latest
+_MOST_FAILED = 10  # listening ends if this many windows in a row cannot be scored
+_MOST_TIMES = 1000  # times are kept for at most this many windows, the latest ones
 
 
 class Channel:
     """Judges the audio of one speaker.
 
     Two threads may use a channel: one calls :meth:`take`, the other calls :meth:`lines`, which
-    computes. Both threads use :attr:`queue`. They have to hold a lock while they call :meth:`take`
-    or remove an item from the queue.
+    computes. Both threads use :attr:`queue`. The threads have to hold a lock while they call
+    :meth:`take` or remove an item from the queue.
 
     Args:
         name: name of the channel, in its lines.
@@ -68,7 +68,7 @@ class Channel:
         self._num_weighed = 0  # windows that were added to the evidence
         self._num_speaking = 0
         self._num_alarms = 0
-        self._last: Line = {}  # the entries about the evidence in the last line
+        self._last: Line = {}  # what the last line says about the evidence
         self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
 
@@ -81,7 +81,7 @@ class Channel:
             samples: (N,) or (channels, N), at the rate of the stream.
             start_time: time of the first sample, as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
             most_waiting: number of windows that may wait. If more windows wait, all but the newest
-                are skipped. None to skip no window.
+                are skipped. If ``most_waiting`` is None, no window is skipped.
 
         Raises:
             InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
@@ -107,8 +107,8 @@ class Channel:
     def _skip(self, most_waiting: int) -> None:
         """Skip all waiting windows but the newest, if more than ``most_waiting`` wait.
 
-        A line about the skipped windows is put into the queue. If the queue has such a line
-        already, the new line replaces it and counts its windows too.
+        A line about the skipped windows is put into the queue. If the queue already has a line
+        about skipped windows, the new line replaces it and counts its windows too.
         """
         waiting = [item for item in self.queue if isinstance(item, WaitingBatch)]
         if len(waiting) <= most_waiting:
@@ -130,9 +130,15 @@ class Channel:
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
 
+<<<<<<< HEAD
         A window is scored, unless windows without speech are skipped; if scoring fails, its line
         has an ``error``. If ``item`` is a line already, the line is returned with the name
         of the channel added.
+=======
+        A window without speech is not scored if the channel skips such windows. If scoring a window
+        fails, its line has an ``error``. Further lines follow if silence begins with the window, or
+        if an alarm begins or ends. Each line has the name of the channel.
+>>>>>>> wt-plany
 
         Raises:
             InputError: if ten windows in a row cannot be scored.
@@ -200,8 +206,8 @@ class Channel:
             samples: (N,), the window.
 
         Returns:
-            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise
-            nothing.
+            A line ``alarm`` or ``clear`` if an alarm begins or ends with the window; otherwise an
+            empty list.
         """
         running = evidence.add(line["end"], line["score"] or 0.0, weight)  # a window without a score has the weight 0
         was_alarm = self._last.get("alarm", False)

@@ -23,8 +23,8 @@ from nes2net.scoring.stream import Stream
 #: What happens if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
 #: ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
-_LOOK = 0.1  # seconds between two checks whether to stop
-_FEW = 2  # if so many windows of a channel wait to be scored, the source has to wait
+_LOOK = 0.1  # seconds from one check for a stop to the next
+_FEW = 2  # the source has to wait if this many windows of a channel wait to be scored
 
 
 class Block(NamedTuple):
@@ -109,7 +109,7 @@ class Judge:
 
 @dataclass
 class Session:
-    """The channels and settings of a source; they are kept if its connection is lost, so that it can resume."""
+    """The channels and settings of a source, which are kept so that the source can resume after a lost connection."""
 
     channels: list[Channel]
     ready: Line
@@ -120,7 +120,7 @@ class Session:
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM in this context call ``stop``; a second signal acts as outside of the context."""
+    """Let the first Ctrl-C or SIGTERM in this context call ``stop``; a second signal has its usual effect."""
     before: dict[int, Any] = {}
 
     def handle(*_: object) -> None:
@@ -129,7 +129,7 @@ def stopped_by_signals(stop: Callable[[], object]) -> Iterator[None]:
         restore()
 
     def restore() -> None:
-        """Set the handlers of signals that were there before."""
+        """Restore the handlers of signals that were set before."""
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -223,7 +223,7 @@ class Listening:
             yield from channel.lines(item)
 
     def _read(self) -> None:
-        """Read the source, and give its samples to the channels, at most a second at once; a thread runs this.
+        """Read the source, and give its samples to the channels, at most a second of audio at once; a thread runs this.
 
         An error is stored, and :meth:`lines` raises it.
         """

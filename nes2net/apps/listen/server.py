@@ -31,11 +31,11 @@ PATIENCE = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
 _HANDSHAKE = 10.0  # seconds within which a handshake must be complete
-_MOST_BYTES = 1 << 20  # bytes of a message
-_MOST_TEXT = 1 << 16  # characters of a text message
+_MOST_BYTES = 1 << 20  # most bytes of a message
+_MOST_TEXT = 1 << 16  # most characters of a text message
 _MOST_CHANNELS = 8
-_QUEUED = 4  # received frames that may wait to be read; the client has to wait with further frames
-_LOOK = 0.1  # seconds between two checks whether something has ended
+_QUEUED = 4  # this many received frames may wait to be read; then the client has to wait before it sends more
+_LOOK = 0.1  # seconds from one look for something that has ended to the next
 # Close codes of RFC 6455
 _OK = 1000
 _GOING_AWAY = 1001
@@ -173,8 +173,7 @@ class Server:
         """Receive the audio of a client, and send the lines about it.
 
         Raises:
-            InputError: if a message of the client is not expected, or if the audio cannot be
-                scored.
+            InputError: if a message of the client is unexpected, or if the audio cannot be scored.
             Gone, ConnectionClosed: if the connection is lost. The session is kept in ``_parked``.
         """
         start = _received(connection)
@@ -206,8 +205,9 @@ class Server:
     def _resumed(self, start: _Start, names: list[str]) -> _Parked | None:
         """Return the session that ``start`` asks to resume, and remove it from the kept sessions.
 
-        None if ``start`` names no session, or if the session is not kept any more. Kept sessions
-        that are too old or too many are removed too.
+        The result is None if ``start`` names no session, or if the session is not kept any more.
+        Kept sessions that are too old or too many are removed too. If the session still runs, its
+        connection is cut first.
 
         Args:
             names: names of the channels, which must be the same as before.
@@ -241,11 +241,11 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         start: the first message, which has encoding and number of channels.
         session: the session, whose stream says how much audio it has.
         parked: the kept session if the client resumes one; None for a new session. The time without
-            a connection is a gap in the stream.
+            a connection is a gap in the stream, and so is a gap that the client states.
 
     Raises:
         Gone: if the connection is lost.
-        InputError: if a message of the client is not expected, or if no message comes for too long.
+        InputError: if a message of the client is unexpected, or if no message comes for too long.
     """
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0

@@ -42,7 +42,7 @@ class Source(NamedTuple):
 
 
 def channel_names(names: list[str] | None, num_channels: int) -> list[str]:
-    """Return the names of the channels that are judged, after a check.
+    """Check the names of the channels that are judged, and return them.
 
     Args:
         names: a name for each channel, which is then judged by itself; None to judge the mean of
@@ -69,7 +69,7 @@ def opened(
 ) -> Source:
     """Open a source: ``-``, a named pipe, a file of raw samples, a recording, or ``microphone[:DEVICE]``.
 
-    A file is a recording unless a rate or an encoding is given.
+    A file has raw samples if a rate or an encoding is given; otherwise it is a recording.
 
     Args:
         encoding: encoding of raw samples; None for ``"s16le"``.
@@ -78,8 +78,8 @@ def opened(
         channels: number of channels of raw samples or of the microphone; 1 for a recording, which
             states its channels itself.
         split: names of the channels, separated by commas; None to judge the mean of all channels.
-        speed: speed at which a recording is played: 1 for real time, infinity for no waiting. It
-            has no effect on other sources.
+        speed: speed at which a recording is played: 1 for real time, infinity for no waiting. The
+            speed has no effect on other sources.
 
     Raises:
         InputError: if the source does not exist, if an argument does not fit the source, or if raw
@@ -89,7 +89,7 @@ def opened(
     if not speed > 0:
         raise InputError(f"`speed` is a number above 0, not {speed}")
     names = None if split is None else split.split(",")
-    # The microphone, unless a file has this name.
+    # If no file has this name, open the microphone.
     kind, _, device = source.partition(":")
     if kind == _MICROPHONE and not os.path.exists(source):
         rate = rate or SAMPLE_RATE

@@ -83,7 +83,8 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
 def stretch_of(row: dict[str, Any]) -> Stretch | None:
     """Return the part of the recording with the most evidence against bona fide.
 
-    None if no part was searched for, or if the decision is that the detector cannot tell.
+    The result is None if no part was searched for, or if the decision is that the detector cannot
+    tell.
     """
     facts = row.get("along", {}).get("stretch")
     if facts is None or row["decision"] == CANNOT_TELL:
@@ -99,7 +100,7 @@ def is_fake_in_part(row: dict[str, Any]) -> bool:
 def decided_windows(prediction: Prediction) -> NDArray:
     """Return for each of the K windows whether the decision uses the window, as booleans.
 
-    A window is used if it has enough speech, unless the whole recording is unfit.
+    A window is used if it has enough speech and the recording as a whole is not unfit.
     """
     track = prediction.track
     assert track is not None and track.speech is not None
@@ -121,7 +122,7 @@ def percent(share: float) -> str:
 
 
 def in_hundred(share: float) -> str:
-    """Write a share in words, as "about k in n".
+    """Write a share in words, as "about k in n"; "none" for 0, "all" for 1.
 
     >>> in_hundred(0.107), in_hundred(0.002), in_hundred(0.0), in_hundred(1.0)
     ('about 11 in 100', 'about 2 in 1,000', 'none', 'all')
@@ -212,11 +213,11 @@ def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> s
 
 
 def _missed_words(shortest_found: float | None) -> str:
-    """Say how short a fake part would mostly be missed.
+    """Say below which length a fake part would mostly be missed.
 
     Args:
         shortest_found: length in seconds of the shortest part that would mostly be found; None if
-            no length would.
+            parts of any length would mostly be missed.
     """
     if shortest_found is None:
         return "A fake part of any length would mostly be missed."

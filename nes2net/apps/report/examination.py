@@ -75,12 +75,12 @@ class AudioFile(NamedTuple):
 
     @property
     def recording(self) -> AnyRecording:
-        """What is examined: the file, or one channel of it."""
+        """The examined recording, which is the file, or one channel of it."""
         return self.path if self.channel is None else ChannelOf(self.path, self.channel)
 
 
 class ErrorCount(NamedTuple):
-    """How many of the calibration's recordings of one class are decided wrongly."""
+    """The number of wrong decisions on the calibration's recordings of one class."""
 
     truth: str
     """The class of the recordings."""
@@ -209,7 +209,7 @@ def _detector_facts(detector: Detector) -> Facts:
         published_model = None
     else:
         _, published_model = provenance.published
-    if published_model is None or not published_model.until:  # else the card above states the year
+    if published_model is None or not published_model.until:  # otherwise the first fact states the year
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published_model is not None:
         facts += [("Note", note) for note in published_model.notes]

@@ -29,13 +29,13 @@ from nes2net.lib.times import clock
 
 #: Duration in seconds of the longest recording that the page contains and can play.
 LONGEST_HEARD = 600.0
-_MOST_LISTED = 50  # the page lists at most so many fake stretches
+_MOST_LISTED = 50  # the page lists at most this many fake stretches
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
 
 
 @dataclass(frozen=True)
 class Making:
-    """How a report was made, for its last section."""
+    """Facts on how a report was made, for its last section."""
 
     model: str
     """Name of the detector on the command line."""

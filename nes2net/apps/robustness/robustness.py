@@ -1,8 +1,8 @@
 """Evaluate the robustness of a detector: its error rates on the same trials, clean and under conditions.
 
 A condition is a change of all recordings, such as a codec or noise. The threshold is chosen on the
-clean trials, or by a calibration. It is the same under all conditions, because in use the condition
-of a recording is unknown.
+clean trials, or by a calibration. The threshold is the same under all conditions, because in use
+the condition of a recording is unknown.
 """
 
 from __future__ import annotations
@@ -30,12 +30,13 @@ from nes2net.metrics.intervals import two_sided_p
 from nes2net.models.registry import corpora
 from nes2net.scoring.decisions import Decider, Llrs, OperatingPoint
 
-#: Name of the unchanged trials beside the names of the conditions.
+#: Name of the unchanged trials, used like the name of a condition.
 CLEAN = "clean"
-#: The default source of the threshold: the point of equal error rates of the clean trials.
+#: The default source of the threshold: the point at which both error rates of the clean trials are equal.
 EER_OF_CLEAN = OperatingPoint("eer")
-# Largest fraction of the trials for which a condition may lack scores. Above this fraction the condition counts as
-# failed, because its missing trials are excluded under all other conditions too.
+# A condition may lack scores for at most this fraction of the trials. Above this fraction, the
+# condition counts as failed, because its missing trials are excluded under all other conditions
+# too.
 _MOST_MISSING = 0.1
 
 
@@ -68,15 +69,15 @@ def evaluate_robustness(
         corpus: name of the corpus.
         phase: phase of its labels.
         trials: labelled trials, in the order of the score files.
-        paths: :data:`CLEAN` or condition → score file. A condition that lacks scores for more than
-            a tenth of the trials counts as failed. A trial that lacks a score under one of the
-            other conditions is excluded under all of them.
+        paths: the score files, as :data:`CLEAN` or condition → file. A condition that lacks scores
+            for more than a tenth of the trials counts as failed. A trial that lacks a score under
+            one of the other conditions is excluded under all of them.
         rule: source of the threshold: the decider of a calibration, or an operating point on the
             clean trials.
         num_resamples: number of draws of the bootstrap. It draws speakers if every trial has a
             speaker and there are at least ten speakers, and otherwise trials.
         seed: seed of the bootstrap.
-        failed: condition without scores → reason.
+        failed: the conditions without scores, as condition → reason.
         num_available: number of trials of the phase if ``trials`` are a subset; None if ``trials``
             are all of them.
 
@@ -163,9 +164,9 @@ def _condition_rows(
     """Make the table: the row of the clean trials, and a row for each condition, largest rise of the EER first.
 
     Args:
-        values: :data:`CLEAN` or condition → scores (N,) of the same trials.
+        values: scores (N,) of the same trials, as :data:`CLEAN` or condition → scores.
         is_bonafide: (N,) booleans.
-        rules: name of a figure → function that computes it from scores.
+        rules: functions that compute figures from scores, as name of the figure → function.
         draws: settings of the bootstrap, as arguments of
             :class:`nes2net.evaluation.tables.Measured`.
     """
@@ -181,7 +182,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts about the origin of clean scores and threshold, but no facts that differ in a repeated run."""
+    """Collect those facts about the origin of clean scores and threshold that stay the same in a repeated run."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -232,7 +233,7 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
-    """Summarise the table in sentences; ``rows`` are the conditions, most damaging first."""
+    """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
     # The conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
@@ -271,8 +272,8 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
     """Say which trials and conditions are not in the table.
 
     Args:
-        left_out: id of a trial → conditions without a score of the trial.
-        failed: condition without figures → reason.
+        left_out: the trials that lack scores, as id of a trial → conditions without a score of it.
+        failed: the conditions without figures, as condition → reason.
     """
     notes = []
     if left_out:
@@ -285,7 +286,7 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
-    """Draw the plots of the report by heading; the result calls this if a page is written."""
+    """Draw the plots of the report, as heading → plots; the result calls this if a page is written."""
     from nes2net.apps.robustness.plots import condition_plots  # here for start-up time: only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}
@@ -296,8 +297,11 @@ def _read_scores(
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Read the score files.
 
+    A condition fails if it lacks scores for more than a tenth of the clean trials.
+
     Returns:
-        Condition → id of a trial → score, without failed conditions; and failed condition → reason.
+        The scores of the conditions that did not fail, by condition and id of the trial; and the
+        reason for each failed condition.
     """
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
@@ -319,7 +323,7 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Find the trials that lack a score under a condition, as id of a trial → these conditions."""
+    """Find the trials that lack scores, as id of a trial → the conditions under which it has no score."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]

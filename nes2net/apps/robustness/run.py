@@ -166,6 +166,9 @@ def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Tr
     """Return the trials of ``phase`` with their labels and the paths of their recordings.
 
     Trials that the corpus excludes from its published figures are excluded.
+
+    Raises:
+        InputError: if there is no such trial, or if a trial has no label.
     """
     corpus = corpora.get(part.corpus)
     key = corpus.keys(part.root if keys is None else keys)

@@ -21,7 +21,7 @@ _LOCAL_STORE = 4 << 30  # bytes; most shared memory for Ray's objects if Ray is 
 
 @dataclass(frozen=True)
 class Resources:
-    """Number of actors, the processes that score, and the resources that Ray reserves for each actor.
+    """The number of actors (the processes that score), and the resources that Ray reserves for each actor.
 
     Args:
         num_actors: number of actors; None for as many as fit on the GPUs, or if there are no GPUs,
@@ -48,8 +48,10 @@ class Resources:
     def resolved(self, available: dict[str, float], device: str) -> Resources:
         """Return a copy in which numbers that suit a cluster replace None.
 
+        An actor with a GPU gets no processors.
+
         Args:
-            available: the resources of the cluster: ``"CPU"`` and ``"GPU"`` → number.
+            available: the numbers of ``"CPU"`` and ``"GPU"`` of the cluster.
             device: device of the detector, such as ``"auto"`` or ``"cpu"``.
 
         Raises:
@@ -140,7 +142,7 @@ def start_ray(resources: Resources) -> bool:
 
 @contextmanager
 def connected(resources: Resources) -> Iterator[None]:
-    """Connect to Ray within this context; afterwards disconnect, unless Ray was connected before."""
+    """Connect to Ray within this context; if Ray was not connected before, disconnect afterwards."""
     started_here = False
     try:
         with StopRequests() as stop, stop.deferred():  # an interrupted start of Ray would leave processes behind

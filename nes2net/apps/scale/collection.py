@@ -88,19 +88,21 @@ def score_collection(
     call tries it again.
 
     The scores of a shard equal the scores of `nes2net score` for the same recordings in the same
-    order, with the same number of threads. They are equal bit for bit if a fixed number of samples
-    is scored, and up to the rounding of float32 for whole utterances.
+    order, with the same number of threads. The scores are equal bit for bit if a fixed number of
+    samples is scored, and up to the rounding of float32 if whole utterances are scored.
 
     Args:
         source: see :func:`nes2net.apps.scale.sources.shards_of`.
         model: a checkpoint or folder that every machine can read; a name on the Hugging Face hub;
             or a :class:`~nes2net.apps.scale.engine.Model`, which also has device and precision.
-        judgement: the kind of result: a judgement with one score for each recording, such as
-            ``"classes"``, its name, or a mapping of ``name`` and options. The column ``score`` has
-            a list of numbers if a result has several.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None for
-            all samples; "auto" for the choice of
-            :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
+        judgement: the kind of result, such as ``"classes"``; give a judgement, the name of a
+            judgement, or a mapping of ``name`` and options. The judgement must be of whole
+            recordings; frames and embeddings raise :class:`InputError`. The column ``score`` has a
+            list of numbers if a result has several.
+        num_samples: number of leading samples to score; shorter recordings are repeated. None takes
+            all samples; "auto" leaves the choice to
+            :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most
+            detectors.
         batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
         resources: number and resources of the actors, and the Ray cluster; by default all of this
             machine.
@@ -145,14 +147,14 @@ def score_collection(
         else:
             before = read_record(out)
         if before is not None and (before.model_extra or {}).get("asked") == request:
-            return outcome  # before Ray is started and the detector loaded, which takes half a minute
+            return outcome  # return before Ray is started and the detector is loaded, which takes half a minute
         stack.enter_context(connected(resources))
         # Replace Ray's handler of SIGTERM, which prints a stack trace and aborts.
         stack.enter_context(StopRequests())
         facts = facts_of(chosen_model, num_samples, batch_size, resources, chosen_judgement)
         _check_run(out, done, facts.run, overwrite)
         for path in outdated:
-            path.unlink()  # must not stay, even if the new shard cannot be read
+            path.unlink()  # the old results must not stay, even if the new shard cannot be read
         if words := facts.score_length.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
         # Write the record, score the other shards, and complete the record.
@@ -268,7 +270,7 @@ def _remove_or_refuse(
 def _unfinished_shards(
     out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], retry_errors: bool
 ) -> tuple[Outcome, list[Shard]]:
-    """Count the finished shards, and list the others.
+    """Count the finished shards, and list the others; with ``retry_errors``, list shards with errors, too.
 
     Returns:
         The outcome so far, and the shards that have to be scored.
@@ -287,6 +289,8 @@ def _unfinished_shards(
 
 def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome) -> None:
     """Score ``shards``, write the results of each shard when they are complete, and count them in ``outcome``.
+
+    A shard that cannot be read has no results; ``outcome`` gets the reason.
 
     Raises:
         Unfinished: if Ray stops.

@@ -38,12 +38,12 @@ from nes2net.scoring.waveforms import Recording, WaveformReader
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-#: Number of batches in a piece. An actor computes them without waiting for the next piece.
+#: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
 # Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding
 # task, Ray would join the two, and one process would decode a whole shard.
 _READING_CPUS = 0.5
-_FETCHED_AT_ONCE = 16  # URLs that a process fetches at once, because an object store takes about 50 ms to answer
+_FETCHED_AT_ONCE = 16  # a process fetches this many URLs at once, because an object store takes about 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
 _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
@@ -275,7 +275,7 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
 
 
 def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """Make a dataset with a row for each recording of ``pieces``, and with at least ``columns``."""
+    """Make a dataset with a row for each recording of ``pieces``; it has the ``columns`` in any case."""
 
     def rows(batch: dict[str, Sequence[Piece]]) -> Any:
         """Make a table of the one piece in ``batch``; Ray calls this for each piece."""
@@ -324,14 +324,15 @@ def score(
         dataset: rows with the bytes of an audio file, or with its path or URL.
         model: see :class:`Model`. A :class:`Detector` is saved in a temporary folder of this
             machine, from which the actors load it.
-        num_samples: number of leading samples to score; shorter recordings are repeated. None for
-            all samples; "auto" for the choice of
-            :func:`nes2net.scoring.score_length.samples_to_score`, 64,600 for most detectors.
+        num_samples: number of leading samples to score; shorter recordings are repeated. None takes
+            all samples; "auto" leaves the choice to
+            :func:`nes2net.scoring.score_length.samples_to_score`, which takes 64,600 for most
+            detectors.
         batch_size: recordings in a batch; None for 8 on a CPU and 64 on a GPU.
         resources: number and resources of the actors; by default all resources of Ray.
         audio: name of the column of the recordings, which holds bytes, ``struct<bytes, path>``,
-            paths or URLs. None for the first existing column of ``audio``, ``content``, ``bytes``,
-            ``address``, ``path`` and ``url``.
+            paths or URLs. If ``audio`` is None, the first existing column of ``audio``,
+            ``content``, ``bytes``, ``address``, ``path`` and ``url`` is taken.
 
     Raises:
         InputError: if an argument is out of range, if the detector cannot be loaded, or if there is

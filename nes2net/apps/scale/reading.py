@@ -36,7 +36,7 @@ _PIECE_BYTES = 64 << 20
 #: If a piece has this many bytes of content, it ends in any case.
 _MOST_PIECE_BYTES = 512 << 20
 _MOST_TEXT = 1 << 20  # bytes; a larger description of a recording in a tar file is ignored
-# Suffix of a description of a recording in a tar file → column for the description.
+# Columns for the descriptions of recordings in a tar file, as suffix of the description → column.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
 #: Facts about a recording, by the names of columns.
@@ -196,7 +196,7 @@ def fetched(address: str) -> RecordingBytes:
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """Make the row of a recording in a file.
 
-    The id is taken from ``described`` or the notes in it. Otherwise it is made of the names of
+    The id is taken from ``described`` or the notes in it. Otherwise the id is made of the names of
     shard and recording.
 
     Args:
@@ -234,7 +234,7 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[Row]:
         recordings: list[tuple[str, bytes]] = []
         for member in members:
             suffix = PurePosixPath(member.name).name.partition(".")[2]
-            if not stem:  # a hidden file, such as macOS adds
+            if not stem:  # a hidden file, as macOS adds them
                 continue
             if is_recording(f"x.{suffix}"):
                 recordings.append((member.name, member_content(file, member)))

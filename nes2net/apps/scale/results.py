@@ -33,12 +33,12 @@ RECORD = "scale.json"
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
 _LARGEST_RECORD = 256 << 20  # bytes; so large because it has a reason for each unread shard
-# The record of a score file has at most so many reasons for missing scores. The files of the shards have all reasons.
+# The record of a score file has at most this many reasons for missing scores. The files of the shards have all reasons.
 _MOST_FAILURES = 10_000
 
 
 class ShardScores(BaseModel):
-    """Facts about the results of a shard. They stand in the metadata of its Parquet file."""
+    """Facts about the results of a shard. These facts stand in the metadata of the shard's Parquet file."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -73,7 +73,7 @@ def write_record(out: Path, content: dict[str, Any]) -> None:
 
 
 def result_path(out: Path, shard: Shard) -> Path:
-    """Return the path for the results of ``shard``, from the name of the shard and a digest of its address."""
+    """Return the path for the results of ``shard``, made of the name of the shard and a digest of its address."""
     stem = re.sub(r"[^\w.-]+", "-", PurePosixPath(shard.name or shard.address).stem)[-80:].lstrip(".-") or "shard"
     return out / f"{stem}-{hashlib.sha256(shard.address.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}.parquet"
 
@@ -96,9 +96,13 @@ def table_of(
     Args:
         columns: names of columns that the table has in any case. Further columns of the rows follow
             after the second column.
+<<<<<<< HEAD
         beside: a table with further columns of the same recordings, which come first.
         has_lists: if no row has a score, the column of scores is for lists of numbers, such as
             logits of classes, instead of numbers.
+=======
+        beside: a table with further columns of the same recordings; these columns come first.
+>>>>>>> wt-plany
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
@@ -181,7 +185,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     shard_of: dict[str, str] = {}
 
     def scored_trials() -> Iterator[tuple[Trial, Any]]:
-        """Yield the recordings with a score, and collect in ``failures`` why the others have none."""
+        """Yield the recordings with a score, and collect in ``failures`` why the others have no score."""
         for done, rows in results(out):
             judgement.check([Trial(row["id"]) for row in rows], path)
             for row in rows:

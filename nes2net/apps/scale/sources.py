@@ -148,7 +148,7 @@ def _absolute_path_or_url(address: str) -> str:
 
 
 def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
-    """Yield id and address of the recording in each line of the list ``name``, a path or URL."""
+    """Yield id and address of each recording in the list ``name``, a path or URL; skip empty lines and comments."""
     if is_url(name):
         folder = name.rpartition("/")[0]
         try:
@@ -179,7 +179,7 @@ def _has_shard_suffix(address: str) -> bool:
 
 
 def unreachable(address: str, error: Exception) -> InputError:
-    """Make the error for an address that fsspec cannot read; ``error`` is the exception of fsspec."""
+    """Make the error for an address at which fsspec raised ``error``; it says if a library is not installed."""
     if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")

@@ -13,7 +13,7 @@ _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 @with_config(_CONFIG)
 class Problem(TypedDict):
-    """Why there is no other answer."""
+    """The answer to a request that failed."""
 
     error: str
     """What is wrong."""
@@ -157,7 +157,7 @@ class ScoredRecording(TypedDict):
     """Scores of the windows; left out with `track=0`."""
 
 
-#: Status of an answer with an error → its reason.
+#: Reasons for answers with an error, by status.
 REASONS = {
     403: "the request comes from a page of another site",
     408: "the request did not come as a whole within ten minutes",

@@ -129,7 +129,7 @@ class Meaning:
     decider: Decider
 
     def row(self) -> dict[str, Any]:
-        """Return plain data of the decision and of its basis, with the keys of `nes2net predict --json`."""
+        """Return the decision and its basis as plain data, with the keys of `nes2net predict --json`."""
         return {**self.decision.row(), "basis": self.decider.basis()}
 
 
@@ -234,13 +234,13 @@ class Desk:
         self, detector: Scorer, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
         window = usual_window(detector, decider)
-        window_samples(detector, window, window)  # raises for wrong lengths
+        window_samples(detector, window, window)  # raises an error for wrong lengths
         self.detector = detector
         self.folder = folder
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user: which part of a recording is scored, unless it is the whole; and doubts about decisions.
+        #: Notes for the user: which part of a recording is scored, if only a part is; and doubts about decisions.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -256,9 +256,9 @@ class Desk:
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
-        #: Token → file for the player. A file is there until a browser has fetched it or its time is over.
+        #: Files for the player, by token. A file is there until a browser has fetched it or its time is over.
         self.player_files: dict[str, Path] = {}
-        self._offered_until: dict[str, float] = {}  # token of an offered file → end of its time, by the monotonic clock
+        self._offered_until: dict[str, float] = {}  # end of the time of each offered file, by token
 
     def close(self) -> None:
         """End the scoring of all recordings, each at its next step."""
@@ -298,7 +298,7 @@ class Desk:
 
         Args:
             name: name of the recording in the result.
-            look: whether to make also a picture, and a file for the player of the page.
+            look: whether to make a picture, too, and a file for the player of the page.
             channel: number of the channel to score, counted from 0; None for the mean of all.
             progress: called with the progress, see :data:`Progress`.
             check: called often; if it raises an exception, the scoring ends with this exception.
@@ -325,12 +325,12 @@ class Desk:
             finds_segments = self.detector.trained_on_segments
 
             def show_scoring(seconds: float) -> None:
-                """Show progress; called each time that the scores of ``seconds`` from the beginning are known."""
+                """Show progress; called whenever the scores of the first ``seconds`` of the recording are known."""
                 end_check.check()
                 share = seconds / duration / (2 if finds_segments else 1)  # the second half is the search for fakes
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
-            # Score the windows; and the recording in one piece, unless its score is the mean of the windows.
+            # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.
             end_check.check()
             window = usual_window(self.detector, self.decider)
             hop = suitable_hop(duration, window)
@@ -379,7 +379,7 @@ class Desk:
         """Find the fake stretches of a recording, as `nes2net predict --segments` does."""
 
         def show_progress(seconds: float) -> None:
-            """Show progress; called each time that the frames of ``seconds`` from the beginning are scored."""
+            """Show progress; called whenever the frames of the first ``seconds`` of the recording are scored."""
             end_check.check()
             # Scoring took the first half of the progress bar.
             progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
@@ -405,7 +405,7 @@ class Desk:
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove the player files whose time is over; tests let ``later`` seconds pass."""
+        """Remove the player files whose time is over, as if it were ``later`` seconds later, for tests."""
         for token, until in list(self._offered_until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])
@@ -426,7 +426,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, which this context occupies, and note the moment in ``times``.
+        """Wait until a worker is free, and occupy it in this context; note in ``times`` when this begins.
 
         Raises:
             Busy: at once, if too many recordings wait.
@@ -482,7 +482,7 @@ def safe_suffix(name: str) -> str:
 
 
 def display_name(name: str | None) -> str:
-    """Return the last part of the file name ``name`` of a request, to show it; a path loses its folders.
+    """Return the file name ``name`` of a request without folders, to show it; ``"recording"`` if it has none.
 
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')

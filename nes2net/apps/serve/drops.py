@@ -24,9 +24,9 @@ from nes2net.lib.text_files import has_control
 JOIN = "/gradio_api/queue/join"
 #: Path from which the page gets progress and result of a drop.
 DATA = "/gradio_api/queue/data"
-#: Beginning of the path with which a page says that it is still open; the name of its session follows.
+#: Beginning of the path for the heartbeats of an open page; the name of the page's session follows.
 HEARTBEAT = "/gradio_api/heartbeat/"
-#: Path → keys of the JSON that a request to the path has.
+#: Keys of the JSON that a request has, by the path of the request.
 KEYS_OF_PATH = {
     JOIN: ("fn_index", "session_hash", "data"),
     "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),
@@ -40,7 +40,7 @@ class DropsCheck:
     """ASGI middleware that passes on only well-formed requests of the page, because Gradio may fail on others.
 
     Args:
-        events: Gradio's ``fn_index`` of each event → whether the event takes a list of files.
+        events: whether each event takes a list of files, by Gradio's ``fn_index`` of the event.
         sessions: mapping whose keys are the names of the open pages.
         folder: folder of the uploads, which are ``folder/SHA-256/NAME``.
     """
@@ -79,7 +79,7 @@ class DropsCheck:
         except Exception:
             if session is None or session in self.sessions:
                 raise
-            # Another request has ended the session meanwhile, which is not an error.
+            # Another request has ended the session by now, which is not an error.
             await send({"type": "http.response.body", "body": b""})
 
     def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:

@@ -17,7 +17,7 @@ from nes2net.lib.http_server import Refused, check_site
 
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
-_SLACK = 1 << 20  # bytes of a request besides the file
+_SLACK = 1 << 20  # most bytes of a request besides the file
 # Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
 # closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
@@ -50,7 +50,7 @@ class Guard:
     Args:
         names: names of this machine, besides ``localhost`` and IP addresses.
         admit: function that admits or refuses the requests that pass these checks.
-        frames: sites that may show the page in a frame all the same.
+        frames: the only other sites that may show the page in a frame.
         patience: seconds within which a whole request must arrive.
     """
 
@@ -157,8 +157,8 @@ class _Body:
     async def receive_message(self) -> Any:
         """Receive the next message.
 
-        Once the body is complete, the next message is the end of the connection. It may come at any
-        time.
+        Once the body is complete, the next message is the end of the connection. This message may
+        come at any time.
         """
         if not self.is_incomplete:
             return await self.receive()
@@ -219,7 +219,7 @@ class _Form:
         self.value += data[start:end]
 
     def header_end(self) -> None:
-        """Note whether the header that is now complete says that the field is a file."""
+        """If the header that is now complete describes the field, note whether the field is a file."""
         if self.name.lower() == b"content-disposition":
             self.is_file = b"filename" in parse_options_header(self.value)[1]
         self.name = self.value = b""

@@ -127,10 +127,10 @@ class ObservedRequests:
 
 
 class JsonLines(logging.Formatter):
-    """Formats each record of a log as a line of JSON: time, level, event and the facts of the event."""
+    """Formats each record of a log as a line of JSON, with time, level, event and its facts."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Format a record; a record without facts, such as that of a library, is the event ``"message"``."""
+        """Format a record; a record without facts, such as a library's, becomes the event ``"message"``."""
         time_of_day = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {"time": time_of_day, "level": record.levelname.lower()}
         facts = vars(record).get("facts")
@@ -145,7 +145,7 @@ class JsonLines(logging.Formatter):
 
 @contextmanager
 def logging_as(kind: LogKind) -> Iterator[None]:
-    """Log to standard error within this context; also what libraries log."""
+    """Log to standard error within this context, including what libraries log."""
     handler = logging.StreamHandler()
     if kind == "json":
         handler.setFormatter(JsonLines())

@@ -34,7 +34,7 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 MOST_FILES = 100
 _MOST_POINTS = 400  # most points of the score line over the picture
 _BOX_STEPS = 1200  # fake stretches closer than this fraction, 1/1200, of the duration are drawn as one box
-_MOST_LISTED = 200  # at most so many fake stretches are listed below the picture
+_MOST_LISTED = 200  # at most this many fake stretches are listed below the picture
 _BASIS = ("prior", "operating_point", "llr_threshold")  # the table of scores has these facts of the calibration
 _EMPTY = (
     '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
@@ -268,8 +268,7 @@ def _template_facts(result: Scored | dict[str, str]) -> dict[str, Any]:
 def _picture_facts(scored: Scored) -> dict[str, Any]:
     """Collect what the template draws over the picture, and the labels of both axes.
 
-    Positions in time are in ‰ of the duration, and positions of scores in % of the height from the
-    top.
+    Times are placed in ‰ of the duration, and scores in % of the height from the top.
     """
     assert scored.picture is not None  # `_score_upload` lets the desk make a picture
     track = scored.track

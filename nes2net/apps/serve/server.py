@@ -67,8 +67,8 @@ def serve(
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
-    Ctrl-C ends the server at once. SIGTERM and SIGHUP let the present recordings be scored before;
-    a second signal ends the server at once.
+    Ctrl-C ends the server at once. After SIGTERM or SIGHUP, the present recordings are still scored
+    before the server ends; a second signal ends it at once.
 
     Args:
         model: as for :meth:`nes2net.Detector.from_pretrained`, or an exported detector, FILE.onnx.
@@ -167,7 +167,7 @@ def set_up_gradio(folder: Path) -> None:
 
 
 def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
-    """Return the settings with which uvicorn, the web server, runs the application ``app``; ``settings`` are further ones."""
+    """Return the settings with which uvicorn, the web server, runs the application ``app``, and add ``settings``."""
     return uvicorn.Config(
         app,
         http=_TimedProtocol,
@@ -216,14 +216,14 @@ class _TimedProtocol(H11Protocol):
 
 
 class _Server(uvicorn.Server):
-    """Lets the recordings at the desk be finished at SIGTERM, and ends their scoring at other signals."""
+    """At SIGTERM, lets the recordings at the desk be finished; at other signals, ends their scoring."""
 
     def __init__(self, config: uvicorn.Config, desk: Desk) -> None:
         super().__init__(config)
         self.desk = desk
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop the server without error messages, or let it finish first; uvicorn calls this on a signal."""
+        """Stop the server; at the first SIGTERM, wait for the present recordings. uvicorn calls this on a signal."""
         if sig == signal.SIGTERM and not self.desk.is_finishing:
             self.desk.finish()  # `on_tick` stops the server
             return

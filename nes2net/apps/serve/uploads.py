@@ -31,11 +31,12 @@ class Uploads:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.folder = (desk.folder / UPLOADS).resolve()
-        #: Function that returns the paths of the files in waiting and running drops, once for each drop.
+        #: Function that returns the path of each file in waiting and running drops, once for each
+        #: drop that has the file.
         self.queued_paths: Callable[[], Iterable[str]] = tuple
         self._promised = 0  # bytes that running requests may still send
         self._running = 0  # number of requests that are sending files
-        # Path of an upload → number of running drops that have taken the file.
+        # Number of running drops that have taken a file, by the path of its upload.
         self._taken_paths: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -99,7 +100,7 @@ class Uploads:
                     self._taken_paths -= taken_paths
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove unfinished and forgotten files; tests let ``later`` seconds pass."""
+        """Remove unfinished and forgotten files, as if it were ``later`` seconds later, for tests."""
         now = time.time() + later
         with self._lock:
             queued = {os.path.realpath(path) for path in self.queued_paths()}

@@ -72,8 +72,8 @@ def _with_status(program: Callable[..., None]) -> Callable[..., int]:
 def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> None:
     """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF, and the EER in %.
 
-    A warning is printed if negated scores have a lower or the same min t-DCF. If there are fewer
-    than three different scores, the program ends with an error, as the published script does.
+    A warning is printed if the negated scores have the same min t-DCF or a lower one. If there are
+    fewer than three different scores, the program ends with an error, as the published script does.
     """
     options = _parse_2021("LA", arguments, prog)
     matched_trials = _match_2021(asvspoof2021_la.CORPUS.keys, options)

@@ -31,13 +31,13 @@ def print_device(device: str) -> None:
 
 
 def print_parameters(detector: Detector) -> None:
-    """Print the number of parameters of the whole detector and of its front-end."""
+    """Print how many parameters the whole detector and its front-end have."""
     say(f"num_params    : {sum(p.numel() for p in detector.parameters())}")
     say(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters())}")
 
 
 def print_average(average: RunAverage) -> None:
-    """Print whether checkpoints were averaged, or the average that an earlier run had written was used.
+    """Print whether checkpoints were averaged now, or whether the average of an earlier run was used.
 
     The published program would also use a file that holds the average of other checkpoints. This
     toolkit replaces such a file, and the printed line then says that the file did not exist.

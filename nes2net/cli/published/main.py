@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from nes2net.training.averaging import RunAverage
     from nes2net.training.recipes.recipe import Recipe
 
-# Value of --track → name of the corpus.
+# Names of corpora, by value of --track.
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# Value of --ssl_config → name of the front-end. The options of this front-end apply only if there is no wav2vec 2.0
-# file. With a file, the options come from the file, as in the published program.
+# Names of front-ends, by value of --ssl_config. The options of the front-end apply only if there is
+# no wav2vec 2.0 file. With a file, the options come from the file, as in the published program.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that have the same names as keys of the recipe's section train.
 _TRAIN_KEYS = ("keep", "precision", "accumulate", "activation_checkpointing", "compile", "freeze_frontend_epochs")
-# Key of the recipe → the flag that sets this key.
+# Flags that set keys of the recipe, by key.
 _RECIPE_KEYS = {
     "name": "model_name",
     "seed": "seed",
@@ -60,7 +60,7 @@ _RECIPE_KEYS = {
 _EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X --algo 4 --lr 2.5e-7 \\
   --batch_size 12 --seed 12345 --database_path DB/"""
 
-_RAWBOOST = {  # flag → help; RawBoostParameters has the types and defaults
+_RAWBOOST = {  # help of each flag; RawBoostParameters has the types and defaults
     "LnL_ratio": "probability of convolutive noise in algorithms 10 and 11",
     "ISD_ratio": "probability of impulsive noise in algorithms 10 and 11",
     "SSI_ratio": "probability of stationary noise in algorithm 11",
@@ -82,7 +82,7 @@ _RAWBOOST = {  # flag → help; RawBoostParameters has the types and defaults
     "SNRmax": "greatest SNR of stationary noise in dB",
 }
 
-# Flags of this toolkit → arguments of add_argument. build_parser sets the defaults that are missing here.
+# Arguments of add_argument for the flags of this toolkit. build_parser sets the defaults that are missing here.
 _OWN_FLAGS: dict[str, dict[str, Any]] = {
     "--frontend": {
         "default": "wav2vec2",
@@ -290,7 +290,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     # Only parameters of RawBoost that differ from the defaults stand in the recipe.
     published = vars(RawBoostParameters())
     changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}
-    # XLS-R starts from its published file, unless training starts from a detector.
+    # If training does not start from a detector, XLS-R starts from its published file.
     ssl_checkpoint = args.ssl_checkpoint
     if (
         ssl_checkpoint is None
@@ -382,7 +382,7 @@ def _score(args: argparse.Namespace) -> int:
 def _average(args: argparse.Namespace) -> RunAverage | None:
     """Average the checkpoints of the run folder that the flags name; None if the flags name a single checkpoint.
 
-    A note says so if a file with the average of other checkpoints was replaced.
+    If a file with the average of other checkpoints was replaced, a note says so.
 
     Raises:
         InputError: if the flags name no checkpoint, or the folder or the epochs are missing.
