@@ -226,7 +226,7 @@ class OneClassDistillation(Backend):
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        """The vectors to compare: the mean over time of ``state`` B×T×D, and the embedding of ``state`` by ``half``."""
+        """Compute the vectors to compare: the mean of ``state`` B×T×D over time, and its embedding by ``half``."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -245,7 +245,7 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """For each level: the vectors of the teacher and of the student, B×D each, in at least float32."""
+        """List, for each level, the vectors of the teacher and of the student, B×D each, in at least float32."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))

@@ -251,7 +251,7 @@ class Network(nn.Module):
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
-        """Logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
+        """Compute logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
 
         The waveform is float32 for any precision of the detector.
 
@@ -265,7 +265,7 @@ class Network(nn.Module):
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
-        """Apply the back-end: logits B×n of the :meth:`features` of a waveform, and of ``scores`` B×num_scores.
+        """Compute logits B×n from the :meth:`features` of a waveform and ``scores`` B×num_scores, by the back-end.
 
         Raises:
             InputError: if a detector that fuses scores gets none, or another detector gets scores.
@@ -300,7 +300,7 @@ class Network(nn.Module):
 
         If the back-end's ``feature_dim`` is larger than D, zeros are appended to each frame.
         """
-        padding = 0, self.num_zeros  # at the start and end of the last dimension
+        padding = 0, self.num_zeros  # zeros before and after the D numbers of a frame
         if self.backend.wants_layers != "all":
             features = self.aggregation(hidden_states)
             return pad(features, padding) if self.num_zeros else features
@@ -493,7 +493,7 @@ def _write_published_names(network: Network, state_dict: dict, prefix: str, _met
 
 
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
-    """Rename the published names in ``state_dict`` to the network's.
+    """Rename the tensors in ``state_dict`` from the published names to the names of this network's modules.
 
     PyTorch calls this hook before ``load_state_dict()``.
     """

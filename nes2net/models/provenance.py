@@ -156,7 +156,7 @@ class Provenance:
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-        """Description of the trials of a corpus's ``split`` that were used; None if unknown.
+        """Description of the trials that were used from a ``split`` of a ``corpus``; None if unknown.
 
         Args:
             part: what the trials were used for: ``"train"`` or ``"dev"``.

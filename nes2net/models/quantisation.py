@@ -94,7 +94,7 @@ class Int8Linear(nn.Module):
         return self
 
     def forward(self, rows: Rows) -> Tensor:
-        """Compute x Wᵀ + b of the quantised ``rows`` …×K: …×N."""
+        """Compute x Wᵀ + b, …×N, for x given by the quantised ``rows`` …×K."""
         return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
 
 
@@ -194,7 +194,7 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """A note for users that the CPU emulates ``precision``, which is slow; empty if no note is needed."""
+    """A note that tells users that the CPU is slow because it emulates ``precision``; empty if none is needed."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks know no other processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
@@ -212,7 +212,7 @@ class Int8Rows(Int8Linear):
     """A linear layer with int8 weights for input in floating point, …×K → …×N: it quantises its input itself."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Compute x Wᵀ + b of ``x`` …×K: …×N."""
+        """Compute x Wᵀ + b, …×N, for ``x`` …×K."""
         return super().forward(quantised_rows(x))
 
 

@@ -38,7 +38,7 @@ Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 def _is_deleted(target: str) -> bool:
     """Whether ``target`` (``"module:attribute"``) is in a module of this package whose file is missing.
 
-    False if this package is not installed as files, such as in an archive.
+    False if this package is not installed as files, for example because it lies in an archive.
     """
     this_file = Path(__file__)
     module = this_file.parents[2].joinpath(*target.partition(":")[0].split("."))
@@ -140,7 +140,7 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora; ``hub:OWNER/NAME`` names a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """As :meth:`Registry.get`; for ``hub:OWNER/NAME``, a corpus that downloads the data set when needed."""
+        """Return what :meth:`Registry.get` returns; for ``hub:OWNER/NAME``, a corpus downloaded when first needed."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
@@ -148,7 +148,7 @@ class CorpusRegistry(Registry["Corpus"]):
         return hub_corpus(name)
 
     def module(self, name: str) -> str:
-        """As :meth:`Registry.module`; the module of all names ``hub:OWNER/NAME`` is the same."""
+        """Return what :meth:`Registry.module` returns; all names ``hub:OWNER/NAME`` have the same module."""
         if name.startswith("hub:"):
             return "nes2net.data.corpora.hub"
         return super().module(name)

@@ -75,7 +75,7 @@ class BlocksAt16k:
     The samples equal those of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
 
     Args:
-        subject: the words with which messages of errors begin.
+        subject: the beginning of error messages.
         channels: if given, an object that compares the channels before they are averaged. The
             constructor makes this object forget earlier samples.
     """

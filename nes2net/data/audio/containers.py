@@ -122,7 +122,7 @@ _MOST_HEADER = 1 << 20  # bytes of the header of an ASF file
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
-    """How many bytes an ASF, FLV or CAF file lacks.
+    """Return how many bytes an ASF, FLV or CAF file lacks.
 
     The result is None if the file is whole, does not state its size, or has another format.
     """

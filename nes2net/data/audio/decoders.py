@@ -44,7 +44,7 @@ from nes2net.data.audio.frames import (
 from nes2net.data.audio.packed import RecordingBytes, open_recording
 from nes2net.lib.errors import InputError
 
-#: Environment variable: 1 to read formats in which a cut cannot be noticed.
+#: Environment variable: with the value 1, formats in which a cut cannot be noticed are read, too.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
 # Formats in which a cut is noticed, because a file states its length or consists of pages or frames of
 # stated length. The names in capitals are libsndfile's, the others FFmpeg's.
@@ -55,7 +55,7 @@ _CHECKED = frozenset(
 
 
 class DamagedAudio(ValueError):
-    """A decoder read other audio than the file announces; the other decoder may read it correctly."""
+    """Raised if a decoder reads other audio than the file announces; another decoder may read the file correctly."""
 
 
 def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
@@ -100,10 +100,11 @@ def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -
 
 
 def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
-    """The error of a file with less audio than its header announces.
+    """Make the error for a file with less audio than its header announces.
 
     Args:
-        announced, present: the lengths by the header and of the file, in the ``unit``.
+        announced, present: the length that the header announces, and the length of the file, both
+            in ``unit``.
     """
     return InputError(
         f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", subject=f"audio file {path}"
@@ -203,7 +204,7 @@ def _links(
 def libsndfile_blocks(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file by libsndfile: yield (block, rate in Hz), blocks being (channels, N) float32.
+    """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, the blocks of all streams follow each other. Streams may
     differ in rate and number of channels.
@@ -223,7 +224,7 @@ def libsndfile_blocks(
 def _libsndfile_link(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream, as :func:`libsndfile_blocks`."""
+    """Decode a file with a single stream; results and errors are those of :func:`libsndfile_blocks`."""
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -292,7 +293,7 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 
 
 def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file by FFmpeg: yield (block, rate in Hz), blocks being (channels, N) float32.
+    """Decode a file by FFmpeg: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, the blocks of all streams follow each other.
 
@@ -311,7 +312,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream, as :func:`ffmpeg_blocks`."""
+    """Decode a file with a single stream; results and errors are those of :func:`ffmpeg_blocks`."""
     count = 0
     first_kind = None  # rate and channels of the first frame
     channels = 0
@@ -331,7 +332,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            # Makes a wrong checksum an error. In other codecs, these flags find no further damage.
+            # With these flags, a wrong checksum in FLAC is an error. In other codecs, they find no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () demuxes all streams
@@ -450,7 +451,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """The error of a file of which ``count`` samples could be decoded instead of ``announced``.
+    """Make the error for a file whose header announces ``announced`` samples, but ``count`` could be decoded.
 
     Args:
         reason: the error at which decoding stopped; None if decoding did not stop early.

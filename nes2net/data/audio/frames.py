@@ -82,9 +82,8 @@ _RATES = (44100, 48000, 32000)  # Hz: rates of version 1 in the order of their c
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """How many bytes, at least, the last MPEG or ADTS frame lacks.
-
-    None if the last frame is complete, or the file has no such frames.
+    """Return how many bytes, at least, the last MPEG or ADTS frame lacks. The result is None if the
+    last frame is complete, or the file has no such frames.
     """
     count = 0
     end = 0
@@ -240,7 +239,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets of the pages that begin an Ogg stream; of consecutive such pages, only the first."""
+    """Offsets of the pages that begin an Ogg stream; if such pages follow each other, only the first one's."""
     starts: list[int] = []
     position = 0
     previous_begins_stream = False

@@ -339,7 +339,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the members of the open tar file ``file``, whose ``name`` is for messages.
+    """Yield the members of the open tar file ``file``; messages call it ``name``.
 
     Raises the errors of :func:`tar_members`.
     """

@@ -22,7 +22,7 @@ _READ_BYTES = 1 << 16  # the most bytes that are read at once
 
 
 def _mulaw_table() -> np.ndarray:
-    """The sample of each byte of G.711 μ-law (Table 2a), (256,) float32."""
+    """Compute the sample for each byte of G.711 μ-law (Table 2a), (256,) float32."""
     code = ~np.arange(256, dtype=np.uint8)
     exponent = (code >> 4 & 7).astype(np.int64)
     mantissa = (code & 15).astype(np.int64)
@@ -31,7 +31,7 @@ def _mulaw_table() -> np.ndarray:
 
 
 def _alaw_table() -> np.ndarray:
-    """The sample of each byte of G.711 A-law (Table 1a), (256,) float32."""
+    """Compute the sample for each byte of G.711 A-law (Table 1a), (256,) float32."""
     code = np.arange(256, dtype=np.uint8) ^ 0x55
     exponent = (code >> 4 & 7).astype(np.int64)
     linear = ((code & 15).astype(np.int64) << 4) + 8
@@ -90,7 +90,7 @@ class PcmDecoder:
 
 @dataclass(frozen=True)
 class RawAudio:
-    """A recording without a header, and what is needed to decode it.
+    """A recording without a header, and the facts that are needed to decode it.
 
     Args:
         source: the bytes; a file; a file object open in binary mode, such as a pipe; or an iterator

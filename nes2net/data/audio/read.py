@@ -36,7 +36,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_arrived
 
-# If only a part of a recording is needed, at least so many samples, counted over all channels, are searched for
+# If only a part of a recording is needed, at least this many samples, counted over all channels, are searched for
 # damage. This is two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # samples, counted over all channels, that are read in one piece
@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 
 
 class LongAudio(InputError):
-    """A recording is longer than the caller accepts in one piece."""
+    """Raised if a recording is longer than the caller accepts in one piece."""
 
 
 class MeasuredAudio(NamedTuple):
@@ -84,7 +84,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     """
 
     def check_longest(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield ``blocks``; :class:`LongAudio` once there are more than ``longest`` samples."""
+        """Yield ``blocks``; raise :class:`LongAudio` once there are more than ``longest`` samples."""
         length = 0
         for block in blocks:
             length += len(block)
@@ -163,8 +163,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """Return ``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding the rest.
 
-    A cut is noticed, but other damage behind the head is not. Files with lossy coding are decoded
-    to the end, because only this shows whether they were cut off.
+    A cut is noticed anywhere in the file, but other damage only in the head. Files with lossy
+    coding are decoded to the end, because only this shows whether they were cut off.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -479,7 +479,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
 
 
 def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, only its channel of each block.
+    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, yield only its channel of each block.
 
     Raises:
         InputError: if there is no such channel.
@@ -530,7 +530,7 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
     """Yield ``blocks``, and compute the MD5 sum of their samples.
 
     Raises:
-        DamagedAudio: after the last block, if the header has another MD5 sum.
+        DamagedAudio: after the last block, if their MD5 sum is not the one in the header.
     """
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):
@@ -542,7 +542,7 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
 
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    """The error of a file that no decoder reads, with the failure of each decoder.
+    """Make the error for a file that no decoder reads; its message has the failure of each decoder.
 
     Args:
         failures: the errors of libsndfile and of FFmpeg, in this order.

@@ -28,7 +28,7 @@ _AT_TOP = 0.99  # times the largest sample: where the top begins
 _BELOW_TOP = 0.98  # times the largest sample: where the range below the top begins
 _SHARE = 0.002  # smallest share of samples at the top
 _FEWEST = 10  # smallest number of samples at the top
-_RATIO = 0.3  # the range below the top has fewer samples than so many times those at the top
+_RATIO = 0.3  # in clipped audio, the range below the top has fewer samples than this many times those at the top
 _NEIGHBOURS = 0.1  # smallest share of the samples at the top with a neighbour at the top
 _QUIET = 0.01  # times full scale: the smallest peak of a recording that is judged
 
@@ -46,9 +46,9 @@ _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
 _SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
-# A recording has telephone band if its energy above 4.3 kHz is at least 50 dB below its energy from 0.3 to
-# 3.4 kHz. Among 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz the smallest
-# difference is 70 dB.
+# A recording counts as limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below its energy
+# from 0.3 to 3.4 kHz. Among 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz
+# the smallest difference is 70 dB.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
@@ -121,7 +121,7 @@ class Channels:
 
     @property
     def cancel(self) -> bool:
-        """Whether the channels cancel: their mean has less than 1 % of the mean energy of a channel."""
+        """Whether the channels cancel: the energy of their mean is less than 1 % of a channel's mean energy."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
@@ -133,7 +133,7 @@ class Channels:
 
     @property
     def differ(self) -> bool:
-        """Whether two channels hardly correlate, as those of two speakers; false if a channel is silent."""
+        """Whether two channels hardly correlate, as if they held two speakers; false if a channel is silent."""
         if self._is_silent.any():
             return False
         amplitudes = np.sqrt(np.diag(self._products))
@@ -202,8 +202,8 @@ class Listener:
     def _measure(self, block: NDArray) -> None:
         """Count how often each absolute value occurs; measure the levels of frames, and search for speech.
 
-        One count is of all samples, the other of the smaller sample of each pair of neighbours with
-        one sign.
+        One count has all samples. The other has the smaller sample of each pair of neighbours with
+        the same sign.
         """
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before

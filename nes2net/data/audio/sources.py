@@ -49,7 +49,7 @@ def recording_of(
 
 
 def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """The 16 kHz mono samples of a recording in blocks (N,), as they arrive.
+    """Yield the samples of a recording, 16 kHz mono, in blocks (N,) as they arrive.
 
     Args:
         audio, sample_rate: as for :func:`recording_of`.

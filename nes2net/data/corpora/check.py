@@ -68,8 +68,8 @@ class SplitCheck:
     def validation(self) -> str:
         """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
 
-        A part whose trials are all training trials, too, cannot be used. If audio is missing, this is
-        the reason that is given.
+        A part whose trials are all training trials, too, cannot be used. If audio is missing, the
+        answer gives that as the reason.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"

@@ -350,10 +350,10 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
 def _fetch_one(
     file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, progress: str
 ) -> _Received:
-    """Fetch ``file``, or verify its copy in ``folder``; return what is to be recorded.
+    """Fetch ``file``, or verify its copy in ``folder``; return its entry for the record of the download.
 
     Args:
-        received: what is recorded of the copy; None if nothing is recorded.
+        received: the entry of the copy in the record of the download; None if there is no entry.
         progress: such as ``1 of 3``, for the progress bar.
 
     Raises:

@@ -84,7 +84,7 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list in ``folder`` that is named after ``split``, or else such a folder of classes."""
+    """Find the list in ``folder`` that is named after ``split``, or else the folder of classes with that name."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
@@ -230,9 +230,8 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
 
-    A trial that is not in the RTTM becomes a single segment with its label. A trial without a
-    label, too, is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio
-    files.
+    A trial that is not in the RTTM becomes a single segment with its label. If such a trial has no
+    label, it is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio files.
 
     Args:
         root, split, protocols: as for ``CORPUS.trials``.
@@ -250,7 +249,7 @@ def segments(
     whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
     ids = {trial.id for trial in whole_corpus}
-    ids.update(trial.id for trial in trials)  # read as one part, a trial may have a shorter id
+    ids.update(trial.id for trial in trials)  # if only this part is read, a trial may have a shorter id
     listed_ids = read_rttm(path).keys()
     unknown_ids = [id for id in listed_ids if id not in ids]
     if unknown_ids:

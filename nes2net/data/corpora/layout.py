@@ -194,8 +194,8 @@ class Table:
     ) -> str | None:
         """Look up ``word``, the content of ``column``: return ``words[word]``.
 
-        For a word that is not in ``words``, return ``otherwise``; InputError if ``otherwise`` is None.
-        Its message names the ``line`` of the list ``path``.
+        For a word that is not in ``words``, return ``otherwise``; raise :class:`InputError` if
+        ``otherwise`` is None. The message of the error names the ``line`` of the list ``path``.
         """
         if word in words:
             return words[word]
@@ -216,7 +216,7 @@ Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 @dataclass(frozen=True)
 class Files:
-    """Where the files of a split may be. Paths are tried in the given order."""
+    """The places where the files of a split may be. Paths are tried in the given order."""
 
     protocols: Sequence[str]
     """Possible names of the protocol."""
@@ -265,14 +265,15 @@ class ListedCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """As ``Corpus.trials``; without a list, the recordings may be the trials.
+        """List the trials as ``Corpus.trials`` does; without a list, the recordings may be the trials.
 
         If the files of the split have a suffix ``unlisted``, a list is not needed. If there is no list,
         or ``files_are_trials`` is true, all recordings with this suffix are the trials, sorted by
         name. Only listed trials have labels.
 
         Raises:
-            NotFound: if a list is missing that is needed, or that ``protocols`` should hold.
+            NotFound: if there is no list although a list is needed, or although
+                ``files_are_trials`` is true and ``protocols`` is given.
             InputError: if there are no recordings with the suffix.
         """
         # All trials are listed.
@@ -304,7 +305,7 @@ class ListedCorpus(Corpus):
         return trials
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """As ``Corpus.keys``; ``path`` may also be a file of another name with only ids and labels.
+        """Read labels as ``Corpus.keys`` does; ``path`` may also be any file with only ids and labels.
 
         The lines of such a file are ``utterance label``, or a header names these columns. The file
         states no phases, so its trials belong to every phase.
@@ -370,7 +371,7 @@ class ListedCorpus(Corpus):
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """As ``Corpus.find_protocol``; the result is a folder if several lists make up the split.
+        """Find lists as ``Corpus.find_protocol`` does; return a folder if several lists make up the split.
 
         If ``protocols`` is a file, it is the result.
         """
@@ -396,7 +397,7 @@ class ListedCorpus(Corpus):
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """As ``Corpus.find_audio``."""
         split_files, _, title = self._files_of(split)
-        audio_of: dict[Path, Path] = {}  # a folder that must exist → the folder of the audio that holds it
+        audio_of: dict[Path, Path] = {}  # subfolder that must exist → the folder of audio in which it was looked for
         for folder in split_files.audio:
             audio = _first_folder(self.place(root), folder, is_recording)
             for subfolder in split_files.holds:
@@ -418,7 +419,7 @@ class ListedCorpus(Corpus):
         return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """As ``Corpus.read_protocol``; ``path`` may be a folder of several lists.
+        """Read trials as ``Corpus.read_protocol`` does; ``path`` may be a folder of several lists.
 
         Then all lists of ``split`` (None: of all splits) are read.
         """

@@ -57,7 +57,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _files(protocol: str) -> Files:
-    """Where the list ``protocol`` of a split and its audio may be."""
+    """Describe where the list ``protocol`` of a split and its audio may be."""
     return Files(
         protocols=[protocol],
         folders=(".", "LibriSeVoc", "lists"),
@@ -68,7 +68,7 @@ def _files(protocol: str) -> Files:
 
 
 def _counts(originals: int) -> Counts:
-    """The numbers of trials of a list with so many ``originals``."""
+    """Compute the numbers of trials of a list that names ``originals`` recordings."""
     spoofed = len(_VOCODERS) * originals
     return Counts(originals + spoofed, originals, spoofed, {"attack": dict.fromkeys(_VOCODERS, originals)})
 

@@ -119,7 +119,7 @@ def pack(
 def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
     """Write the plan of the shards to ``out``, or compare it with the plan of an earlier run.
 
-    :class:`InputError` if the plans differ, or if ``out`` holds files but no plan.
+    Raise :class:`InputError` if the plans differ, or if ``out`` holds files but no plan.
     """
     digests = {}
     for path, shard in shards.items():
@@ -166,8 +166,8 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
 def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
     """Measure the recordings of each split, and check them before anything is written.
 
-    :class:`InputError` if a recording is missing, two splits share an id, or the suffix of a
-    recording does not suit tar shards.
+    Raise :class:`InputError` if a recording is missing, if two splits share an id, or if the suffix
+    of a recording does not suit tar shards.
     """
     # No id may occur in two splits.
     split_of: dict[str, str] = {}

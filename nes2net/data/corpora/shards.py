@@ -88,7 +88,7 @@ def shards_below(root: str | Path) -> list[Shard]:
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
-    # A folder: find the shards in it.
+    # If ``root`` is a folder, find the shards in it.
     files.corpus_root(root)
     shards: list[Shard] = []
     compressed = None
@@ -142,7 +142,7 @@ def is_shard(name: str) -> bool:
 
 
 def _split_of(path: PurePosixPath) -> str | None:
-    """The split that the name of a shard, or else of the nearest folder above it, states."""
+    """The split that the name of a shard states, or else the name of the nearest folder above the shard."""
     for name in reversed(path.parts):
         match = _WORD.match(name)
         if match is not None and match[0].lower() in SPLIT_WORDS:
@@ -200,7 +200,7 @@ class _ClassLabels:
     """Our label of each name."""
 
     def __call__(self, value: Any, row_name: str) -> str | None:
-        """Our label for a ``value`` of the column; InputError, which names the row, for any other value."""
+        """Our label for a ``value`` of the column; raise InputError, which names the row, for any other value."""
         if value is None or isinstance(value, str):
             return _label_of_value(value, row_name)
         num_names = len(self.names)

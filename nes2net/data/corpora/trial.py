@@ -187,7 +187,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
     remaining = count - len(names)
-    # Division of integers is exact: each stratum's share of the remaining trials, rounded down, and the remainder.
+    # Compute each stratum's share of the remaining trials, rounded down, and the remainder; integers make this exact.
     shares, remainders = np.divmod(remaining * (sizes - 1), len(trials) - len(names))
     largest_remainders = np.argsort(-remainders, kind="stable")
     shares[largest_remainders[: remaining - int(shares.sum())]] += 1

@@ -33,7 +33,7 @@ REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
-#: A user who writes ``bonafide=NAME`` in place of an architecture names the class bona fide.
+#: A user who writes ``bonafide=NAME`` in place of an architecture states which class is bona fide.
 POLARITY = "bonafide="
 NAMES_KEY = "class_names"
 _SAMPLE_RATE = 16000
@@ -66,7 +66,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
-        bonafide: the name of the class bona fide, if the names of the classes do not tell;
+        bonafide: name of the class that is bona fide, if the names of the classes do not tell;
             otherwise None.
 
     Returns:
@@ -190,7 +190,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
 
     Args:
         folder: named in messages.
-        bonafide: the name of the class bona fide, if the names do not tell; otherwise None.
+        bonafide: name of the class that is bona fide, if the names do not tell; otherwise None.
 
     Raises:
         InputError: if a name means neither bona fide nor spoof, if not exactly one class is bona

@@ -85,7 +85,7 @@ _Rules = list[tuple[re.Pattern, str]]
 
 
 def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
-    """Compile pairs of names with {n} and {rest}, old and new, to rules for :func:`_translate`."""
+    """Compile pairs (old name, new name), which may contain {n} and {rest}, to rules for :func:`_translate`."""
 
     def pattern(name: str) -> re.Pattern:
         """Compile a name with {n} and {rest} to a pattern."""
@@ -249,7 +249,7 @@ def model_type_of(content: Any) -> str | None:
 
 
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
-    """The tensors of the pre-trained encoder in the ``content`` of a file, by fairseq's names; None for any other file.
+    """The tensors of the pre-trained encoder in the ``content`` of a file, by fairseq's names; None if it has none.
 
     A prefix that all names share is removed, and the head of a fine-tuned model of fairseq is left
     out. A detector does not count as a pre-trained model.

@@ -148,8 +148,8 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     """Find the file or folder that holds the base of ``checkpoint``.
 
     Args:
-        record: ``{"digest": …, "file": …}`` from the checkpoint. A file of the same name beside the
-            checkpoint is found too.
+        record: ``{"digest": …, "file": …}`` from the checkpoint. If the file is not there, a file
+            of the same name beside the checkpoint is taken.
         base: the file or folder that the user names; None for the file in the record.
         remedy: the end of error messages, which says what to do.
 
@@ -190,10 +190,12 @@ def read_base(
         path: the file or folder of the base, from :func:`find_base`.
         names: the published names of the base's tensors.
         record, remedy: as for :func:`find_base`.
-        read: function that reads the tensors in ``path``, which may be more than the base.
+        read: function that reads the tensors in ``path``; they may include tensors that do not
+            belong to the base.
 
     Raises:
-        InputError: if ``path`` cannot be read, or its tensors have another digest.
+        InputError: if ``path`` cannot be read, or the digest of its tensors is not the one in
+            ``record``.
     """
     try:
         tensors = read(path)

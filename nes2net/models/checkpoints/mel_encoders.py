@@ -1,4 +1,4 @@
-"""Read pre-trained encoders of log-mel features: Hugging Face folders of w2v-BERT 2.0 and Whisper, OpenAI's files.
+"""Read pre-trained encoders of log-mel features: folders of w2v-BERT 2.0 and Whisper, OpenAI's files of Whisper.
 
 Options have fairseq's names, as for the other front-ends. Tensors have the transformers library's
 names.
@@ -211,7 +211,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
     for name, value in family.features.items():
         expected = value
-        if isinstance(value, str):  # the name of an option
+        if isinstance(value, str):  # a text is the name of an option, which has the expected value
             expected = options.get(value, extractor.get(name))
         if extractor.get(name, expected) != expected:
             raise InputError(

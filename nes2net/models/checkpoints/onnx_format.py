@@ -60,7 +60,7 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file without reading the numbers of its tensors; return its metadata and further files.
+    """Check an ONNX file without reading its tensors; return its metadata and the names of its files of tensors.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.

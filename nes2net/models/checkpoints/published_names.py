@@ -20,7 +20,7 @@ from nes2net.models.checkpoints.huggingface import from_library
 
 
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Rename the tensors under ``prefix`` from this package's module names to the published ones, in place.
+    """Rename the tensors under ``prefix`` from this package's module names to the published names, in place.
 
     ``backend_prefix`` is the beginning of the published names of the back-end.
 
@@ -59,7 +59,7 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
 
 @dataclass(frozen=True)
 class Layout:
-    """How a published code names the tensors in its whole-model files, and what this toolkit calls them."""
+    """The names of tensors in the whole-model files of a published code, and this toolkit's names for them."""
 
     marks: tuple[str, ...]
     """Names of tensors that together identify the layout: only files of this layout have them all."""

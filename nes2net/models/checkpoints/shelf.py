@@ -28,7 +28,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
 # Patterns of the files in a folder on the hub that a front-end needs.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # tries in a row without a single byte: without a network, the error comes after three seconds
+_MOST_TRIES = 3  # failed tries in a row until a download ends with an error; without a network, after three seconds
 
 
 @dataclass(frozen=True)

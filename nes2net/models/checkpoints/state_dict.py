@@ -122,8 +122,8 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
     """Find state dicts in ``content`` and in dictionaries within it: path of keys → state dict.
 
-    The result has only the state dicts of the outermost level that has state dicts. If the key of a
-    state dict is in ``_USUAL_KEYS``, the result is only this state dict.
+    If several levels contain state dicts, the result has only those of the outermost level. If the
+    key of a state dict is in ``_USUAL_KEYS``, the result is only this state dict.
     """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
@@ -239,7 +239,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
 
 @dataclass
 class Misfit:
-    """How a state dict differs from the state dict of a model.
+    """The differences between a state dict and the state dict of a model.
 
     Attributes:
         missing: names that only the model has.
@@ -268,7 +268,7 @@ class Misfit:
         ]
 
     def __len__(self) -> int:
-        """Number of differences, so that a misfit without differences is false."""
+        """Number of differences; an object without differences is therefore false in an ``if``."""
         return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:

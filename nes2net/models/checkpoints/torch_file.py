@@ -237,7 +237,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    """The values that lie directly in the container or record ``value``; nothing for other values."""
+    """The values directly in ``value``, if it is a container or a record; otherwise empty."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):

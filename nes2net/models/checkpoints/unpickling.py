@@ -89,7 +89,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
-        """Keep the arguments. ``__new__`` keeps them, and not ``__init__``, which an unpickler may leave out."""
+        """Store the arguments here and not in ``__init__``, which an unpickler may not call."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None
@@ -260,7 +260,7 @@ def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, 
 def _rebuild_tensor_of(
     storage: _Storage, offset: int, size: tuple, stride: tuple, _grad: Any, _hooks: Any, dtype: torch.dtype, *_: Any
 ) -> Tensor:
-    """As :func:`_rebuild_tensor`, but the bytes of ``storage`` are numbers of ``dtype``."""
+    """Make a tensor as :func:`_rebuild_tensor` does, but read the bytes of ``storage`` as numbers of ``dtype``."""
     return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)
 
 

@@ -38,7 +38,7 @@ class UsedSamples:
     most: int | None = None
 
     def __call__(self, num_samples: int) -> int:
-        """How many of ``num_samples`` are used; all of them if the waveform is shorter than a frame."""
+        """Return how many of ``num_samples`` samples are used; all of them if the waveform is shorter than a frame."""
         if self.most is not None:
             num_samples = min(num_samples, self.most)
         if num_samples < self.first:

@@ -43,7 +43,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
     with torch.device("cpu"):  # fairseq's initialisation cannot run on the meta device
         model = Wav2Vec2Model(Wav2Vec2Config(**fields))
-        if model.post_extract_proj is None:  # fairseq omits it if the size does not change; the published keys have it
+        if model.post_extract_proj is None:  # fairseq may omit this layer, but published files have it
             model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
     model.remove_pretraining_modules()
     del model.mask_emb

@@ -42,7 +42,7 @@ class _Linear(torch.autograd.Function):
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute x Wᵀ + b, …×D → …×D'."""
         assert _product is not None  # OneDNNLinear.forward() has checked it
-        return _product(x, weight, bias, "none", [], "")  # without an activation after the product
+        return _product(x, weight, bias, "none", [], "")  # "none": no activation follows the product
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
@@ -52,7 +52,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of x, W and b from the ``gradient`` …×D' of the output; None for a gradient that is not needed."""
+        """Compute the gradients of x, W and b from the output's ``gradient`` …×D'; None for a gradient not needed."""
         x, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad

@@ -83,9 +83,9 @@ class SSLFrontend(Frontend):
         checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder. Its
             configuration replaces all options except ``normalize``. None for random weights.
         normalize: true to layer-normalise each waveform first. ``"batch"`` normalises the whole
-            batch B×N together, as torchaudio's bundles do, and systems that use them; a score then
-            depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead of
-            1e-5 to the variance, as the transformers library's feature extractor does, so that
+            batch B×N together, as torchaudio's bundles and the systems that use them do; a score
+            then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead
+            of 1e-5 to the variance, as the transformers library's feature extractor does, so that
             quiet waveforms become as loud as others. With None, the folder's
             ``preprocessor_config.json`` decides between ``"huggingface"`` and false. Without this
             file, waveforms are not normalised.
@@ -334,7 +334,7 @@ class SSLFrontend(Frontend):
             self.used_samples = UsedSamples()
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """As :meth:`Frontend.run_layer`; in WavLM, ``shared`` is the position bias of all layers, 1×H×T×T."""
+        """Apply a layer as :meth:`Frontend.run_layer` does; WavLM's ``shared`` is the position bias 1×H×T×T."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
         if shared is None:  # computed here and not in the first layer, because layer drop may skip that layer
@@ -448,7 +448,7 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
 
 
 def _network(name: str, description: str, **defaults: Any) -> Preset:
-    """Make the constructor of the network ``name``: :class:`SSLFrontend` without options of other networks.
+    """Make the constructor of the network ``name``: :class:`SSLFrontend` without the options of other networks.
 
     Args:
         description: docstring of the constructor.
