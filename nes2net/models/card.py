@@ -197,7 +197,8 @@ def model_card(
         provenance: the facts about weights and training.
         earlier: path of an earlier card, whose licence and whose text by the user are kept; None
             for no such card.
-        checkpoint: the file of a run folder that the card describes.
+        checkpoint: name of the file in a run folder that the card describes; empty without a run
+            folder.
         evaluation_figures: figures of evaluations in the run folder.
     """
     # An earlier card's licence comes first, then the licence of published weights, if the hub knows this licence.
@@ -246,7 +247,7 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
     """The arXiv number of the paper about a published system with the same front-end and back-end.
 
     For a detector that was loaded as a published system, or with the architecture of a published
-    system, only the paper of that system counts. None if no paper is known.
+    system, only the paper of that system counts. The result is None if no paper is known.
     """
     if provenance.architecture:
         models = [provenance.architecture[1]]

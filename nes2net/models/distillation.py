@@ -98,7 +98,8 @@ class TeacherStudent(Frontend):
                     f"teacher and student must give frames of one size at the same times, but {fact} is {of_teacher} for "
                     f"the teacher and {of_student} for the student: give both the same options except the number of layers"
                 )
-        # Called ``model``, because in published checkpoints the names of a front-end's tensors begin with this word.
+        # The module is called ``model``, because in published checkpoints the names of a front-end's tensors begin with
+        # this word.
         self.model = nn.ModuleDict({"teacher": teacher_frontend.requires_grad_(False), "student": student_frontend})
         self.config = {"name": "teacher_student", "teacher": teacher_config, "student": student_frontend.config}
         self.out_dim = teacher_frontend.out_dim

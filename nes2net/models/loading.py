@@ -252,7 +252,7 @@ class SavedNetwork(Network):
         """Write a state dict with the published names, or a folder with a model card.
 
         The folder holds safetensors, YAML and the model card. If :attr:`base` is set, the frozen
-        tensors are left out.
+        tensors are left out. The provenance of this detector is written, too.
 
         Args:
             path: a file that ends in ``.pth`` or ``.pt``; any other path is a folder.
@@ -513,7 +513,7 @@ def named_architecture(name: str) -> dict[str, Any]:
 
 
 def split_options(name: str) -> list[str]:
-    """Split ``NAME,backend.option=value,…`` into the name and its options.
+    """Split ``NAME,backend.option=value,…`` into the list of the name and its options.
 
     A comma within a value does not separate options; only a comma before the name of a part does.
 

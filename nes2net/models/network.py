@@ -279,7 +279,7 @@ class Network(nn.Module):
         return self.backend(features, scores)
 
     def hidden_states(self, waveform: Tensor, layers: Layers | None = None) -> list[Tensor]:
-        """The hidden states B×T×D of the front-end.
+        """Compute the hidden states B×T×D of the front-end for ``waveform`` B×N.
 
         Args:
             layers: ``"last"`` or ``"all"``; None for the layers that aggregation and back-end need.

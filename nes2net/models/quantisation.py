@@ -26,7 +26,7 @@ from nes2net.lib.devices import check_precision
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 
-_OFFSET = 128  # is added to int8 activations, because the fast products read unsigned activations
+_OFFSET = 128  # this number is added to int8 activations, because the fast products read unsigned activations
 _LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
 _TINY = 1e-30  # lower limit of a row's largest magnitude: prevents a division by 0 for a row of zeros
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")

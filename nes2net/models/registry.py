@@ -482,7 +482,8 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
         head: one of ``nes2net.models.registry.heads.names()``, or a mapping of ``name`` and options.
 
     Raises:
-        InputError: if the name or an option is unknown, or the head cannot have ``num_logits``.
+        InputError: if the name or an option is unknown, or the head cannot output ``num_logits``
+            logits.
     """
     from nes2net.lib.options import name_and_options  # start-up: names are listed without pydantic
     from nes2net.models.backends.heads import Head  # start-up: names are listed without torch

@@ -1,6 +1,6 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-If a file was cut off, decoders read the rest like a shorter recording, without an error. FFmpeg
+If a file was cut off, decoders read what is left as a shorter recording, without an error. FFmpeg
 makes a list of all frames of an MP4 file before it decodes the first frame, and skips damaged
 elements of Matroska. So, before a file is decoded, the sizes that it states are checked here.
 """
@@ -212,7 +212,7 @@ class _Track:
         """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of a table; or, if the box is ``hdlr``, note the stated kind of media."""
+        """Count the entries of the table in ``box``; if ``box`` is ``hdlr``, note its kind of media instead."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -286,7 +286,8 @@ def mp4_fault(file: BinaryIO) -> str | None:
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
     """Yield the boxes from ``position`` to ``end``, each followed by the boxes in it.
 
-    ``depth`` is the number of boxes that contain ``position``. Stop at the first bytes that cannot be a box.
+    ``depth`` is the number of boxes that contain ``position``. The iteration stops at the first
+    bytes that cannot be a box.
     """
     while position < end:
         file.seek(position)

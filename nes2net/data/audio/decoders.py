@@ -1,9 +1,9 @@
 """Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient. If a WAV file was cut off, libsndfile reads the rest like a shorter recording,
-and both decoders skip the damaged pages of an Ogg file. A detector would then score other audio
-than the recording. So the file is compared with its header and its checksums before it is decoded, and the
-decoded samples are compared with the header afterwards.
+Decoders are lenient. If a WAV file was cut off, libsndfile reads what is left as a shorter
+recording, and both decoders skip the damaged pages of an Ogg file. A detector would then score
+other audio than the recording. So the file is compared with its header and its checksums before it
+is decoded, and the decoded samples are compared with the header afterwards.
 """
 
 from __future__ import annotations

@@ -82,8 +82,9 @@ _RATES = (44100, 48000, 32000)  # Hz: rates of version 1 in the order of their c
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Return how many bytes, at least, the last MPEG or ADTS frame lacks. The result is None if the
-    last frame is complete, or the file has no such frames.
+    """Return how many bytes, at least, the last MPEG or ADTS frame lacks.
+
+    The result is None if the last frame is complete, or the file has no such frames.
     """
     count = 0
     end = 0
@@ -318,7 +319,7 @@ class _FlacFrame(NamedTuple):
 
 
 def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
-    """Read the header of a FLAC frame; None if ``data`` does not begin with such a header."""
+    """Parse the header of a FLAC frame; None if ``data`` begins with no such header, or lacks bytes for the longest."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # the number is coded like a character in UTF-8
@@ -344,7 +345,7 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
 
 
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
-    """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes that FLAC's MD5 sum covers.
+    """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes from which FLAC's MD5 sum is computed.
 
     These are the interleaved samples as little-endian integers of ``header.bits`` bits.
     """
@@ -415,7 +416,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
                 checksum <<= 1
                 if checksum & 0x100:
                     checksum ^= 0x107
-        # The checksum is right, so this is the last frame. Where does it end?
+        # The checksum is right, so this is the last frame: compare its last sample with the announced length.
         if checksum == data[frame.end]:
             first_sample = frame.number
             if not data[1] & 1:  # ``number`` counts frames, not samples

@@ -242,7 +242,7 @@ def _is_row(text: str, num_rows: int) -> bool:
 
 
 def _row_number(text: str, num_rows: int) -> int:
-    """``text`` as the number of a row; InputError if there is no such row."""
+    """Return ``text`` as the number of a row; raise :class:`InputError` if there is no such row."""
     if not _is_row(text, num_rows):
         raise InputError(f"there is no row {shown(text)}; it has {num_rows:,}, counted from 0")
     return int(text)
@@ -398,7 +398,7 @@ class _Tar:
             return member_content(file, member), PurePosixPath(member.name).suffix
 
     def _member(self, name: str) -> Member:
-        """The member called ``name``; InputError if there is no such member."""
+        """Return the member called ``name``; raise :class:`InputError` if there is no such member."""
         if name not in self.members:
             raise InputError("there is no such member")
         return self.members[name]

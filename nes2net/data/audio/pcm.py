@@ -124,7 +124,7 @@ class RawAudio:
             yield samples, self.sample_rate
 
     def _checked_pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of ``source`` in pieces; InputError if they begin with the header of a file."""
+        """Yield the bytes of ``source`` in pieces; raise InputError if they begin with the header of an audio file."""
         is_first = True
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):

@@ -198,8 +198,8 @@ def load_head_and_length(
 ) -> tuple[np.ndarray, int]:
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
-    Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept.
-    After two hours of audio, decoding stops if the header states the length.
+    The rest of the recording is decoded as well, but not kept, so that damage anywhere is an error.
+    If the header states the length, decoding stops after two hours of audio.
 
     Args:
         path: the recording.
@@ -361,7 +361,7 @@ def _empty_error(path: Path | RecordingBytes) -> InputError:
 def _with_libsndfile(
     path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """Open a recording with libsndfile and return ``read(file, FLAC header)``.
+    """Open a recording with libsndfile, and return the result of ``read(file, FLAC header)``.
 
     The result is None if libsndfile cannot read the whole file, if the file is a chain of streams,
     or if ``path`` chooses a channel.

@@ -200,7 +200,7 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        """Count how often each absolute value occurs; measure the levels of frames, and search for speech.
+        """Measure a block: count each absolute value, measure the levels of frames, and search for speech.
 
         One count has all samples. The other has the smaller sample of each pair of neighbours with
         the same sign.

@@ -161,7 +161,7 @@ class ParquetTable:
         return max(largest_shared, decompressed // max(num_rows, 1))
 
     def _extent(self, chunk: Any) -> tuple[int, int]:
-        """Offset and size in bytes of a column chunk; ValueError if it lies outside of the file."""
+        """Return offset and size in bytes of a column chunk; raise ValueError if it lies outside of the file."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")

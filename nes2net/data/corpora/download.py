@@ -243,7 +243,7 @@ def _stated_digests(download: Download) -> dict[str, str]:
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Return ``name``, which a server states; InputError unless it is a visible file below the folder."""
+    """Return ``name``, which a server states; raise InputError if it is hidden or not a path below the folder."""
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
@@ -328,7 +328,7 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
 
 
 def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
-    """Download a data set of the hub; Unfinished if a file did not arrive."""
+    """Download a data set of the hub into ``folder``; raise :class:`Unfinished` if a file did not arrive."""
     from huggingface_hub import snapshot_download  # start-up
 
     with _named_hub_errors(hub_set.repository):

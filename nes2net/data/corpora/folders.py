@@ -31,7 +31,7 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """A pattern of paths, and what it says about the recordings with such paths."""
+    """A pattern of paths, and the facts that it states about the recordings with such paths."""
 
     pattern: str
     """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial, and
@@ -216,7 +216,7 @@ def _matching_recordings(
 
 
 def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List the entries of a folder; InputError if this is not possible."""
+    """List the entries of a folder; raise :class:`InputError` if this is not possible."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

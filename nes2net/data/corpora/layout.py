@@ -207,7 +207,7 @@ class Table:
 # Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # bytes that are read to find the first line of a list
-_BELOW = "/**"  # end of a folder in Files: the folder, or any folder below
+_BELOW = "/**"  # a folder of Files that ends so stands for the folder itself or any folder below it
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
 #: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.
@@ -395,7 +395,7 @@ class ListedCorpus(Corpus):
         return protocol
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """As ``Corpus.find_audio``."""
+        """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
         audio_of: dict[Path, Path] = {}  # subfolder that must exist → the folder of audio in which it was looked for
         for folder in split_files.audio:

@@ -103,7 +103,7 @@ class _DataType:
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
-        """Convert to the NumPy type of numbers, truth values or text; ValueError for any other type."""
+        """Convert to the NumPy type of numbers, truth values or text; raise ValueError for any other type."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
             raise ValueError(f"it holds an array of {shown(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
@@ -128,7 +128,7 @@ class _Array:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
     def numpy(self) -> NDArray:
-        """Convert to a NumPy array; ValueError if the attributes do not describe an array."""
+        """Convert to a NumPy array; raise ValueError if the attributes do not describe an array."""
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()

@@ -115,7 +115,7 @@ def shards_below(root: str | Path) -> list[Shard]:
 
 
 def _check_complete(root: Path, names: Collection[str]) -> None:
-    """Raise :class:`InputError` if shards are missing that names such as ``test-00000-of-00002`` count."""
+    """Raise :class:`InputError` if a series of shards, such as ``test-00000-of-00002`` and so on, is incomplete."""
     for name in sorted(names):
         match = _COUNTED.fullmatch(name)
         if match is None:
@@ -142,7 +142,7 @@ def is_shard(name: str) -> bool:
 
 
 def _split_of(path: PurePosixPath) -> str | None:
-    """The split that the name of a shard states, or else the name of the nearest folder above the shard."""
+    """The split in the name of a shard, or else in the name of its nearest folder that states one; None without one."""
     for name in reversed(path.parts):
         match = _WORD.match(name)
         if match is not None and match[0].lower() in SPLIT_WORDS:
@@ -239,7 +239,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table, each as column → value for the columns ``names``."""
+    """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``."""
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -335,6 +335,9 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
 
     If the name of the shard states a split, the phase is this split, or the part of the split that
     the row states, such as ``progress``. Otherwise the phase is the split that the row states.
+
+    Raises:
+        InputError: if the row states an unknown split.
     """
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase") or ""))
@@ -360,7 +363,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, which are a mapping in JSON; empty if there are no notes."""
+    """Parse the notes of a row, a mapping in JSON; empty without notes. Raise InputError for any other text."""
     if text in (None, ""):
         return {}
     try:
@@ -451,7 +454,7 @@ class ShardCorpus(UserCorpus):
 
         Raises:
             NotFound: if there are no shards.
-            InputError: if ``protocols`` is given, or as :func:`shards_below`.
+            InputError: if ``protocols`` is given; also the errors of :func:`shards_below`.
         """
         if protocols is not None:
             raise InputError("shards hold the labels of their recordings: leave out `protocols`")
@@ -499,7 +502,7 @@ class ShardCorpus(UserCorpus):
 
 
 def _read_shard(shard: Shard, root: Path) -> list[Trial]:
-    """Read the trials of a shard of either kind; :class:`InputError` if the shard is damaged."""
+    """Read the trials of a shard, a table or a tar file; raise :class:`InputError` if the shard is damaged."""
     read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
     try:
         return list(read(shard, root))

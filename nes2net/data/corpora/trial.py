@@ -164,9 +164,10 @@ class Part(NamedTuple):
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
     """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
 
-    A stratum is a pair of label and attack. Each stratum first gets one trial. The remaining trials
-    are distributed in proportion to the sizes of the strata, by the method of largest remainders.
-    The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
+    A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
+    returned. Otherwise each stratum first gets one trial. The remaining trials are distributed in
+    proportion to the sizes of the strata, by the method of largest remainders. The draw within a
+    stratum depends only on ``seed`` and on the trials of the stratum.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.

@@ -150,8 +150,8 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Names of the classes, in the order of the logits, from ``id2label`` in the configuration.
 
     Raises:
-        InputError: if there are fewer than two names, if names repeat, or if ``label2id``
-            contradicts ``id2label``.
+        InputError: if there are fewer than two names, if the names are not a different text for
+            each of 0, 1, …, or if ``label2id`` contradicts ``id2label``.
     """
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the transformers library's default
     if not isinstance(names, dict) or len(names) < 2:
@@ -193,8 +193,9 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
         bonafide: name of the class that is bona fide, if the names do not tell; otherwise None.
 
     Raises:
-        InputError: if a name means neither bona fide nor spoof, if not exactly one class is bona
-            fide, or if the names contradict ``bonafide``.
+        InputError: if ``bonafide`` is not among ``labels`` or the names contradict it; or if it is
+            None, and a name means neither bona fide nor spoof, or not exactly one class is bona
+            fide.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
     if bonafide is not None:

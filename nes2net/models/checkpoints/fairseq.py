@@ -20,8 +20,8 @@ from nes2net.models.checkpoints.state_dict import only_state_dict_in, state_dict
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# Pairs of fairseq's and the transformers library's name of a tensor. {n} is a number, and {rest} the rest of the name.
-# Names that are equal in both are not listed.
+# Pairs of fairseq's and the transformers library's name of a tensor. {n} stands for a number, and {rest} for the rest
+# of the name. Names that are equal in both are not listed.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -74,7 +74,7 @@ _DEFAULTS = {
     "latent_groups": 2,
     "final_dim": 0,
 }
-# The end of a tensor's name that only torchaudio uses.
+# Only torchaudio's files have a tensor whose name ends so.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MOST_CONVOLUTIONS = 64
@@ -173,8 +173,8 @@ def read_ssl_checkpoint(
         UniSpeech-SAT are never read.
 
     Raises:
-        InputError: if the file is missing, is not a pre-training file, has another type, or names
-            functions that would have to be called.
+        InputError: if the file is missing, is not a pre-training file, is of a type that is not in
+            ``types``, has an unsupported option, or names functions that would have to be called.
     """
     path = Path(path)
     if not path.is_file():

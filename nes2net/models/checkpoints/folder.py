@@ -63,7 +63,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     description are the record of :func:`write_description`.
 
     Raises:
-        InputError: if the folder has no description, or if a file is missing or damaged.
+        InputError: if the folder has no description, if the description has no model, or if a file
+            is missing or damaged.
     """
     config_file = folder / CONFIG
     if not config_file.is_file():
@@ -194,8 +195,8 @@ def read_base(
             belong to the base.
 
     Raises:
-        InputError: if ``path`` cannot be read, or the digest of its tensors is not the one in
-            ``record``.
+        InputError: if ``path`` cannot be read or lacks a tensor of the base, or if the digest of
+            the tensors is not the one in ``record``.
     """
     try:
         tensors = read(path)

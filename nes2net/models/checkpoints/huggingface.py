@@ -140,7 +140,8 @@ def read_huggingface_folder(
         wanted_options: names of the front-end's options; other options of the folder are ignored.
 
     Raises:
-        InputError: if the folder has no configuration or weights, or holds another type of model.
+        InputError: if the folder has no configuration or weights, holds a type of model that is not
+            in ``types``, or has an unsupported option.
     """
     folder = Path(folder)
     config = read_configuration(folder)

@@ -22,7 +22,7 @@ _DEEPEST = 32  # messages within messages
 _LARGEST_METADATA = 2**20  # bytes of all texts in the metadata
 _LONGEST_DOMAIN = 1000  # bytes
 _MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smallest types have 2 bits
-_MANY = 2**63  # products of sizes stop at this number, which is larger than any file
+_MANY = 2**63  # upper limit of a product of sizes, larger than any file: a larger product counts as this number
 _EXTERNAL = 1  # the value of TensorProto.DataLocation for a tensor in another file
 
 #: A part of the file: the index of its first byte, and the index of the byte after its last byte.
@@ -105,7 +105,7 @@ class _Reader:
         self.found = OnnxContent({}, {})
 
     def message(self, kind: str, message_slice: _Slice, depth: int) -> None:
-        """Check a message and, recursively, the messages in it.
+        """Check a message and, recursively, the messages in it; add metadata and files of tensors to :attr:`found`.
 
         Args:
             kind: name of the message in onnx.proto, a key of :data:`PARTS`.

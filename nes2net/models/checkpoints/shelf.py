@@ -86,7 +86,7 @@ class Shelf:
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path``, or the file of the published name in the folder ``path``, has the published digest.
+        """Whether ``path``, or the file with the published name in a folder ``path``, has the published digest.
 
         If no digest is published, the digest that was recorded when the file was first seen is
         compared. A folder without such a file, or a file without a known digest, gives False.
@@ -205,7 +205,9 @@ class Shelf:
         return self.place
 
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
-        """Compare the digest of ``path`` with all known digests. Write a record if the file is seen for the first time.
+        """Compare the digest of ``path`` with all known digests. Record a file that is seen for the first time.
+
+        If no digest of such a file is published, a note is printed, too.
 
         Args:
             first_seen: the earlier record; None if the file is seen for the first time.

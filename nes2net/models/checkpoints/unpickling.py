@@ -168,7 +168,7 @@ class TensorUnpickler(GuardedUnpickler):
         if full_name == "_codecs.encode":
             return self.encode
         # A record runs no code. But a file that names a function such as os.system is an attack, and should be
-        # reported. Of the standard library and PyTorch, only known data classes are therefore accepted.
+        # reported. Therefore, only known data classes of the standard library and of PyTorch are accepted.
         package = full_name.partition(".")[0]
         is_refused = package in sys.stdlib_module_names or package == "torch"
         if (
@@ -250,7 +250,7 @@ class _Storage:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """Make a tensor that views ``storage``, as PyTorch's function of the same name does."""
+    """Make a tensor that views ``storage``, as PyTorch's function of the same name does; later arguments are unused."""
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)

@@ -117,12 +117,14 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes the biases instead.
 
-    LoRA, DoRA and adapters do not change hidden states before training. Random numbers come from
-    PyTorch's generator, in the order of the layers. ``frontend`` is changed in place.
+    ``frontend`` is changed in place, with its ``base`` and ``config``. Before training, only a
+    prompt changes hidden states. Random numbers come from PyTorch's generator, in the order of the
+    layers.
 
     Raises:
-        InputError: if ``frontend`` is adapted already or has no transformer layers, or if the
-            linear layers to adapt do not exist or are too small for the rank.
+        InputError: if ``frontend`` is adapted already, has no transformer layers, has the engine
+            fairseq, or takes no prompt although the kind is a prompt; or if the linear layers to
+            adapt do not exist or are too small for the rank.
     """
     name = frontend.config["name"]
     kind = adaptation.kind
@@ -167,7 +169,8 @@ def merge(frontend: Frontend) -> None:
     """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
 
     The tensors of LoRA and DoRA are added to the weights. BitFit has trained the biases themselves,
-    so that nothing is added. Adapters and prompts cannot be added to a weight, and are kept.
+    so that nothing is added. Adapters and prompts cannot be added to a weight, and are kept. A
+    front-end that is not adapted stays unchanged.
     """
     if not frontend.adapted:
         return

@@ -123,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether only a few added tensors are trained (:mod:`nes2net.models.frontends.adaptation`)."""
+        """Whether the front-end is adapted (:mod:`nes2net.models.frontends.adaptation`); few tensors are then trained."""
         return "adapt" in self.config
 
     @property
@@ -175,7 +175,8 @@ class Frontend(nn.Module):
     def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
         """Apply all transformer layers to ``x`` B×T×D, the input of the first layer.
 
-        Arguments and result are as for :meth:`forward`.
+        The other arguments and the result are those of :meth:`forward`. In training, layer drop may
+        skip a layer.
         """
         hidden_states = []
         shared = None

@@ -38,7 +38,7 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
         waveform: in [−1, 1], at least 560 samples (two frames).
 
     Returns:
-        T = 1 + (N − 400) // 160 frames.
+        The features B×T×bins in the type of ``waveform``; T = 1 + (N − 400) // 160.
     """
     x = waveform
     if x.device.type != "mps":

@@ -57,7 +57,8 @@ class SpectralFrontend(Frontend):
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the features of ``waveform`` B×N: one hidden state B×T×D.
 
-        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
+        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm. Only the
+        first ``num_samples`` samples are read, if this option is set.
 
         Raises:
             InputError: if the waveform is shorter than one frame.

@@ -327,7 +327,8 @@ class SSLFrontend(Frontend):
         """Change how waveforms are normalised.
 
         The argument is a value of the option ``normalize``; with false, waveforms are not
-        normalised.
+        normalised. With any other value, the hidden states depend on all samples
+        (:attr:`used_samples`).
         """
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
@@ -359,7 +360,7 @@ def _check_combination(options: dict[str, Any]) -> None:
 
     Raises:
         InputError: if a size is not divisible by another, if the convolutions output too many
-            numbers, or if a frame depends on too many samples.
+            numbers or have too short a hop, or if a frame depends on too many samples.
     """
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
