@@ -53,7 +53,7 @@ class PublishedModel:
     """Files of the authors' code, or a card, that show how the authors score. Empty if nothing public
     shows the scoring: :attr:`scored` is then an assumption."""
     code: str = ""
-    """Name of the published code that wrote the checkpoint; empty if the names of the tensors tell the code."""
+    """Name of the published code that wrote the checkpoint; empty if the tensors' names show it."""
     file: PublishedFile | None = None
     """The file that a program can download. None if a person must download it from a web page, or if
     the publisher does not say which file it is."""

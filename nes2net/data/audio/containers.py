@@ -114,7 +114,7 @@ def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int
 
 
 def _is_chunk(head: bytes) -> bool:
-    """Whether ``head`` can be a chunk's name, of four printable ASCII characters, and its size."""
+    """Whether ``head`` can begin a chunk: a name of four printable ASCII characters, then the size."""
     return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
@@ -207,7 +207,7 @@ class _Track:
         self.kinds: set[bytes] = set()
         """The kinds of media that the track's ``hdlr`` boxes state, such as ``soun``."""
         self.steps: set[bytes] = set()
-        """The bytes of the number of entries and of the first duration, for each ``stts`` table."""
+        """For each ``stts`` table: the bytes that state its number of entries and its first duration."""
         self.longest_chunk = 0
         """The largest number of frames in a chunk."""
 

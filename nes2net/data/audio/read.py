@@ -354,7 +354,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
 
 
 def _empty_error(path: Path | RecordingBytes) -> InputError:
-    """The error of a recording without any bytes."""
+    """Make the error for a recording without any bytes."""
     return InputError("is empty: copy or download it again", subject=f"audio file {path}")
 
 

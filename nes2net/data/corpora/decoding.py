@@ -27,7 +27,7 @@ _AHEAD = 4
 
 
 class Decoded(NamedTuple):
-    """What was measured of a decoded file, or the ``error`` if it could not be decoded.
+    """The measurements of a decoded file, or the ``error`` if it could not be decoded.
 
     ``sample_rate`` is in Hz. ``second_decoder`` is true if FFmpeg read the file, because libsndfile
     could not.

@@ -52,7 +52,7 @@ class _Packed(NamedTuple):
 
 
 class PackResult(NamedTuple):
-    """What :func:`pack` wrote."""
+    """The result of :func:`pack`: the shards, and the numbers of their trials and bytes."""
 
     shards: list[Path]
     trials: int

@@ -73,7 +73,7 @@ class Shard:
 
     path: Path
     split: str | None
-    """The split that the name of the file or of a folder above it states; None if none does."""
+    """The split that the name of the file or of a folder above it states; None if no name states a split."""
 
 
 def shards_below(root: str | Path) -> list[Shard]:
@@ -444,7 +444,7 @@ class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of the shards state; also None if the name of a shard states none."""
+        """The splits that the names of the shards state; the set also holds None if a shard's name states no split."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:

@@ -82,12 +82,12 @@ def read_onnx(path: Path) -> OnnxContent:
 
 
 def damaged(path: Path, why: str) -> InputError:
-    """The error for a file that is damaged or not ONNX."""
+    """Make the error for a file that is damaged or not ONNX; ``why`` is the reason."""
     return InputError(f"{path} is not an ONNX file or is damaged ({why}): copy it again or export it anew")
 
 
 def foreign(path: Path, why: str) -> InputError:
-    """The error for an ONNX file that this toolkit did not write."""
+    """Make the error for an ONNX file that this toolkit did not write; ``why`` is the reason for this conclusion."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 

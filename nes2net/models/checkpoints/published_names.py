@@ -72,7 +72,7 @@ class Layout:
     unused: str = r"(?!)"
     """Pattern of the names of tensors that a detector does not need; the default matches no name."""
     code: str = ""
-    """Name of the code that writes this layout. Empty if the tensors alone tell the code."""
+    """Name of the code that writes this layout. Empty if the tensors' names alone show which code wrote them."""
 
     def name_here(self, name: str) -> str:
         """This toolkit's name for the tensor ``name`` of a file with this layout."""

@@ -123,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether the front-end is adapted (:mod:`nes2net.models.frontends.adaptation`); few tensors are then trained."""
+        """Whether the front-end is adapted (:mod:`nes2net.models.frontends.adaptation`); few tensors are trained."""
         return "adapt" in self.config
 
     @property

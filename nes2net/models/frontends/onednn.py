@@ -77,7 +77,7 @@ class OneDNNLinear(nn.Linear):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute x Wᵀ + b, …×D → …×D'."""
+        """Compute x Wᵀ + b, …×D → …×D', by oneDNN, or by PyTorch's own product in cases that oneDNN does not cover."""
         cannot_use_onednn = (
             _product is None
             or torch.compiler.is_compiling()
