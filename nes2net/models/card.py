@@ -374,7 +374,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield f"Languages other than {listed(languages, 20)}."
     else:
         yield "Languages: its lists name none, so nobody knows which are new to it."
-    # Mention codecs, noise and partly fake recordings, each if the lists have none and the recipe adds none.
+    # Mention codecs, noise and partly fake recordings: each is new to the detector if neither lists nor recipe have it.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _names(provenance, "train", "codecs")

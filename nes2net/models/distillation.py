@@ -4,7 +4,7 @@ J. Lu et al., "One-class knowledge distillation for spoofing speech detection", 
 2309.08285). There is no published code. The student has learned the teacher's embeddings of bona
 fide speech only. If the embeddings of teacher and student differ, the speech is likely spoofed.
 
-``TeacherStudent`` is a front-end that contains both front-ends, and ``OneClassDistillation`` a
+``TeacherStudent`` is a front-end that contains both front-ends, and ``OneClassDistillation`` is a
 back-end that contains both back-ends. Together they form an ordinary detector.
 """
 
@@ -34,7 +34,7 @@ PartOption = Annotated[
 ]
 #: Names of the two halves, in the order of their hidden states.
 HALVES = ("teacher", "student")
-_STUDENT_LAYERS = 6  # transformer layers of a student, unless its options say otherwise: an assumption
+_STUDENT_LAYERS = 6  # transformer layers of a student whose options do not state their number: an assumption
 
 
 class TeacherStudent(Frontend):

@@ -276,7 +276,7 @@ class SavedNetwork(Network):
             self.write_description(path, provenance, record)
 
     def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
-        """Write what a detector's folder holds beside the weights: architecture, ``record`` and model card.
+        """Write the files of a detector's folder other than the weights: architecture, ``record`` and model card.
 
         If there is a card beside the file that this detector was loaded from, the new card keeps
         its licence and the user's text.
@@ -568,7 +568,7 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
 def without_wrapper(
     state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
 ) -> Mapping[str, Tensor]:
-    """Remove a prefix that all names share, such as ``net.``, which a module around the detector has added.
+    """Remove a prefix that all names share, such as ``net.``: a module around the detector has added it.
 
     Args:
         path: name of the checkpoint, for messages.
@@ -618,7 +618,7 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
 
 def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
-    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end.
+    """Whether ``state_dict`` leaves out the front-end; it fits the published model ``name`` otherwise.
 
     All other tensors fit, so the front-end is missing if ``state_dict`` has fewer tensors than the
     model.
@@ -700,7 +700,7 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
         return {name: PUBLISHED_MODELS[name] for name in fitting}
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
-    shares = {}  # for the models that may fit with other options: share of names that do not match
+    shares = {}  # name of a model that may fit with other options → share of names that do not match
     for name, misfit in misfits.items():
         different = [*misfit.missing, *misfit.left_over, *misfit.shapes, *misfit.types]
         if not any(text.startswith("ssl_model.model.") for text in different):

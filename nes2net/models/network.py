@@ -236,7 +236,7 @@ class Network(nn.Module):
 
     @property
     def num_scores(self) -> int:
-        """Number of scores of other systems that the detector takes besides a waveform; 0 unless it fuses scores."""
+        """Number of scores of other systems that the detector takes besides a waveform; 0 if it fuses no scores."""
         return self.backend.num_scores
 
     @property
@@ -361,7 +361,7 @@ class Network(nn.Module):
         return self._replayed(waveform)
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` if the detector has no score, because none of its classes is bona fide.
+        """Raise :class:`InputError` if the detector has no score, because it has no class bona fide.
 
         Only the last class is tested, because bona fide is always the last class.
         """

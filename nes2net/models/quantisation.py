@@ -194,7 +194,7 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """A note that tells users that the CPU is slow because it emulates ``precision``; empty if none is needed."""
+    """A note for users about a slow CPU, which emulates ``precision``; empty if no note is needed."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks know no other processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():

@@ -140,7 +140,7 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora; ``hub:OWNER/NAME`` names a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """Return what :meth:`Registry.get` returns; for ``hub:OWNER/NAME``, a corpus downloaded when first needed."""
+        """Import a corpus as :meth:`Registry.get` does; ``hub:OWNER/NAME`` is downloaded when first needed."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
@@ -148,7 +148,7 @@ class CorpusRegistry(Registry["Corpus"]):
         return hub_corpus(name)
 
     def module(self, name: str) -> str:
-        """Return what :meth:`Registry.module` returns; all names ``hub:OWNER/NAME`` have the same module."""
+        """Return a module's name as :meth:`Registry.module` does; all names ``hub:OWNER/NAME`` have the same module."""
         if name.startswith("hub:"):
             return "nes2net.data.corpora.hub"
         return super().module(name)
@@ -461,7 +461,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
 
     parameters = inspect.signature(backends.get(name)).parameters
-    # Options that every back-end takes, unless its own constructor has an option of the same name.
+    # Options that every back-end takes; an option of the same name in its own constructor comes first.
     general_options = {
         key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters
     }
@@ -566,7 +566,7 @@ def _check_contract(module: Any, contract: type[Part], kind: str, name: str, opt
     Args:
         contract: the class that ``module`` must have, such as :class:`Backend`.
         kind: word for the part in messages, such as ``"back-end"``.
-        name, options: what the part was created from, for ``module.config``.
+        name, options: the name and the options of the part, for ``module.config``.
 
     Raises:
         InputError: if ``module`` is not a ``contract``.

@@ -1,4 +1,4 @@
-"""Process a recording that arrives in blocks: the interface of stages, and stages that filter.
+"""Process a recording that arrives in blocks: the interface of a stage of processing, and stages that filter.
 
 Files, too, are read in blocks. :func:`pushed` pushes these blocks through the same stages.
 """

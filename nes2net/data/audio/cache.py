@@ -76,7 +76,7 @@ class AudioCache:
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
         """Return the whole recording, or its first ``num_samples``, from the cache if possible.
 
-        A missing entry is written, unless the recording is longer than 17 minutes. If the first
+        A missing entry is written if the recording lasts at most 17 minutes. If the first
         ``num_samples`` can be decoded, but later samples cannot, nothing is written.
 
         Raises:
@@ -115,7 +115,7 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
-        """Write ``waveform`` to ``entry``, unless the folder is full or cannot be written to.
+        """Write ``waveform`` to ``entry``, if the folder has room and can be written to.
 
         A failure raises no error. If later entries would fail as well, a warning is printed, and all
         caches of the folder stop writing.

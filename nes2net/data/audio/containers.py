@@ -67,8 +67,8 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
                 is_unknown = long_size >= _UNKNOWN_LONG_SIZE
-            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs include
-            # the chunk's header in its size, or state the size of the outermost chunk or of the file instead.
+            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs count the chunk's
+            # header, too, or state the size of the outermost chunk or of the file as the size of this chunk.
             if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
                 return None
             announced = size // unit_bytes
@@ -91,7 +91,7 @@ def is_placeholder(size: int) -> bool:
 
 
 def lacks_length(file: BinaryIO) -> bool:
-    """Whether a WAV file holds samples but announces none, because its recorder was killed."""
+    """Whether a WAV file holds samples but announces 0 samples, because its recorder was killed."""
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
@@ -298,7 +298,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
         if length == 1:  # the size follows, in 64 bits
             length = int.from_bytes(padded[8:], "big")
             header = 16
-        elif length == 0:  # the box ends where the file, or the box around it, ends
+        elif length == 0:  # the box extends to the end of the file or of the box around it
             length = end - position
         if length < header or (len(head) < 8 and head[0]):
             return

@@ -115,7 +115,8 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
     """Refuse a format in which a cut cannot be noticed; ``name`` is the decoder's name of the format.
 
     Raises:
-        InputError: unless the environment variable ``NES2NET_UNCHECKED_AUDIO`` is 1.
+        InputError: if this is such a format, and the environment variable
+            ``NES2NET_UNCHECKED_AUDIO`` is not 1.
     """
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
         raise InputError(
@@ -368,7 +369,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             if announced:
                 raise _incomplete_error(announced, count, error) from error
             raise
-        # Compare the decoded audio with the number of samples, of frames or of seconds that the header states.
+        # Compare the decoded audio with the samples, frames or seconds that the header announces.
         if announced and count != announced:
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # a frame has at least one sample

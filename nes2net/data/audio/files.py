@@ -98,7 +98,7 @@ def recordings_listed(folder: Path) -> list[Path]:
 
 @cache
 def _note_once(text: str) -> None:
-    """Print a note, unless this process has printed the same note already."""
+    """Print a note; do nothing if this process has printed the same note already."""
     print_note(text)
 
 

@@ -74,7 +74,7 @@ class ChannelOf:
         return f"{self.recording}, channel {self.channel}"
 
 
-#: A file, an address in a shard, the content of a file, or one channel of such a recording.
+#: A recording, as a path or an address in a shard, as the content of a file, or as one channel of any of these.
 AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
@@ -84,7 +84,7 @@ def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
 
 
 class Status(NamedTuple):
-    """Size and time of the last change of a file, or of the shard that holds a recording."""
+    """The size of a file, or of the shard that holds a recording, and the time when it was last changed."""
 
     size: int
     """Bytes."""

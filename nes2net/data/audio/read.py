@@ -176,7 +176,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
         check_rate(file.samplerate, f"audio file {path}")
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
         if file.samplerate != SAMPLE_RATE:
-            num_frames += max(1000, file.samplerate // 10)  # soxr holds back at most so many samples of its input
+            num_frames += max(1000, file.samplerate // 10)  # soxr holds back at most this many samples of its input
         if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MOST_VALUES:
             return None
         samples = file.read(num_frames, dtype="float32", always_2d=True)
@@ -461,7 +461,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     with _checked(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header):
             blocks = _choose_channel(path, blocks)
-            num_repeated = num_yielded  # samples that this decoder decodes once more, and that are skipped
+            num_repeated = num_yielded  # samples that an earlier decoder has yielded, to be skipped here
             try:
                 with closing(blocks):
                     for samples, rate in blocks:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-# Full scale in steps of 16 bits. Samples below one step would be zeros in a file of 16 bits.
+# Full scale, counted in the steps of a file of 16 bits. Samples below one step would be zeros in such a file.
 _STEPS = 32767
 # A recording counts as silent (constant) if at least this share of its samples is silent (constant). The other
 # samples may be clicks.
@@ -151,7 +151,7 @@ class Channels:
 
 
 class Listener:
-    """Measures a recording while it arrives; :meth:`remark` then says what was found.
+    """Measures a recording while it arrives; :meth:`remark` reports the findings.
 
     This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
     and passes them on. It needs half a megabyte of memory.

@@ -35,11 +35,11 @@ _FIRST_PEAK = 0.9  # share of the highest correlation; the first peak that reach
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
 _JUMP = 0.08  # the pitch of a voice changes by less than this from frame to frame (natural logarithm)
-_RUN = 4  # frames; a pitch counts if it continues for at least so many frames
+_RUN = 4  # frames; a pitch counts if it continues for at least this many frames
 _SPAN = 3  # frames over which the movement of the pitch is measured
 _MOVES = 0.006  # the pitch moves if it changes by more than this over _SPAN frames (natural logarithm)
 _MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, fewer move
-_REACH = 25  # so many frames before and after a moving pitch count as speech, 0.25 s
+_REACH = 25  # this many frames before and after a moving pitch count as speech, 0.25 s
 _FEWEST_AT_ONCE = 8000  # samples that are collected before frames are measured
 
 

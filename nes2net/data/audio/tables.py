@@ -20,7 +20,7 @@ from nes2net.lib.installation import how_to_install
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
-_COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, plus one step for each group of so many columns
+_COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, plus one step for each group of this many columns
 _FOOTER_END = 8  # bytes at the end of a Parquet file: the length of the footer and a mark
 _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"

@@ -160,7 +160,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         if not files and not hub_sets:
             available = listed(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
-    # List what the user has to do by hand.
+    # List the steps that the user has to do by hand.
     steps = []
     for file in files:
         if file.unpack is not None and not is_archive(file.name):
@@ -251,7 +251,7 @@ def _checked_name(name: str, page: str) -> str:
 
 
 def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
-    """A context that turns errors of the hub into ours, which name the data set."""
+    """A context that turns errors of the hub into errors of this package; the messages name the data set."""
     page = f"{_SETS}{repository}"
     return hub_errors(f"{page} cannot be read", page, "what has come")
 

@@ -194,9 +194,10 @@ def _matching_recordings(
 
     Args:
         levels: the expressions for this level and the levels below.
-        phases: words for the phases whose recordings are wanted.
+        phases: words for the wanted phases.
         values: the fields that the levels above have stated.
-        below: path of ``folder`` below the outermost folder, ending in ``/`` unless empty.
+        below: path of ``folder`` below the outermost folder, which ends in ``/``; empty for the
+            outermost folder.
     """
     first, *lower_levels = levels
     for entry in _folder_entries(folder):

@@ -135,7 +135,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a folder of classes, or of a folder with such a folder for each split.
+    """Yield the trials of a folder with class folders, or of a folder that has such a folder for each split.
 
     Ids are paths below ``root``.
     """

@@ -55,7 +55,7 @@ class Columns:
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
 
-        The trials belong to ``phase``, unless a column states their phase.
+        If no column states their phase, the trials belong to ``phase``.
         """
         columns = self.names.split(", ")
         numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
@@ -84,7 +84,7 @@ class _Meanings(dict[str, "str | None"]):
     """Word of a list → value of a field. A word that is not among ``words`` is itself the value.
 
     Args:
-        words: the words whose value is another word, or None.
+        words: word → its value, for words whose value is another word or None.
         nothing: further words that mean None, as ``-`` does.
     """
 
@@ -397,7 +397,7 @@ class ListedCorpus(Corpus):
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
-        audio_of: dict[Path, Path] = {}  # subfolder that must exist → the folder of audio in which it was looked for
+        audio_of: dict[Path, Path] = {}  # a subfolder of a possible folder of the audio → this folder
         for folder in split_files.audio:
             audio = _first_folder(self.place(root), folder, is_recording)
             for subfolder in split_files.holds:
@@ -452,7 +452,7 @@ class ListedCorpus(Corpus):
         return lists
 
     def _rows_of(self, path: Path) -> Rows:
-        """Choose what the rows of ``path`` mean, by the number of fields of its first line.
+        """Choose the columns of the list ``path`` by the number of fields in its first line.
 
         The result is the variant with this number of columns, or else ``rows``.
         """
@@ -492,7 +492,7 @@ def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> 
 
 
 def _num_fields(path: Path) -> int | None:
-    """The number of fields, separated by white space, of the first line of ``path`` that is not blank.
+    """Count the fields, separated by white space, in the first line of ``path`` that is not blank.
 
     The result is None if ``path`` is not a file, cannot be read, or has no such line in its first
     64 kB.

@@ -239,7 +239,7 @@ def _planned_shards(
 def _notes_json(trial: Trial) -> str:
     """The notes of a trial in a shard: its id, fields and extra columns as JSON.
 
-    The notes also hold the phase of the trial, unless the phase is a split.
+    The notes also hold the phase of the trial, if the phase is not a split.
     """
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:

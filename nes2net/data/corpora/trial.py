@@ -114,7 +114,8 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
     """SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
 
     Args:
-        line: returns the text of a trial that enters the digest as a line, such as id and label.
+        line: returns a text for a trial, such as its id and label; the digest is computed from
+            these lines.
         in_order: whether the order of the trials matters; if not, the lines are sorted.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
@@ -136,7 +137,7 @@ _values = attrgetter(*Trial.__slots__)
 
 
 def _unpickled_trial(id: str, path: str | None, *other_fields: Any) -> Trial:
-    """Unpickle a trial; pickle calls this with what ``Trial.__reduce__`` returned."""
+    """Unpickle a trial; pickle calls this function with the arguments that ``Trial.__reduce__`` returned."""
     if path is None:
         return Trial(id, None, *other_fields)
     return Trial(id, Path(path), *other_fields)

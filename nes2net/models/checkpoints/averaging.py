@@ -59,7 +59,7 @@ def average_checkpoints(
             raise InputError(
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
             )
-        # Scale the weights by a power of 2, which is exact, so that their sum cannot overflow.
+        # Scale the weights, so that their sum cannot overflow. Scaling by a power of 2 is exact.
         exponent = max(math.frexp(weight)[1] for weight in weights)
         scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
         shares = [weight / sum(scaled_weights) for weight in scaled_weights]

@@ -80,7 +80,7 @@ _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 _MOST_CONVOLUTIONS = 64
 _LONGEST_EXPRESSION = 2000  # characters
 
-#: Rules that translate names. A rule consists of a pattern of a name and a template of the new name.
+#: Rules that translate names. A rule is a pattern for a name and a template for its new name.
 _Rules = list[tuple[re.Pattern, str]]
 
 
@@ -142,7 +142,7 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
-    """Translate ``name`` by the first rule whose pattern matches; without such a rule, return ``name``."""
+    """Translate ``name`` by the first rule whose pattern matches; if no pattern matches, return ``name``."""
     for pattern, template in rules:
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
@@ -273,7 +273,7 @@ def is_pretraining_head(name: str) -> bool:
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """The options of the model in the configuration of a file; empty if there are none.
+    """The model's options, from the configuration in a file's ``content``; empty without a configuration.
 
     The configuration is in ``cfg`` of fairseq's and unilm's files, in ``model_cfg`` of s3prl's
     files, or in ``args`` of older files. In a fine-tuned model, the configuration of the

@@ -54,7 +54,7 @@ _RENAMED = {
     "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
     "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
 }
-# Beginnings of names of tensors that front-ends do not read: heads of fine-tuned models, layers after the encoder.
+# Front-ends do not read tensors whose names begin like this: heads of fine-tuned models, layers after the encoder.
 _HEADS = (
     "adapter.",
     "lm_head.",
@@ -65,7 +65,7 @@ _HEADS = (
     "feature_extractor.proj",
     "objective.",
 )
-# Beginnings of names of pre-training heads in folders of UniSpeech-SAT. Folders of HuBERT have no heads.
+# In folders of UniSpeech-SAT, the names of pre-training heads begin like this. Folders of HuBERT have no heads.
 _HUBERT_HEADS = (
     "quantizer.",
     "project_q.",

@@ -29,7 +29,7 @@ _PROCESSOR_FILE = "processor_config.json"
 
 @dataclass(frozen=True)
 class Family:
-    """The layout of Hugging Face folders of a type of model."""
+    """The layout of the Hugging Face folders for one type of model."""
 
     model_type: str
     """The type, as the configuration names it."""
@@ -113,7 +113,7 @@ WHISPER = Family(
 #: Frames of Whisper's encoder in one second.
 FRAMES_PER_SECOND = 50
 
-# Pattern of OpenAI's name of a tensor → the transformers library's name.
+# OpenAI's name of a tensor, as a pattern → the transformers library's name.
 _OPENAI = {
     r"blocks\.(\d+)\.attn\.query\.": r"layers.\1.self_attn.q_proj.",
     r"blocks\.(\d+)\.attn\.key\.": r"layers.\1.self_attn.k_proj.",

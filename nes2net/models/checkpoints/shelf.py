@@ -1,9 +1,9 @@
 """Published files on this machine: downloaded once, checked, and kept in huggingface_hub's folders.
 
 A file of the hub is kept in huggingface_hub's cache. A file of another server is kept as
-``nes2net/models/NAME/FILE`` below the folder of assets (``HF_ASSETS_CACHE``, in ``HF_HOME``). A
-user may also put a file there by hand. When a file is first seen, its address and digest are
-recorded in ``NAME.json`` beside the folder ``NAME``.
+``nes2net/models/NAME/FILE`` below the folder ``HF_ASSETS_CACHE``, by default a folder in
+``HF_HOME``. A user may also put a file there by hand. When a file is first seen, its address and
+digest are recorded in ``NAME.json`` beside the folder ``NAME``.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Shelf:
 
     @property
     def place(self) -> Path:
-        """The path of a file that comes from a server other than the hub, or that a user puts there by hand."""
+        """The path for a file from a server other than the hub, and for a file that a user puts there by hand."""
         return self.folder / self.file.name  # without a name, this is the folder itself
 
     @property

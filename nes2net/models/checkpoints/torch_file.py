@@ -127,7 +127,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
 
 
 def check_file(path: Path) -> None:
-    """Raise :class:`InputError` unless ``path`` is a file."""
+    """Raise :class:`InputError` if ``path`` is not a file."""
     if not os.path.isfile(path):  # also False, without an error, for a name that no file can have
         raise InputError(f"checkpoint {path} not found")
 

@@ -161,8 +161,8 @@ class Frontend(nn.Module):
         """Apply one transformer layer to ``x`` B×T×D.
 
         Args:
-            shared: what an earlier layer computed for all layers, such as a position bias; None for
-                the first layer.
+            shared: a tensor that an earlier layer computed for all layers, such as a position bias;
+                None for the first layer.
 
         Returns:
             The output B×T×D, and ``shared`` for the next layer.

@@ -29,7 +29,7 @@ if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capabilit
     _test_matrix = torch.ones(3, 4)
     with suppress(AttributeError, RuntimeError):  # a build of PyTorch without oneDNN
         _operator = torch.ops.mkldnn._linear_pointwise
-        if torch.equal(  # the operator is not public: check that it computes x Wᵀ + b, which is 4 + 1 here
+        if torch.equal(  # the operator is not public: check that it computes x Wᵀ + b; here, this is 4 + 1
             _operator(_test_matrix, _test_matrix, _test_matrix[:, 0], "none", [], ""), torch.full((3, 3), 5.0)
         ):
             _product = _operator

@@ -307,7 +307,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
-    # Find the published sizes that the checkpoint has, and those whose files are named like the checkpoint.
+    # Find the published sizes with the same options as the checkpoint, and those among them whose files have its name.
     size = SIZES[name]
     differences = _differences(name, config)
     same_named = []
