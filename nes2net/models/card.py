@@ -82,7 +82,7 @@ class SetFigure(BaseModel):
 
     @property
     def title(self) -> str:
-        """The titles of the corpora; a word before them says if the trials only have the layout of these corpora."""
+        """The titles of the corpora, preceded by ``trials in the layout of`` if the trials are not official ones."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
@@ -291,13 +291,13 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """Title of the corpus and the split; a word before them says if the trials only have this layout."""
+        """Title of the corpus and the split, preceded by ``trials in the layout of`` if they are not official ones."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
 
 def _terms(provenance: Provenance) -> Iterator[str]:
-    """Yield title and licence of each corpus of training and development whose licence is known.
+    """Yield title and licence of each corpus of training and development, if the licence of the corpus is known.
 
     For trials that are not official ones but only in the layout of a corpus, the text says that
     their licence is not known.

@@ -139,7 +139,7 @@ class Network(nn.Module):
             if key not in (
                 "name",
                 "feature_dim",
-            ):  # feature_dim is the out_dim of the front-end, which is printed already
+            ):  # feature_dim equals the front-end's out_dim, which another line shows
                 texts.append(f"{key}={value}")
         # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
@@ -208,7 +208,7 @@ class Network(nn.Module):
                 raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
             self.to(PRECISIONS[name])
         elif self.precision != "int8":
-            self._fingerprint = self.fingerprint()  # before quantisation changes the weights
+            self._fingerprint = self.fingerprint()  # computed now, because quantisation changes the weights
             merge(self.frontend)
             quantise(self)
         self._chosen_precision = name

@@ -385,7 +385,7 @@ def takes_checkpoint(name: str) -> bool:
 
     factory = frontends.get(name)
     while isinstance(factory, partial):
-        if "checkpoint" in factory.keywords:  # checkpoint=None: a front-end without pre-training
+        if "checkpoint" in factory.keywords:  # this front-end sets checkpoint=None: it has no pre-training
             return False
         factory = factory.func
     if inspect.isclass(factory) and issubclass(factory, Frontend):
@@ -543,7 +543,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
     sources = sources or Sources()
     suite = ConditionSuite([], {})
-    for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects first, as in the table
+    for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects come first
         condition = effects.get(name)
         if missing := [source for source in condition.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"

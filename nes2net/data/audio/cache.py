@@ -28,7 +28,7 @@ _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
-_LONGEST = 1 << 24  # samples; to store a longer recording would take hundreds of megabytes of memory
+_LONGEST = 1 << 24  # samples; storing a longer recording would take hundreds of megabytes of memory
 # Cache folder → a tensor (1,), which is 1 once nothing more can be written to the folder. A folder is listed as
 # long as this process has an :class:`AudioCache` of the folder.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
@@ -68,7 +68,7 @@ class AudioCache:
             with suppress(RuntimeError):  # if shared memory is full, each process has its own flag
                 full.share_memory_()
             with suppress(OSError):  # another process may remove the same files
-                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # left by killed processes
+                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # killed processes leave such files
                     if time.time() - temporary.stat().st_mtime > 3600:  # no file takes so long to write
                         temporary.unlink()
         self._full = full
@@ -177,7 +177,7 @@ def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
                 length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
                 if length > 0 and not num_odd_bytes and header == _npy_header(dtype, length):
                     break
-            else:  # the header is not one that the cache writes for a file of this size
+            else:  # the cache does not write such a header for a file of this size
                 return None
             samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)

@@ -139,7 +139,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
         expected = int.from_bytes(fields[16:24], "little")
     # FLV: each tag states its own size.
     elif start[:4] == b"FLV\1":
-        expected = int.from_bytes(start[5:9], "big")  # where the header ends, then where each tag ends
+        expected = int.from_bytes(start[5:9], "big")  # the end of the header, and later of each tag
         while True:
             file.seek(expected + 4)  # skips the size of the previous tag
             head = file.read(11)
@@ -152,7 +152,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
                 break
     # CAF: each chunk states its own size.
     elif start[:4] == b"caff":
-        expected = 8  # where the header ends, then where each chunk ends
+        expected = 8  # the end of the header, and later of each chunk
         for _ in range(_MOST_CHUNKS):
             file.seek(expected)
             head = file.read(12)

@@ -132,7 +132,7 @@ LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: The values of ``SoundFile.format`` for MP3 files.
 MP3 = ("MP3", "MPEG")
 
-#: Samples, counted over all channels, that are decoded at a time.
+#: At most this many samples, counted over all channels, are decoded at a time.
 BLOCK_VALUES = 1 << 20
 # If a file of one of these formats was cut off, only libsndfile's log says so.
 _LOGGING_CUTS = ("AU", "CAF", "W64")
@@ -438,7 +438,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
     planes: list[np.ndarray] | np.ndarray
-    if name.endswith("p"):  # planar: a plane for each channel
+    if name.endswith("p"):  # planar formats have a plane for each channel
         planes = [np.frombuffer(AudioPlane(frame, i), dtype, frame.samples) for i in range(channels)]  # type: ignore[call-overload]  # a buffer
     else:
         plane = np.frombuffer(AudioPlane(frame, 0), dtype, frame.samples * channels)  # type: ignore[call-overload]  # a buffer

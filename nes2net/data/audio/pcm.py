@@ -18,7 +18,7 @@ from nes2net.lib.errors import InputError
 #: Little-endian 16-bit integers or 32-bit floats, or the companded bytes of ITU-T G.711.
 Encoding: TypeAlias = Literal["s16le", "f32le", "mulaw", "alaw"]
 _TYPES = {"s16le": "<i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
-_READ_BYTES = 1 << 16  # the most bytes that are read at once
+_READ_BYTES = 1 << 16  # at most this many bytes are read at once
 
 
 def _mulaw_table() -> np.ndarray:

@@ -39,7 +39,7 @@ from nes2net.lib.files import check_arrived
 # If only a part of a recording is needed, at least this many samples, counted over all channels, are searched for
 # damage. This is two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
-_MOST_VALUES = 1 << 24  # samples, counted over all channels, that are read in one piece
+_MOST_VALUES = 1 << 24  # at most this many samples, counted over all channels, are read in one piece
 
 #: Yields (samples, rate in Hz); the samples are (channels, N) float32.
 _Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]

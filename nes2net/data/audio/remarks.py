@@ -24,13 +24,13 @@ _NEARLY_ALL = 0.99
 # In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
 # of each clip were clipped, the rule found 98 % of the clips. When clips were clipped at full scale at
 # 44.1 kHz and then resampled, the rule found 91 %.
-_AT_TOP = 0.99  # times the largest sample: where the top begins
-_BELOW_TOP = 0.98  # times the largest sample: where the range below the top begins
-_SHARE = 0.002  # smallest share of samples at the top
-_FEWEST = 10  # smallest number of samples at the top
+_AT_TOP = 0.99  # the top begins at this fraction of the largest sample
+_BELOW_TOP = 0.98  # the range below the top begins at this fraction of the largest sample
+_SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
+_FEWEST = 10  # in clipped audio, at least this many samples are at the top
 _RATIO = 0.3  # in clipped audio, the range below the top has fewer samples than this many times those at the top
-_NEIGHBOURS = 0.1  # smallest share of the samples at the top with a neighbour at the top
-_QUIET = 0.01  # times full scale: the smallest peak of a recording that is judged
+_NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
+_QUIET = 0.01  # a recording is judged only if its peak is at least this fraction of full scale
 
 
 # The following numbers are assumptions, too. A level is measured over a frame of 20 ms, in dB of full scale.
@@ -39,7 +39,7 @@ _QUIET = 0.01  # times full scale: the smallest peak of a recording that is judg
 # for at least half a second and hardly differ in level. In 607 clips of real and synthetic speech, the levels
 # differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
-_LOUD = 0.95  # share of the frames below the loud level
+_LOUD = 0.95  # this share of the frames is below the loud level
 _LEAST_LEVEL = -60.0  # dB
 _LOWEST = -120  # dB; lower levels are counted as -120 dB
 _LEVELS_PER_DB = 10
@@ -173,7 +173,7 @@ class Listener:
         )  # number of frames at each level up to 0 dB
         self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
-        self._speech = SpeechFrames()  # measured until speech is found
+        self._speech = SpeechFrames()  # frames are measured until speech is found
         self._piece_start = 0.0  # s: start of the piece that is searched for speech
         self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples with each absolute value, in steps
         # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose

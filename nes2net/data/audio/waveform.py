@@ -56,7 +56,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
     if samples.ndim == 2:
         if len(samples) == 1:
             samples = samples[0]
-        elif len(samples) == 2:  # the same bits as NumPy's mean, in a quarter of the time
+        elif len(samples) == 2:  # this gives the same bits as NumPy's mean, in a quarter of the time
             samples = samples[0] + samples[1]
             samples += 0  # turns −0 into 0, as NumPy's mean does
             samples /= 2

@@ -20,7 +20,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
-_CHUNK = 32  # files that a process reads before it reports
+_CHUNK = 32  # a process reads this many files before it reports
 # So many chunks for each process are submitted before their results are awaited. Therefore no process has to
 # wait, and memory does not grow with the corpus.
 _AHEAD = 4

@@ -37,7 +37,7 @@ _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?
 _LONGEST_LISTING = 20_000_000  # bytes
 _LONGEST_RECORD = 50_000_000  # bytes
 _LONGEST_LICENCE = 100  # characters
-_DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → hexadecimal digits of its digest
+_DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digits of its digest
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,7 @@ class _Meanings(dict[str, "str | None"]):
         self._nothing = nothing
 
     def __missing__(self, word: str) -> str | None:
-        """Find the value of a new ``word``, and keep it, because few words stand in a million lines."""
+        """Find the value of a new ``word``, and store it: a million lines have only a few different words."""
         self[word] = files.or_none(word, *self._nothing)
         return self[word]
 
@@ -206,8 +206,8 @@ class Table:
 
 # Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
-_SNIFFED = 1 << 16  # bytes that are read to find the first line of a list
-_BELOW = "/**"  # a folder of Files that ends so stands for the folder itself or any folder below it
+_SNIFFED = 1 << 16  # at most this many bytes are read to find the first line of a list
+_BELOW = "/**"  # with this end, a folder of Files stands for the folder itself or any folder below it
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
 #: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.

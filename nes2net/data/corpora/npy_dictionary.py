@@ -88,7 +88,7 @@ _LONGEST_SCALAR = 256
 # As arrays, lists of texts may take at most this many times the size of the file.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
-_MOST_STEPS = 20_000_000  # steps of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
+_MOST_STEPS = 20_000_000  # most steps of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
 
 
 class _DataType:

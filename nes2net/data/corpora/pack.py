@@ -33,12 +33,12 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SHARD_BYTES = 500_000_000
 
 _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
-_PLAN = "pack.json"  # file in the output folder that lists the planned shards with their digests
+_PLAN = "pack.json"  # this file in the output folder lists the planned shards with their digests
 _LARGEST_PLAN = 1 << 24  # bytes
 # A row group is read as a whole. Training reads in random order, which is faster with small row groups.
 _GROUP_ROWS = 100
 _GROUP_BYTES = 4_000_000
-_LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → the Arena's number
+_LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the Arena
 
 
 class _Packed(NamedTuple):
@@ -224,7 +224,7 @@ def _planned_shards(
     """
     planned: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
-        name = f"test-{split}"  # a further evaluation part, such as `track1`; the notes state the phase
+        name = f"test-{split}"  # of a further evaluation part, such as `track1`, the notes state the phase
         if split in (*_NAMES, WHOLE):
             name = _NAMES.get(split, WHOLE)
         shards = list(_group_by_size(split_recordings, shard_bytes))

@@ -63,7 +63,7 @@ _LONGEST_NOTES = 1 << 20  # characters or bytes
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 # Name of a shard in a series, as ``datasets`` writes it: prefix, number, number of shards, suffix.
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
-_NUMBERED = {0: BONAFIDE, 1: SPOOF}  # the Arena's numbers of the classes
+_NUMBERED = {0: BONAFIDE, 1: SPOOF}  # number of a class in the Arena → our label
 _WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -224,7 +224,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
         names = content.get("info", {}).get("features", {}).get("label", {}).get("names")
     except InputError:
         raise
-    except (ValueError, AttributeError):  # metadata of another program
+    except (ValueError, AttributeError):  # another program wrote the metadata
         return None
     if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None

@@ -9,9 +9,9 @@ file in its second field and the system in its fifth, separated by white space. 
 name the same recordings, so only this list is read. The lists ``AA*.txt`` in the folder
 ``protocols_fingerprint_extraction`` name the recordings of the part ``enrolled``, with the file in
 the second field and the system in the fourth; their audio is in ``ATTACK/dev/FILE``. The database's
-own programs read them so; we have not seen these lists. All trials are spoofed, and ``attack`` is
-the system, AA01 to AA13. We have not seen the training list, which names recordings of ASVspoof
-2019. To use it, write a list of your own (corpus ``generic``).
+own programs read the lists in this way; we have not seen the lists. All trials are spoofed, and
+``attack`` is the system, AA01 to AA13. We have not seen the training list, which names recordings
+of ASVspoof 2019. To use it, write a list of your own (corpus ``generic``).
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Part(NamedTuple):
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
-    """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
+    """Draw ``count`` of ``trials``, and keep their order and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
     returned. Otherwise each stratum first gets one trial. The remaining trials are distributed in

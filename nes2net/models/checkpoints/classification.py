@@ -153,7 +153,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
         InputError: if there are fewer than two names, if the names are not a different text for
             each of 0, 1, …, or if ``label2id`` contradicts ``id2label``.
     """
-    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the transformers library's default
+    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the default is that of the transformers library
     if not isinstance(names, dict) or len(names) < 2:
         raise InputError(f"{folder / CONFIG_FILE} names no two classes in id2label, so nobody knows which is bona fide")
     labels = [names.get(str(number)) for number in range(len(names))]

@@ -290,7 +290,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     """Return ``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise ``{}``."""
-    for _ in range(4):  # a record may lie within a record
+    for _ in range(4):  # a record may contain another record
         if isinstance(value, Record):
             value = content_of(value)
     return value if isinstance(value, dict) else {}

@@ -241,7 +241,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     if declared is not None:
         beside = path.parent / declared
         size = content.beside.get(declared, 0)
-        if not os.path.isfile(beside):  # also False, without an error, for a name that no file can have
+        if not os.path.isfile(beside):  # isfile() is also False for a name that no file can have
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")

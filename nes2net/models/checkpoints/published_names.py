@@ -110,7 +110,7 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
 
 
 _LAYOUTS = (
-    Layout(  # mixture of experts, a checkpoint of Lightning
+    Layout(  # the mixture of experts, whose file is a checkpoint of Lightning
         marks=("model.moe_l.w_gate",),
         prefixes={"model.moe_l.": "ssl_model.", "model.classifier.": ""},
         library_encoder="model.pretrain_model.",
@@ -167,7 +167,7 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if (layout := layout_of(state_dict)) is not None:
         unused = re.compile(layout.unused)
         state_dict = {layout.name_here(k): v for k, v in state_dict.items() if not unused.fullmatch(k)}
-    end = "encoder.pos_conv.0.weight_v"  # a tensor that every encoder has
+    end = "encoder.pos_conv.0.weight_v"  # every encoder has this tensor
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
         return state_dict

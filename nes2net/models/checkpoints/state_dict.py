@@ -29,13 +29,13 @@ from nes2net.lib.this_process import usable_processors
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, plain
 
-_METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
+_METADATA = "nes2net"  # the metadata of a state dict hold this toolkit's record under this key
 _MOST_TENSORS = 50_000
 _LONGEST_NAME = 1000  # characters
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
-_MOST_CONTAINERS = 2  # a state dict may lie in a dictionary within a dictionary
-_MOST_HEADER = 1 << 24  # bytes of the header of a safetensors file, which has about 150 bytes for each tensor
+_MOST_CONTAINERS = 2  # a state dict is searched for in a dictionary within a dictionary, but no deeper
+_MOST_HEADER = 1 << 24  # most bytes of the header of a safetensors file; it has about 150 bytes for each tensor
 
 #: Types of weights, and of counters such as the number of batches in batch normalisation.
 WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -197,7 +197,7 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     copy = value
     key: Any = (type(value), id(value))
     if isinstance(value, (str, int, float)):
-        key = (type(value), repr(value))  # repr: 0.0 and −0.0 are equal, and NaN is not equal to itself
+        key = (type(value), repr(value))  # repr() tells 0.0 from −0.0, and is equal for two NaNs
     if isinstance(value, dict):
         copy = {
             _canonical(name, copies, canonical): _canonical(item, copies, canonical) for name, item in value.items()

@@ -67,12 +67,12 @@ _HARMLESS_BUILTINS = {
     "builtins.object",
     "builtins.slice",
     "builtins.NoneType",
-    "builtins.Ellipsis",  # in types such as Tuple[int, ...]
+    "builtins.Ellipsis",  # occurs in types such as Tuple[int, ...]
 }
 
-MOST_CLASSES = 1000  # different classes that become records
-LONGEST_NAME = 500  # characters of the name of a class
-_MOST_DIMENSIONS = 64  # dimensions of a tensor
+MOST_CLASSES = 1000  # at most this many different classes become records
+LONGEST_NAME = 500  # the name of a class has at most this many characters
+_MOST_DIMENSIONS = 64  # a tensor has at most this many dimensions
 
 
 class Record:
@@ -303,7 +303,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "builtins.getattr": _enum_member,
     "copyreg._reconstructor": _reconstruct,
-    "builtins.type": _annotation,  # the call type(None), in types such as Optional[int]
+    "builtins.type": _annotation,  # type(None) is called in types such as Optional[int]
     "_operator.getitem": _annotation,
     "_operator.or_": _annotation,
     "functools.reduce": _annotation,

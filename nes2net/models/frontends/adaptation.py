@@ -175,7 +175,7 @@ def merge(frontend: Frontend) -> None:
     if not frontend.adapted:
         return
     for parent, name, layer in _lora_layers(frontend):
-        layer.merge(safe_merge=True)  # merges into a copy, because the weight may be mapped from the file of the base
+        layer.merge(safe_merge=True)  # merge into a copy, because the weight may be mapped from the file of the base
         setattr(parent, name, layer.get_base_layer())
     frontend.base = frozenset()
     frontend.requires_grad_(True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SHORT = 512  # frames; for longer recordings, whole T×T matrices of weights would take much memory
+_SHORT = 512  # most frames for which whole T×T matrices of weights are computed: more would take much memory
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:

@@ -222,7 +222,7 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # set by checkpoint_activations(): compile the layer's own forward()
+            if isinstance(layer.forward, partial):  # of checkpoint_activations(): compile the layer's own forward()
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

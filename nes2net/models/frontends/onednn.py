@@ -27,7 +27,7 @@ from torch.utils.flop_counter import register_flop_formula
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
     _test_matrix = torch.ones(3, 4)
-    with suppress(AttributeError, RuntimeError):  # a build of PyTorch without oneDNN
+    with suppress(AttributeError, RuntimeError):  # this build of PyTorch may have no oneDNN
         _operator = torch.ops.mkldnn._linear_pointwise
         if torch.equal(  # the operator is not public: check that it computes x Wᵀ + b; here, this is 4 + 1
             _operator(_test_matrix, _test_matrix, _test_matrix[:, 0], "none", [], ""), torch.full((3, 3), 5.0)
