@@ -118,7 +118,7 @@ def _is_chunk(head: bytes) -> bool:
     return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
-_MOST_HEADER = 1 << 20  # bytes of the header of an ASF file
+_MOST_HEADER = 1 << 20  # at most this many bytes of an ASF file's header are read
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
@@ -141,9 +141,9 @@ def missing_bytes(file: BinaryIO) -> int | None:
     elif start[:4] == b"FLV\1":
         expected = int.from_bytes(start[5:9], "big")  # the end of the header, and later of each tag
         while True:
-            file.seek(expected + 4)  # skips the size of the previous tag
+            file.seek(expected + 4)  # skip the 4 bytes with the size of the previous tag
             head = file.read(11)
-            if not any(head):  # the end of the file, or zeros: a sparse file may have any number of zeros
+            if not any(head):  # only zeros follow, perhaps very many in a sparse file, or the file ends
                 return None
             expected += 15
             if len(head) == 11:
@@ -157,7 +157,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
             file.seek(expected)
             head = file.read(12)
             length = int.from_bytes(head[4:], "big")
-            if len(head) < 12 or length >= _UNKNOWN_LONG_SIZE:  # the end of the file, or a placeholder
+            if len(head) < 12 or length >= _UNKNOWN_LONG_SIZE:  # the file ends, or the length is a placeholder
                 return None
             expected += 12 + length
             if expected >= size:
@@ -371,7 +371,7 @@ def states_duration(file: BinaryIO) -> bool:
             return False
         if element.id == _INFO:
             file.seek(element.body)
-            return b"\x44\x89" in file.read(min(element.size or 0, 1 << 16))  # the id of a duration
+            return b"\x44\x89" in file.read(min(element.size or 0, 1 << 16))  # the id of an element with the duration
     return False
 
 

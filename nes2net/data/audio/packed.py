@@ -99,7 +99,7 @@ class _InMemory(io.BytesIO):
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # messages of libsndfile hold this text, and must be the same in each run
+    def __repr__(self) -> str:  # libsndfile's messages contain this text, which must be the same in each run
         return repr(self.name)
 
 
@@ -271,10 +271,10 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = object()  # stands for this table in the keys of ``_State.groups``
+        self.key = object()  # this object stands for the table in the keys of ``_State.groups``
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
-        self.ends = [0, *accumulate(self.table.counts)]  # first row of each group; at the end, the number of rows
+        self.ends = [0, *accumulate(self.table.counts)]  # the first row of each group; then the number of rows
 
     def has(self, row_text: str) -> bool:
         """Whether the table has the row."""

@@ -170,12 +170,12 @@ class Listener:
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
         self._frame_levels = np.zeros(
             -_LOWEST * _LEVELS_PER_DB + 1, np.int64
-        )  # number of frames at each level up to 0 dB
+        )  # for each level up to 0 dB: number of frames with this level
         self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
         self._speech = SpeechFrames()  # frames are measured until speech is found
         self._piece_start = 0.0  # s: start of the piece that is searched for speech
-        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples with each absolute value, in steps
+        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # for each absolute value in steps: its number of samples
         # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
         # smaller sample has this value.
         self._pairs = np.zeros(_STEPS + 1, np.int64)

@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
 _COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, plus one step for each group of this many columns
-_FOOTER_END = 8  # bytes at the end of a Parquet file: the length of the footer and a mark
+_FOOTER_END = 8  # a Parquet file ends with 8 bytes: the length of the footer and a mark
 _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
@@ -79,7 +79,7 @@ class ParquetTable:
         self._reader = _ChunkReader(open(source, "rb") if isinstance(source, Path) else source)
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer_size = int.from_bytes(self._reader.read(4), "little")
-        if footer_size <= self._size:  # otherwise pyarrow raises an error below
+        if footer_size <= self._size:  # for a larger size, pyarrow raises an error below
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
         # pyarrow may use no threads, neither for read-ahead here nor for decoding below: a process forked later would
@@ -328,7 +328,7 @@ class ArrowMessages:
         if _field(header, 0, "<h"):
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
-        self._flat = _flat_schema(self.schema, "index_type", budget)  # the schema of batches read one by one
+        self._flat = _flat_schema(self.schema, "index_type", budget)  # the schema of batches that are read one by one
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         """Yield (message, number of rows) of each record batch, counted by the budget.

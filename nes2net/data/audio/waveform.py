@@ -27,7 +27,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
     Args:
         samples: (N,) or (channels, N).
         sample_rate: in Hz.
-        subject: the beginning of the message of an error.
+        subject: the beginning of error messages.
 
     Returns:
         (M,) float32 with M = :func:`resampled_length`.

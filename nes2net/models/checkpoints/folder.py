@@ -135,7 +135,7 @@ def download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=_FETCHED))
 
 
-_SHOWN = 12  # digits of a SHA-256 that a message shows
+_SHOWN = 12  # a message shows this many digits of a SHA-256
 #: Advice in messages about a missing or wrong base, for callers that have an argument ``base``.
 NAME_IT = "name the base with `base`"
 

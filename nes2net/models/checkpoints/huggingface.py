@@ -17,7 +17,7 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 _OUR_NORMALIZE = (
-    "nes2net_normalize"  # key in exported folders for values of ``normalize`` that the library does not know
+    "nes2net_normalize"  # under this key, exported folders state values of ``normalize`` that the library does not know
 )
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
@@ -80,7 +80,7 @@ _SUPPORTED = {
     "feat_extract_activation": "gelu",
     "feat_proj_layer_norm": True,
     "conv_pos_batch_norm": False,
-    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in the layers, which are not supported
+    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in their layers; these are not supported
 }
 
 
@@ -191,7 +191,7 @@ def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool 
     if not path.is_file():
         return None
     preprocessing = read_json(path)
-    do_normalize = preprocessing.get("do_normalize", True)  # the transformers library's default
+    do_normalize = preprocessing.get("do_normalize", True)  # the default is that of the transformers library
     if not isinstance(do_normalize, bool):
         raise InputError(f"{path}: do_normalize is true or false, not {shown(do_normalize)}")
     if not do_normalize:

@@ -211,7 +211,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
     for name, value in family.features.items():
         expected = value
-        if isinstance(value, str):  # a text is the name of an option, which has the expected value
+        if isinstance(value, str):  # a text names an option, and this option has the expected value
             expected = options.get(value, extractor.get(name))
         if extractor.get(name, expected) != expected:
             raise InputError(

@@ -30,9 +30,9 @@ _INTERFACE = [
     [("waveform", "tensor(float)", 2)],
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
-_LONGEST = 16_000 * 3600  # samples of an hour, the upper limit of ``min_samples`` and ``max_samples``
+_LONGEST = 16_000 * 3600  # an hour in samples; ``min_samples`` and ``max_samples`` are not larger
 _ALIGNMENT = 2**16  # a file of weights may be this many bytes larger than its tensors, because ONNX aligns tensors
-_LARGEST_CONSTANT = 2**28  # bytes of the largest constant that onnxruntime may compute when it loads a file
+_LARGEST_CONSTANT = 2**28  # when onnxruntime loads a file, it may compute constants of at most this many bytes
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 

@@ -17,13 +17,13 @@ from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
-_MOST_NUMBERS = 1_000_000  # limit for numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_MOST_NUMBERS = 1_000_000  # most numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # messages within messages
-_LARGEST_METADATA = 2**20  # bytes of all texts in the metadata
+_LARGEST_METADATA = 2**20  # all texts in the metadata have at most this many bytes
 _LONGEST_DOMAIN = 1000  # bytes
 _MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smallest types have 2 bits
 _MANY = 2**63  # upper limit of a product of sizes, larger than any file: a larger product counts as this number
-_EXTERNAL = 1  # the value of TensorProto.DataLocation for a tensor in another file
+_EXTERNAL = 1  # TensorProto.DataLocation has this value if the tensor is in another file
 
 #: A part of the file: the index of its first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]

@@ -226,7 +226,7 @@ class Shelf:
             size = path.stat().st_size
             sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
         # All known digests must equal this digest.
-        stored = path.resolve().name  # the hub's files are stored under the digest that the hub states
+        stored = path.resolve().name  # the name of a stored file of the hub is the digest that the hub states
         expected_digests = {"published with": self.file.sha256}
         if revision and _SHA256.fullmatch(stored):
             expected_digests["stated by the hub"] = stored
