@@ -570,6 +570,9 @@ def without_wrapper(
 ) -> Mapping[str, Tensor]:
     """Remove a prefix that all names share, such as ``net.``: a module around the detector has added it.
 
+    Several prefixes, one before the other, are all removed. A state dict in the layout of another
+    published code stays unchanged.
+
     Args:
         path: name of the checkpoint, for messages.
         config: architecture of the detector. A prefix that is part of this architecture's own names

@@ -76,6 +76,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if announced <= present:
                 return None
             return announced, present, unit
+        # RF64 and BW64 files state the size of their samples, in 64 bits, in this earlier chunk.
         if name == b"ds64" and len(body) >= 16:
             long_size = int.from_bytes(body[8:16], "little")
         # PCM, float, A-law, μ-law, extensible
@@ -102,7 +103,7 @@ def lacks_length(file: BinaryIO) -> bool:
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
     """Yield (name, size, start of the body) of each chunk; stop at bytes that cannot be a chunk."""
-    position = 12
+    position = 12  # behind the header of the file
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
         head = file.read(8)
@@ -220,6 +221,7 @@ class _Track:
             return
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
+        # The durations of frames, then the numbers of frames in chunks.
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:

@@ -175,7 +175,7 @@ class Listener:
         self._has_speech = False
         self._speech = SpeechFrames()  # frames are measured until speech is found
         self._piece_start = 0.0  # s: start of the piece that is searched for speech
-        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # for each absolute value in steps: its number of samples
+        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # samples with each absolute value, in steps
         # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
         # smaller sample has this value.
         self._pairs = np.zeros(_STEPS + 1, np.int64)

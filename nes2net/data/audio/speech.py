@@ -194,6 +194,7 @@ def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
     stays = np.zeros(len(pitches), bool)
     if len(pitches) <= _SPAN:
         return moves, stays
+    # A frame counts if each of the last _SPAN frames continues the pitch of the frame before it.
     is_continued = joins[_SPAN:].copy()
     for lag in range(1, _SPAN):
         is_continued &= joins[_SPAN - lag : len(joins) - lag]

@@ -137,6 +137,8 @@ def decode_in_parallel(
         submitted: deque[tuple[Sequence[Path], Future]] = deque()
         unfinished: list[Sequence[Path]] = []
         pool = _process_pool(workers)
+        # Submit a few chunks ahead, and yield their results in order. After a crash, submit nothing more, and collect the
+        # chunks without results.
         try:
             while submitted or (pending and not unfinished):
                 while pending and not unfinished and len(submitted) < _AHEAD * workers:

@@ -321,6 +321,7 @@ def _trial_of_row(
             continue
         field = _SAME.get(name, name)
         text = _as_text(value)
+        # Some data sets call bona fide an attack.
         if field == "attack" and text == "bonafide":
             fields.setdefault(field, None)
         elif field in FIELDS:
