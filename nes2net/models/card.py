@@ -351,7 +351,7 @@ def _training(provenance: Provenance) -> dict[str, str]:
 
 
 def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield a sentence for each kind of speech that training had no examples of, as far as its facts tell."""
+    """Yield a sentence for each kind of speech that training lacked, or about which its lists say nothing."""
     if not provenance.trials:
         return
     # Name the generators of the training set: all other generators are new to the detector, as far as the lists tell.

@@ -570,8 +570,8 @@ def without_wrapper(
 ) -> Mapping[str, Tensor]:
     """Remove a prefix that all names share, such as ``net.``: a module around the detector has added it.
 
-    Several prefixes, one before the other, are all removed. A state dict in the layout of another
-    published code stays unchanged.
+    If there are several such prefixes, one before the other, all are removed. A state dict in the
+    layout of another published code stays unchanged.
 
     Args:
         path: name of the checkpoint, for messages.

@@ -94,7 +94,7 @@ class Network(nn.Module):
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
-        self._chosen_precision = ""  # set by set_precision: the type of the weights does not show tf32 and int8
+        self._chosen_precision = ""  # of set_precision(): the type of the weights does not show tf32 and int8
         self._fingerprint = ""  # fingerprint of the weights before they were quantised
         self._replayed: Replayed | None = None  # computes the scores of a compiled detector
         self.register_state_dict_post_hook(_write_published_names)

@@ -380,8 +380,8 @@ def quantise(model: nn.Module) -> nn.Module:
             elif name in _LAYERS_OF_OTHER_ENCODERS and id(module) in in_layers and isinstance(child, nn.Linear):
                 setattr(module, name, Int8Rows(child))  # in_layers excludes layers of a back-end with the same name
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                # In each call, the positional convolution computes its weight from a norm and a direction. Compute the
-                # weight once, in a new layer: removing the parametrization would also remove it from copies of
+                # The positional convolution would compute its weight from a norm and a direction in each call. Compute
+                # the weight once, in a new layer: removing the parametrization would also remove it from copies of
                 # ``child``. The new layer needs no padding, because embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")

@@ -35,7 +35,7 @@ _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
 class AudioCache:
-    """A folder with the results of :func:`load_audio`, to the last bit, shared by many processes.
+    """A folder that stores the results of :func:`load_audio` without loss; many processes may share the folder.
 
     An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are stored as
     int16 if all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel;

@@ -336,7 +336,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             # With these flags, a wrong checksum in FLAC is an error. In other codecs, they find no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
-        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () demuxes all streams
+        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # demux() reads all streams
         try:
             for packet in container.demux(*demuxed):
                 # Other streams, such as pictures, are not decoded: their times show how long the recording was.

@@ -198,8 +198,8 @@ def load_head_and_length(
 ) -> tuple[np.ndarray, int]:
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
-    The rest of the recording is decoded as well, but not kept, so that damage anywhere is an error.
-    If the header states the length, decoding stops after two hours of audio.
+    Damage anywhere is an error, because the rest of the recording is decoded, too, although it is
+    not kept. If the header states the length, decoding stops after two hours of audio.
 
     Args:
         path: the recording.
@@ -345,7 +345,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
         raise _empty_error(path)
     yield path, check_whole(path)
     # The file must not have changed while it was read.
-    with suppress(OSError):  # a file may be removed once it has been read
+    with suppress(OSError):  # it is no error if the file was removed after it was read
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InputError(
@@ -530,7 +530,7 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
     """Yield ``blocks``, and compute the MD5 sum of their samples.
 
     Raises:
-        DamagedAudio: after the last block, if their MD5 sum is not the one in the header.
+        DamagedAudio: after the last block, if the MD5 sum of the samples is not that in the header.
     """
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):

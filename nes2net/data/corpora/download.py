@@ -243,7 +243,11 @@ def _stated_digests(download: Download) -> dict[str, str]:
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Return ``name``, which a server states; raise InputError if it is hidden or not a path below the folder."""
+    """Return ``name``, which the server of ``page`` gives to a file.
+
+    Raises:
+        InputError: if a file of this name would be hidden, or outside the folder of the download.
+    """
     is_visible = not any(level in ("", "..") or level[0] == "." for level in name.split("/"))
     if not is_visible or "\\" in name or not name.isprintable():
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")

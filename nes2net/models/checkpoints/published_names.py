@@ -1,8 +1,8 @@
 """Names of tensors in whole-model checkpoints of published code, and their translation.
 
-Detectors save the names of the published Nes2Net code. Names of the front-end begin with
-``ssl_model.model.``, and names of the aggregation with ``ssl_model.``. Names of a back-end begin
-with the prefix of this back-end, which may be empty.
+A detector saves its tensors under the names of the published Nes2Net code. Names of the front-end
+begin with ``ssl_model.model.``, and names of the aggregation with ``ssl_model.``. Names of a
+back-end begin with the prefix of this back-end, which may be empty.
 """
 
 from __future__ import annotations

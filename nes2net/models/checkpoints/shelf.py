@@ -26,7 +26,7 @@ from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
-# Patterns of the files in a folder on the hub that a front-end needs.
+# A front-end needs the files of a folder on the hub that match these patterns.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
 _MOST_TRIES = 3  # failed tries in a row until a download ends with an error; without a network, after three seconds
 
