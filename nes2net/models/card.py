@@ -195,8 +195,8 @@ def model_card(
     Args:
         config: the architecture.
         provenance: the facts about weights and training.
-        earlier: path of an earlier card, whose licence and whose text by the user are kept; None
-            for no such card.
+        earlier: path of an earlier card, whose licence and user's text are kept; None for no such
+            card.
         checkpoint: name of the file in a run folder that the card describes; empty without a run
             folder.
         evaluation_figures: figures of evaluations in the run folder.
@@ -299,8 +299,8 @@ class _Trials:
 def _terms(provenance: Provenance) -> Iterator[str]:
     """Yield title and licence of each corpus of training and development, if the licence of the corpus is known.
 
-    For trials that are not official ones but only in the layout of a corpus, the text says that
-    their licence is not known.
+    Some trials are not the official ones, but only listed in the layout of a corpus. For these, the
+    text says that their licence is not known.
     """
     terms = {}
     for described in provenance.trials:

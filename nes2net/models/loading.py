@@ -699,8 +699,10 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     Args:
         misfits: the result of :func:`recognise`.
     """
+    # Models that fit as they are.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
+    # Only models whose front-end fits may fit with other options; take those with the most equal names.
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
     shares = {}  # name of a model that may fit with other options → share of names that do not match
@@ -715,5 +717,6 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
         with_options = fitted_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
         if with_options is not None:
             fitted[name] = with_options
+    # Keep the models that need the fewest changes.
     changes = {name: len(changed_options(PUBLISHED_MODELS[name], config)) for name, config in fitted.items()}
     return {name: config for name, config in fitted.items() if changes[name] == min(changes.values())}

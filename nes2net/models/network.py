@@ -94,7 +94,7 @@ class Network(nn.Module):
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
-        self._chosen_precision = ""  # of set_precision(): the type of the weights does not show tf32 and int8
+        self._chosen_precision = ""  # set_precision() sets it: the weights' type does not show tf32 and int8
         self._fingerprint = ""  # fingerprint of the weights before they were quantised
         self._replayed: Replayed | None = None  # computes the scores of a compiled detector
         self.register_state_dict_post_hook(_write_published_names)
@@ -327,6 +327,7 @@ class Network(nn.Module):
         Raises:
             InputError: if there is no such embedding.
         """
+        # Hidden states of the front-end.
         if of == "frontend":
             states = self.hidden_states(waveform, "last" if layer == "last" else "all")
             if isinstance(layer, int):
@@ -338,6 +339,7 @@ class Network(nn.Module):
             elif layer not in ("last", "all"):
                 raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
+        # The input of the back-end, or of its last layer.
         if layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
         features = self.features(self.hidden_states(waveform))

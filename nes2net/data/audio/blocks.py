@@ -103,11 +103,13 @@ class BlocksAt16k:
         """
         samples, rate = block
         blocks: list[np.ndarray] = []
+        # If the rate changes, finish the resampler of the old rate.
         if rate != self._rate:
             check_rate(rate, self._subject)
             if self._num_read:
                 blocks = self.finish()
             self._rate = rate
+        # Check, compare and average the channels.
         check_samples(samples, rate, self._subject, self._seconds)
         mono = mean_of_channels(samples)
         if not len(mono):
@@ -116,6 +118,7 @@ class BlocksAt16k:
             self._channels.push(samples, rate)
         self._num_read += len(mono)
         self._seconds += len(mono) / rate
+        # Resample to 16 kHz.
         if rate != SAMPLE_RATE:
             if self._resampler is None:
                 self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")

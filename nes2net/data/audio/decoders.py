@@ -68,12 +68,14 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
     try:
         with open_recording(path) as file:
             kind = file.read(4)
+            # WAV and AIFF
             if kind in RIFF_FORMATS:
                 if cut := missing_audio(file):
                     raise cut_off(path, *cut)
                 return None
             if kind != b"fLaC":  # each check of a container returns at once for a file of another format
                 _check_container(path, file, kind)
+            # FLAC, or else files of MPEG or ADTS frames
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):

@@ -166,6 +166,7 @@ class CorpusCheck:
         An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is a text such as
         ``"score eval"``.
         """
+        # Each part can be used for training or validation, and can be scored.
         train = []
         score = []
         evaluate = []
@@ -181,6 +182,7 @@ class CorpusCheck:
                 evaluate.append((f"evaluate{name}", self._evaluation(split, split_check.counts, _UNLABELLED)))
         if [task for task, _ in train] == ["train"] and not self.is_selection:
             train.append(("validate", "no: there is no part dev"))
+        # With a key, each of its phases can be evaluated.
         if self.key is not None:
             reason = "the keys cannot be used"
             if self.key.path is None:

@@ -183,6 +183,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
             f"{shown(delimiter.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
         )
+    # Refuse headers that cannot be understood.
     if "extra" in header:
         raise InputError(f"{path}, line {line}: a column is named 'extra'; rename or remove it")
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
@@ -190,6 +191,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         raise InputError(
             f"{path}, line {line}: there are the columns 'split' and 'phase', which say the same; rename or remove it"
         )
+    # Find the columns with a known name; all others are extra columns.
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
     extra_columns = []
     for number, name in enumerate(header):

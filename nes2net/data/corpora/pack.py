@@ -269,6 +269,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
     """Write the recordings of a shard in row groups, with the schema of the Arena."""
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
+    # The schema has pyarrow's types, and in its metadata the types of ``datasets``.
     audio = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     features = {
         "path": {"dtype": "string", "_type": "Value"},
@@ -288,6 +289,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
         "label": "snappy",
         "notes": "snappy",
     }
+    # Each row group is read into memory, and written.
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
         for group in _group_by_size(shard, _GROUP_BYTES, _GROUP_ROWS):
             rows: list[dict[str, Any]] = []

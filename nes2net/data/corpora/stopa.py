@@ -33,6 +33,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
+    # A list of trials, or the lists of enrolled trials in a folder.
     lists = [path]
     folder = "eval"
     system_field = 4  # counted from 0
@@ -40,6 +41,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         lists = sorted(path.glob("AA*.txt"))
         folder = "dev"
         system_field = 3
+    # Read the lines behind the header of each list.
     ids: set[str] = set()
     for file in lists:
         for line, text in enumerate(read_text(file).split("\n")[1:], start=2):
