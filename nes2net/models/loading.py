@@ -249,7 +249,7 @@ class SavedNetwork(Network):
         self.load_state_dict(state_dict, strict=not partial)
 
     def save(self, path: str | Path, **record: Any) -> None:
-        """Write a state dict with the published names, or a folder with a model card.
+        """Write the detector as a state dict with the published names, or as a folder with a model card.
 
         The folder holds safetensors, YAML and the model card. If :attr:`base` is set, the frozen
         tensors are left out. The provenance of this detector is written, too.

@@ -158,7 +158,7 @@ def _pitches(frames: NDArray) -> NDArray:
     products = np.conj(np.fft.rfft(slow[:, :length], size)) * np.fft.rfft(slow, size)
     correlations = np.fft.irfft(products, size)[
         :, : _LONGEST_LAG + 1
-    ]  # T×lags: a frame's beginning with each later piece
+    ]  # T×lags: the beginning of a frame is correlated with each later piece
     sums = np.cumsum(np.pad(np.square(slow), ((0, 0), (1, 0))), axis=1)
     energies = sums[:, length : length + _LONGEST_LAG + 1] - sums[:, : _LONGEST_LAG + 1]
     # Normalise by the energies of the two correlated pieces.

@@ -311,8 +311,8 @@ def _group_by_size(
 ) -> Iterator[list[_Packed]]:
     """Divide ``recordings`` into consecutive groups of at most ``max_bytes`` each.
 
-    A larger recording forms a group by itself. If ``max_recordings`` is given, no group has more
-    recordings.
+    A larger recording forms a group by itself. If ``max_recordings`` is given, a group has at most
+    this many recordings.
     """
     group: list[_Packed] = []
     num_bytes = 0

@@ -168,8 +168,8 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 def merge(frontend: Frontend) -> None:
     """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
 
-    The tensors of LoRA and DoRA are added to the weights. BitFit has trained the biases themselves,
-    so that nothing is added. Adapters and prompts cannot be added to a weight, and are kept. A
+    The tensors of LoRA and DoRA are added to the weights. BitFit has trained the biases themselves;
+    nothing is added to them. Adapters and prompts cannot be added to a weight, and are kept. A
     front-end that is not adapted stays unchanged.
     """
     if not frontend.adapted:
