@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 CARD = "README.md"
 #: A file in a run folder. It names the checkpoint that the card describes, and holds the figures of all checkpoints.
 CARD_FILE = "card.json"
-_LARGEST = 4 << 20  # bytes of a card file
+_LARGEST = 4 << 20  # the largest size of a card file, in bytes
 #: Text after this line of a card is the user's, and is kept when the card is written again.
 _OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
 _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
@@ -82,13 +82,13 @@ class SetFigure(BaseModel):
 
     @property
     def title(self) -> str:
-        """The titles of the corpora, as a layout if the trials are not the official ones."""
+        """The titles of the corpora, preceded by ``trials in the layout of`` if the trials are not official ones."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
     @property
     def used(self) -> str:
-        """The split, and whether it is the development set."""
+        """The name of the split, with the word ``development`` if it is a development set of another name."""
         if self.is_development and self.split != "dev":
             return ", ".join(filter(None, (self.split, "development")))
         return self.split
@@ -195,9 +195,10 @@ def model_card(
     Args:
         config: the architecture.
         provenance: the facts about weights and training.
-        earlier: path of an earlier card, whose licence and own text are kept; None for no such
+        earlier: path of an earlier card, whose licence and user's text are kept; None for no such
             card.
-        checkpoint: the file of a run folder that the card describes.
+        checkpoint: name of the file in a run folder that the card describes; empty without a run
+            folder.
         evaluation_figures: figures of evaluations in the run folder.
     """
     # An earlier card's licence comes first, then the licence of published weights, if the hub knows this licence.
@@ -246,7 +247,7 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
     """The arXiv number of the paper about a published system with the same front-end and back-end.
 
     For a detector that was loaded as a published system, or with the architecture of a published
-    system, only the paper of that system counts. None if no paper is known.
+    system, only the paper of that system counts. The result is None if no paper is known.
     """
     if provenance.architecture:
         models = [provenance.architecture[1]]
@@ -260,7 +261,7 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
 
 
 def _kept(earlier: Path | None) -> tuple[str, str]:
-    """Licence and own text of an ``earlier`` card; ``other`` and no text if there is no readable card."""
+    """Licence of an ``earlier`` card, and the user's text in it; ``other`` and "" if there is no readable card."""
     if earlier is None or not earlier.is_file():
         return _NO_LICENCE, ""
     try:
@@ -290,15 +291,16 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """Title of the corpus and the split, as a layout if the trials are not the official ones."""
+        """Title of the corpus and the split, preceded by ``trials in the layout of`` if they are not official ones."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
 
 def _terms(provenance: Provenance) -> Iterator[str]:
-    """Yield title and licence of each corpus of training and development whose licence is known.
+    """Yield title and licence of each corpus of training and development, if the licence of the corpus is known.
 
-    The licence of a corpus says nothing certain of other trials in its layout.
+    Some trials are not the official ones, but only listed in the layout of a corpus. For these, the
+    text says that their licence is not known.
     """
     terms = {}
     for described in provenance.trials:
@@ -352,7 +354,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     """Yield a sentence for each kind of speech that training lacked, or about which its lists say nothing."""
     if not provenance.trials:
         return
-    # Say of which generators of spoofed speech training had no examples, or that nobody knows this.
+    # Name the generators of the training set: all other generators are new to the detector, as far as the lists tell.
     attacks = _names(provenance, "train", "attacks")
     if attacks:
         sentence = f"Generators other than {listed(attacks, 20)}"
@@ -366,13 +368,13 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
     if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."
-    # Say which languages training had examples of, or that nobody knows this.
+    # Name the languages of the training set, or say that they are not known.
     languages = _names(provenance, "train", "languages")
     if languages:
         yield f"Languages other than {listed(languages, 20)}."
     else:
         yield "Languages: its lists name none, so nobody knows which are new to it."
-    # Say whether the lists and the recipe lack codecs, noise or recordings that are fake only in part.
+    # Mention codecs, noise and partly fake recordings: each is new to the detector if neither lists nor recipe have it.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _names(provenance, "train", "codecs")

@@ -4,7 +4,7 @@ J. Lu et al., "One-class knowledge distillation for spoofing speech detection", 
 2309.08285). There is no published code. The student has learned the teacher's embeddings of bona
 fide speech only. If the embeddings of teacher and student differ, the speech is likely spoofed.
 
-``TeacherStudent`` is a front-end that contains both front-ends, and ``OneClassDistillation`` a
+``TeacherStudent`` is a front-end that contains both front-ends, and ``OneClassDistillation`` is a
 back-end that contains both back-ends. Together they form an ordinary detector.
 """
 
@@ -34,7 +34,7 @@ PartOption = Annotated[
 ]
 #: Names of the two halves, in the order of their hidden states.
 HALVES = ("teacher", "student")
-_STUDENT_LAYERS = 6  # transformer layers of a student, unless its options say otherwise: an assumption
+_STUDENT_LAYERS = 6  # transformer layers of a student whose options do not state their number: an assumption
 
 
 class TeacherStudent(Frontend):
@@ -75,8 +75,8 @@ class TeacherStudent(Frontend):
         name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config
-        # Without options, the student is the teacher with fewer layers. Options without a name change the options of
-        # the teacher.
+        # Without options, the student is the teacher with fewer layers. If options have no name, they change the
+        # options of the teacher.
         if student is None:
             student = {}
             if teacher_config.get("encoder_layers", 0) > _STUDENT_LAYERS:
@@ -98,7 +98,8 @@ class TeacherStudent(Frontend):
                     f"teacher and student must give frames of one size at the same times, but {fact} is {of_teacher} for "
                     f"the teacher and {of_student} for the student: give both the same options except the number of layers"
                 )
-        # Called ``model``, because in published checkpoints the names of a front-end's tensors begin with this word.
+        # The module is called ``model``, because in published checkpoints the names of a front-end's tensors begin with
+        # this word.
         self.model = nn.ModuleDict({"teacher": teacher_frontend.requires_grad_(False), "student": student_frontend})
         self.config = {"name": "teacher_student", "teacher": teacher_config, "student": student_frontend.config}
         self.out_dim = teacher_frontend.out_dim
@@ -226,7 +227,7 @@ class OneClassDistillation(Backend):
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        """The vectors to compare: the mean over time of ``state`` B×T×D, and the embedding of ``state`` by ``half``."""
+        """Compute the vectors to compare: the mean of ``state`` B×T×D over time, and its embedding by ``half``."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -245,7 +246,7 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """For each level: the vectors of the teacher and of the student, B×D each, in at least float32."""
+        """List, for each level, the vectors of the teacher and of the student, B×D each, in at least float32."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))

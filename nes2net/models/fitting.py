@@ -134,7 +134,7 @@ def _without_numbers(name: str) -> str:
 def _candidates(
     model: Mapping[str, Any], tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[dict[str, Any]]:
-    """Yield copies of ``model`` in which one option of one part is changed, for each value to try.
+    """Yield copies of ``model``, in each of which one option of one part has another value.
 
     Args:
         tensors: tensors of aggregation and back-end in the checkpoint.

@@ -183,7 +183,7 @@ class SavedNetwork(Network):
             remedy: the end of error messages, which says what to do.
 
         Raises:
-            InputError: if the tensors are not found, or have another digest than in ``record``.
+            InputError: if the tensors are not found, or their digest is not the one in ``record``.
         """
         checkpoint = Path(checkpoint)
         frontend = self.config["frontend"]
@@ -249,10 +249,10 @@ class SavedNetwork(Network):
         self.load_state_dict(state_dict, strict=not partial)
 
     def save(self, path: str | Path, **record: Any) -> None:
-        """Write a state dict with the published names, or a folder with a model card.
+        """Write the detector as a state dict with the published names, or as a folder with a model card.
 
         The folder holds safetensors, YAML and the model card. If :attr:`base` is set, the frozen
-        tensors are left out.
+        tensors are left out. The provenance of this detector is written, too.
 
         Args:
             path: a file that ends in ``.pth`` or ``.pt``; any other path is a folder.
@@ -276,7 +276,7 @@ class SavedNetwork(Network):
             self.write_description(path, provenance, record)
 
     def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
-        """Write what a detector's folder holds beside the weights: architecture, ``record`` and model card.
+        """Write the files of a detector's folder other than the weights: architecture, ``record`` and model card.
 
         If there is a card beside the file that this detector was loaded from, the new card keeps
         its licence and the user's text.
@@ -327,23 +327,23 @@ class SavedNetwork(Network):
                 takes precedence.
             device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
             dtype: the precision of scores, see :meth:`set_precision`. ``"auto"`` keeps the
-                precision of the checkpoint; if its tensors have several types, the type to which
-                PyTorch promotes them all.
+                precision of the checkpoint; if its tensors have several types, it takes the type to
+                which PyTorch promotes them all.
             config: the architecture, for a checkpoint that does not contain its architecture, such
                 as a file of the published code. Give it as for :meth:`from_config`; options may
                 follow a name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine
                 shapes, such as the number of logits, are read from the checkpoint, and a note names
                 them. With None, the published model whose tensors have the same names and shapes
-                gives the architecture. ``"bonafide=NAME"`` names the class bona fide of a Hugging
-                Face classification folder, if its class names do not tell.
+                gives the architecture. ``"bonafide=NAME"`` says which class of a Hugging Face
+                classification folder is bona fide, if the names of its classes do not tell.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
-                ``base.pth`` of a run. With None, the file that the checkpoint names; if there is no
-                such file, the file of the same name beside the checkpoint.
+                ``base.pth`` of a run. None stands for the file that the checkpoint names or, if
+                there is no such file, for the file of the same name beside the checkpoint.
 
         Raises:
             InputError: if there is no such checkpoint, if it is damaged or does not fit, or if its
-                base is not found or has another digest.
+                base is not found or does not have the recorded digest.
         """
         # Check precision and device before anything is downloaded.
         precision = None
@@ -472,7 +472,8 @@ def fetch_published(name: str) -> Path:
     """The file of the published model ``name`` on this machine; the first call downloads the file.
 
     Raises:
-        InputError: if no program can download the model, or the file has another digest.
+        InputError: if no program can download the model, or the digest of the file is not the
+            published one.
         Unfinished: if the connection breaks.
     """
     model = PUBLISHED[name]
@@ -512,7 +513,7 @@ def named_architecture(name: str) -> dict[str, Any]:
 
 
 def split_options(name: str) -> list[str]:
-    """Split ``NAME,backend.option=value,…`` into the name and its options.
+    """Split ``NAME,backend.option=value,…`` into the list of the name and its options.
 
     A comma within a value does not separate options; only a comma before the name of a part does.
 
@@ -567,13 +568,16 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
 def without_wrapper(
     state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
 ) -> Mapping[str, Tensor]:
-    """Remove a prefix that all names share, such as ``net.``, which a module around the detector has added.
+    """Remove a prefix that all names share, such as ``net.``: a module around the detector has added it.
+
+    If there are several such prefixes, one before the other, all are removed. A state dict in the
+    layout of another published code stays unchanged.
 
     Args:
         path: name of the checkpoint, for messages.
-        config: architecture of the detector. A prefix that belongs to the names of its own tensors
-            is kept. None if the checkpoint may be any published model: the names of a published
-            model share no prefix.
+        config: architecture of the detector. A prefix that is part of this architecture's own names
+            is kept. None if the architecture is not known: the names of a published model share no
+            prefix.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
@@ -601,8 +605,8 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
     Returns:
         Name of the published model → differences; the model with the fewest differences comes
-        first. Models whose published code writes another layout than ``state_dict`` has are left
-        out.
+        first. A model is left out if its published code would write another layout than that of
+        ``state_dict``.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -617,10 +621,10 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
 
 def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
-    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end.
+    """Whether ``state_dict`` leaves out the front-end; it fits the published model ``name`` otherwise.
 
-    ``state_dict`` has all other tensors, so that the front-end is missing if there are fewer
-    tensors than the model has.
+    All other tensors fit, so the front-end is missing if ``state_dict`` has fewer tensors than the
+    model.
     """
     return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
 
@@ -695,11 +699,13 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     Args:
         misfits: the result of :func:`recognise`.
     """
+    # Models that fit as they are.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
+    # Only models whose front-end fits may fit with other options; take those with the most equal names.
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
-    shares = {}  # for the models that may fit with other options: share of names that do not match
+    shares = {}  # name of a model that may fit with other options → share of names that do not match
     for name, misfit in misfits.items():
         different = [*misfit.missing, *misfit.left_over, *misfit.shapes, *misfit.types]
         if not any(text.startswith("ssl_model.model.") for text in different):
@@ -711,5 +717,6 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
         with_options = fitted_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
         if with_options is not None:
             fitted[name] = with_options
+    # Keep the models that need the fewest changes.
     changes = {name: len(changed_options(PUBLISHED_MODELS[name], config)) for name, config in fitted.items()}
     return {name: config for name, config in fitted.items() if changes[name] == min(changes.values())}

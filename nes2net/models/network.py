@@ -94,7 +94,7 @@ class Network(nn.Module):
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
-        self._chosen_precision = ""  # set by set_precision: the type of the weights does not show tf32 and int8
+        self._chosen_precision = ""  # set_precision() sets it: the weights' type does not show tf32 and int8
         self._fingerprint = ""  # fingerprint of the weights before they were quantised
         self._replayed: Replayed | None = None  # computes the scores of a compiled detector
         self.register_state_dict_post_hook(_write_published_names)
@@ -139,7 +139,7 @@ class Network(nn.Module):
             if key not in (
                 "name",
                 "feature_dim",
-            ):  # feature_dim is the out_dim of the front-end, which is printed already
+            ):  # feature_dim equals the front-end's out_dim, which another line shows
                 texts.append(f"{key}={value}")
         # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
@@ -208,7 +208,7 @@ class Network(nn.Module):
                 raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
             self.to(PRECISIONS[name])
         elif self.precision != "int8":
-            self._fingerprint = self.fingerprint()  # before quantisation changes the weights
+            self._fingerprint = self.fingerprint()  # computed now, because quantisation changes the weights
             merge(self.frontend)
             quantise(self)
         self._chosen_precision = name
@@ -236,7 +236,7 @@ class Network(nn.Module):
 
     @property
     def num_scores(self) -> int:
-        """Number of scores of other systems that the detector takes besides a waveform; 0 unless it fuses scores."""
+        """Number of scores of other systems that the detector takes besides a waveform; 0 if it fuses no scores."""
         return self.backend.num_scores
 
     @property
@@ -251,7 +251,7 @@ class Network(nn.Module):
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
-        """Logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
+        """Compute logits B×n of ``waveform`` B×N: 16 kHz mono, in [−1, 1].
 
         The waveform is float32 for any precision of the detector.
 
@@ -265,7 +265,7 @@ class Network(nn.Module):
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
-        """Apply the back-end: logits B×n of the :meth:`features` of a waveform, and of ``scores`` B×num_scores.
+        """Compute logits B×n from the :meth:`features` of a waveform and ``scores`` B×num_scores, by the back-end.
 
         Raises:
             InputError: if a detector that fuses scores gets none, or another detector gets scores.
@@ -279,7 +279,7 @@ class Network(nn.Module):
         return self.backend(features, scores)
 
     def hidden_states(self, waveform: Tensor, layers: Layers | None = None) -> list[Tensor]:
-        """The hidden states B×T×D of the front-end.
+        """Compute the hidden states B×T×D of the front-end for ``waveform`` B×N.
 
         Args:
             layers: ``"last"`` or ``"all"``; None for the layers that aggregation and back-end need.
@@ -300,7 +300,7 @@ class Network(nn.Module):
 
         If the back-end's ``feature_dim`` is larger than D, zeros are appended to each frame.
         """
-        padding = 0, self.num_zeros  # at the start and end of the last dimension
+        padding = 0, self.num_zeros  # zeros before and after the D numbers of a frame
         if self.backend.wants_layers != "all":
             features = self.aggregation(hidden_states)
             return pad(features, padding) if self.num_zeros else features
@@ -327,6 +327,7 @@ class Network(nn.Module):
         Raises:
             InputError: if there is no such embedding.
         """
+        # Hidden states of the front-end.
         if of == "frontend":
             states = self.hidden_states(waveform, "last" if layer == "last" else "all")
             if isinstance(layer, int):
@@ -338,6 +339,7 @@ class Network(nn.Module):
             elif layer not in ("last", "all"):
                 raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
+        # The input of the back-end, or of its last layer.
         if layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
         features = self.features(self.hidden_states(waveform))
@@ -361,7 +363,7 @@ class Network(nn.Module):
         return self._replayed(waveform)
 
     def check_score(self) -> None:
-        """Raise :class:`InputError` if the detector has no score, because none of its classes is bona fide.
+        """Raise :class:`InputError` if the detector has no score, because it has no class bona fide.
 
         Only the last class is tested, because bona fide is always the last class.
         """
@@ -493,7 +495,7 @@ def _write_published_names(network: Network, state_dict: dict, prefix: str, _met
 
 
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
-    """Rename the published names in ``state_dict`` to the network's.
+    """Rename the tensors in ``state_dict`` from the published names to the names of this network's modules.
 
     PyTorch calls this hook before ``load_state_dict()``.
     """

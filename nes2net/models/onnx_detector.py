@@ -86,7 +86,7 @@ class OnnxDetector(OnnxFile):
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]
-        if self.precision == "int8":  # one waveform at a time, see the class
+        if self.precision == "int8":  # one waveform at a time: the class explains why
             batches = np.split(array, len(array))
         for batch in batches:
             try:

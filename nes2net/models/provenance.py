@@ -66,8 +66,8 @@ class Provenance:
     class_labels: Mapping[str, Any] = field(default_factory=dict)
     """Only for a detector of other classes than bona fide and spoof, otherwise empty. ``field`` is
     the field of a trial that names the class. ``aliases`` maps values of this field to the classes
-    under which they count. ``known`` says how high development trials score for being of a known
-    class; the threshold for unknown classes is computed from ``known``."""
+    under which they count. ``known`` holds the development trials' scores for being of a known
+    class; the threshold for unknown classes is computed from these scores."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Further facts in the checkpoint, such as ``epoch`` and the figures on the development set."""
 
@@ -156,7 +156,7 @@ class Provenance:
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-        """Description of the trials of a corpus's ``split`` that were used; None if unknown.
+        """Description of the trials that were used from a ``split`` of a ``corpus``; None if unknown.
 
         Args:
             part: what the trials were used for: ``"train"`` or ``"dev"``.

@@ -22,9 +22,9 @@ _DEEPFENSE_CROP = 64_000
 class PublishedModel:
     """A published detector.
 
-    Corpora that the toolkit reads have the names of ``nes2net info``. If the source states the
-    split, the name of the split follows a colon: ``"asvspoof2019_la:train"``. Other corpora have
-    the names that their authors gave them.
+    Corpora that the toolkit reads are named as in ``nes2net info``. If the source states the split,
+    the name of the split follows a colon: ``"asvspoof2019_la:train"``. Other corpora have the names
+    that their authors gave them.
     """
 
     config: Mapping[str, Any]
@@ -53,7 +53,7 @@ class PublishedModel:
     """Files of the authors' code, or a card, that show how the authors score. Empty if nothing public
     shows the scoring: :attr:`scored` is then an assumption."""
     code: str = ""
-    """Name of the published code that wrote the checkpoint; empty if the names of the tensors tell the code."""
+    """Name of the published code that wrote the checkpoint; empty if the tensors' names show it."""
     file: PublishedFile | None = None
     """The file that a program can download. None if a person must download it from a web page, or if
     the publisher does not say which file it is."""

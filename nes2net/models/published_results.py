@@ -165,9 +165,9 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
 def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
     """Yield the tables in the ``content`` of a file.
 
-    A result also has the fields of its test, its table and its system. If several of them state the
-    same field, the value of the result counts before the values of its system, its table and its
-    test, in this order.
+    A result also has the fields of its test, its table and its system. If several of these state
+    the same field, the value of the result is taken, or else the value of its system, its table or
+    its test, in this order.
 
     Args:
         path: name of the file, for messages.

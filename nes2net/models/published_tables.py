@@ -57,7 +57,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
 
 
 def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
-    """A row (heading → text) for each system: how its figures can be measured again, or why they cannot.
+    """Make a row (heading → text) for each system: how its figures can be measured again, or why this is impossible.
 
     Equal rows are merged into one.
     """

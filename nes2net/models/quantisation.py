@@ -26,7 +26,7 @@ from nes2net.lib.devices import check_precision
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 
-_OFFSET = 128  # is added to int8 activations, because the fast products read unsigned activations
+_OFFSET = 128  # this number is added to int8 activations, because the fast products read unsigned activations
 _LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
 _TINY = 1e-30  # lower limit of a row's largest magnitude: prevents a division by 0 for a row of zeros
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -94,7 +94,7 @@ class Int8Linear(nn.Module):
         return self
 
     def forward(self, rows: Rows) -> Tensor:
-        """Compute x Wᵀ + b of the quantised ``rows`` …×K: …×N."""
+        """Compute x Wᵀ + b, …×N, for x given by the quantised ``rows`` …×K."""
         return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
 
 
@@ -132,7 +132,7 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
         scale, zeros: scales and zero points of the weights, N each.
     """
     onednn: Any = torch.ops.onednn
-    # Values have scale 1 and zero point 128, outputs scale 1 and zero point 0. No bias is added, no activation applied.
+    # Values have scale 1 and zero point 128; outputs have scale 1 and zero point 0. There is no bias and no activation.
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
@@ -176,7 +176,7 @@ def has_fast_product() -> bool:
     values[:2] = 255
     try:
         computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
-    except (AttributeError, RuntimeError):  # a build of PyTorch without these operators
+    except (AttributeError, RuntimeError):  # this build of PyTorch has no such operators
         return False
     return torch.equal(computed, plain_product(weight, torch.ones(32))(values, torch.float32))
 
@@ -184,7 +184,7 @@ def has_fast_product() -> bool:
 def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
     check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # a build may lack a check: bool() is False
+    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # for a missing check, bool() gives False
 
 
 def has_fast_float16() -> bool:
@@ -194,9 +194,9 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """A note for users that the CPU emulates ``precision``, which is slow; empty if no note is needed."""
+    """A note for users about a slow CPU, which emulates ``precision``; empty if no note is needed."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
-    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks know no other processors
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks support only these processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
         return ""
     return (
@@ -212,7 +212,7 @@ class Int8Rows(Int8Linear):
     """A linear layer with int8 weights for input in floating point, …×K → …×N: it quantises its input itself."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """Compute x Wᵀ + b of ``x`` …×K: …×N."""
+        """Compute x Wᵀ + b, …×N, for ``x`` …×K."""
         return super().forward(quantised_rows(x))
 
 
@@ -368,7 +368,7 @@ def quantise(model: nn.Module) -> nn.Module:
         raise InputError(reason)
     layers = _transformer_layers(model)
     in_layers = {id(module) for layer in layers for module in layer.modules()}
-    for module in list(model.modules()):  # a list: the loop replaces modules
+    for module in list(model.modules()):  # the modules are listed first, because the loop replaces some
         for name, child in module.named_children():
             linear_names = {role for role, layer in child.named_children() if isinstance(layer, nn.Linear)}
             if linear_names.issuperset(_PROJECTIONS) and hasattr(child, "gated_bias"):  # WavLM
@@ -380,8 +380,8 @@ def quantise(model: nn.Module) -> nn.Module:
             elif name in _LAYERS_OF_OTHER_ENCODERS and id(module) in in_layers and isinstance(child, nn.Linear):
                 setattr(module, name, Int8Rows(child))  # in_layers excludes layers of a back-end with the same name
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                # In each call, the positional convolution computes its weight from a norm and a direction. Compute the
-                # weight once, in a new layer: removing the parametrization would also remove it from copies of
+                # The positional convolution would compute its weight from a norm and a direction in each call. Compute
+                # the weight once, in a new layer: removing the parametrization would also remove it from copies of
                 # ``child``. The new layer needs no padding, because embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")

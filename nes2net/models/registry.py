@@ -38,7 +38,7 @@ Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 def _is_deleted(target: str) -> bool:
     """Whether ``target`` (``"module:attribute"``) is in a module of this package whose file is missing.
 
-    False if this package is not installed as files, such as in an archive.
+    False if this package is not installed as files, for example because it lies in an archive.
     """
     this_file = Path(__file__)
     module = this_file.parents[2].joinpath(*target.partition(":")[0].split("."))
@@ -140,7 +140,7 @@ class CorpusRegistry(Registry["Corpus"]):
     """The names of corpora; ``hub:OWNER/NAME`` names a data set on the Hugging Face hub."""
 
     def get(self, name: str) -> Corpus:
-        """As :meth:`Registry.get`; for ``hub:OWNER/NAME``, a corpus that downloads the data set when needed."""
+        """Import a corpus as :meth:`Registry.get` does; ``hub:OWNER/NAME`` is downloaded when first needed."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
@@ -148,7 +148,7 @@ class CorpusRegistry(Registry["Corpus"]):
         return hub_corpus(name)
 
     def module(self, name: str) -> str:
-        """As :meth:`Registry.module`; the module of all names ``hub:OWNER/NAME`` is the same."""
+        """Return a module's name as :meth:`Registry.module` does; all names ``hub:OWNER/NAME`` have the same module."""
         if name.startswith("hub:"):
             return "nes2net.data.corpora.hub"
         return super().module(name)
@@ -385,7 +385,7 @@ def takes_checkpoint(name: str) -> bool:
 
     factory = frontends.get(name)
     while isinstance(factory, partial):
-        if "checkpoint" in factory.keywords:  # checkpoint=None: a front-end without pre-training
+        if "checkpoint" in factory.keywords:  # this front-end sets checkpoint=None: it has no pre-training
             return False
         factory = factory.func
     if inspect.isclass(factory) and issubclass(factory, Frontend):
@@ -461,7 +461,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
 
     parameters = inspect.signature(backends.get(name)).parameters
-    # Options that every back-end takes, unless its own constructor has an option of the same name.
+    # Options that every back-end takes; an option of the same name in its own constructor comes first.
     general_options = {
         key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters
     }
@@ -482,7 +482,8 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
         head: one of ``nes2net.models.registry.heads.names()``, or a mapping of ``name`` and options.
 
     Raises:
-        InputError: if the name or an option is unknown, or the head cannot have ``num_logits``.
+        InputError: if the name or an option is unknown, or the head cannot output ``num_logits``
+            logits.
     """
     from nes2net.lib.options import name_and_options  # start-up: names are listed without pydantic
     from nes2net.models.backends.heads import Head  # start-up: names are listed without torch
@@ -542,7 +543,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
 
     sources = sources or Sources()
     suite = ConditionSuite([], {})
-    for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects first, as in the table
+    for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects come first
         condition = effects.get(name)
         if missing := [source for source in condition.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
@@ -565,7 +566,7 @@ def _check_contract(module: Any, contract: type[Part], kind: str, name: str, opt
     Args:
         contract: the class that ``module`` must have, such as :class:`Backend`.
         kind: word for the part in messages, such as ``"back-end"``.
-        name, options: what the part was created from, for ``module.config``.
+        name, options: the name and the options of the part, for ``module.config``.
 
     Raises:
         InputError: if ``module`` is not a ``contract``.

@@ -25,7 +25,8 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
     Args:
         path: the file or folder of ``state_dict``.
         given_name: the name or path that the user gave. If this is the model's ``owner/name`` on
-            the hub, and there is no such file, the weights came from the hub and count as known.
+            the hub, and no local file has this name, the weights came from the hub and count as
+            known.
     """
     model = PUBLISHED.get(name)
     if model is None:
@@ -44,8 +45,8 @@ def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) 
     """Return ``record`` without its digest.
 
     :meth:`SavedNetwork.save` wrote the record together with ``state_dict``. If the record states
-    the weights of a published model, but the digest of ``state_dict`` is another, the result states
-    the model only for its architecture.
+    the weights of a published model, but ``state_dict`` does not have the recorded digest, the
+    result states the model only for its architecture.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

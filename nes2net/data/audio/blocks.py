@@ -1,4 +1,4 @@
-"""Process a recording that arrives in blocks: the interface of stages, and stages that filter.
+"""Process a recording that arrives in blocks: the interface of a stage of processing, and stages that filter.
 
 Files, too, are read in blocks. :func:`pushed` pushes these blocks through the same stages.
 """
@@ -75,7 +75,7 @@ class BlocksAt16k:
     The samples equal those of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
 
     Args:
-        subject: the words with which messages of errors begin.
+        subject: the beginning of error messages.
         channels: if given, an object that compares the channels before they are averaged. The
             constructor makes this object forget earlier samples.
     """
@@ -103,11 +103,13 @@ class BlocksAt16k:
         """
         samples, rate = block
         blocks: list[np.ndarray] = []
+        # If the rate changes, finish the resampler of the old rate.
         if rate != self._rate:
             check_rate(rate, self._subject)
             if self._num_read:
                 blocks = self.finish()
             self._rate = rate
+        # Check, compare and average the channels.
         check_samples(samples, rate, self._subject, self._seconds)
         mono = mean_of_channels(samples)
         if not len(mono):
@@ -116,6 +118,7 @@ class BlocksAt16k:
             self._channels.push(samples, rate)
         self._num_read += len(mono)
         self._seconds += len(mono) / rate
+        # Resample to 16 kHz.
         if rate != SAMPLE_RATE:
             if self._resampler is None:
                 self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")

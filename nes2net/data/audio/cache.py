@@ -28,14 +28,14 @@ _HEADER_BYTES = 128
 _CHECKSUM_BYTES = 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
-_LONGEST = 1 << 24  # samples; to store a longer recording would take hundreds of megabytes of memory
+_LONGEST = 1 << 24  # samples; storing a longer recording would take hundreds of megabytes of memory
 # Cache folder → a tensor (1,), which is 1 once nothing more can be written to the folder. A folder is listed as
 # long as this process has an :class:`AudioCache` of the folder.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
 
 class AudioCache:
-    """A folder with the results of :func:`load_audio`, to the last bit, shared by many processes.
+    """A folder that stores the results of :func:`load_audio` without loss; many processes may share the folder.
 
     An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are stored as
     int16 if all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel;
@@ -68,7 +68,7 @@ class AudioCache:
             with suppress(RuntimeError):  # if shared memory is full, each process has its own flag
                 full.share_memory_()
             with suppress(OSError):  # another process may remove the same files
-                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # left by killed processes
+                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # killed processes leave such files
                     if time.time() - temporary.stat().st_mtime > 3600:  # no file takes so long to write
                         temporary.unlink()
         self._full = full
@@ -76,7 +76,7 @@ class AudioCache:
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
         """Return the whole recording, or its first ``num_samples``, from the cache if possible.
 
-        A missing entry is written, unless the recording is longer than 17 minutes. If the first
+        A missing entry is written if the recording lasts at most 17 minutes. If the first
         ``num_samples`` can be decoded, but later samples cannot, nothing is written.
 
         Raises:
@@ -115,7 +115,7 @@ class AudioCache:
         return self.folder / digest[:2] / f"{digest[2:]}.npy"
 
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
-        """Write ``waveform`` to ``entry``, unless the folder is full or cannot be written to.
+        """Write ``waveform`` to ``entry``, if the folder has room and can be written to.
 
         A failure raises no error. If later entries would fail as well, a warning is printed, and all
         caches of the folder stop writing.
@@ -177,7 +177,7 @@ def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
                 length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
                 if length > 0 and not num_odd_bytes and header == _npy_header(dtype, length):
                     break
-            else:  # the header is not one that the cache writes for a file of this size
+            else:  # the cache does not write such a header for a file of this size
                 return None
             samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)

@@ -1,6 +1,6 @@
 """Check files of chunks, boxes or elements for cuts: WAV, AIFF, AVI, ASF, FLV, CAF, MP4, Matroska.
 
-If a file was cut off, decoders read the rest like a shorter recording, without an error. FFmpeg
+If a file was cut off, decoders read what is left as a shorter recording, without an error. FFmpeg
 makes a list of all frames of an MP4 file before it decodes the first frame, and skips damaged
 elements of Matroska. So, before a file is decoded, the sizes that it states are checked here.
 """
@@ -67,8 +67,8 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
                 is_unknown = long_size >= _UNKNOWN_LONG_SIZE
-            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs include
-            # the chunk's header in its size, or state the size of the outermost chunk or of the file instead.
+            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs count the chunk's
+            # header, too, or state the size of the outermost chunk or of the file as the size of this chunk.
             if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
                 return None
             announced = size // unit_bytes
@@ -76,6 +76,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if announced <= present:
                 return None
             return announced, present, unit
+        # RF64 and BW64 files state the size of their samples, in 64 bits, in this earlier chunk.
         if name == b"ds64" and len(body) >= 16:
             long_size = int.from_bytes(body[8:16], "little")
         # PCM, float, A-law, μ-law, extensible
@@ -91,7 +92,7 @@ def is_placeholder(size: int) -> bool:
 
 
 def lacks_length(file: BinaryIO) -> bool:
-    """Whether a WAV file holds samples but announces none, because its recorder was killed."""
+    """Whether a WAV file holds samples but announces 0 samples, because its recorder was killed."""
     for name, size, _ in _chunks(file, "little"):
         if name == b"data":
             head = file.read(8)
@@ -102,7 +103,7 @@ def lacks_length(file: BinaryIO) -> bool:
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
     """Yield (name, size, start of the body) of each chunk; stop at bytes that cannot be a chunk."""
-    position = 12
+    position = 12  # behind the header of the file
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
         head = file.read(8)
@@ -114,15 +115,15 @@ def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int
 
 
 def _is_chunk(head: bytes) -> bool:
-    """Whether ``head`` can be a chunk's name, of four printable ASCII characters, and its size."""
+    """Whether ``head`` can begin a chunk: a name of four printable ASCII characters, then the size."""
     return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
-_MOST_HEADER = 1 << 20  # bytes of the header of an ASF file
+_MOST_HEADER = 1 << 20  # at most this many bytes of an ASF file's header are read
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
-    """How many bytes an ASF, FLV or CAF file lacks.
+    """Return how many bytes an ASF, FLV or CAF file lacks.
 
     The result is None if the file is whole, does not state its size, or has another format.
     """
@@ -139,11 +140,11 @@ def missing_bytes(file: BinaryIO) -> int | None:
         expected = int.from_bytes(fields[16:24], "little")
     # FLV: each tag states its own size.
     elif start[:4] == b"FLV\1":
-        expected = int.from_bytes(start[5:9], "big")  # where the header ends, then where each tag ends
+        expected = int.from_bytes(start[5:9], "big")  # the end of the header, and later of each tag
         while True:
-            file.seek(expected + 4)  # skips the size of the previous tag
+            file.seek(expected + 4)  # skip the 4 bytes with the size of the previous tag
             head = file.read(11)
-            if not any(head):  # the end of the file, or zeros: a sparse file may have any number of zeros
+            if not any(head):  # only zeros follow, perhaps very many in a sparse file, or the file ends
                 return None
             expected += 15
             if len(head) == 11:
@@ -152,12 +153,12 @@ def missing_bytes(file: BinaryIO) -> int | None:
                 break
     # CAF: each chunk states its own size.
     elif start[:4] == b"caff":
-        expected = 8  # where the header ends, then where each chunk ends
+        expected = 8  # the end of the header, and later of each chunk
         for _ in range(_MOST_CHUNKS):
             file.seek(expected)
             head = file.read(12)
             length = int.from_bytes(head[4:], "big")
-            if len(head) < 12 or length >= _UNKNOWN_LONG_SIZE:  # the end of the file, or a placeholder
+            if len(head) < 12 or length >= _UNKNOWN_LONG_SIZE:  # the file ends, or the length is a placeholder
                 return None
             expected += 12 + length
             if expected >= size:
@@ -207,12 +208,12 @@ class _Track:
         self.kinds: set[bytes] = set()
         """The kinds of media that the track's ``hdlr`` boxes state, such as ``soun``."""
         self.steps: set[bytes] = set()
-        """The bytes of the number of entries and of the first duration, for each ``stts`` table."""
+        """For each ``stts`` table: the bytes that state its number of entries and its first duration."""
         self.longest_chunk = 0
         """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of a table; or, if the box is ``hdlr``, note the stated kind of media."""
+        """Count the entries of the table in ``box``; if ``box`` is ``hdlr``, note its kind of media instead."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -220,6 +221,7 @@ class _Track:
             return
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
+        # The durations of frames, then the numbers of frames in chunks.
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
@@ -286,7 +288,8 @@ def mp4_fault(file: BinaryIO) -> str | None:
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
     """Yield the boxes from ``position`` to ``end``, each followed by the boxes in it.
 
-    ``depth`` is the number of boxes that contain ``position``. Stop at the first bytes that cannot be a box.
+    ``depth`` is the number of boxes that contain ``position``. The iteration stops at the first
+    bytes that cannot be a box.
     """
     while position < end:
         file.seek(position)
@@ -297,7 +300,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
         if length == 1:  # the size follows, in 64 bits
             length = int.from_bytes(padded[8:], "big")
             header = 16
-        elif length == 0:  # the box ends where the file, or the box around it, ends
+        elif length == 0:  # the box extends to the end of the file or of the box around it
             length = end - position
         if length < header or (len(head) < 8 and head[0]):
             return
@@ -370,7 +373,7 @@ def states_duration(file: BinaryIO) -> bool:
             return False
         if element.id == _INFO:
             file.seek(element.body)
-            return b"\x44\x89" in file.read(min(element.size or 0, 1 << 16))  # the id of a duration
+            return b"\x44\x89" in file.read(min(element.size or 0, 1 << 16))  # the id of an element with the duration
     return False
 
 

@@ -1,9 +1,9 @@
 """Decode by libsndfile (soundfile), or by FFmpeg (PyAV) if libsndfile cannot read a file.
 
-Decoders are lenient. If a WAV file was cut off, libsndfile reads the rest like a shorter recording,
-and both decoders skip the damaged pages of an Ogg file. A detector would then score other audio
-than the recording. So the file is compared with its header and its checksums before it is decoded, and the
-decoded samples are compared with the header afterwards.
+Decoders are lenient. If a WAV file was cut off, libsndfile reads what is left as a shorter
+recording, and both decoders skip the damaged pages of an Ogg file. A detector would then score
+other audio than the recording. So the file is compared with its header and its checksums before it
+is decoded, and the decoded samples are compared with the header afterwards.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from nes2net.data.audio.frames import (
 from nes2net.data.audio.packed import RecordingBytes, open_recording
 from nes2net.lib.errors import InputError
 
-#: Environment variable: 1 to read formats in which a cut cannot be noticed.
+#: Environment variable: with the value 1, formats in which a cut cannot be noticed are read, too.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
 # Formats in which a cut is noticed, because a file states its length or consists of pages or frames of
 # stated length. The names in capitals are libsndfile's, the others FFmpeg's.
@@ -55,7 +55,7 @@ _CHECKED = frozenset(
 
 
 class DamagedAudio(ValueError):
-    """A decoder read other audio than the file announces; the other decoder may read it correctly."""
+    """Raised if a decoder reads other audio than the file announces; another decoder may read the file correctly."""
 
 
 def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
@@ -68,12 +68,14 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
     try:
         with open_recording(path) as file:
             kind = file.read(4)
+            # WAV and AIFF
             if kind in RIFF_FORMATS:
                 if cut := missing_audio(file):
                     raise cut_off(path, *cut)
                 return None
             if kind != b"fLaC":  # each check of a container returns at once for a file of another format
                 _check_container(path, file, kind)
+            # FLAC, or else files of MPEG or ADTS frames
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):
@@ -100,10 +102,11 @@ def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -
 
 
 def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
-    """The error of a file with less audio than its header announces.
+    """Make the error for a file with less audio than its header announces.
 
     Args:
-        announced, present: the lengths by the header and of the file, in the ``unit``.
+        announced, present: the length that the header announces, and the length of the file, both
+            in ``unit``.
     """
     return InputError(
         f"is cut off: its header announces {announced:,} {unit}, {present:,} are there", subject=f"audio file {path}"
@@ -114,7 +117,8 @@ def check_format(path: Path | RecordingBytes, name: str) -> None:
     """Refuse a format in which a cut cannot be noticed; ``name`` is the decoder's name of the format.
 
     Raises:
-        InputError: unless the environment variable ``NES2NET_UNCHECKED_AUDIO`` is 1.
+        InputError: if this is such a format, and the environment variable
+            ``NES2NET_UNCHECKED_AUDIO`` is not 1.
     """
     if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
         raise InputError(
@@ -130,7 +134,7 @@ LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
 #: The values of ``SoundFile.format`` for MP3 files.
 MP3 = ("MP3", "MPEG")
 
-#: Samples, counted over all channels, that are decoded at a time.
+#: At most this many samples, counted over all channels, are decoded at a time.
 BLOCK_VALUES = 1 << 20
 # If a file of one of these formats was cut off, only libsndfile's log says so.
 _LOGGING_CUTS = ("AU", "CAF", "W64")
@@ -203,7 +207,7 @@ def _links(
 def libsndfile_blocks(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file by libsndfile: yield (block, rate in Hz), blocks being (channels, N) float32.
+    """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, the blocks of all streams follow each other. Streams may
     differ in rate and number of channels.
@@ -223,7 +227,7 @@ def libsndfile_blocks(
 def _libsndfile_link(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream, as :func:`libsndfile_blocks`."""
+    """Decode a file with a single stream; results and errors are those of :func:`libsndfile_blocks`."""
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -292,7 +296,7 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 
 
 def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file by FFmpeg: yield (block, rate in Hz), blocks being (channels, N) float32.
+    """Decode a file by FFmpeg: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, the blocks of all streams follow each other.
 
@@ -311,7 +315,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
-    """Decode a file with a single stream, as :func:`ffmpeg_blocks`."""
+    """Decode a file with a single stream; results and errors are those of :func:`ffmpeg_blocks`."""
     count = 0
     first_kind = None  # rate and channels of the first frame
     channels = 0
@@ -331,10 +335,10 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            # Makes a wrong checksum an error. In other codecs, these flags find no further damage.
+            # With these flags, a wrong checksum in FLAC is an error. In other codecs, they find no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
-        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # () demuxes all streams
+        demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # demux() reads all streams
         try:
             for packet in container.demux(*demuxed):
                 # Other streams, such as pictures, are not decoded: their times show how long the recording was.
@@ -367,7 +371,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
             if announced:
                 raise _incomplete_error(announced, count, error) from error
             raise
-        # Compare the decoded audio with the number of samples, of frames or of seconds that the header states.
+        # Compare the decoded audio with the samples, frames or seconds that the header announces.
         if announced and count != announced:
             raise _incomplete_error(announced, count)
         if container.format.name == "caf" and count < stream.frames:  # a frame has at least one sample
@@ -436,7 +440,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
     planes: list[np.ndarray] | np.ndarray
-    if name.endswith("p"):  # planar: a plane for each channel
+    if name.endswith("p"):  # planar formats have a plane for each channel
         planes = [np.frombuffer(AudioPlane(frame, i), dtype, frame.samples) for i in range(channels)]  # type: ignore[call-overload]  # a buffer
     else:
         plane = np.frombuffer(AudioPlane(frame, 0), dtype, frame.samples * channels)  # type: ignore[call-overload]  # a buffer
@@ -450,7 +454,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """The error of a file of which ``count`` samples could be decoded instead of ``announced``.
+    """Make the error for a file whose header announces ``announced`` samples, but ``count`` could be decoded.
 
     Args:
         reason: the error at which decoding stopped; None if decoding did not stop early.

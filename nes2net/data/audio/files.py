@@ -98,12 +98,12 @@ def recordings_listed(folder: Path) -> list[Path]:
 
 @cache
 def _note_once(text: str) -> None:
-    """Print a note, unless this process has printed the same note already."""
+    """Print a note; do nothing if this process has printed the same note already."""
     print_note(text)
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
-    """The files named by ``names``; a folder stands for all recordings in and below it.
+    """List the files with the paths ``names``; a folder stands for all recordings in and below it.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.

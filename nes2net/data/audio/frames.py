@@ -68,7 +68,7 @@ def states_length(file: BinaryIO) -> bool:
 
 
 _HEADER_BYTES = 6
-_MOST_PADDING = 1 << 16  # bytes of zeros before the first frame; libmpg123 gives up earlier
+_MOST_PADDING = 1 << 16  # at most this many zeros before the first frame are skipped; libmpg123 gives up earlier
 # ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s in the order of their codes, which begin at 1.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -82,9 +82,9 @@ _RATES = (44100, 48000, 32000)  # Hz: rates of version 1 in the order of their c
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """How many bytes, at least, the last MPEG or ADTS frame lacks.
+    """Return how many bytes, at least, the last MPEG or ADTS frame lacks.
 
-    None if the last frame is complete, or the file has no such frames.
+    The result is None if the last frame is complete, or the file has no such frames.
     """
     count = 0
     end = 0
@@ -92,7 +92,7 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
         pass
     size_of_file = file.seek(0, 2)
     if end > size_of_file:
-        if count == 1:  # not a file of frames: any file may contain the bytes of one header
+        if count == 1:  # the bytes of one header may occur in any file, so this is no file of frames
             return None
         return end - size_of_file
     # The file may also end within the header of another frame.
@@ -185,9 +185,9 @@ def ogg_fault(file: BinaryIO) -> str | None:
 
 
 _FIRST_OF_STREAM = 2  # a flag of an Ogg page
-_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark and the header of a STREAMINFO block
+_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # the mark of FLAC, then the header of a STREAMINFO block
 _FLAC_START_BYTES = 8
-_SEARCHED_BYTES = 1 << 22  # bytes of a FLAC file that are searched at once
+_SEARCHED_BYTES = 1 << 22  # this many bytes of a FLAC file are searched at once
 
 
 def link_starts(file: BinaryIO) -> list[int]:
@@ -240,7 +240,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets of the pages that begin an Ogg stream; of consecutive such pages, only the first."""
+    """Offsets of the pages that begin an Ogg stream; if such pages follow each other, only the first one's."""
     starts: list[int] = []
     position = 0
     previous_begins_stream = False
@@ -261,13 +261,13 @@ def _ogg_link_starts(file: BinaryIO) -> list[int]:
 _RATES_OF_CODES = dict(
     enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), start=1)
 )
-_RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → (number of bytes, their unit in Hz)
+_RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → number of bytes, and their unit in Hz
 # Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the end of the header states the size, in
 # 1 or 2 bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
 _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
 _INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → NumPy type of the samples for the MD5 sum
-_FRAME_HEADER_BYTES = 16  # length of the longest header of a frame
+_FRAME_HEADER_BYTES = 16  # the longest header of a frame has this many bytes
 _STREAM_INFO_BYTES = 34
 
 
@@ -319,7 +319,7 @@ class _FlacFrame(NamedTuple):
 
 
 def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
-    """Read the header of a FLAC frame; None if ``data`` does not begin with such a header."""
+    """Parse the header of a FLAC frame; None if ``data`` begins with no such header, or lacks bytes for the longest."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # the number is coded like a character in UTF-8
@@ -345,7 +345,7 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
 
 
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
-    """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes that FLAC's MD5 sum covers.
+    """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes from which FLAC's MD5 sum is computed.
 
     These are the interleaved samples as little-endian integers of ``header.bits`` bits.
     """
@@ -416,7 +416,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
                 checksum <<= 1
                 if checksum & 0x100:
                     checksum ^= 0x107
-        # The checksum is right, so this is the last frame. Where does it end?
+        # The checksum is right, so this is the last frame: compare its last sample with the announced length.
         if checksum == data[frame.end]:
             first_sample = frame.number
             if not data[1] & 1:  # ``number`` counts frames, not samples

@@ -74,7 +74,7 @@ class ChannelOf:
         return f"{self.recording}, channel {self.channel}"
 
 
-#: A file, an address in a shard, the content of a file, or one channel of such a recording.
+#: A recording, as a path or an address in a shard, as the content of a file, or as one channel of any of these.
 AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
@@ -84,7 +84,7 @@ def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
 
 
 class Status(NamedTuple):
-    """Size and time of the last change of a file, or of the shard that holds a recording."""
+    """The size of a file, or of the shard that holds a recording, and the time when it was last changed."""
 
     size: int
     """Bytes."""
@@ -99,7 +99,7 @@ class _InMemory(io.BytesIO):
         super().__init__(content)
         self.name = f"recording{suffix}"
 
-    def __repr__(self) -> str:  # messages of libsndfile hold this text, and must be the same in each run
+    def __repr__(self) -> str:  # libsndfile's messages contain this text, which must be the same in each run
         return repr(self.name)
 
 
@@ -242,7 +242,7 @@ def _is_row(text: str, num_rows: int) -> bool:
 
 
 def _row_number(text: str, num_rows: int) -> int:
-    """``text`` as the number of a row; InputError if there is no such row."""
+    """Return ``text`` as the number of a row; raise :class:`InputError` if there is no such row."""
     if not _is_row(text, num_rows):
         raise InputError(f"there is no row {shown(text)}; it has {num_rows:,}, counted from 0")
     return int(text)
@@ -271,10 +271,10 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = object()  # stands for this table in the keys of ``_State.groups``
+        self.key = object()  # this object stands for the table in the keys of ``_State.groups``
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
-        self.ends = [0, *accumulate(self.table.counts)]  # first row of each group; at the end, the number of rows
+        self.ends = [0, *accumulate(self.table.counts)]  # the first row of each group; then the number of rows
 
     def has(self, row_text: str) -> bool:
         """Whether the table has the row."""
@@ -339,7 +339,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the members of the open tar file ``file``, whose ``name`` is for messages.
+    """Yield the members of the open tar file ``file``; messages call it ``name``.
 
     Raises the errors of :func:`tar_members`.
     """
@@ -398,7 +398,7 @@ class _Tar:
             return member_content(file, member), PurePosixPath(member.name).suffix
 
     def _member(self, name: str) -> Member:
-        """The member called ``name``; InputError if there is no such member."""
+        """Return the member called ``name``; raise :class:`InputError` if there is no such member."""
         if name not in self.members:
             raise InputError("there is no such member")
         return self.members[name]

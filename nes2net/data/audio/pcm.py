@@ -18,11 +18,11 @@ from nes2net.lib.errors import InputError
 #: Little-endian 16-bit integers or 32-bit floats, or the companded bytes of ITU-T G.711.
 Encoding: TypeAlias = Literal["s16le", "f32le", "mulaw", "alaw"]
 _TYPES = {"s16le": "<i2", "f32le": "<f4", "mulaw": "u1", "alaw": "u1"}
-_READ_BYTES = 1 << 16  # the most bytes that are read at once
+_READ_BYTES = 1 << 16  # at most this many bytes are read at once
 
 
 def _mulaw_table() -> np.ndarray:
-    """The sample of each byte of G.711 μ-law (Table 2a), (256,) float32."""
+    """Compute the sample for each byte of G.711 μ-law (Table 2a), (256,) float32."""
     code = ~np.arange(256, dtype=np.uint8)
     exponent = (code >> 4 & 7).astype(np.int64)
     mantissa = (code & 15).astype(np.int64)
@@ -31,7 +31,7 @@ def _mulaw_table() -> np.ndarray:
 
 
 def _alaw_table() -> np.ndarray:
-    """The sample of each byte of G.711 A-law (Table 1a), (256,) float32."""
+    """Compute the sample for each byte of G.711 A-law (Table 1a), (256,) float32."""
     code = np.arange(256, dtype=np.uint8) ^ 0x55
     exponent = (code >> 4 & 7).astype(np.int64)
     linear = ((code & 15).astype(np.int64) << 4) + 8
@@ -90,7 +90,7 @@ class PcmDecoder:
 
 @dataclass(frozen=True)
 class RawAudio:
-    """A recording without a header, and what is needed to decode it.
+    """A recording without a header, and the facts that are needed to decode it.
 
     Args:
         source: the bytes; a file; a file object open in binary mode, such as a pipe; or an iterator
@@ -124,7 +124,7 @@ class RawAudio:
             yield samples, self.sample_rate
 
     def _checked_pieces(self) -> Iterator[bytes]:
-        """Yield the bytes of ``source`` in pieces; InputError if they begin with the header of a file."""
+        """Yield the bytes of ``source`` in pieces; raise InputError if they begin with the header of an audio file."""
         is_first = True
         for content in _bytes_of(self.source):
             if not isinstance(content, (bytes, bytearray, memoryview)):

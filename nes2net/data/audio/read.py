@@ -36,10 +36,10 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, check_rate, check_samples, 
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_arrived
 
-# If only a part of a recording is needed, at least so many samples, counted over all channels, are searched for
+# If only a part of a recording is needed, at least this many samples, counted over all channels, are searched for
 # damage. This is two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
-_MOST_VALUES = 1 << 24  # samples, counted over all channels, that are read in one piece
+_MOST_VALUES = 1 << 24  # at most this many samples, counted over all channels, are read in one piece
 
 #: Yields (samples, rate in Hz); the samples are (channels, N) float32.
 _Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -47,7 +47,7 @@ _T = TypeVar("_T")
 
 
 class LongAudio(InputError):
-    """A recording is longer than the caller accepts in one piece."""
+    """Raised if a recording is longer than the caller accepts in one piece."""
 
 
 class MeasuredAudio(NamedTuple):
@@ -84,7 +84,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     """
 
     def check_longest(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        """Yield ``blocks``; :class:`LongAudio` once there are more than ``longest`` samples."""
+        """Yield ``blocks``; raise :class:`LongAudio` once there are more than ``longest`` samples."""
         length = 0
         for block in blocks:
             length += len(block)
@@ -163,8 +163,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     """Return ``load_audio(path)[:num_samples]`` to the last bit, if possible without decoding the rest.
 
-    A cut is noticed, but other damage behind the head is not. Files with lossy coding are decoded
-    to the end, because only this shows whether they were cut off.
+    A cut is noticed anywhere in the file, but other damage only in the head. Files with lossy
+    coding are decoded to the end, because only this shows whether they were cut off.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -176,7 +176,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
         check_rate(file.samplerate, f"audio file {path}")
         num_frames = math.ceil(num_samples * file.samplerate / SAMPLE_RATE)
         if file.samplerate != SAMPLE_RATE:
-            num_frames += max(1000, file.samplerate // 10)  # soxr holds back at most so many samples of its input
+            num_frames += max(1000, file.samplerate // 10)  # soxr holds back at most this many samples of its input
         if not is_lossless or file.frames <= num_frames or num_frames * file.channels > _MOST_VALUES:
             return None
         samples = file.read(num_frames, dtype="float32", always_2d=True)
@@ -198,8 +198,8 @@ def load_head_and_length(
 ) -> tuple[np.ndarray, int]:
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
-    Damage anywhere is an error, so the rest of the recording is decoded as well, but not kept.
-    After two hours of audio, decoding stops if the header states the length.
+    Damage anywhere is an error, because the rest of the recording is decoded, too, although it is
+    not kept. If the header states the length, decoding stops after two hours of audio.
 
     Args:
         path: the recording.
@@ -345,7 +345,7 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
         raise _empty_error(path)
     yield path, check_whole(path)
     # The file must not have changed while it was read.
-    with suppress(OSError):  # a file may be removed once it has been read
+    with suppress(OSError):  # it is no error if the file was removed after it was read
         after = path.stat()
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise InputError(
@@ -354,14 +354,14 @@ def _checked(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHe
 
 
 def _empty_error(path: Path | RecordingBytes) -> InputError:
-    """The error of a recording without any bytes."""
+    """Make the error for a recording without any bytes."""
     return InputError("is empty: copy or download it again", subject=f"audio file {path}")
 
 
 def _with_libsndfile(
     path: AnyRecording, read: Callable[[soundfile.SoundFile, FlacHeader | None], _T | None]
 ) -> _T | None:
-    """Open a recording with libsndfile and return ``read(file, FLAC header)``.
+    """Open a recording with libsndfile, and return the result of ``read(file, FLAC header)``.
 
     The result is None if libsndfile cannot read the whole file, if the file is a chain of streams,
     or if ``path`` chooses a channel.
@@ -461,7 +461,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
     with _checked(path) as (source, header):
         for blocks in _blocks_by_decoder(source, header):
             blocks = _choose_channel(path, blocks)
-            num_repeated = num_yielded  # samples that this decoder decodes once more, and that are skipped
+            num_repeated = num_yielded  # samples that an earlier decoder has yielded, to be skipped here
             try:
                 with closing(blocks):
                     for samples, rate in blocks:
@@ -479,7 +479,7 @@ def _blocks_with_fallback(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]
 
 
 def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
-    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, only its channel of each block.
+    """Yield ``blocks``; if ``path`` is a :class:`ChannelOf`, yield only its channel of each block.
 
     Raises:
         InputError: if there is no such channel.
@@ -542,7 +542,7 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
 
 
 def _unreadable_error(path: AnyRecording, failures: list[Exception]) -> InputError:
-    """The error of a file that no decoder reads, with the failure of each decoder.
+    """Make the error for a file that no decoder reads; its message has the failure of each decoder.
 
     Args:
         failures: the errors of libsndfile and of FFmpeg, in this order.

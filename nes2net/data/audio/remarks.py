@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-# Full scale in steps of 16 bits. Samples below one step would be zeros in a file of 16 bits.
+# Full scale, counted in the steps of a file of 16 bits. Samples below one step would be zeros in such a file.
 _STEPS = 32767
 # A recording counts as silent (constant) if at least this share of its samples is silent (constant). The other
 # samples may be clicks.
@@ -24,13 +24,13 @@ _NEARLY_ALL = 0.99
 # In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
 # of each clip were clipped, the rule found 98 % of the clips. When clips were clipped at full scale at
 # 44.1 kHz and then resampled, the rule found 91 %.
-_AT_TOP = 0.99  # times the largest sample: where the top begins
-_BELOW_TOP = 0.98  # times the largest sample: where the range below the top begins
-_SHARE = 0.002  # smallest share of samples at the top
-_FEWEST = 10  # smallest number of samples at the top
-_RATIO = 0.3  # the range below the top has fewer samples than so many times those at the top
-_NEIGHBOURS = 0.1  # smallest share of the samples at the top with a neighbour at the top
-_QUIET = 0.01  # times full scale: the smallest peak of a recording that is judged
+_AT_TOP = 0.99  # the top begins at this fraction of the largest sample
+_BELOW_TOP = 0.98  # the range below the top begins at this fraction of the largest sample
+_SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
+_FEWEST = 10  # in clipped audio, at least this many samples are at the top
+_RATIO = 0.3  # in clipped audio, the range below the top has fewer samples than this many times those at the top
+_NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
+_QUIET = 0.01  # a recording is judged only if its peak is at least this fraction of full scale
 
 
 # The following numbers are assumptions, too. A level is measured over a frame of 20 ms, in dB of full scale.
@@ -39,16 +39,16 @@ _QUIET = 0.01  # times full scale: the smallest peak of a recording that is judg
 # for at least half a second and hardly differ in level. In 607 clips of real and synthetic speech, the levels
 # differ by at least 6 dB, mostly by 19 dB.
 _FRAME = 320  # samples at 16 kHz
-_LOUD = 0.95  # share of the frames below the loud level
+_LOUD = 0.95  # this share of the frames is below the loud level
 _LEAST_LEVEL = -60.0  # dB
 _LOWEST = -120  # dB; lower levels are counted as -120 dB
 _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
 _SPREAD = 3.0  # dB between the 10th and the 90th percentile of the levels
-# A recording has telephone band if its energy above 4.3 kHz is at least 50 dB below its energy from 0.3 to
-# 3.4 kHz. Among 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz the smallest
-# difference is 70 dB.
+# A recording counts as limited to the telephone band if its energy above 4.3 kHz is at least 50 dB below its energy
+# from 0.3 to 3.4 kHz. Among 2,037 recordings of 16 kHz the largest difference is 35 dB. Among 504 recordings of 8 kHz
+# the smallest difference is 70 dB.
 _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
@@ -121,7 +121,7 @@ class Channels:
 
     @property
     def cancel(self) -> bool:
-        """Whether the channels cancel: their mean has less than 1 % of the mean energy of a channel."""
+        """Whether the channels cancel: the energy of their mean is less than 1 % of a channel's mean energy."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
@@ -133,7 +133,7 @@ class Channels:
 
     @property
     def differ(self) -> bool:
-        """Whether two channels hardly correlate, as those of two speakers; false if a channel is silent."""
+        """Whether two channels hardly correlate, as if they held two speakers; false if a channel is silent."""
         if self._is_silent.any():
             return False
         amplitudes = np.sqrt(np.diag(self._products))
@@ -151,7 +151,7 @@ class Channels:
 
 
 class Listener:
-    """Measures a recording while it arrives; :meth:`remark` then says what was found.
+    """Measures a recording while it arrives; :meth:`remark` reports the findings.
 
     This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
     and passes them on. It needs half a megabyte of memory.
@@ -170,12 +170,12 @@ class Listener:
         self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
         self._frame_levels = np.zeros(
             -_LOWEST * _LEVELS_PER_DB + 1, np.int64
-        )  # number of frames at each level up to 0 dB
+        )  # for each level up to 0 dB: number of frames with this level
         self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
-        self._speech = SpeechFrames()  # measured until speech is found
+        self._speech = SpeechFrames()  # frames are measured until speech is found
         self._piece_start = 0.0  # s: start of the piece that is searched for speech
-        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples with each absolute value, in steps
+        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # samples with each absolute value, in steps
         # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
         # smaller sample has this value.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
@@ -200,10 +200,10 @@ class Listener:
         return ()
 
     def _measure(self, block: NDArray) -> None:
-        """Count how often each absolute value occurs; measure the levels of frames, and search for speech.
+        """Measure a block: count each absolute value, measure the levels of frames, and search for speech.
 
-        One count is of all samples, the other of the smaller sample of each pair of neighbours with
-        one sign.
+        One count has all samples. The other has the smaller sample of each pair of neighbours with
+        the same sign.
         """
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before

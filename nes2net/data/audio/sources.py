@@ -21,8 +21,8 @@ from nes2net.lib.errors import InputError
 #: A recording: a file, one channel of a file, a file object that is open in binary mode, floating-point
 #: samples (N,) or (channels, N) in [−1, 1] on any device, an iterator of blocks of such samples, or raw bytes.
 Audio: TypeAlias = "str | os.PathLike[str] | RecordingBytes | ChannelOf | BinaryIO | np.ndarray | Tensor | Iterator[np.ndarray] | RawAudio"
-_MOST_CHANNELS = 2  # an array of more rows is refused: it may be a batch of waveforms
-_BLOCK_SAMPLES = 1 << 20  # samples of an array that are processed at once
+_MOST_CHANNELS = 2  # an array of more rows is refused, because it may be a batch of waveforms
+_BLOCK_SAMPLES = 1 << 20  # this many samples of an array are processed at once
 
 
 def recording_of(
@@ -49,7 +49,7 @@ def recording_of(
 
 
 def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterator[np.ndarray]:
-    """The 16 kHz mono samples of a recording in blocks (N,), as they arrive.
+    """Yield the samples of a recording, 16 kHz mono, in blocks (N,) as they arrive.
 
     Args:
         audio, sample_rate: as for :func:`recording_of`.
@@ -128,7 +128,7 @@ def samples_of(array: Any) -> np.ndarray:
                 array = array.float()
             array = array.numpy()
         samples = np.asarray(array)
-    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length, a sparse tensor
+    except (TypeError, ValueError, RuntimeError) as error:  # for example lists of unequal length, or a sparse tensor
         raise InputError(
             f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
         ) from error

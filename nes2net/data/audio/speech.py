@@ -21,26 +21,26 @@ from numpy.typing import NDArray
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
 _HOP = 160  # samples from one frame to the next, 10 ms
-_LAG = 228  # samples of the longest lag, 70 Hz
+_LAG = 228  # samples of the longest lag, which is the period of 70 Hz
 _FRAME = 480 + _LAG  # samples of a frame
-_LEVEL = 320  # samples in the middle of a frame, from which the level of the frame is measured
+_LEVEL = 320  # the level of a frame is measured from this many samples in its middle
 _FFT = 1024  # samples
 _DECIMATION = 4  # correlations are computed at 4 kHz
 _BAND = (60, 1500)  # Hz
-_SHORTEST_LAG = 10  # samples at 4 kHz, 400 Hz
+_SHORTEST_LAG = 10  # samples at 4 kHz: the period of 400 Hz
 _LONGEST_LAG = _LAG // _DECIMATION
-_VOICED = 0.6  # lowest correlation of a voiced frame
-_FIRST_PEAK = 0.9  # share of the highest correlation; the first peak that reaches this share gives the pitch
+_VOICED = 0.6  # a frame is voiced if its correlation is above this
+_FIRST_PEAK = 0.9  # the first peak that reaches this share of the highest correlation gives the pitch
 # A frame is audible if its level is within 30 dB of the loudest frame and above -60 dB of full scale.
 _BELOW_LOUDEST = 30.0
 _LEAST_LEVEL = -60.0
 _JUMP = 0.08  # the pitch of a voice changes by less than this from frame to frame (natural logarithm)
-_RUN = 4  # frames; a pitch counts if it continues for at least so many frames
-_SPAN = 3  # frames over which the movement of the pitch is measured
+_RUN = 4  # frames; a pitch counts if it continues for at least this many frames
+_SPAN = 3  # the movement of the pitch is measured over this many frames
 _MOVES = 0.006  # the pitch moves if it changes by more than this over _SPAN frames (natural logarithm)
 _MOVING = 0.5  # in speech, at least this share of the measured pitches move; in music, fewer move
-_REACH = 25  # so many frames before and after a moving pitch count as speech, 0.25 s
-_FEWEST_AT_ONCE = 8000  # samples that are collected before frames are measured
+_REACH = 25  # this many frames before and after a moving pitch count as speech, 0.25 s
+_FEWEST_AT_ONCE = 8000  # this many samples are collected before frames are measured
 
 
 class SpeechFrames:
@@ -158,7 +158,7 @@ def _pitches(frames: NDArray) -> NDArray:
     products = np.conj(np.fft.rfft(slow[:, :length], size)) * np.fft.rfft(slow, size)
     correlations = np.fft.irfft(products, size)[
         :, : _LONGEST_LAG + 1
-    ]  # T×lags: a frame's beginning with each later piece
+    ]  # T×lags: the beginning of a frame is correlated with each later piece
     sums = np.cumsum(np.pad(np.square(slow), ((0, 0), (1, 0))), axis=1)
     energies = sums[:, length : length + _LONGEST_LAG + 1] - sums[:, : _LONGEST_LAG + 1]
     # Normalise by the energies of the two correlated pieces.
@@ -194,6 +194,7 @@ def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
     stays = np.zeros(len(pitches), bool)
     if len(pitches) <= _SPAN:
         return moves, stays
+    # A frame counts if each of the last _SPAN frames continues the pitch of the frame before it.
     is_continued = joins[_SPAN:].copy()
     for lag in range(1, _SPAN):
         is_continued &= joins[_SPAN - lag : len(joins) - lag]

@@ -20,8 +20,8 @@ from nes2net.lib.installation import how_to_install
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
-_COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, plus one step for each so many columns
-_FOOTER_END = 8  # bytes at the end of a Parquet file: the length of the footer and a mark
+_COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, plus one step for each group of this many columns
+_FOOTER_END = 8  # a Parquet file ends with 8 bytes: the length of the footer and a mark
 _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
@@ -79,7 +79,7 @@ class ParquetTable:
         self._reader = _ChunkReader(open(source, "rb") if isinstance(source, Path) else source)
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer_size = int.from_bytes(self._reader.read(4), "little")
-        if footer_size <= self._size:  # otherwise pyarrow raises an error below
+        if footer_size <= self._size:  # for a larger size, pyarrow raises an error below
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
         # pyarrow may use no threads, neither for read-ahead here nor for decoding below: a process forked later would
@@ -120,13 +120,13 @@ class ParquetTable:
                 rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // value_bytes))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
-                    if hasattr(column, "dictionary_decode"):  # decoded, so that its size is counted for each row
+                    if hasattr(column, "dictionary_decode"):  # decode it: the size of a value counts in each row
                         batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """The most bytes that a value of a column chunk may take, by the headers of its pages; ≥ 1.
+        """The most bytes that one value of a column chunk may take, to judge by the headers of its pages; ≥ 1.
 
         Args:
             num_rows: number of rows of the chunk's row group.
@@ -161,7 +161,7 @@ class ParquetTable:
         return max(largest_shared, decompressed // max(num_rows, 1))
 
     def _extent(self, chunk: Any) -> tuple[int, int]:
-        """Offset and size in bytes of a column chunk; ValueError if it lies outside of the file."""
+        """Return offset and size in bytes of a column chunk; raise ValueError if it lies outside of the file."""
         start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
@@ -328,7 +328,7 @@ class ArrowMessages:
         if _field(header, 0, "<h"):
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
-        self._flat = _flat_schema(self.schema, "index_type", budget)  # the schema of batches read one by one
+        self._flat = _flat_schema(self.schema, "index_type", budget)  # the schema of batches that are read one by one
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         """Yield (message, number of rows) of each record batch, counted by the budget.

@@ -27,7 +27,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
     Args:
         samples: (N,) or (channels, N).
         sample_rate: in Hz.
-        subject: the beginning of the message of an error.
+        subject: the beginning of error messages.
 
     Returns:
         (M,) float32 with M = :func:`resampled_length`.
@@ -51,12 +51,12 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
     """Average the channels of ``samples``, (N,) or (channels, N); the result is (N,).
 
     Raises:
-        InputError: if ``samples`` has more than two axes, or none.
+        InputError: if ``samples`` has no axis, or more than two axes.
     """
     if samples.ndim == 2:
         if len(samples) == 1:
             samples = samples[0]
-        elif len(samples) == 2:  # the same bits as NumPy's mean, in a quarter of the time
+        elif len(samples) == 2:  # this gives the same bits as NumPy's mean, in a quarter of the time
             samples = samples[0] + samples[1]
             samples += 0  # turns −0 into 0, as NumPy's mean does
             samples /= 2
@@ -68,7 +68,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def check_rate(sample_rate: float, subject: str) -> None:
-    """Raise :class:`InputError` about ``subject`` if no recording has such a rate in Hz."""
+    """Raise :class:`InputError` about ``subject`` if ``sample_rate``, in Hz, is not a rate of audio."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
@@ -128,7 +128,7 @@ Padding: TypeAlias = Literal["repeat", "zeros"]
 def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int]]:
     """Cut ``length`` samples into consecutive pieces of ``num_samples``; the last piece may be shorter.
 
-    A last piece of fewer than ``min_piece`` samples is dropped, unless it is the only piece (Wang
+    If there are several pieces, a last piece of fewer than ``min_piece`` samples is dropped (Wang
     and Yamagishi, Odyssey 2022).
 
     Returns:

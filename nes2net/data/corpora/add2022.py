@@ -7,8 +7,8 @@ files. The lists are ``ADD_train_dev/label/{train,dev}_label.txt`` (audio in
 ``ADD_train_dev/{train,dev}``), ``track1_label.txt`` (audio in ``track1test``),
 ``track3_R1_label.txt`` and ``track3_R2_label.txt``.
 We have not seen the folder names in the archives of the two rounds of track 3.2. ``nes2net data
-download`` unpacks these archives into ``track3_r1`` and ``track3_r2``. In each of these two, the
-first folder that holds recordings is taken.
+download`` unpacks these archives into ``track3_r1`` and ``track3_r2``. Within each of these two
+folders, the first folder that holds recordings is taken.
 
 The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``. There is no
 ``eval``. An id is the file's name without suffix. Lists of the second round have a third field, a
@@ -29,7 +29,7 @@ _REMEDY = "give `root` the folder into which the archives were unpacked"
 
 
 def _training(split: str) -> Files:
-    """Where the files of ``train`` or ``dev`` may be."""
+    """Describe where the files of ``train`` or ``dev`` may be."""
     return Files(
         protocols=(f"{split}_label.txt",),
         audio=(f"ADD_train_dev/{split}/**", f"{split}/**"),
@@ -39,7 +39,7 @@ def _training(split: str) -> Files:
 
 
 def _evaluation(split: str, protocol: str, folder: str) -> Files:
-    """Where the files of an evaluation part may be: its ``protocol``, and its audio in ``folder``."""
+    """Describe where the files of an evaluation part may be: its ``protocol``, and its audio in ``folder``."""
     return Files(
         protocols=(protocol,),
         # An archive that is unpacked into a folder of its own name gives track1test/track1test.

@@ -68,8 +68,8 @@ class SplitCheck:
     def validation(self) -> str:
         """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
 
-        A part whose trials are all training trials, too, cannot be used. If audio is missing, this is
-        the reason that is given.
+        A part whose trials are all training trials, too, cannot be used. If audio is missing, the
+        answer gives that as the reason.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
@@ -166,6 +166,7 @@ class CorpusCheck:
         An answer is ``"yes"``, ``"in part: …"`` or ``"no: …"``; a task is a text such as
         ``"score eval"``.
         """
+        # Each part can be used for training or validation, and can be scored.
         train = []
         score = []
         evaluate = []
@@ -181,6 +182,7 @@ class CorpusCheck:
                 evaluate.append((f"evaluate{name}", self._evaluation(split, split_check.counts, _UNLABELLED)))
         if [task for task, _ in train] == ["train"] and not self.is_selection:
             train.append(("validate", "no: there is no part dev"))
+        # With a key, each of its phases can be evaluated.
         if self.key is not None:
             reason = "the keys cannot be used"
             if self.key.path is None:
@@ -300,7 +302,7 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
     """Absolute paths of the recordings that any list in ``root`` names.
 
     Parts may share a folder, so a recording that one part does not list may belong to another part.
-    If ``root`` is a list, other lists beside it may also share its folder.
+    If ``root`` is a list, the lists beside it are read as well, because all may share one folder.
     """
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():
@@ -339,14 +341,14 @@ def why_unusable(error: InputError) -> str:
 
 
 def _not_there(tried: Sequence[Path]) -> str:
-    """Say that a file is at none of the paths ``tried``."""
+    """Say that a file was not found at any of the paths ``tried``."""
     return f"not there (looked for {', '.join(dict.fromkeys(map(str, tried)))})"
 
 
 def find_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, name: str
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the protocol, the trials and the recordings of a part, and report what is missing.
+    """Find the protocol, the trials and the recordings of a part, and add findings about missing or malformed files.
 
     Return the state of the part, and its trials.
 
@@ -424,7 +426,7 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
     resolution are compared.
 
     Returns:
-        A description of each kind of labels of segments that exists.
+        A text for each kind of segment labels that the copy has.
     """
     # Which labels may there be? The finest resolution comes first.
     corpus = check.corpus

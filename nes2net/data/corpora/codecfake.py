@@ -49,7 +49,7 @@ def _folders(name: str) -> tuple[str, ...]:
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list; arguments as for :data:`~nes2net.data.corpora.layout.Rows`.
+    """Yield the trials of a list; the arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
 
     In the evaluation, the name of the list is the condition, which is the ``source`` of a trial and
     the beginning of its id.
@@ -63,7 +63,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _files(lists: Sequence[str], folder: str) -> Files:
-    """Where the ``lists`` of a split and their audio may be; messages ask for the ``folder``."""
+    """Describe where the ``lists`` of a split and their audio may be; messages ask for the ``folder``."""
     audio_folders: list[str] = []
     for name in lists:
         audio_folders += _folders(name)

@@ -1,4 +1,4 @@
-"""Define the declaration of a corpus: its facts, and methods that list its trials; count trials.
+"""Define how a corpus is declared, with its facts and the methods that list its trials; count trials.
 
 A corpus is a module that declares ``CORPUS``, usually a
 :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
@@ -93,7 +93,7 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of a key: of one line ``id label phase`` for each trial, in sorted order.
+    """SHA-256 of a key: the digest of sorted lines ``id label phase``, one for each trial.
 
     The format of the files of the key has no influence.
 

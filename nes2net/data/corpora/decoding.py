@@ -20,14 +20,14 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
-_CHUNK = 32  # files that a process reads before it reports
+_CHUNK = 32  # a process reads this many files before it reports
 # So many chunks for each process are submitted before their results are awaited. Therefore no process has to
 # wait, and memory does not grow with the corpus.
 _AHEAD = 4
 
 
 class Decoded(NamedTuple):
-    """What was measured of a decoded file, or the ``error`` if it could not be decoded.
+    """The measurements of a decoded file, or the ``error`` if it could not be decoded.
 
     ``sample_rate`` is in Hz. ``second_decoder`` is true if FFmpeg read the file, because libsndfile
     could not.
@@ -137,6 +137,8 @@ def decode_in_parallel(
         submitted: deque[tuple[Sequence[Path], Future]] = deque()
         unfinished: list[Sequence[Path]] = []
         pool = _process_pool(workers)
+        # Submit a few chunks ahead, and yield their results in order. After a crash, submit nothing more, and collect the
+        # chunks without results.
         try:
             while submitted or (pending and not unfinished):
                 while pending and not unfinished and len(submitted) < _AHEAD * workers:

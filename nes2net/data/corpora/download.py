@@ -1,8 +1,8 @@
 """Plan and download the freely available files of a corpus.
 
 ``nes2net_download.json`` in the folder lists the fetched files, so that a second run checks them
-instead of fetching them again. Zenodo's API lists the files of a Zenodo record, with the size and
-the MD5 sum of each.
+instead of fetching them again. Zenodo's API lists the files of a Zenodo record, and states the size
+and the MD5 sum of each file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?
 _LONGEST_LISTING = 20_000_000  # bytes
 _LONGEST_RECORD = 50_000_000  # bytes
 _LONGEST_LICENCE = 100  # characters
-_DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → hexadecimal digits of its digest
+_DIGESTS = {"md5": 32, "sha256": 64}  # algorithm → number of hexadecimal digits of its digest
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         if not files and not hub_sets:
             available = listed(names) if names else "none"
             raise InputError(f"`only` matches no file of {corpus.title}; it has {available}")
-    # List what the user has to do by hand.
+    # List the steps that the user has to do by hand.
     steps = []
     for file in files:
         if file.unpack is not None and not is_archive(file.name):
@@ -255,7 +255,7 @@ def _checked_name(name: str, page: str) -> str:
 
 
 def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
-    """A context that turns errors of the hub into ours, which name the data set."""
+    """A context that turns errors of the hub into errors of this package; the messages name the data set."""
     page = f"{_SETS}{repository}"
     return hub_errors(f"{page} cannot be read", page, "what has come")
 
@@ -332,7 +332,7 @@ def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) ->
 
 
 def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
-    """Download a data set of the hub; Unfinished if a file did not arrive."""
+    """Download a data set of the hub into ``folder``; raise :class:`Unfinished` if a file did not arrive."""
     from huggingface_hub import snapshot_download  # start-up
 
     with _named_hub_errors(hub_set.repository):
@@ -354,10 +354,10 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
 def _fetch_one(
     file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, progress: str
 ) -> _Received:
-    """Fetch ``file``, or verify its copy in ``folder``; return what is to be recorded.
+    """Fetch ``file``, or verify its copy in ``folder``; return its entry for the record of the download.
 
     Args:
-        received: what is recorded of the copy; None if nothing is recorded.
+        received: the entry of the copy in the record of the download; None if there is no entry.
         progress: such as ``1 of 3``, for the progress bar.
 
     Raises:

@@ -31,7 +31,7 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """A pattern of paths, and what it says about the recordings with such paths."""
+    """A pattern of paths, and the facts that it states about the recordings with such paths."""
 
     pattern: str
     """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial, and
@@ -194,9 +194,10 @@ def _matching_recordings(
 
     Args:
         levels: the expressions for this level and the levels below.
-        phases: words for the phases whose recordings are wanted.
+        phases: words for the wanted phases.
         values: the fields that the levels above have stated.
-        below: path of ``folder`` below the outermost folder, ending in ``/`` unless empty.
+        below: path of ``folder`` below the outermost folder, which ends in ``/``; empty for the
+            outermost folder.
     """
     first, *lower_levels = levels
     for entry in _folder_entries(folder):
@@ -216,7 +217,7 @@ def _matching_recordings(
 
 
 def _folder_entries(folder: Path) -> list[os.DirEntry[str]]:
-    """List the entries of a folder; InputError if this is not possible."""
+    """List the entries of a folder; raise :class:`InputError` if this is not possible."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

@@ -84,7 +84,7 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list in ``folder`` that is named after ``split``, or else such a folder of classes."""
+    """Find the list in ``folder`` that is named after ``split``, or else the folder of classes with that name."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
@@ -135,7 +135,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a folder of classes, or of a folder with such a folder for each split.
+    """Yield the trials of a folder with class folders, or of a folder that has such a folder for each split.
 
     Ids are paths below ``root``.
     """
@@ -183,6 +183,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
             f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
             f"{shown(delimiter.join(names))}; commas, tabs, semicolons or vertical bars separate columns"
         )
+    # Refuse headers that cannot be understood.
     if "extra" in header:
         raise InputError(f"{path}, line {line}: a column is named 'extra'; rename or remove it")
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
@@ -190,6 +191,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
         raise InputError(
             f"{path}, line {line}: there are the columns 'split' and 'phase', which say the same; rename or remove it"
         )
+    # Find the columns with a known name; all others are extra columns.
     columns = {name: header.index(name) for name in ("id", "label", *split_columns, *FIELDS) if name in header}
     extra_columns = []
     for number, name in enumerate(header):
@@ -230,9 +232,8 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Read the segments of ``split``: utterance → segments that cover it from 0 to its duration.
 
-    A trial that is not in the RTTM becomes a single segment with its label. A trial without a
-    label, too, is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio
-    files.
+    A trial that is not in the RTTM becomes a single segment with its label. If such a trial has no
+    label, it is skipped. Durations come from ``reco2dur`` beside the RTTM, or from the audio files.
 
     Args:
         root, split, protocols: as for ``CORPUS.trials``.
@@ -250,7 +251,7 @@ def segments(
     whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
     ids = {trial.id for trial in whole_corpus}
-    ids.update(trial.id for trial in trials)  # read as one part, a trial may have a shorter id
+    ids.update(trial.id for trial in trials)  # if only this part is read, a trial may have a shorter id
     listed_ids = read_rttm(path).keys()
     unknown_ids = [id for id in listed_ids if id not in ids]
     if unknown_ids:

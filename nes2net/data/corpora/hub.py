@@ -50,8 +50,8 @@ def download(name: str) -> Path:
     The folder is named after the commit of the data set.
 
     Raises:
-        InputError: if the data set does not exist, its licence has to be accepted first, or the hub
-            cannot be reached and the local copy is not complete.
+        InputError: if the data set does not exist, if its licence has to be accepted first, or if
+            the hub cannot be reached and the local copy is not complete.
         Unfinished: if the connection breaks.
     """
     match = _NAME.fullmatch(name)

@@ -33,7 +33,7 @@ def column_name(name: str) -> str:
 
 
 def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
-    """The number of the column with the first of ``names`` that is in ``header``; None if there is none."""
+    """Find the first of ``names`` that ``header`` has, and return the number of its column; None if all are missing."""
     for name in names:
         if name in header:
             return header.index(name)

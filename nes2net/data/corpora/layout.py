@@ -55,7 +55,7 @@ class Columns:
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
 
-        The trials belong to ``phase``, unless a column states their phase.
+        If no column states their phase, the trials belong to ``phase``.
         """
         columns = self.names.split(", ")
         numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
@@ -84,7 +84,7 @@ class _Meanings(dict[str, "str | None"]):
     """Word of a list → value of a field. A word that is not among ``words`` is itself the value.
 
     Args:
-        words: the words whose value is another word, or None.
+        words: word → its value, for words whose value is another word or None.
         nothing: further words that mean None, as ``-`` does.
     """
 
@@ -93,7 +93,7 @@ class _Meanings(dict[str, "str | None"]):
         self._nothing = nothing
 
     def __missing__(self, word: str) -> str | None:
-        """Find the value of a new ``word``, and keep it, because few words stand in a million lines."""
+        """Find the value of a new ``word``, and store it: a million lines have only a few different words."""
         self[word] = files.or_none(word, *self._nothing)
         return self[word]
 
@@ -194,8 +194,8 @@ class Table:
     ) -> str | None:
         """Look up ``word``, the content of ``column``: return ``words[word]``.
 
-        For a word that is not in ``words``, return ``otherwise``; InputError if ``otherwise`` is None.
-        Its message names the ``line`` of the list ``path``.
+        For a word that is not in ``words``, return ``otherwise``; raise :class:`InputError` if
+        ``otherwise`` is None. The message of the error names the ``line`` of the list ``path``.
         """
         if word in words:
             return words[word]
@@ -206,8 +206,8 @@ class Table:
 
 # Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
-_SNIFFED = 1 << 16  # bytes that are read to find the first line of a list
-_BELOW = "/**"  # end of a folder in Files: the folder, or any folder below
+_SNIFFED = 1 << 16  # at most this many bytes are read to find the first line of a list
+_BELOW = "/**"  # with this end, a folder of Files stands for the folder itself or any folder below it
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
 #: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.
@@ -216,7 +216,7 @@ Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 @dataclass(frozen=True)
 class Files:
-    """Where the files of a split may be. Paths are tried in the given order."""
+    """The places where the files of a split may be. Paths are tried in the given order."""
 
     protocols: Sequence[str]
     """Possible names of the protocol."""
@@ -265,14 +265,15 @@ class ListedCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """As ``Corpus.trials``; without a list, the recordings may be the trials.
+        """List the trials as ``Corpus.trials`` does; without a list, the recordings may be the trials.
 
         If the files of the split have a suffix ``unlisted``, a list is not needed. If there is no list,
         or ``files_are_trials`` is true, all recordings with this suffix are the trials, sorted by
         name. Only listed trials have labels.
 
         Raises:
-            NotFound: if a list is missing that is needed, or that ``protocols`` should hold.
+            NotFound: if there is no list although a list is needed, or although
+                ``files_are_trials`` is true and ``protocols`` is given.
             InputError: if there are no recordings with the suffix.
         """
         # All trials are listed.
@@ -304,7 +305,7 @@ class ListedCorpus(Corpus):
         return trials
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """As ``Corpus.keys``; ``path`` may also be a file of another name with only ids and labels.
+        """Read labels as ``Corpus.keys`` does; ``path`` may also be any file with only ids and labels.
 
         The lines of such a file are ``utterance label``, or a header names these columns. The file
         states no phases, so its trials belong to every phase.
@@ -370,7 +371,7 @@ class ListedCorpus(Corpus):
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """As ``Corpus.find_protocol``; the result is a folder if several lists make up the split.
+        """Find lists as ``Corpus.find_protocol`` does; return a folder if several lists make up the split.
 
         If ``protocols`` is a file, it is the result.
         """
@@ -394,9 +395,9 @@ class ListedCorpus(Corpus):
         return protocol
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """As ``Corpus.find_audio``."""
+        """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
-        audio_of: dict[Path, Path] = {}  # a folder that must exist → the folder of the audio that holds it
+        audio_of: dict[Path, Path] = {}  # a subfolder of a possible folder of the audio → this folder
         for folder in split_files.audio:
             audio = _first_folder(self.place(root), folder, is_recording)
             for subfolder in split_files.holds:
@@ -418,7 +419,7 @@ class ListedCorpus(Corpus):
         return self.parts[split], split, title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """As ``Corpus.read_protocol``; ``path`` may be a folder of several lists.
+        """Read trials as ``Corpus.read_protocol`` does; ``path`` may be a folder of several lists.
 
         Then all lists of ``split`` (None: of all splits) are read.
         """
@@ -451,7 +452,7 @@ class ListedCorpus(Corpus):
         return lists
 
     def _rows_of(self, path: Path) -> Rows:
-        """Choose what the rows of ``path`` mean, by the number of fields of its first line.
+        """Choose the columns of the list ``path`` by the number of fields in its first line.
 
         The result is the variant with this number of columns, or else ``rows``.
         """
@@ -491,7 +492,7 @@ def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> 
 
 
 def _num_fields(path: Path) -> int | None:
-    """The number of fields, separated by white space, of the first line of ``path`` that is not blank.
+    """Count the fields, separated by white space, in the first line of ``path`` that is not blank.
 
     The result is None if ``path`` is not a file, cannot be read, or has no such line in its first
     64 kB.

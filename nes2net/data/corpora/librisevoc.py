@@ -8,9 +8,8 @@ as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository 
 recording gives seven trials: itself and its six vocoded copies. The authors' program does not use
 these lists. It takes the first 7,920 files of each folder for training, in the order of the file
 system, which cannot be reproduced. The parts of that program have the same sizes as the
-lists. The set of the
-Speech Anti-Spoofing Arena is as large as ``eval`` here, 18,487 trials. Benchmarks that report
-92,407 trials take all parts together.
+lists. The set of the Speech Anti-Spoofing Arena has as many trials as ``eval`` here, 18,487.
+Benchmarks that report 92,407 trials take all parts together.
 
 An id is the path below the root without suffix. The ``attack`` is the vocoder, and the speaker is
 the first field of a name. The rate is 24 kHz.
@@ -57,7 +56,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _files(protocol: str) -> Files:
-    """Where the list ``protocol`` of a split and its audio may be."""
+    """Describe where the list ``protocol`` of a split and its audio may be."""
     return Files(
         protocols=[protocol],
         folders=(".", "LibriSeVoc", "lists"),
@@ -68,7 +67,7 @@ def _files(protocol: str) -> Files:
 
 
 def _counts(originals: int) -> Counts:
-    """The numbers of trials of a list with so many ``originals``."""
+    """Compute the numbers of trials of a list that names ``originals`` recordings."""
     spoofed = len(_VOCODERS) * originals
     return Counts(originals + spoofed, originals, spoofed, {"attack": dict.fromkeys(_VOCODERS, originals)})
 

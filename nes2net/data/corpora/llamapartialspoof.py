@@ -44,12 +44,14 @@ def _utterances(path: Path) -> Iterator[LabelledUtterance]:
             raise InputError(f"{path}, line {line}: expected id, duration, label and segments, found {shown(text)}")
         id = files.checked_id(row[0], path, line)
         label = files.checked_word(row[2], _LABELS, "label", path, line)
+        # The id states the speaker and, for a spoofed utterance, the system and the kind of spoofing.
         kind, *levels = id.split("_")
         speaker = attack = attack_type = None
         if levels:
             speaker = levels[0]
         if label == SPOOF and kind.count("-") > 1:
             _, attack, attack_type = kind.split("-", 2)
+        # A segment is START-END-LABEL.
         segments = []
         for word in row[3:]:
             start, _, word = word.partition("-")

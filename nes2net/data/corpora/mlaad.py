@@ -7,10 +7,10 @@ whose fields are separated by ``|``. Its columns are ``path`` (below the root), 
 recording of M-AILABS, below the folder of M-AILABS), ``language``, ``model_name``, ``architecture``
 and others. The ``attack`` of a trial is the model, and its ``attack_type`` is the architecture.
 
-The bona fide trials are the recordings of M-AILABS that the lists name, each once. The folder of
-M-AILABS is ``real``, ``M-AILABS`` or ``m-ailabs``, beside ``fake``, and holds ``en_US/by_book/…``.
-Without this folder, all trials are spoofed. The language of a bona fide trial is the name of its
-folder, such as ``en_US``.
+The bona fide trials are the recordings of M-AILABS that the lists name; a recording in several
+lists is one trial. The folder of M-AILABS is ``real``, ``M-AILABS`` or ``m-ailabs``, beside
+``fake``, and holds ``en_US/by_book/…``. Without this folder, all trials are spoofed. The language
+of a bona fide trial is the name of its folder, such as ``en_US``.
 
 The corpus has no parts: all trials are ``eval``. The corpus grows with each edition, so its numbers
 are not given here, and a published figure should name the edition.

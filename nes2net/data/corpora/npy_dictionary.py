@@ -85,10 +85,10 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 # The most bytes of a single value, a number or a short text. A file may refer to a value many times, and
 # each reference makes a copy.
 _LONGEST_SCALAR = 256
-# As arrays, lists of texts may take at most so many times the size of the file.
+# As arrays, lists of texts may take at most this many times the size of the file.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
-_MOST_STEPS = 20_000_000  # steps of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
+_MOST_STEPS = 20_000_000  # most steps of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
 
 
 class _DataType:
@@ -103,7 +103,7 @@ class _DataType:
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
-        """Convert to the NumPy type of numbers, truth values or text; ValueError for any other type."""
+        """Convert to the NumPy type of numbers, truth values or text; raise ValueError for any other type."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
             raise ValueError(f"it holds an array of {shown(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):
@@ -128,7 +128,7 @@ class _Array:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
     def numpy(self) -> NDArray:
-        """Convert to a NumPy array; ValueError if the attributes do not describe an array."""
+        """Convert to a NumPy array; raise ValueError if the attributes do not describe an array."""
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
         dtype = self.dtype.numpy()
@@ -160,7 +160,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
     return _from_buffer(data, dtype, (), "C").numpy()[()]
 
 
-# (module, name) in the pickle → what stands for it here.
+# (module, name) in the pickle → the object that stands for it here.
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.multiarray", "scalar"): _scalar,
@@ -183,7 +183,7 @@ class _ArrayUnpickler(GuardedUnpickler):
         super().__init__(stream, stream.getbuffer().nbytes, "latin1", budget)
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for a name in the pickle; called by the unpickler.
+        """Return the object that stands for a name in the pickle; called by the unpickler.
 
         Raises:
             Refused: if the name is not allowed.

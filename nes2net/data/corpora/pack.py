@@ -33,12 +33,12 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SHARD_BYTES = 500_000_000
 
 _NAMES = {"train": "train", "dev": "validation", "eval": "test"}  # split → name of the split in ``datasets``
-_PLAN = "pack.json"  # file in the output folder that lists the planned shards with their digests
+_PLAN = "pack.json"  # this file in the output folder lists the planned shards with their digests
 _LARGEST_PLAN = 1 << 24  # bytes
 # A row group is read as a whole. Training reads in random order, which is faster with small row groups.
 _GROUP_ROWS = 100
 _GROUP_BYTES = 4_000_000
-_LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → the Arena's number
+_LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}  # our label → its number in the Arena
 
 
 class _Packed(NamedTuple):
@@ -52,7 +52,7 @@ class _Packed(NamedTuple):
 
 
 class PackResult(NamedTuple):
-    """What :func:`pack` wrote."""
+    """The result of :func:`pack`: the shards, and the numbers of their trials and bytes."""
 
     shards: list[Path]
     trials: int
@@ -119,7 +119,7 @@ def pack(
 def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path) -> None:
     """Write the plan of the shards to ``out``, or compare it with the plan of an earlier run.
 
-    :class:`InputError` if the plans differ, or if ``out`` holds files but no plan.
+    Raise :class:`InputError` if the plans differ, or if ``out`` holds files but no plan.
     """
     digests = {}
     for path, shard in shards.items():
@@ -166,8 +166,8 @@ def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], split: st
 def _measured_recordings(parts: Mapping[str, Sequence[Trial]], format: Format) -> dict[str, list[_Packed]]:
     """Measure the recordings of each split, and check them before anything is written.
 
-    :class:`InputError` if a recording is missing, two splits share an id, or the suffix of a
-    recording does not suit tar shards.
+    Raise :class:`InputError` if a recording is missing, if two splits share an id, or if the suffix
+    of a recording does not suit tar shards.
     """
     # No id may occur in two splits.
     split_of: dict[str, str] = {}
@@ -224,7 +224,7 @@ def _planned_shards(
     """
     planned: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
-        name = f"test-{split}"  # a further evaluation part, such as `track1`; the notes state the phase
+        name = f"test-{split}"  # of a further evaluation part, such as `track1`, the notes state the phase
         if split in (*_NAMES, WHOLE):
             name = _NAMES.get(split, WHOLE)
         shards = list(_group_by_size(split_recordings, shard_bytes))
@@ -239,7 +239,7 @@ def _planned_shards(
 def _notes_json(trial: Trial) -> str:
     """The notes of a trial in a shard: its id, fields and extra columns as JSON.
 
-    The notes also hold the phase of the trial, unless the phase is a split.
+    The notes also hold the phase of the trial, if the phase is not a split.
     """
     fields = {name: getattr(trial, name) for name in FIELDS if getattr(trial, name) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
@@ -248,7 +248,7 @@ def _notes_json(trial: Trial) -> str:
 
 
 def _read_content(packed: _Packed) -> bytes:
-    """Read a recording; InputError if its size has changed since packing began."""
+    """Read a recording; raise InputError if this fails or its size has changed since packing began."""
     path = packed.trial.audio_path()
     try:
         with open_recording(path) as file:
@@ -269,6 +269,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
     """Write the recordings of a shard in row groups, with the schema of the Arena."""
     pyarrow = pyarrow_module("pyarrow", path)
     parquet = pyarrow_module("pyarrow.parquet", path)
+    # The schema has pyarrow's types, and in its metadata the types of ``datasets``.
     audio = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     features = {
         "path": {"dtype": "string", "_type": "Value"},
@@ -288,6 +289,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
         "label": "snappy",
         "notes": "snappy",
     }
+    # Each row group is read into memory, and written.
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
         for group in _group_by_size(shard, _GROUP_BYTES, _GROUP_ROWS):
             rows: list[dict[str, Any]] = []
@@ -309,8 +311,8 @@ def _group_by_size(
 ) -> Iterator[list[_Packed]]:
     """Divide ``recordings`` into consecutive groups of at most ``max_bytes`` each.
 
-    A larger recording forms a group by itself. If ``max_recordings`` is given, no group has more
-    recordings.
+    A larger recording forms a group by itself. If ``max_recordings`` is given, a group has at most
+    this many recordings.
     """
     group: list[_Packed] = []
     num_bytes = 0

@@ -150,7 +150,7 @@ def segments(
 
 
 def _files(split: str) -> Files:
-    """Where the protocol and the audio of ``split`` may be."""
+    """Describe where the protocol and the audio of ``split`` may be."""
     return Files(
         protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
         folders=_PROTOCOL_FOLDERS,

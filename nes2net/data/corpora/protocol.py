@@ -33,7 +33,7 @@ class NotFound(InputError):
 
 
 def corpus_root(root: str | Path) -> Path:
-    """Return ``root`` as a path; :class:`NotFound` if it is not a folder."""
+    """Return ``root`` as a path; raise :class:`NotFound` if it is not a folder."""
     root = Path(root)
     if not root.is_dir():
         raise NotFound(f"corpus folder {root} not found; give `root` the folder of the corpus", [root])
@@ -43,7 +43,7 @@ def corpus_root(root: str | Path) -> Path:
 def first_file(
     candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
 ) -> Path:
-    """Return the first path that exists; :class:`NotFound` if there is none.
+    """Return the first path that exists; raise :class:`NotFound` if there is none.
 
     Args:
         candidates: the possible paths, in order of preference.
@@ -70,7 +70,7 @@ class _CsvLines:
         self.row_length = 0  # characters
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the lines; csv.Error if the current row becomes too long."""
+        """Yield the lines; raise csv.Error if the current row becomes too long."""
         for line in self.text.split("\n"):
             self.row_length += len(line)
             if self.row_length > _LONGEST_ROW:
@@ -147,8 +147,8 @@ def checked_id(utterance: str, path: Path, line: int) -> str:
 def checked_path(name: str, path: Path, line: int) -> PurePosixPath:
     """Return the file name ``name`` as a path below the folder of the audio.
 
-    :class:`InputError` if the path would leave this folder, or names no file. Its message names the
-    ``line`` of the list ``path``.
+    Raise :class:`InputError` if the path would leave this folder, or names no file. The message of
+    the error names the ``line`` of the list ``path``.
     """
     recording = PurePosixPath(name)
     if recording.is_absolute() or ".." in recording.parts or "\\" in name or not recording.name:
@@ -172,8 +172,8 @@ def id_of(path: PurePath) -> str:
 def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: str, path: Path, line: int) -> str:
     """Look up a field of a list: return ``words[word]``, or ``word`` itself if ``words`` is a sequence.
 
-    :class:`InputError` if ``word`` is not in ``words``. The message names the ``column``, and the
-    ``line`` of the list ``path``.
+    Raise :class:`InputError` if ``word`` is not in ``words``. The message names the ``column``, and
+    the ``line`` of the list ``path``.
     """
     if word not in words:
         raise InputError(f"{path}, line {line}: unknown {column} {shown(word)}; expected one of {', '.join(words)}")
@@ -197,7 +197,8 @@ def or_none(field: str, *nothing: str) -> str | None:
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     """Return the ``trials`` of the file ``path`` as a list.
 
-    :class:`InputError` if there are no trials, or an id occurs twice or has control characters.
+    Raise :class:`InputError` if there are no trials, or if an id occurs twice or has control
+    characters.
     """
     collecting = gc.isenabled()
     gc.disable()  # for speed: the garbage collector would search the growing list again and again
@@ -244,7 +245,7 @@ def canonical_phase(phase: str) -> str:
 
 
 def known_split(split: str, splits: Sequence[str], title: str) -> str:
-    """The name that this package gives to ``split``; :class:`InputError` if it is not among ``splits``.
+    """Return this package's name for ``split``; raise :class:`InputError` if it is not among ``splits``.
 
     >>> known_split("test", ("train", "eval"), "CtrSVDD")
     'eval'

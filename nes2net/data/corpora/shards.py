@@ -63,7 +63,7 @@ _LONGEST_NOTES = 1 << 20  # characters or bytes
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 # Name of a shard in a series, as ``datasets`` writes it: prefix, number, number of shards, suffix.
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")
-_NUMBERED = {0: BONAFIDE, 1: SPOOF}  # the Arena's numbers of the classes
+_NUMBERED = {0: BONAFIDE, 1: SPOOF}  # number of a class in the Arena → our label
 _WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -73,7 +73,7 @@ class Shard:
 
     path: Path
     split: str | None
-    """The split that the name of the file or of a folder above it states; None if none does."""
+    """The split that the name of the file or of a folder above it states; None if no name states a split."""
 
 
 def shards_below(root: str | Path) -> list[Shard]:
@@ -88,7 +88,7 @@ def shards_below(root: str | Path) -> list[Shard]:
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
         return [Shard(root, _split_of(PurePosixPath(root.name)))]
-    # A folder: find the shards in it.
+    # If ``root`` is a folder, find the shards in it.
     files.corpus_root(root)
     shards: list[Shard] = []
     compressed = None
@@ -115,7 +115,7 @@ def shards_below(root: str | Path) -> list[Shard]:
 
 
 def _check_complete(root: Path, names: Collection[str]) -> None:
-    """Raise :class:`InputError` if shards are missing that names such as ``test-00000-of-00002`` count."""
+    """Raise :class:`InputError` if a series of shards, such as ``test-00000-of-00002`` and so on, is incomplete."""
     for name in sorted(names):
         match = _COUNTED.fullmatch(name)
         if match is None:
@@ -142,7 +142,7 @@ def is_shard(name: str) -> bool:
 
 
 def _split_of(path: PurePosixPath) -> str | None:
-    """The split that the name of a shard, or else of the nearest folder above it, states."""
+    """The split in the name of a shard, or else in the name of its nearest folder that states one; None without one."""
     for name in reversed(path.parts):
         match = _WORD.match(name)
         if match is not None and match[0].lower() in SPLIT_WORDS:
@@ -200,7 +200,7 @@ class _ClassLabels:
     """Our label of each name."""
 
     def __call__(self, value: Any, row_name: str) -> str | None:
-        """Our label for a ``value`` of the column; InputError, which names the row, for any other value."""
+        """Our label for a ``value`` of the column; raise InputError, which names the row, for any other value."""
         if value is None or isinstance(value, str):
             return _label_of_value(value, row_name)
         num_names = len(self.names)
@@ -224,7 +224,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
         names = content.get("info", {}).get("features", {}).get("label", {}).get("names")
     except InputError:
         raise
-    except (ValueError, AttributeError):  # metadata of another program
+    except (ValueError, AttributeError):  # another program wrote the metadata
         return None
     if not names or not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
@@ -239,7 +239,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table, each as column → value for the columns ``names``."""
+    """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``."""
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -321,6 +321,7 @@ def _trial_of_row(
             continue
         field = _SAME.get(name, name)
         text = _as_text(value)
+        # Some data sets call bona fide an attack.
         if field == "attack" and text == "bonafide":
             fields.setdefault(field, None)
         elif field in FIELDS:
@@ -335,6 +336,9 @@ def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str
 
     If the name of the shard states a split, the phase is this split, or the part of the split that
     the row states, such as ``progress``. Otherwise the phase is the split that the row states.
+
+    Raises:
+        InputError: if the row states an unknown split.
     """
     if shard.split is not None:
         phase = files.canonical_phase(_as_text(values.get("phase") or ""))
@@ -360,7 +364,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, which are a mapping in JSON; empty if there are no notes."""
+    """Parse the notes of a row, a mapping in JSON; empty without notes. Raise InputError for any other text."""
     if text in (None, ""):
         return {}
     try:
@@ -441,7 +445,7 @@ class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of the shards state; also None if the name of a shard states none."""
+        """The splits that the names of the shards state; the set also holds None if a shard's name states no split."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
@@ -451,7 +455,7 @@ class ShardCorpus(UserCorpus):
 
         Raises:
             NotFound: if there are no shards.
-            InputError: if ``protocols`` is given, or as :func:`shards_below`.
+            InputError: if ``protocols`` is given; also the errors of :func:`shards_below`.
         """
         if protocols is not None:
             raise InputError("shards hold the labels of their recordings: leave out `protocols`")
@@ -499,7 +503,7 @@ class ShardCorpus(UserCorpus):
 
 
 def _read_shard(shard: Shard, root: Path) -> list[Trial]:
-    """Read the trials of a shard of either kind; :class:`InputError` if the shard is damaged."""
+    """Read the trials of a shard, a table or a tar file; raise :class:`InputError` if the shard is damaged."""
     read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
     try:
         return list(read(shard, root))

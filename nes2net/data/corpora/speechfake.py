@@ -40,7 +40,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _files(name: str) -> Files:
-    """Where the list ``name`` and its audio may be."""
+    """Describe where the list ``name`` and its audio may be."""
     return Files(
         protocols=(f"{name}_all.csv",),
         folders=("metadata/experiments/baseline", "metadata/metadata/experiments/baseline", "."),

@@ -16,7 +16,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 
 
 def _files(folder: str) -> Files:
-    """Where the list and the audio of a part may be, which are both named after ``folder``."""
+    """Describe where the list and the audio of a part may be; both are named after ``folder``."""
     return Files(
         protocols=(f"{folder}.csv",),
         audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),

@@ -9,9 +9,9 @@ file in its second field and the system in its fifth, separated by white space. 
 name the same recordings, so only this list is read. The lists ``AA*.txt`` in the folder
 ``protocols_fingerprint_extraction`` name the recordings of the part ``enrolled``, with the file in
 the second field and the system in the fourth; their audio is in ``ATTACK/dev/FILE``. The database's
-own programs read them so; we have not seen these lists. All trials are spoofed, and ``attack`` is
-the system, AA01 to AA13. We have not seen the training list, which names recordings of ASVspoof
-2019. To use it, write a list of your own (corpus ``generic``).
+own programs read the lists in this way; we have not seen the lists. All trials are spoofed, and
+``attack`` is the system, AA01 to AA13. We have not seen the training list, which names recordings
+of ASVspoof 2019. To use it, write a list of your own (corpus ``generic``).
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
+    # A list of trials, or the lists of enrolled trials in a folder.
     lists = [path]
     folder = "eval"
     system_field = 4  # counted from 0
@@ -40,6 +41,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         lists = sorted(path.glob("AA*.txt"))
         folder = "dev"
         system_field = 3
+    # Read the lines behind the header of each list.
     ids: set[str] = set()
     for file in lists:
         for line, text in enumerate(read_text(file).split("\n")[1:], start=2):

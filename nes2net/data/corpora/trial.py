@@ -114,7 +114,8 @@ def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_o
     """SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
 
     Args:
-        line: returns the text of a trial that enters the digest as a line, such as id and label.
+        line: returns a text for a trial, such as its id and label; the digest is computed from
+            these lines.
         in_order: whether the order of the trials matters; if not, the lines are sorted.
 
     >>> a, b = Trial("a", label="bonafide"), Trial("b", label="spoof")
@@ -136,7 +137,7 @@ _values = attrgetter(*Trial.__slots__)
 
 
 def _unpickled_trial(id: str, path: str | None, *other_fields: Any) -> Trial:
-    """Unpickle a trial; pickle calls this with what ``Trial.__reduce__`` returned."""
+    """Unpickle a trial; pickle calls this function with the arguments that ``Trial.__reduce__`` returned."""
     if path is None:
         return Trial(id, None, *other_fields)
     return Trial(id, Path(path), *other_fields)
@@ -162,11 +163,12 @@ class Part(NamedTuple):
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
-    """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
+    """Draw ``count`` of ``trials``, and keep their order and the shares of labels and attacks.
 
-    A stratum is a pair of label and attack. Each stratum first gets one trial. The remaining trials
-    are distributed in proportion to the sizes of the strata, by the method of largest remainders.
-    The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
+    A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
+    returned. Otherwise each stratum first gets one trial. The remaining trials are distributed in
+    proportion to the sizes of the strata, by the method of largest remainders. The draw within a
+    stratum depends only on ``seed`` and on the trials of the stratum.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.
@@ -187,7 +189,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     names = sorted(strata)
     sizes = np.array([len(strata[name]) for name in names])
     remaining = count - len(names)
-    # Division of integers is exact: each stratum's share of the remaining trials, rounded down, and the remainder.
+    # Compute each stratum's share of the remaining trials, rounded down, and the remainder; integers make this exact.
     shares, remainders = np.divmod(remaining * (sizes - 1), len(trials) - len(names))
     largest_remainders = np.argsort(-remainders, kind="stable")
     shares[largest_remainders[: remaining - int(shares.sum())]] += 1

@@ -45,7 +45,7 @@ def average_checkpoints(
         InputError: if there are no paths; if the mode is unknown; if the weights do not fit the
             mode or the number of checkpoints; if the checkpoints do not fit each other; or if
             tensors are neither weights nor counters. The message names the tensors. Adapted
-            detectors with different bases do not fit.
+            detectors with different bases do not fit each other.
     """
     if mode not in MODES:
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
@@ -59,7 +59,7 @@ def average_checkpoints(
             raise InputError(
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
             )
-        # Scale the weights by a power of 2, which is exact, so that their sum cannot overflow.
+        # Scale the weights, so that their sum cannot overflow. Scaling by a power of 2 is exact.
         exponent = max(math.frexp(weight)[1] for weight in weights)
         scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
         shares = [weight / sum(scaled_weights) for weight in scaled_weights]
@@ -99,8 +99,8 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
     """Read a checkpoint; check that all its tensors are weights or counters.
 
     Args:
-        first_checkpoint: a state dict that must have the same names, shapes and base; None for no
-            comparison.
+        first_checkpoint: the state dict whose names, shapes and base the checkpoint must have; None
+            for no comparison.
 
     Raises:
         InputError: if a tensor is neither a weight nor a counter, or the checkpoint does not fit

@@ -33,7 +33,7 @@ REFUSED = {
     "ASTForAudioClassification": "AST, a transformer on patches of a log-mel spectrogram, is not built here: score such a "
     "folder with the transformers library, and bring its score file to `nes2net evaluate`"
 }
-#: A user who writes ``bonafide=NAME`` in place of an architecture names the class bona fide.
+#: A user who writes ``bonafide=NAME`` in place of an architecture states which class is bona fide.
 POLARITY = "bonafide="
 NAMES_KEY = "class_names"
 _SAMPLE_RATE = 16000
@@ -66,7 +66,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     """Read a Hugging Face folder with a classification head as a detector.
 
     Args:
-        bonafide: the name of the class bona fide, if the names of the classes do not tell;
+        bonafide: name of the class that is bona fide, if the names of the classes do not tell;
             otherwise None.
 
     Returns:
@@ -150,10 +150,10 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
     """Names of the classes, in the order of the logits, from ``id2label`` in the configuration.
 
     Raises:
-        InputError: if there are fewer than two names, if names repeat, or if ``label2id``
-            contradicts ``id2label``.
+        InputError: if there are fewer than two names, if the names are not a different text for
+            each of 0, 1, …, or if ``label2id`` contradicts ``id2label``.
     """
-    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the transformers library's default
+    names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the default is that of the transformers library
     if not isinstance(names, dict) or len(names) < 2:
         raise InputError(f"{folder / CONFIG_FILE} names no two classes in id2label, so nobody knows which is bona fide")
     labels = [names.get(str(number)) for number in range(len(names))]
@@ -190,11 +190,12 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
 
     Args:
         folder: named in messages.
-        bonafide: the name of the class bona fide, if the names do not tell; otherwise None.
+        bonafide: name of the class that is bona fide, if the names do not tell; otherwise None.
 
     Raises:
-        InputError: if a name means neither bona fide nor spoof, if not exactly one class is bona
-            fide, or if the names contradict ``bonafide``.
+        InputError: if ``bonafide`` is not among ``labels`` or the names contradict it; or if it is
+            None, and a name means neither bona fide nor spoof, or not exactly one class is bona
+            fide.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
     if bonafide is not None:

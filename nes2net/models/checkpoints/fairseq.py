@@ -20,8 +20,8 @@ from nes2net.models.checkpoints.state_dict import only_state_dict_in, state_dict
 from nes2net.models.checkpoints.torch_file import read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, content_of, plain
 
-# Pairs of fairseq's and the transformers library's name of a tensor. {n} is a number, and {rest} the rest of the name.
-# Names that are equal in both are not listed.
+# Pairs of fairseq's and the transformers library's name of a tensor. {n} stands for a number, and {rest} for the rest
+# of the name. Names that are equal in both are not listed.
 _NAMES = [
     ("layer_norm.{rest}", "feature_projection.layer_norm.{rest}"),
     ("post_extract_proj.{rest}", "feature_projection.projection.{rest}"),
@@ -74,18 +74,18 @@ _DEFAULTS = {
     "latent_groups": 2,
     "final_dim": 0,
 }
-# The end of a tensor's name that only torchaudio uses.
+# Only torchaudio's files have a tensor whose name ends so.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MOST_CONVOLUTIONS = 64
 _LONGEST_EXPRESSION = 2000  # characters
 
-#: Rules that translate names. A rule consists of a pattern of a name and a template of the new name.
+#: Rules that translate names. A rule is a pattern for a name and a template for its new name.
 _Rules = list[tuple[re.Pattern, str]]
 
 
 def _rules(pairs: Iterable[tuple[str, str]]) -> _Rules:
-    """Compile pairs of names with {n} and {rest}, old and new, to rules for :func:`_translate`."""
+    """Compile pairs (old name, new name), which may contain {n} and {rest}, to rules for :func:`_translate`."""
 
     def pattern(name: str) -> re.Pattern:
         """Compile a name with {n} and {rest} to a pattern."""
@@ -142,7 +142,7 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
-    """Translate ``name`` by the first rule whose pattern matches; without such a rule, return ``name``."""
+    """Translate ``name`` by the first rule whose pattern matches; if no pattern matches, return ``name``."""
     for pattern, template in rules:
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
@@ -173,8 +173,8 @@ def read_ssl_checkpoint(
         UniSpeech-SAT are never read.
 
     Raises:
-        InputError: if the file is missing, is not a pre-training file, has another type, or names
-            functions that would have to be called.
+        InputError: if the file is missing, is not a pre-training file, is of a type that is not in
+            ``types``, has an unsupported option, or names functions that would have to be called.
     """
     path = Path(path)
     if not path.is_file():
@@ -249,7 +249,7 @@ def model_type_of(content: Any) -> str | None:
 
 
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
-    """The tensors of the pre-trained encoder in the ``content`` of a file, by fairseq's names; None for any other file.
+    """The tensors of the pre-trained encoder in the ``content`` of a file, by fairseq's names; None if it has none.
 
     A prefix that all names share is removed, and the head of a fine-tuned model of fairseq is left
     out. A detector does not count as a pre-trained model.
@@ -273,7 +273,7 @@ def is_pretraining_head(name: str) -> bool:
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """The options of the model in the configuration of a file; empty if there are none.
+    """The model's options, from the configuration in a file's ``content``; empty without a configuration.
 
     The configuration is in ``cfg`` of fairseq's and unilm's files, in ``model_cfg`` of s3prl's
     files, or in ``args`` of older files. In a fine-tuned model, the configuration of the
@@ -290,7 +290,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 def _mapping(value: Any) -> dict[str, Any]:
     """Return ``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise ``{}``."""
-    for _ in range(4):  # a record may lie within a record
+    for _ in range(4):  # a record may contain another record
         if isinstance(value, Record):
             value = content_of(value)
     return value if isinstance(value, dict) else {}

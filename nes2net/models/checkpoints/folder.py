@@ -63,7 +63,8 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     description are the record of :func:`write_description`.
 
     Raises:
-        InputError: if the folder has no description, or if a file is missing or damaged.
+        InputError: if the folder has no description, if the description has no model, or if a file
+            is missing or damaged.
     """
     config_file = folder / CONFIG
     if not config_file.is_file():
@@ -134,7 +135,7 @@ def download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=_FETCHED))
 
 
-_SHOWN = 12  # digits of a SHA-256 that a message shows
+_SHOWN = 12  # a message shows this many digits of a SHA-256
 #: Advice in messages about a missing or wrong base, for callers that have an argument ``base``.
 NAME_IT = "name the base with `base`"
 
@@ -148,8 +149,8 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     """Find the file or folder that holds the base of ``checkpoint``.
 
     Args:
-        record: ``{"digest": …, "file": …}`` from the checkpoint. A file of the same name beside the
-            checkpoint is found too.
+        record: ``{"digest": …, "file": …}`` from the checkpoint. If the file is not there, a file
+            of the same name beside the checkpoint is taken.
         base: the file or folder that the user names; None for the file in the record.
         remedy: the end of error messages, which says what to do.
 
@@ -190,10 +191,12 @@ def read_base(
         path: the file or folder of the base, from :func:`find_base`.
         names: the published names of the base's tensors.
         record, remedy: as for :func:`find_base`.
-        read: function that reads the tensors in ``path``, which may be more than the base.
+        read: function that reads the tensors in ``path``; they may include tensors that do not
+            belong to the base.
 
     Raises:
-        InputError: if ``path`` cannot be read, or its tensors have another digest.
+        InputError: if ``path`` cannot be read or lacks a tensor of the base, or if the digest of
+            the tensors is not the one in ``record``.
     """
     try:
         tensors = read(path)

@@ -17,7 +17,7 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
 _OUR_NORMALIZE = (
-    "nes2net_normalize"  # key in exported folders for values of ``normalize`` that the library does not know
+    "nes2net_normalize"  # under this key, exported folders state values of ``normalize`` that the library does not know
 )
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
@@ -54,7 +54,7 @@ _RENAMED = {
     "encoder.pos_conv_embed.conv.weight_g": "encoder.pos_conv.0.weight_g",
     "encoder.pos_conv_embed.conv.weight_v": "encoder.pos_conv.0.weight_v",
 }
-# Beginnings of names of tensors that front-ends do not read: heads of fine-tuned models, layers after the encoder.
+# Front-ends do not read tensors whose names begin like this: heads of fine-tuned models, layers after the encoder.
 _HEADS = (
     "adapter.",
     "lm_head.",
@@ -65,7 +65,7 @@ _HEADS = (
     "feature_extractor.proj",
     "objective.",
 )
-# Beginnings of names of pre-training heads in folders of UniSpeech-SAT. Folders of HuBERT have no heads.
+# In folders of UniSpeech-SAT, the names of pre-training heads begin like this. Folders of HuBERT have no heads.
 _HUBERT_HEADS = (
     "quantizer.",
     "project_q.",
@@ -80,7 +80,7 @@ _SUPPORTED = {
     "feat_extract_activation": "gelu",
     "feat_proj_layer_norm": True,
     "conv_pos_batch_norm": False,
-    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in the layers, which are not supported
+    "adapter_attn_dim": None,  # fine-tuned MMS models have adapters in their layers; these are not supported
 }
 
 
@@ -140,7 +140,8 @@ def read_huggingface_folder(
         wanted_options: names of the front-end's options; other options of the folder are ignored.
 
     Raises:
-        InputError: if the folder has no configuration or weights, or holds another type of model.
+        InputError: if the folder has no configuration or weights, holds a type of model that is not
+            in ``types``, or has an unsupported option.
     """
     folder = Path(folder)
     config = read_configuration(folder)
@@ -190,7 +191,7 @@ def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool 
     if not path.is_file():
         return None
     preprocessing = read_json(path)
-    do_normalize = preprocessing.get("do_normalize", True)  # the transformers library's default
+    do_normalize = preprocessing.get("do_normalize", True)  # the default is that of the transformers library
     if not isinstance(do_normalize, bool):
         raise InputError(f"{path}: do_normalize is true or false, not {shown(do_normalize)}")
     if not do_normalize:

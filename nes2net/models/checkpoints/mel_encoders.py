@@ -1,4 +1,4 @@
-"""Read pre-trained encoders of log-mel features: Hugging Face folders of w2v-BERT 2.0 and Whisper, OpenAI's files.
+"""Read pre-trained encoders of log-mel features: folders of w2v-BERT 2.0 and Whisper, OpenAI's files of Whisper.
 
 Options have fairseq's names, as for the other front-ends. Tensors have the transformers library's
 names.
@@ -29,7 +29,7 @@ _PROCESSOR_FILE = "processor_config.json"
 
 @dataclass(frozen=True)
 class Family:
-    """The layout of Hugging Face folders of a type of model."""
+    """The layout of the Hugging Face folders for one type of model."""
 
     model_type: str
     """The type, as the configuration names it."""
@@ -113,7 +113,7 @@ WHISPER = Family(
 #: Frames of Whisper's encoder in one second.
 FRAMES_PER_SECOND = 50
 
-# Pattern of OpenAI's name of a tensor → the transformers library's name.
+# OpenAI's name of a tensor, as a pattern → the transformers library's name.
 _OPENAI = {
     r"blocks\.(\d+)\.attn\.query\.": r"layers.\1.self_attn.q_proj.",
     r"blocks\.(\d+)\.attn\.key\.": r"layers.\1.self_attn.k_proj.",
@@ -211,7 +211,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
     for name, value in family.features.items():
         expected = value
-        if isinstance(value, str):  # the name of an option
+        if isinstance(value, str):  # a text names an option, and this option has the expected value
             expected = options.get(value, extractor.get(name))
         if extractor.get(name, expected) != expected:
             raise InputError(

@@ -30,9 +30,9 @@ _INTERFACE = [
     [("waveform", "tensor(float)", 2)],
     [("scores", "tensor(float)", 1), ("logits", "tensor(float)", 2)],
 ]
-_LONGEST = 16_000 * 3600  # samples of an hour, the upper limit of ``min_samples`` and ``max_samples``
+_LONGEST = 16_000 * 3600  # an hour in samples; ``min_samples`` and ``max_samples`` are not larger
 _ALIGNMENT = 2**16  # a file of weights may be this many bytes larger than its tensors, because ONNX aligns tensors
-_LARGEST_CONSTANT = 2**28  # bytes of the largest constant that onnxruntime may compute when it loads a file
+_LARGEST_CONSTANT = 2**28  # when onnxruntime loads a file, it may compute constants of at most this many bytes
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 
@@ -241,7 +241,7 @@ def _read_description(path: Path) -> dict[str, Any]:
     if declared is not None:
         beside = path.parent / declared
         size = content.beside.get(declared, 0)
-        if not os.path.isfile(beside):  # also False, without an error, for a name that no file can have
+        if not os.path.isfile(beside):  # isfile() is also False for a name that no file can have
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
             raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")

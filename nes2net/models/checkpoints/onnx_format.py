@@ -17,13 +17,13 @@ from nes2net.lib.errors import InputError, readable_size, shown
 from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
-_MOST_NUMBERS = 1_000_000  # limit for numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
+_MOST_NUMBERS = 1_000_000  # most numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
 _DEEPEST = 32  # messages within messages
-_LARGEST_METADATA = 2**20  # bytes of all texts in the metadata
+_LARGEST_METADATA = 2**20  # all texts in the metadata have at most this many bytes
 _LONGEST_DOMAIN = 1000  # bytes
 _MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smallest types have 2 bits
-_MANY = 2**63  # products of sizes stop at this number, which is larger than any file
-_EXTERNAL = 1  # the value of TensorProto.DataLocation for a tensor in another file
+_MANY = 2**63  # upper limit of a product of sizes, larger than any file: a larger product counts as this number
+_EXTERNAL = 1  # TensorProto.DataLocation has this value if the tensor is in another file
 
 #: A part of the file: the index of its first byte, and the index of the byte after its last byte.
 _Slice: TypeAlias = tuple[int, int]
@@ -60,7 +60,7 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file without reading the numbers of its tensors; return its metadata and further files.
+    """Check an ONNX file without reading its tensors; return its metadata and the names of its files of tensors.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -82,12 +82,12 @@ def read_onnx(path: Path) -> OnnxContent:
 
 
 def damaged(path: Path, why: str) -> InputError:
-    """The error for a file that is damaged or not ONNX."""
+    """Make the error for a file that is damaged or not ONNX; ``why`` is the reason."""
     return InputError(f"{path} is not an ONNX file or is damaged ({why}): copy it again or export it anew")
 
 
 def foreign(path: Path, why: str) -> InputError:
-    """The error for an ONNX file that this toolkit did not write."""
+    """Make the error for an ONNX file that this toolkit did not write; ``why`` is the reason for this conclusion."""
     return InputError(f"{path} is not a detector of this toolkit ({why}): `nes2net export --to onnx` writes one")
 
 
@@ -105,7 +105,7 @@ class _Reader:
         self.found = OnnxContent({}, {})
 
     def message(self, kind: str, message_slice: _Slice, depth: int) -> None:
-        """Check a message and, recursively, the messages in it.
+        """Check a message and, recursively, the messages in it; add metadata and files of tensors to :attr:`found`.
 
         Args:
             kind: name of the message in onnx.proto, a key of :data:`PARTS`.

@@ -32,7 +32,7 @@ class PublishedFile:
 
     @property
     def hub(self) -> re.Match[str] | None:
-        """A match with groups ``repository``, ``revision`` and ``file`` for a hub address; None for other servers."""
+        """Match a hub address, with the groups ``repository``, ``revision`` and ``file``; None for other servers."""
         return _HUB.fullmatch(self.url)
 
     @property

@@ -1,8 +1,8 @@
 """Names of tensors in whole-model checkpoints of published code, and their translation.
 
-Detectors save the names of the published Nes2Net code. Names of the front-end begin with
-``ssl_model.model.``, and names of the aggregation with ``ssl_model.``. Names of a back-end begin
-with the prefix of this back-end, which may be empty.
+A detector saves its tensors under the names of the published Nes2Net code. Names of the front-end
+begin with ``ssl_model.model.``, and names of the aggregation with ``ssl_model.``. Names of a
+back-end begin with the prefix of this back-end, which may be empty.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nes2net.models.checkpoints.huggingface import from_library
 
 
 def write_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix: str) -> None:
-    """Rename the tensors under ``prefix`` from this package's module names to the published ones, in place.
+    """Rename the tensors under ``prefix`` from this package's module names to the published names, in place.
 
     ``backend_prefix`` is the beginning of the published names of the back-end.
 
@@ -59,7 +59,7 @@ def read_published_names(state_dict: dict[str, Any], prefix: str, backend_prefix
 
 @dataclass(frozen=True)
 class Layout:
-    """How a published code names the tensors in its whole-model files, and what this toolkit calls them."""
+    """The names of tensors in the whole-model files of a published code, and this toolkit's names for them."""
 
     marks: tuple[str, ...]
     """Names of tensors that together identify the layout: only files of this layout have them all."""
@@ -72,7 +72,7 @@ class Layout:
     unused: str = r"(?!)"
     """Pattern of the names of tensors that a detector does not need; the default matches no name."""
     code: str = ""
-    """Name of the code that writes this layout. Empty if the tensors alone tell the code."""
+    """Name of the code that writes this layout. Empty if the tensors' names alone show which code wrote them."""
 
     def name_here(self, name: str) -> str:
         """This toolkit's name for the tensor ``name`` of a file with this layout."""
@@ -110,7 +110,7 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
 
 
 _LAYOUTS = (
-    Layout(  # mixture of experts, a checkpoint of Lightning
+    Layout(  # the mixture of experts, whose file is a checkpoint of Lightning
         marks=("model.moe_l.w_gate",),
         prefixes={"model.moe_l.": "ssl_model.", "model.classifier.": ""},
         library_encoder="model.pretrain_model.",
@@ -167,7 +167,7 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if (layout := layout_of(state_dict)) is not None:
         unused = re.compile(layout.unused)
         state_dict = {layout.name_here(k): v for k, v in state_dict.items() if not unused.fullmatch(k)}
-    end = "encoder.pos_conv.0.weight_v"  # a tensor that every encoder has
+    end = "encoder.pos_conv.0.weight_v"  # every encoder has this tensor
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
         return state_dict

@@ -1,9 +1,9 @@
 """Published files on this machine: downloaded once, checked, and kept in huggingface_hub's folders.
 
 A file of the hub is kept in huggingface_hub's cache. A file of another server is kept as
-``nes2net/models/NAME/FILE`` below the folder of assets (``HF_ASSETS_CACHE``, in ``HF_HOME``). A
-user may also put a file there by hand. When a file is first seen, its address and digest are
-recorded in ``NAME.json`` beside the folder ``NAME``.
+``nes2net/models/NAME/FILE`` below the folder ``HF_ASSETS_CACHE``, by default a folder in
+``HF_HOME``. A user may also put a file there by hand. When a file is first seen, its address and
+digest are recorded in ``NAME.json`` beside the folder ``NAME``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
-# Patterns of the files in a folder on the hub that a front-end needs.
+# A front-end needs the files of a folder on the hub that match these patterns.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # tries in a row without a single byte: without a network, the error comes after three seconds
+_MOST_TRIES = 3  # failed tries in a row until a download ends with an error; without a network, after three seconds
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Shelf:
 
     @property
     def place(self) -> Path:
-        """The path of a file that comes from a server other than the hub, or that a user puts there by hand."""
+        """The path for a file from a server other than the hub, and for a file that a user puts there by hand."""
         return self.folder / self.file.name  # without a name, this is the folder itself
 
     @property
@@ -86,7 +86,7 @@ class Shelf:
         return record if record.url == self.file.url else None
 
     def holds(self, path: Path) -> bool:
-        """Whether ``path``, or the file of the published name in the folder ``path``, has the published digest.
+        """Whether ``path``, or the file with the published name in a folder ``path``, has the published digest.
 
         If no digest is published, the digest that was recorded when the file was first seen is
         compared. A folder without such a file, or a file without a known digest, gives False.
@@ -205,7 +205,9 @@ class Shelf:
         return self.place
 
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
-        """Compare the digest of ``path`` with all known digests. Write a record if the file is seen for the first time.
+        """Compare the digest of ``path`` with all known digests. Record a file that is seen for the first time.
+
+        If no digest of such a file is published, a note is printed, too.
 
         Args:
             first_seen: the earlier record; None if the file is seen for the first time.
@@ -224,7 +226,7 @@ class Shelf:
             size = path.stat().st_size
             sha256 = digests_of(path, ("sha256",), f"checking {path.name}")["sha256"]
         # All known digests must equal this digest.
-        stored = path.resolve().name  # the hub's files are stored under the digest that the hub states
+        stored = path.resolve().name  # the name of a stored file of the hub is the digest that the hub states
         expected_digests = {"published with": self.file.sha256}
         if revision and _SHA256.fullmatch(stored):
             expected_digests["stated by the hub"] = stored

@@ -29,13 +29,13 @@ from nes2net.lib.this_process import usable_processors
 from nes2net.models.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.models.checkpoints.unpickling import Record, plain
 
-_METADATA = "nes2net"  # key of this toolkit's record in the metadata of a state dict
+_METADATA = "nes2net"  # the metadata of a state dict hold this toolkit's record under this key
 _MOST_TENSORS = 50_000
 _LONGEST_NAME = 1000  # characters
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
-_MOST_CONTAINERS = 2  # a state dict may lie in a dictionary within a dictionary
-_MOST_HEADER = 1 << 24  # bytes of the header of a safetensors file, which has about 150 bytes for each tensor
+_MOST_CONTAINERS = 2  # a state dict is searched for in a dictionary within a dictionary, but no deeper
+_MOST_HEADER = 1 << 24  # most bytes of the header of a safetensors file; it has about 150 bytes for each tensor
 
 #: Types of weights, and of counters such as the number of batches in batch normalisation.
 WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -82,7 +82,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     Raises:
         InputError: if ``content`` has no state dict, several state dicts, or too much metadata.
     """
-    # Find the only state dict; otherwise say what the file holds.
+    # Find the only state dict; without one, the error describes the content of the file.
     state_dicts = _state_dicts_in(content)
     if len(state_dicts) > 1:
         keys = [".".join(map(shown, keys)) for keys in state_dicts]
@@ -122,8 +122,8 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
 def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
     """Find state dicts in ``content`` and in dictionaries within it: path of keys → state dict.
 
-    The result has only the state dicts of the outermost level that has state dicts. If the key of a
-    state dict is in ``_USUAL_KEYS``, the result is only this state dict.
+    If several levels contain state dicts, the result has only those of the outermost level. If the
+    key of a state dict is in ``_USUAL_KEYS``, the result is only this state dict.
     """
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
@@ -197,7 +197,7 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
     copy = value
     key: Any = (type(value), id(value))
     if isinstance(value, (str, int, float)):
-        key = (type(value), repr(value))  # repr: 0.0 and −0.0 are equal, and NaN is not equal to itself
+        key = (type(value), repr(value))  # repr() tells 0.0 from −0.0, and is equal for two NaNs
     if isinstance(value, dict):
         copy = {
             _canonical(name, copies, canonical): _canonical(item, copies, canonical) for name, item in value.items()
@@ -239,7 +239,7 @@ def save_atomically(content: Any, path: str | Path) -> None:
 
 @dataclass
 class Misfit:
-    """How a state dict differs from the state dict of a model.
+    """The differences between a state dict and the state dict of a model.
 
     Attributes:
         missing: names that only the model has.
@@ -268,7 +268,7 @@ class Misfit:
         ]
 
     def __len__(self) -> int:
-        """Number of differences, so that a misfit without differences is false."""
+        """Number of differences; an object without differences is therefore false in an ``if``."""
         return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:

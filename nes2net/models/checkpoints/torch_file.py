@@ -39,7 +39,7 @@ _LEGACY_PROTOCOL = 1001
 # The tensors of a file may take at most 4 times the bytes of the file. Tensors take more bytes than the file if a
 # tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
-_ALWAYS_FIT = 1 << 28  # bytes that the tensors may take even if the file is small
+_ALWAYS_FIT = 1 << 28  # tensors may take this many bytes even if the file is small
 # Files that are not checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
@@ -62,7 +62,7 @@ _OTHER_KINDS = (
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
-_MOST_STEPS = 6_000_000  # instructions of a pickle; a checkpoint of 1,000 tensors has about 110,000
+_MOST_STEPS = 6_000_000  # most instructions of a pickle; for a checkpoint of 1,000 tensors, it has about 110,000
 _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
@@ -127,8 +127,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
 
 
 def check_file(path: Path) -> None:
-    """Raise :class:`InputError` unless ``path`` is a file."""
-    if not os.path.isfile(path):  # also False, without an error, for a name that no file can have
+    """Raise :class:`InputError` if ``path`` is not a file."""
+    if not os.path.isfile(path):  # isfile() is also False for a name that no file can have
         raise InputError(f"checkpoint {path} not found")
 
 
@@ -237,7 +237,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    """The values that lie directly in the container or record ``value``; nothing for other values."""
+    """The values directly in ``value``, if it is a container or a record; otherwise empty."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):

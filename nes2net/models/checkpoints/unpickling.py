@@ -67,12 +67,12 @@ _HARMLESS_BUILTINS = {
     "builtins.object",
     "builtins.slice",
     "builtins.NoneType",
-    "builtins.Ellipsis",  # in types such as Tuple[int, ...]
+    "builtins.Ellipsis",  # occurs in types such as Tuple[int, ...]
 }
 
-MOST_CLASSES = 1000  # different classes that become records
-LONGEST_NAME = 500  # characters of the name of a class
-_MOST_DIMENSIONS = 64  # dimensions of a tensor
+MOST_CLASSES = 1000  # at most this many different classes become records
+LONGEST_NAME = 500  # the name of a class has at most this many characters
+_MOST_DIMENSIONS = 64  # a tensor has at most this many dimensions
 
 
 class Record:
@@ -89,7 +89,7 @@ class Record:
     elements: list[Any]
 
     def __new__(cls, *arguments: Any) -> Record:
-        """Keep the arguments. ``__new__`` keeps them, and not ``__init__``, which an unpickler may leave out."""
+        """Store the arguments here and not in ``__init__``, which an unpickler may not call."""
         self = super().__new__(cls)
         self.arguments = arguments
         self.state = None
@@ -168,7 +168,7 @@ class TensorUnpickler(GuardedUnpickler):
         if full_name == "_codecs.encode":
             return self.encode
         # A record runs no code. But a file that names a function such as os.system is an attack, and should be
-        # reported. Of the standard library and PyTorch, only known data classes are therefore accepted.
+        # reported. Therefore, only known data classes of the standard library and of PyTorch are accepted.
         package = full_name.partition(".")[0]
         is_refused = package in sys.stdlib_module_names or package == "torch"
         if (
@@ -250,7 +250,7 @@ class _Storage:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """Make a tensor that views ``storage``, as PyTorch's function of the same name does."""
+    """Make a tensor that views ``storage``, as PyTorch's function of the same name does; later arguments are unused."""
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
@@ -260,7 +260,7 @@ def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, 
 def _rebuild_tensor_of(
     storage: _Storage, offset: int, size: tuple, stride: tuple, _grad: Any, _hooks: Any, dtype: torch.dtype, *_: Any
 ) -> Tensor:
-    """As :func:`_rebuild_tensor`, but the bytes of ``storage`` are numbers of ``dtype``."""
+    """Make a tensor as :func:`_rebuild_tensor` does, but read the bytes of ``storage`` as numbers of ``dtype``."""
     return _rebuild_tensor(_Storage(storage.data, dtype), offset, size, stride)
 
 
@@ -303,7 +303,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "builtins.getattr": _enum_member,
     "copyreg._reconstructor": _reconstruct,
-    "builtins.type": _annotation,  # the call type(None), in types such as Optional[int]
+    "builtins.type": _annotation,  # type(None) is called in types such as Optional[int]
     "_operator.getitem": _annotation,
     "_operator.or_": _annotation,
     "functools.reduce": _annotation,

@@ -115,14 +115,16 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 
 
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit trains biases instead.
+    """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes the biases instead.
 
-    LoRA, DoRA and adapters do not change hidden states before training. Random numbers come from
-    PyTorch's generator, in the order of the layers. ``frontend`` is changed in place.
+    ``frontend`` is changed in place, with its ``base`` and ``config``. Before training, only a
+    prompt changes hidden states. Random numbers come from PyTorch's generator, in the order of the
+    layers.
 
     Raises:
-        InputError: if ``frontend`` is adapted already or has no transformer layers, or if the
-            linear layers to adapt do not exist or are too small for the rank.
+        InputError: if ``frontend`` is adapted already, has no transformer layers, has the engine
+            fairseq, or takes no prompt although the kind is a prompt; or if the linear layers to
+            adapt do not exist or are too small for the rank.
     """
     name = frontend.config["name"]
     kind = adaptation.kind
@@ -150,8 +152,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
-        # It is an assumption that prompts start as standard normal numbers, which are as large as a layer norm's
-        # output.
+        # Prompts start as standard normal numbers, which are as large as a layer norm's output: an assumption.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:
@@ -167,13 +168,14 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
 def merge(frontend: Frontend) -> None:
     """Add the trained tensors to the frozen weights of ``frontend``, in place, and unfreeze all weights.
 
-    The tensors of LoRA and DoRA are added to the weights. BitFit has trained the biases themselves,
-    so that nothing is added. Adapters and prompts cannot be added to a weight, and are kept.
+    The tensors of LoRA and DoRA are added to the weights. BitFit has trained the biases themselves;
+    nothing is added to them. Adapters and prompts cannot be added to a weight, and are kept. A
+    front-end that is not adapted stays unchanged.
     """
     if not frontend.adapted:
         return
     for parent, name, layer in _lora_layers(frontend):
-        layer.merge(safe_merge=True)  # merges into a copy, because the weight may be mapped from the file of the base
+        layer.merge(safe_merge=True)  # merge into a copy, because the weight may be mapped from the file of the base
         setattr(parent, name, layer.get_base_layer())
     frontend.base = frozenset()
     frontend.requires_grad_(True)
@@ -182,7 +184,7 @@ def merge(frontend: Frontend) -> None:
 
 
 def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn.Linear]:
-    """Find the linear layers in the transformer layers that ``targets`` names.
+    """Find the linear layers that ``targets`` names, in all transformer layers.
 
     Args:
         targets: as for :class:`Adaptation`.
@@ -220,7 +222,7 @@ def _last_word(name: str) -> str:
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Replace the linear layers to adapt by peft's layers with LoRA or DoRA; tensors get this toolkit's names.
+    """Replace the linear layers to adapt by peft's layers, and give their tensors this toolkit's names.
 
     Raises:
         InputError: if the rank is larger than the smaller size of a layer, or a layer does not
@@ -246,7 +248,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    """For each layer of peft in ``frontend``: the parent module, the layer's name in the parent, and the layer."""
+    """Find each layer of peft in ``frontend``: its parent module, its name in the parent, and the layer itself."""
     return [
         (parent, name, child)
         for parent in frontend.modules()
@@ -292,7 +294,7 @@ _NAMES = [
 
 
 def _keep_names_of_linear(layer: nn.Module) -> nn.Module:
-    """Let ``layer``, which replaces a linear layer, keep the names of the linear layer in state dicts; return it."""
+    """Give the tensors of ``layer`` the state-dict names of the linear layer that it replaces; return ``layer``."""
     layer.register_state_dict_post_hook(partial(_rename_tensors, _NAMES))
     layer.register_load_state_dict_pre_hook(partial(_rename_tensors, [(new_name, name) for name, new_name in _NAMES]))
     return layer

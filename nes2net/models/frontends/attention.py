@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SHORT = 512  # frames; for longer recordings, whole T×T matrices of weights would take much memory
+_SHORT = 512  # most frames for which whole T×T matrices of weights are computed: more would take much memory
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Compute scaled dot-product attention of ``query``, ``key`` and ``value``, B×H×T×D/H each: B×H×T×D/H.
 
-    PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16, this
-    function computes the whole T×T matrices of weights, which takes two thirds of the time
-    (``scripts/bench scoring``).
+    PyTorch's own kernel computes the attention weights in blocks. This function instead computes
+    whole T×T matrices of weights if there are few frames in bfloat16: this takes two thirds of the
+    time of the kernel (``scripts/bench scoring``).
 
     Args:
         bias: …×T×T, added to the attention scores before the softmax.
@@ -52,7 +52,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 def for_transformers(
     module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, *, dropout: float = 0.0, **_: Any
 ) -> tuple[Tensor, None]:
-    """Call :func:`attend` with what transformers passes; return its B×T×H×D/H, and None in place of the weights.
+    """Call :func:`attend` as the transformers library asks: return the output B×T×H×D/H, and None for the weights.
 
     The library's mask is added to the attention scores; ``module`` and further arguments are not
     used.

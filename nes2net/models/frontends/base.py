@@ -38,7 +38,7 @@ class UsedSamples:
     most: int | None = None
 
     def __call__(self, num_samples: int) -> int:
-        """How many of ``num_samples`` are used; all of them if the waveform is shorter than a frame."""
+        """Return how many of ``num_samples`` samples are used; all of them if the waveform is shorter than a frame."""
         if self.most is not None:
             num_samples = min(num_samples, self.most)
         if num_samples < self.first:
@@ -123,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether only a few added tensors are trained (:mod:`nes2net.models.frontends.adaptation`)."""
+        """Whether the front-end is adapted (:mod:`nes2net.models.frontends.adaptation`); few tensors are trained."""
         return "adapt" in self.config
 
     @property
@@ -161,8 +161,8 @@ class Frontend(nn.Module):
         """Apply one transformer layer to ``x`` B×T×D.
 
         Args:
-            shared: what an earlier layer computed for all layers, such as a position bias; None for
-                the first layer.
+            shared: a tensor that an earlier layer computed for all layers, such as a position bias;
+                None for the first layer.
 
         Returns:
             The output B×T×D, and ``shared`` for the next layer.
@@ -175,7 +175,8 @@ class Frontend(nn.Module):
     def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
         """Apply all transformer layers to ``x`` B×T×D, the input of the first layer.
 
-        Arguments and result are as for :meth:`forward`.
+        The other arguments and the result are those of :meth:`forward`. In training, layer drop may
+        skip a layer.
         """
         hidden_states = []
         shared = None
@@ -221,7 +222,7 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # set by checkpoint_activations(): compile the layer's own forward()
+            if isinstance(layer.forward, partial):  # of checkpoint_activations(): compile the layer's own forward()
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

@@ -33,7 +33,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     """
     try:
         from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
-    except (ImportError, ValueError, AttributeError) as error:  # fairseq 0.12.2 raises the last two on new Python
+    except (ImportError, ValueError, AttributeError) as error:  # the last two: fairseq 0.12.2 on a new Python
         raise MissingLibrary(
             f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
             f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
@@ -43,7 +43,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
     with torch.device("cpu"):  # fairseq's initialisation cannot run on the meta device
         model = Wav2Vec2Model(Wav2Vec2Config(**fields))
-        if model.post_extract_proj is None:  # fairseq omits it if the size does not change; the published keys have it
+        if model.post_extract_proj is None:  # fairseq may omit this layer, but published files have it
             model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
     model.remove_pretraining_modules()
     del model.mask_emb
@@ -56,6 +56,8 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
 
     Args:
         model: fairseq's ``Wav2Vec2Model``.
+        waveform: B×N, normalised already.
+        layers, final_norm: as for that method.
     """
     encoder = model.encoder
     inputs: dict[Any, Tensor] = {}  # "layer_norm" or number of a layer → input of this module

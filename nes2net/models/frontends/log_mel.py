@@ -38,7 +38,7 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
         waveform: in [−1, 1], at least 560 samples (two frames).
 
     Returns:
-        T = 1 + (N − 400) // 160 frames.
+        The features B×T×bins in the type of ``waveform``; T = 1 + (N − 400) // 160.
     """
     x = waveform
     if x.device.type != "mps":
@@ -107,7 +107,7 @@ def _frequencies(num_bins: int, like: Tensor) -> Tensor:
 def _triangles(positions: Tensor, edges: Tensor) -> Tensor:
     """Values of triangular filters at ``positions``: positions×(edges − 2).
 
-    The filter of an inner edge is 1 at this edge, and 0 from the neighbouring edges on.
+    The filter of an inner edge is 1 at this edge, and falls to 0 at the two neighbouring edges.
     """
     lower = edges[:-2]
     centre = edges[1:-1]

@@ -48,7 +48,7 @@ class MelEncoder(Frontend):
                 checkpoint_options["pretraining_heads"] = "masked_spec_embed" in state_dict
             check_options(type(self), checkpoint_options, str(checkpoint))
             options = {**options, **checkpoint_options}
-        # Check sizes that depend on each other, and state the facts of the front-end.
+        # Check sizes that depend on each other, and set the attributes that describe the front-end.
         dim = options["encoder_embed_dim"]
         heads = options["encoder_attention_heads"]
         if dim % heads:

@@ -27,9 +27,9 @@ from torch.utils.flop_counter import register_flop_formula
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
     _test_matrix = torch.ones(3, 4)
-    with suppress(AttributeError, RuntimeError):  # a build of PyTorch without oneDNN
+    with suppress(AttributeError, RuntimeError):  # this build of PyTorch may have no oneDNN
         _operator = torch.ops.mkldnn._linear_pointwise
-        if torch.equal(  # the operator is not public: check that it computes x Wᵀ + b, which is 4 + 1 here
+        if torch.equal(  # the operator is not public: check that it computes x Wᵀ + b; here, this is 4 + 1
             _operator(_test_matrix, _test_matrix, _test_matrix[:, 0], "none", [], ""), torch.full((3, 3), 5.0)
         ):
             _product = _operator
@@ -42,7 +42,7 @@ class _Linear(torch.autograd.Function):
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute x Wᵀ + b, …×D → …×D'."""
         assert _product is not None  # OneDNNLinear.forward() has checked it
-        return _product(x, weight, bias, "none", [], "")  # without an activation after the product
+        return _product(x, weight, bias, "none", [], "")  # "none": no activation follows the product
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
@@ -52,7 +52,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of x, W and b from the ``gradient`` …×D' of the output; None for a gradient that is not needed."""
+        """Compute the gradients of x, W and b from the output's ``gradient`` …×D'; None for a gradient not needed."""
         x, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
@@ -77,7 +77,7 @@ class OneDNNLinear(nn.Linear):
         self.bias = linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute x Wᵀ + b, …×D → …×D'."""
+        """Compute x Wᵀ + b, …×D → …×D', by oneDNN, or by PyTorch's own product in cases that oneDNN does not cover."""
         cannot_use_onednn = (
             _product is None
             or torch.compiler.is_compiling()

@@ -151,7 +151,7 @@ class RelativeKeyAttention(nn.Module):
         return self.linear_out(out.transpose(1, 2).flatten(2)), None
 
     def position_bias(self, query: Tensor) -> Tensor:
-        """Scaled products B×H×T×T of ``query`` B×H×T×D/H and embeddings of distances, added to attention scores."""
+        """Compute the bias of attention scores B×H×T×T: scaled products of ``query`` B×H×T×D/H and embeddings."""
         products = query @ self.distance_embedding.weight.T.to(query.dtype) * query.shape[-1] ** -0.5
         position = torch.arange(query.shape[2], device=query.device)
         distance = (position - position[:, None]).clamp(-self.left, self.right) + self.left  # index for query×key

@@ -84,8 +84,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: Names of the options that define a size: a checkpoint with other values has another size. Options about dropout,
-#: normalisation and tensors that only pre-training uses do not define a size.
+#: Names of the options that define a size: a checkpoint with other values has another size. Options that concern
+#: dropout, normalisation and tensors that only pre-training uses do not define a size.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",
@@ -294,20 +294,20 @@ def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
 def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str | Path) -> None:
     """Check that the checkpoint ``path`` has the published size ``name``.
 
-    Nothing is checked if ``name`` is not a published size. A name such as ``hubert``, which is also
-    the name of a front-end of any size, is not checked either.
+    Nothing is checked if ``name`` is not a published size. Nor is anything checked for ``hubert``
+    and similar names, which also stand for a front-end of any size.
 
     Args:
         model_type: type of the model in the checkpoint; empty if unknown.
         config: configuration of the front-end that was built from the checkpoint.
 
     Raises:
-        InputError: if the checkpoint has another size or type, or if the name of its file is the
-            name that another model of the same size has for its file.
+        InputError: if the checkpoint has another size or type, or if its file has the published
+            name of a file of another model of the same size.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
-    # Find the published sizes that the checkpoint has, and those whose files are named like the checkpoint.
+    # Find the published sizes with the same options as the checkpoint, and those among them whose files have its name.
     size = SIZES[name]
     differences = _differences(name, config)
     same_named = []
@@ -333,14 +333,15 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 
 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
-    """Return the path of a pre-training file or folder, which is given by its path or by the name of a size.
+    """Return the path of a pre-training file or folder; the argument is the path or the name of a published size.
 
     The result for None is None. The file of a published size is downloaded once
     (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file or folder with the name of a
     size takes precedence.
 
     Raises:
-        InputError: if a published file cannot be downloaded, or has another digest.
+        InputError: if a published file cannot be downloaded, or its digest is not the published
+            one.
     """
     if path_or_name is None:
         return None
@@ -370,8 +371,8 @@ def check_pretrained(name: str) -> None:
     """Refuse to train the published size ``name`` without its pre-training file.
 
     Raises:
-        InputError: if ``name`` is a published size. A name such as ``hubert``, which is also the
-            name of a front-end of any size, raises no error.
+        InputError: if ``name`` is a published size. No error is raised for ``hubert`` and similar
+            names, which also stand for a front-end of any size.
     """
     if name in SIZES and name != SIZES[name].frontend:
         raise InputError(
@@ -397,10 +398,10 @@ def obtain(name: str) -> str:
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
-    """Describe the differences between ``config`` and the published size ``name``, in a text for each option.
+    """Describe each option of ``config`` that differs from the published size ``name``, in a text of its own.
 
-    A value of the model's folder on the hub is not a difference, even if the pre-training file has
-    another value.
+    A value is no difference if the model's folder on the hub has it, even if the pre-training file
+    has another one.
     """
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}

@@ -46,7 +46,7 @@ class SpectralFrontend(Frontend):
         length = options[self.length_option]
         self.hop_length = options["hop_length"]
         num_samples = options["num_samples"]
-        check_hop_length(self.hop_length, length // 64)  # at most 64 frames read the same sample
+        check_hop_length(self.hop_length, length // 64)  # one sample is read by at most 64 frames
         if num_samples is not None and num_samples < length:
             raise InputError(
                 f"num_samples must be at least {self.length_option}, {length}, or null for all, not {num_samples}"
@@ -57,7 +57,8 @@ class SpectralFrontend(Frontend):
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the features of ``waveform`` B×N: one hidden state B×T×D.
 
-        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm.
+        ``layers`` and ``final_norm`` have no effect: there is one layer, and no norm. Only the
+        first ``num_samples`` samples are read, if this option is set.
 
         Raises:
             InputError: if the waveform is shorter than one frame.

@@ -52,9 +52,9 @@ OWN_OPTIONS = {
 }
 _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
 # Limits, so that a short configuration cannot describe a network that fills the memory.
-_LONGEST_FRAME = 160_000  # samples that a frame may depend on; 400 in XLS-R
-_LEAST_HOP = 128  # least number of samples from one frame to the next; 320 in XLS-R
-_MOST_NUMBERS = 1024  # numbers that a convolution may output per sample of the waveform; 103 in XLS-R
+_LONGEST_FRAME = 160_000  # a frame may depend on at most this many samples; XLS-R has 400
+_LEAST_HOP = 128  # at least this many samples from one frame to the next; XLS-R has 320
+_MOST_NUMBERS = 1024  # most numbers that a convolution outputs for each sample of the waveform; XLS-R has 103
 
 _Number = Annotated[int, Field(ge=1, le=4096)]
 Convolutions = Annotated[
@@ -66,8 +66,8 @@ EncoderLayers = Annotated[int, Field(ge=1, le=128)]
 Heads = Annotated[int, Field(ge=1, le=64)]
 Kernel = Annotated[int, Field(ge=1, le=1024)]
 Normalize = Annotated[bool | Literal["batch", "huggingface"] | None, Takes("true, false, batch, huggingface or null")]
-_NORM_EPS = 1e-5  # added to the variance by PyTorch
-_HUGGINGFACE_EPS = 1e-7  # added to the variance by Wav2Vec2FeatureExtractor
+_NORM_EPS = 1e-5  # PyTorch adds this number to the variance
+_HUGGINGFACE_EPS = 1e-7  # Wav2Vec2FeatureExtractor adds this number to the variance
 
 
 class SSLFrontend(Frontend):
@@ -83,9 +83,9 @@ class SSLFrontend(Frontend):
         checkpoint: a pre-training file of fairseq or unilm, or a Hugging Face folder. Its
             configuration replaces all options except ``normalize``. None for random weights.
         normalize: true to layer-normalise each waveform first. ``"batch"`` normalises the whole
-            batch B×N together, as torchaudio's bundles do, and systems that use them; a score then
-            depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead of
-            1e-5 to the variance, as the transformers library's feature extractor does, so that
+            batch B×N together, as torchaudio's bundles and the systems that use them do; a score
+            then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead
+            of 1e-5 to the variance, as the transformers library's feature extractor does, so that
             quiet waveforms become as loud as others. With None, the folder's
             ``preprocessor_config.json`` decides between ``"huggingface"`` and false. Without this
             file, waveforms are not normalised.
@@ -238,7 +238,7 @@ class SSLFrontend(Frontend):
         self.hop_length = math.prod(stride for _, _, stride in options["conv_feature_layers"])
         self.min_samples = receptive_field(options["conv_feature_layers"])
         self.used_samples = UsedSamples(self.min_samples, self.hop_length)
-        if self.extractor_mode == "default":  # group norm over the whole time axis of the first convolution
+        if self.extractor_mode == "default":  # the group norm of the first convolution reads the whole time axis
             _, kernel, stride = options["conv_feature_layers"][0]
             self.used_samples = UsedSamples(kernel, stride)
         self.repeat_last = repeat_last
@@ -316,7 +316,7 @@ class SSLFrontend(Frontend):
         encoder = self.model.encoder
         x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
         if (scale := self.config["feature_grad_mult"]) != 1:
-            x = x.detach() + scale * (x - x.detach())  # the same numbers; the gradient is multiplied by ``scale``
+            x = x.detach() + scale * (x - x.detach())  # x keeps its values; its gradient is multiplied by ``scale``
         x = self.model.feature_projection(x)[0]  # B×T×D
         x = x + embed_positions(encoder.pos_conv_embed, x)
         if not self.layer_norm_first:
@@ -327,17 +327,18 @@ class SSLFrontend(Frontend):
         """Change how waveforms are normalised.
 
         The argument is a value of the option ``normalize``; with false, waveforms are not
-        normalised.
+        normalised. With any other value, the hidden states depend on all samples
+        (:attr:`used_samples`).
         """
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
             self.used_samples = UsedSamples()
 
     def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
-        """As :meth:`Frontend.run_layer`; in WavLM, ``shared`` is the position bias of all layers, 1×H×T×T."""
+        """Apply a layer as :meth:`Frontend.run_layer` does; WavLM's ``shared`` is the position bias 1×H×T×T."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
-        if shared is None:  # computed here and not in the first layer, because layer drop may skip that layer
+        if shared is None:  # the bias is not computed in the first layer, because layer drop may skip it
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
 
@@ -359,7 +360,7 @@ def _check_combination(options: dict[str, Any]) -> None:
 
     Raises:
         InputError: if a size is not divisible by another, if the convolutions output too many
-            numbers, or if a frame depends on too many samples.
+            numbers or have too short a hop, or if a frame depends on too many samples.
     """
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
@@ -448,7 +449,7 @@ def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: 
 
 
 def _network(name: str, description: str, **defaults: Any) -> Preset:
-    """Make the constructor of the network ``name``: :class:`SSLFrontend` without options of other networks.
+    """Make the constructor of the network ``name``: :class:`SSLFrontend` without the options of other networks.
 
     Args:
         description: docstring of the constructor.

@@ -1,8 +1,8 @@
 """w2v-BERT 2.0 front-ends on the transformers library.
 
 Barrault et al., "Seamless: Multilingual expressive and streaming speech translation" (2023, arXiv
-2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. Options
-have the names of fairseq's ``Wav2Vec2Config``, if it has such an option.
+2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. An
+option that fairseq's ``Wav2Vec2Config`` has, too, has the same name here.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class W2VBert2Frontend(MelEncoder):
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
         encoder_attention_heads: number of heads of the self-attention.
         conv_kernel: kernel size of the causal depthwise convolutions, in frames; odd.
-        left_positions: number of frames; all keys that are farther before the query share one
-            position.
-        right_positions: the same for keys after the query.
+        left_positions: number of frames before the query with positions of their own; all earlier
+            keys share one position.
+        right_positions: number of frames after the query with positions of their own; all later
+            keys share one position.
         dropout: probability of dropout at the encoder's input and at a feed-forward network's
             output. All probabilities apply in training only.
         attention_dropout: probability of dropout of attention weights and of the attention's

@@ -1,8 +1,8 @@
 """Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
-2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options have the names
-of fairseq's ``Wav2Vec2Config``, if it has such an option.
+2212.04356): two convolutions and a transformer over 30 s of log-mel frames. An option that
+fairseq's ``Wav2Vec2Config`` has, too, has the same name here.
 """
 
 from __future__ import annotations
