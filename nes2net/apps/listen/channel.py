@@ -130,15 +130,9 @@ class Channel:
     def lines(self, item: WaitingBatch | Line) -> list[Line]:
         """Return the lines about ``item``, which the caller has removed from the front of the queue.
 
-<<<<<<< HEAD
-        A window is scored, unless windows without speech are skipped; if scoring fails, its line
-        has an ``error``. If ``item`` is a line already, the line is returned with the name
-        of the channel added.
-=======
         A window without speech is not scored if the channel skips such windows. If scoring a window
         fails, its line has an ``error``. Further lines follow if silence begins with the window, or
         if an alarm begins or ends. Each line has the name of the channel.
->>>>>>> wt-plany
 
         Raises:
             InputError: if ten windows in a row cannot be scored.

@@ -96,13 +96,9 @@ def table_of(
     Args:
         columns: names of columns that the table has in any case. Further columns of the rows follow
             after the second column.
-<<<<<<< HEAD
-        beside: a table with further columns of the same recordings, which come first.
+        beside: a table with further columns of the same recordings; these columns come first.
         has_lists: if no row has a score, the column of scores is for lists of numbers, such as
             logits of classes, instead of numbers.
-=======
-        beside: a table with further columns of the same recordings; these columns come first.
->>>>>>> wt-plany
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
