@@ -80,7 +80,7 @@ def small_recipe(corpus: Path, out: Path, bins: int, *overrides: str) -> Recipe:
 
 
 def make_corpus(root: Path) -> None:
-    """Write made voices in the folders of ASVspoof 2019 LA and 2021 DF, 16 in each part."""
+    """Write made voices in the folders of ASVspoof 2019 LA and 2021 DF, 32 in training and 16 in each other part."""
     rng = np.random.default_rng(0)
     parts = {
         "ASVspoof2019_LA_train": "ASVspoof_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt",
@@ -89,7 +89,7 @@ def make_corpus(root: Path) -> None:
     }
     for folder, protocol in parts.items():
         lines, key = [], []
-        for number in range(16):
+        for number in range(32 if folder.endswith("train") else 16):
             utterance, label = f"{folder[11:]}_{number:02d}", ("bonafide", "spoof")[number % 2]
             audio = root / folder / "flac" / f"{utterance}.flac"
             audio.parent.mkdir(parents=True, exist_ok=True)
