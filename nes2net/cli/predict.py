@@ -98,7 +98,7 @@ def predict(
 
     Args:
         files: audio files, or folders of them
-        judgement: compute something else than a score
+        judgement: another result than a score, e.g. classes
         channel: one channel, from 0; each: a row for each
         json_: print a JSON object for each recording
         csv: print a table with a row for each recording, also for a failed one

@@ -72,7 +72,7 @@ def score(
         peak_normalize: peak set to 1: no, recording or cut
         channel: one channel, from 0; without it, their mean
         segments: score frames of MS milliseconds instead
-        judgement: compute something else than a score
+        judgement: another result than a score, e.g. classes
 
     Scores of other systems, for a detector that fuses them:
         system_scores: a score file for each system, in order of training

@@ -108,8 +108,8 @@ def evaluate_systems(
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
             are at least ten speakers, otherwise trials. To compare systems, it also draws attacks, if
             every spoofed trial has an attack and there are at least five attacks. At thresholds
-            from other trials, the bootstrap draws speakers if it can, otherwise trials, whatever
-            ``draw`` is.
+            from other trials, ``draw`` has no effect: the bootstrap draws speakers if it can, and
+            single trials if not.
 
     Returns:
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every

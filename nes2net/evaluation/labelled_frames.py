@@ -111,7 +111,7 @@ def labelled_frames(
             f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {resolutions} ms"
         )
     # Match the utterances with the key. The score of an utterance is the lowest score of its frames. If the highest
-    # score of the frames is not finite or too large, it becomes the score, so that match() refuses the utterance.
+    # score of the frames is NaN, infinite or too large, the highest score is taken, so that match() refuses the utterance.
     utterance_scores = []
     for frame_scores in score_file.scores.values():
         highest = frame_scores.max()

@@ -104,7 +104,7 @@ class Resamples:
             row = _histogram(scores, edges)[None]
             group_counts = _resample(rng, row, times[:, number : number + 1])[:, 0]  # R×B
             unknown_counts += group_counts
-            # A mean over the classes of a draw counts a class as often as the draw has the class.
+            # A draw may have a class several times; the mean over the classes then counts the class that many times.
             present = times[:, number] > 0  # draws that have the group
             weight = times[present, number] / len(groups)
             sums["mean_auroc"][present] += weight * _auroc(known_counts[present], group_counts[present])
@@ -171,7 +171,7 @@ def _bin_edges(scores: NDArray) -> NDArray:
 
 
 def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
-    """Count the scores in each bin, (B,)."""
+    """Count the scores in each bin, (B,); ``edges`` (B,) are the lowest scores of the bins, from :func:`_bin_edges`."""
     return np.bincount(np.searchsorted(edges, scores, side="right") - 1, minlength=edges.size)
 
 

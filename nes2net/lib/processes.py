@@ -20,7 +20,7 @@ _PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if a pro
 class Processes:
     """The processes that score together: this process has the number ``rank``, counted from 0, of ``count`` processes.
 
-    A process that scores alone has the number 0 of 1, and the methods never wait.
+    A process that scores alone has rank 0 and count 1, and the methods of this class never wait.
     """
 
     rank: int = 0

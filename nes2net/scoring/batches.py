@@ -115,7 +115,7 @@ def plan_batches(
         for length, group in groups:
             size = batch_size
             if most_samples is not None:
-                samples = length  # a negative length means that there is no file, or stands for the size of the file
+                samples = length  # see header_length for the meaning of a negative length
                 if length == _NO_FILE:
                     samples = 1
                 elif length < 0:

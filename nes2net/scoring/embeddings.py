@@ -92,7 +92,7 @@ class Embeddings(Judgement[NDArray]):
         return {"embedding": value.tolist()}
 
     def files(self, out: Path) -> list[Path]:
-        """List the files to write: ``out``, and beside an array also the list of ids and labels."""
+        """List the files to write: ``out`` and, if it is an array (.npy), the list of ids and labels beside it."""
         return [out, _list_beside(out)] if out.suffix == ".npy" else [out]
 
     def rows_are(self, out: Path) -> str:

@@ -42,7 +42,7 @@ def scale(
         source: folder, file, pattern or URL of shards, list (.txt), folder of recordings, or hub:OWNER/NAME
         out: folder of the results
         scores: write all scores to a score file too
-        judgement: compute something else than a score, e.g. classes
+        judgement: another result than a score, e.g. classes
         overwrite: remove the results of another run
         retry_errors: score again the shards with errors
 

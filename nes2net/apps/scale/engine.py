@@ -300,7 +300,7 @@ def read(source: Source) -> Dataset:
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
     start_ray(Resources())
-    return _rows_dataset(pieces_dataset(shards_of(source), 1, 64), OWN_COLUMNS)
+    return _rows_dataset(pieces_dataset(shards_of(source), batch_size=1, rows=64), OWN_COLUMNS)
 
 
 def score(

@@ -145,7 +145,11 @@ class JsonLines(logging.Formatter):
 
 @contextmanager
 def logging_as(kind: LogKind) -> Iterator[None]:
-    """Log to standard error within this context, including what libraries log."""
+    """Log to standard error within this context, including what libraries log.
+
+    ``"text"`` prints notes, warnings and errors. ``"json"`` prints a line of JSON for each of these, and
+    for each recording, request and warning of Python.
+    """
     handler = logging.StreamHandler()
     if kind == "json":
         handler.setFormatter(JsonLines())

@@ -244,8 +244,8 @@ def load_head_and_length(
 def count_samples(path: AnyRecording) -> int:
     """Return the length of ``load_audio(path)``, to within one sample.
 
-    If possible, the length is read from the header, which may state 0; otherwise the recording is
-    decoded.
+    If the header states a length, this length is returned, even if it is 0. Otherwise the recording
+    is decoded.
 
     Raises:
         InputError: if the file is missing or cut off, or no decoder reads it.

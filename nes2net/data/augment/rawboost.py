@@ -131,7 +131,7 @@ class RawBoostParameters:
 
 
 class RawBoost(Effect):
-    """RawBoost, with which many detectors were trained; the strength is the number of the algorithm.
+    """RawBoost, with which many detectors were trained; its strength is no level, but the number of the algorithm.
 
     Args:
         parameters: the parameters; None for the published ones.

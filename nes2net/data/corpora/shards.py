@@ -449,7 +449,7 @@ class ShardCorpus(UserCorpus):
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
-        """Return ``root``, the folder of the shards or a shard, after checking that there are shards.
+        """Return the path ``root``, a shard or a folder of shards, after checking that there are shards.
 
         ``split`` is not used, because shards of all splits may be in this folder.
 

@@ -93,7 +93,7 @@ class FrameBackend(Backend):
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits of the frames of ``features`` B×T×D: length of a frame in ms → logits B×T×n.
+        """Compute the logits B×T×n of the frames of ``features`` B×T×D, by the length of a frame in ms.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.
