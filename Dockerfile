@@ -3,6 +3,8 @@
 FROM debian:bookworm-slim AS python
 
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+# Two arenas, because glibc would keep memory for each thread of a server's clients.
+ENV MALLOC_ARENA_MAX=2
 ENV LANG=C.UTF-8 PIP_NO_CACHE_DIR=1 VENV=/opt/venv PATH=/opt/venv/bin:$PATH
 # hadolint ignore=DL3008
 RUN apt-get update \
