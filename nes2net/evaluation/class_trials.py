@@ -22,6 +22,7 @@ from nes2net.evaluation.class_reference import reference_scores
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.classes import pair_counts
 from nes2net.models.provenance import Provenance
@@ -65,7 +66,7 @@ class ClassTrials:
     names: tuple[str, ...]
     logits: NDArray
     true: NDArray
-    trials: Sequence[Trial]
+    trials: TrialTable
     unknown_logits: NDArray
     generators: NDArray
     generator_names: list[str]
@@ -79,7 +80,7 @@ class ClassTrials:
 
     def where(self, chosen: NDArray) -> ClassTrials:
         """The trials of known classes that the mask ``chosen`` (N,) selects, and all trials of unknown classes."""
-        trials = [trial for trial, is_chosen in zip(self.trials, chosen) if is_chosen]
+        trials = self.trials.take(np.flatnonzero(chosen))
         return replace(self, logits=self.logits[chosen], true=self.true[chosen], trials=trials)
 
     @functools.cached_property
@@ -162,7 +163,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
         table.names,
         logits[true >= 0],
         true[true >= 0],
-        [trial for trial, number in zip(trials, true.tolist()) if number >= 0],
+        trials.take(np.flatnonzero(true >= 0)),
         logits[generators >= 0],
         generators[generators >= 0],
         generator_names,
@@ -221,7 +222,7 @@ def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], 
     return names
 
 
-def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, list[Trial], str]:
+def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, TrialTable, str]:
     """Match the rows of ``table`` with the trials of ``key``.
 
     A row with a logit that is not finite counts as a missing row. ``path`` is for messages, and

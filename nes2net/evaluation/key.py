@@ -105,8 +105,6 @@ class Key:
             InputError: if no trial has this phase.
         """
         is_evaluated = self.trials.is_in_phase(self.phase)
-        if not is_evaluated.any():
-            select_phase(self.trials, self.phase)  # raises an error that lists the phases
         if self.excluded:
             is_evaluated &= np.array([self._keeps(trial) for trial in self.trials], dtype=bool)
         return self.trials.take(np.flatnonzero(is_evaluated))

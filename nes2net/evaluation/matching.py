@@ -31,7 +31,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.data.corpora.id_tables import possible_ids
-from nes2net.data.corpora.protocol import select_phase
 from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted, listed
@@ -169,8 +168,6 @@ def match(
     # Find the trial of each row of the file.
     key = TrialTable.of(trials)
     is_expected = key.is_in_phase(phase)
-    if not is_expected.any():
-        select_phase(trials, phase)  # raises an error that lists the phases
     values = np.asarray(scores, dtype=np.float64)
     positions = _positions(key, ids)  # (rows,); −1 for an unknown id
     is_known = positions >= 0

@@ -356,12 +356,12 @@ def _breakdown_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[tuple
     for name, num_values in grouping_fields(trials.trials).items():
         if name == trials.field or num_values > _MOST_VALUES:
             continue
-        values = np.array([trial.get(name) or "" for trial in trials.trials])
-        for value in np.unique(values[values != ""]).tolist():
-            group = trials.where(values == value)
+        column = trials.trials.column(name)
+        for number in np.unique(column.numbers[column.numbers >= 0]).tolist():
+            group = trials.where(column.numbers == number)
             if len(group.true) >= FEWEST:
                 figures = {**closed_figures(group, few_resamples), "num_trials": Figure(len(group.true))}
-                yield name, Row({"system": trials.system, label_of(name): value}, figures)
+                yield name, Row({"system": trials.system, label_of(name): column.values[number]}, figures)
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.data.corpora.protocol import WHOLE, canonical_phase
+from nes2net.data.corpora.protocol import WHOLE, canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
 
 
@@ -90,8 +90,15 @@ class TrialTable(list[Trial]):
         return Column(np.fromiter(map(number_of.__getitem__, fields), dtype, len(fields)), values)
 
     def is_in_phase(self, phase: str | None) -> NDArray:
-        """Whether each trial belongs to ``phase``, (N,); see :func:`~nes2net.data.corpora.protocol.select_phase`."""
+        """Whether each trial belongs to ``phase``, (N,); see :func:`~nes2net.data.corpora.protocol.select_phase`.
+
+        Raises:
+            InputError: if no trial belongs to the phase.
+        """
         if phase in (None, WHOLE):
             return np.ones(len(self), dtype=bool)
         column = self.column("phase")
-        return column.where(canonical_phase(str(phase))) | (column.numbers < 0)
+        is_in_phase = column.where(canonical_phase(str(phase))) | (column.numbers < 0)
+        if not is_in_phase.any():
+            select_phase(self, phase)  # raises an error that lists the phases
+        return is_in_phase

@@ -420,21 +420,12 @@ def _drawing(
                 f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
                 f"{counted(len(attacks), 'name')} of {counted(num_attacks, 'attack')}"
             )
-    # Without groups, every bona fide trial is a cell. A spoofed trial is a cell, or each attack.
     if groups is None:
-
-        def draw_singly(index: int) -> NDArray:
-            """Draw the bona fide trials singly, and the spoofed trials singly or by attack."""
-            rng = np.random.default_rng([seed, index])
-            if attacks is None:
-                return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
-            times = draw_counts(rng, num_attacks)
-            return np.concatenate((draw_counts(rng, num_bonafide), times))
-
         if attacks is None:
-            return single_trials(num_bonafide + num_spoof), draw_singly, []
-        numbers = np.concatenate((np.arange(num_bonafide), num_bonafide + attacks))
-        return Cells(numbers, num_bonafide + num_attacks), draw_singly, [num_attacks]
+            return single_trials(num_bonafide + num_spoof), _single_draws(seed, num_bonafide, num_spoof), []
+        # Every bona fide trial is a cell, and all spoofed trials of an attack.
+        cells = Cells(np.concatenate((np.arange(num_bonafide), num_bonafide + attacks)), num_bonafide + num_attacks)
+        return cells, _attack_draws(seed, num_bonafide, num_attacks), [num_attacks]
     # Each group is a cell.
     num_groups = int(groups.max()) + 1
     groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
@@ -464,6 +455,29 @@ def _drawing(
                 return np.concatenate((counts, of_pairs))
 
     return cells, draw_crossed, [num_attacks, num_groups]
+
+
+def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
+    """Make the function that draws single trials of each class."""
+
+    def draw(index: int) -> NDArray:
+        """Draw the bona fide trials, then the spoofed trials."""
+        rng = np.random.default_rng([seed, index])
+        return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
+
+    return draw
+
+
+def _attack_draws(seed: int, num_bonafide: int, num_attacks: int) -> Draw:
+    """Make the function that draws single bona fide trials and whole attacks."""
+
+    def draw(index: int) -> NDArray:
+        """Draw the attacks first, then the bona fide trials; the counts of the bona fide trials stand first."""
+        rng = np.random.default_rng([seed, index])
+        times = draw_counts(rng, num_attacks)
+        return np.concatenate((draw_counts(rng, num_bonafide), times))
+
+    return draw
 
 
 def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:

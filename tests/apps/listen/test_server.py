@@ -47,6 +47,17 @@ def call_of(url, content, step=640, **start):
         return rest(client)
 
 
+def lines_until_lost(url, call):
+    """The first five lines about 20,000 samples of a call whose connection is lost then."""
+    with connect(url) as client:
+        say(client, **START)
+        client.send(call[0, :20000].tobytes())
+        lines = [json.loads(client.recv()) for _ in range(5)]
+        client.socket.shutdown(socket.SHUT_RDWR)
+    time.sleep(0.3)
+    return lines
+
+
 def test_a_telephone_call_has_the_scores_of_the_decoded_file(serve, small, call, tmp_path):
     """8 kHz mu-law in frames of 20 ms, cut within a sample of two channels."""
     soundfile.write(tmp_path / "call.ulaw", call.T, 8000, "ULAW", "LITTLE", "RAW")
@@ -76,12 +87,7 @@ def test_a_gap_that_the_client_tells(serve, small, call):
 
 def test_who_comes_back_within_30_s_goes_on(serve, small, call):
     url = serve()
-    with connect(url) as client:
-        say(client, **START)
-        client.send(call[0, :20000].tobytes())
-        lines = [json.loads(client.recv()) for _ in range(5)]
-        client.socket.shutdown(socket.SHUT_RDWR)
-    time.sleep(0.3)
+    lines = lines_until_lost(url, call)
     resumed = call_of(url, call[0, 20000:].tobytes(), session=lines[0]["session"])
     assert resumed[0]["resumed"] and resumed[0]["session"] == lines[0]["session"]
     (gap,) = [line for line in resumed if line["event"] == "gap"]
@@ -119,12 +125,7 @@ def test_who_comes_back_before_the_loss_is_noticed_goes_on(serve, small, call):
 def test_who_is_lost_before_its_first_line_may_come_again(serve, small, call, monkeypatch, capfd):
     """As long as the connection is lost before the line `ready`, the session is kept."""
     url = serve()
-    with connect(url) as client:
-        say(client, **START)
-        client.send(call[0, :20000].tobytes())
-        lines = [json.loads(client.recv()) for _ in range(5)]
-        client.socket.shutdown(socket.SHUT_RDWR)
-    time.sleep(0.3)
+    lines = lines_until_lost(url, call)
     send = server_module._send
 
     def lose(connection, line):
