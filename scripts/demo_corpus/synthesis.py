@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 
-import librosa
 import numpy as np
 import soundfile
 import soxr
@@ -24,7 +23,7 @@ from scipy.signal import lfilter
 from nes2net.lib.errors import InputError
 from nes2net.lib.installation import how_to_install
 
-from . import voices
+from . import spectral, voices
 from .channel import RATE, generator, speech_only
 
 HOP = 160
@@ -282,24 +281,21 @@ def copy(method: str, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 @cache
 def _mel_bands() -> tuple[np.ndarray, np.ndarray]:
     """The matrix of 80 mel bands, and its pseudo-inverse."""
-    mel = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=80)
-    return mel, np.linalg.pinv(mel).astype(np.float32)
+    mel = spectral.mel_bands(80, FFT)
+    return mel, np.linalg.pinv(mel)
 
 
 def _griffin_lim(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Resynthesise from 80 mel bands: magnitudes by the pseudo-inverse, phases by fast Griffin-Lim (1984)."""
+    """Resynthesise from 80 mel bands: magnitudes by the pseudo-inverse, phases by fast Griffin-Lim."""
     mel, inverse = _mel_bands()
-    magnitude = np.abs(librosa.stft(x.astype(np.float32), n_fft=FFT))
+    magnitude = np.abs(spectral.spectrum(x, FFT, FFT // 4))
     magnitude = np.maximum(inverse @ (mel @ magnitude), 0)
-    return librosa.griffinlim(magnitude, n_iter=24, n_fft=FFT, length=len(x), random_state=int(rng.integers(2**31)))
+    return spectral.griffin_lim(magnitude, FFT, len(x), 24, rng)
 
 
 def _phase_vocoder(x: np.ndarray, factor: float = 1.3) -> np.ndarray:
     """Slow down by ``factor`` with a phase vocoder, and speed up again."""
-    for rate in (1 / factor, factor):
-        stretched = librosa.phase_vocoder(librosa.stft(x, n_fft=FFT, hop_length=HOP), rate=rate, hop_length=HOP)
-        x = librosa.istft(stretched, n_fft=FFT, hop_length=HOP, length=int(len(x) / rate))
-    return x
+    return spectral.change_speed(spectral.change_speed(x, 1 / factor, FFT, HOP), factor, FFT, HOP)
 
 
 def _lpc(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

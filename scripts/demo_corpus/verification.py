@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-import librosa
 import numpy as np
 
-from .channel import RATE
 from .plan import Clip
+from .spectral import mfcc
 
 NOTE = """\
 The ASV scores in `keys/LA/ASV` come from a toy: cosines of mean and deviation of MFCCs against the mean of a few
@@ -24,8 +23,8 @@ NO_NOTE = "There are no ASV scores (one speaker alone allows no nontarget trials
 
 def embedding(x: np.ndarray) -> np.ndarray:
     """Compute mean and standard deviation of 30 MFCCs, without the zeroth, of ``x`` (16 kHz): 60 numbers."""
-    mfcc = librosa.feature.mfcc(y=x, sr=RATE, n_mfcc=31, n_fft=512, hop_length=160, n_mels=40, fmin=100, fmax=3800)[1:]
-    return np.concatenate([mfcc.mean(axis=1), mfcc.std(axis=1)])
+    coefficients = mfcc(x, 31)[1:]
+    return np.concatenate([coefficients.mean(axis=1), coefficients.std(axis=1)])
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
