@@ -74,7 +74,7 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public ``name`` when it is first used."""
+    """Import the public ``name`` when it is first used; raise AttributeError for any other name."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'nes2net' has no attribute '{name}'")
     module = _MODULE_OF[name]

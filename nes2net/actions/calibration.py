@@ -55,7 +55,7 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of the labelled scores, which are measured, so that other recordings can be compared with them."""
+    """Where the scored recordings are, and how they are measured, so that other recordings can be compared with them."""
 
     root: str | Path
     """Folder of the corpus."""
@@ -96,7 +96,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """Says how far error rates on these trials can be trusted, and how many trials would make them more certain."""
+        """States how far error rates on these trials can be trusted, and how many trials would make them more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -121,7 +121,8 @@ def calibrate(
         prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
         allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
-        resolution_ms: length of a frame, if no record of the frame scores states it.
+        resolution_ms: length of a frame in ms, needed only if no record beside the frame scores
+            states the length.
         recordings: the scored recordings. The recordings are measured, so that the decision on an
             unusual recording can be "cannot tell". The measurements stay in the files of
             :attr:`Recordings.kept`. If ``recordings`` is None, nothing is measured.
@@ -293,6 +294,7 @@ def _measured_population(
     phase = canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # the phase "progress" is a part of "eval"
     protocols = None
+    # The labels may lie in another folder than the audio.
     if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
         protocols = labels.keys
     corpus_trials = corpus.trials(recordings.root, split, protocols=protocols)

@@ -182,7 +182,7 @@ class Length:
         return number
 
     def of_files(self) -> int | Literal["auto"] | None:
-        """Like :meth:`asked`, for recordings outside of a corpus: ``4sec`` becomes 64,600 samples."""
+        """Read the flag as :meth:`asked` does, but replace ``4sec`` by 64,600 samples, for recordings of no corpus."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
@@ -242,7 +242,7 @@ class Deciding:
     unbounded: bool = False
 
     def decider(self) -> Decider | None:
-        """The decider that the flags describe; None without a calibration.
+        """Make the decider that the flags describe; None without a calibration.
 
         Raises:
             InputError: if the file or a number cannot be used, or a flag needs ``calibration``.

@@ -122,7 +122,7 @@ class Answer(NamedTuple):
 
 
 class Question(ABC):
-    """A question about each recording, which determines the kind of the answer."""
+    """A question about each recording. The question determines the kind of the answer."""
 
     @abstractmethod
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
@@ -335,7 +335,7 @@ def predict(
         calibration: path of the file of the calibration in ``decider``; the rows state this path.
         batch_size: number of utterances or windows that are computed at once; None for a number
             that suits the device.
-        workers: number of threads that read files.
+        workers: number of threads that read files; None for a number that suits the device.
 
     Raises:
         InputError: if a folder has no audio files; if the detector needs more than audio; if
@@ -379,8 +379,8 @@ COLUMNS = (
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """Arrange a row for a table, as column → value, for the :data:`COLUMNS` of which the row has a value.
 
-    A decision along the recording fills columns of its own. The ends of its stretch are given only
-    if the stretch stands out.
+    A decision along the recording fills columns of its own. The start and the end of the stretch
+    that decided are given only if this stretch stands out.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
@@ -414,7 +414,7 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
 
 
 def _display_name(source: AnyRecording) -> str:
-    """Make the name of a recording that is printed: the file name without folders."""
+    """Make the name under which a recording is printed: the file name without folders."""
     return printable_name(Path(str(source)).name)
 
 

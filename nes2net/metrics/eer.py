@@ -80,14 +80,14 @@ def compute_eer(
     if method != "interpolated":
         order = None
     scores, is_bonafide = sorted_trials(bonafide, spoof, order)
-    # For each step, count the trials of each class before the step. They are rejected, and a trial at the threshold is
-    # accepted.
+    # At the threshold of a step, the trials before the step are rejected, and the trial of the step is accepted. Count
+    # the rejected trials of each class at each step.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
-    # From here on, each run of equal scores is one step; it starts at its first trial.
+    # From here on, each run of equal scores is one step. ``starts`` holds the index of the first trial of each step.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
     rejected = rejected_bonafide[starts], rejected_spoof[starts]
     if method == "roc":  # there is one more step, at which all trials are rejected
@@ -255,7 +255,7 @@ def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
 
 
 def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
-    """Find the index in [bonafide, spoof] of each trial that :func:`sorted_trials` returns, (B + S,).
+    """Find the indices into [bonafide, spoof] that sort the trials as :func:`sorted_trials` does, (B + S,).
 
     Raises :class:`InputError` if ``order`` does not have this shape.
     """

@@ -37,14 +37,14 @@ from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weigh
 # The sorted trials are divided into at most so many blocks, of at least so many trials each.
 _MOST_BLOCKS = 256
 _FEWEST_IN_BLOCK = 64
-# The table of the numbers of trials by cell and block has at most so many numbers for each class (32 MB), and at most so
-# many for each trial. Otherwise counting trials is quicker.
+# The table of the numbers of trials by cell and block has at most so many numbers for each class (32 MB), and at most
+# so many for each trial. If the table would be larger, counting the trials of each resample is quicker.
 _LARGEST_TABLE = 1 << 22
 _TABLE_PER_TRIAL = 16
 
 
 class Cells(NamedTuple):
-    """Sets of trials that every resample contains equally often."""
+    """A division of the trials into cells. In any resample, all trials of one cell occur equally often."""
 
     numbers: NDArray
     """The number of the cell of each trial of [bonafide, spoof], (B + S,), from 0 on."""
@@ -85,8 +85,8 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
 
-    All fields of :class:`Rates` are returned, but only the first number of any other tuple, such as
-    that of ``compute_eer``.
+    If the metric returns :class:`Rates`, all fields are returned. If it returns any other tuple, as
+    ``compute_eer`` does, only the first number is returned.
     """
 
     def evaluate(counts: NDArray) -> Any:
@@ -141,7 +141,9 @@ class _Blocks:
             self._table = np.concatenate(tables, axis=1).astype(np.float64)
 
     def rejected(self, weights: NDArray) -> NDArray:
-        """Count the bona fide and the spoofed trials before each block and after the last one, R×2×(K+1).
+        """Count the trials of each class, bona fide first, that come before each block: R×2×(K+1).
+
+        The last number counts all trials of the class.
 
         Args:
             weights: how often each cell was drawn in each resample, (R, C).
@@ -161,11 +163,11 @@ class _Blocks:
         return rejected
 
     def block(self, number: int) -> slice:
-        """The sorted trials of a block."""
+        """Return the slice of the sorted trials that belong to block ``number``."""
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def counts(self, weights: NDArray, trials: slice) -> NDArray:
-        """How often each of the sorted ``trials`` is drawn, if each cell is drawn ``weights`` (C,) times."""
+        """Count how often each of the sorted ``trials`` is drawn, if each cell is drawn ``weights`` (C,) times."""
         return weights[self._cells[trials]]
 
 
@@ -189,7 +191,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         is_bonafide = blocks.is_bonafide[trials]
         counts = blocks.counts(weights, trials)
         rise = climbed_before[block] + np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
-        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial at one of whose copies FRR reaches FAR
+        crossing = int(np.searchsorted(rise, to_climb))  # FRR reaches FAR at a copy of this trial
         climbed = int(rise[crossing - 1] if crossing else climbed_before[block])
         rejected_bonafide = int(rejected[0, block]) + int((counts * is_bonafide)[:crossing].sum())
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
@@ -373,7 +375,7 @@ def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cel
 
 
 def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
-    """Sum the ``counts`` (B + S,) of a resample to its numbers of bona fide and of spoofed trials."""
+    """Compute the numbers of bona fide and of spoofed trials in a resample from the ``counts`` (B + S,) of trials."""
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 

@@ -139,8 +139,8 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
     """Compute the normalised t-DCF at each threshold of :func:`~nes2net.metrics.eer.det_curve`.
 
     The result has the shape (B + S + 1,). ``weights`` come from :func:`tandem_weights`. Scores and
-    errors are the same as for :func:`compute_min_tdcf`; an ASV system that accepts no spoofed trial
-    raises :class:`InputError`, too.
+    errors are the same as for :func:`compute_min_tdcf`. :class:`InputError` is also raised if c0 +
+    min(c1, c2) is 0, as in the legacy form for an ASV system that accepts no spoofed trial.
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))

@@ -237,7 +237,7 @@ class _Resamples:
 
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
-    """Count how often each resample contains each utterance, (R, U); no resample is drawn again yet.
+    """Count how often each resample contains each utterance, (R, U), without drawing any resample again.
 
     All figures of an evaluation use the same draws, so the last result is kept in memory.
 
@@ -245,7 +245,7 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
         size: U, the number of utterances.
         number: R, the number of resamples.
     """
-    # 8 bits suffice: a count above 255 needs more than 255 utterances, and then has a chance below 1 in 256!.
+    # 8 bits suffice: the chance that a count is above 255 is smaller than 1 divided by the factorial of 256.
     counts = np.empty((number, size), np.uint8)
     for index in range(number):
         counts[index] = draw_counts(np.random.default_rng([seed, index]), size)
