@@ -225,7 +225,7 @@ class Drift:
         return Table("remarks", "Remarks on recordings:" if rows else "No remarks on recordings.", _SHARES, rows)
 
     def _periods_table(self) -> Table:
-        """Make the table of periods: number of recordings, mean ratio, shares of unusual and of undecided recordings."""
+        """Make the table of periods: numbers of recordings, mean ratios, shares of unusual and undecided recordings."""
         usual = {comparison.name: comparison.usual for comparison in self.comparisons}
         rows = []
         for period, recordings in self.periods().items():

@@ -183,8 +183,8 @@ def _rates_at_thresholds(
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # If two thresholds are equally near, the last bit of a rate decides between them. Therefore subtract rejected shares
-    # from 1, as the package does.
+    # If two thresholds are equally near, the last bit of a rate decides between them. Therefore subtract the rejected
+    # shares from 1, as the package does.
     nontarget_alarm = 1 - rejected_shares[0]
     spoof_alarm = 1 - rejected_shares[1]
     if method == "distinct":

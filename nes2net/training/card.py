@@ -36,9 +36,9 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# The largest number of attacks, languages or codecs of a set that a card names, and the largest number of recordings
-# whose headers are read to estimate the hours of the set.
+# A card names at most so many attacks, so many languages and so many codecs of a set.
 _MOST_NAMES = 100
+# The headers of at most so many recordings are read, to estimate the hours of a set.
 _MOST_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
@@ -54,7 +54,8 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
     Returns:
         A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
         of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
-        100 names. ``drawn`` says what a bootstrap interval resamples, such as 20 speakers.
+        100 names. The attacks are those of spoofed trials; if a trial has no attack, its vocoder is
+        listed. ``drawn`` says what a bootstrap interval resamples, such as 20 speakers.
         ``hours`` is estimated from the headers of at most 200 recordings; None if no header states
         a length.
     """
@@ -92,7 +93,7 @@ def described_training(
     """Collect the facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
 
     Args:
-        earlier: descriptions of the devices on which the run was before it resumed.
+        earlier: descriptions of the devices on which the run computed before it resumed.
     """
     device = f"{accelerator.num_processes} × {device_name(accelerator.device)}"
     return {
@@ -219,7 +220,10 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the figures of the development set: each measure in ``row``, a row of the history, pooled and by corpus."""
+    """Yield the figures of the development set for each measure in ``row``, a row of the history.
+
+    The pooled figure of a measure comes first, then the figure of each corpus.
+    """
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
     pooled = _facts_of_set(sets)
     for measure in selection.offered:
@@ -238,7 +242,7 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
 
 
 def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make the facts of a :class:`~nes2net.models.card.SetFigure` on all ``sets`` together, from their descriptions."""
+    """Sum up ``sets``, the descriptions of corpora, to the facts of one :class:`~nes2net.models.card.SetFigure`."""
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),

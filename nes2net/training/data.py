@@ -242,7 +242,7 @@ def list_examples(
 
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
-    """Raise :class:`InputError` if ``number``, the number of training trials, is below the batch size."""
+    """Raise :class:`InputError` if ``number``, the number of trials in a training epoch, is below the batch size."""
     if number < train.batch_size:
         raise InputError(
             f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`"

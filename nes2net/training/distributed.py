@@ -98,7 +98,8 @@ def gather_values(accelerator: Accelerator, value: Any) -> list[Any]:
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
     """Call ``write`` in the main process only; if a file cannot be written, all processes raise the error.
 
-    If only the main process raised it, the other processes would wait for a process that has ended.
+    If only the main process raised the error, the other processes would wait for a process that has
+    ended.
     """
     failure: BaseException | None = None
     try:

@@ -74,6 +74,7 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
     Such labels are assumed to belong to another recording. ``num_labels`` counts labels of 10 ms.
 
     Args:
+        utterance: name of the utterance, for the message.
         whole: False if ``num_samples`` is only the beginning of the recording.
     """
     labels = num_labels / 100

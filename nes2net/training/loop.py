@@ -67,7 +67,7 @@ class Trainer:
         The run is saved after a signal, every ``train.save_every_minutes``, and after the last step.
 
         Raises:
-            InputError: if in each step some process had no usable file.
+            InputError: if every step of the epoch lacked a usable file in some process.
         """
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:

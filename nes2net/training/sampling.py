@@ -75,6 +75,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     [2, 2, 2, 2]
 
     Args:
+        length: number of items.
+        batch_size: B, the number of items of a step, over all parts and processes.
         chunk_samples: lowest and highest length of the items of a step. The length is drawn
             uniformly, by a stream of (seed, epoch, step).
         lengths: length of each item; all items of a batch get the length of the longest item.
@@ -126,7 +128,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:
-        """Number of steps in an epoch; without ``shuffle``, number of this process's batches."""
+        """Count the steps of an epoch; without ``shuffle``, count this process's batches."""
         if self.shuffle:
             return self.draws // self.batch_size
         return len(self._firsts)
@@ -157,7 +159,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """Choose the length of all items of ``batch``: a tuple of one number, or empty if items keep theirs.
+        """Choose the length of all items of ``batch``: a tuple of one number, or empty if items keep their own lengths.
 
         The number is drawn from ``chunk_samples``, or is the length of the longest item.
 

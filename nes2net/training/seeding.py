@@ -43,7 +43,12 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
 
 
 def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
-    """Seed batch number ``batch`` of the pass ``number`` over the development set, for dropout in train mode."""
+    """Seed the global generators for one batch of the development set, because dropout is on in train mode.
+
+    Args:
+        batch: number of the batch.
+        number: number of the pass over the development set.
+    """
     stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, batch, number, _VALIDATION_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 

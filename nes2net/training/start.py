@@ -159,10 +159,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return ``model``, whose back-end gets a logit and a name for each of ``classes``.
+    """Return the settings ``model`` with a logit and a name for each of ``classes`` in the back-end.
 
     The classes spoof and bona fide change nothing, because they are the default.
-
 
     >>> with_classes({"backend": {"name": "aasist"}}, ("A01", "A02", "bonafide"))
     {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
@@ -215,7 +214,7 @@ def _build_from_checkpoint(
 def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
     """Read the name and options of the front-end from the ``record`` of a checkpoint.
 
-    The mapping is empty for a checkpoint of other code, because it has no such record.
+    The mapping is empty for a checkpoint of other code, which has no such record.
     """
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None

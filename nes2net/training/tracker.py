@@ -78,6 +78,10 @@ def require_library(name: str | None) -> None:
 def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
     """Start or resume the run in the recipe's tracker, in the project ``nes2net``. The run is named after ``folder``.
 
+    Args:
+        folder: the run folder, in which the id of the tracker's run is stored.
+        say: prints the warning.
+
     Returns:
         The tracker; None, after a warning, if the tracker of a resumed run cannot start.
 

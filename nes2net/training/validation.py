@@ -122,7 +122,9 @@ class Validator:
         self.monitor = monitor
 
     def run(self, epoch: int) -> dict[str, float]:
-        """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
+        """Measure the loss and the figures of each pass over the development set.
+
+        The figures are those of :meth:`nes2net.training.objective.Objective.figures`.
 
         Whatever the precision of training, outputs are computed as by ``nes2net score``: in
         float32, which is the type of the weights. The detector is in eval mode, unless ``mode`` is
@@ -213,7 +215,7 @@ class Validator:
             epoch: number of the epoch, for the message.
 
         Raises:
-            InputError: if no file can be used, a value is not finite, or as
+            InputError: if no file can be used, if a value is not finite, or as
                 :meth:`nes2net.training.objective.Objective.figures`.
         """
         targets = np.concatenate([result.targets for result in results])

@@ -21,10 +21,10 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
     With ``base: other.yaml``, a file beside the recipe, the base gives the keys that the recipe
-    leaves out. Sections are merged key by key; front-end, aggregation and back-end are replaced as
-    a whole. A base cannot have a base. A run gets its name from these parts
-    (:func:`named_after_model`) if overrides change a part but not ``name``, or if a recipe changes
-    a part of its base but states no ``name``.
+    leaves out. Sections are merged key by key; the parts of the model (front-end, aggregation and
+    back-end) are replaced as a whole. A base cannot have a base. A run is named after the parts of
+    its model (:func:`named_after_model`) in two cases: if overrides change a part but not
+    ``name``, or if a recipe changes a part of its base but states neither ``name`` nor ``comment``.
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. For an

@@ -67,7 +67,9 @@ def yaml_word(value: Any) -> str:
 
 
 def refuse(*rules: tuple[Any, str]) -> None:
-    """Raise :class:`InputError` with the message of the first of the ``rules`` whose condition holds.
+    """Raise :class:`InputError` with the message of the first rule whose condition holds.
+
+    A rule is a pair: a condition, and the message about the wrong setting.
 
     >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
     Traceback (most recent call last):
@@ -194,7 +196,7 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _check_uses(self) -> Section:
-        """Raise :class:`InputError` if another key's value makes a changed key useless (:class:`UsedWith`)."""
+        """Raise InputError if a key differs from its default but has no effect (:class:`UsedWith`)."""
         for name, field in type(self).model_fields.items():
             for used_with in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
                 value = getattr(self, name)

@@ -180,7 +180,7 @@ def _class_shares(labels: Tensor) -> Tensor:
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """Declare an EER of frames for each of ``resolutions`` in ms; ``segment_eer`` is that of the shortest frames."""
+    """Declare an EER of frames for each of ``resolutions`` in ms; ``segment_eer`` selects by the shortest frames."""
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"

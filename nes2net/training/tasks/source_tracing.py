@@ -104,7 +104,7 @@ class SourceTracing(Task):
         self.bonafide = bonafide
         self.aliases = dict(aliases or {})
         self.min_trials = min_trials
-        self.numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}  # name of a class → its number
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class Task:
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels of the trials that ``part`` reads, here both; each label must have trials."""
+        """Choose the labels of the trials that ``part`` reads, here both labels; each of them must have trials."""
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load the weights from which the task starts into ``detector``, which a new run has just built; here none."""
+        """Load further weights, such as a teacher's, into the ``detector`` of a new run; here, load nothing."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
@@ -119,7 +119,7 @@ def create_task(recipe: Recipe) -> Task:
     """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
 
     Raises:
-        InputError: if the task is unknown, if the settings imply several tasks, if they lack
+        InputError: if the task is unknown, if the settings imply several tasks, if the recipe lacks
             something that the task needs, or if ``validation.select_on`` is not a measure of the
             task.
     """
