@@ -82,5 +82,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List all names of the module, with public names that are not imported yet."""
+    """List all names of the module, including public names that are not imported yet."""
     return sorted({*globals(), *__all__})

@@ -218,7 +218,7 @@ class Detector(SavedNetwork):
 
         Raises:
             InputError: as for :meth:`score`; or if the calibration belongs to another detector.
-                Every call hashes the weights to check this.
+                For this check, every call hashes the weights.
         """
         return decide(self, audio, calibration, sample_rate)
 

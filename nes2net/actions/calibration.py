@@ -144,7 +144,7 @@ def calibrate(
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
-    # Higher scores must mean bona fide, if the caller does not allow the opposite.
+    # Higher scores must mean bona fide, unless the caller allows the opposite.
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
@@ -239,8 +239,8 @@ def calibrate_recordings(
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
-    # A spreadsheet would take a cell that begins with "=" for a formula. No cell begins with it:
-    # paths are absolute, and ids begin with the label.
+    # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
+    # "=": paths are absolute, and ids begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         if Path(folder).is_dir():
             top = Path(folder)
@@ -286,8 +286,8 @@ def _measured_population(
         The population of the recordings, and the ids of recordings that could not be measured.
 
     Raises:
-        InputError: if a scored trial has no recording; or if ``recordings.model`` names a detector
-            that did not make the scores, or that cannot be checked, because the scores have no
+        InputError: if a scored trial has no recording; if ``recordings.model`` names a detector
+            that did not make the scores; or if this cannot be checked, because the scores have no
             record.
     """
     corpus = corpora.get(labels.corpus)
@@ -380,7 +380,7 @@ def apply_calibration(
     learned_from: Labels | None = None,
     allow_partial: bool = False,
 ) -> Applied:
-    """Calibrate ``scores``, write the result to the score file ``out``, and evaluate it if there are labels.
+    """Calibrate ``scores``, write the result to the score file ``out``, and evaluate the result if there are labels.
 
     Args:
         scores: a file for each system, in the order in which the calibration was learned.

@@ -157,7 +157,7 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Group the recordings by day or ISO week in UTC, as name of the period → recordings in the order of time.
+        """Group the recordings by day or by ISO week, in UTC: name of the period → its recordings, sorted by time.
 
         The result is empty if ``by`` is ``"none"``.
         """
@@ -340,7 +340,7 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 def _table_row(comparison: Comparison) -> Row:
     """Make the row of the table ``compared`` for the trait of one ``comparison``."""
     number = len(comparison.values)
-    # The smallest share of recordings outside the usual range that counts as drift; None if no share would.
+    # The smallest share of recordings outside the usual range that counts as drift; None if no share counts as drift.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

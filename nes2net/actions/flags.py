@@ -188,7 +188,7 @@ class Length:
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
-        """Choose the number of samples to score: the number of the flag, or else a number that suits the detector.
+        """Choose the number of samples to score: the number that the flag gives, or else one that suits the detector.
 
         A note on the choice is printed.
 

@@ -377,7 +377,7 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange a row for a table, as column → value, for the :data:`COLUMNS` of which the row has a value.
+    """Arrange a row for a table: column → value, only for those :data:`COLUMNS` that have a value in the row.
 
     A decision along the recording fills columns of its own. The start and the end of the stretch
     that decided are given only if this stretch stands out.
@@ -560,7 +560,10 @@ class _Scoring:
             )
 
     def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
-        """Collect the facts of a row about a ``track``; all scores of its windows only if the question asks for them."""
+        """Collect the facts of a row about a ``track``.
+
+        The scores of all windows are included only if the question asks for them.
+        """
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,

@@ -62,7 +62,7 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
 
 
 def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
-    """Convert the class numbers of N trials to int64; raise InputError if one is not in 0 … ``num_classes`` − 1."""
+    """Convert the class numbers of N trials to int64; raise InputError for other than 0 … ``num_classes`` − 1."""
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
@@ -114,7 +114,7 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
     Args:
         over: the classes to average. ``"present"`` takes the classes that have trials. ``"union"``
-            also takes classes that have none but are predicted, as scikit-learn's
+            also takes classes without trials that are predicted, as scikit-learn's
             ``f1_score(average="macro")`` does. ``"all"`` takes all K classes; the F1 of an absent
             class is 0.
 

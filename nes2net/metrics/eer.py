@@ -37,9 +37,9 @@ def compute_eer(
       rates and the threshold are interpolated linearly where FAR − FRR first changes its sign. If
       FAR − FRR stays positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the
       highest score.
-    - ``"roc"`` is the rule for known against unknown classes. It is like ``"arena"``, but the ROC
-      curve also has the point where everything is rejected. The EER is therefore 0.5 if all scores
-      are equal, and the EERs of scores and of negated scores add up to 1.
+    - ``"roc"`` is the rule for known against unknown classes. The rule is like ``"arena"``, but the
+      ROC curve also has the point where everything is rejected. The EER is therefore 0.5 if all
+      scores are equal, and the EERs of scores and of negated scores add up to 1.
     - ``"sklearn"`` is the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at
       the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
@@ -128,7 +128,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
         """Whether FRR is at least FAR at these numbers of rejected trials, (bona fide, spoofed)."""
         return operator.ge(*rates(rejected))
 
-    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where the sign changes, or a step before.
+    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where the sign changes or one step before.
     # First find the element in which the sign changes, then the trial in the element.
     # ``crossing`` is the index of the element.
     crossing = bisect_left(

@@ -256,7 +256,7 @@ def compare_systems(
     first_value, second_value = (
         float(np.ravel(any_metric(metric, *system, single_trials(num_trials))(once))[0]) for system in systems
     )
-    # Each system has half of the columns; the first column of each is compared.
+    # Each system has half of the columns; compare the first columns of both systems.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
     return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
@@ -296,7 +296,7 @@ def _check_confidence(confidence: float) -> None:
 
 
 def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
-    """Find ``(low, high)``, which contain the fraction ``confidence`` of ``values`` and leave out as many on each side.
+    """Find the interval ``(low, high)`` that contains the fraction ``confidence`` of ``values``, between equal tails.
 
     Raises:
         InputError: if ``confidence`` does not lie between 0 and 1.
@@ -477,7 +477,10 @@ def _attack_draws(seed: int, num_bonafide: int, num_attacks: int) -> Draw:
     """Make the function that draws single bona fide trials and whole attacks."""
 
     def draw(index: int) -> NDArray:
-        """Draw resample ``index``: first the attacks, then the bona fide trials, whose counts come first."""
+        """Draw resample ``index``, first the attacks and then the bona fide trials.
+
+        The result has the counts of the bona fide trials before the counts of the attacks.
+        """
         rng = np.random.default_rng([seed, index])
         times = draw_counts(rng, num_attacks)
         return np.concatenate((draw_counts(rng, num_bonafide), times))
@@ -517,7 +520,7 @@ class _Source:
 
 @functools.lru_cache(maxsize=4096)
 def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
-    """Draw for each of ``sizes`` one after the other by :func:`draw_counts`, and return only the last counts."""
+    """Draw counts for each of ``sizes`` in turn (:func:`draw_counts`), and return only the last counts."""
     rng = np.random.default_rng([seed, index])
     return [draw_counts(rng, size) for size in sizes][-1]
 

@@ -102,7 +102,7 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, ce
 
 
 def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampled:
-    """Turn a function of the counts of all trials (B + S,) of a resample into a function of counts of cells."""
+    """Turn ``evaluate``, which takes the counts (B + S,) of a resample's trials, into a function of counts of cells."""
     return lambda weights: np.array([evaluate(weights_of_cells[cells.numbers]) for weights_of_cells in weights])
 
 
@@ -163,7 +163,7 @@ class _Blocks:
         return rejected
 
     def block(self, number: int) -> slice:
-        """Return the slice of the sorted trials that belong to block ``number``."""
+        """Return block ``number`` as a slice of the sorted trials."""
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def counts(self, weights: NDArray, trials: slice) -> NDArray:
@@ -255,11 +255,11 @@ def _quick_minimum(
 ) -> Resampled:
     """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds.
 
-    The cost is linear in both rates and rises with both. Within a block it is therefore never below
-    the cost of the FRR before the block and the FAR after the block. Only blocks for which this
-    bound lies below the costs between blocks are read trial by trial. The copies of a trial lie on
-    a straight piece of the ROC curve. Along such a piece, a linear cost is smallest at one of the
-    two ends. The steps between the ends are therefore skipped.
+    The cost is linear in both rates and rises with both. Within a block, the cost is therefore
+    never below the cost of the FRR before the block and the FAR after the block. Only blocks for
+    which this bound lies below the costs between blocks are read trial by trial. The copies of a
+    trial lie on a straight piece of the ROC curve. Along such a piece, a linear cost is smallest at
+    one of the two ends. The steps between the ends are therefore skipped.
 
     Args:
         ties_are_one_step: whether equal scores are one step; if False, every trial is a step.
@@ -275,7 +275,7 @@ def _quick_minimum(
         lowest = cost(frr, far).min(axis=1)  # the first of these thresholds accepts all trials
         bounds = cost(frr[:, :-1], far[:, 1:])
         for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
-            if bounds[row, block] >= lowest[row]:  # a block before has a lower cost
+            if bounds[row, block] >= lowest[row]:  # an earlier block has a lower cost
                 continue
             trials = blocks.block(block)
             counts = blocks.counts(weights[row], trials)

@@ -91,9 +91,9 @@ def compute_t_eer(
         The rate at which the tandem accepts spoofed trials at this pair, a fraction in [0, 1].
 
     Raises:
-        InputError: if a class has no scores, if a score is NaN, or if the method is unknown. Also
-            if ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way
-            round.
+        InputError: if a class has no scores, if a score is NaN, or if the method is unknown. The
+            error is also raised if ``"asvspoof5"`` finds no pair, because both systems rank the
+            classes the wrong way round.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0

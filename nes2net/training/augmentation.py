@@ -76,8 +76,8 @@ def training_effects(
 
     Raises:
         InputError: as :func:`effects_of`, or if the recipe adds noise but names no folder of noise.
-            Also if a condition moves sounds in time, which labels of frames and pieces do not
-            allow.
+            The error is also raised if a condition moves sounds in time, which labels of frames and
+            pieces do not allow.
     """
     recipe.check_noise()
     fixed_in_time = None
@@ -98,9 +98,10 @@ def training_effects(
 
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
-    """Make the random stream that all utterances share with ``augment.rng: legacy``; otherwise return None.
+    """Make the random stream that all utterances share if ``augment.rng`` is ``legacy``; otherwise return None.
 
-    If ``data.num_workers`` is not 0, a note on standard error says that it is not used.
+    If a stream is made and ``data.num_workers`` is not 0, a note on standard error says that the
+    number of workers is not used.
 
     Args:
         world_size: number of training processes.

@@ -76,9 +76,10 @@ def average_run(
         out: file to write, instead of the file named above; an existing file is replaced.
 
     Raises:
-        InputError: if both or neither of ``ids`` and ``last`` are given, the checkpoints do not fit
-            each other, or ``out`` cannot be written. Also if a checkpoint is missing, even if the
-            average exists, because only the checkpoints can confirm the average.
+        InputError: if both or neither of ``ids`` and ``last`` are given, if the checkpoints do not
+            fit each other, or if ``out`` cannot be written. The error is also raised if a
+            checkpoint is missing, even if the average exists, because only the checkpoints can
+            confirm the average.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -234,7 +235,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """Find the measures that the task of the run in ``folder`` defines; EER and minDCF if its recipe is unusable."""
+    """Find the measures that the task of the run in ``folder`` defines; EER and minDCF if the run has no usable recipe."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:

@@ -105,7 +105,7 @@ def described_training(
 
 
 def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
-    """Add facts and figures of the last epoch in the history of ``selection`` to ``provenance``; return the result."""
+    """Return ``provenance`` with the facts and figures of the last epoch, which ends the history of ``selection``."""
     row = selection.history[-1]
     training = {
         **provenance.training,
@@ -269,7 +269,7 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    Of a text with slashes, such as a path, only the last part is kept. The items of a list are
+    If a text has slashes, as a path has, only the last part is kept. The items of a list are
     joined by commas. None is not converted to text.
     """
     for key, value in values.items():

@@ -190,7 +190,7 @@ def list_examples(
     labels: FrameLabels | None = None,
     shown: bool = True,
 ) -> Examples:
-    """List the examples of ``trials``: the trials themselves, or with ``data.crop: pieces`` their pieces.
+    """List the examples of ``trials``: with ``data.crop: pieces`` their pieces, otherwise the trials themselves.
 
     A piece is a trial too. Its id names its samples: ``LA_T_1000137[64000:128000]`` has samples
     64000 to 127999. The lengths of most recordings are read from headers. A recording that cannot

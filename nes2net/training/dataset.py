@@ -129,9 +129,9 @@ class TrainingSet(Dataset):
             picklable, because the workers get them.
 
     Attributes:
-        pre_emphasis: coefficient of the pre-emphasis after the augmentation. It is 0 at first. The
-            caller sets it when the detector, which determines the coefficient, is built after the
-            data.
+        pre_emphasis: coefficient of the pre-emphasis after the augmentation, at first 0. The
+            detector determines the coefficient, and is built after the data. The caller then sets
+            the coefficient.
     """
 
     def __init__(

@@ -34,7 +34,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     """Make the :class:`Accelerator` of this process.
 
     Each process started by ``torchrun`` or ``accelerate launch`` computes on the GPU with its local
-    rank, or on the CPU. A process that neither program started trains alone.
+    rank, or on the CPU. A process that was started by neither program trains alone.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -172,7 +172,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        """Update the running statistics. Without a momentum, they are means over all batches so far."""
+        """Update the running statistics. Without a momentum, these statistics are means over all batches so far."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var

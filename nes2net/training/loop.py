@@ -50,7 +50,7 @@ class Trainer:
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # adds the GradScaler of fp16
 
     def fit(self) -> None:
-        """Train, validate and save the remaining epochs; a signal to stop waits for the end of a step or of a save."""
+        """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
             with self.stop.deferred(), float32_products(IN_SCORING[self.recipe.train.precision]):
@@ -128,7 +128,7 @@ class Trainer:
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # Only this line of a step waits for the GPU, apart from messages between processes and fp16's GradScaler.
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
-            if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because it skips such steps
+            if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because the scaler skips such steps
                 gradient_norm = 0.0
             check_finite(loss_of_step, gradient_norm, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()

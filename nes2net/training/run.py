@@ -68,8 +68,8 @@ def train(
 
     A second call with the same recipe resumes the run. On one device the final weights are then
     bit for bit equal to the weights of an uninterrupted run; on a GPU this requires
-    ``train.deterministic``. Processes that ``torchrun`` or ``accelerate launch`` started share each
-    batch. Their weights equal the weights of a single process up to rounding.
+    ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch`` share each
+    batch, and their weights equal the weights of a single process up to rounding.
 
     Args:
         reporter: prints the run on standard output; this package's messages then go to standard
@@ -79,8 +79,9 @@ def train(
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
             another run, if the loss is not finite, or if memory runs out. The last save is then
             intact.
-        Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
-            the data can no longer be read; then the work since the last save is lost.
+        Unfinished: if SIGTERM came, or if the disk is full or fails; the work done is saved. The
+            error is also raised if the data can no longer be read; then the work since the last
+            save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
@@ -211,8 +212,8 @@ class Run:
 
         First, ``detector`` is changed in place: activation checkpointing is switched on if the
         recipe asks for it, and batch statistics are taken over all processes if there are several.
-        At the end, front-end and back-end are compiled, as far as they are trained, if the recipe
-        says so.
+        At the end, if the recipe says so, the front-end and the back-end are compiled, except for a
+        part that is not trained.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()

@@ -62,9 +62,9 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
     in all its parts and processes, get the same length. With ``lengths`` and ``shuffle``, the items
-    are sorted by length, items of equal length in random order. The sorted items are cut into blocks
-    of 4 batches. Items are shuffled within each block, and the blocks are shuffled too; an
-    incomplete last block stays at the end.
+    are sorted by length, and items of equal length are in random order. The sorted items are cut
+    into blocks of 4 batches. Items are shuffled within each block, and the blocks are shuffled too;
+    an incomplete last block stays at the end.
 
     With ``balance``, the balance replaces the permutation and chooses the items of an epoch.
 

@@ -30,7 +30,7 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
-    """Seed an optimisation step of process ``rank``, so that a resumed run draws the same numbers in this step.
+    """Seed the global generators for a step of process ``rank``, so that a resumed run draws the same numbers.
 
     >>> seed_step(1, epoch=1, step=7)
     >>> first = torch.rand(2)
@@ -57,7 +57,8 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
 def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     """Switch deterministic algorithms on or off within this context, mainly on CUDA; then restore the settings.
 
-    ``torch.backends.cudnn.benchmark``, with which cuDNN times its algorithms, is not changed.
+    ``torch.backends.cudnn.benchmark`` is not changed; with this setting, cuDNN times its
+    algorithms.
 
     Args:
         deterministic: whether every operation must give the same result bit for bit each time, as

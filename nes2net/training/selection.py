@@ -345,7 +345,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest value ``by``, ascending; if values are equal, the earlier counts."""
+    """Find the ``count`` epochs with the lowest value ``by``, in ascending order; of equal values, take the earlier."""
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 

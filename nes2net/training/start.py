@@ -131,8 +131,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         raise InputError(
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
-    # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote it, it also holds
-    # options.
+    # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
+    # checkpoint also holds options.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:

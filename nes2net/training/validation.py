@@ -48,9 +48,9 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
 def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool:
     """Whether ``epoch``, counted from 1, ends with a validation; the last epoch always does.
 
-    ``around_minima`` is the rule of CtrSVDD, for a cosine with T = ``t_max``. It validates epoch 1
-    and, after epoch 2T + 1, each minimum of the cosine, n = T, 3T, 5T, …, and the epochs directly
-    before and after the minimum.
+    ``around_minima`` is the rule of CtrSVDD, for a cosine with T = ``t_max``, whose minima are the
+    epochs T, 3T, 5T and so on. The rule validates epoch 1. After epoch 2T + 1, the rule also
+    validates each minimum and the epochs directly before and after the minimum.
 
     >>> validation = ValidationConfig(first_epoch=11)
     >>> [epoch for epoch in range(1, 101) if is_due(epoch, TrainConfig(), validation)][:3]

@@ -233,14 +233,14 @@ def joined_measured_frames(
         if not counts.all():
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
         frames = _aligned_frames(scores, counts, *pooled)
-    # A coarser resolution: a long frame has the lowest score and the lowest label of the frames in it.
+    # At a coarser resolution, a long frame has the lowest score and the lowest label of the frames in it.
     if measured_at > resolution_ms:
         # Remaining frames at the end of an utterance give one more frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
-    # A finer resolution: repeat the scores, and make the labels anew.
+    # For a finer resolution, repeat the scores, and make the labels anew.
     if measured_at < resolution_ms:
         factor = _frames_in_longer_frame(resolution_ms, measured_at)
         if by_segments:
@@ -327,7 +327,7 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 
     Args:
         resolution_ms: length of a frame in ms.
-        tail: how the time after the last frame is called. ``"bonafide"`` calls this time bona fide,
+        tail: the class of the time after the last frame. ``"bonafide"`` calls this time bona fide,
             as published. ``"last"`` gives this time the class of the last frame, as in WeDefense.
 
     Raises:

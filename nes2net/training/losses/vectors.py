@@ -400,7 +400,7 @@ class P2SGrad(_MeanOverClasses):
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the squared errors of the cosines over samples, averaged over classes."""
+        """Sum over all samples the squared error of the cosines, averaged over classes."""
         cosine = self.logits(outputs)
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
@@ -419,7 +419,7 @@ class CosineError(MeanOfSamples):
         super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the squared errors of the logits ``outputs`` B×K over samples, averaged over classes."""
+        """Sum over all samples the squared error of the logits ``outputs`` B×K, averaged over classes."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()

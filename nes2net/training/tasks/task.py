@@ -38,7 +38,7 @@ class Start(NamedTuple):
 
 
 class Task:
-    """The task of a run: one score an utterance, of two classes, unless a subclass overrides this.
+    """The task of a run; unless a subclass overrides this, there are two classes, and one score an utterance.
 
     A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
     resuming call the methods of the task and its objective; no code branches on the name of a task.
@@ -88,7 +88,7 @@ class Task:
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """Make the tensors that an example carries besides waveform and class, by name; here none.
+        """Make the tensors that an example carries besides waveform and class, by name; here, no tensors.
 
         A tensor has the same shape for all trials, so that a batch can stack them.
         """
