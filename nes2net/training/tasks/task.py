@@ -38,7 +38,7 @@ class Start(NamedTuple):
 
 
 class Task:
-    """The task of a run; unless a subclass overrides this, there are two classes, and one score an utterance.
+    """The task of a run: one score an utterance, of two classes, unless a subclass overrides this.
 
     A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
     resuming call the methods of the task and its objective; no code branches on the name of a task.
