@@ -51,6 +51,9 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
         split: name of the part.
         protocols: folder of the protocols, if they are not in ``root``.
 
+    Returns:
+        The part. If a data set of the hub was downloaded, the part also states its commit.
+
     Raises:
         InputError: if a corpus that is not on the hub has no ``root``.
     """

@@ -127,6 +127,7 @@ class _Blocks:
         ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
         self.is_last = np.zeros(index.size, dtype=bool)
         self.is_last[ends] = True
+        # Divide the trials into blocks of about equal size; trials with equal scores stay together.
         num_blocks = int(np.clip(index.size // _FEWEST_IN_BLOCK, 1, _MOST_BLOCKS))
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)

@@ -69,6 +69,7 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
                 names[name].add(value)
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     lengths = []
+    # Read the headers of evenly spaced trials.
     for trial in trials[:: -(-len(trials) // _MOST_HEADERS) or 1]:
         with suppress(InputError, OSError):
             if length := stated_length(trial.audio_path()):
@@ -119,6 +120,8 @@ def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
 
 def write_card(folder: Path, checkpoint: str | None = None) -> None:
     """Write the card of the run in ``folder`` from the files of the folder.
+
+    The card states the time of all epochs in the history, including epochs after the checkpoint.
 
     Args:
         checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of

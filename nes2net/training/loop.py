@@ -162,7 +162,10 @@ class Trainer:
         return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
-        """Sum the gradients of a step over its parts and all processes; return the loss of the step."""
+        """Sum the gradients of a step over its parts and all processes; return the loss of the step.
+
+        Parts that ``plan`` skips are not computed.
+        """
         accelerator = self.accelerator
         denominators = plan.denominators
         factors = [accelerator.num_processes / weight if weight > 0 else 0.0 for weight in denominators]
@@ -185,7 +188,12 @@ class Trainer:
         return 0.5 ** plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints."""
+        """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints.
+
+        Args:
+            values: training loss, learning rate and, if the epoch was validated, the values of the
+                validation, by key in the history.
+        """
         state = self.state
         selection = state.selection
         path = selection.folder / f"epoch_{epoch}.pth"

@@ -176,6 +176,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
+    # The evaluation takes the trials of a corpus with their scores; here, every trial has a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

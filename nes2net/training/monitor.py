@@ -132,7 +132,12 @@ class Monitor:
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
-        """Make the meter of the training ``steps`` of ``epoch``; it shows the time left for the rest of the run."""
+        """Make the meter of the training ``steps`` of ``epoch``, which shows the time left for the rest of the run.
+
+        Args:
+            total: number of steps of an epoch.
+            start: number of steps of this epoch that were done before the run resumed.
+        """
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
         meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)

@@ -94,8 +94,9 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or a run that cannot be recognised.
 
-    A run without its ``recipe.yaml`` is recognised by its ``resume.pt``. If a run ended before its
-    first save, for example because memory was too small, any recipe may take its folder.
+    If ``recipe.yaml`` is missing, :meth:`nes2net.training.run.Run.resume` later compares the recipe
+    in ``resume.pt``. Checkpoints with neither of the two files cannot be recognised. If a run ended
+    before its first save, for example because memory was too small, any recipe may take its folder.
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:

@@ -173,17 +173,21 @@ class Section(BaseModel):
         """
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
+        # A check of this package has raised the error, whose message is complete.
         if isinstance(cause, InputError):
             return str(cause)
         name = str(problem["loc"][0])
+        # The key is unknown.
         if problem["type"] == "extra_forbidden":
             key = f"{cls.prefix}{name[:100]}"
             section = cls.prefix.partition(".")[0]
             keys = [f"{cls.prefix}{field}" for field in cls.model_fields]
             meant = did_you_mean(key, keys, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
             return f"unknown key '{key}' in the recipe{meant}"
+        # A needed key is missing.
         if problem["type"] == "missing":
             return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {shown(values)}"
+        # The value is wrong.
         schema = cls.model_json_schema()["properties"][name]
         if "type" not in schema and "anyOf" not in schema:  # a reference to a section
             return f"{name} is a mapping of keys, not {shown(values[name])}"
