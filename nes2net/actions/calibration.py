@@ -449,7 +449,9 @@ def _before_and_after(
 
     Args:
         phase: the phase of the trials, for the names of the rows.
+        calibration: turns the scores of the K systems into calibrated or fused scores.
         bonafide, spoof: scores (B, K) and (S, K) of K systems.
+        eer_method: the rule of the EERs.
     """
     rows = [
         (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))

@@ -548,7 +548,12 @@ class _Scoring:
         return Prediction(source, row | self._track_facts(track, hop), track if self.question.track else None)
 
     def _score_along(self, source: AnyRecording, duration: float, window: float, hop: float) -> Track:
-        """Score windows along ``source``, a recording of ``duration`` seconds, and show the progress."""
+        """Score windows along the recording ``source``, and show the progress.
+
+        Args:
+            duration: duration of the recording in seconds.
+            window, hop: length and distance of the windows in seconds.
+        """
         with _progress_in_seconds(source, duration) as progress:
             return score_track(
                 self.asking.detector,
@@ -562,7 +567,8 @@ class _Scoring:
     def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
         """Collect the facts of a row about a ``track``.
 
-        The scores of all windows are included only if the question asks for them.
+        The scores of all windows are included only if the question asks for them. ``hop`` is the
+        distance of the windows in seconds.
         """
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
@@ -587,6 +593,7 @@ class _Scoring:
         Without a calibration, the mean score of the windows is compared with the threshold.
 
         Args:
+            source: the recording, whose traits are measured.
             score: the score of the recording.
             beginning: the traits of the scored beginning of the recording; None without a
                 calibration.
@@ -603,6 +610,10 @@ class _Scoring:
 
         Without a calibration and without a threshold, there are no facts. If the threshold decides,
         the decision on an unfit recording is "cannot tell".
+
+        Args:
+            traits: traits of the recording, for the calibration; None if they were not measured.
+            remark: states whether the recording is unfit.
         """
         threshold = self.question.threshold
         if self.asking.decider:
@@ -621,6 +632,8 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
     probability.
 
     Args:
+        source: the recording.
+        rule: how scores of frames become fake stretches.
         resolution_ms: length of the frames in ms.
     """
     detector = asking.detector

@@ -276,6 +276,7 @@ def interpolated_crossing(
     Args:
         rejected_bonafide, rejected_spoof: Numbers of rejected trials at each step, shape (N,),
             ascending from 0.
+        num_bonafide, num_spoof: Numbers of all trials.
 
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.

@@ -186,6 +186,9 @@ def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
     two classes varies as much as the error rate of 4 / (1/B + 1/S) trials: Bengio and Mariéthoz, "A
     statistical significance test for person authentication", Odyssey 2004. The denominator of F1
     counts about 2·S trials: the spoofed trials, and about as many rejected trials.
+
+    Args:
+        num_bonafide, num_spoof: numbers of trials, B and S.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
     one_class = {"miss": num_bonafide, "false_alarm": num_spoof}

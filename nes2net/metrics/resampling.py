@@ -218,7 +218,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_eer` by a rule that treats equal scores as one step."""
+    """Make the quick form of :func:`compute_eer` by ``method``, a rule that treats equal scores as one step."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
@@ -362,7 +362,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
 
 
 def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_rates`."""
+    """Make the quick form of :func:`compute_rates` at ``threshold``."""
     sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
 
     def evaluate(weights: NDArray) -> NDArray:

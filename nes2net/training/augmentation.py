@@ -72,6 +72,7 @@ def training_effects(
     """Build the effects of ``recipe`` for training utterances; babble is mixed from the speech of ``trials``.
 
     Args:
+        stream: as for :func:`effects_of`.
         labelled: whether frames have labels, so that effects must not move sounds in time.
 
     Raises:

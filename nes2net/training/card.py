@@ -273,7 +273,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
     If a text has slashes, as a path has, only the last part is kept. The items of a list are
-    joined by commas. None is not converted to text.
+    joined by commas. None is not converted to text. Each key begins with ``prefix``.
     """
     for key, value in values.items():
         if isinstance(value, dict):

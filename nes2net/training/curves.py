@@ -54,7 +54,7 @@ def plot_curves(
 def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
-    """Draw panels for losses, measures and learning rates, and save them to ``path``; mark the ``saved`` epochs."""
+    """Draw panels for losses, measures and learning rates to ``path``, with the arguments of :func:`plot_curves`."""
     # All rates share a panel; every other measure has its own.
     rates = []
     other_measures = []

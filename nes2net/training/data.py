@@ -136,7 +136,7 @@ def read_trials(
 
 
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Describe the ``trials`` of :func:`read_trials`, corpus by corpus, for the provenance of the detector.
+    """Describe the ``trials`` of ``part`` (:func:`read_trials`), corpus by corpus, for the detector's provenance.
 
     These facts distinguish corpora that have the same layout, and a model card states them.
     """

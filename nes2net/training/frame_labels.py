@@ -49,7 +49,7 @@ class FrameLabels:
     def crop(
         self, sample_labels: NDArray[np.int8], crop: str, num_samples: int, rng: np.random.Generator, id: str
     ) -> NDArray[np.integer]:
-        """Choose a crop of the trial ``id``, and return the indices of its samples.
+        """Choose a crop of ``num_samples`` of the trial ``id``, and return the indices of its samples.
 
         A random crop begins at the beginning of a frame, except with ``random_tiled``.
 

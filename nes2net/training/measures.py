@@ -171,7 +171,8 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
     """Compute EER and minDCF of each corpus, their mean and highest value over corpora, and the EER of each attack.
 
-    The result maps keys of the history to fractions.
+    The arguments are those of :func:`error_rates`. The result maps keys of the history to
+    fractions.
 
     Raises:
         InputError: if no corpus has usable trials of both classes.

@@ -236,6 +236,9 @@ def fingerprint(
     ``labels`` of frames and the scores of other systems, for trials that have them, but no paths of
     audio. A ``balance`` adds the number of draws, and a digest of its groups.
 
+    Args:
+        target: function from a trial to the number of its class.
+
     Returns:
         The number of ``trials`` and their ``digest``; with a balance also ``draws`` and ``groups``.
     """

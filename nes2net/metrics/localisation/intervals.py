@@ -67,7 +67,7 @@ def range_eer_interval(
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`."""
+    """Compute :func:`range_eer_interval`, with its settings, from the result of :func:`timed_frames`."""
     resamples = _Resamples(time.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(time, resamples)
     ends = last_of_ties(window.scores)
@@ -110,7 +110,7 @@ def point_eer_interval(
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`."""
+    """Compute :func:`point_eer_interval`, with its settings, from the result of :func:`sorted_frames`."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
     # For each class, the elements of the window that belong to the class: their utterances, numbers of frames and

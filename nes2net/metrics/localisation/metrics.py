@@ -223,6 +223,7 @@ def joined_measured_frames(
     """Prepare frames as :func:`measured_frames` does, with the same errors, but join the frames of all utterances.
 
     Args:
+        utterances, resolution_ms, measured_at, by_segments: as for :func:`measured_frames`.
         score_frames: the frames at the resolution of the scores (``measured_at`` =
             ``resolution_ms``), if they were computed before; else None.
     """

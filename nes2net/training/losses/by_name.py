@@ -69,6 +69,9 @@ def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes:
     The head also gets the options that follow from the options of the loss, such as the scale. If
     ``model`` names a different head, or if ``loss`` needs no head, ``model`` is returned unchanged.
 
+    Args:
+        num_classes: number of classes of the detector.
+
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}
     """
