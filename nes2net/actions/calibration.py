@@ -154,7 +154,7 @@ def calibrate(
     checksums: str | list[str] = digests
     if len(digests) == 1:
         checksums = digests[0]
-    # Facts about the training, for the file of the calibration.
+    # Collect facts about the training, for the file of the calibration.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,

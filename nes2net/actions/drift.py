@@ -175,7 +175,7 @@ class Drift:
 
         The JSON of the result also has a row for each recording.
         """
-        # The lines above the tables.
+        # Write the lines above the tables.
         number = len(self.recordings)
         verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
         if not verdict:
@@ -188,7 +188,7 @@ class Drift:
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
             *self.basis,
         ]
-        # Facts for the JSON, and the tables.
+        # Collect facts for the JSON, and make the tables.
         header = {
             "alpha": self.alpha,
             "drift": [comparison.name for comparison in self.found],

@@ -185,7 +185,7 @@ class Length:
         return number
 
     def of_files(self) -> int | Literal["auto"] | None:
-        """Read the flag as :meth:`asked` does, but replace ``4sec`` by 64,600 samples, for recordings of no corpus."""
+        """Read the flag as :meth:`asked` does, but replace ``4sec`` by 64,600 samples, for files outside of a corpus."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested

@@ -124,7 +124,7 @@ def score_corpus(
     # Raise an error before hours of scoring if the calibration belongs to another detector.
     if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
-    # Facts for the record, and warnings.
+    # Collect facts for the record, and warnings.
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
     record["scored_trials"] = corpus.describe_trials(trials, corpus_part.split)

@@ -62,7 +62,7 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
 
 
 def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
-    """Convert the class numbers of N trials to int64; raise InputError for other than 0 … ``num_classes`` − 1."""
+    """Convert the class numbers of N trials to int64; raise InputError for a number outside 0 … ``num_classes`` − 1."""
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")

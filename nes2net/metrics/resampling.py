@@ -201,7 +201,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         copies = -((climbed - to_climb) // step)  # number of copies up to the crossing, rounded up
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
-        # The error rates at the crossing and one step before the crossing.
+        # Compute the error rates at the crossing and one step before the crossing.
         frr = after[0] / num_bonafide
         far = (num_spoof - after[1]) / num_spoof
         frr_before = before[0] / num_bonafide
@@ -338,7 +338,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
-    # Numbers of trials in each tie group.
+    # Count the trials of each class in each tie group.
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # whether a pool may begin with the group

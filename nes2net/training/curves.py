@@ -80,7 +80,7 @@ def _draw(
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     marked = [epoch["epoch"] for epoch in history if epoch["epoch"] in saved]
-    if marked:  # the marks are at 3 % of the height of the axis, which is always below the curves
+    if marked:  # the marks are at 3 % of the height of the axis, below all curves
         axes[0].plot(
             marked,
             [0.03] * len(marked),

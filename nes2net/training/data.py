@@ -58,7 +58,8 @@ def read_trials(
     alias too, except if the only corpus is a list of your own with a column ``corpus``.
 
     Args:
-        labels: labels of the trials to list; it is no error if a corpus has no trials of the other labels.
+        labels: labels of the trials to list; it is no error if a corpus has no trials of the other
+            labels.
 
     Raises:
         InputError: if the folder of a corpus is not named; if a corpus lacks the split, or does not

@@ -40,10 +40,10 @@ def check_parts(recipe: Recipe) -> None:
         InputError: if a loss or ``train.adapt`` is wrong, or if a setting needs transformer layers
             that the front-end lacks.
     """
-    # The losses.
+    # Check the losses.
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
-    # The settings that need transformer layers; build the front-end without memory to see whether it has such layers.
+    # Check the settings that need transformer layers: build the front-end without memory to see whether it has any.
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
     stated_keys = [key for key, is_given in train.of_layers().items() if is_given]

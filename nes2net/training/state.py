@@ -201,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise InputError if ``content`` has a step or a part that this run lacks, or lacks a part of this run."""
+        """Raise InputError if the progress in ``content`` is impossible in this run, or if the parts differ."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]

@@ -113,8 +113,8 @@ def point_interval_of(
     """Compute :func:`point_eer_interval`, with its settings, from the result of :func:`sorted_frames`."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
-    # For each class, the elements of the window that belong to the class: their utterances, numbers of frames and
-    # scores. Two more trials, at −∞ and +∞, stand for all frames below and above the window.
+    # For each class, collect the elements of the window that belong to the class: their utterances, numbers of frames
+    # and scores. Two more trials, at −∞ and +∞, stand for all frames below and above the window.
     outside = np.array([-np.inf, np.inf])
     elements = []
     scores = []
@@ -223,7 +223,7 @@ class _Resamples:
 
     def sums(self, amounts: NDArray) -> NDArray:
         """Sum ``amounts`` (…, U, S) over the utterances of each resample: (…, R, S)."""
-        # In chunks of resamples, to bound the memory.
+        # Sum in chunks of resamples, to bound the memory.
         chunks = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
         rows = (np.array([self.counts(index) for index in chunk], np.float64) for chunk in chunks)
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
@@ -277,7 +277,7 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     Returns:
         The narrower window, and the amounts below the narrower window, (U, 2).
     """
-    # Bins of about equal numbers of frames; equal scores share a bin. ``ends`` holds the index after each bin.
+    # Make bins of about equal numbers of frames; equal scores share a bin. ``ends`` holds the index after each bin.
     ends = last_of_ties(frames.scores) + 1
     count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])

@@ -123,7 +123,7 @@ def create_task(recipe: Recipe) -> Task:
             something that the task needs, or if ``validation.select_on`` is not a measure of the
             task.
     """
-    # The task that the recipe names, and its options.
+    # Find the task that the recipe names, and its options.
     setting = recipe.train.task
     task_options: dict[str, Any] = {}
     if isinstance(setting, str):
@@ -132,7 +132,7 @@ def create_task(recipe: Recipe) -> Task:
         task_options = dict(setting)
     if task_options and not isinstance(task_options.get("name"), str):
         raise InputError("`train.task` needs a `name`, to which the other options belong")
-    # The tasks that other settings imply; together with the named task, there may be only one.
+    # Find the tasks that other settings imply. Together with the named task, there may be only one.
     task_names = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
     if task_options:
         task_names.add(task_options.pop("name"))
