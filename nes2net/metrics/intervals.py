@@ -456,11 +456,11 @@ def _drawing(
         """Draw whole attacks and groups for resample ``index``; repeat the draw until it has a spoofed trial."""
         source = _Source(seed, index)
         while True:
-            times = source.draw_counts(num_attacks)
-            counts = draw_groups(source)
-            of_pairs = counts[group_of_pair] * times[attack_of_pair]
-            if of_pairs.any():
-                return np.concatenate((counts, of_pairs))
+            attack_counts = source.draw_counts(num_attacks)
+            group_counts = draw_groups(source)
+            pair_counts = group_counts[group_of_pair] * attack_counts[attack_of_pair]
+            if pair_counts.any():
+                return np.concatenate((group_counts, pair_counts))
 
     return cells, draw_crossed, [num_attacks, num_groups]
 
@@ -485,8 +485,8 @@ def _attack_draws(seed: int, num_bonafide: int, num_attacks: int) -> Draw:
         The result has the counts of the bona fide trials before the counts of the attacks.
         """
         rng = np.random.default_rng([seed, index])
-        times = draw_counts(rng, num_attacks)
-        return np.concatenate((draw_counts(rng, num_bonafide), times))
+        attack_counts = draw_counts(rng, num_attacks)
+        return np.concatenate((draw_counts(rng, num_bonafide), attack_counts))
 
     return draw
 

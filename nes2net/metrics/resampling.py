@@ -199,6 +199,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
         copies = -((climbed - to_climb) // step)  # number of copies up to the crossing, rounded up
+        # (rejected bona fide, rejected spoofed) trials at the crossing, and one step before the crossing.
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
         # Compute the error rates at the crossing and one step before the crossing.

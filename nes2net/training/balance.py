@@ -252,14 +252,14 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
-        slots = ("speaker", "attack", "codec", "source", "vocoder", "gender", "language")
-        has = [slot for slot in slots if any(trial.get(slot) is not None for trial in trials)]
+        fields = ("speaker", "attack", "codec", "source", "vocoder", "gender", "language")
+        stated_fields = [name for name in fields if any(trial.get(name) is not None for trial in trials)]
         extra: dict[str, str] = {}
         for trial in trials:
             extra.update(trial.extra)
         raise InputError(
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
-            f"{listed(['class', *has, *extra], 12)}"
+            f"{listed(['class', *stated_fields, *extra], 12)}"
         )
     if name in ("attack", "speaker"):  # the attack A07 of two corpora is not the same attack, so add the corpus
         for index, trial in enumerate(trials):

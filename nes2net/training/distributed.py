@@ -107,9 +107,9 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
             write()
     except (OSError, InputError) as error:
         failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    for failed in (failure, *gather_values(accelerator, failure)):
-        if failed is not None:
-            raise failed
+    for process_failure in (failure, *gather_values(accelerator, failure)):
+        if process_failure is not None:
+            raise process_failure
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:

@@ -221,8 +221,8 @@ class Validator:
         targets = np.concatenate([result.targets for result in results])
         if not len(targets):
             raise InputError("the development set has no usable file: mend the files named above")
-        used = [result.outputs for result in results if len(result.targets)]
-        outputs = {output: np.concatenate([rows[output] for rows in used]) for output in used[0]}
+        batch_outputs = [result.outputs for result in results if len(result.targets)]
+        outputs = {output: np.concatenate([rows[output] for rows in batch_outputs]) for output in batch_outputs[0]}
         size_of = self.objective.criterion.size_of
         loss = math.fsum(result.loss * size_of(result.targets) for result in results) / max(size_of(targets), 1)
         if not math.isfinite(loss) or not all(np.isfinite(rows).all() for rows in outputs.values()):

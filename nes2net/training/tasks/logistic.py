@@ -85,8 +85,8 @@ class LogisticTrainer(Trainer):
                     overwrite="others",
                 ),
             )
-            used = [trial for trial in trials if trial.id not in result.failures]
-            self.targets = np.array([trial.target for trial in used])
+            embedded_trials = [trial for trial in trials if trial.id not in result.failures]
+            self.targets = np.array([trial.target for trial in embedded_trials])
             if len(set(self.targets.tolist())) < 2:
                 raise InputError("all training files of a class are unusable: mend the files named above")
             self.embeddings: NDArray = np.load(result.path)

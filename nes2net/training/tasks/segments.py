@@ -147,8 +147,8 @@ class SegmentObjective(Objective):
             scores = validated.outputs[f"scores_{ms}"]
             labels = validated.outputs[f"labels_{ms}"]
             is_labelled = labels >= 0
-            frames = split_by_class(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
-            values[measure.column(validated.name)] = compute_eer(*frames)[0]
+            class_scores = split_by_class(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
+            values[measure.column(validated.name)] = compute_eer(*class_scores)[0]
         return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
