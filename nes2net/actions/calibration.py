@@ -234,6 +234,7 @@ def calibrate_recordings(
         recordings_are = counted(len(shared_paths), "recording is", "recordings are")
         names = listed(sorted(map(str, shared_paths)))
         raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in one")
+    # List the recordings in a file of the corpus ``generic``.
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
     text = io.StringIO()
@@ -259,6 +260,7 @@ def calibrate_recordings(
         num_samples=score_length.num_samples,
         settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite="others"),
     ).scores
+    # Learn the calibration from the scores.
     calibrated = calibrate(
         Labels("generic", recordings, WHOLE),
         [scores],

@@ -270,12 +270,14 @@ def _quick_minimum(
 
     def evaluate(weights: NDArray) -> NDArray:
         """Compute the smallest cost (R,) of resamples from the ``weights`` (R, C) of cells."""
+        # Compute the costs between blocks, and a lower bound of the costs within each block.
         rejected = blocks.rejected(weights)
         sizes = rejected[:, :, -1]
         frr = rejected[:, 0] / sizes[:, :1]
         far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]
         lowest = cost(frr, far).min(axis=1)  # the first of these thresholds accepts all trials
         bounds = cost(frr[:, :-1], far[:, 1:])
+        # Read the blocks that may have a lower cost, trial by trial.
         for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
             if bounds[row, block] >= lowest[row]:  # an earlier block has a lower cost
                 continue
