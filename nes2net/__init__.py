@@ -74,7 +74,7 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public ``name`` when it is first used."""
+    """Import the public ``name`` when it is first used; raise AttributeError for any other name."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'nes2net' has no attribute '{name}'")
     module = _MODULE_OF[name]
@@ -82,5 +82,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """List all names of the module, with public names that are not imported yet."""
+    """List all names of the module, including public names that are not imported yet."""
     return sorted({*globals(), *__all__})

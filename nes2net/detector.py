@@ -80,9 +80,10 @@ class Detector(SavedNetwork):
                 as many samples as its authors score. A detector that was trained on about 4 s, as
                 is usual, scores the whole recording. Any other detector scores as many samples as
                 it was trained on.
-            crop: ``"random"`` takes the samples from a random start, as the authors of some
-                published detectors do; the start is the same in every call.
-            padding: what fills up a recording of too few samples: ``"repeat"`` repeats the
+            crop: ``"head"`` takes the leading samples. ``"random"`` takes the samples from a random
+                start, as the authors of some published detectors do; the start is the same in every
+                call.
+            padding: how a recording that is too short is filled up: ``"repeat"`` repeats the
                 recording, and ``"zeros"`` appends zeros.
             peak_normalize: divide the samples by the largest absolute sample of the whole
                 ``"recording"``, or of the samples that are scored (``"cut"``); ``"no"`` does not
@@ -176,8 +177,9 @@ class Detector(SavedNetwork):
                 on a GPU.
             workers: number of threads that read files; None for a number that suits the device.
             on_error: ``"raise"`` raises the :class:`InputError` of a file that fails, after the
-                scores of the earlier files. A function is instead called with the path and the
-                error, and the file is skipped. Any other value raises :class:`InputError`.
+                scores of the earlier files. If ``on_error`` is a function, it is called with the
+                path and the error, and the file is skipped. Any other value raises
+                :class:`InputError`.
         """
         if on_error != "raise" and not callable(on_error):
             raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
@@ -216,7 +218,7 @@ class Detector(SavedNetwork):
 
         Raises:
             InputError: as for :meth:`score`; or if the calibration belongs to another detector.
-                Every call hashes the weights to check this.
+                For this check, every call hashes the weights.
         """
         return decide(self, audio, calibration, sample_rate)
 
@@ -284,7 +286,7 @@ class Detector(SavedNetwork):
         resolution_ms: float | None = None,
         batch_size: int | None = None,
     ) -> FrameScores:
-        """Score the frames of a recording, by a detector that sees segments.
+        """Score the frames of a recording; the detector must be one that scores frames.
 
         A recording of up to 30 s is scored in one piece. A longer recording is scored in windows of
         about 20 s, which begin about every 10 s, and only the scores in the middle of each window are

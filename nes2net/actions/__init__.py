@@ -1,4 +1,4 @@
-"""A function for each task with detectors and corpora; Python programs and the commands call these functions.
+"""Functions that use detectors and corpora, one for each purpose; Python programs and the commands call them.
 
 In reading order: ``scoring``, ``prediction``, ``embedding``, ``evaluation``, ``calibration``. Then
 ``flags`` has the flags that several commands share.

@@ -55,7 +55,7 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """The recordings of the labelled scores, which are measured, so that other recordings can be compared with them."""
+    """Where the scored recordings are, and how to measure them, so that other recordings can be compared with them."""
 
     root: str | Path
     """Folder of the corpus."""
@@ -96,7 +96,7 @@ class Calibrated:
 
     @property
     def worth(self) -> str:
-        """Says how far error rates on these trials can be trusted, and how many trials would make them more certain."""
+        """States how far error rates on these trials can be trusted, and how many trials would make them more certain."""
         return how_sure(self.num_bonafide, self.num_spoof)
 
 
@@ -121,7 +121,8 @@ def calibrate(
         prior, l2: as for :func:`nes2net.scoring.decisions.calibration.fit`.
         allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
-        resolution_ms: length of a frame, if no record of the frame scores states it.
+        resolution_ms: length of a frame in ms, needed only if no record beside the frame scores
+            states the length.
         recordings: the scored recordings. The recordings are measured, so that the decision on an
             unusual recording can be "cannot tell". The measurements stay in the files of
             :attr:`Recordings.kept`. If ``recordings`` is None, nothing is measured.
@@ -143,7 +144,7 @@ def calibrate(
     if scored_by is not None:
         scored_by = replace(scored_by, resolution_ms=labelled.resolution_ms)
     calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
-    # Higher scores must mean bona fide, if the caller does not allow the opposite.
+    # Higher scores must mean bona fide, unless the caller allows the opposite.
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
@@ -153,7 +154,7 @@ def calibrate(
     checksums: str | list[str] = digests
     if len(digests) == 1:
         checksums = digests[0]
-    # Facts about the training, for the file of the calibration.
+    # Collect facts about the training, for the file of the calibration.
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
@@ -233,13 +234,14 @@ def calibrate_recordings(
         recordings_are = counted(len(shared_paths), "recording is", "recordings are")
         names = listed(sorted(map(str, shared_paths)))
         raise InputError(f"{recordings_are} in both {bonafide} and {spoof}: {names}; keep each in one")
+    # List the recordings in a file of the corpus ``generic``.
     recordings = Path(f"{save}.recordings.csv")
     scores = Path(f"{save}.scores.txt")
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
-    # A spreadsheet would take a cell that begins with "=" for a formula. No cell begins with it:
-    # paths are absolute, and ids begin with the label.
+    # A spreadsheet would take a cell that begins with "=" for a formula. No cell here begins with
+    # "=": paths are absolute, and ids begin with the label.
     for label, folder in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         if Path(folder).is_dir():
             top = Path(folder)
@@ -258,6 +260,7 @@ def calibrate_recordings(
         num_samples=score_length.num_samples,
         settings=ScoringSettings(batch_size=batch_size, num_workers=num_workers, overwrite="others"),
     ).scores
+    # Learn the calibration from the scores.
     calibrated = calibrate(
         Labels("generic", recordings, WHOLE),
         [scores],
@@ -285,14 +288,15 @@ def _measured_population(
         The population of the recordings, and the ids of recordings that could not be measured.
 
     Raises:
-        InputError: if a scored trial has no recording; or if ``recordings.model`` names a detector
-            that did not make the scores, or that cannot be checked, because the scores have no
+        InputError: if a scored trial has no recording; if ``recordings.model`` names a detector
+            that did not make the scores; or if this cannot be checked, because the scores have no
             record.
     """
     corpus = corpora.get(labels.corpus)
     phase = canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # the phase "progress" is a part of "eval"
     protocols = None
+    # The labels may lie in another folder than the audio.
     if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir():
         protocols = labels.keys
     corpus_trials = corpus.trials(recordings.root, split, protocols=protocols)
@@ -378,7 +382,7 @@ def apply_calibration(
     learned_from: Labels | None = None,
     allow_partial: bool = False,
 ) -> Applied:
-    """Calibrate ``scores``, write the result to the score file ``out``, and evaluate it if there are labels.
+    """Calibrate ``scores``, write the result to the score file ``out``, and evaluate the result if there are labels.
 
     Args:
         scores: a file for each system, in the order in which the calibration was learned.
@@ -447,7 +451,9 @@ def _before_and_after(
 
     Args:
         phase: the phase of the trials, for the names of the rows.
+        calibration: turns the scores of the K systems into calibrated or fused scores.
         bonafide, spoof: scores (B, K) and (S, K) of K systems.
+        eer_method: the rule of the EERs.
     """
     rows = [
         (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))

@@ -41,7 +41,7 @@ By = Literal["day", "week", "none"]
 #: The default of ``alpha``: the largest probability of finding drift although there is none.
 ALPHA = 0.01
 
-#: Words that only remarks of one kind contain, by kind (:mod:`nes2net.data.audio.remarks`).
+#: Kind of remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
 _REMARKS = {
     "silence": "silence",
     "constant samples": "constant: ",
@@ -54,6 +54,7 @@ _REMARKS = {
     "telephone band": "telephone band: ",
     "short": "; in training the detector hears",
 }
+# The columns of figures in the three tables of :attr:`Drift.result`.
 _COMPARED = (
     Measure("outside", "outside %", digits=1),
     Measure("expected", "expected %", digits=1),
@@ -86,7 +87,7 @@ class NewRecording:
     """Name of a :class:`Usual`, such as ``"llr"`` or ``"level"`` → the value of this recording."""
 
     def row(self) -> dict[str, Any]:
-        """The recording as plain data for JSON."""
+        """Return the recording as plain data for JSON."""
         return {
             "file": str(self.path),
             "modified": self.modified.isoformat(timespec="seconds"),
@@ -108,7 +109,7 @@ class Drift:
     num_needed: int
     """The smallest number of recordings that can show any drift at ``alpha``."""
     alpha: float
-    """Probability that any test finds drift although there is none."""
+    """Largest probability that at least one test finds drift although there is none."""
     by: By
     """Length of the periods in which recordings are counted."""
     basis: list[str]
@@ -156,7 +157,7 @@ class Drift:
         return sentences
 
     def periods(self) -> dict[str, list[NewRecording]]:
-        """Group the recordings by day or ISO week in UTC, as name of the period → recordings in the order of time.
+        """Group the recordings by day or by ISO week, in UTC: name of the period → its recordings, sorted by time.
 
         The result is empty if ``by`` is ``"none"``.
         """
@@ -174,6 +175,7 @@ class Drift:
 
         The JSON of the result also has a row for each recording.
         """
+        # Write the lines above the tables.
         number = len(self.recordings)
         verdict = [f"drift: {comparison.in_words}" for comparison in self.found]
         if not verdict:
@@ -186,6 +188,7 @@ class Drift:
             f"cannot tell: {cannot_tell} of them ({100 * cannot_tell / number:.1f} %)",
             *self.basis,
         ]
+        # Collect facts for the JSON, and make the tables.
         header = {
             "alpha": self.alpha,
             "drift": [comparison.name for comparison in self.found],
@@ -209,11 +212,11 @@ class Drift:
         )
 
     def _rows_of_recordings(self) -> dict[str, Any]:
-        """Plain data of all recordings, which only the JSON of :attr:`result` has."""
+        """Return plain data of all recordings; only the JSON of :attr:`result` has these data."""
         return {"recordings": [recording.row() for recording in self.recordings]}
 
     def _remarks_table(self) -> Table:
-        """The table that counts the recordings with each kind of remark, the most frequent kind first."""
+        """Make the table that counts the recordings with each kind of remark, the most frequent kind first."""
         counts: Counter[str] = Counter()
         for recording in self.recordings:
             counts.update(kinds_of(recording.remark))
@@ -224,7 +227,7 @@ class Drift:
         return Table("remarks", "Remarks on recordings:" if rows else "No remarks on recordings.", _SHARES, rows)
 
     def _periods_table(self) -> Table:
-        """The table of periods, with the number of recordings, the shares of unusual recordings, and the mean ratio."""
+        """Make the table of periods: numbers of recordings, mean ratios, shares of unusual and undecided recordings."""
         usual = {comparison.name: comparison.usual for comparison in self.comparisons}
         rows = []
         for period, recordings in self.periods().items():
@@ -259,8 +262,8 @@ def measure_drift(
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        alpha: probability that any of the tests finds drift if the recordings are like the
-            calibration's.
+        alpha: largest probability that at least one test finds drift although the recordings are
+            like the calibration's.
         by: length of the periods in which recordings are counted; ``"none"`` for no periods.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 
@@ -339,7 +342,7 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 def _table_row(comparison: Comparison) -> Row:
     """Make the row of the table ``compared`` for the trait of one ``comparison``."""
     number = len(comparison.values)
-    # The smallest share of recordings outside the usual range that counts as drift; None if no share would.
+    # The smallest share of recordings outside the usual range that counts as drift; None if no share counts as drift.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

@@ -30,6 +30,7 @@ def plot_drift(picture: str | Path, drift: Drift) -> None:
     panels = figure.subplots(len(trait_comparisons), 1, sharex=True, squeeze=False)[:, 0]
     for axes, comparison in zip(panels, trait_comparisons):
         usual = comparison.usual
+        # Draw the usual ranges, and a dot for each recording.
         for low, high in usual.merged:
             axes.axhspan(usual.factor * low, usual.factor * high, color=BONAFIDE, alpha=0.12, linewidth=0)
         with_value = [recording for recording in drift.recordings if usual.name in recording.values]
@@ -37,6 +38,7 @@ def plot_drift(picture: str | Path, drift: Drift) -> None:
         values = usual.factor * comparison.values
         colours = np.where(usual.is_outside(comparison.values), SPOOF, INK)
         axes.scatter(times, values, s=6, c=colours, alpha=0.4, linewidths=0, rasterized=True)
+        # Draw the median of each period at the time of its middle recording.
         medians = []
         middles = []
         for recordings in drift.periods().values():

@@ -51,6 +51,9 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
         split: name of the part.
         protocols: folder of the protocols, if they are not in ``root``.
 
+    Returns:
+        The part. If a data set of the hub was downloaded, the part also states its commit.
+
     Raises:
         InputError: if a corpus that is not on the hub has no ``root``.
     """
@@ -182,13 +185,13 @@ class Length:
         return number
 
     def of_files(self) -> int | Literal["auto"] | None:
-        """Like :meth:`asked`, for recordings outside of a corpus: ``4sec`` becomes 64,600 samples."""
+        """Read the flag as :meth:`asked` does, but replace ``4sec`` by 64,600 samples, for files outside of a corpus."""
         from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (requested := self.asked()) == "4sec" else requested
 
     def chosen(self, of_corpus: int, provenance: Provenance) -> int | None:
-        """Choose the number of samples to score: the number of the flag, or else a number that suits the detector.
+        """Choose the number of samples to score: the number that the flag gives, or else one that suits the detector.
 
         A note on the choice is printed.
 
@@ -242,7 +245,7 @@ class Deciding:
     unbounded: bool = False
 
     def decider(self) -> Decider | None:
-        """The decider that the flags describe; None without a calibration.
+        """Make the decider that the flags describe; None without a calibration.
 
         Raises:
             InputError: if the file or a number cannot be used, or a flag needs ``calibration``.

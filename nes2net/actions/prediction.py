@@ -122,7 +122,7 @@ class Answer(NamedTuple):
 
 
 class Question(ABC):
-    """A question about each recording, which determines the kind of the answer."""
+    """A question about each recording. The question determines the kind of the answer."""
 
     @abstractmethod
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
@@ -335,7 +335,7 @@ def predict(
         calibration: path of the file of the calibration in ``decider``; the rows state this path.
         batch_size: number of utterances or windows that are computed at once; None for a number
             that suits the device.
-        workers: number of threads that read files.
+        workers: number of threads that read files; None for a number that suits the device.
 
     Raises:
         InputError: if a folder has no audio files; if the detector needs more than audio; if
@@ -377,10 +377,10 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange a row for a table, as column → value, for the :data:`COLUMNS` of which the row has a value.
+    """Arrange a row for a table: column → value, only for those :data:`COLUMNS` that have a value in the row.
 
-    A decision along the recording fills columns of its own. The ends of its stretch are given only
-    if the stretch stands out.
+    A decision along the recording fills columns of its own. The start and the end of the stretch
+    that decided are given only if this stretch stands out.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
@@ -414,7 +414,7 @@ def _identity_facts(source: AnyRecording) -> dict[str, Any]:
 
 
 def _display_name(source: AnyRecording) -> str:
-    """Make the name of a recording that is printed: the file name without folders."""
+    """Make the name under which a recording is printed: the file name without folders."""
     return printable_name(Path(str(source)).name)
 
 
@@ -548,7 +548,12 @@ class _Scoring:
         return Prediction(source, row | self._track_facts(track, hop), track if self.question.track else None)
 
     def _score_along(self, source: AnyRecording, duration: float, window: float, hop: float) -> Track:
-        """Score windows along ``source``, a recording of ``duration`` seconds, and show the progress."""
+        """Score windows along the recording ``source``, and show the progress.
+
+        Args:
+            duration: duration of the recording in seconds.
+            window, hop: length and distance of the windows in seconds.
+        """
         with _progress_in_seconds(source, duration) as progress:
             return score_track(
                 self.asking.detector,
@@ -560,7 +565,11 @@ class _Scoring:
             )
 
     def _track_facts(self, track: Track, hop: float) -> dict[str, Any]:
-        """Collect the facts of a row about a ``track``; all scores of its windows only if the question asks for them."""
+        """Collect the facts of a row about a ``track``.
+
+        The scores of all windows are included only if the question asks for them. ``hop`` is the
+        distance of the windows in seconds.
+        """
         start, end, lowest = track.lowest
         facts: dict[str, Any] = {
             "window": track.window,
@@ -584,6 +593,7 @@ class _Scoring:
         Without a calibration, the mean score of the windows is compared with the threshold.
 
         Args:
+            source: the recording, whose traits are measured.
             score: the score of the recording.
             beginning: the traits of the scored beginning of the recording; None without a
                 calibration.
@@ -600,6 +610,10 @@ class _Scoring:
 
         Without a calibration and without a threshold, there are no facts. If the threshold decides,
         the decision on an unfit recording is "cannot tell".
+
+        Args:
+            traits: traits of the recording, for the calibration; None if they were not measured.
+            remark: states whether the recording is unfit.
         """
         threshold = self.question.threshold
         if self.asking.decider:
@@ -618,6 +632,8 @@ def _predict_stretches(asking: Asking, source: AnyRecording, rule: StretchRule, 
     probability.
 
     Args:
+        source: the recording.
+        rule: how scores of frames become fake stretches.
         resolution_ms: length of the frames in ms.
     """
     detector = asking.detector

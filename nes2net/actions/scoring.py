@@ -1,7 +1,8 @@
 """Score a corpus with a detector: the function behind `nes2net score`, main.py and experiments.
 
-The function reads the trials, and adds facts about detector and corpus to the record. It warns if
-the detector was trained on these trials. If there is a calibration, it decides on the trials.
+The function reads the trials, and adds facts about detector and corpus to the record. The function
+warns if the detector was trained on these trials. With a calibration, the function also decides on
+the trials.
 """
 
 from __future__ import annotations
@@ -120,10 +121,10 @@ def score_corpus(
     score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, forced_protocol)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
-    # If the calibration does not belong to the detector, this raises an error before hours of scoring.
+    # Raise an error before hours of scoring if the calibration belongs to another detector.
     if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
-    # Facts for the record, and warnings.
+    # Collect facts for the record, and warnings.
     if model := scorer.provenance.published:
         record["published_model"] = {"name": model[0], **model[1].facts()}
     record["scored_trials"] = corpus.describe_trials(trials, corpus_part.split)
@@ -173,7 +174,7 @@ def score_corpus(
 
 
 def _score_ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
-    """Find the ranges that normalise the other systems' scores: from ``score_range``, or else from training.
+    """Find the ranges that normalise the other systems' scores: from ``score_range`` or, if empty, from training.
 
     Raises:
         InputError: if neither ``score_range`` nor the detector states the ranges.

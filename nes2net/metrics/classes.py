@@ -19,7 +19,7 @@ Over = Literal["present", "union", "all"]
 
 
 class ClassRates(NamedTuple):
-    """Three rates of K classes, an array (…, K) for each rate; a rate is 0 if its denominator is 0."""
+    """Precision, recall and F1 of each of K classes, shape (…, K) each; a rate is 0 if its denominator is 0."""
 
     precision: NDArray
     recall: NDArray
@@ -62,7 +62,7 @@ def pair_counts(rows: NDArray, columns: NDArray, num_rows: int, num_columns: int
 
 
 def _checked_class_numbers(numbers: ArrayLike, num_classes: int) -> NDArray:
-    """Convert the class numbers of N trials to int64, and check that they lie between 0 and ``num_classes`` − 1."""
+    """Convert the class numbers of N trials to int64; raise InputError for a number outside 0 … ``num_classes`` − 1."""
     array = np.asarray(numbers)
     if array.ndim != 1 or not (array.size == 0 or np.issubdtype(array.dtype, np.integer)):
         raise InputError(f"classes are whole numbers of shape (N,), not {array.dtype} of shape {array.shape}")
@@ -114,7 +114,7 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
     Args:
         over: the classes to average. ``"present"`` takes the classes that have trials. ``"union"``
-            also takes classes that have none but are predicted, as scikit-learn's
+            also takes classes without trials that are predicted, as scikit-learn's
             ``f1_score(average="macro")`` does. ``"all"`` takes all K classes; the F1 of an absent
             class is 0.
 
@@ -126,7 +126,7 @@ def macro_f1(confusion: ArrayLike, over: Over = "present") -> float:
 
 
 def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
-    """Compute :func:`macro_f1` (…,), with its argument ``over``, of each of many confusion matrices (…, K, K)."""
+    """Compute :func:`macro_f1` for many confusion matrices (…, K, K) at once: one mean F1 per matrix, (…,)."""
     check_known([over], ("present", "union", "all"), "a macro-F1 is not the mean over")
     counted = np.ones(counts.shape[:-1], dtype=bool)
     if over == "present":
@@ -137,14 +137,18 @@ def _macro_f1_of_each(counts: NDArray, over: Over = "present") -> NDArray:
 
 
 def one_against_rest_eer(posteriors: ArrayLike, true: ArrayLike) -> float:
-    """Compute the EER of the posteriors of the true classes against all other posteriors, pooled over the classes.
+    """Compute one EER over all classes, in which each posterior of each trial is a detection score.
+
+    The posterior of a trial's true class is a target score; the posteriors of its other classes are
+    non-target scores.
 
     Args:
         posteriors: of N trials and K classes, N×K.
         true: the number of the true class of each trial, shape (N,).
 
     Raises:
-        InputError: if the shapes do not fit each other, a number is not a class, or a posterior is NaN.
+        InputError: if the shapes do not fit each other, a number is not a class, or a posterior is
+            NaN.
 
     >>> one_against_rest_eer([[0.9, 0.1], [0.6, 0.4]], [0, 1])
     0.5
@@ -177,7 +181,7 @@ def auroc(known: ArrayLike, unknown: ArrayLike) -> float:
 
 
 def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
-    """Compute the fraction of unknown trials accepted as known at the threshold that accepts 95 % of known trials.
+    """Compute the fraction of unknown trials that are accepted if the threshold accepts 95 % of the known trials.
 
     The threshold is the ⌈95n/100⌉-th largest of n known scores. A trial at or above the threshold
     is accepted as known (Liu et al., "Energy-based out-of-distribution detection", NeurIPS 2020).
@@ -189,7 +193,7 @@ def fpr95(known: ArrayLike, unknown: ArrayLike) -> tuple[float, float]:
             higher is more likely known.
 
     Returns:
-        ``(rate, threshold)``.
+        ``(rate, threshold)``: the fraction of accepted unknown trials, and the threshold.
 
     Raises:
         InputError: if one of the two has no scores or a score is NaN.

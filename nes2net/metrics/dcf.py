@@ -126,7 +126,7 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
-    """Compute Cllr after the best monotone calibration, from the numbers of trials at each score.
+    """Compute Cllr in bits after the best monotone calibration, from the numbers of trials at each score.
 
     Args:
         bonafide, spoof: number of trials of each class at N distinct, ascending scores, shape (N,);

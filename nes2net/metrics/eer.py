@@ -37,9 +37,9 @@ def compute_eer(
       rates and the threshold are interpolated linearly where FAR − FRR first changes its sign. If
       FAR − FRR stays positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at the
       highest score.
-    - ``"roc"`` is the rule for known against unknown classes. It is like ``"arena"``, but the ROC
-      curve also has the point where everything is rejected. The EER is therefore 0.5 if all scores
-      are equal, and the EERs of scores and of negated scores add up to 1.
+    - ``"roc"`` is the rule for known against unknown classes. The rule is like ``"arena"``, but the
+      ROC curve also has the point where everything is rejected. The EER is therefore 0.5 if all
+      scores are equal, and the EERs of scores and of negated scores add up to 1.
     - ``"sklearn"`` is the rule of the published figures on CtrSVDD. The EER is (FRR + FAR) / 2 at
       the first corner of the ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
@@ -80,14 +80,14 @@ def compute_eer(
     if method != "interpolated":
         order = None
     scores, is_bonafide = sorted_trials(bonafide, spoof, order)
-    # For each step, count the trials of each class before the step. They are rejected, and a trial at the threshold is
-    # accepted.
+    # At the threshold of a step, the trials before the step are rejected, and the trial of the step is accepted. Count
+    # the rejected trials of each class at each step.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
     rejected_spoof = np.arange(scores.size) - rejected_bonafide
     if method == "interpolated":
         eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
         return eer, float(scores[after])
-    # From here on, each run of equal scores is one step; it starts at its first trial.
+    # From here on, each run of equal scores is one step. ``starts`` holds the index of the first trial of each step.
     starts = np.append(0, last_of_ties(scores)[:-1] + 1)
     rejected = rejected_bonafide[starts], rejected_spoof[starts]
     if method == "roc":  # there is one more step, at which all trials are rejected
@@ -128,7 +128,7 @@ def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[f
         """Whether FRR is at least FAR at these numbers of rejected trials, (bona fide, spoofed)."""
         return operator.ge(*rates(rejected))
 
-    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where the sign changes, or a step before.
+    # FRR − FAR rises with every rejected trial, so |FRR − FAR| is smallest where the sign changes or one step before.
     # First find the element in which the sign changes, then the trial in the element.
     # ``crossing`` is the index of the element.
     crossing = bisect_left(
@@ -255,7 +255,7 @@ def sorted_trials(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = N
 
 
 def sorting_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None) -> NDArray:
-    """Find the index in [bonafide, spoof] of each trial that :func:`sorted_trials` returns, (B + S,).
+    """Find the indices into [bonafide, spoof] that sort the trials as :func:`sorted_trials` does, (B + S,).
 
     Raises :class:`InputError` if ``order`` does not have this shape.
     """
@@ -276,6 +276,7 @@ def interpolated_crossing(
     Args:
         rejected_bonafide, rejected_spoof: Numbers of rejected trials at each step, shape (N,),
             ascending from 0.
+        num_bonafide, num_spoof: Numbers of all trials.
 
     Returns:
         ``(eer, after, share)``: ``after`` is the index of the first step where FRR is at least FAR.

@@ -3,9 +3,9 @@
 The bootstrap draws single trials, whole speakers, whole attacks, or speakers and attacks together.
 Trials of one speaker are not independent, so an interval from draws of single trials is too narrow:
 Ferrer and Riera, "Confidence Intervals for Evaluation in Machine Learning" (2023). Trials of one
-attack are not independent either, unless a figure is meant only for the attacks of the sample. The
-interval of an error rate is :func:`rate_interval`, which also holds for few errors. Other metrics
-have Efron's percentile interval.
+attack are not independent either, unless a figure is meant only for the attacks of the sample. An
+error rate has the interval of :func:`rate_interval`, which is also valid if there are few errors.
+Any other metric has Efron's percentile interval.
 
 In reading order: ``bootstrap_interval`` of one metric, ``rate_interval``, ``bootstrap_values`` of
 several metrics, and ``compare_systems``; then the draws that these functions share.
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 
 _ERRORS = 10  # in rate_interval, the variance of independent trials has the weight of this many errors
 
-#: The largest numbers of resamples, and of counts of cells, that are evaluated together.
+#: Resamples are evaluated in groups. A group has at most so many resamples, and at most so many counts of cells.
 _MOST_TOGETHER = 50
 _MOST_WEIGHTS = 1 << 22
-# Counts of at most so many items are kept for further bootstraps with the same seed, such as those of a breakdown.
+# Draws of at most so many items are cached, because a breakdown repeats the bootstrap with the same seed.
 _MOST_KEPT = 1024
 
-#: A function that draws the resample of a number. Its result (C,) says how often the resample contains each cell.
+#: A function that draws one resample. Its argument is the number of the resample; its result (C,) says how often the
+#: resample contains each cell.
 Draw = Callable[[int], NDArray]
 
 
@@ -59,13 +60,13 @@ class Draws(TypedDict, total=False):
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     spoof_attacks: Sequence | None
-    """The attack of each spoofed trial, length S, of at least two attacks.
+    """The attack of each spoofed trial, length S; there must be at least two attacks.
 
     With attacks, whole attacks are drawn. If there are also groups, a spoofed trial whose speaker
     was drawn m times and whose attack was drawn n times counts m·n times. A bona fide trial counts
     as often as its speaker was drawn (Owen, "The pigeonhole bootstrap", Annals of Applied
-    Statistics 1, 2007). Because attacks are few, the figures of the draws vary too little. Their
-    distances from the mean are therefore multiplied by the factor :func:`spread`."""
+    Statistics 1, 2007). Because attacks are few, the figures of the draws vary too little. The
+    distance of each figure from the mean is therefore multiplied by the factor :func:`spread`."""
     num_threads: int | None
     """Number of threads for the metrics that :func:`bootstrap_interval` lists; by default
     :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on this
@@ -100,9 +101,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
-    For ``compute_eer`` this is the interval of :func:`rate_interval`, for any other metric the
-    percentile interval. A bootstrap cannot draw errors that are not in the sample. If few trials
-    are errors, a percentile interval is therefore too narrow. If there are few speakers, any
+    For ``compute_eer`` this is the interval of :func:`rate_interval`; for any other metric it is
+    the percentile interval. A bootstrap cannot draw errors that are not in the sample. If few
+    trials are errors, a percentile interval is therefore too narrow. If there are few speakers, any
     interval is too narrow.
 
     Args:
@@ -155,8 +156,8 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     Args:
         rate: In [0, 1].
         draws: Rates of the resamples, shape (R,).
-        num_trials: Effective number of trials behind the rate, see :func:`trials_behind`. An error
-            rate on that many independent trials would vary as much as this rate.
+        num_trials: Number of trials behind the rate if all trials were independent, see
+            :func:`trials_behind`.
         confidence: Between 0 and 1.
 
     Raises:
@@ -179,12 +180,15 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """Compute, for each rate, the effective number of trials: name → ``num_trials`` for :func:`rate_interval`.
+    """Compute the number of trials behind each rate: name of the rate → ``num_trials`` for :func:`rate_interval`.
 
     The rates are the EER and the fields of :class:`~nes2net.metrics.Rates`. A mean of the rates of
     two classes varies as much as the error rate of 4 / (1/B + 1/S) trials: Bengio and Mariéthoz, "A
     statistical significance test for person authentication", Odyssey 2004. The denominator of F1
     counts about 2·S trials: the spoofed trials, and about as many rejected trials.
+
+    Args:
+        num_bonafide, num_spoof: numbers of trials, B and S.
     """
     of_both = 4 / (1 / num_bonafide + 1 / num_spoof)
     one_class = {"miss": num_bonafide, "false_alarm": num_spoof}
@@ -255,7 +259,7 @@ def compare_systems(
     first_value, second_value = (
         float(np.ravel(any_metric(metric, *system, single_trials(num_trials))(once))[0]) for system in systems
     )
-    # Each system has half of the columns; the first column of each is compared.
+    # Each system has half of the columns; compare the first columns of both systems.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
     return Comparison(first_value, second_value, first_value - second_value, interval, two_sided_p(differences))
@@ -295,7 +299,7 @@ def _check_confidence(confidence: float) -> None:
 
 
 def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
-    """Find the interval that contains the fraction ``confidence`` of ``values``, with equal fractions on both sides.
+    """Find the interval ``(low, high)`` that contains the fraction ``confidence`` of ``values``, between equal tails.
 
     Raises:
         InputError: if ``confidence`` does not lie between 0 and 1.
@@ -335,7 +339,7 @@ def _resample(
     num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
 
     def resample(start: int) -> NDArray:
-        """Compute the metrics of all systems on the resamples from number ``start`` on, (resamples, columns)."""
+        """Compute all metrics on one group of resamples, which begins with number ``start``: (resamples, columns)."""
         weights = np.stack([draw(index) for index in range(start, min(start + num_together, num_resamples))])
         return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
@@ -357,7 +361,7 @@ def _resample(
 
 
 def spread(sizes: Sequence[int]) -> float:
-    """Compute the factor that spreads the figures of draws, which vary too little if there are few clusters.
+    """Compute the factor that spreads the figures of draws: with few clusters, these figures vary too little.
 
     Draws of k clusters have only (k − 1)/k of the variance between clusters. The benchmark
     ``scripts/bench interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
@@ -388,6 +392,10 @@ def _drawing(
     num_spoof: int,
 ) -> tuple[Cells, Draw, list[int]]:
     """Find the cells of the trials, and make the function that draws a resample.
+
+    Args:
+        seed, bonafide_groups, spoof_groups, spoof_attacks: as in :class:`Draws`.
+        num_bonafide, num_spoof: the numbers of trials, B and S.
 
     Returns:
         - The cells.
@@ -423,7 +431,7 @@ def _drawing(
     if groups is None:
         if attacks is None:
             return single_trials(num_bonafide + num_spoof), _single_draws(seed, num_bonafide, num_spoof), []
-        # Every bona fide trial is a cell, and all spoofed trials of an attack.
+        # There are two kinds of cells: a single bona fide trial, and all spoofed trials of an attack.
         cells = Cells(np.concatenate((np.arange(num_bonafide), num_bonafide + attacks)), num_bonafide + num_attacks)
         return cells, _attack_draws(seed, num_bonafide, num_attacks), [num_attacks]
     # Each group is a cell.
@@ -431,7 +439,7 @@ def _drawing(
     groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
 
     def draw_groups(source: _Source) -> NDArray:
-        """Draw whole groups; repeat the draw until both classes have a trial."""
+        """Count how often each group is drawn; repeat the draw until both classes have a trial."""
         while True:
             counts = source.draw_counts(num_groups)
             if all(counts[of_class].any() for of_class in groups_of_classes):
@@ -439,20 +447,20 @@ def _drawing(
 
     if attacks is None:
         return Cells(groups, num_groups), lambda index: draw_groups(_Source(seed, index)), []
-    # The bona fide trials of each group are a cell, and the spoofed trials of each pair of a group and an attack.
+    # There are two kinds of cells: the bona fide trials of a group, and the spoofed trials of a group and an attack.
     pairs, pair_numbers = np.unique(groups[num_bonafide:] * num_attacks + attacks, return_inverse=True)
     group_of_pair, attack_of_pair = np.divmod(pairs, num_attacks)
     cells = Cells(np.concatenate((groups[:num_bonafide], num_groups + pair_numbers)), num_groups + len(pairs))
 
     def draw_crossed(index: int) -> NDArray:
-        """Draw whole attacks and groups; repeat the draw until a spoofed trial is drawn."""
+        """Draw whole attacks and groups for resample ``index``; repeat the draw until it has a spoofed trial."""
         source = _Source(seed, index)
         while True:
-            times = source.draw_counts(num_attacks)
-            counts = draw_groups(source)
-            of_pairs = counts[group_of_pair] * times[attack_of_pair]
-            if of_pairs.any():
-                return np.concatenate((counts, of_pairs))
+            attack_counts = source.draw_counts(num_attacks)
+            group_counts = draw_groups(source)
+            pair_counts = group_counts[group_of_pair] * attack_counts[attack_of_pair]
+            if pair_counts.any():
+                return np.concatenate((group_counts, pair_counts))
 
     return cells, draw_crossed, [num_attacks, num_groups]
 
@@ -461,7 +469,7 @@ def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
     """Make the function that draws single trials of each class."""
 
     def draw(index: int) -> NDArray:
-        """Draw the bona fide trials, then the spoofed trials."""
+        """Draw resample ``index``: first the bona fide trials, then the spoofed trials."""
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
 
@@ -472,16 +480,19 @@ def _attack_draws(seed: int, num_bonafide: int, num_attacks: int) -> Draw:
     """Make the function that draws single bona fide trials and whole attacks."""
 
     def draw(index: int) -> NDArray:
-        """Draw the attacks first, then the bona fide trials; the counts of the bona fide trials stand first."""
+        """Draw resample ``index``, first the attacks and then the bona fide trials.
+
+        The result has the counts of the bona fide trials before the counts of the attacks.
+        """
         rng = np.random.default_rng([seed, index])
-        times = draw_counts(rng, num_attacks)
-        return np.concatenate((draw_counts(rng, num_bonafide), times))
+        attack_counts = draw_counts(rng, num_attacks)
+        return np.concatenate((draw_counts(rng, num_bonafide), attack_counts))
 
     return draw
 
 
 def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
-    """Number the groups of both classes, (B + S,), in the order in which they occur first."""
+    """Find the number of each trial's group, (B + S,); groups are numbered in the order of their first trials."""
     if isinstance(bonafide_groups, np.ndarray) and isinstance(spoof_groups, np.ndarray):
         groups = np.concatenate((bonafide_groups, spoof_groups))
         _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
@@ -491,7 +502,7 @@ def _numbered(bonafide_groups: Sequence, spoof_groups: Sequence) -> NDArray:
 
 
 class _Source:
-    """Draws counts one after the other with the random generator of one resample.
+    """Draws counts one after the other with the random generator of one resample, and caches small draws.
 
     Args:
         seed: the seed of the bootstrap.
@@ -504,7 +515,7 @@ class _Source:
         self._sizes: tuple[int, ...] = ()
 
     def draw_counts(self, size: int) -> NDArray:
-        """Draw as :func:`draw_counts` does; the result must not be changed, because it is used again."""
+        """Draw as :func:`draw_counts` does; the result must not be changed, because it may be cached."""
         self._sizes += (size,)
         draw = _last_counts if max(self._sizes) <= _MOST_KEPT else _last_counts.__wrapped__
         return draw(self._seed, self._index, self._sizes)
@@ -512,7 +523,7 @@ class _Source:
 
 @functools.lru_cache(maxsize=4096)
 def _last_counts(seed: int, index: int, sizes: tuple[int, ...]) -> NDArray:
-    """Draw counts of ``sizes`` items one after the other, and return the last ones."""
+    """Draw counts for each of ``sizes`` in turn (:func:`draw_counts`), and return only the last counts."""
     rng = np.random.default_rng([seed, index])
     return [draw_counts(rng, size) for size in sizes][-1]
 

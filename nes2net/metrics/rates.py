@@ -24,7 +24,7 @@ class Rates(NamedTuple):
     f1: float
     """F1 of the class spoof: 2 · hits / (2 · hits + errors); a hit is a spoofed trial below the threshold."""
     macro_f1: float
-    """The mean of F1 of the class spoof and F1 of the class bona fide, the measure of AT-ADD."""
+    """Mean of the F1 of spoof and the F1 of bona fide. The AT-ADD challenge uses this measure."""
 
 
 def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Rates:
@@ -43,7 +43,13 @@ def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Ra
 
 
 def rates_of_counts(missed: int, accepted: int, num_bonafide: int, num_spoof: int) -> Rates:
-    """Compute the rates from the number of missed bona fide trials and the number of accepted spoofed trials."""
+    """Compute the rates from numbers of trials.
+
+    Args:
+        missed: number of bona fide trials below the threshold.
+        accepted: number of spoofed trials at or above the threshold.
+        num_bonafide, num_spoof: numbers of all trials of each class, each at least 1.
+    """
     miss = missed / num_bonafide
     false_alarm = accepted / num_spoof
     rejected = num_spoof - accepted

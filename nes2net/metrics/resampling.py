@@ -37,14 +37,14 @@ from nes2net.metrics.tdcf import asv_error_rates, compute_min_tdcf, tandem_weigh
 # The sorted trials are divided into at most so many blocks, of at least so many trials each.
 _MOST_BLOCKS = 256
 _FEWEST_IN_BLOCK = 64
-# The table of the numbers of trials by cell and block has at most so many numbers for each class (32 MB), and at most so
-# many for each trial. Otherwise counting trials is quicker.
+# The table of the numbers of trials by cell and block has at most so many numbers for each class (32 MB), and at most
+# so many for each trial. If the table would be larger, counting the trials of each resample is quicker.
 _LARGEST_TABLE = 1 << 22
 _TABLE_PER_TRIAL = 16
 
 
 class Cells(NamedTuple):
-    """Sets of trials that every resample contains equally often."""
+    """A division of the trials into cells. In any resample, all trials of one cell occur equally often."""
 
     numbers: NDArray
     """The number of the cell of each trial of [bonafide, spoof], (B + S,), from 0 on."""
@@ -85,8 +85,8 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
 
-    All fields of :class:`Rates` are returned, but only the first number of any other tuple, such as
-    that of ``compute_eer``.
+    If the metric returns :class:`Rates`, all fields are returned. If it returns any other tuple, as
+    ``compute_eer`` does, only the first number is returned.
     """
 
     def evaluate(counts: NDArray) -> Any:
@@ -102,7 +102,7 @@ def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, ce
 
 
 def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampled:
-    """Turn a function of the counts of all trials (B + S,) of a resample into a function of counts of cells."""
+    """Turn ``evaluate``, which takes the counts (B + S,) of a resample's trials, into a function of counts of cells."""
     return lambda weights: np.array([evaluate(weights_of_cells[cells.numbers]) for weights_of_cells in weights])
 
 
@@ -127,6 +127,7 @@ class _Blocks:
         ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
         self.is_last = np.zeros(index.size, dtype=bool)
         self.is_last[ends] = True
+        # Divide the trials into blocks of about equal size; trials with equal scores stay together.
         num_blocks = int(np.clip(index.size // _FEWEST_IN_BLOCK, 1, _MOST_BLOCKS))
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
@@ -141,7 +142,9 @@ class _Blocks:
             self._table = np.concatenate(tables, axis=1).astype(np.float64)
 
     def rejected(self, weights: NDArray) -> NDArray:
-        """Count the bona fide and the spoofed trials before each block and after the last one, R×2×(K+1).
+        """Count the trials of each class, bona fide first, that come before each block: R×2×(K+1).
+
+        The last number counts all trials of the class.
 
         Args:
             weights: how often each cell was drawn in each resample, (R, C).
@@ -161,11 +164,11 @@ class _Blocks:
         return rejected
 
     def block(self, number: int) -> slice:
-        """The sorted trials of a block."""
+        """Return block ``number`` as a slice of the sorted trials."""
         return slice(self._bounds[number], self._bounds[number + 1])
 
     def counts(self, weights: NDArray, trials: slice) -> NDArray:
-        """How often each of the sorted ``trials`` is drawn, if each cell is drawn ``weights`` (C,) times."""
+        """Count how often each of the sorted ``trials`` is drawn, if each cell is drawn ``weights`` (C,) times."""
         return weights[self._cells[trials]]
 
 
@@ -189,16 +192,17 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
         is_bonafide = blocks.is_bonafide[trials]
         counts = blocks.counts(weights, trials)
         rise = climbed_before[block] + np.cumsum(counts * np.where(is_bonafide, num_spoof, num_bonafide))
-        crossing = int(np.searchsorted(rise, to_climb))  # index of the trial at one of whose copies FRR reaches FAR
+        crossing = int(np.searchsorted(rise, to_climb))  # FRR reaches FAR at a copy of this trial
         climbed = int(rise[crossing - 1] if crossing else climbed_before[block])
         rejected_bonafide = int(rejected[0, block]) + int((counts * is_bonafide)[:crossing].sum())
         rejected_spoof = (climbed - rejected_bonafide * num_spoof) // num_bonafide
         at_bonafide = bool(is_bonafide[crossing])
         step = num_spoof if at_bonafide else num_bonafide
         copies = -((climbed - to_climb) // step)  # number of copies up to the crossing, rounded up
+        # (rejected bona fide, rejected spoofed) trials at the crossing, and one step before the crossing.
         after = (rejected_bonafide + copies * at_bonafide, rejected_spoof + copies * (not at_bonafide))
         before = (after[0] - at_bonafide, after[1] - (not at_bonafide))
-        # The error rates at the crossing and one step before the crossing.
+        # Compute the error rates at the crossing and one step before the crossing.
         frr = after[0] / num_bonafide
         far = (num_spoof - after[1]) / num_spoof
         frr_before = before[0] / num_bonafide
@@ -215,7 +219,7 @@ def _quick_eer(bonafide: NDArray, spoof: NDArray, method: str, order: Any, cells
 
 
 def _quick_eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_eer` by a rule that treats equal scores as one step."""
+    """Make the quick form of :func:`compute_eer` by ``method``, a rule that treats equal scores as one step."""
     index = sorting_index(bonafide, spoof)[::-1]  # highest score first
     is_bonafide = index < bonafide.size
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
@@ -253,11 +257,11 @@ def _quick_minimum(
 ) -> Resampled:
     """Make the quick form of the smallest ``cost(frr, far)`` over all thresholds.
 
-    The cost is linear in both rates and rises with both. Within a block it is therefore never below
-    the cost of the FRR before the block and the FAR after the block. Only blocks for which this
-    bound lies below the costs between blocks are read trial by trial. The copies of a trial lie on
-    a straight piece of the ROC curve. Along such a piece, a linear cost is smallest at one of the
-    two ends. The steps between the ends are therefore skipped.
+    The cost is linear in both rates and rises with both. Within a block, the cost is therefore
+    never below the cost of the FRR before the block and the FAR after the block. Only blocks for
+    which this bound lies below the costs between blocks are read trial by trial. The copies of a
+    trial lie on a straight piece of the ROC curve. Along such a piece, a linear cost is smallest at
+    one of the two ends. The steps between the ends are therefore skipped.
 
     Args:
         ties_are_one_step: whether equal scores are one step; if False, every trial is a step.
@@ -266,14 +270,16 @@ def _quick_minimum(
 
     def evaluate(weights: NDArray) -> NDArray:
         """Compute the smallest cost (R,) of resamples from the ``weights`` (R, C) of cells."""
+        # Compute the costs between blocks, and a lower bound of the costs within each block.
         rejected = blocks.rejected(weights)
         sizes = rejected[:, :, -1]
         frr = rejected[:, 0] / sizes[:, :1]
         far = (sizes[:, 1:] - rejected[:, 1]) / sizes[:, 1:]
         lowest = cost(frr, far).min(axis=1)  # the first of these thresholds accepts all trials
         bounds = cost(frr[:, :-1], far[:, 1:])
+        # Read the blocks that may have a lower cost, trial by trial.
         for row, block in np.argwhere(bounds < lowest[:, None]).tolist():
-            if bounds[row, block] >= lowest[row]:  # a block before has a lower cost
+            if bounds[row, block] >= lowest[row]:  # an earlier block has a lower cost
                 continue
             trials = blocks.block(block)
             counts = blocks.counts(weights[row], trials)
@@ -335,7 +341,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
     """
     index = sorting_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])
-    # Numbers of trials in each tie group.
+    # Count the trials of each class in each tie group.
     num_bonafide = np.diff(np.cumsum(index < bonafide.size)[ends], prepend=0)
     num_spoof = np.diff(ends, prepend=-1) - num_bonafide
     begins = np.append(True, (num_spoof[:-1] > 0) & (num_bonafide[1:] > 0))  # whether a pool may begin with the group
@@ -359,7 +365,7 @@ def _quick_min_cllr(bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resample
 
 
 def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cells) -> Resampled:
-    """Make the quick form of :func:`compute_rates`."""
+    """Make the quick form of :func:`compute_rates` at ``threshold``."""
     sums = _sums_in_cells(bonafide < threshold, spoof >= threshold, cells)
 
     def evaluate(weights: NDArray) -> NDArray:
@@ -373,7 +379,7 @@ def _quick_rates(bonafide: NDArray, spoof: NDArray, threshold: float, cells: Cel
 
 
 def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
-    """Sum the ``counts`` (B + S,) of a resample to its numbers of bona fide and of spoofed trials."""
+    """Compute the numbers of bona fide and of spoofed trials in a resample from the ``counts`` (B + S,) of trials."""
     return int(counts[:num_bonafide].sum()), int(counts[num_bonafide:].sum())
 
 

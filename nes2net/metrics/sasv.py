@@ -71,7 +71,8 @@ def compute_t_eer(
 
     The t-EER is the error rate at which the tandem misses targets, accepts nontargets and accepts
     spoofed trials equally often. Each threshold of the ASV system is paired with the threshold of
-    the countermeasure at which misses are nearest to the mean of the two false alarm rates.
+    the countermeasure at which the tandem's miss rate is nearest to the mean of the tandem's two
+    false alarm rates.
 
     Args:
         bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). The thresholds of the
@@ -90,9 +91,9 @@ def compute_t_eer(
         The rate at which the tandem accepts spoofed trials at this pair, a fraction in [0, 1].
 
     Raises:
-        InputError: if a class has no scores, if a score is NaN, or if the method is unknown. Also
-            if ``"asvspoof5"`` finds no pair, because both systems rank the classes the wrong way
-            round.
+        InputError: if a class has no scores, if a score is NaN, or if the method is unknown. The
+            error is also raised if ``"asvspoof5"`` finds no pair, because both systems rank the
+            classes the wrong way round.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
@@ -105,8 +106,8 @@ def compute_t_eer(
     )
     _, miss, nontarget_alarm, spoof_alarm = _rates_at_thresholds(asv, method)
     if method == "asvspoof5":
-        # Misses rise and alarms fall with the threshold, so the lowest thresholds are allowed. The division by
-        # ``spoof_alarm`` below needs accepted spoofed trials.
+        # Only thresholds with fewer misses than false alarms are allowed. The division by ``spoof_alarm`` below needs
+        # accepted spoofed trials.
         allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
         miss = miss[allowed]
         nontarget_alarm = nontarget_alarm[allowed]
@@ -127,8 +128,8 @@ def compute_t_eer(
         return misses - (nontargets + spoofs) / 2
 
     # As the countermeasure rejects more, misses rise and alarms fall, so the imbalance rises to 1.
-    # Bisect for the first threshold of the countermeasure where the imbalance is not negative, for all ASV thresholds
-    # at once. The imbalance is cm_miss + (1 − cm_miss) · by_passed − cm_alarm · by_alarm.
+    # For all ASV thresholds at once, bisect for the first threshold of the countermeasure where the imbalance is not
+    # negative. The imbalance is cm_miss + (1 − cm_miss) · by_passed − cm_alarm · by_alarm.
     by_passed = miss - nontarget_alarm / 2
     by_alarm = spoof_alarm / 2
     low = np.zeros(miss.size, dtype=np.int32)
@@ -182,7 +183,8 @@ def _rates_at_thresholds(
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
     thresholds = np.append(scores[0] - 0.001, scores[steps])
     misses, *rejected_shares = (count / of_class.size for of_class, count in zip(classes, rejected))
-    # If two thresholds are equally near, the last bit decides: subtract rejected shares from 1, as the package does.
+    # If two thresholds are equally near, the last bit of a rate decides between them. Therefore subtract the rejected
+    # shares from 1, as the package does.
     nontarget_alarm = 1 - rejected_shares[0]
     spoof_alarm = 1 - rejected_shares[1]
     if method == "distinct":

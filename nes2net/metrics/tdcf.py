@@ -76,9 +76,9 @@ def compute_min_tdcf(
         The minimum t-DCF, in [0, 1]; a useless countermeasure has the cost 1.
 
     Raises:
-        InputError: if a class is empty, or if a score is NaN or infinite. Also if countermeasure
-            scores have fewer than three distinct values (decisions, not scores), if the ASV system
-            is useless (a weight is negative), or if the version is unknown.
+        InputError: if a class is empty, or if a score is NaN or infinite. The error is also raised
+            if countermeasure scores have fewer than three distinct values (decisions, not scores),
+            if the ASV system is useless (a weight is negative), or if the version is unknown.
 
     >>> asv = {"asv_target": [2.0, 3.0], "asv_nontarget": [0.0, 1.0], "asv_spoof": [2.5]}
     >>> compute_min_tdcf([1.0, 2.0], [-2.0, -1.0], **asv, version=2019)
@@ -139,8 +139,8 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
     """Compute the normalised t-DCF at each threshold of :func:`~nes2net.metrics.eer.det_curve`.
 
     The result has the shape (B + S + 1,). ``weights`` come from :func:`tandem_weights`. Scores and
-    errors are the same as for :func:`compute_min_tdcf`; an ASV system that accepts no spoofed trial
-    raises :class:`InputError`, too.
+    errors are the same as for :func:`compute_min_tdcf`. :class:`InputError` is also raised if c0 +
+    min(c1, c2) is 0, as in the legacy form for an ASV system that accepts no spoofed trial.
     """
     bonafide, spoof = checked_classes(bonafide, spoof)
     scores = np.concatenate((bonafide, spoof))

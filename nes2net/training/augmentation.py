@@ -72,12 +72,13 @@ def training_effects(
     """Build the effects of ``recipe`` for training utterances; babble is mixed from the speech of ``trials``.
 
     Args:
+        stream: as for :func:`effects_of`.
         labelled: whether frames have labels, so that effects must not move sounds in time.
 
     Raises:
         InputError: as :func:`effects_of`, or if the recipe adds noise but names no folder of noise.
-            Also if a condition moves sounds in time, which labels of frames and pieces do not
-            allow.
+            The error is also raised if a condition moves sounds in time, which labels of frames and
+            pieces do not allow.
     """
     recipe.check_noise()
     fixed_in_time = None
@@ -98,9 +99,10 @@ def training_effects(
 
 
 def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | None:
-    """Make the random stream that all utterances share with ``augment.rng: legacy``; otherwise return None.
+    """Make the random stream that all utterances share if ``augment.rng`` is ``legacy``; otherwise return None.
 
-    If ``data.num_workers`` is not 0, a note on standard error says that it is not used.
+    If a stream is made and ``data.num_workers`` is not 0, a note on standard error says that the
+    number of workers is not used.
 
     Args:
         world_size: number of training processes.

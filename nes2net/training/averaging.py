@@ -76,10 +76,12 @@ def average_run(
         out: file to write, instead of the file named above; an existing file is replaced.
 
     Raises:
-        InputError: if both or neither of ``ids`` and ``last`` are given, the checkpoints do not fit
-            each other, or ``out`` cannot be written. Also if a checkpoint is missing, even if the
-            average exists, because only the checkpoints can confirm the average.
+        InputError: if both or neither of ``ids`` and ``last`` are given, if the checkpoints do not
+            fit each other, or if ``out`` cannot be written. The error is also raised if a
+            checkpoint is missing, even if the average exists, because only the checkpoints can
+            confirm the average.
     """
+    # Choose the epochs.
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"run folder {folder} not found: `folder` must be a folder that holds epoch_N.pth")
@@ -94,6 +96,7 @@ def average_run(
         ids = saved[-last:]
     if not ids:
         raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
+    # Find the checkpoints, and the file to write.
     target = average_path(folder, ids, mode, weights, batch_norm_batches) if out is None else Path(out)
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
@@ -108,6 +111,7 @@ def average_run(
             f"{', '.join(map(str, saved_epochs(folder))) or 'none'}{unconfirmed}"
         )
     check_target(target)
+    # Use the existing average if it was made of these checkpoints; otherwise compute the average.
     provenance: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     is_reusable = not weights and batch_norm_batches is None and out is None
     with suppress(InputError):  # if the existing average is damaged, compute it again
@@ -198,6 +202,7 @@ def _with_new_batch_statistics(
             f"new batch statistics need checkpoints of this package and their {RECIPE_FILE}, which {folder} lacks: "
             "leave `batch_norm_batches` out"
         )
+    # Load the average into a detector.
     recipe = load_recipe(folder / RECIPE_FILE)
     detector = Detector.from_config(record["model"])
     partial = detector.is_partial(state_dict)
@@ -209,6 +214,7 @@ def _with_new_batch_statistics(
         raise InputError(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
+    # Prepare the training batches of the run, and estimate the statistics on the first of them.
     detector = detector.to(choose_device())
     training = list_examples(recipe.data, create_task(recipe).trials("train"))
     cuda = detector.device.type == "cuda"
@@ -234,7 +240,7 @@ def _with_new_batch_statistics(
 
 
 def measures_of(folder: str | Path) -> Sequence[Measure]:
-    """Find the measures that the task of the run in ``folder`` defines; EER and minDCF if its recipe is unusable."""
+    """Find the measures that the task of the run in ``folder`` defines; EER and minDCF if the run has no usable recipe."""
     try:
         return create_task(load_recipe(Path(folder) / RECIPE_FILE)).measures
     except InputError:

@@ -30,8 +30,8 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. In a group of the last level, all items are drawn once in random order,
-    then all items again in another order, and so on. Any two of these items therefore differ by at
-    most one in their numbers of draws. Chance decides the order of the items, but not the shares of
+    then all items again in another order, and so on. The numbers of draws of any two of these items
+    therefore differ by at most one. Chance decides the order of the items, but not the shares of
     the groups.
 
     Args:
@@ -39,7 +39,7 @@ class Balance:
         levels: the divisions into groups, outermost first; without levels all items are one group.
         speakers: speaker of each item, None if unknown; needed for ``most_of_speaker``.
         most_of_speaker: largest number of items of a speaker in an epoch. If a speaker has more
-            items, each epoch draws other items at random. None for no limit. Items without a
+            items, each epoch chooses among them at random. None for no limit. Items without a
             speaker are always included.
         draws: number of draws in an epoch. None for the number of items, counting at most
             ``most_of_speaker`` items of each speaker.
@@ -85,7 +85,10 @@ class Balance:
         return rng.permuted(self._draw_items(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:
-        """Compute the hexadecimal SHA-256 of all items' groups, and of their speakers if these have a limit."""
+        """Compute the SHA-256, in hexadecimal, of the groups of all items, and of the speakers if they have a limit.
+
+        A run that resumes compares this digest, so that an epoch does not change in the middle.
+        """
         digest = sha256()
         for numbers, names in self._levels:
             digest.update(f"{names}\n".encode("utf-8", "surrogateescape") + numbers.astype("<i8").tobytes())
@@ -249,14 +252,14 @@ def _group_of_each_trial(trials: Sequence[Trial], name: str, key: str) -> list[H
     field = "label" if name == "class" else name
     values: list[Hashable | None] = [trial.get(field) for trial in trials]
     if all(value is None for value in values):
-        slots = ("speaker", "attack", "codec", "source", "vocoder", "gender", "language")
-        has = [slot for slot in slots if any(trial.get(slot) is not None for trial in trials)]
+        fields = ("speaker", "attack", "codec", "source", "vocoder", "gender", "language")
+        stated_fields = [name for name in fields if any(trial.get(name) is not None for trial in trials)]
         extra: dict[str, str] = {}
         for trial in trials:
             extra.update(trial.extra)
         raise InputError(
             f"`data.{key}` needs the {name} of the training trials, but no trial states it; they have "
-            f"{listed(['class', *has, *extra], 12)}"
+            f"{listed(['class', *stated_fields, *extra], 12)}"
         )
     if name in ("attack", "speaker"):  # the attack A07 of two corpora is not the same attack, so add the corpus
         for index, trial in enumerate(trials):

@@ -36,9 +36,9 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# The largest number of attacks, languages or codecs of a set that a card names, and the largest number of recordings
-# whose headers are read to estimate the hours of the set.
+# A card names at most so many attacks, so many languages and so many codecs of a set.
 _MOST_NAMES = 100
+# The headers of at most so many recordings are read, to estimate the hours of a set.
 _MOST_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
@@ -54,7 +54,8 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
     Returns:
         A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
         of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
-        100 names. ``drawn`` says what a bootstrap interval resamples, such as 20 speakers.
+        100 names. The attacks are those of spoofed trials; if a trial has no attack, its vocoder is
+        listed. ``drawn`` says what a bootstrap interval resamples, such as 20 speakers.
         ``hours`` is estimated from the headers of at most 200 recordings; None if no header states
         a length.
     """
@@ -68,6 +69,7 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
                 names[name].add(value)
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     lengths = []
+    # Read the headers of evenly spaced trials.
     for trial in trials[:: -(-len(trials) // _MOST_HEADERS) or 1]:
         with suppress(InputError, OSError):
             if length := stated_length(trial.audio_path()):
@@ -92,7 +94,7 @@ def described_training(
     """Collect the facts of :attr:`nes2net.models.provenance.Provenance.training` that hold for all epochs.
 
     Args:
-        earlier: descriptions of the devices on which the run was before it resumed.
+        earlier: descriptions of the devices on which the run computed before it resumed.
     """
     device = f"{accelerator.num_processes} × {device_name(accelerator.device)}"
     return {
@@ -104,7 +106,7 @@ def described_training(
 
 
 def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
-    """Add facts and figures of the last epoch in the history of ``selection`` to ``provenance``; return the result."""
+    """Return ``provenance`` with the facts and figures of the last epoch, which ends the history of ``selection``."""
     row = selection.history[-1]
     training = {
         **provenance.training,
@@ -118,6 +120,8 @@ def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
 
 def write_card(folder: Path, checkpoint: str | None = None) -> None:
     """Write the card of the run in ``folder`` from the files of the folder.
+
+    The card states the time of all epochs in the history, including epochs after the checkpoint.
 
     Args:
         checkpoint: file name of the checkpoint that the card describes; None for the checkpoint of
@@ -219,7 +223,10 @@ def _scored_by(folder: Path, scores: Path) -> tuple[str, str]:
 
 
 def _development_figures(provenance: Provenance, selection: Selection, row: Row) -> Iterator[SetFigure]:
-    """Yield the figures of the development set: each measure in ``row``, a row of the history, pooled and by corpus."""
+    """Yield the figures of the development set for each measure in ``row``, a row of the history.
+
+    The pooled figure of a measure comes first, then the figure of each corpus.
+    """
     sets = [described for described in provenance.trials if described.get("part") == "dev"]
     pooled = _facts_of_set(sets)
     for measure in selection.offered:
@@ -238,7 +245,7 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
 
 
 def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Make the facts of a :class:`~nes2net.models.card.SetFigure` on all ``sets`` together, from their descriptions."""
+    """Sum up ``sets``, the descriptions of corpora, to the facts of one :class:`~nes2net.models.card.SetFigure`."""
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),
@@ -265,8 +272,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    Of a text with slashes, such as a path, only the last part is kept. The items of a list are
-    joined by commas. None is not converted to text.
+    If a text has slashes, as a path has, only the last part is kept. The items of a list are
+    joined by commas. None is not converted to text. Each key begins with ``prefix``.
     """
     for key, value in values.items():
         if isinstance(value, dict):

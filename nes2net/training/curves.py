@@ -54,7 +54,7 @@ def plot_curves(
 def _draw(
     history: list[dict[str, Any]], path: Path, title: str, saved: Collection[int], offered: Sequence[Measure]
 ) -> None:
-    """Draw panels for losses, measures and learning rates, and save them to ``path``; mark the ``saved`` epochs."""
+    """Draw panels for losses, measures and learning rates to ``path``, with the arguments of :func:`plot_curves`."""
     # All rates share a panel; every other measure has its own.
     rates = []
     other_measures = []
@@ -80,7 +80,7 @@ def _draw(
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     marked = [epoch["epoch"] for epoch in history if epoch["epoch"] in saved]
-    if marked:  # the marks are at 3 % of the height of the axis, which is always below the curves
+    if marked:  # the marks are at 3 % of the height of the axis, below all curves
         axes[0].plot(
             marked,
             [0.03] * len(marked),

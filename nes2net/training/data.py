@@ -58,7 +58,8 @@ def read_trials(
     alias too, except if the only corpus is a list of your own with a column ``corpus``.
 
     Args:
-        labels: labels of the trials to list; it is no error if a corpus has no trials of the other labels.
+        labels: labels of the trials to list; it is no error if a corpus has no trials of the other
+            labels.
 
     Raises:
         InputError: if the folder of a corpus is not named; if a corpus lacks the split, or does not
@@ -136,7 +137,7 @@ def read_trials(
 
 
 def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Describe the ``trials`` of :func:`read_trials`, corpus by corpus, for the provenance of the detector.
+    """Describe the ``trials`` of ``part`` (:func:`read_trials`), corpus by corpus, for the detector's provenance.
 
     These facts distinguish corpora that have the same layout, and a model card states them.
     """
@@ -190,7 +191,7 @@ def list_examples(
     labels: FrameLabels | None = None,
     shown: bool = True,
 ) -> Examples:
-    """List the examples of ``trials``: the trials themselves, or with ``data.crop: pieces`` their pieces.
+    """List the examples of ``trials``: with ``data.crop: pieces`` their pieces, otherwise the trials themselves.
 
     A piece is a trial too. Its id names its samples: ``LA_T_1000137[64000:128000]`` has samples
     64000 to 127999. The lengths of most recordings are read from headers. A recording that cannot
@@ -242,7 +243,7 @@ def list_examples(
 
 
 def check_fills_a_batch(number: int, train: TrainConfig) -> None:
-    """Raise :class:`InputError` if ``number``, the number of training trials, is below the batch size."""
+    """Raise :class:`InputError` if ``number``, the number of trials in a training epoch, is below the batch size."""
     if number < train.batch_size:
         raise InputError(
             f"{number} training trials do not fill one batch of {train.batch_size}: lower `train.batch_size`"

@@ -43,8 +43,8 @@ class Examples(NamedTuple):
     trials: Sequence[Trial]
     #: first sample and number of samples of each piece; None if recordings are not cut into pieces
     excerpts: Sequence[tuple[int, int]] | None = None
-    #: one message for each recording that could not be cut, because its length is unknown or differs from the length of
-    #: its labels
+    #: one message for each recording that could not be cut, because its length is 0, is unknown, or differs from the
+    #: length of its labels
     errors: Sequence[str] = ()
     #: labels of frames; None if the task does not train on frames
     labels: FrameLabels | None = None
@@ -93,7 +93,7 @@ Target: TypeAlias = Callable[[Trial], "int | None"]
 
 
 def no_tensors(trial: Trial) -> Mapping[str, Tensor]:
-    """Carry no tensors beside waveform and class; this is the default :data:`Carries`."""
+    """Return no tensors: the example carries only waveform and class. This is the default :data:`Carries`."""
     return {}
 
 
@@ -129,9 +129,9 @@ class TrainingSet(Dataset):
             picklable, because the workers get them.
 
     Attributes:
-        pre_emphasis: coefficient of the pre-emphasis after the augmentation. It is 0 at first. The
-            caller sets it when the detector, which determines the coefficient, is built after the
-            data.
+        pre_emphasis: coefficient of the pre-emphasis after the augmentation, at first 0. The
+            detector determines the coefficient, and is built after the data. The caller then sets
+            the coefficient.
     """
 
     def __init__(
@@ -159,6 +159,7 @@ class TrainingSet(Dataset):
         self.carries = carries
         self.target = target
         self.pre_emphasis = 0.0
+        #: number of leading samples to decode; None for all
         self.samples_to_read = num_samples if crop == "head" and not self.augmentation else None
 
     def __len__(self) -> int:
@@ -255,7 +256,7 @@ class TrainingSet(Dataset):
         return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
-        """Decode the needed samples: the samples of ``excerpt``, the head, or all. Use the cache if there is one."""
+        """Decode the samples of ``excerpt`` or, without an excerpt, the head or all. Use the cache if there is one."""
         if excerpt is not None:
             start, length = excerpt
             if self.cache is None:

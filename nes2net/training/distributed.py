@@ -34,7 +34,7 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     """Make the :class:`Accelerator` of this process.
 
     Each process started by ``torchrun`` or ``accelerate launch`` computes on the GPU with its local
-    rank, or on the CPU. A process that neither program started trains alone.
+    rank, or on the CPU. A process that was started by neither program trains alone.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -98,7 +98,8 @@ def gather_values(accelerator: Accelerator, value: Any) -> list[Any]:
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
     """Call ``write`` in the main process only; if a file cannot be written, all processes raise the error.
 
-    If only the main process raised it, the other processes would wait for a process that has ended.
+    If only the main process raised the error, the other processes would wait for a process that has
+    ended.
     """
     failure: BaseException | None = None
     try:
@@ -106,9 +107,9 @@ def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
             write()
     except (OSError, InputError) as error:
         failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    for failed in (failure, *gather_values(accelerator, failure)):
-        if failed is not None:
-            raise failed
+    for process_failure in (failure, *gather_values(accelerator, failure)):
+        if process_failure is not None:
+            raise process_failure
 
 
 def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Module:
@@ -171,7 +172,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
-        """Update the running statistics. Without a momentum, they are means over all batches so far."""
+        """Update the running statistics. Without a momentum, these statistics are means over all batches so far."""
         number = self.num_batches_tracked
         running_mean = self.running_mean
         running_var = self.running_var

@@ -49,7 +49,7 @@ class FrameLabels:
     def crop(
         self, sample_labels: NDArray[np.int8], crop: str, num_samples: int, rng: np.random.Generator, id: str
     ) -> NDArray[np.integer]:
-        """Choose a crop of the trial ``id``, and return the indices of its samples.
+        """Choose a crop of ``num_samples`` of the trial ``id``, and return the indices of its samples.
 
         A random crop begins at the beginning of a frame, except with ``random_tiled``.
 
@@ -74,6 +74,7 @@ def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool
     Such labels are assumed to belong to another recording. ``num_labels`` counts labels of 10 ms.
 
     Args:
+        utterance: name of the utterance, for the message.
         whole: False if ``num_samples`` is only the beginning of the recording.
     """
     labels = num_labels / 100

@@ -24,13 +24,13 @@ _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, 
 class StopRequests:
     """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`deferred`.
 
-    SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``. A
-    second Ctrl-C ends the run at once. Python handles signals in the main thread only; in other
-    threads this context does nothing.
+    SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, and SIGINT (Ctrl-C) raises
+    ``KeyboardInterrupt``. A second Ctrl-C ends the run at once. Python handles signals in the main
+    thread only; in other threads this context does nothing.
 
-    To end several processes together, set ``agree`` to a function. It takes the signal that this
-    process has received, and returns the signal that ends all processes; 0 is no signal. A signal
-    then always waits for the end of a :meth:`deferred` context, where the processes agree.
+    To end several processes together, set ``agree`` to a function. The function takes the signal
+    that this process has received, and returns the signal that ends all processes; 0 is no signal.
+    A signal then always waits for the end of a :meth:`deferred` context, where the processes agree.
 
     >>> import os, signal
     >>> with StopRequests() as stop:
@@ -49,7 +49,8 @@ class StopRequests:
         self.requested = 0
         self.agree: Callable[[int], int] | None = None
         self._deferred = False
-        self._since = 0.0
+        self._since = 0.0  # time at which the signal came
+        # Number of a signal → the handler to restore.
         self._before: dict[int, Callable[[int, FrameType | None], Any] | int | signal.Handlers | None] = {}
         self._process = os.getpid()
 

@@ -50,7 +50,7 @@ class Trainer:
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # adds the GradScaler of fp16
 
     def fit(self) -> None:
-        """Train, validate and save the remaining epochs; a signal to stop waits for the end of a step or of a save."""
+        """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""
         while not self.state.selection.is_done:
             epoch = self.state.progress.epoch
             with self.stop.deferred(), float32_products(IN_SCORING[self.recipe.train.precision]):
@@ -67,7 +67,7 @@ class Trainer:
         The run is saved after a signal, every ``train.save_every_minutes``, and after the last step.
 
         Raises:
-            InputError: if in each step some process had no usable file.
+            InputError: if every step of the epoch lacked a usable file in some process.
         """
         progress = self.state.progress
         if progress.step == self.steps_per_epoch:
@@ -128,7 +128,7 @@ class Trainer:
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # Only this line of a step waits for the GPU, apart from messages between processes and fp16's GradScaler.
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
-            if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because it skips such steps
+            if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because the scaler skips such steps
                 gradient_norm = 0.0
             check_finite(loss_of_step, gradient_norm, self.recipe.train, self.loader, epoch, step)
             self.optimizer.step()
@@ -162,7 +162,10 @@ class Trainer:
         return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
-        """Sum the gradients of a step over its parts and all processes; return the loss of the step."""
+        """Sum the gradients of a step over its parts and all processes; return the loss of the step.
+
+        Parts that ``plan`` skips are not computed.
+        """
         accelerator = self.accelerator
         denominators = plan.denominators
         factors = [accelerator.num_processes / weight if weight > 0 else 0.0 for weight in denominators]
@@ -185,7 +188,12 @@ class Trainer:
         return 0.5 ** plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints."""
+        """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints.
+
+        Args:
+            values: training loss, learning rate and, if the epoch was validated, the values of the
+                validation, by key in the history.
+        """
         state = self.state
         selection = state.selection
         path = selection.folder / f"epoch_{epoch}.pth"

@@ -103,7 +103,7 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     if it is finite.
 
     With several corpora, these values are pooled over all trials. ``val_eer_wo_aug/CORPUS`` is the
-    EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` the EER of an attack in it.
+    EER of a corpus, and ``val_eer_wo_aug/CORPUS/ATTACK`` is the EER of an attack in this corpus.
     ``val_eer_wo_aug_mean`` and ``val_eer_wo_aug_worst`` are the mean and the highest EER of the
     corpora (:class:`nes2net.evaluation.breakdown.OverCorpora`). ``val_min_dcf_wo_aug`` has the same
     variants, except for attacks.
@@ -171,11 +171,13 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
 def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> dict[str, float]:
     """Compute EER and minDCF of each corpus, their mean and highest value over corpora, and the EER of each attack.
 
-    The result maps keys of the history to fractions.
+    The arguments are those of :func:`error_rates`. The result maps keys of the history to
+    fractions.
 
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
+    # The evaluation takes the trials of a corpus with their scores; here, every trial has a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

@@ -1,7 +1,8 @@
 """Report a run to the user: in lines, progress, a log, TensorBoard, other trackers and a picture.
 
-Only the main process reports. Results go to standard output, remarks and progress to standard
-error, and both to ``train.log``. With a :class:`RunReporter`, nothing else is on standard output.
+Only the main process reports. Results go to standard output; remarks and progress go to standard
+error. Results and remarks are also written to ``train.log``. With a :class:`RunReporter`, nothing
+else is on standard output.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ class Monitor:
         self.unused = 0
         #: duration of the last validation in seconds, for the estimate of the time left
         self.validation_seconds = 0.0
+        #: time at which the curves were last drawn, and whether they show all epochs
         self._drawn_at = time.monotonic()
         self._is_drawn = True
 
@@ -130,7 +132,12 @@ class Monitor:
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
-        """Make the meter of the training ``steps`` of ``epoch``; it shows the time left for the rest of the run."""
+        """Make the meter of the training ``steps`` of ``epoch``, which shows the time left for the rest of the run.
+
+        Args:
+            total: number of steps of an epoch.
+            start: number of steps of this epoch that were done before the run resumed.
+        """
         title = f"epoch {epoch} of {self.selection.epochs}"
         later = self.selection.epochs - epoch
         meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)

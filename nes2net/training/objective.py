@@ -173,7 +173,7 @@ class Objective(nn.Module):
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
     def begin_training(self, epoch: int) -> None:
-        """Enter train mode for ``epoch``; if the front-end is frozen in it, ``train.frontend_mode`` is its mode."""
+        """Enter train mode for ``epoch``; a front-end that is frozen in it has the mode ``train.frontend_mode``."""
         self.train()
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
@@ -309,10 +309,11 @@ class Objective(nn.Module):
         return Outcome(loss, {"scores": self.detector.backend.scores(self.criterion.logits(computed))})
 
     def figures(self, validated: Validated) -> dict[str, float]:
-        """Compute the figures of a pass over the development set, here :func:`error_rates`: key in the history → value.
+        """Compute the figures of a pass over the development set: key in the history → value.
 
-        The keys are the columns of the task's measures
-        (:meth:`nes2net.training.measures.Measure.column`), and a task may add keys.
+        Here these are the figures of :func:`error_rates`; a task may compute others. The keys are
+        the columns of the task's measures (:meth:`nes2net.training.measures.Measure.column`), and a
+        task may add keys.
 
         Raises:
             InputError: if the pass lacks the trials that the figures need, such as a class.

@@ -20,12 +20,12 @@ _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic":
 def create_optimizer(
     parameters: Iterable[nn.Parameter] | list[dict[str, Any]], train: TrainConfig
 ) -> torch.optim.Optimizer:
-    """Make the optimiser of ``train`` for ``parameters``, which may also be :func:`parameter_groups`.
+    """Make the optimiser of ``train`` for ``parameters``, or for the result of :func:`parameter_groups`.
 
     With ``adam`` (ASVspoof recipes), weight decay is an L2 term of the gradient; with ``adamw``
-    (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), it is separate from the gradient. The same
-    ``train.weight_decay`` therefore has different effects. On CUDA the whole step of the optimiser
-    runs as a single kernel (``fused``).
+    (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), weight decay is separate from the gradient.
+    The same ``train.weight_decay`` therefore has another effect with each of the two. On CUDA the
+    whole step of the optimiser runs as a single kernel (``fused``).
 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
@@ -49,10 +49,10 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
     """Group the trained parameters of ``detector`` by the factor of their learning rate.
 
     With x = ``layer_decay``, the factor of the l-th of L transformer layers is x^(L + 1 − l).
-    Parameters before these layers have the factor x^(L + 1). Parameters after them, in front-end,
-    aggregation and back-end, have the factor 1. The code of BEiT (Bao et al., arXiv 2106.08254) has
-    the same factors. BEiT follows ELECTRA (Clark et al., arXiv 2003.10555); ELECTRA's code
-    multiplies by x once more for everything but the head.
+    Parameters before these layers have the factor x^(L + 1). Parameters after these layers, in
+    front-end, aggregation and back-end, have the factor 1. The code of BEiT (Bao et al., arXiv
+    2106.08254) has the same factors. BEiT follows ELECTRA (Clark et al., arXiv 2003.10555);
+    ELECTRA's code multiplies by x once more for everything but the head.
 
     Returns:
         For each factor, from bottom to top, a mapping of ``params`` and ``factor``, as PyTorch's
@@ -140,7 +140,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
     steps = max(1, train.epochs * steps_per_epoch)
 
     def cosine(half_turns: float) -> float:
-        """Compute the factor, which falls from 1 to ``floor`` over a half turn of a cosine, and rises over the next."""
+        """Compute the factor, which falls from 1 to ``floor`` over the first half turn, and rises over the second."""
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * half_turns))
 
     if train.schedule == "inverse_sqrt":

@@ -60,7 +60,10 @@ def augment(
 
 
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
-    """Draw both waveforms (N,) with their spectrograms below them, on common scales, to the PNG ``file``."""
+    """Draw the waveforms ``before`` and ``after`` an augmentation, (N,) each, to the PNG ``file``.
+
+    The spectrogram of each waveform stands below the waveform; both have the same scales.
+    """
     from nes2net.lib.pictures import Figure  # imported only here for start-up time, because training does not draw this
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")

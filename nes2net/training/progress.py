@@ -26,9 +26,9 @@ class Meter(Generic[T]):
     >>> 0 <= meter.wait_share <= 1
     True
 
-    Measuring begins after the first batch, because the time before it includes the start of the
-    workers. Waiting is measured in the process that feeds the GPU. The GPU is idle during this time
-    only if each step also waits for a result of the GPU, for example to read the loss.
+    Measuring begins after the first batch, because the time before this batch includes the start of
+    the workers. Waiting is measured in the process that feeds the GPU. The GPU is idle during this
+    time only if each step also waits for a result of the GPU, for example to read the loss.
 
     Attributes:
         waited: seconds spent waiting for batches.

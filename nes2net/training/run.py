@@ -68,8 +68,8 @@ def train(
 
     A second call with the same recipe resumes the run. On one device the final weights are then
     bit for bit equal to the weights of an uninterrupted run; on a GPU this requires
-    ``train.deterministic``. Processes that ``torchrun`` or ``accelerate launch`` started share each
-    batch. Their weights equal the weights of a single process up to rounding.
+    ``train.deterministic``. Processes started by ``torchrun`` or ``accelerate launch`` share each
+    batch, and their weights equal the weights of a single process up to rounding.
 
     Args:
         reporter: prints the run on standard output; this package's messages then go to standard
@@ -79,8 +79,9 @@ def train(
         InputError: if something in the recipe or on disk is missing or wrong, if the folder holds
             another run, if the loss is not finite, or if memory runs out. The last save is then
             intact.
-        Unfinished: if SIGTERM came, or the disk is full or fails; the work done is saved. Also if
-            the data can no longer be read; then the work since the last save is lost.
+        Unfinished: if SIGTERM came, or if the disk is full or fails; the work done is saved. The
+            error is also raised if the data can no longer be read; then the work since the last
+            save is lost.
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
@@ -130,7 +131,7 @@ class Run:
         stream = augmentation_stream(recipe, accelerator.num_processes)
         training = self.examples("train", train_trials)
         development = self.examples("dev", dev_trials)
-        # The loaders of this process's parts of the batches.
+        # Make the loaders of this process's parts of the batches.
         share = StepShare(accelerator.process_index, accelerator.num_processes, recipe.train.accumulate)
         target = self.task.target
         pin_memory = accelerator.device.type == "cuda"
@@ -149,13 +150,13 @@ class Run:
             loader.dataset.pre_emphasis = detector.pre_emphasis
         for trials in (train_trials, dev_trials):
             self.task.check(detector, trials)
-        # Facts for the provenance of the checkpoints.
+        # Collect facts for the provenance of the checkpoints.
         descriptions = describe_data(recipe.data, "train", train_trials)
         descriptions += describe_data(recipe.data, "dev", dev_trials)
         earlier_devices = [] if saved_state is None else saved_state.get("devices", [])
         training_facts = described_training(recipe, detector, accelerator, earlier_devices)
         detector.provenance = replace(detector.provenance, trials=tuple(descriptions), training=training_facts)
-        # The parts of the run that have a state.
+        # Make the parts of the run that have a state.
         objective = self.objective(detector)
         decay = recipe.train.layer_decay
         trained_parameters = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)
@@ -211,8 +212,8 @@ class Run:
 
         First, ``detector`` is changed in place: activation checkpointing is switched on if the
         recipe asks for it, and batch statistics are taken over all processes if there are several.
-        At the end, front-end and back-end are compiled, as far as they are trained, if the recipe
-        says so.
+        At the end, if the recipe says so, the front-end and the back-end are compiled, except for a
+        part that is not trained.
         """
         if self.recipe.train.activation_checkpointing:
             detector.frontend.checkpoint_activations()
@@ -254,7 +255,7 @@ class Run:
         line += f" on {detector.device}"
         if accelerator.num_processes > 1:
             line += f", {counted(accelerator.num_processes, 'process', 'processes')}"
-        # Notes about the detector.
+        # Add notes about the detector.
         lines = [line]
         if detector.frontend.note:
             lines.append(f"note: {worded(detector.frontend.note)}")
@@ -265,7 +266,7 @@ class Run:
                 f"note: zeros fill up the hidden states of {frontend_dim} numbers to the {feature_dim} that the back-end "
                 "reads"
             )
-        # The number of trials of each set and, if a set has several corpora, of each corpus.
+        # Add the number of trials of each set and, if a set has several corpora, of each corpus.
         data = self.recipe.data
         for title, data_set, corpora in (
             ("training", training, data.parts("train")),
@@ -324,7 +325,7 @@ def batch_too_large(trainer: Trainer) -> str:
     recipe = trainer.recipe
     progress = trainer.state.progress
     train = trainer.recipe.train
-    # What was being computed: a step or validation, and how much audio at once.
+    # Find out what was being computed: a step or validation, and how much audio at once.
     part_size = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))  # rounded up
     validates = progress.step == trainer.steps_per_epoch
     whole_utterances = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
@@ -338,7 +339,7 @@ def batch_too_large(trainer: Trainer) -> str:
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
         f"{'a whole utterance' if whole_utterances else batch_shape} at once"
     )
-    # Settings that need less memory: some leave the results unchanged, others change them.
+    # Collect settings that need less memory: some leave the results unchanged, others change them.
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend

@@ -71,7 +71,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        # Where training will write a file, there must be nothing, a regular file or, except for the lock, a link to a file.
+        # Under a name that training will write, there must be nothing, a regular file, or a link to a file. For the lock,
+        # there must not be a link either.
         for path in folder.iterdir():
             mode = path.lstat().st_mode
             is_lock = path.name == _LOCK_FILE
@@ -93,8 +94,9 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or a run that cannot be recognised.
 
-    A run without its ``recipe.yaml`` is recognised by its ``resume.pt``. If a run ended before its
-    first save, for example because memory was too small, any recipe may take its folder.
+    If ``recipe.yaml`` is missing, :meth:`nes2net.training.run.Run.resume` later compares the recipe
+    in ``resume.pt``. Checkpoints with neither of the two files cannot be recognised. If a run ended
+    before its first save, for example because memory was too small, any recipe may take its folder.
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:
@@ -109,7 +111,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether a run in ``folder`` has saved anything but its recipe."""
+    """Whether a run in ``folder`` has saved more than its recipe and the base of an adapted front-end."""
     if any((folder / name).exists() for name in (RESUME_FILE, HISTORY_FILE)):
         return True
     return any(path.name != BASE_FILE for path in folder.glob("*.pth"))

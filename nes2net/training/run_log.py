@@ -36,7 +36,7 @@ class RunLog(logging.FileHandler):
         self._failed = False
 
     def open(self) -> None:
-        """From now on, append the logger's messages to the file, and hide them from all other handlers."""
+        """Append the logger's messages to the file from now on, and hide these messages from all other handlers."""
         self._before = LOGGER.level, LOGGER.propagate
         LOGGER.addHandler(self)
         LOGGER.setLevel(logging.INFO)

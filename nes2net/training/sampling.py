@@ -62,9 +62,9 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
     in all its parts and processes, get the same length. With ``lengths`` and ``shuffle``, the items
-    are sorted by length, items of equal length in random order. The sorted items are cut into blocks
-    of 4 batches. Items are shuffled within each block, and the blocks are shuffled too; an
-    incomplete last block stays at the end.
+    are sorted by length, and items of equal length are in random order. The sorted items are cut
+    into blocks of 4 batches. Items are shuffled within each block, and the blocks are shuffled too;
+    an incomplete last block stays at the end.
 
     With ``balance``, the balance replaces the permutation and chooses the items of an epoch.
 
@@ -75,6 +75,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     [2, 2, 2, 2]
 
     Args:
+        length: number of items.
+        batch_size: B, the number of items of a step, over all parts and processes.
         chunk_samples: lowest and highest length of the items of a step. The length is drawn
             uniformly, by a stream of (seed, epoch, step).
         lengths: length of each item; all items of a batch get the length of the longest item.
@@ -126,7 +128,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self._firsts = range(rank * batch_size, length, world_size * batch_size)
 
     def __len__(self) -> int:
-        """Number of steps in an epoch; without ``shuffle``, number of this process's batches."""
+        """Count the steps of an epoch; without ``shuffle``, count this process's batches."""
         if self.shuffle:
             return self.draws // self.batch_size
         return len(self._firsts)
@@ -157,7 +159,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """Choose the length of all items of ``batch``: a tuple of one number, or empty if items keep theirs.
+        """Choose the length of all items of ``batch``: a tuple of one number, or empty if items keep their own lengths.
 
         The number is drawn from ``chunk_samples``, or is the length of the longest item.
 

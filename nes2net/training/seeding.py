@@ -30,7 +30,7 @@ def seed_everything(seed: int) -> None:
 
 
 def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
-    """Seed an optimisation step of process ``rank``, so that a resumed run draws the same numbers in this step.
+    """Seed the global generators for a step of process ``rank``, so that a resumed run draws the same numbers.
 
     >>> seed_step(1, epoch=1, step=7)
     >>> first = torch.rand(2)
@@ -43,7 +43,12 @@ def seed_step(seed: int, epoch: int, step: int, rank: int = 0) -> None:
 
 
 def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
-    """Seed batch number ``batch`` of the pass ``number`` over the development set, for dropout in train mode."""
+    """Seed the global generators for one batch of the development set, because dropout is on in train mode.
+
+    Args:
+        batch: number of the batch.
+        number: number of the pass over the development set.
+    """
     stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, batch, number, _VALIDATION_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
 
@@ -52,7 +57,8 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
 def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     """Switch deterministic algorithms on or off within this context, mainly on CUDA; then restore the settings.
 
-    ``torch.backends.cudnn.benchmark``, with which cuDNN times its algorithms, is not changed.
+    ``torch.backends.cudnn.benchmark`` is not changed; with this setting, cuDNN times its
+    algorithms.
 
     Args:
         deterministic: whether every operation must give the same result bit for bit each time, as

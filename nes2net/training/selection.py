@@ -69,7 +69,8 @@ def read_history(path: Path) -> list[Row]:
 class Selection:
     """Chooses the best epochs of a run, and the epochs to keep, from the rows of its ``history``.
 
-    As published, an epoch is improved if one of the ``measures`` is at most the lowest value so far.
+    As published, an epoch is improved if the value of one of the ``measures`` is at most the lowest
+    value of this measure so far.
     An epoch that lacks these measures, for example because it was not validated, is never improved.
 
     Args:
@@ -102,6 +103,7 @@ class Selection:
         variant = "" if validation.over == "pooled" else f"_{validation.over}"
         columns = {measure.name: [measure.column(variant=variant)] for measure in offered}
         self.measures = {"loss": losses, "train_loss": ["loss"], **columns}[validation.select_on]
+        # For each of these keys, the table of the run shows the commands that average the best epochs.
         self.averaged_by = list(dict.fromkeys([*losses, *self.measures]))
         self.keep = [word.strip() for word in train.keep.split(",")]
         self.history: list[Row] = []
@@ -154,7 +156,7 @@ class Selection:
 
         The words ``all``, ``improved`` and ``last`` name epochs. A number k means the k best epochs
         of each measure, and ``best`` means 1. If there are several words, separated by commas, the
-        epochs of all are kept.
+        epochs of all words are kept.
         """
         improved = [row for row in self.history if row["improved"]]
         rows = {"all": self.history, "improved": improved, "last": self.history[-1:]}
@@ -170,7 +172,8 @@ class Selection:
     def described_checkpoint(self) -> str | None:
         """Choose the checkpoint that the model card describes, by its file name; None if no checkpoint is kept.
 
-        This is the best kept checkpoint, or the last one if no kept epoch has the measures.
+        This is the checkpoint with the lowest value of the last of :attr:`measures`. If no kept
+        epoch has the measures, it is the last checkpoint.
         """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
@@ -342,7 +345,7 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest value ``by``, ascending; if values are equal, the earlier counts."""
+    """Find the ``count`` epochs with the lowest value ``by``, in ascending order; of equal values, take the earlier."""
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 
@@ -397,7 +400,10 @@ class Column(NamedTuple):
 
 
 def columns_of(history: Sequence[Row], offered: Sequence[Measure]) -> list[Column]:
-    """List the columns of the table of epochs: losses, then the ``offered`` measures, with rates in percent.
+    """List the columns of the table of epochs.
+
+    These are the epoch, the losses, the ``offered`` measures (rates in percent), the learning rate,
+    and whether the epoch is improved.
 
     Columns without values in ``history`` are left out.
     """

@@ -40,10 +40,10 @@ def check_parts(recipe: Recipe) -> None:
         InputError: if a loss or ``train.adapt`` is wrong, or if a setting needs transformer layers
             that the front-end lacks.
     """
-    # The losses.
+    # Check the losses.
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
-    # The settings that need transformer layers; build the front-end without memory to see whether it has such layers.
+    # Check the settings that need transformer layers: build the front-end without memory to see whether it has any.
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
     stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
@@ -131,8 +131,8 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         raise InputError(
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
-    # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote it, it also holds
-    # options.
+    # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
+    # checkpoint also holds options.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:
@@ -159,10 +159,9 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
 
 
 def with_classes(model: dict[str, Any], classes: Sequence[str]) -> dict[str, Any]:
-    """Return ``model``, whose back-end gets a logit and a name for each of ``classes``.
+    """Return the settings ``model`` with a logit and a name for each of ``classes`` in the back-end.
 
     The classes spoof and bona fide change nothing, because they are the default.
-
 
     >>> with_classes({"backend": {"name": "aasist"}}, ("A01", "A02", "bonafide"))
     {'backend': {'name': 'aasist', 'num_logits': 3, 'classes': ['A01', 'A02', 'bonafide']}}
@@ -215,7 +214,7 @@ def _build_from_checkpoint(
 def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
     """Read the name and options of the front-end from the ``record`` of a checkpoint.
 
-    The mapping is empty for a checkpoint of other code, because it has no such record.
+    The mapping is empty for a checkpoint of other code, which has no such record.
     """
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None

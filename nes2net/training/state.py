@@ -201,7 +201,7 @@ class RunState:
                 )
 
     def _check_extent(self, content: dict[str, Any]) -> None:
-        """Raise InputError if ``content`` has a step or a part that this run lacks, or lacks a part of this run."""
+        """Raise InputError if the progress in ``content`` is impossible in this run, or if the parts differ."""
         progress = Progress(**content["progress"])
         training = self.data["training"]
         batch_size = self.recipe["train"]["batch_size"]
@@ -235,6 +235,9 @@ def fingerprint(
     A run resumes only if the fingerprints of its sets are unchanged. The digest also includes
     ``labels`` of frames and the scores of other systems, for trials that have them, but no paths of
     audio. A ``balance`` adds the number of draws, and a digest of its groups.
+
+    Args:
+        target: function from a trial to the number of its class.
 
     Returns:
         The number of ``trials`` and their ``digest``; with a balance also ``draws`` and ``groups``.

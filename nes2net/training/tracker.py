@@ -78,6 +78,10 @@ def require_library(name: str | None) -> None:
 def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
     """Start or resume the run in the recipe's tracker, in the project ``nes2net``. The run is named after ``folder``.
 
+    Args:
+        folder: the run folder, in which the id of the tracker's run is stored.
+        say: prints the warning.
+
     Returns:
         The tracker; None, after a warning, if the tracker of a resumed run cannot start.
 
@@ -139,7 +143,7 @@ def _failure_text(name: str, error: Exception) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Convert nested sections to one mapping, whose keys are dotted as in a recipe.
+    """Convert nested sections to one mapping. Its keys are dotted as in a recipe, and begin with ``prefix``.
 
     >>> _flat({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}

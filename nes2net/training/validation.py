@@ -48,9 +48,9 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
 def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool:
     """Whether ``epoch``, counted from 1, ends with a validation; the last epoch always does.
 
-    ``around_minima`` is the rule of CtrSVDD, for a cosine with T = ``t_max``. It validates epoch 1
-    and, after epoch 2T + 1, each minimum of the cosine, n = T, 3T, 5T, …, and the epochs directly
-    before and after the minimum.
+    ``around_minima`` is the rule of CtrSVDD, for a cosine with T = ``t_max``, whose minima are the
+    epochs T, 3T, 5T and so on. The rule validates epoch 1. After epoch 2T + 1, the rule also
+    validates each minimum and the epochs directly before and after the minimum.
 
     >>> validation = ValidationConfig(first_epoch=11)
     >>> [epoch for epoch in range(1, 101) if is_due(epoch, TrainConfig(), validation)][:3]
@@ -122,7 +122,9 @@ class Validator:
         self.monitor = monitor
 
     def run(self, epoch: int) -> dict[str, float]:
-        """Measure ``val_loss_…`` of each pass, and :meth:`nes2net.training.objective.Objective.figures`.
+        """Measure the loss and the figures of each pass over the development set.
+
+        The figures are those of :meth:`nes2net.training.objective.Objective.figures`.
 
         Whatever the precision of training, outputs are computed as by ``nes2net score``: in
         float32, which is the type of the weights. The detector is in eval mode, unless ``mode`` is
@@ -213,14 +215,14 @@ class Validator:
             epoch: number of the epoch, for the message.
 
         Raises:
-            InputError: if no file can be used, a value is not finite, or as
+            InputError: if no file can be used, if a value is not finite, or as
                 :meth:`nes2net.training.objective.Objective.figures`.
         """
         targets = np.concatenate([result.targets for result in results])
         if not len(targets):
             raise InputError("the development set has no usable file: mend the files named above")
-        used = [result.outputs for result in results if len(result.targets)]
-        outputs = {output: np.concatenate([rows[output] for rows in used]) for output in used[0]}
+        batch_outputs = [result.outputs for result in results if len(result.targets)]
+        outputs = {output: np.concatenate([rows[output] for rows in batch_outputs]) for output in batch_outputs[0]}
         size_of = self.objective.criterion.size_of
         loss = math.fsum(result.loss * size_of(result.targets) for result in results) / max(size_of(targets), 1)
         if not math.isfinite(loss) or not all(np.isfinite(rows).all() for rows in outputs.values()):

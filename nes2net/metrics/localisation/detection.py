@@ -107,10 +107,10 @@ def match_boundaries(
 ) -> Boundaries:
     """Match detected boundaries with true boundaries, one to one.
 
-    A hit is a true and a detected boundary that are at most ``tolerance`` apart. The matching has
-    as many hits as possible, and among such matchings the smallest sum of distances. Boundaries
-    within the tolerance of the beginning or the end of an utterance do not count. Scores of frames
-    locate a boundary to half a frame at best.
+    A hit is a pair of a true and a detected boundary that are at most ``tolerance`` apart. The
+    matching has as many hits as possible and, among all matchings with as many hits, the smallest
+    sum of distances. Boundaries within the tolerance of the beginning or the end of an utterance do
+    not count. Scores of frames locate a boundary to half a frame at best.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.

@@ -67,7 +67,7 @@ def range_eer_interval(
 def range_interval_of(
     time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`range_eer_interval` from the result of :func:`timed_frames`."""
+    """Compute :func:`range_eer_interval`, with its settings, from the result of :func:`timed_frames`."""
     resamples = _Resamples(time.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(time, resamples)
     ends = last_of_ties(window.scores)
@@ -110,11 +110,11 @@ def point_eer_interval(
 def point_interval_of(
     frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
 ) -> tuple[float, float]:
-    """Compute :func:`point_eer_interval` from the result of :func:`sorted_frames`."""
+    """Compute :func:`point_eer_interval`, with its settings, from the result of :func:`sorted_frames`."""
     resamples = _Resamples(frames.totals, num_resamples, seed)
     window, amounts_below = _window_of_thresholds(frames, resamples)
-    # For each class, the elements of the window that belong to the class: their utterances, numbers of frames and
-    # scores. Two more trials, at −∞ and +∞, stand for all frames below and above the window.
+    # For each class, collect the elements of the window that belong to the class: their utterances, numbers of frames
+    # and scores. Two more trials, at −∞ and +∞, stand for all frames below and above the window.
     outside = np.array([-np.inf, np.inf])
     elements = []
     scores = []
@@ -223,7 +223,7 @@ class _Resamples:
 
     def sums(self, amounts: NDArray) -> NDArray:
         """Sum ``amounts`` (…, U, S) over the utterances of each resample: (…, R, S)."""
-        # In chunks of resamples, to bound the memory.
+        # Sum in chunks of resamples, to bound the memory.
         chunks = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
         rows = (np.array([self.counts(index) for index in chunk], np.float64) for chunk in chunks)
         return np.concatenate([counts @ amounts for counts in rows], axis=-2)
@@ -237,7 +237,7 @@ class _Resamples:
 
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
-    """Count how often each resample contains each utterance, (R, U); no resample is drawn again yet.
+    """Count how often each resample contains each utterance, (R, U), without drawing any resample again.
 
     All figures of an evaluation use the same draws, so the last result is kept in memory.
 
@@ -245,7 +245,7 @@ def _kept_draws(size: int, number: int, seed: int) -> NDArray:
         size: U, the number of utterances.
         number: R, the number of resamples.
     """
-    # 8 bits suffice: a count above 255 needs more than 255 utterances, and then has a chance below 1 in 256!.
+    # 8 bits suffice: the chance that a count is above 255 is smaller than 1 divided by the factorial of 256.
     counts = np.empty((number, size), np.uint8)
     for index in range(number):
         counts[index] = draw_counts(np.random.default_rng([seed, index]), size)
@@ -277,7 +277,7 @@ def _narrowed_window(frames: TimedFrames, amounts_below: NDArray, resamples: _Re
     Returns:
         The narrower window, and the amounts below the narrower window, (U, 2).
     """
-    # Bins of about equal numbers of frames; equal scores share a bin. ``ends`` holds the index after each bin.
+    # Make bins of about equal numbers of frames; equal scores share a bin. ``ends`` holds the index after each bin.
     ends = last_of_ties(frames.scores) + 1
     count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])

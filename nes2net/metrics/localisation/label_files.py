@@ -51,8 +51,9 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
 def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
     """Write utterance → segments as the text of an RTTM file; times have three decimals.
 
-    White space in a name or label becomes ``%20``, and a byte of a file name that is not UTF-8
-    becomes ``\\udcff``. Scores are left out. Adjacent segments still touch after rounding.
+    White space in a name or label becomes ``%20``. A byte of a file name that is not UTF-8 becomes
+    an escape such as ``\\udcff``. Scores are left out. Adjacent segments still touch after
+    rounding.
 
     Args:
         width: a time with fewer characters than this is padded with spaces.

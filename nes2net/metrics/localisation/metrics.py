@@ -179,7 +179,7 @@ def measured_frames(
     A column has the EER at one resolution. At the resolution of the scores, labels are pooled from
     labels of 10-ms frames. At a coarser resolution, a frame has the lowest score of the frames in
     it, and is spoof if any of these frames is spoof. At a finer resolution, each score is repeated.
-    At a coarser resolution, the EER is too low; at a finer resolution, it is not.
+    The EER at a coarser resolution is too low; the EER at a finer resolution is not.
 
     Args:
         resolution_ms: length of a frame of the scores in ms, a multiple of 10.
@@ -223,6 +223,7 @@ def joined_measured_frames(
     """Prepare frames as :func:`measured_frames` does, with the same errors, but join the frames of all utterances.
 
     Args:
+        utterances, resolution_ms, measured_at, by_segments: as for :func:`measured_frames`.
         score_frames: the frames at the resolution of the scores (``measured_at`` =
             ``resolution_ms``), if they were computed before; else None.
     """
@@ -233,14 +234,14 @@ def joined_measured_frames(
         if not counts.all():
             raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
         frames = _aligned_frames(scores, counts, *pooled)
-    # A coarser resolution: a long frame has the lowest score and the lowest label of the frames in it.
+    # At a coarser resolution, a long frame has the lowest score and the lowest label of the frames in it.
     if measured_at > resolution_ms:
         # Remaining frames at the end of an utterance give one more frame.
         factor = _frames_in_longer_frame(measured_at, resolution_ms)
         counts = -(-frames.counts // factor)
         first = frames.starts.repeat(counts) + _positions_in_utterances(counts) * factor
         return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), counts)
-    # A finer resolution: repeat the scores, and make the labels anew.
+    # For a finer resolution, repeat the scores, and make the labels anew.
     if measured_at < resolution_ms:
         factor = _frames_in_longer_frame(resolution_ms, measured_at)
         if by_segments:
@@ -284,6 +285,9 @@ def _pooled_labels(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[
 
     Raises :class:`InputError` if an utterance has no labels.
 
+    Args:
+        factor: number of 10-ms frames in a long frame.
+
     Returns:
         The joined labels (N,), and the number of long frames of each utterance (U,).
     """
@@ -324,8 +328,8 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
 
     Args:
         resolution_ms: length of a frame in ms.
-        tail: which class the time after the last frame is called. ``"bonafide"`` calls it bona
-            fide, as published. ``"last"`` gives it the class of the last frame, as in WeDefense.
+        tail: the class of the time after the last frame. ``"bonafide"`` calls this time bona fide,
+            as published. ``"last"`` gives this time the class of the last frame, as in WeDefense.
 
     Raises:
         InputError: if a class has no time, if there are no scores, if a score is NaN, or if a
@@ -438,7 +442,8 @@ def _seconds_of_frames(
 def spoofed_time(segments: Sequence[tuple], name: str, duration: float) -> list[tuple[float, float]]:
     """List (start, end) of the spoofed stretches in ``segments``, in order.
 
-    Overlapping and touching segments are joined.
+    Overlapping and touching segments are joined, empty segments are left out, and no stretch ends
+    after ``duration``.
 
     Args:
         name: name of the utterance, for the message.
@@ -468,7 +473,7 @@ def _labels_10ms(utterance: ScoredUtterance) -> NDArray:
 
 
 def _frames_in_longer_frame(longer: int, shorter: int) -> int:
-    """Compute how many frames of ``shorter`` ms make a frame of ``longer`` ms; refuse a fraction."""
+    """Compute how many frames of ``shorter`` ms make a frame of ``longer`` ms; raise InputError for a fraction."""
     if longer % shorter:
         raise InputError(f"frames of {longer} ms cannot be made of frames of {shorter} ms: one must divide the other")
     return longer // shorter

@@ -99,8 +99,8 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins = row <= rule.threshold
     continues = row <= rule.threshold + rule.hysteresis
-    # A frame is inside a stretch if the last frame that begins a stretch, up to this frame, is later than the last
-    # frame that ends one.
+    # For each frame, find the last frame up to this frame that begins a stretch, and the last that ends a stretch. The
+    # frame is inside a stretch if the beginning is later than the end.
     numbers = np.arange(len(row))
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(continues, -1, numbers))

@@ -64,9 +64,13 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
 
 
 def with_head(model: dict[str, Any], loss: str | Mapping[str, Any], num_classes: int = 2) -> dict[str, Any]:
-    """Return ``model``, whose back-end gets the head that ``loss`` needs, unless ``model`` names another head.
+    """Return the settings ``model`` with the head that ``loss`` needs in the back-end.
 
-    The head also gets the options that follow from the options of the loss, such as its scale.
+    The head also gets the options that follow from the options of the loss, such as the scale. If
+    ``model`` names a different head, or if ``loss`` needs no head, ``model`` is returned unchanged.
+
+    Args:
+        num_classes: number of classes of the detector.
 
     >>> with_head({"backend": {"name": "aasist"}}, {"name": "am_softmax", "scale": 30})
     {'backend': {'name': 'aasist', 'head': {'name': 'cosine', 'scale': 30}}}

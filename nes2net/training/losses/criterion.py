@@ -29,10 +29,10 @@ class Criterion(nn.Module):
     pass.
 
     A loss is a subclass in a file of its own, registered by name (docs/extending.md). A recipe sets
-    the arguments of the constructor as options, except for three arguments. A loss with
-    :attr:`needs_head` gets ``head``, the last layer of the back-end, and ``feature_dim``, the size
-    of an embedding. Every loss gets ``num_classes``, the number of classes; a loss whose
-    constructor lacks this argument has 2 classes.
+    the arguments of the constructor as options, except for three arguments, which the back-end
+    determines. If the loss has :attr:`needs_head`, ``head`` is the last layer of the back-end, and
+    ``feature_dim`` is the size of an embedding. ``num_classes`` is the number of classes; a loss
+    whose constructor lacks this argument has 2 classes.
 
     Args:
         num_classes: K; if bona fide is a class, it is the last.
@@ -115,7 +115,7 @@ class Criterion(nn.Module):
 
 
 def number_of(targets: Tensor) -> Tensor:
-    """Count the samples that a loss of logits does not ignore. It ignores a sample if all shares of the sample are 0.
+    """Count the samples for a loss of logits, which ignores a sample if all shares of the sample are 0.
 
     The count is a tensor, so that the CPU does not wait for the device.
     """

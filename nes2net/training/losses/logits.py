@@ -118,7 +118,8 @@ class BinaryFocal(MeanOfSamples):
         bonafide = bonafide.to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
         entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
-        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # above 0: x^γ is too steep at 0
+        # Keep the probability of a miss above 0, because x^γ may have an infinite slope at 0.
+        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)
         losses = self.alpha * missed**self.gamma * entropy
         if targets.ndim == 1:
             return losses.sum()

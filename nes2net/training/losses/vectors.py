@@ -119,7 +119,7 @@ class AngularSoftmax(ClassWeighted):
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        """Compute ψ(θ) from ``cosine``, cos θ; ``piece`` is k in the formula of the class."""
+        """Compute ψ(θ) of the class docstring from ``cosine``, cos θ; ``piece`` is the k of the formula there."""
         # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
@@ -400,7 +400,7 @@ class P2SGrad(_MeanOverClasses):
         return renormed_cosines(outputs, self.weight)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the squared errors of the cosines over samples, averaged over classes."""
+        """Sum over all samples the squared error of the cosines, averaged over classes."""
         cosine = self.logits(outputs)
         shares = shares_of(targets, self.num_classes).to(cosine.dtype)
         return (cosine - shares).square().sum() / self.num_classes
@@ -419,7 +419,7 @@ class CosineError(MeanOfSamples):
         super().__init__(num_classes)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Sum the squared errors of the logits ``outputs`` B×K over samples, averaged over classes."""
+        """Sum over all samples the squared error of the logits ``outputs`` B×K, averaged over classes."""
         shares = shares_of(targets, self.num_classes).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
@@ -432,10 +432,10 @@ class Prototypes(_MeanOverClasses):
     augmentation", ICASSP 2025 (arXiv 2501.14240). θ_c is the angle between the embedding and the
     nearest prototype of class c. The probabilities are a softmax over γ·cos θ_c, and the margin is
     added to the angle of the target's class (as in ArcFace, Deng et al., CVPR 2019). Two penalties
-    are added to the mean over samples. Each is a mean of max(0, cos): the first over all pairs of
-    spoof prototypes, which keeps these from collapsing, and the second over all pairs of a spoof
-    prototype and a bona fide one. The forms and weights of the penalties, γ and the margin are
-    assumptions.
+    are added to the mean over samples; each penalty is a mean of max(0, cos). The first is the mean
+    over all pairs of spoof prototypes, and keeps these prototypes from collapsing. The second is
+    the mean over all pairs of a spoof prototype and a bona fide prototype. The forms and weights of
+    the penalties, γ and the margin are assumptions.
 
     Args:
         feature_dim: size of an embedding.

@@ -274,9 +274,11 @@ class DataConfig(Section):
 
     @property
     def short_form(self) -> dict[str, Any] | None:
-        """`corpora` as keys of the short form, which is for one corpus, or for one that trains and one that validates.
+        """The keys of the short form that mean the same as `corpora`.
 
-        None if the short form cannot express `corpora`.
+        The short form is for one corpus, or for one corpus that trains and another that validates.
+
+        The result is None if the short form cannot express `corpora`.
         """
         train = self.corpora[0]
         dev = self.corpora[-1]

@@ -45,7 +45,7 @@ class Key:
 
     @property
     def default(self) -> str:
-        """The default as JSON. If the key has no default, words that say that the key is needed."""
+        """The default as JSON; for a key without a default, words that say that the key is needed."""
         if "default" not in self.schema:
             return "none, it is needed"
         return json.dumps(self.schema["default"], ensure_ascii=False)

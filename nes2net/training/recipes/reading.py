@@ -21,10 +21,10 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
     With ``base: other.yaml``, a file beside the recipe, the base gives the keys that the recipe
-    leaves out. Sections are merged key by key; front-end, aggregation and back-end are replaced as
-    a whole. A base cannot have a base. A run gets its name from these parts
-    (:func:`named_after_model`) if overrides change a part but not ``name``, or if a recipe changes
-    a part of its base but states no ``name``.
+    leaves out. Sections are merged key by key; the parts of the model (front-end, aggregation and
+    back-end) are replaced as a whole. A base cannot have a base. A run is named after the parts of
+    its model (:func:`named_after_model`) in two cases: if overrides change a part but not
+    ``name``, or if a recipe changes a part of its base but states neither ``name`` nor ``comment``.
 
     Raises:
         InputError: if the recipe does not exist, or if its text or an override is wrong. For an
@@ -66,7 +66,7 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
-    """If the parts of the model differ between the recipes ``before`` and ``after``, name ``after`` by its parts.
+    """Return the recipe ``after``; if the parts of its model differ from ``before``, it is named after these parts.
 
     A name or comment that is inherited from ``before`` is replaced, so that the run does not have
     the name of another system.
@@ -118,7 +118,9 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """Return ``values`` changed by overrides, texts ``key.key=value``; a value is YAML, unless its key takes text.
+    """Return ``values`` changed by ``overrides``, texts such as ``key.key=value``.
+
+    A value is YAML, unless its key takes text.
 
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
@@ -129,8 +131,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
 
-    A corpus of ``data.corpora`` is named by its alias or name. A wrong override raises
-    :class:`InputError`.
+    A corpus of ``data.corpora`` is named by its alias or, without an alias, by its name. A wrong
+    override raises :class:`InputError`.
 
     >>> apply_overrides({"data": {"corpora": [{"name": "for"}]}}, ["data.corpora.for.root=DB"])
     {'data': {'corpora': [{'name': 'for', 'root': 'DB'}]}}

@@ -201,7 +201,7 @@ SECTIONS: dict[str, type[Section]] = {
 }
 
 
-#: Key whose value is a list of mappings → class of the section that each mapping is.
+#: Key whose value is a list of mappings → section class of each mapping.
 ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 

@@ -67,7 +67,9 @@ def yaml_word(value: Any) -> str:
 
 
 def refuse(*rules: tuple[Any, str]) -> None:
-    """Raise :class:`InputError` with the message of the first of the ``rules`` whose condition holds.
+    """Raise :class:`InputError` with the message of the first rule whose condition holds.
+
+    A rule is a pair: a condition, and the message about the wrong setting.
 
     >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
     Traceback (most recent call last):
@@ -171,17 +173,21 @@ class Section(BaseModel):
         """
         problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
         cause = problem.get("ctx", {}).get("error")
+        # A check of this package has raised the error, whose message is complete.
         if isinstance(cause, InputError):
             return str(cause)
         name = str(problem["loc"][0])
+        # The key is unknown.
         if problem["type"] == "extra_forbidden":
             key = f"{cls.prefix}{name[:100]}"
             section = cls.prefix.partition(".")[0]
             keys = [f"{cls.prefix}{field}" for field in cls.model_fields]
             meant = did_you_mean(key, keys, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
             return f"unknown key '{key}' in the recipe{meant}"
+        # A needed key is missing.
         if problem["type"] == "missing":
             return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {shown(values)}"
+        # The value is wrong.
         schema = cls.model_json_schema()["properties"][name]
         if "type" not in schema and "anyOf" not in schema:  # a reference to a section
             return f"{name} is a mapping of keys, not {shown(values[name])}"
@@ -194,7 +200,7 @@ class Section(BaseModel):
 
     @model_validator(mode="after")
     def _check_uses(self) -> Section:
-        """Raise :class:`InputError` if another key's value makes a changed key useless (:class:`UsedWith`)."""
+        """Raise InputError if a key differs from its default but has no effect (:class:`UsedWith`)."""
         for name, field in type(self).model_fields.items():
             for used_with in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
                 value = getattr(self, name)

@@ -66,7 +66,7 @@ class Fusion(Task):
         return with_system_scores(trials, files, self.ranges)
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """Carry the scores of the other systems for ``trial``."""
+        """Return the scores of the other systems for ``trial``, as the tensor that the example carries."""
         return {_SCORES: torch.tensor(trial.system_scores)}
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:

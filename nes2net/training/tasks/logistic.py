@@ -85,8 +85,8 @@ class LogisticTrainer(Trainer):
                     overwrite="others",
                 ),
             )
-            used = [trial for trial in trials if trial.id not in result.failures]
-            self.targets = np.array([trial.target for trial in used])
+            embedded_trials = [trial for trial in trials if trial.id not in result.failures]
+            self.targets = np.array([trial.target for trial in embedded_trials])
             if len(set(self.targets.tolist())) < 2:
                 raise InputError("all training files of a class are unusable: mend the files named above")
             self.embeddings: NDArray = np.load(result.path)
@@ -157,7 +157,7 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     >>> bool(weight[0] > 0), round(float(weight[0] * 2.5 + bias), 3) == 0
     (True, True)
     """
-    from sklearn.exceptions import ConvergenceWarning  # start-up: seconds, also for other training
+    from sklearn.exceptions import ConvergenceWarning  # start-up: this import takes seconds, also for other training
     from sklearn.linear_model import LogisticRegression  # start-up, as above
     from sklearn.pipeline import make_pipeline  # start-up, as above
     from sklearn.preprocessing import StandardScaler  # start-up, as above

@@ -26,7 +26,7 @@ _LABEL_MS = 10  # length in ms of the frame to which a label belongs
 
 
 class SegmentObjective(Objective):
-    """The sum of the loss of the utterance and a loss of the frames of each resolution.
+    """The sum of several losses: the loss of the utterance, and for each resolution a loss of the frames.
 
     Each loss of frames is averaged over all labelled frames of a batch. As published, logits and
     labels are cut to the shorter length of both. After :meth:`ready`, the carried tensors are
@@ -87,7 +87,7 @@ class SegmentObjective(Objective):
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """Compute the denominators of the loss terms: of the utterance first, then of each resolution.
+        """Compute the denominator of each loss term: first of the utterance, then of each resolution.
 
         ``carried`` holds the labels that :meth:`ready` returned; without labels, the denominator of
         each resolution is 0.
@@ -108,7 +108,7 @@ class SegmentObjective(Objective):
         return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerators of the loss terms: of the utterance, with its weight, and then of each resolution."""
+        """Compute the numerator of each loss term: first of the utterance, times its weight, then of each resolution."""
         segments, outputs = computed
         (utterance_numerator,) = super().numerators(outputs, part)
         if self.utterance_weight:
@@ -118,7 +118,11 @@ class SegmentObjective(Objective):
         return [utterance_numerator, *self.frame_numerators(segments, part)]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, its scores, and scores and labels (B·T,) of the frames of each resolution."""
+        """Compute the loss and the outputs of a batch.
+
+        The outputs are the scores of utterances and, for each resolution, the scores and labels
+        (B·T,) of frames.
+        """
         segments, outputs = computed
         loss, utterance_outputs = super().outcome(outputs, part)
         loss = loss * self.utterance_weight
@@ -143,8 +147,8 @@ class SegmentObjective(Objective):
             scores = validated.outputs[f"scores_{ms}"]
             labels = validated.outputs[f"labels_{ms}"]
             is_labelled = labels >= 0
-            frames = split_by_class(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
-            values[measure.column(validated.name)] = compute_eer(*frames)[0]
+            class_scores = split_by_class(scores[is_labelled], labels[is_labelled] == 1, f"frames of {ms} ms")
+            values[measure.column(validated.name)] = compute_eer(*class_scores)[0]
         return values
 
     def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
@@ -180,7 +184,7 @@ def _class_shares(labels: Tensor) -> Tensor:
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """Declare an EER of frames for each of ``resolutions`` in ms; ``segment_eer`` is that of the shortest frames."""
+    """Declare an EER of frames for each of ``resolutions`` in ms; ``segment_eer`` names the EER of the shortest."""
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"

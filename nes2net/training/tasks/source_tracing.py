@@ -25,10 +25,10 @@ ERROR = Measure("trace_error", "error")
 
 
 class SourceTracingObjective(Objective):
-    """The loss over the classes. Validation measures accuracy and macro-F1.
+    """The objective with a loss over the classes. Validation measures accuracy and macro-F1.
 
-    Validation also stores in the detector the development trials' scores for being of a known
-    class.
+    Validation also computes for each development trial the score for being of a known class, and
+    stores these scores in the detector.
     """
 
     @property
@@ -104,7 +104,7 @@ class SourceTracing(Task):
         self.bonafide = bonafide
         self.aliases = dict(aliases or {})
         self.min_trials = min_trials
-        self.numbers: dict[str, int] = {}
+        self.numbers: dict[str, int] = {}  # name of a class → its number
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ class Task:
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels of the trials that ``part`` reads, here both; each label must have trials."""
+        """Choose the labels of the trials that ``part`` reads, here both labels; each of them must have trials."""
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -88,7 +88,7 @@ class Task:
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """Make the tensors that an example carries besides waveform and class, by name; here none.
+        """Make the tensors that an example carries besides waveform and class, by name; here, no tensors.
 
         A tensor has the same shape for all trials, so that a batch can stack them.
         """
@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load the weights from which the task starts into ``detector``, which a new run has just built; here none."""
+        """Load further weights, such as a teacher's, into the ``detector`` of a new run; here, load nothing."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
@@ -119,11 +119,11 @@ def create_task(recipe: Recipe) -> Task:
     """Build the task of ``recipe``: ``train.task``, or the task that other settings imply.
 
     Raises:
-        InputError: if the task is unknown, if the settings imply several tasks, if they lack
+        InputError: if the task is unknown, if the settings imply several tasks, if the recipe lacks
             something that the task needs, or if ``validation.select_on`` is not a measure of the
             task.
     """
-    # The task that the recipe names, and its options.
+    # Find the task that the recipe names, and its options.
     setting = recipe.train.task
     task_options: dict[str, Any] = {}
     if isinstance(setting, str):
@@ -132,7 +132,7 @@ def create_task(recipe: Recipe) -> Task:
         task_options = dict(setting)
     if task_options and not isinstance(task_options.get("name"), str):
         raise InputError("`train.task` needs a `name`, to which the other options belong")
-    # The tasks that other settings imply; together with the named task, there may be only one.
+    # Find the tasks that other settings imply. Together with the named task, there may be only one.
     task_names = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
     if task_options:
         task_names.add(task_options.pop("name"))
