@@ -85,11 +85,11 @@ def breakdowns(
     seed: int = 0,
     unit: Unit = "auto",
 ) -> dict[tuple[str, ...], list[Row]]:
-    """Break the EER down by every field that groups the spoofed trials, and by every pair of :data:`CROSSED` among them.
+    """Break the EER down by every field that groups the spoofed trials, and by pairs of these fields in :data:`CROSSED`.
 
-    The rows of a single field have intervals as long as its rows and those of all fields before are
-    at most 500. The rows of later fields and of pairs have no intervals. A field with one value
-    among the spoofed trials, or with more than 400, has no breakdown.
+    The rows of a field have intervals if this field and the fields before it have at most 500 rows
+    together. The rows of later fields and of pairs have no intervals. A field has no breakdown if
+    it has one value, or more than 400 values, among the spoofed trials.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -169,7 +169,7 @@ def label_of(field_name: str) -> str:
 def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[str, int]:
     """Find the fields that group ``trials``: field → number of its values, 2 to 400.
 
-    Fields of ``_NOT_TABULATED``, which say nothing about an utterance, are left out.
+    Fields of ``_NOT_TABULATED``, such as the label and the speaker, are left out.
 
     Args:
         label: count only the values of trials with this label; None for all trials.

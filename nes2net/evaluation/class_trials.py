@@ -79,7 +79,7 @@ class ClassTrials:
     compared: Mapping[str, tuple[NDArray, NDArray]]
 
     def where(self, chosen: NDArray) -> ClassTrials:
-        """The trials of known classes that the mask ``chosen`` (N,) selects, and all trials of unknown classes."""
+        """Select the trials of known classes by the mask ``chosen`` (N,), and keep all trials of unknown classes."""
         trials = self.trials.take(np.flatnonzero(chosen))
         return replace(self, logits=self.logits[chosen], true=self.true[chosen], trials=trials)
 
@@ -178,10 +178,10 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
 
 
 def _check_one_detector(path: Path, file: Path) -> None:
-    """Check that the records of two files of results, if they have any, name the same detector.
+    """Check that the records of two files of results name the same detector; a missing record is not an error.
 
     Raises:
-        InputError: if they name different detectors.
+        InputError: if the records name different detectors.
     """
     fingerprints = {record.run.get("model") for record in map(record_of, (path, file)) if record is not None}
     if len(fingerprints - {None}) == 2:

@@ -149,7 +149,7 @@ def match(
     *,
     allow_partial: bool = False,
 ) -> Matched:
-    """Give every trial of ``phase`` its score.
+    """Find the score of every trial of ``phase``; None for the trials of all phases.
 
     Args:
         trials: The whole key, labelled. A scored utterance that is not in the key is unknown; an

@@ -47,7 +47,7 @@ class Origin:
     None if it was not, as far as is known."""
 
     def facts(self) -> dict[str, str]:
-        """The facts that the record states, without :attr:`seen`."""
+        """Collect the facts that the record states, without :attr:`seen`."""
         return {name: value for name, value in vars(self).items() if value and name != "seen"}
 
 
@@ -335,7 +335,7 @@ def _title(corpus: str, root: str = "") -> str:
 
 
 def _name(provenance: Provenance) -> str:
-    """The detector's name in sentences."""
+    """Name the detector for a sentence; a detector without a name is "this detector"."""
     return provenance.name or "this detector"
 
 

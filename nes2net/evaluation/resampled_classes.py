@@ -176,14 +176,14 @@ def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
 
 
 def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
-    """AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
+    """Compute the AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
     below = np.cumsum(unknown, axis=1) - unknown  # unknown trials in lower bins
     ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a tie counts half
     return ordered_pairs / (known.sum(1) * unknown.sum(1))
 
 
 def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
-    """FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
+    """Compute the FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
     # How many trials are accepted if the threshold is the lowest score of each bin; the highest bin comes first.
     accepted_known = np.cumsum(known[:, ::-1], axis=1)
     accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)
@@ -193,7 +193,7 @@ def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
 
 
 def _eer(known: NDArray, unknown: NDArray) -> NDArray:
-    """EER (R,) by the method ``roc`` from counts R×B of known and of unknown trials in bins of rising score."""
+    """Compute the EER (R,) by the method ``roc`` from counts R×B of known and of unknown trials in bins of rising score."""
     rates = []
     for known_counts, unknown_counts in zip(known, unknown):
         steps = [np.append(0, counts.cumsum()) for counts in (known_counts, unknown_counts)]

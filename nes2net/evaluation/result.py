@@ -72,7 +72,7 @@ class Result:
         return [table for table in self.tables if table.readers != "nobody"]
 
     def __getitem__(self, measure: str) -> Figure:
-        """The figure of ``measure``, such as ``result["eer"]``, in the first row of the first table that has the measure.
+        """Return the figure of ``measure``, such as ``result["eer"]``: from the first row of the first table with the measure.
 
         Raises:
             KeyError: if no table has the measure.
@@ -83,7 +83,7 @@ class Result:
         raise KeyError(f"the result has no figure '{measure}'")
 
     def only(self, metrics: Collection[str]) -> Result:
-        """The result with only the figures of ``metrics``, and the numbers of trials in the same tables.
+        """Return the result with only the figures of ``metrics``, and the numbers of trials in the same tables.
 
         Raises:
             InputError: if any of the metrics is in no table.
@@ -99,7 +99,7 @@ class Result:
         return replace(self, tables=tables)
 
     def rows(self, name: str) -> Sequence[Row]:
-        """The rows of the table called ``name``; empty if no table has this name."""
+        """Return the rows of the table called ``name``; empty if no table has this name."""
         for table in self.tables:
             if table.name == name:
                 return table.rows

@@ -35,7 +35,7 @@ class Figure:
     - ``interval`` is the 95 % interval; None if it was not computed.
     - ``is_best`` marks the best figure among systems.
     - ``is_bound`` says that the true value is at most ``value``, because no smaller value can be measured.
-    - ``draws`` holds the figure of each bootstrap resample, (R,).
+    - ``draws`` holds the figure of each bootstrap resample, (R,); None if it is not needed.
     """
 
     value: float | None = None
@@ -108,11 +108,11 @@ class Row:
     link: str = ""
 
     def __getitem__(self, name: str) -> Figure:
-        """The figure of the measure ``name``; a figure without a value if the row lacks the measure."""
+        """Return the figure of the measure ``name``; a figure without a value if the row lacks the measure."""
         return self.figures.get(name, Figure())
 
     def value(self, name: str) -> float:
-        """The value of the figure of the measure ``name``, which the row must have.
+        """Return the value of the measure ``name``, which the row must have.
 
         Raises:
             KeyError: if the row lacks the figure, or the figure has no value.
@@ -123,7 +123,7 @@ class Row:
         return value
 
     def only(self, measures: Sequence[Measure]) -> Row:
-        """The row with only the figures of ``measures``."""
+        """Return the row with only the figures of ``measures``."""
         figures = {}
         for measure in measures:
             if measure.name in self.figures:
@@ -171,7 +171,7 @@ class Table:
         return [name for name in names if name not in self.hidden]
 
     def row(self, **labels: str) -> Row:
-        """The first row that has these labels, whatever its other labels are.
+        """Return the first row that has these labels, whatever its other labels are.
 
         Raises:
             KeyError: if no row has these labels.
@@ -189,7 +189,7 @@ class Table:
 
 
 def in_this_process() -> dict[str, Any]:
-    """Options of a bootstrap that depend on this process: the display of progress and the number of threads."""
+    """Return the options of a bootstrap that depend on this process: the display of progress, the number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
@@ -228,10 +228,10 @@ class Measured:
         self._trials_behind = trials_behind(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
-        """The figure of the metric ``name`` with its 95 % interval.
+        """Return the figure of the metric ``name`` with its 95 % interval.
 
-        The interval of an error rate is Wilson's; that of any other metric has percentiles of the
-        draws as its ends.
+        An error rate has Wilson's interval. The interval of any other metric ends at percentiles of
+        the draws.
         """
         value = self.values[name]
         draws = self.draws[name]
@@ -242,7 +242,7 @@ class Measured:
         return Figure(value, interval, draws=draws)
 
     def difference(self, first: str, second: str) -> Figure:
-        """The difference of the metrics ``first`` and ``second``, first − second, with its 95 % interval."""
+        """Compute the difference of two metrics, ``first`` − ``second``, with its 95 % interval."""
         draws = self.draws[first] - self.draws[second]
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
 

@@ -50,7 +50,7 @@ _CLOSED = (
     Measure("nll", "−ln posterior of the class", "cost", 3),
     Measure("one_against_rest_eer", "one-against-rest EER %"),
 )
-# The breakdowns have no figure that is computed only if it is named.
+# The breakdowns lack the one-against-rest EER, which is computed only if the user names it.
 _BREAKDOWN = (*_CLOSED[:-1], Measure("num_trials", "trials", "count"))
 _OPEN = (
     Measure("auroc", "AUROC %"),
@@ -365,7 +365,10 @@ def _breakdown_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[tuple
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
-    """Yield a row for each of the ten most frequent confusions of two known classes: its number and share of trials."""
+    """Yield a row for each of the ten most frequent confusions of two known classes.
+
+    A row has the number of confused trials, and their share of the trials of the true class.
+    """
     wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for number in largest.tolist():

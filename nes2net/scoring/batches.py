@@ -36,9 +36,9 @@ from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
 # Whole utterances are sorted by length within windows of trials. A window has at most _WINDOW_BATCHES batches and at
-# most _WINDOW_TRIALS trials. This is enough to fill batches with utterances of one length, and few enough for the
-# memory. The first window is small, so that scoring starts after few headers were read. Each further window is larger
-# by the factor _GROWTH.
+# most _WINDOW_TRIALS trials. Such a window is large enough to fill batches with utterances of one length, and small
+# enough for the memory. The first window is small, so that scoring starts after few headers were read. Each further
+# window is larger by the factor _GROWTH.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
@@ -51,7 +51,7 @@ _ROWS = (8, 16, 32)
 
 
 class Item(NamedTuple):
-    """What a worker needs of a trial."""
+    """The id of a trial, and the path of its audio file: all that a worker needs to read the trial."""
 
     id: str
     path: str
@@ -69,7 +69,7 @@ class Group(NamedTuple):
 
 
 class ReadBatch(NamedTuple):
-    """The waveforms that workers read for a batch, in groups, and the failures."""
+    """The waveforms of a batch, in groups of one length, and the trials whose waveforms could not be read."""
 
     groups: list[Group]
     """One group, or several if headers stated wrong lengths."""
@@ -98,11 +98,11 @@ def plan_batches(
         length_of: gives the number of samples of a trial's utterance, or another number that the
             utterances of a batch must share. This function is called in threads, ahead of the
             batches. None keeps the order of the trials and ignores their lengths.
-        most_samples: largest number of samples in a batch of more than one trial, by the lengths of
-            ``length_of``; None for no limit.
+        most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
+            with more samples is a batch of its own. None for no limit.
         done: ids of trials; a batch is skipped if all its trials are in ``done``.
-        rank, num_processes: yield every ``num_processes``-th batch, starting with the batch number
-            ``rank``.
+        rank, num_processes: of each window of trials, yield every ``num_processes``-th batch,
+            starting with the batch number ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -147,8 +147,8 @@ def _grouped_by_length(
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
     """Yield each window with its trials grouped by length: (window, [(length, indices of trials), …]).
 
-    Meanwhile, threads read the lengths of the next window. Without ``length_of``, a window is one
-    group. The other arguments are those of :func:`plan_batches`.
+    Meanwhile, threads read the lengths of the next window. Without ``length_of``, all trials of a
+    window are one group, whose length is −1. The other arguments are those of :func:`plan_batches`.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
@@ -422,7 +422,7 @@ class Compute(Generic[T]):
             yield under_way.popleft()()
 
     def _start_batch(self, batch: ReadBatch) -> Callable[[], BatchResult[T]]:
-        """Start to judge a batch; the returned function waits for its result."""
+        """Start to judge a batch; the returned function waits for the result of the batch."""
         started = [(group, self._start_group(group)) for group in batch.groups]
 
         def wait() -> BatchResult[T]:
@@ -440,7 +440,10 @@ class Compute(Generic[T]):
         return wait
 
     def _start_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
-        """Start to judge a group; the returned function waits for its values, in order."""
+        """Start to judge a group; the returned function waits for the values of its utterances, in order.
+
+        A text in place of a value is the reason why the value is missing.
+        """
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))

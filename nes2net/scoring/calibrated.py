@@ -84,6 +84,8 @@ def notes_on(
 ) -> list[str]:
     """Check that the calibration belongs to ``scorer``; return notes on what makes the decisions uncertain.
 
+    For scores of frames, these are only the notes of :func:`check_belongs`.
+
     Args:
         num_samples: number of leading samples that are scored; None for all, 0 for windows along a
             recording.
@@ -275,7 +277,8 @@ def decide_trials(
 
     The recordings are measured, and also embedded if the calibration has embeddings. If a recording
     cannot be measured, its score alone decides, and the record lists the recording under
-    ``unmeasured``. The measurements are removed when the table is complete.
+    ``unmeasured``. The measurements are removed when the table is complete. If an earlier call made
+    the table from the same scores on the same basis, the table is kept, and nothing is measured.
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.

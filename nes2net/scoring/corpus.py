@@ -39,8 +39,9 @@ class ScoringSettings(RunSettings):
     """``"repeat"`` repeats a shorter utterance until it is long enough; ``"zeros"`` appends zeros,
     as some benchmarks do."""
     peak_normalize: PeakNormalize = "no"
-    """What is scaled so that the largest absolute sample is 1: the whole ``"recording"``, or the ``"cut"``.
-    Some benchmarks and published detectors are scored in this way."""
+    """``"recording"`` scales the whole recording so that its largest absolute sample is 1, and ``"cut"``
+    scales only the part that is scored, as for some benchmarks and published detectors. ``"no"``
+    keeps the level."""
     channel: int | None = None
     """Number of the channel of each recording to score, counted from 0; None for the mean of all."""
     legacy_train_mode: bool = False
@@ -155,9 +156,9 @@ def judge_trials(
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
 
     def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
-        """Judge ``batches``, after a note on batches and the compilation of the scorer where they apply.
+        """Judge ``batches``; before the first batch, print the note on ``normalize: batch`` and compile the scorer.
 
-        This is not called if ``out`` is complete already.
+        Both are done only if they apply. This function is not called if ``out`` is complete already.
         """
         if batch_matters and is_first():
             tqdm.write(

@@ -33,8 +33,8 @@ _ROWS_AT_ONCE = 8192  # rows that are in memory at once while the finished file 
 class Embeddings(Judgement[NDArray]):
     """The embedding of a recording: E numbers, float32.
 
-    A ``.npy`` file is an array N×E, and ``{out}.csv`` has the id and label of each row. In this
-    list, an apostrophe is put before an id that a spreadsheet would take for a formula
+    A ``.npy`` file is an array N×E, and ``{out}.csv`` lists the id and label of each row. In the
+    ``.csv`` file, an apostrophe stands before an id that a spreadsheet would take for a formula
     (:func:`~nes2net.lib.text_files.as_cell`). A ``.parquet`` file has the columns ``id``, ``label``
     and ``embedding``, a list of E numbers.
 

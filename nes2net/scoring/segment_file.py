@@ -166,7 +166,7 @@ class _Reader:
             raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
-        """Store the scores of the utterance that has ended."""
+        """Store the scores of the utterance that has ended, if an utterance was being read."""
         if self.frame_scores:
             self.scores[self.id] = np.array(self.frame_scores)
 

@@ -104,7 +104,7 @@ class WaveformReader:
         padding: Padding = "repeat",
         peak_normalize: PeakNormalize = "no",
     ) -> WaveformReader:
-        """Build the reader for ``scorer``.
+        """Build the reader for ``scorer``, with the settings that are described at the class.
 
         Raises:
             InputError: if ``num_samples`` is neither None nor a whole number of at least 1; if

@@ -238,6 +238,8 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
     """Find the windows along which the cumulative sum rises from 0 to its highest value.
 
+    If the sum never rises above 0, the stretch is the first window.
+
     Args:
         running: the evidence up to the end of each window.
         starts: (K,), the start of each window in seconds.
@@ -256,8 +258,8 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     """Count the windows with lower ratios than 97.5 % of the calibration's bona fide trials.
 
     The share of windows with a lower ratio than the k-th lowest of N trials has a Beta
-    distribution, however ratios are distributed. Among n windows side by side, the number of such
-    windows is therefore beta-binomial (Wilks, "Determination of sample sizes for setting tolerance
+    distribution, however ratios are distributed. Among n windows side by side, the number of windows
+    with a lower ratio is therefore beta-binomial (Wilks, "Determination of sample sizes for setting tolerance
     limits", Annals of Mathematical Statistics 12, 1941).
 
     Args:
@@ -280,7 +282,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
 
 
 class _Chance(NamedTuple):
-    """How high the cumulative sum rises in simulated recordings."""
+    """Results of simulations: how high the cumulative sum rises by chance, and how often fake parts are found."""
 
     bonafide: NDArray
     """(S,) sorted: the highest sum in each of S simulated bona fide recordings."""

@@ -61,8 +61,8 @@ _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), Afte
 class Llrs(NamedTuple):
     """Natural-log likelihood ratios of the trials from which a calibration was learned, ascending in each class.
 
-    If a class has more than a million trials, as it may if they are frames, only a million quantiles of
-    its ratios are kept.
+    If a class has more than a million trials, for example because the trials are frames, only a
+    million quantiles of its ratios are kept.
     """
 
     bonafide: Annotated[NDArray, as_saved(_Sorted)]
@@ -325,8 +325,9 @@ def fit(
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
-        prior: P, the prior of bona fide for which the calibration is made, costs included: 0.5 for
-            Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
+        prior: P, the prior of bona fide for which the calibration is made. It includes the costs of
+            errors: P is 0.5 for Cllr, and 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against
+            0.05 · 10).
         l2: weight of the penalty. If the data determine the weights, the default hardly changes
             them: by 0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500
             trials, of which two are errors. The penalty matters in two cases. If the classes can be

@@ -87,7 +87,8 @@ class OperatingPoint:
         """Compute the threshold θ, a natural-log likelihood ratio.
 
         Args:
-            llrs: ratios of the calibration's trials; not needed for ``cost``.
+            llrs: ratios of the calibration's trials; None if the calibration holds none, which is
+                enough for ``cost``.
 
         Raises:
             InputError: if the calibration holds no trials, or too few trials for the rate.
@@ -340,7 +341,7 @@ class Decider:
         return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
 
     def _unlike_scores(self, score: float) -> str:
-        """Say why ``score`` is unlike the scores of the calibration's trials; empty if it is not unlike them.
+        """Say why ``score`` is unlike the scores of the calibration's trials; empty if there is no reason.
 
         A score is unlike these scores if it is below or above all of them. This also happens by
         chance, with a probability of 2/(N + 1) for N trials. A reason is therefore given only if
@@ -360,9 +361,10 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """A note that explains why no recording can be "cannot tell" for being unusual; None if a recording can be.
+        """A note that says why the decider will never call a recording "cannot tell" for being unusual.
 
-        The note is also None if ``abstain`` is 0, because the user then wants no such decision.
+        None if the decider can call a recording so, or if ``abstain`` is 0, because the user then
+        wants no such decision.
         """
         population = self.calibration.population
         if not self.abstain:

@@ -131,7 +131,7 @@ class Evidence:
         return evidence
 
     def state(self) -> dict[str, Any]:
-        """Give everything on which the results of the next windows depend, as plain data for JSON."""
+        """Return everything on which the results of the next windows depend, as plain data for JSON."""
         return self._state.model_dump()
 
     def add(self, end: float, score: float, speech: float = 1.0) -> Running:

@@ -83,7 +83,11 @@ def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """Convert ``logits`` to an array N×K of the same precision; raise :class:`InputError` if a number is not finite."""
+    """Convert ``logits`` to an array N×K, K ≥ 2; floating-point numbers keep their precision, integers become float64.
+
+    Raises:
+        InputError: if the shape is not N×K, or if a number is not finite.
+    """
     z = np.asarray(logits)
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
@@ -144,9 +148,9 @@ class Reference:
 
         - ``"knn"``: the cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022;
           the default ``k`` is an assumption).
-        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, where Σ is one
-          covariance for all classes: of the deviations from the class means, divided by the number
-          of trials (Lee et al., NeurIPS 2018).
+        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, where Σ is the
+          covariance of the training embeddings' deviations from their class means. All classes
+          share Σ, which is divided by the number of trials (Lee et al., NeurIPS 2018).
         - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j
           (arXiv 2406.03240).
 
@@ -316,7 +320,7 @@ class KnownThreshold:
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Build the threshold from the ``facts`` of :meth:`to_dict` in a checkpoint; None if it holds no such facts."""
+        """Build the threshold from the ``facts`` of a checkpoint; None if ``facts`` did not come from :meth:`to_dict`."""
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")
@@ -341,7 +345,7 @@ class KnownFile(BaseModel):
 
     @property
     def threshold(self) -> KnownThreshold:
-        """The threshold that these scores give; a trial with a lower score is of no known class."""
+        """The threshold learned from these scores; the class of a trial with a lower score is called unknown."""
         return KnownThreshold(self.kind, tuple(sorted(self.scores)))
 
 

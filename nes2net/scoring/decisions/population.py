@@ -112,7 +112,11 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     """Measure a recording that comes in blocks, such as :func:`nes2net.data.audio.read.stream_audio` gives.
 
     The result equals the result of :func:`measure` to the last bit. Measuring takes 10 MB of
-    memory, and 15 MB more for each day of audio.
+    memory, and 15 MB more for each day of audio. Only duration, level and bandwidth are measured;
+    the other traits keep their defaults.
+
+    Args:
+        num_samples: as for :func:`measure`.
 
     Raises:
         InputError: if there are no samples.
@@ -226,7 +230,7 @@ class Spread(NamedTuple):
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Annotate a field so that Pydantic checks and converts it by ``schema``, when it reads the field from a file."""
+    """Make an annotation of a field: Pydantic reads the field from a file as if the type of the field were ``schema``."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 

@@ -66,7 +66,7 @@ class Usual:
     middle: float | None = None
     """The median of the calibration's recordings; None if the calibration does not hold it."""
     number: int = 0
-    """Number of recordings of the calibration, whose median is ``middle``."""
+    """Number of recordings in the calibration; ``middle`` is the median of these recordings."""
     words: str = ""
     """The usual values in words; empty to write the ranges."""
     unusual: str = ""
@@ -174,9 +174,9 @@ class Comparison:
 
     @property
     def median(self) -> str:
-        """The median of :attr:`values`, those of the new recordings, with its unit; a dash if they have no scale.
+        """The median of the new recordings with its unit, in words.
 
-        Only traits have a scale: see :attr:`Usual.is_trait`.
+        The median is a dash if the values have no scale (:attr:`Usual.is_trait`).
         """
         if not self.usual.is_trait:
             return "–"
@@ -287,7 +287,7 @@ def _usual_traits(population: Population) -> list[Usual]:
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
-    """Compute the two parameters of a Beta distribution: of the share of new recordings outside of a usual range.
+    """Compute the two parameters of the Beta distribution of the share of recordings outside of a usual range.
 
     The ends of the range are quantiles of the ``number`` recordings of a calibration. When these
     recordings are sorted, there are ``number`` + 1 gaps before, between and behind them. On
@@ -314,7 +314,7 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
     """Test, for each trait in ``values``, whether new recordings are like the recordings of a calibration.
 
-    Traits without values are left out.
+    Traits without values are left out; at least one trait must have values.
 
     Args:
         all_usual: what is usual, from :func:`usual_of`.
@@ -323,7 +323,7 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
 
     Returns:
         The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
-        can show any drift.
+        can show any drift; the search for this number stops at 10,000.
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
