@@ -85,7 +85,7 @@ def breakdowns(
     seed: int = 0,
     unit: Unit = "auto",
 ) -> dict[tuple[str, ...], list[Row]]:
-    """Break the EER down by every field that groups the spoofed trials, and by pairs of these fields in :data:`CROSSED`.
+    """Break the EER down by every field that groups the spoofed trials, and by the pairs of such fields in CROSSED.
 
     The rows of a field have intervals if this field and the fields before it have at most 500 rows
     together. The rows of later fields and of pairs have no intervals. A field has no breakdown if

@@ -123,7 +123,7 @@ class Key:
 
     @functools.cached_property
     def unofficial(self) -> list[str] | None:
-        """The differences between the trials of the phase and the official trials, in words; None if these are not known."""
+        """Differences between the trials of the phase and the official ones, in words; None if they cannot be compared."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
     def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:

@@ -193,7 +193,7 @@ def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
 
 
 def _eer(known: NDArray, unknown: NDArray) -> NDArray:
-    """Compute the EER (R,) by the method ``roc`` from counts R×B of known and of unknown trials in bins of rising score."""
+    """Compute the EER (R,), method ``roc``, from counts R×B of known and of unknown trials in bins of rising score."""
     rates = []
     for known_counts, unknown_counts in zip(known, unknown):
         steps = [np.append(0, counts.cumsum()) for counts in (known_counts, unknown_counts)]

@@ -114,7 +114,10 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Remembers the results of searches, because a search for a large corpus takes long."""
+    """Remembers the results of searches, because a search for a large corpus takes long.
+
+    ``part`` and ``keys`` are :func:`missing_part` and :func:`missing_keys` with a memory.
+    """
 
     def __init__(self) -> None:
         self.part = cache(missing_part)

@@ -59,13 +59,14 @@ class Identity:
     models: list[str] = field(default_factory=list)
     """Published models, or published sizes of the front-end, whose tensors have these names and shapes.
 
-    If the tensors of no published model fit, this is the nearest one, or nothing."""
+    If no published model fits, the list has the nearest one, or is empty."""
     config: dict[str, Any] = field(default_factory=dict)
     """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if it is unknown."""
     dtypes: dict[str, int] = field(default_factory=dict)
     """Type → number of elements of this type in the state dict, including buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
-    """Tensors that do not fit the configuration in the file, or if there is none, the nearest published model."""
+    """Tensors that do not fit the configuration in the file. Without a configuration, these are the
+    tensors that do not fit the nearest published model."""
     records: list[str] = field(default_factory=list)
     """Names of classes that the file mentions; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)

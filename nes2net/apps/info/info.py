@@ -48,8 +48,8 @@ BANDWIDTH = 3.35e12
 class PartInfo:
     """The costs of a part of a detector.
 
-    ``multiply_adds`` is the number of multiply-adds for a second of audio, and ``notes`` are lines
-    of text.
+    ``parameters`` counts the trained parameters, ``multiply_adds`` is the number of multiply-adds
+    for a second of audio, and ``notes`` are lines of text.
     """
 
     role: str
@@ -303,7 +303,7 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
 
 
 def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """Make a table of the costs: a row for each part, with its first two notes, and a row for the sum of several."""
+    """Make a table of the costs: a row for each part, with its first two notes, and for several parts a row of sums."""
     rows = []
     for description in descriptions:
         rows.append(

@@ -174,7 +174,10 @@ def _model_line(name: str) -> str:
 
 
 def _part_line(registry: Registry, name: str) -> str:
-    """Describe a part in the overview by its title, without the shapes that may end the title."""
+    """Describe a part in the overview by its title, without the shapes that may end the title.
+
+    If the registry builds the part from blocks, the names of the blocks come first.
+    """
     if registry is frontends and name in SIZES and name != SIZES[name].frontend:
         return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
     line = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))

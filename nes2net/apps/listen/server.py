@@ -35,7 +35,7 @@ _MOST_BYTES = 1 << 20  # most bytes of a message
 _MOST_TEXT = 1 << 16  # most characters of a text message
 _MOST_CHANNELS = 8
 _QUEUED = 4  # this many received frames may wait to be read; then the client has to wait before it sends more
-_LOOK = 0.1  # seconds from one look for something that has ended to the next
+_LOOK = 0.1  # seconds between two checks whether something has ended
 # Close codes of RFC 6455
 _OK = 1000
 _GOING_AWAY = 1001

@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     facts: list[tuple[str, str]]
     """Heading and text of each fact behind the answer."""
     command: str = ""
-    """A command that makes a calibration; empty if there is one."""
+    """A command that makes a calibration; empty if the answer already rests on a calibration."""
 
 
 def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answer:

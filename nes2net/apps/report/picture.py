@@ -25,7 +25,7 @@ _FFT = 512  # samples of a spectrum
 _FFT_HOP = 256  # samples from one spectrum to the next
 _COLUMNS = 1000  # columns of the spectrogram; a page has hardly more pixels
 _RANGE = 70.0  # dB from white to black
-_QUIET = -10.0  # dB; the level drawn black is at least this, so that silence stays white; a full-scale sine has 42 dB
+_QUIET = -10.0  # dB; lower levels are never drawn black, so that silence stays white; a full-scale sine has 42 dB
 _MOST_JOINED = 500  # a line joins at most this many windows; a line through more windows would fill the picture
 _MOST_MARKS = 2000  # the marks of up to this many windows are vector shapes; marks of more windows are pixels
 

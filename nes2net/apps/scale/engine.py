@@ -78,7 +78,7 @@ class Facts(NamedTuple):
     """Facts about a detector, found by a process that has loaded the detector."""
 
     run: dict[str, Any]
-    """Identity of the run: two runs whose identities are equal have scores that may be mixed."""
+    """Identity of the run. The scores of two runs may be mixed if their identities are equal."""
     record: dict[str, Any]
     """Facts about detector, software and hardware, for the record of the run."""
     reader: WaveformReader
@@ -275,7 +275,10 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
 
 
 def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """Make a dataset with a row for each recording of ``pieces``; it has the ``columns`` in any case."""
+    """Make a dataset with a row for each recording of ``pieces``, and with the ``columns`` even if no row has them.
+
+    Computing the dataset raises :class:`InputError` if a piece has a fault.
+    """
 
     def rows(batch: dict[str, Sequence[Piece]]) -> Any:
         """Make a table of the one piece in ``batch``; Ray calls this for each piece."""

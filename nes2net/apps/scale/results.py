@@ -200,7 +200,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
-        judgement.write([temporary], 0, scored_trials())
+        judgement.write([temporary], 0, scored_trials())  # judgements of recordings do not use the number 0
         result = Finished(path, len(shard_of), failures, what=judgement.what)
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")

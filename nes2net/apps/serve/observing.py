@@ -65,9 +65,10 @@ class Observer:
 
     @contextmanager
     def recording(self) -> Iterator[RecordingTimes]:
-        """Count and log the recording that is handled in this context; the outcome is the context's exception, if any.
+        """Count and log the recording that is handled in this context.
 
-        The context has to set the times when they are known.
+        The logged outcome is "scored", or the name of the exception that ends the context. The
+        context has to set the yielded times when they are known.
         """
         times = RecordingTimes(time.monotonic())
         facts: dict[str, Any] = {"outcome": "scored"}

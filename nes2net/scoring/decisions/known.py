@@ -83,7 +83,9 @@ def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """Convert ``logits`` to an array N×K, K ≥ 2; floating-point numbers keep their precision, integers become float64.
+    """Convert ``logits`` to an array N×K, K ≥ 2; floating-point numbers keep their precision.
+
+    Integers become float64.
 
     Raises:
         InputError: if the shape is not N×K, or if a number is not finite.
@@ -320,7 +322,7 @@ class KnownThreshold:
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Build the threshold from the ``facts`` of a checkpoint; None if ``facts`` did not come from :meth:`to_dict`."""
+        """Build the threshold from the ``facts`` of a checkpoint; None if they did not come from :meth:`to_dict`."""
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")

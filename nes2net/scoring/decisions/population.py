@@ -230,7 +230,7 @@ class Spread(NamedTuple):
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Make an annotation of a field: Pydantic reads the field from a file as if the type of the field were ``schema``."""
+    """Annotate a field: when Pydantic reads the field from a file, it takes ``schema`` for the type of the field."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
