@@ -42,9 +42,9 @@ from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
 
-#: Pairs of fields: a corpus whose trials have both fields of a pair gets a table by both. The first two
-#: pairs are in the published tables of ASVspoof 2021 LA, the others in those of ASVspoof 2021 DF and
-#: ASVspoof 5.
+#: Pairs of fields. A corpus whose trials have both fields of a pair gets a table by both fields. The
+#: published tables of ASVspoof 2021 LA have the first two pairs. The published tables of ASVspoof 2021
+#: DF and ASVspoof 5 have the other pairs.
 CROSSED = (
     ("attack", "codec"),
     ("codec", "transmission"),
@@ -92,9 +92,10 @@ def breakdowns(
     it has one value, or more than 400 values, among the spoofed trials.
 
     Args:
-        method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
-        num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
-        unit: what the bootstrap draws; see :func:`groups_of` for rows whose trials do not allow it.
+        method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`. num_resamples,
+        seed: number and seed of the bootstrap draws; 0 for no intervals. unit: what the bootstrap
+        draws. If the trials of a row do not allow this, the bootstrap draws
+            something else, see :func:`groups_of`.
 
     Returns:
         The names of one or two fields → the rows of the breakdown by these fields.
@@ -200,8 +201,8 @@ def breakdown(
 
     A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
     Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
-    As in the published tables, the spoofed trials of a row are those that have the values of all
-    fields. The bona fide trials of a row are those that have the values of the fields of
+    As in the published tables, the spoofed trials of a row have the values of the row in all
+    fields. The bona fide trials of a row have the values of the row in the fields that describe
     recordings.
 
     Args:
@@ -419,9 +420,9 @@ class OverCorpora:
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
-        """List the name and the EER of each corpus, then those of the mean, the worst group and the pooled trials.
+        """List the name and the EER of each corpus; then follow the mean, the worst group and the pooled trials.
 
-        The last three have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
+        The last three items have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
         whose EER is None is left out.
         """
         rows = list(self.eers.items())

@@ -1,4 +1,4 @@
-"""Compare the embeddings of evaluated trials with those of other trials whose classes are known.
+"""Compare the embeddings of evaluated trials with the embeddings of other trials with known classes.
 
 In reading order: ``Examples`` holds the embeddings of labelled trials; ``embeddings_of`` finds those of
 evaluated trials; ``reference_scores`` computes scores of being known from both.
@@ -91,7 +91,7 @@ def reference_scores(
     field: str,
     aliases: Mapping[str, str],
 ) -> dict[str, NDArray]:
-    """Compare the embeddings of ``trials`` with those of training trials of known classes.
+    """Compare the embeddings of ``trials`` with the embeddings of training trials of known classes.
 
     Args:
         files: files of embeddings, which ``nes2net embed --of backend`` wrote with the evaluated

@@ -42,7 +42,8 @@ _OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 class ClassTrials:
     """The logits of one system for the trials of a phase: N trials of known classes, and M of unknown classes.
 
-    - ``names`` holds the names of the K known classes, ``generator_names`` those of the unknown classes.
+    - ``names`` holds the names of the K known classes, ``generator_names`` holds the names of the
+      unknown classes.
     - ``logits`` (N×K) holds the logits of the trials of known classes, and ``true`` (N,) the
       numbers of the classes of these trials.
     - ``field`` is the field of a trial that names its class.

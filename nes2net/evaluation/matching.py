@@ -45,7 +45,8 @@ class Mismatch:
     """Ids of the utterances for which scores and key do not fit each other.
 
     - ``missing`` utterances have no score, ``unknown`` utterances are not in the key.
-    - ``conflicting`` utterances have several different scores, ``repeated`` ones several equal scores.
+    - ``conflicting`` utterances have several different scores, ``repeated`` utterances have several
+      equal scores.
     - ``not_finite`` utterances have a score that is not finite.
     """
 

@@ -97,7 +97,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
 
 
 def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
-    """Read from the record beside the score file ``scores`` which detector made it, and with which settings.
+    """Read the detector and the settings that made the score file ``scores``, from the record beside this file.
 
     The result is None if there is no record of these scores, or the record does not state the
     detector, its precision and how much of each recording was scored.

@@ -207,7 +207,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
         classes = [system.matched.spoof, system.matched.bonafide]
         scores.append(classes)
         ranges.append(score_range(classes))
-    ranges = _shared(ranges)
+    ranges = _common_ranges(ranges)
     bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
     edges = []
     shares = []
@@ -218,7 +218,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
         edges.append(edges_of_system)
         shares.append(shares_of_system)
         limits.append((0.0, 105 * float(np.max(shares_of_system))))
-    limits = _shared(limits)
+    limits = _common_ranges(limits)
     height = _HEIGHTS.get(len(systems), 2.6)
     svgs = []
     for number, system in enumerate(systems):
@@ -226,7 +226,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     return svgs
 
 
-def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Replace ``ranges`` by one common range if each fills at least half of it; otherwise return them unchanged."""
     lows, highs = zip(*ranges)
     low = min(lows)

@@ -85,7 +85,7 @@ class Resamples:
         """Compute AUROC, FPR95 and EER of known against unknown trials, each with its 95 % interval.
 
         Args:
-            known: scores (N,) of being known, of the trials of known classes.
+            known: (N,), the scores of being known that trials of known classes have.
             groups: for each unknown class, the scores of its trials.
 
         Returns:
@@ -143,8 +143,8 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 
     Args:
         counts: C×K.
-        times: R×C. The number of trials that a draw takes of a row is this factor times the number
-            of trials of the row; with 0, it takes none.
+        times: R×C. A draw takes this many times the number of trials of a row; with 0, a draw takes
+            no trials of the row.
 
     Returns:
         The counts of each draw, R×C×K.

@@ -58,7 +58,7 @@ class Measure:
 
     - ``name`` is the key in JSON, and ``heading`` the head of the column.
     - ``unit`` is a key of :data:`UNITS`.
-    - ``digits`` is the number of decimals on paper, and of the ends of intervals everywhere.
+    - ``digits`` is the number of decimals of figures on paper, and of ends of intervals everywhere.
       ``text_digits`` is the number of decimals on a terminal if this number differs.
     - ``has_heat`` says that a page gives each figure a background, in a stronger colour for a
       higher figure.
@@ -145,8 +145,9 @@ class Table:
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
     - ``across`` names a label: on paper, each of its values has a column. If it is empty, a table
       on paper has the same rows as ``rows``.
-    - ``readers`` says where the table is shown besides the JSON: ``"all"`` for everywhere;
-      ``"paper"`` for pages and papers, because it is long; ``"nobody"``, because a plot shows it.
+    - ``readers`` says where the table is shown besides the JSON. ``"all"`` means everywhere.
+      ``"paper"`` means only on pages and in papers, because the table is long. ``"nobody"`` means
+      nowhere, because a plot shows the figures.
     """
 
     name: str

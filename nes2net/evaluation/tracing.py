@@ -118,8 +118,8 @@ def evaluate_classes(
             )
         systems.append(trials)
         inputs.append(score_input(path, trials.sha256))
-    # Choose the score of being known for the table of unknown classes: that of the settings, else that of the threshold
-    # of the first system, else the default.
+    # Choose the score of being known for the table of unknown classes: the score that the settings name, else the score
+    # of the first system's threshold, else the default.
     first = systems[0]
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)
@@ -261,7 +261,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples, named: Collection[
     """
     of_class = np.take_along_axis(trials.logits, trials.true[:, None], axis=1)  # N×1
     log_posteriors = of_class[:, 0] - known_scores(trials.logits, "energy")
-    # Of classes with equal logits, the first class counts as the likelier one, as it does for the predicted class.
+    # If classes have equal logits, the first of them counts as the likeliest, as for the predicted class.
     before = np.arange(len(trials.names)) < trials.true[:, None]
     num_likelier = (trials.logits > of_class).sum(1) + ((trials.logits == of_class) & before).sum(1)
     is_on_top = num_likelier < _TOP
@@ -292,7 +292,7 @@ def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[s
 
 
 def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
-    """Compute the figures of all trials if each trial whose score lies below ``threshold`` is called unknown.
+    """Compute the figures of all trials; a trial whose score of being known is below ``threshold`` is called unknown.
 
     The figures come from a confusion matrix with ``unknown`` as the last class.
     """

@@ -89,8 +89,8 @@ def plan_batches(
 ) -> Iterator[list[Item]]:
     """Plan batches of at most ``batch_size`` trials; the utterances of a batch have one length.
 
-    The last bit of a score depends on its batch. Which trials share a batch therefore depends only
-    on the full list of trials and their lengths, and not on ``done``, ``rank`` or
+    The last bit of a score depends on its batch. The division of the trials into batches therefore
+    depends only on the full list of trials and their lengths, and not on ``done``, ``rank`` or
     ``num_processes``. An interrupted run and a run in several processes thus give the same scores
     as an uninterrupted run in one process.
 
@@ -101,7 +101,7 @@ def plan_batches(
         most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
             with more samples is a batch of its own. None for no limit.
         done: ids of trials; a batch is skipped if all its trials are in ``done``.
-        rank, num_processes: of each window of trials, yield every ``num_processes``-th batch,
+        rank, num_processes: yield every ``num_processes``-th batch of each window of trials,
             starting with the batch number ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
@@ -203,7 +203,7 @@ class Plan:
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
-        """Plan the batches of this process, which is one of ``processes``, by :func:`plan_batches`.
+        """Plan the batches of this process by :func:`plan_batches`; ``processes`` says which process this is.
 
         ``length_of`` is only used if whole recordings are scored; otherwise all lengths are equal.
         """
@@ -334,8 +334,8 @@ def waveforms_for(
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
     Args:
-        device: the device that computes; it decides how many workers read, and how memory is
-            pinned.
+        device: the device that computes. It determines the default number of workers, and whether
+            memory is pinned.
         num_workers: number of workers; None for :func:`default_workers`.
     """
 
@@ -395,7 +395,7 @@ class Compute(Generic[T]):
         plan: decides the number of rows that are computed for a group.
         random_streams: whether the random numbers for a group depend only on the first id of the
             group. A detector in train mode needs this.
-        system_scores: id of a trial → its scores of other systems, for a detector that takes them.
+        system_scores: id of a trial → its scores of other systems; None if the detector fuses none.
         ahead: number of further batches that are started before this process waits for the values
             of a batch. None for 1 on a GPU, so that the GPU is never idle, and for 0 on a CPU.
     """

@@ -149,7 +149,7 @@ def decide_by_track(
     blocks: Iterable[np.ndarray],
     beginning: Traits | None,
 ) -> DecisionAlong:
-    """Decide on a recording by the scores of its ``track``, whose windows :func:`decision_windows` chose.
+    """Decide on a recording by the scores of its ``track``; :func:`decision_windows` must have chosen the windows.
 
     Args:
         score: the score of the recording, which becomes the ``score`` of the decision.
@@ -207,15 +207,16 @@ def stretch_rule(
     Args:
         calibration: a calibration of frame scores of this detector; its operating point becomes the
             threshold.
-        resolution_ms: length of a frame; None for the length in the calibration, or else the
-            shortest frames of ``scorer``.
+        resolution_ms: length of a frame in ms; None for the length in the calibration, or without a
+            calibration for the shortest frames of ``scorer``.
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:
         InputError: if ``scorer`` does not score segments; if ``scorer`` was not trained on
-            segments, and neither a threshold nor a calibration is given; if both are given; if a
-            number is out of its range; if the calibration was learned from frames of another
-            detector or of another length; or if its operating point corresponds to no score.
+            segments, and neither a threshold nor a calibration is given; if a threshold and a
+            calibration are given; if a number is out of its range; if the calibration was learned
+            from frames of another detector or of another length; or if its operating point
+            corresponds to no score.
     """
     decider = None if calibration is None else as_decider(calibration)
     if decider is not None:

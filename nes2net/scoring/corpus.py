@@ -129,8 +129,8 @@ def judge_trials(
     if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
-    # Plan the batches. If a value depends on its batch, either the batch size belongs to the run, or each utterance is
-    # judged alone.
+    # Plan the batches. If a value depends on its batch, either the batch size becomes part of the identity of the run,
+    # or each utterance is judged alone.
     batch_size = settings.batch_size or default_batch_size(scorer.computes_on)
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch
@@ -158,7 +158,8 @@ def judge_trials(
     def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
         """Judge ``batches``; before the first batch, print the note on ``normalize: batch`` and compile the scorer.
 
-        Both are done only if they apply. This function is not called if ``out`` is complete already.
+        Both are done only if they apply. This function is not called if ``out`` is complete
+        already.
         """
         if batch_matters and is_first():
             tqdm.write(

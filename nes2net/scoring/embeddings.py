@@ -162,7 +162,7 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write ids, labels and embeddings of ``size`` numbers as columns; ``chunks`` of rows are written one at a time.
+    """Write ids, labels and embeddings of ``size`` numbers as columns, one of the ``chunks`` of rows at a time.
 
     A byte of an id that is not UTF-8 becomes U+FFFD.
     """

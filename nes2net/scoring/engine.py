@@ -129,7 +129,7 @@ class BatchResult(NamedTuple, Generic[T]):
     """Number of samples in the batch that the detector got."""
 
 
-#: A function ``read(trials, done, processes)`` that reads the batches of this process, which is one of ``processes``.
+#: A function ``read(trials, done, processes)`` that reads the batches of this process; ``processes`` has its number.
 #: The function leaves out a batch if the ids of all trials in the batch are in ``done``.
 Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
@@ -287,7 +287,7 @@ def _find_earlier_work(
     """Find the rows of earlier runs, in a finished file and in journals.
 
     If a finished file has the rows of all trials, ``result.already_complete`` is set to True. Rows
-    of journals are dropped, with a note on standard error, if their audio was replaced since.
+    of journals are dropped, with a note on standard error, if their audio was replaced meanwhile.
 
     Raises:
         InputError: if a file or a journal belongs to another run or was changed, unless

@@ -1,4 +1,4 @@
-"""Measure the traits of recordings for a calibration: of a corpus in workers, or of one recording."""
+"""Measure the traits of one recording, or of a whole corpus in workers, for a calibration."""
 
 from __future__ import annotations
 

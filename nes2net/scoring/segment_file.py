@@ -66,8 +66,7 @@ def lines(id: str, scores: ArrayLike) -> str:
 def holds_frames(path: str | Path) -> bool:
     """Whether a file looks like a file of frame scores.
 
-    A file looks like this if its first line that is not blank has three to five fields, of which
-    the second is 0.
+    This is so if the first line with text has three to five fields, and its second field is 0.
     """
     row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"

@@ -68,7 +68,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     """List a missing protocol and missing recordings of a part of a corpus.
 
     A corpus that is unknown, or whose folder is not named, is also listed. The list is empty for a
-    corpus on the Hugging Face hub, because it is downloaded when it is needed.
+    corpus on the Hugging Face hub, because such a corpus is downloaded when it is needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []

@@ -220,8 +220,8 @@ def _architecture_differences(config: dict[str, Any], published_config: dict[str
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
     """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
 
-    If ``row.model`` is only a back-end, the front-end is the one that the row names. If the row
-    names none, the architecture of its recipe is returned; without a recipe, the front-end is XLS-R
+    If ``row.model`` is only a back-end, the row may name the front-end. If the row names no
+    front-end, the architecture of its recipe is returned; without a recipe, the front-end is XLS-R
     300M.
 
     Raises:

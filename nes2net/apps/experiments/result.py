@@ -67,7 +67,7 @@ class SystemOnSet:
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """Return the figures of ``metric``, as seed → figure, for the seeds that have one."""
+        """Return the figures of ``metric``, as seed → figure; seeds without this figure are missing."""
         figures = {}
         for measured in self.measured:
             if metric in measured.metrics:

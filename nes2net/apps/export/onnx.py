@@ -1,9 +1,9 @@
 """Export a detector as an ONNX file.
 
 :class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
-``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
-fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
-length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
+``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), which are higher for
+bona fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads
+one length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
 ``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up
 to 2 GB of weights are in the file itself. Weights of the front-end may be quantised to int8, which
 makes the file smaller and the computation of scores on a CPU faster.
@@ -93,9 +93,9 @@ def export_onnx(
     Args:
         path: a name that ends in ``.onnx``.
         num_samples: the only length that the file accepts; None leaves the length free. If the
-            back-end reads only one number of frames (SLS), the length is always fixed. It is 64,600
-            samples, as in the published recipes, if these give that number of frames; otherwise it
-            is the shortest length that gives it.
+            back-end reads only one number of frames (SLS), the length is always fixed. The length
+            is 64,600 samples, as in the published recipes, if 64,600 samples give this number of
+            frames; otherwise it is the shortest length that gives this number.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
             Weights become whole numbers from −64 to 64, with a scale per output. Activations are
             quantised during the computation, to 8 bits with one range per layer and waveform.

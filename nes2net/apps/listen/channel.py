@@ -162,7 +162,7 @@ class Channel:
             return lines
         # Add the evidence, and measure how long it took.
         if self._evidence is not None:
-            lines += self._weighed(self._evidence, line, weight, samples)
+            lines += self._add_evidence(self._evidence, line, weight, samples)
         self._computing.append(time.perf_counter() - began)
         if self._is_live and self._began is not None:
             line["lag"] = time.monotonic() - self._began - item.end
@@ -170,7 +170,7 @@ class Channel:
         return lines
 
     def _score(self, item: WaitingBatch, line: Line) -> bool:
-        """Add the score of a window to its ``line``, or an ``error`` if it cannot be scored; return whether it can.
+        """Score a window, and add the score or an ``error`` to its ``line``; return whether the window has a score.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.
@@ -191,7 +191,7 @@ class Channel:
         line["score"] = scored.score
         return True
 
-    def _weighed(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
+    def _add_evidence(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
         """Add a window to ``evidence``, and the new state of the evidence to the window's ``line``.
 
         Args:

@@ -186,10 +186,10 @@ class Listening:
         self._reader.start()
         failure: Exception | None = None
         try:
-            yield from self._judged()
+            yield from self._judge_waiting()
             for channel in self._channels:
                 channel.end()
-            yield from self._judged()
+            yield from self._judge_waiting()
         except Gone:
             raise
         except Exception as error:  # raised below, after the summaries
@@ -201,7 +201,7 @@ class Listening:
         if failure := failure or self._failure:
             raise failure
 
-    def _judged(self) -> Iterator[Line]:
+    def _judge_waiting(self) -> Iterator[Line]:
         """Score the waiting windows, and yield their lines, until reading has ended and no window waits.
 
         The channel with the most waiting items comes first.
@@ -247,8 +247,8 @@ class Listening:
         Unless old windows may be skipped, first wait until every channel has few waiting windows.
 
         Args:
-            samples: (channels, N). If there is a single :class:`Channel`, it gets all of them and
-                judges their mean.
+            samples: (channels, N). A single :class:`Channel` gets the samples of all
+                channels of the source, and judges their mean.
             time: as :attr:`Block.time`.
         """
         most_waiting = self._most_waiting if self._latest else None

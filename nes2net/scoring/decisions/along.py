@@ -243,7 +243,7 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
     Args:
         running: the evidence up to the end of each window.
         starts: (K,), the start of each window in seconds.
-        chance: tells how often the sum rises as high or higher in bona fide recordings.
+        chance: tells how often the sum rises at least as high in bona fide recordings.
     """
     against = np.array([step.against for step in running])
     last = int(against.argmax())
@@ -258,9 +258,9 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     """Count the windows with lower ratios than 97.5 % of the calibration's bona fide trials.
 
     The share of windows with a lower ratio than the k-th lowest of N trials has a Beta
-    distribution, however ratios are distributed. Among n windows side by side, the number of windows
-    with a lower ratio is therefore beta-binomial (Wilks, "Determination of sample sizes for setting tolerance
-    limits", Annals of Mathematical Statistics 12, 1941).
+    distribution, however ratios are distributed. Among n windows side by side, the number of
+    windows with a lower ratio is therefore beta-binomial (Wilks, "Determination of sample sizes for
+    setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
 
     Args:
         llrs: the ratio of each window with speech; windows may overlap.

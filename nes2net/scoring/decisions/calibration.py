@@ -37,8 +37,8 @@ _FEWEST = 20  # with fewer trials of a class, weights and figures are worth litt
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
 _FLAT = 1e-6  # a solver that stopped early because of rounding counts as successful up to this slope
 _MOST_STEPS = 500
-# Smallest standard deviation of a system's scores that can be used, as a multiple of their mean and as a number. With
-# less spread, rounding leaves too few digits.
+# The standard deviation of a system's scores must exceed _NARROWEST times their mean, and also _SMALLEST. With less
+# spread, rounding leaves too few digits.
 _NARROWEST = 1e-13
 _SMALLEST = 1e-25
 # Limits of weights and offsets, and of log-likelihood ratios, because a file of unknown origin may hold
@@ -258,7 +258,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe the scored part of a recording in words; None is the whole recording, and 0 is windows along it."""
+    """Describe the scored part of a recording in words; None means the whole recording, 0 means windows along it."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:

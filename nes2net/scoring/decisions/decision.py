@@ -102,7 +102,7 @@ class OperatingPoint:
             )
         if self.kind == "eer":
             # The threshold lies midway between two neighbouring ratios, at the place where the rates differ least. If
-            # there are several such places, the lowest is taken.
+            # the rates differ equally little at several places, the lowest place is taken.
             steps = np.unique(np.concatenate(llrs))
             misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
             alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
@@ -363,8 +363,8 @@ class Decider:
     def note(self) -> str | None:
         """A note that says why the decider will never call a recording "cannot tell" for being unusual.
 
-        None if the decider can call a recording so, or if ``abstain`` is 0, because the user then
-        wants no such decision.
+        None if this decision is possible, or if ``abstain`` is 0, because the user then wants no
+        such decision.
         """
         population = self.calibration.population
         if not self.abstain:

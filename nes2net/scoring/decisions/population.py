@@ -499,7 +499,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances of embeddings from the means (N,): 0 up to the middle of ``spread``, 1 at its upper edge."""
+    """Scale distances (N,) of embeddings from the means: 0 up to the middle of ``spread``, 1 at the upper edge."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )

@@ -201,8 +201,8 @@ class Comparison:
 def usual_of(calibration: LinearCalibration) -> list[Usual]:
     """List what is usual among the recordings of ``calibration``.
 
-    There is a :class:`Usual` for the ratios, for each trait, for all traits together, and for being
-    fit to decide on.
+    There is a :class:`Usual` for the ratios, for each trait, for all traits together, and for the
+    verdict "unfit".
 
     Raises:
         InputError: if the calibration holds neither the ratios of 10 trials of each class nor the
@@ -236,7 +236,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
 
 
 def _usual_traits(population: Population) -> list[Usual]:
-    """List what is usual in ``population``: for each trait, for all traits together, and for being fit."""
+    """List what is usual in ``population``: for each trait, for all traits together, and for the verdict "unfit"."""
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []
@@ -287,7 +287,7 @@ def _usual_traits(population: Population) -> list[Usual]:
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
-    """Compute the two parameters of the Beta distribution of the share of recordings outside of a usual range.
+    """Compute the two parameters of a Beta distribution, which describes the share outside of a usual range.
 
     The ends of the range are quantiles of the ``number`` recordings of a calibration. When these
     recordings are sorted, there are ``number`` + 1 gaps before, between and behind them. On
