@@ -92,10 +92,10 @@ def breakdowns(
     it has one value, or more than 400 values, among the spoofed trials.
 
     Args:
-        method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`. num_resamples,
-        seed: number and seed of the bootstrap draws; 0 for no intervals. unit: what the bootstrap
-        draws. If the trials of a row do not allow this, the bootstrap draws
-            something else, see :func:`groups_of`.
+        method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
+        num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
+        unit: what the bootstrap draws. If the trials of a row do not allow this, the bootstrap
+            draws something else, see :func:`groups_of`.
 
     Returns:
         The names of one or two fields → the rows of the breakdown by these fields.
