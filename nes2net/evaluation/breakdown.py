@@ -65,7 +65,7 @@ _MOST_INTERVALS = 500
 # (:func:`nes2net.metrics.intervals.spread`).
 _FEWEST_SPEAKERS = 10
 _FEWEST_ATTACKS = 5
-#: What the bootstrap draws. ``both`` draws speakers and attacks; for ``auto``, :func:`resolved_unit`
+#: The units that the bootstrap draws. ``both`` draws speakers and attacks; for ``auto``, :func:`resolved_unit`
 #: chooses.
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 

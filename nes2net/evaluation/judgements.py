@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How scores are evaluated."""
+    """The settings of an evaluation."""
 
     threshold_source: ThresholdSource | None = None
     """The source of thresholds that were chosen on other trials; None for none. Only for scores of recordings."""

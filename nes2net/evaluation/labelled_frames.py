@@ -69,7 +69,7 @@ class LabelledFrames:
 
 
 class Example(NamedTuple):
-    """One of the utterances with the most or the fewest errors, which a page shows."""
+    """An utterance that a page shows as an example, because it has the most or the fewest errors."""
 
     kind: str
     """``"worst"`` or ``"best"``."""

@@ -198,8 +198,8 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw for each system a histogram of the scores of both classes, with the threshold of the EER.
 
     All histograms have the same axis of scores if each fills at least half of it; otherwise each
-    has its own axis. The same holds for the axes of shares. All histograms have the same number of
-    bins. A text at an end of the axis of scores says how many scores lie beyond this end.
+    has its own axis. The axes of shares follow the same rule. All histograms have the same number
+    of bins. A text at an end of the axis of scores says how many scores lie beyond this end.
     """
     scores = []
     ranges = []
@@ -378,10 +378,10 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the lower and the upper end of an axis for the scores of several classes.
 
-    The axis leaves out 0.1 % of the scores of each class at either end. It leaves out 1 % if this
-    makes the axis less than half as long. At 0.1 %, a class with fewer than 1,000 scores loses none;
-    at 1 %, a class with fewer than 100 scores loses none. If all scores are equal, the axis extends
-    0.5 to both sides.
+    The axis leaves out 0.1 % of the scores of each class at either end. The axis leaves out 1 %
+    instead if this makes the axis less than half as long. At 0.1 %, a class with fewer than 1,000
+    scores loses none; at 1 %, a class with fewer than 100 scores loses none. If all scores are
+    equal, the axis extends 0.5 to both sides.
     """
     lows = []
     highs = []

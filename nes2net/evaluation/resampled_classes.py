@@ -1,10 +1,10 @@
 """Compute bootstrap intervals of figures of classes.
 
-The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of each
-class. It does not draw single trials. Instead it draws the counts of trials in the cells of a
-confusion matrix, or in bins of scores, from a multinomial distribution. The counts have the same
-distribution as if single trials were drawn, but the cost is the same for a thousand trials and for
-a million.
+The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of
+each class. The bootstrap does not draw single trials. Instead, the bootstrap draws the counts of
+trials in the cells of a confusion matrix, or in bins of scores, from a multinomial distribution.
+The counts have the same distribution as if single trials were drawn, but the cost is the same for a
+thousand trials and for a million.
 
 Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
 """
@@ -27,7 +27,7 @@ _MOST_BINS = 512  # most bins of scores
 
 
 class Rule(NamedTuple):
-    """How a rate is computed from a confusion matrix."""
+    """A rule by which a rate is computed from a confusion matrix."""
 
     rate: Callable[[NDArray], float]
     """Computes the rate from the counts of a confusion matrix, whose rows are the true classes."""

@@ -48,8 +48,8 @@ class Result:
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
       the scores that make the figures doubtful.
     - ``plots`` draws the plots of the page: heading of a section → its plots. ``curves`` computes
-      the data of the plots for the JSON. Both functions are called only when needed, because they
-      take longer than text.
+      the data of the plots for the JSON. Both functions are called only when needed, because
+      plots take longer than text.
     """
 
     title: str

@@ -55,7 +55,7 @@ _RATES_NOTE = (
     "the lowest of a frame counts, which makes the figure optimistic. Utterances count by their lowest score, and seconds "
     "have the range-based EER."
 )
-#: How many of the worst and of the best utterances a page shows.
+#: A page shows this many of the worst utterances, and as many of the best utterances.
 EXAMPLES = 6
 
 

@@ -33,12 +33,12 @@ class SystemFigures:
 
     - ``name`` is the name of the system; ``matched`` holds its trials and scores.
     - ``row`` holds the pooled figures: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``,
-      ``cllr``, and ``min_tdcf`` if it can be computed. It also holds the numbers of trials;
-      ``num_expected`` counts the trials of the phase in the key.
-    - ``facts`` is part of the header of the result. Its keys ``interval_over`` and ``num_groups`` say
-      what the bootstrap drew. ``asv_counts`` holds the numbers of speaker-verification scores from
-      which min t-DCF was computed; None without min t-DCF. ``left_out`` says why trials are left
-      out, and ``partial`` is the note about them; both are empty if no trial is left out.
+      ``cllr``, and ``min_tdcf`` if it can be computed. ``row`` also holds the numbers of
+      trials; ``num_expected`` counts the trials of the phase in the key.
+    - ``facts`` is part of the header of the result. The keys ``interval_over`` and ``num_groups``
+      say what the bootstrap drew. ``asv_counts`` holds the numbers of speaker-verification scores
+      from which min t-DCF was computed; None without min t-DCF. ``left_out`` says why trials are
+      left out, and ``partial`` is the note about them; both are empty if no trial is left out.
     - ``tables`` holds the :func:`~nes2net.evaluation.breakdown.breakdowns`.
     - ``official`` holds the rows of the official table of the corpus, if it has one.
     - ``notes`` says what readers must know about the figures.

@@ -198,9 +198,9 @@ class Measured:
     """Metrics of the scores of two classes, with bootstrap draws that all metrics share.
 
     Args:
-        rules: name → metric, a function of the bona fide and the spoofed scores. It returns a number,
-            or an EER and its threshold, or :class:`~nes2net.metrics.Rates`. Each field of the rates
-            counts as a metric with its own name.
+        rules: name → metric, a function of the bona fide and the spoofed scores. A metric returns a
+            number, or an EER and its threshold, or :class:`~nes2net.metrics.Rates`. Each field of
+            the rates counts as a metric with its own name.
         draws: options of the bootstrap, as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:

@@ -32,7 +32,7 @@ from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, class_
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
 
-#: What a trial is called if its score of being known lies below the threshold.
+#: The class that is named for a trial whose score of being known lies below the threshold.
 UNKNOWN = "unknown"
 #: Headings of sections of the page.
 CONFUSION_SECTION = "Confusion"

@@ -32,7 +32,7 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
         confusion: counts K×K, rows true.
 
     Returns:
-        The numbers of the classes, (K,), in the order of the leaves of an average-linkage clustering.
+        The numbers (K,) of the classes, in the order of an average-linkage clustering.
     """
     if len(confusion) < 3:
         return np.arange(len(confusion))

@@ -97,7 +97,7 @@ def plan_batches(
     Args:
         length_of: gives the number of samples of a trial's utterance, or another number that the
             utterances of a batch must share. This function is called in threads, ahead of the
-            batches. None keeps the order of the trials and ignores their lengths.
+            batches. With None, trials are batched in their order, whatever their lengths are.
         most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
             with more samples is a batch of its own. None for no limit.
         done: ids of trials; a batch is skipped if all its trials are in ``done``.
@@ -315,7 +315,7 @@ def collate(read: Sequence[Read]) -> ReadBatch:
 def read_batches(
     batches: Iterable[list[Item]], reader: WaveformReader, num_workers: int, *, pin_memory: bool = False
 ) -> Generator[ReadBatch, None, None]:
-    """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
+    """Decode ``batches`` in ``num_workers`` processes, some batches ahead; with 0 workers, this process decodes.
 
     ``reader`` makes the waveforms. With ``pin_memory``, batches lie in memory from which a GPU copies quickly.
 

@@ -171,7 +171,8 @@ class TrackWindows(NamedTuple):
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
     """Choose the length in seconds of a window along a recording.
 
-    It is the length that was scored for the calibration, or else the length of the training crops.
+    The window has the length that was scored for the calibration. If no such length is known, it
+    has the length of the training crops.
     """
     num_samples = None
     if decider is not None:

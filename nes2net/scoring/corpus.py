@@ -25,7 +25,7 @@ from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformRe
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringSettings(RunSettings):
-    """How a corpus is judged: the settings of any run, and settings of reading and scoring."""
+    """The settings with which a corpus is judged: those of any run, and settings of reading and scoring."""
 
     num_samples: int | None = None
     """Number of leading samples of each utterance to take ('4sec'); a shorter utterance is

@@ -41,14 +41,14 @@ _ROWS_AT_ONCE = 1024  # rows of a finished file that are in memory at once while
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: What happens to a file that exists. True replaces the file. False and ``"others"`` resume from a file of the same
+#: The rule for a file that exists. True replaces the file. False and ``"others"`` resume from a file of the same
 #: run. If the file is of another run, False is an error, and ``"others"`` replaces the file.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How a run computes and resumes; these settings do not change the results of the run.
+    """The settings of computing and resuming a run; they do not change the results of the run.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.

@@ -2,7 +2,7 @@
 
 Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent. A
 score is written in the same way as in a score file. The record ``FILE.json`` states the resolution.
-Files of WeDefense can be read, too. Their lines are
+Files of WeDefense can be read, too. The lines of these files are
 ``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs; the score is the
 difference of the logits, and the label is not read.
 """
@@ -66,7 +66,7 @@ def lines(id: str, scores: ArrayLike) -> str:
 def holds_frames(path: str | Path) -> bool:
     """Whether a file looks like a file of frame scores.
 
-    This is so if the first line with text has three to five fields, and its second field is 0.
+    The first line with text must have three to five fields, and the second field must be 0.
     """
     row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"

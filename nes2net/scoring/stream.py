@@ -255,7 +255,7 @@ class Stream:
     def take(self, samples: Any, time: float | None = None) -> None:
         """Take the next samples like :meth:`push`, but only queue the complete batches in :attr:`waiting`.
 
-        Errors are as for :meth:`push`, and :class:`InputError` if the stream is finished.
+        The errors are those of :meth:`push`; a finished stream raises :class:`InputError`, too.
         """
         block = samples_of(samples)
         if self._is_finished:

@@ -3,8 +3,8 @@
 Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
 high are the lowest and the highest score in a file of the same system. Usually this is the file of
 a development set, which is independent of the scored trials. The published fusion (Rosello et al.,
-Interspeech 2024) takes the lowest and highest score of the scored file itself. It therefore looks
-at the whole test set.
+Interspeech 2024) takes the lowest and highest score of the scored file itself. This fusion
+therefore needs the whole test set.
 """
 
 from __future__ import annotations

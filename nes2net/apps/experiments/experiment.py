@@ -45,7 +45,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     Args:
         unfinished_jobs: the jobs of ``plan`` that are not done.
     """
-    # How many seeds are measured.
+    # The numbers of measured seeds.
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
@@ -126,8 +126,8 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
     """Return a sort key for finding the earlier run that is most similar to a run.
 
-    The key is smallest for the same run. It is larger if only the seed differs, still larger if the
-    left-out corpus differs, and largest if the grid point differs.
+    The key is smallest for the same run. The key is larger if only the seed differs, still larger
+    if the left-out corpus differs, and largest if the grid point differs.
     """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 

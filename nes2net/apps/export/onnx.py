@@ -1,7 +1,7 @@
 """Export a detector as an ONNX file.
 
 :class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
-``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), which are higher for
+``waveform``, B×N float32 at 16 kHz in [−1, 1]. The graph returns ``scores`` (B,), higher for
 bona fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads
 one length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
 ``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up
@@ -205,7 +205,7 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
 def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
     """Return the smallest and the largest number of samples that the graph accepts.
 
-    The largest is None if there is no limit. Both are equal if the length is fixed.
+    The largest is None if there is no limit. The two numbers are equal if the length is fixed.
 
     Args:
         num_samples: the length that the caller fixes; None for no fixed length. A length that does

@@ -176,8 +176,9 @@ def estimates(name: str) -> dict[str, str]:
     """Estimate memory and time of the front-end ``name`` at batch 1 for 64,600 samples; nothing is measured.
 
     Memory is the weights, plus the peak of the results in the forward pass (:func:`peak_bytes`).
-    Time is the longer of two times: operations / :data:`SPEED`, and the time to read the weights
-    once with :data:`BANDWIDTH`. The delay before the first operation is not included.
+    Time is the longer of two times: the time of the operations at :data:`SPEED`, and the time of
+    reading the weights once at :data:`BANDWIDTH`. The delay before the first operation is not
+    included.
 
     Returns:
         ``weights``, ``memory`` and ``time`` in words; empty if the front-end has no weights.

@@ -20,7 +20,7 @@ from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.stream import Stream
 
-#: What happens if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
+#: The rule if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
 #: ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
 _LOOK = 0.1  # seconds from one check for a stop to the next

@@ -36,7 +36,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 @dataclass(frozen=True)
 class Shard:
-    """Recordings that are scored together. Their results are in one file."""
+    """Recordings that are scored together. The results of a shard are in one file."""
 
     address: str
     """Path or URL of the file; for a part of a list, the path of the list and the number of its first recording."""

@@ -55,7 +55,7 @@ _FFT_HOP = 160  # samples from one spectrum to the next
 _MOST_FRAMES = 24  # most spectra that are averaged for a column; they do not cover all samples of a long column
 _RANGE = 70.0  # dB from white to black
 _LOUD = -10.0  # dB; lower levels are never drawn black, so that silence stays white; a full-scale sine has 42 dB
-#: Function that shows progress. It is called with the fraction of the work that is done, and the current step in words.
+#: Function that shows progress. The function gets the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
 

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from nes2net.lib.files import json_text
 
-#: How the server logs: ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a JSON object a
+#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a JSON object a
 #: line on standard error, also for every recording and request.
 LogKind: TypeAlias = Literal["text", "json"]
 LOGGER = logging.getLogger("nes2net.serve")

@@ -2,9 +2,9 @@
 
 The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to
 move the mean is found by the cumulative sum of
-:class:`~nes2net.scoring.decisions.evidence.Evidence`. How high this sum rises by chance depends on
-the detector and on the length of the recording. Recordings are therefore simulated with the trials
-of the calibration.
+:class:`~nes2net.scoring.decisions.evidence.Evidence`. The height to which this sum rises by chance
+depends on the detector and on the length of the recording. Recordings are therefore simulated with
+the trials of the calibration.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
 
 
 class Typicality(NamedTuple):
-    """How far a recording is from a calibration's recordings."""
+    """The distance of a recording from a calibration's recordings, as a p-value and in words."""
 
     p_value: float
     """Conformal p-value in (0, 1]: the share of the calibration's recordings that are at least as unusual."""

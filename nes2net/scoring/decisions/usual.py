@@ -117,8 +117,8 @@ class Usual:
     def p_values(self, number: int) -> NDArray:
         """Compute, for each k from 0 to ``number``, the probability that k or more recordings lie outside.
 
-        Bona fide and spoofed recordings may have different probabilities. Their proportion is not
-        known, so the larger probability is taken.
+        Bona fide and spoofed recordings may have different probabilities. The proportion of the two
+        classes is not known, so the larger probability is taken.
 
         Args:
             number: number of new recordings like the calibration's.
@@ -303,9 +303,10 @@ def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
 
 
 def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray:
-    """Compute P(count ≥ k) for k = 0 to ``number``, (number + 1,), for a beta-binomial count out of ``number``.
+    """Compute for k = 0 to ``number`` the probability that a beta-binomial count out of ``number`` is at least k.
 
-    ``parameters`` are the two parameters of the Beta distribution.
+    The probabilities have the shape (number + 1,). ``parameters`` are the two parameters of the
+    Beta distribution.
     """
     probabilities = betabinom.pmf(np.arange(number + 1), number, *parameters)
     return np.minimum(1.0, np.cumsum(probabilities[::-1])[::-1])
