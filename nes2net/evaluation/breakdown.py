@@ -411,12 +411,12 @@ class OverCorpora:
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The corpus with the highest EER, and this EER; None without corpora. Of equal corpora, the first is taken."""
+        """The corpus with the highest EER, and this EER; the first corpus if EERs are equal, None without corpora."""
         return _highest_item(self.eers)
 
     @property
     def worst_group(self) -> tuple[str, float] | None:
-        """The group with the highest EER, and this EER; None without groups. Of equal groups, the first is taken."""
+        """The group with the highest EER, and this EER; the first group if EERs are equal, None without groups."""
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:

@@ -324,8 +324,8 @@ def decimal(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
-#: Unit of figures → function that writes a value with a number of digits. The value of a rate, or of a difference of
-#: rates (points), is a fraction and is written in percent. A value with the unit milliseconds is a number of seconds.
+#: Unit of figures → function that writes a value with a given number of digits. The value of a rate, or of a difference
+#: of rates (points), is a fraction and is written in percent. A value with the unit milliseconds is a number of seconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,

@@ -89,7 +89,7 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 def evaluate_classes(
     labels: Labels, paths: Sequence[Path], tables: Sequence[ClassTable], settings: EvaluationSettings
 ) -> Result:
-    """Evaluate files of logits of classes against the classes of a key.
+    """Evaluate files of class logits against the true classes in a key.
 
     Args:
         labels: where the key is.

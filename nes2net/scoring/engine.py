@@ -236,7 +236,7 @@ def run_over(
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
-            # The speed of this run alone, without earlier runs from which this run resumed.
+            # Measure the speed of this run alone, without earlier runs from which this run resumed.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
             speed = {
@@ -296,7 +296,7 @@ def _find_earlier_work(
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
     stamps = None  # id → stamp, for the rows of a finished file, if the file can be used
-    # The rows in a finished file: the same run must have made it, and neither file nor audio may have changed.
+    # Use the rows of a finished file if the same run made the file, and neither file nor audio has changed.
     if out.exists() and overwrite is not True:
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
@@ -317,7 +317,7 @@ def _find_earlier_work(
         except InputError:
             if not overwrite:
                 raise
-    # The rows in journals.
+    # Read the rows in journals.
     with open_journals(out, run, output.from_json) as journalled:
         pass
     # The file is complete, so journals of this run are not needed. A journal of another run stays, because that run was

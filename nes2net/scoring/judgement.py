@@ -62,7 +62,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """Adapt the ``reader`` that the user chose to this judgement; most judgements return ``reader`` unchanged.
+        """Adapt ``reader``, which has the user's settings, to this judgement; most judgements return it unchanged.
 
         Raises:
             InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.

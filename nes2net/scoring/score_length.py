@@ -67,7 +67,7 @@ def samples_to_score(
         return ScoreLength(None)
     if requested != "auto":
         return ScoreLength(requested)
-    # The authors of the architecture decide, or else the training.
+    # If there is an architecture, its authors decide; otherwise the training decides.
     samples: Any
     if provenance.architecture:
         name, model = provenance.architecture

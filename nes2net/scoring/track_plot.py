@@ -104,20 +104,20 @@ def plot_track(
         for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
             scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
         scores.set_ylim(bottom, top)
-    # The usual range of bona fide recordings.
+    # Draw the usual range of bona fide recordings.
     if usual is not None:
         limits = scores.get_ylim()
         for score, label in zip(usual, ("95 % of bona fide recordings", None)):
             scores.axhline(score, color=INK, linewidth=1, linestyle=":", label=label)
         scores.set_ylim(limits)
-    # The waveform.
+    # Draw the waveform.
     low, high = envelope(audio, track.duration)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="amplitude", ylim=(-largest, largest))
     name_time_axis(waveform, track.duration)
-    # The fake stretches, in both parts of the picture.
+    # Shade the fake stretches in both parts of the picture.
     if stretches is not None:
         intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
         _shade(scores, intervals, shaded or f"fake ({len(stretches)})")

@@ -45,7 +45,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     Args:
         unfinished_jobs: the jobs of ``plan`` that are not done.
     """
-    # The numbers of measured seeds.
+    # Count the measured seeds of each system.
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
@@ -55,7 +55,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
             num_done = sum(job not in unfinished_jobs for job in jobs)
             cells.append(f"{num_done} of {len(jobs)}")
         measured.append(cells)
-    # The state and the time of each job.
+    # List the state and the time of each job.
     estimates = _estimate_times(plan.jobs, unfinished_jobs)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
@@ -69,7 +69,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
         elif seconds is not None:
             time = readable_duration(seconds)
         rows.append([job.name, "to do", time, basis])
-    # The sum of the times.
+    # Sum up the times.
     times = [seconds for seconds, _ in estimates.values() if seconds is not None]
     total = sum(times)
     num_unknown = len(estimates) - len(times)

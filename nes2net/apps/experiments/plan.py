@@ -136,7 +136,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     for unit, count, limit in limits:
         budget = Budget(f"experiment {experiment.name}", 0, limit, remedy="make several experiments of it")
         budget.take(unit, steps=count)
-    # A run for each grid point, left-out corpus and seed.
+    # Make a run for each grid point, left-out corpus and seed.
     runs = []
     for combination in itertools.product(*columns):
         settings = dict(zip(keys, combination))

@@ -112,7 +112,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
                 missing.append(Finding("scores of other systems", problem, remedy))
             if missing:
                 missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
-    # The recordings and labels to evaluate on.
+    # Check the recordings and labels to evaluate on.
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):

@@ -57,7 +57,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
     """
-    # A folder of a detector or of a training run.
+    # Describe a folder of a detector or of a training run.
     path = Path(path)
     if path.is_dir():
         is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
@@ -73,7 +73,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         sheet.title = f"{path}: recipe"
         sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet
-    # A calibration, the history of a run, or the record of a score file.
+    # Describe a calibration, the history of a run, or the record of a score file.
     if path.suffix == ".json":
         with suppress(InputError):
             return _calibration_sheet(path)
@@ -104,7 +104,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     Args:
         results: published results; the description lists those of the same architecture.
     """
-    # Published models with exactly this architecture.
+    # Find the published models with exactly this architecture.
     path = identity.path
     config = identity.architecture
     published = identity.models
@@ -198,7 +198,7 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
     """Collect facts about the training of a checkpoint in words: recipe, epoch, data and values."""
-    # The recipe, and detectors from which the training started.
+    # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
@@ -217,7 +217,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
         facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
         facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
-    # An average of checkpoints, or the checkpoint of an epoch.
+    # Describe an average of checkpoints, or the checkpoint of an epoch.
     if isinstance(average, dict):
         averaged = ""
         if isinstance(files := average.get("of"), list):

@@ -98,7 +98,7 @@ def identify(path: str | Path) -> Identity:
     Raises:
         InputError: if ``path`` is missing or damaged, or holds no weights.
     """
-    # A folder, an ONNX file, or a file of safetensors.
+    # Identify a folder, an ONNX file, or a file of safetensors.
     path = Path(path)
     if path.is_dir():
         return _identify_folder(path)
@@ -113,7 +113,7 @@ def identify(path: str | Path) -> Identity:
         return Identity(path, "detector exported to ONNX", config=exported.config, provenance=provenance, notes=notes)
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
-    # A file of torch.save: a resume file, a pre-training file of OpenAI or of another publisher, or a state dict.
+    # Identify a file of torch.save: a resume file, a pre-training file, or another state dict.
     content, records = read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         state_dict = state_dict_of(content["detector"], path)
@@ -174,7 +174,7 @@ def _identify_folder(folder: Path) -> Identity:
     Raises:
         InputError: if the folder is of another kind, or damaged.
     """
-    # A detector's folder of this package.
+    # Identify a folder in which this package saved a detector.
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
         description = checked_record(description, state_dict)
@@ -256,7 +256,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         misfit, adapted = _compare_with_config(unwrapped, config, path)
         kind = f"{'adapted ' * adapted}detector checkpoint of this package"
         return Identity(path, kind, [], config, dtypes, misfit, provenance=Provenance.read(facts))
-    # Published models that the tensors fit, perhaps with other options.
+    # Find the published models that the tensors fit, perhaps with other options.
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
     if models:
@@ -277,7 +277,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
-    # The nearest published model, or none.
+    # Find the nearest published model, if one is near enough.
     nearest, misfit = next(iter(misfits.items()))
     num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if num_fitting < _LEAST_FITTING * (num_fitting + len(misfit)):

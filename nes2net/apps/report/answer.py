@@ -43,7 +43,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     """
     if decider is None:
         return _without_calibration(row, model)
-    # The detector cannot tell.
+    # Answer if the detector cannot tell.
     along = row.get("along", {})
     facts = [("What it rests on", _basis_words(row))]
     reason = row.get("reason", "")
@@ -55,7 +55,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
             "nor for a fake."
         )
         return Answer("unsure", "Cannot tell", meaning, facts)
-    # Facts behind the decision.
+    # Collect the facts behind the decision.
     stretch = stretch_of(row)
     facts.insert(0, ("Probability", _probability_words(row, decider)))
     if stretch is not None:
@@ -66,7 +66,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
         facts.append(("What would be missed", _missed_words(along["shortest_found"])))
     if "p_value" in row:
         facts.append(("How usual it is", _usualness_words(row["p_value"])))
-    # The decision: bona fide, spoof in part, or spoof.
+    # Put the decision into words: bona fide, spoof in part, or spoof.
     if row["decision"] == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)

@@ -503,7 +503,7 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     high = []
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
-    # The last samples before a column. Together with the shortest column they fill one window.
+    # Keep the last samples before a column. Together with the shortest column, these samples fill one window.
     before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))

@@ -171,7 +171,7 @@ class LinearCalibration:
                 learned from recordings although frames are scored (or the reverse), or if it was
                 learned from frames of another length.
         """
-        # The unit: recordings, or frames of one length.
+        # Check the unit: recordings, or frames of one length.
         own_resolution = self.resolution_ms
         score_resolution = scores.resolution_ms
         if score_resolution is None and own_resolution is not None:
@@ -199,7 +199,7 @@ class LinearCalibration:
                 "the calibration does not say which detector's scores it was learned from, so this detector cannot be "
                 "checked"
             ]
-        # The detector, and its precision.
+        # Check the detector and its precision.
         fingerprint = self.scored_by.fingerprint
         precision = self.scored_by.precision
         if fingerprint != scores.fingerprint:
@@ -325,9 +325,9 @@ def fit(
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
-        prior: P, the prior of bona fide for which the calibration is made. It includes the costs of
-            errors: P is 0.5 for Cllr, and 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against
-            0.05 · 10).
+        prior: P, the prior of bona fide for which the calibration is made. This prior includes the
+            costs of errors: P is 0.5 for Cllr, and 0.655 for the DCF of ASVspoof 5 (0.95 · 1
+            against 0.05 · 10).
         l2: weight of the penalty. If the data determine the weights, the default hardly changes
             them: by 0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500
             trials, of which two are errors. The penalty matters in two cases. If the classes can be

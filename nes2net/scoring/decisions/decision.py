@@ -87,8 +87,8 @@ class OperatingPoint:
         """Compute the threshold θ, a natural-log likelihood ratio.
 
         Args:
-            llrs: ratios of the calibration's trials; None if the calibration holds none, which is
-                enough for ``cost``.
+            llrs: ratios of the calibration's trials; None if the calibration does not hold them. A
+                threshold by ``cost`` does not need them.
 
         Raises:
             InputError: if the calibration holds no trials, or too few trials for the rate.

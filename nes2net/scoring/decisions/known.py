@@ -176,7 +176,7 @@ class Reference:
         if self.logits is None or logits is None:
             raise InputError("the score nsd needs the logits of training trials and of the recordings")
         weights = logsumexp(checked_logits(self.logits).astype(np.float64))
-        # The mean over j of logsumexp(z_j)·x_j/|x_j|
+        # This is the mean over j of logsumexp(z_j)·x_j/|x_j|.
         direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
         return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 

@@ -241,7 +241,7 @@ def _rows_as_array(rows: list[list[float]]) -> NDArray:
     return np.array(rows)
 
 
-# Bounds well inside float64, so that squares, quotients and exponentials stay finite.
+# These bounds lie well inside float64, so that squares, quotients and exponentials stay finite.
 _Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
@@ -391,7 +391,7 @@ class Population:
             raise InputError(
                 f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
             )
-        # The distances by the scalar traits.
+        # Compute the distances by the scalar traits.
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         # Cross-validation: each recording is compared with ranges that were learned without this recording, as if it
@@ -407,7 +407,7 @@ class Population:
                 embedded.append(recording.embedding)
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
-        # The distances by the embeddings, in the same way.
+        # Compute the distances by the embeddings in the same way.
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")

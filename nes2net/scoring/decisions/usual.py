@@ -328,7 +328,7 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
-    # For each trait, the p-values for all numbers of recordings outside: element k for k recordings.
+    # Compute the p-values of each trait for all numbers of recordings outside: element k for k recordings.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = []
     for usual, by_number in zip(compared, all_p_values):
