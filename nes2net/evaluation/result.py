@@ -72,7 +72,7 @@ class Result:
         return [table for table in self.tables if table.readers != "nobody"]
 
     def __getitem__(self, measure: str) -> Figure:
-        """Find the figure of ``measure``, as in ``result["eer"]``: the first row of the first table with the measure.
+        """Find the figure of ``measure``, as in ``result["eer"]``, in the first table whose first row has this figure.
 
         Raises:
             KeyError: if no table has the measure.

@@ -81,7 +81,7 @@ class Identity:
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The configuration; if it is unknown and a single published model fits, the configuration of this model."""
+        """The :attr:`config`; if this is empty and a single published model fits, the configuration of this model."""
         if not self.config and len(self.models) == 1:
             return PUBLISHED_MODELS.get(self.models[0], {})
         return self.config

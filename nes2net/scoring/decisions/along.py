@@ -336,7 +336,7 @@ class _Chance(NamedTuple):
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Find how long, in seconds, a fake part must be to be found in half of the cases; None if no length suffices.
+        """Find the length in seconds from which a fake part is found in half of the cases; None if no length suffices.
 
         Args:
             window: length of a window in seconds.
