@@ -124,7 +124,7 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 
 
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
-    """Return a sort key for finding the earlier run that is most similar to a run.
+    """Return a key by which earlier runs are sorted: a smaller key means a more similar run.
 
     The key is smallest for the same run. The key is larger if only the seed differs, still larger
     if the left-out corpus differs, and largest if the grid point differs.

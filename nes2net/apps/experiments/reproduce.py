@@ -136,7 +136,7 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """The result of comparing the conditions of a measurement with the published conditions, as texts.
+    """The comparison of the conditions of a measurement with the published conditions, as texts.
 
     ``differences`` lists the conditions that differ; if there are any, there is no verdict.
     ``unchecked`` lists the conditions that could not be compared, so they may differ.

@@ -267,7 +267,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
     linear_layers = []
     for node in program.model.graph.all_nodes():
         # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
-        # Fourier matrix of a spectrum, are not.
+        # Fourier matrix of a spectrum, stay in float32.
         scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # outer modules first, the operator last
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:

@@ -117,7 +117,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
                     built = Detector.from_config(published_config)
                 if built.config == config:
                     published.append(name)
-    # The tensors: how many there are, and whether they fit.
+    # Count the tensors, and say whether they fit.
     weights = path / WEIGHTS if path.is_dir() else path
     tensors = ""
     numbers = ""
@@ -126,7 +126,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         numbers = f"{identity.parameters:,} ({types})"
         if config or identity.models:
             tensors = str(identity.misfit) or "all there, none left over"
-    # The published model, if these are its weights or its architecture.
+    # Describe the published model, if these are its weights or its architecture.
     loaded_as = identity.provenance.published
     facts_of_model = {}
     if loaded_as:
@@ -314,7 +314,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     for key, value in calibration.trained_on.items():
         if not isinstance(value, (dict, list)):
             facts[f"trained on, {key}"] = value
-    # What the calibration belongs to: a detector, and a kind of recordings.
+    # Say to which detector and to which kind of recordings the calibration belongs.
     scored_by = calibration.scored_by
     population = calibration.population
     if scored_by is not None:

@@ -185,14 +185,14 @@ def _identify_folder(folder: Path) -> Identity:
         return Identity(
             folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
-    # Weights in the layout of Hugging Face, without the configuration of a front-end that this package has.
+    # Identify weights in the layout of Hugging Face that do not come with one of this package's front-ends.
     has_configuration = (folder / CONFIG_FILE).is_file()
     is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
         if identity.models or not has_configuration:
             return identity
-    # A Hugging Face model with a classification head, or a front-end alone.
+    # Identify a Hugging Face model with a classification head, or a front-end alone.
     if has_configuration:
         title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
         notes = []

@@ -102,7 +102,7 @@ class _ResultMemory(TorchDispatchMode):
     """Counts the bytes of tensors that operations return, until the tensors are freed.
 
     ``storages`` has the ids of storages that are not counted. ``current`` is the number of bytes
-    now, and ``peak`` the largest number so far.
+    now, and ``peak`` is the largest number so far.
     """
 
     def __init__(self, storages: set[int]) -> None:

@@ -55,7 +55,7 @@ class Judge:
         keep: what happens if computing is too slow; None for what suits the source.
         max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more waits, all
             windows but the newest are skipped.
-        vad: how windows with little speech count.
+        vad: the rule for windows with little speech.
     """
 
     scorer: Scorer

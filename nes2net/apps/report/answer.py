@@ -83,8 +83,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
 def stretch_of(row: dict[str, Any]) -> Stretch | None:
     """Return the part of the recording with the most evidence against bona fide.
 
-    The result is None if no part was searched for, or if the decision is that the detector cannot
-    tell.
+    The result is None if no part was searched for, or if the decision is "cannot tell".
     """
     facts = row.get("along", {}).get("stretch")
     if facts is None or row["decision"] == CANNOT_TELL:
@@ -98,7 +97,7 @@ def is_fake_in_part(row: dict[str, Any]) -> bool:
 
 
 def decided_windows(prediction: Prediction) -> NDArray:
-    """Return for each of the K windows whether the decision uses the window, as booleans.
+    """Return (K,) booleans: whether the decision uses each of the K windows.
 
     A window is used if it has enough speech and the recording as a whole is not unfit.
     """

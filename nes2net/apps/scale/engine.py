@@ -361,7 +361,7 @@ def score(
 
 
 def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """Make a piece of the recordings in a :class:`pyarrow.Table`; its other columns become ``beside``.
+    """Make a piece of the recordings in a :class:`pyarrow.Table`; further columns of the table become ``beside``.
 
     Args:
         audio: name of the column of the recordings, as for :func:`score`.

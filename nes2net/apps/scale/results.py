@@ -32,7 +32,7 @@ RECORD = "scale.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
-_LARGEST_RECORD = 256 << 20  # bytes; so large because it has a reason for each unread shard
+_LARGEST_RECORD = 256 << 20  # bytes; the limit is high, because a record has a reason for each unread shard
 # The record of a score file has at most this many reasons for missing scores. The files of the shards have all reasons.
 _MOST_FAILURES = 10_000
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider, Decision
     from nes2net.scoring.kernel import Scorer
 
-#: Subfolder of a desk's folder into which the page uploads.
+#: Name of the folder into which the page uploads files, in the folder of a desk.
 UPLOADS = "uploads"
 #: The error message for a client that sends a recording while the server is being stopped.
 STOPPING = "the server is being stopped"
