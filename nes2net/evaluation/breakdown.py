@@ -309,7 +309,7 @@ class _Drawn(NamedTuple):
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
     """Whether the bootstrap can draw the groups in ``numbers`` (N,), the number of each trial's speaker or attack.
 
-    Every trial needs a group (−1 is none), and at least ``fewest`` groups must differ.
+    Every trial needs a group (−1 means no group), and at least ``fewest`` groups must differ.
     """
     return bool((numbers >= 0).all()) and np.unique(numbers).size >= fewest
 
@@ -394,7 +394,7 @@ class OverCorpora:
             out.
         groups: corpus and attack, such as ``for/A07`` → EER of the attack against all bona fide
             trials of the corpus. The attack and the bona fide trials must each have at least
-            :data:`FEWEST` trials, and the corpus 2 to 100 attacks.
+            :data:`FEWEST` trials. The corpus must have 2 to 100 attacks.
         pooled: EER of all trials together; None if it is not known.
     """
 

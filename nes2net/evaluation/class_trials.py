@@ -91,7 +91,7 @@ class ClassTrials:
 
     @functools.cached_property
     def confusion(self) -> NDArray:
-        """Counts K×K of trials of known classes: rows are true classes, columns predicted classes."""
+        """Counts K×K of trials of known classes: rows are true classes, columns are predicted classes."""
         return metrics.confusion_matrix(self.true, self.predicted, len(self.names))
 
     @functools.cached_property

@@ -124,8 +124,8 @@ class Classes(Rows):
     def in_words(self, told: Any) -> str:
         """Put the facts of :meth:`tell` into words.
 
-        The words name the three likeliest classes. If the recording is of no known class, they name
-        only the nearest class.
+        The words name the three likeliest classes. If the recording is of no known class, the words
+        name only the nearest class.
         """
         known = told.get("known")
         if known is not None and not known["is_known"]:

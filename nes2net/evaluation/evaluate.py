@@ -100,9 +100,9 @@ def evaluate_systems(
             trials as the published figures of the corpus.
         num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
             draws.
-        threshold_source: The source of a threshold for each system, chosen on other trials. Each
-            system is also judged at its threshold. If all trials are of one class, the system is
-            judged only at this threshold. None for no such thresholds.
+        threshold_source: The source of thresholds that were chosen on other trials, one for each
+            system. Each system is also judged at its threshold. If all trials are of one class, the
+            system is judged only at this threshold. None for no such thresholds.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
@@ -115,9 +115,9 @@ def evaluate_systems(
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
         two systems, the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns
         such as ``by attack``. The table ``differences`` is computed from the trials in the order of
-        the key, all other tables from the trials in the order of the score file. Therefore, if
-        scores are tied and the method is ``"interpolated"``, the EERs in ``differences`` may differ
-        a little from those in ``systems``.
+        the key; all other tables are computed from the trials in the order of the score file.
+        Therefore, if scores are tied and the method is ``"interpolated"``, the EERs in
+        ``differences`` may differ a little from those in ``systems``.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see

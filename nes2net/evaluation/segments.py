@@ -178,7 +178,7 @@ def _own_rate(rates: Sequence[Row]) -> Row:
 
 
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Example]:
-    """Choose the utterances with the most and the fewest errors, which a page shows.
+    """Choose the utterances with the most and the fewest errors as examples for a page.
 
     If any utterance has segments of both classes, only such utterances are chosen as the best ones.
     An utterance is never among both the worst and the best.

@@ -56,7 +56,7 @@ class Figure:
 class Measure:
     """The kind of figures in a column of a table, and how they are written.
 
-    - ``name`` is the key in JSON, and ``heading`` the head of the column.
+    - ``name`` is the key in JSON, and ``heading`` is the head of the column.
     - ``unit`` is a key of :data:`UNITS`.
     - ``digits`` is the number of decimals of figures on paper, and of ends of intervals everywhere.
       ``text_digits`` is the number of decimals on a terminal if this number differs.
@@ -143,8 +143,8 @@ class Table:
     - ``section`` is the heading of its section of the page; empty for the top of the page.
     - ``notes`` says more about the figures, one or more sentences each.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
-    - ``across`` names a label: on paper, each of its values has a column. If it is empty, a table
-      on paper has the same rows as ``rows``.
+    - ``across`` names a label: on paper, each of its values has a column. If ``across`` is empty, a
+      table on paper has the same rows as ``rows``.
     - ``readers`` says where the table is shown besides the JSON. ``"all"`` means everywhere.
       ``"paper"`` means only on pages and in papers, because the table is long. ``"nobody"`` means
       nowhere, because a plot shows the figures.

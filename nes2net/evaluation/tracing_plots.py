@@ -26,7 +26,7 @@ _KNOWN_CAPTION = Markup(
 
 
 def order_of_lookalikes(confusion: NDArray) -> NDArray:
-    """Order K classes so that classes that are often taken for each other are neighbours.
+    """Order K classes: classes that are often taken for each other become neighbours.
 
     Args:
         confusion: counts K×K, rows true.

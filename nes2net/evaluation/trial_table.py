@@ -1,7 +1,7 @@
 """A list of trials whose fields can be read as columns of numbers.
 
 Evaluations group up to a million trials of each system by many fields. A column reads a field of
-all trials once, and the trials of all systems share the columns of the key.
+all trials once, and all systems share the columns of the key.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Evaluate embeddings by verification: has a trial the same class, such as the same generator, as enrolled trials?"""
+"""Evaluate embeddings by verification: is a trial of the same class, such as one generator, as enrolled trials?"""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
 
 class Read(NamedTuple):
-    """The content that a worker read for a trial, or the reason of its failure."""
+    """The content that a worker read for a trial, or the reason why reading failed."""
 
     id: str
     content: Any

@@ -129,7 +129,8 @@ class BatchResult(NamedTuple, Generic[T]):
     """Number of samples in the batch that the detector got."""
 
 
-#: A function ``read(trials, done, processes)`` that reads the batches of this process; ``processes`` has its number.
+#: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` says which of the
+#: processes this is.
 #: The function leaves out a batch if the ids of all trials in the batch are in ``done``.
 Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 

@@ -325,7 +325,7 @@ class Decider:
         probability = float(self.probability(llr))
         is_bonafide = self.accepts([score])[0]
         decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
-        # Clipped: the weakened ratio lies on the other side of the threshold.
+        # Do not decide if the weakened ratio of a clipped recording lies on the other side of the threshold.
         if is_bonafide != (factor * self.calibration([score])[0] >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
         if unlike := self._unlike_scores(score):

@@ -37,9 +37,9 @@ _LARGEST_KNOWN = 1 << 20  # bytes of a file of known classes
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
     """Compute a score of being known from the logits of K classes.
 
-    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. These log odds of
-      the largest posterior rank recordings like the posterior itself (Hendrycks, Gimpel, ICLR
-      2017), and do not saturate.
+    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. These log odds
+      rank recordings like the largest posterior itself (Hendrycks, Gimpel, ICLR 2017), and do not
+      saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
     - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the default

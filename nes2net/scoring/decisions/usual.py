@@ -191,7 +191,7 @@ class Comparison:
 
     @property
     def in_words(self) -> str:
-        """The result of the test, a sentence without a full stop."""
+        """The result of the test as a sentence without a full stop."""
         unusual = self.usual.unusual or f"lie outside of {self.usual.in_words}"
         median = f"; their median is {self.median}" if self.usual.is_trait else ""
         shares = (100 * self.outside, 100 * self.usual.expected)
