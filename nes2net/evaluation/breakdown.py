@@ -42,9 +42,9 @@ from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.terminal import text_table
 
-#: Pairs of fields: a corpus whose trials have both fields of a pair gets a table by both. The first two
-#: pairs are in the published tables of ASVspoof 2021 LA, the others in those of ASVspoof 2021 DF and
-#: ASVspoof 5.
+#: Pairs of fields. A corpus whose trials have both fields of a pair gets a table by both fields. The
+#: published tables of ASVspoof 2021 LA have the first two pairs. The published tables of ASVspoof 2021
+#: DF and ASVspoof 5 have the other pairs.
 CROSSED = (
     ("attack", "codec"),
     ("codec", "transmission"),
@@ -65,7 +65,7 @@ _MOST_INTERVALS = 500
 # (:func:`nes2net.metrics.intervals.spread`).
 _FEWEST_SPEAKERS = 10
 _FEWEST_ATTACKS = 5
-#: What the bootstrap draws. ``both`` draws speakers and attacks; for ``auto``, :func:`resolved_unit`
+#: The units that the bootstrap draws. ``both`` draws speakers and attacks; for ``auto``, :func:`resolved_unit`
 #: chooses.
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
@@ -85,16 +85,17 @@ def breakdowns(
     seed: int = 0,
     unit: Unit = "auto",
 ) -> dict[tuple[str, ...], list[Row]]:
-    """Break the EER down by every field that groups the spoofed trials, and by every pair of :data:`CROSSED` among them.
+    """Break the EER down by every field that groups the spoofed trials, and by the pairs of such fields in CROSSED.
 
-    The rows of a single field have intervals as long as its rows and those of all fields before are
-    at most 500. The rows of later fields and of pairs have no intervals. A field with one value
-    among the spoofed trials, or with more than 400, has no breakdown.
+    The rows of a field have intervals if this field and the fields before it have at most 500 rows
+    together. The rows of later fields and of pairs have no intervals. A field has no breakdown if
+    it has one value, or more than 400 values, among the spoofed trials.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
         num_resamples, seed: number and seed of the bootstrap draws; 0 for no intervals.
-        unit: what the bootstrap draws; see :func:`groups_of` for rows whose trials do not allow it.
+        unit: what the bootstrap draws. If the trials of a row do not allow this, the bootstrap
+            draws something else, see :func:`groups_of`.
 
     Returns:
         The names of one or two fields → the rows of the breakdown by these fields.
@@ -169,7 +170,7 @@ def label_of(field_name: str) -> str:
 def grouping_fields(trials: Sequence[Trial], label: str | None = None) -> dict[str, int]:
     """Find the fields that group ``trials``: field → number of its values, 2 to 400.
 
-    Fields of ``_NOT_TABULATED``, which say nothing about an utterance, are left out.
+    Fields of ``_NOT_TABULATED``, such as the label and the speaker, are left out.
 
     Args:
         label: count only the values of trials with this label; None for all trials.
@@ -200,8 +201,8 @@ def breakdown(
 
     A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
     Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
-    As in the published tables, the spoofed trials of a row are those that have the values of all
-    fields. The bona fide trials of a row are those that have the values of the fields of
+    As in the published tables, the spoofed trials of a row have the values of the row in all
+    fields. The bona fide trials of a row have the values of the row in the fields that describe
     recordings.
 
     Args:
@@ -308,7 +309,7 @@ class _Drawn(NamedTuple):
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
     """Whether the bootstrap can draw the groups in ``numbers`` (N,), the number of each trial's speaker or attack.
 
-    Every trial needs a group (−1 is none), and at least ``fewest`` groups must differ.
+    Every trial needs a group (−1 means no group), and at least ``fewest`` groups must differ.
     """
     return bool((numbers >= 0).all()) and np.unique(numbers).size >= fewest
 
@@ -393,7 +394,7 @@ class OverCorpora:
             out.
         groups: corpus and attack, such as ``for/A07`` → EER of the attack against all bona fide
             trials of the corpus. The attack and the bona fide trials must each have at least
-            :data:`FEWEST` trials, and the corpus 2 to 100 attacks.
+            :data:`FEWEST` trials. The corpus must have 2 to 100 attacks.
         pooled: EER of all trials together; None if it is not known.
     """
 
@@ -410,18 +411,18 @@ class OverCorpora:
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The corpus with the highest EER, and this EER; None without corpora. Of equal corpora, the first is taken."""
+        """The corpus with the highest EER, and this EER; the first corpus if EERs are equal, None without corpora."""
         return _highest_item(self.eers)
 
     @property
     def worst_group(self) -> tuple[str, float] | None:
-        """The group with the highest EER, and this EER; None without groups. Of equal groups, the first is taken."""
+        """The group with the highest EER, and this EER; the first group if EERs are equal, None without groups."""
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
-        """List the name and the EER of each corpus, then those of the mean, the worst group and the pooled trials.
+        """List the name and the EER of each corpus; then follow the mean, the worst group and the pooled trials.
 
-        The last three have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
+        The last three items have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
         whose EER is None is left out.
         """
         rows = list(self.eers.items())

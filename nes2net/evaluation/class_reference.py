@@ -1,4 +1,4 @@
-"""Compare the embeddings of evaluated trials with those of other trials whose classes are known.
+"""Compare the embeddings of evaluated trials with the embeddings of other trials with known classes.
 
 In reading order: ``Examples`` holds the embeddings of labelled trials; ``embeddings_of`` finds those of
 evaluated trials; ``reference_scores`` computes scores of being known from both.
@@ -42,7 +42,7 @@ class Examples(NamedTuple):
         """Find the classes of the trials in a file of embeddings; trials without a class are left out.
 
         If the key lacks a trial, the label of the trial comes from the corpus that the record
-        beside the file names.
+        beside the file names, provided that the labels of this corpus can be read.
 
         Args:
             rows: the content of ``file``: id of a trial → its embedding.
@@ -91,13 +91,13 @@ def reference_scores(
     field: str,
     aliases: Mapping[str, str],
 ) -> dict[str, NDArray]:
-    """Compare the embeddings of ``trials`` with those of training trials of known classes.
+    """Compare the embeddings of ``trials`` with the embeddings of training trials of known classes.
 
     Args:
-        files: embeddings of training trials and of ``trials``, each in files of their own, which
-            ``nes2net embed --of backend`` wrote with the evaluated detector; and, for the score
-            ``nsd``, logits of the training trials (``nes2net score --judgement classes``). If
-            several files have an embedding of a trial, the last one counts.
+        files: files of embeddings, which ``nes2net embed --of backend`` wrote with the evaluated
+            detector. Each of these files holds either training trials or evaluated trials. The
+            score ``nsd`` also needs files with the logits of the training trials (``nes2net score
+            --judgement classes``). If several files have a trial, the last file counts.
         key: labelled trials. A file with a trial of the evaluated phase holds evaluated trials.
         trials: the N evaluated trials.
         logits: N×K, of the evaluated trials; None if only their posteriors are known.

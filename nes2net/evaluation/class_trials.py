@@ -42,7 +42,8 @@ _OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 class ClassTrials:
     """The logits of one system for the trials of a phase: N trials of known classes, and M of unknown classes.
 
-    - ``names`` holds the names of the K known classes, ``generator_names`` those of the unknown classes.
+    - ``names`` holds the names of the K known classes, ``generator_names`` holds the names of the
+      unknown classes.
     - ``logits`` (N×K) holds the logits of the trials of known classes, and ``true`` (N,) the
       numbers of the classes of these trials.
     - ``field`` is the field of a trial that names its class.
@@ -79,7 +80,7 @@ class ClassTrials:
     compared: Mapping[str, tuple[NDArray, NDArray]]
 
     def where(self, chosen: NDArray) -> ClassTrials:
-        """The trials of known classes that the mask ``chosen`` (N,) selects, and all trials of unknown classes."""
+        """Select the trials of known classes by the mask ``chosen`` (N,), and keep all trials of unknown classes."""
         trials = self.trials.take(np.flatnonzero(chosen))
         return replace(self, logits=self.logits[chosen], true=self.true[chosen], trials=trials)
 
@@ -90,7 +91,7 @@ class ClassTrials:
 
     @functools.cached_property
     def confusion(self) -> NDArray:
-        """Counts K×K of trials of known classes: rows are true classes, columns predicted classes."""
+        """Counts K×K of trials of known classes: rows are true classes, columns are predicted classes."""
         return metrics.confusion_matrix(self.true, self.predicted, len(self.names))
 
     @functools.cached_property
@@ -178,10 +179,10 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
 
 
 def _check_one_detector(path: Path, file: Path) -> None:
-    """Check that the records of two files of results, if they have any, name the same detector.
+    """Check that the records of two files of results name the same detector; a missing record is not an error.
 
     Raises:
-        InputError: if they name different detectors.
+        InputError: if the records name different detectors.
     """
     fingerprints = {record.run.get("model") for record in map(record_of, (path, file)) if record is not None}
     if len(fingerprints - {None}) == 2:

@@ -61,7 +61,7 @@ class Classes(Rows):
         return self.classes
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement with the classes of ``scorer``, and the threshold from the file or the checkpoint.
+        """Return this judgement with the classes of ``scorer`` and the threshold from the file or the checkpoint.
 
         Raises:
             InputError: if ``scorer`` has no classes but bona fide and spoof.
@@ -78,11 +78,11 @@ class Classes(Rows):
         return replace(self, classes=classes, threshold=threshold)
 
     def compute(self, scorer: Any, waveforms: Tensor) -> Tensor:
-        """Logits B×K of ``waveforms`` B×N."""
+        """Compute the logits B×K of ``waveforms`` B×N."""
         return scorer(waveforms)
 
     def score_of(self, rows: NDArray) -> NDArray:
-        """Scores (N,) of bona fide from logits N×K: the log odds of bona fide against all other classes.
+        """Compute scores (N,) from the logits ``rows`` N×K: the log odds of bona fide against all other classes.
 
         Raises:
             InputError: if bona fide is not a class.
@@ -92,11 +92,11 @@ class Classes(Rows):
         return rows[:, -1] - logsumexp(rows[:, :-1].astype(np.float64))
 
     def options(self) -> dict[str, Any]:
-        """The classes as plain data, without the threshold, because no logit depends on the threshold."""
+        """Return the classes as plain data, without the threshold, because no logit depends on the threshold."""
         return {"classes": list(self.classes)}
 
     def identity(self) -> dict[str, Any]:
-        """The name of the judgement, and the classes as one text, because an identity has no nested values."""
+        """Return the name of the judgement, and the classes as one text, because an identity has no nested values."""
         return {"judgement": self.name, "classes": "\t".join(self.classes)}
 
     def tell(self, value: NDArray) -> dict[str, Any]:
@@ -124,8 +124,8 @@ class Classes(Rows):
     def in_words(self, told: Any) -> str:
         """Put the facts of :meth:`tell` into words.
 
-        The words name the three likeliest classes. If the recording is of no known class, they name
-        only the nearest class.
+        The words name the three likeliest classes. If the recording is of no known class, the words
+        name only the nearest class.
         """
         known = told.get("known")
         if known is not None and not known["is_known"]:
@@ -137,7 +137,7 @@ class Classes(Rows):
         return "   ".join(words)
 
     def meaning(self) -> list[str]:
-        """Sentences for the readers of `predict`: which classes the detector knows, and what their names mean.
+        """Write for the readers of `predict` which classes the detector knows, and what the names of classes mean.
 
         Without a threshold, a further sentence says why unknown classes are not recognised.
         """

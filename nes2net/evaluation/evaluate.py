@@ -84,7 +84,7 @@ def evaluate_systems(
     names: Sequence[str] | None = None,
     draw: Unit = "auto",
 ) -> Result:
-    """Evaluate one or more score files on the same trials, and compare every two.
+    """Evaluate the score files of one or more systems on the same trials, and compare every two systems.
 
     Args:
         corpus: A name of :data:`nes2net.models.registry.corpora`. The corpus reads the key and knows the
@@ -100,9 +100,9 @@ def evaluate_systems(
             trials as the published figures of the corpus.
         num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
             draws.
-        threshold_source: Where thresholds that were chosen on other trials come from. Each system
-            is also judged at its threshold. If all trials are of one class, the system is judged
-            only at this threshold.
+        threshold_source: The source of thresholds that were chosen on other trials, one for each
+            system. Each system is also judged at its threshold. If all trials are of one class, the
+            system is judged only at this threshold. None for no such thresholds.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
@@ -115,9 +115,9 @@ def evaluate_systems(
         The tables ``systems`` and ``calibration`` with the pooled figures, ``differences`` of every
         two systems, the tables at transferred thresholds (``rates``, ``costs``, …), and breakdowns
         such as ``by attack``. The table ``differences`` is computed from the trials in the order of
-        the key, all other tables from the trials in the order of the score file. Therefore, if
-        scores are tied and the method is ``"interpolated"``, the EERs in ``differences`` may differ
-        a little from those in ``systems``.
+        the key; all other tables are computed from the trials in the order of the score file.
+        Therefore, if scores are tied and the method is ``"interpolated"``, the EERs in
+        ``differences`` may differ a little from those in ``systems``.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
@@ -272,7 +272,7 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
 
 
 def _title(key: Key) -> str:
-    """The corpus and the phase of the evaluation, for headings and captions."""
+    """Name the corpus and the phase of the evaluation, for headings and captions."""
     return f"{key.definition.title}, {canonical_phase(key.phase)}"
 
 

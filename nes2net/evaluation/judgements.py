@@ -43,10 +43,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """How scores are evaluated."""
+    """The settings of an evaluation."""
 
     threshold_source: ThresholdSource | None = None
-    """Where thresholds that were chosen on other trials come from. Only for scores of recordings."""
+    """The source of thresholds that were chosen on other trials; None for none. Only for scores of recordings."""
     threshold: float | None = None
     """Frames with this score or a lower one are spoof. Only for scores of frames."""
     resolution_ms: float | None = None
@@ -77,7 +77,7 @@ class EvaluationSettings:
     """What the bootstrap draws. Only for scores of recordings."""
 
     def names_of(self, paths: Sequence[Path]) -> list[str]:
-        """The names of the systems whose files are ``paths``.
+        """Name the systems whose files are ``paths``.
 
         Raises:
             InputError: if there are not as many names as files, or two names are equal.
@@ -212,7 +212,7 @@ class Scores(OfRecordings[float]):
     is_score = of_batch = True
 
     def fitted(self, scorer: Scorer) -> Self:
-        """This judgement unchanged.
+        """Return this judgement unchanged, after a check that ``scorer`` gives scores.
 
         Raises:
             InputError: if ``scorer`` is a network whose logits give no score.
@@ -236,7 +236,7 @@ class Scores(OfRecordings[float]):
         return {}
 
     def tell(self, value: float) -> dict[str, Any]:
-        """The score, for a row of ``nes2net predict``."""
+        """Return the score, for a row of ``nes2net predict``."""
         return {"score": value}
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
@@ -320,7 +320,7 @@ class Rows(OfRecordings[NDArray]):
         return start_rows(scorer, f"{self.name} have {{}}", compute, inputs[0], rows=rows)
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """The name and the number of each column, for a row of ``nes2net predict``."""
+        """Return the number in each column, by the name of the column, for a row of ``nes2net predict``."""
         return dict(zip(self.columns, value.tolist(), strict=True))
 
     def scores(self, path: Path) -> tuple[list[str], NDArray]:
@@ -413,7 +413,7 @@ class Frames(InLines[NDArray]):
         return replace(self, resolution_ms=chosen_resolution(scorer, self.resolution_ms))
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """The same reader, changed so that it does not repeat short utterances.
+        """Return the ``reader``, changed so that short utterances are not repeated.
 
         Raises:
             InputError: if ``reader`` crops, pads or transforms utterances.
@@ -456,7 +456,7 @@ class Frames(InLines[NDArray]):
         most_frames = -(-num_samples // round(resolution_ms * SAMPLE_RATE / 1000))
 
         def compute(waveforms: Tensor) -> Tensor:
-            """Scores of the frames, B×T."""
+            """Compute the scores of the frames, B×T, for ``start_rows``."""
             return scorer.segment_scores(waveforms)[resolution_ms][:, :most_frames]
 
         return start_rows(scorer, "score is {}", compute, waveforms, rows=rows)
@@ -519,11 +519,11 @@ class Frames(InLines[NDArray]):
         return self.resolution_ms
 
     def identity(self) -> dict[str, Any]:
-        """The length of a frame, the only fact that identifies a run of frame scores."""
+        """Return the length of a frame, the only fact that identifies a run of frame scores."""
         return self.options()
 
     def tell(self, value: NDArray) -> dict[str, Any]:
-        """The length of a frame and the scores of all frames, for a row of ``nes2net predict``."""
+        """Return the length of a frame and the scores of all frames, for a row of ``nes2net predict``."""
         return {"resolution_ms": self.resolution_ms, "scores": value.tolist()}
 
     def rows_are(self, out: Path) -> str:

@@ -1,4 +1,4 @@
-"""The labels of a phase of a corpus as an evaluation reads them, and the trials that it leaves out."""
+"""Read the labels of a phase of a corpus for an evaluation, and leave out the trials that do not count."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Key:
 
     @functools.cached_property
     def unofficial(self) -> list[str] | None:
-        """How the trials of the phase differ from the official ones; None if the official numbers are not known."""
+        """Differences between the trials of the phase and the official ones, in words; None if they cannot be compared."""
         return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
 
     def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:

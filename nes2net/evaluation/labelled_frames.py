@@ -25,8 +25,8 @@ from nes2net.scoring.segment_file import read_segment_scores
 LABELS_MS = 10
 #: Value of ``LabelledFrames.truth`` if the corpus has RTTM files with the segments of its utterances.
 RTTM = "RTTM"
-# The number of frames of an utterance may differ from the number of its labels by so many frames, or by
-# this share of the labels if that is more. Front-ends and labels treat the end of an utterance differently.
+# The numbers of frames and of labels of an utterance may differ by _MOST_APART, or by _MOST_SHARE_APART times
+# the number of labels if this product is larger. Front-ends and labels treat the end of an utterance differently.
 _MOST_APART = 4
 _MOST_SHARE_APART = 0.05
 
@@ -69,7 +69,7 @@ class LabelledFrames:
 
 
 class Example(NamedTuple):
-    """One of the utterances with the most or the fewest errors, which a page shows."""
+    """An utterance that a page shows as an example, because it has the most or the fewest errors."""
 
     kind: str
     """``"worst"`` or ``"best"``."""

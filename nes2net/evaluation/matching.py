@@ -45,7 +45,8 @@ class Mismatch:
     """Ids of the utterances for which scores and key do not fit each other.
 
     - ``missing`` utterances have no score, ``unknown`` utterances are not in the key.
-    - ``conflicting`` utterances have several different scores, ``repeated`` ones several equal scores.
+    - ``conflicting`` utterances have several different scores, ``repeated`` utterances have several
+      equal scores.
     - ``not_finite`` utterances have a score that is not finite.
     """
 
@@ -149,7 +150,7 @@ def match(
     *,
     allow_partial: bool = False,
 ) -> Matched:
-    """Give every trial of ``phase`` its score.
+    """Find the score of every trial of ``phase``; ``None`` stands for all phases.
 
     Args:
         trials: The whole key, labelled. A scored utterance that is not in the key is unknown; an
@@ -162,8 +163,8 @@ def match(
 
     Raises:
         InputError: if no trial has a score, a trial has no label, or a score lies beyond ±1e300.
-            Without ``allow_partial``, also if a trial has no score, several scores, or a score that
-            is not finite, or if an utterance is unknown.
+            Without ``allow_partial``, an error is also raised if a trial has no score, several
+            scores, or a score that is not finite, or if an utterance is unknown.
     """
     # Find the trial of each row of the file.
     key = TrialTable.of(trials)
@@ -341,8 +342,8 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
 
     Raises:
         InputError: if a file is malformed, or no utterance has a usable score in all files. Without
-            ``allow_partial``, also if an utterance has no score, several scores, or a score that is
-            not finite in one of the files.
+            ``allow_partial``, an error is also raised if an utterance has no score, several scores,
+            or a score that is not finite in one of the files.
     """
     # Read each file, and find the ids that it scores twice or with a score that is not finite.
     by_file = []

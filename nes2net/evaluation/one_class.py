@@ -1,8 +1,8 @@
 """Judge test sets whose trials are all spoofed or all bona fide: they have no EER, only errors at a threshold.
 
 The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). For spoofed trials the
-error is the share that is accepted as bona fide. The Speech Anti-Spoofing Arena calls it 1 − SRR,
-where SRR is the rate of spoofed trials that are rejected.
+error is the share that is accepted as bona fide. The Speech Anti-Spoofing Arena calls this share
+1 − SRR, where SRR is the rate of spoofed trials that are rejected.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Origin:
     None if it was not, as far as is known."""
 
     def facts(self) -> dict[str, str]:
-        """The facts that the record states, without :attr:`seen`."""
+        """Collect the facts that the record states, without :attr:`seen`."""
         return {name: value for name, value in vars(self).items() if value and name != "seen"}
 
 
@@ -97,7 +97,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
 
 
 def read_scored_by(scores: Path, sha256: str) -> ScoredBy | None:
-    """Read from the record beside the score file ``scores`` which detector made it, and with which settings.
+    """Read the detector and the settings that made the score file ``scores``, from the record beside this file.
 
     The result is None if there is no record of these scores, or the record does not state the
     detector, its precision and how much of each recording was scored.
@@ -335,7 +335,7 @@ def _title(corpus: str, root: str = "") -> str:
 
 
 def _name(provenance: Provenance) -> str:
-    """The detector's name in sentences."""
+    """Name the detector for a sentence; a detector without a name is "this detector"."""
     return provenance.name or "this detector"
 
 

@@ -198,8 +198,8 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     """Draw for each system a histogram of the scores of both classes, with the threshold of the EER.
 
     All histograms have the same axis of scores if each fills at least half of it; otherwise each
-    has its own axis. The same holds for the axes of shares. All histograms have the same number of
-    bins. A text at an end of the axis of scores says how many scores lie beyond this end.
+    has its own axis. The axes of shares follow the same rule. All histograms have the same number
+    of bins. A text at an end of the axis of scores says how many scores lie beyond this end.
     """
     scores = []
     ranges = []
@@ -207,7 +207,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
         classes = [system.matched.spoof, system.matched.bonafide]
         scores.append(classes)
         ranges.append(score_range(classes))
-    ranges = _shared(ranges)
+    ranges = _common_ranges(ranges)
     bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
     edges = []
     shares = []
@@ -218,7 +218,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
         edges.append(edges_of_system)
         shares.append(shares_of_system)
         limits.append((0.0, 105 * float(np.max(shares_of_system))))
-    limits = _shared(limits)
+    limits = _common_ranges(limits)
     height = _HEIGHTS.get(len(systems), 2.6)
     svgs = []
     for number, system in enumerate(systems):
@@ -226,7 +226,7 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     return svgs
 
 
-def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """Replace ``ranges`` by one common range if each fills at least half of it; otherwise return them unchanged."""
     lows, highs = zip(*ranges)
     low = min(lows)
@@ -378,10 +378,10 @@ def reliability_svg(judged: JudgedSet, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the lower and the upper end of an axis for the scores of several classes.
 
-    The axis leaves out 0.1 % of the scores of each class at either end. It leaves out 1 % if this
-    makes the axis less than half as long. At 0.1 %, a class with fewer than 1,000 scores loses none;
-    at 1 %, a class with fewer than 100 scores loses none. If all scores are equal, the axis extends
-    0.5 to both sides.
+    The axis leaves out 0.1 % of the scores of each class at either end. The axis leaves out 1 %
+    instead if this makes the axis less than half as long. At 0.1 %, a class with fewer than 1,000
+    scores loses none; at 1 %, a class with fewer than 100 scores loses none. If all scores are
+    equal, the axis extends 0.5 to both sides.
     """
     lows = []
     highs = []

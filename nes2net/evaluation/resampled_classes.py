@@ -1,10 +1,10 @@
 """Compute bootstrap intervals of figures of classes.
 
-The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of each
-class. It does not draw single trials. Instead it draws the counts of trials in the cells of a
-confusion matrix, or in bins of scores, from a multinomial distribution. The counts have the same
-distribution as if single trials were drawn, but the cost is the same for a thousand trials and for
-a million.
+The bootstrap draws as many unknown classes as there are, with replacement, and then the trials of
+each class. The bootstrap does not draw single trials. Instead, the bootstrap draws the counts of
+trials in the cells of a confusion matrix, or in bins of scores, from a multinomial distribution.
+The counts have the same distribution as if single trials were drawn, but the cost is the same for a
+thousand trials and for a million.
 
 Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
 """
@@ -27,7 +27,7 @@ _MOST_BINS = 512  # most bins of scores
 
 
 class Rule(NamedTuple):
-    """How a rate is computed from a confusion matrix."""
+    """A rule by which a rate is computed from a confusion matrix."""
 
     rate: Callable[[NDArray], float]
     """Computes the rate from the counts of a confusion matrix, whose rows are the true classes."""
@@ -85,7 +85,7 @@ class Resamples:
         """Compute AUROC, FPR95 and EER of known against unknown trials, each with its 95 % interval.
 
         Args:
-            known: scores (N,) of being known, of the trials of known classes.
+            known: (N,), the scores of being known that trials of known classes have.
             groups: for each unknown class, the scores of its trials.
 
         Returns:
@@ -143,8 +143,8 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 
     Args:
         counts: C×K.
-        times: R×C. The number of trials that a draw takes of a row is this factor times the number
-            of trials of the row; with 0, it takes none.
+        times: R×C. A draw takes this many times the number of trials of a row; with 0, a draw takes
+            no trials of the row.
 
     Returns:
         The counts of each draw, R×C×K.
@@ -176,14 +176,14 @@ def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
 
 
 def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
-    """AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
+    """Compute the AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
     below = np.cumsum(unknown, axis=1) - unknown  # unknown trials in lower bins
     ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a tie counts half
     return ordered_pairs / (known.sum(1) * unknown.sum(1))
 
 
 def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
-    """FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
+    """Compute the FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
     # How many trials are accepted if the threshold is the lowest score of each bin; the highest bin comes first.
     accepted_known = np.cumsum(known[:, ::-1], axis=1)
     accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)
@@ -193,7 +193,7 @@ def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
 
 
 def _eer(known: NDArray, unknown: NDArray) -> NDArray:
-    """EER (R,) by the method ``roc`` from counts R×B of known and of unknown trials in bins of rising score."""
+    """Compute the EER (R,), method ``roc``, from counts R×B of known and of unknown trials in bins of rising score."""
     rates = []
     for known_counts, unknown_counts in zip(known, unknown):
         steps = [np.append(0, counts.cumsum()) for counts in (known_counts, unknown_counts)]

@@ -1,7 +1,7 @@
 """The result of an evaluation: a header, which says what was evaluated, and tables of figures.
 
 Evaluations of recordings, evaluations of frames, evaluations under conditions and experiments all
-give such a result. Therefore they share the writers of text, Markdown, LaTeX, JSON and HTML.
+give such a result. Such results share the writers of text, Markdown, LaTeX, JSON and HTML.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Result:
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
       the scores that make the figures doubtful.
     - ``plots`` draws the plots of the page: heading of a section → its plots. ``curves`` computes
-      the data of the plots for the JSON. Both functions are called only when needed, because they
-      take longer than text.
+      the data of the plots for the JSON. Both functions are called only when needed, because
+      plots take longer than text.
     """
 
     title: str
@@ -72,7 +72,7 @@ class Result:
         return [table for table in self.tables if table.readers != "nobody"]
 
     def __getitem__(self, measure: str) -> Figure:
-        """The figure of ``measure``, such as ``result["eer"]``, in the first row of the first table that has the measure.
+        """Find the figure of ``measure``, as in ``result["eer"]``, in the first table whose first row has this figure.
 
         Raises:
             KeyError: if no table has the measure.
@@ -83,7 +83,7 @@ class Result:
         raise KeyError(f"the result has no figure '{measure}'")
 
     def only(self, metrics: Collection[str]) -> Result:
-        """The result with only the figures of ``metrics``, and the numbers of trials in the same tables.
+        """Return the result with only the figures of ``metrics``, and the numbers of trials in the same tables.
 
         Raises:
             InputError: if any of the metrics is in no table.
@@ -99,7 +99,7 @@ class Result:
         return replace(self, tables=tables)
 
     def rows(self, name: str) -> Sequence[Row]:
-        """The rows of the table called ``name``; empty if no table has this name."""
+        """Return the rows of the table called ``name``; empty if no table has this name."""
         for table in self.tables:
             if table.name == name:
                 return table.rows

@@ -55,7 +55,7 @@ _RATES_NOTE = (
     "the lowest of a frame counts, which makes the figure optimistic. Utterances count by their lowest score, and seconds "
     "have the range-based EER."
 )
-#: How many of the worst and of the best utterances a page shows.
+#: A page shows this many of the worst utterances, and as many of the best utterances.
 EXAMPLES = 6
 
 
@@ -178,7 +178,7 @@ def _own_rate(rates: Sequence[Row]) -> Row:
 
 
 def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Example]:
-    """Choose the utterances with the most and the fewest errors, which a page shows.
+    """Choose the utterances with the most and the fewest errors as examples for a page.
 
     If any utterance has segments of both classes, only such utterances are chosen as the best ones.
     An utterance is never among both the worst and the best.
@@ -219,8 +219,8 @@ def _figures(
         draws: ``num_resamples`` and ``seed`` of the bootstrap.
 
     Returns:
-        - A row for each EER: the point-based EER at each resolution, that of utterances, and the
-          range-based EER of seconds.
+        - A row for each EER: the point-based EER at each resolution, the point-based EER of
+          utterances, and the range-based EER of seconds.
         - A row of figures for each threshold.
         - The number of bona fide and of spoofed seconds.
         - The share of each utterance's time that is called wrongly at the threshold of the EER, (U,).
@@ -237,7 +237,7 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # If the corpus lists its segments, these segments label the frames that are shorter than those of the
+            # If the corpus lists its segments, these segments label frames that are shorter than the frames of the
             # scores, as in the published tables.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(

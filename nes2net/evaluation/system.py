@@ -33,12 +33,12 @@ class SystemFigures:
 
     - ``name`` is the name of the system; ``matched`` holds its trials and scores.
     - ``row`` holds the pooled figures: ``eer`` and its ``threshold``, ``min_dcf``, ``act_dcf``,
-      ``cllr``, and ``min_tdcf`` if it can be computed. It also holds the numbers of trials;
-      ``num_expected`` counts the trials of the phase in the key.
-    - ``facts`` is part of the header of the result. Its keys ``interval_over`` and ``num_groups`` say
-      what the bootstrap drew. ``asv_counts`` holds the numbers of speaker-verification scores from
-      which min t-DCF was computed; None without min t-DCF. ``left_out`` says why trials are left
-      out, and ``partial`` is the note about them; both are empty if no trial is left out.
+      ``cllr``, and ``min_tdcf`` if it can be computed. ``row`` also holds the numbers of
+      trials; ``num_expected`` counts the trials of the phase in the key.
+    - ``facts`` is part of the header of the result. The keys ``interval_over`` and ``num_groups``
+      say what the bootstrap drew. ``asv_counts`` holds the numbers of speaker-verification scores
+      from which min t-DCF was computed; None without min t-DCF. ``left_out`` says why trials are
+      left out, and ``partial`` is the note about them; both are empty if no trial is left out.
     - ``tables`` holds the :func:`~nes2net.evaluation.breakdown.breakdowns`.
     - ``official`` holds the rows of the official table of the corpus, if it has one.
     - ``notes`` says what readers must know about the figures.
@@ -108,7 +108,7 @@ def evaluate_scores(
     if min_tdcf is not None:
         rules["min_tdcf"] = min_tdcf
     measured = Measured(rules, bonafide, spoof, **draws, **groups_of(matched_trials.trials, unit))
-    partial = _partial(matched_trials)
+    partial = _partial_note(matched_trials)
     row_resamples = min(ROW_RESAMPLES, num_resamples)
     figures = {measure: Figure(value, draws=measured.draws[measure]) for measure, value in measured.values.items()}
     figures |= {
@@ -131,12 +131,12 @@ def evaluate_scores(
         Row({"system": name}, figures),
         facts,
         breakdowns(matched_trials, definition.eer_method, num_resamples=row_resamples, seed=seed, unit=unit),
-        list(_official(key, judged, name)),
-        list(filter(None, (partial, *notes, *_doubts(scores_path, matched_trials, measured.values["eer"])))),
+        list(_official_rows(key, judged, name)),
+        list(filter(None, (partial, *notes, *_doubt_notes(scores_path, matched_trials, measured.values["eer"])))),
     )
 
 
-def _partial(matched_trials: Matched) -> str:
+def _partial_note(matched_trials: Matched) -> str:
     """Write the note that a result is partial; empty if every trial has a score and every score has a trial."""
     left_out = matched_trials.mismatch.describe(matched_trials.num_expected)
     num_trials = len(matched_trials.trials)
@@ -146,7 +146,7 @@ def _partial(matched_trials: Matched) -> str:
     return f"PARTIAL: rests on {basis} {counted(matched_trials.num_expected, 'trial')}; {left_out}"
 
 
-def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
+def _doubt_notes(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[str]:
     """Write notes about scores that look wrong: they are all equal, or reversed, or their labels contradict the key."""
     if matched_trials.scores.min() == matched_trials.scores.max():
         yield f"all trials have the same score, {matched_trials.scores[0]:.6g}, so no rate here tells the classes apart"
@@ -159,7 +159,7 @@ def _doubts(scores_path: Path, matched_trials: Matched, eer: float) -> Iterator[
         )
 
 
-def _official(key: Key, judged: Judged, name: str) -> Iterator[Row]:
+def _official_rows(key: Key, judged: Judged, name: str) -> Iterator[Row]:
     """Compute the rows of the official table for the system ``name``; no rows if the corpus has no such table.
 
     Excluded trials count here.

@@ -35,7 +35,7 @@ class Figure:
     - ``interval`` is the 95 % interval; None if it was not computed.
     - ``is_best`` marks the best figure among systems.
     - ``is_bound`` says that the true value is at most ``value``, because no smaller value can be measured.
-    - ``draws`` holds the figure of each bootstrap resample, (R,).
+    - ``draws`` holds the figure of each bootstrap resample, (R,); None if it is not needed.
     """
 
     value: float | None = None
@@ -56,9 +56,9 @@ class Figure:
 class Measure:
     """The kind of figures in a column of a table, and how they are written.
 
-    - ``name`` is the key in JSON, and ``heading`` the head of the column.
+    - ``name`` is the key in JSON, and ``heading`` is the head of the column.
     - ``unit`` is a key of :data:`UNITS`.
-    - ``digits`` is the number of decimals on paper, and of the ends of intervals everywhere.
+    - ``digits`` is the number of decimals of figures on paper, and of ends of intervals everywhere.
       ``text_digits`` is the number of decimals on a terminal if this number differs.
     - ``has_heat`` says that a page gives each figure a background, in a stronger colour for a
       higher figure.
@@ -108,11 +108,11 @@ class Row:
     link: str = ""
 
     def __getitem__(self, name: str) -> Figure:
-        """The figure of the measure ``name``; a figure without a value if the row lacks the measure."""
+        """Return the figure of the measure ``name``; a figure without a value if the row lacks the measure."""
         return self.figures.get(name, Figure())
 
     def value(self, name: str) -> float:
-        """The value of the figure of the measure ``name``, which the row must have.
+        """Return the value of the measure ``name``, which the row must have.
 
         Raises:
             KeyError: if the row lacks the figure, or the figure has no value.
@@ -123,7 +123,7 @@ class Row:
         return value
 
     def only(self, measures: Sequence[Measure]) -> Row:
-        """The row with only the figures of ``measures``."""
+        """Return the row with only the figures of ``measures``."""
         figures = {}
         for measure in measures:
             if measure.name in self.figures:
@@ -143,10 +143,11 @@ class Table:
     - ``section`` is the heading of its section of the page; empty for the top of the page.
     - ``notes`` says more about the figures, one or more sentences each.
     - ``hidden`` names labels that no reader needs, such as the name of the only system.
-    - ``across`` names a label: on paper, each of its values has a column. If it is empty, a table
-      on paper has the same rows as ``rows``.
-    - ``readers`` says where the table is shown besides the JSON: ``"all"`` for everywhere;
-      ``"paper"`` for pages and papers, because it is long; ``"nobody"``, because a plot shows it.
+    - ``across`` names a label: on paper, each of its values has a column. If ``across`` is empty, a
+      table on paper has the same rows as ``rows``.
+    - ``readers`` says where the table is shown besides the JSON. ``"all"`` means everywhere.
+      ``"paper"`` means only on pages and in papers, because the table is long. ``"nobody"`` means
+      nowhere, because a plot shows the figures.
     """
 
     name: str
@@ -171,7 +172,7 @@ class Table:
         return [name for name in names if name not in self.hidden]
 
     def row(self, **labels: str) -> Row:
-        """The first row that has these labels, whatever its other labels are.
+        """Return the first row that has these labels, whatever its other labels are.
 
         Raises:
             KeyError: if no row has these labels.
@@ -189,7 +190,7 @@ class Table:
 
 
 def in_this_process() -> dict[str, Any]:
-    """Options of a bootstrap that depend on this process: the display of progress and the number of threads."""
+    """Return the options of a bootstrap that depend on this process: the display of progress, the number of threads."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
@@ -197,9 +198,9 @@ class Measured:
     """Metrics of the scores of two classes, with bootstrap draws that all metrics share.
 
     Args:
-        rules: name → metric, a function of the bona fide and the spoofed scores. It returns a number,
-            or an EER and its threshold, or :class:`~nes2net.metrics.Rates`. Each field of the rates
-            counts as a metric with its own name.
+        rules: name → metric, a function of the bona fide and the spoofed scores. A metric returns a
+            number, or an EER and its threshold, or :class:`~nes2net.metrics.Rates`. Each field of
+            the rates counts as a metric with its own name.
         draws: options of the bootstrap, as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
@@ -228,10 +229,10 @@ class Measured:
         self._trials_behind = trials_behind(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:
-        """The figure of the metric ``name`` with its 95 % interval.
+        """Return the figure of the metric ``name`` with its 95 % interval.
 
-        The interval of an error rate is Wilson's; that of any other metric has percentiles of the
-        draws as its ends.
+        An error rate has Wilson's interval. The interval of any other metric ends at percentiles of
+        the draws.
         """
         value = self.values[name]
         draws = self.draws[name]
@@ -242,7 +243,7 @@ class Measured:
         return Figure(value, interval, draws=draws)
 
     def difference(self, first: str, second: str) -> Figure:
-        """The difference of the metrics ``first`` and ``second``, first − second, with its 95 % interval."""
+        """Compute the difference of two metrics, ``first`` − ``second``, with its 95 % interval."""
         draws = self.draws[first] - self.draws[second]
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
 
@@ -323,8 +324,8 @@ def decimal(value: float, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
-#: Unit of figures → function that writes a value with a number of digits. The value of a rate, or of a difference of
-#: rates (points), is a fraction and is written in percent. A value with the unit milliseconds is a number of seconds.
+#: Unit of figures → function that writes a value with a given number of digits. The value of a rate, or of a difference
+#: of rates (points), is a fraction and is written in percent. A value with the unit milliseconds is a number of seconds.
 UNITS: dict[str, Callable[[float, int], str]] = {
     "rate": percent,
     "points": points,

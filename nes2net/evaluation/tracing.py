@@ -32,7 +32,7 @@ from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, class_
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
 
-#: What a trial is called if its score of being known lies below the threshold.
+#: The class that is named for a trial whose score of being known lies below the threshold.
 UNKNOWN = "unknown"
 #: Headings of sections of the page.
 CONFUSION_SECTION = "Confusion"
@@ -50,7 +50,7 @@ _CLOSED = (
     Measure("nll", "−ln posterior of the class", "cost", 3),
     Measure("one_against_rest_eer", "one-against-rest EER %"),
 )
-# The breakdowns have no figure that is computed only if it is named.
+# The breakdowns lack the one-against-rest EER, which is computed only if the user names it.
 _BREAKDOWN = (*_CLOSED[:-1], Measure("num_trials", "trials", "count"))
 _OPEN = (
     Measure("auroc", "AUROC %"),
@@ -89,7 +89,7 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 def evaluate_classes(
     labels: Labels, paths: Sequence[Path], tables: Sequence[ClassTable], settings: EvaluationSettings
 ) -> Result:
-    """Evaluate files of logits of classes against the classes of a key.
+    """Evaluate files of class logits against the true classes in a key.
 
     Args:
         labels: where the key is.
@@ -118,8 +118,8 @@ def evaluate_classes(
             )
         systems.append(trials)
         inputs.append(score_input(path, trials.sha256))
-    # Choose the score of being known for the table of unknown classes: that of the settings, else that of the threshold
-    # of the first system, else the default.
+    # Choose the score of being known for the table of unknown classes: the score that the settings name, else the score
+    # of the first system's threshold, else the default.
     first = systems[0]
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)
@@ -261,7 +261,7 @@ def closed_figures(trials: ClassTrials, resamples: Resamples, named: Collection[
     """
     of_class = np.take_along_axis(trials.logits, trials.true[:, None], axis=1)  # N×1
     log_posteriors = of_class[:, 0] - known_scores(trials.logits, "energy")
-    # Of classes with equal logits, the first class counts as the likelier one, as it does for the predicted class.
+    # If classes have equal logits, the first of them counts as the likeliest, as for the predicted class.
     before = np.arange(len(trials.names)) < trials.true[:, None]
     num_likelier = (trials.logits > of_class).sum(1) + ((trials.logits == of_class) & before).sum(1)
     is_on_top = num_likelier < _TOP
@@ -292,7 +292,7 @@ def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[s
 
 
 def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
-    """Compute the figures of all trials if each trial whose score lies below ``threshold`` is called unknown.
+    """Compute the figures of all trials; a trial whose score of being known is below ``threshold`` is called unknown.
 
     The figures come from a confusion matrix with ``unknown`` as the last class.
     """
@@ -365,7 +365,10 @@ def _breakdown_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[tuple
 
 
 def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
-    """Yield a row for each of the ten most frequent confusions of two known classes: its number and share of trials."""
+    """Yield a row for each of the ten most frequent confusions of two known classes.
+
+    A row has the number of confused trials, and their share of the trials of the true class.
+    """
     wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
     for number in largest.tolist():

@@ -26,13 +26,13 @@ _KNOWN_CAPTION = Markup(
 
 
 def order_of_lookalikes(confusion: NDArray) -> NDArray:
-    """Order K classes so that classes that are often taken for each other are neighbours.
+    """Order K classes: classes that are often taken for each other become neighbours.
 
     Args:
         confusion: counts K×K, rows true.
 
     Returns:
-        The numbers of the classes, (K,), in the order of the leaves of an average-linkage clustering.
+        The numbers (K,) of the classes, in the order of an average-linkage clustering.
     """
     if len(confusion) < 3:
         return np.arange(len(confusion))

@@ -57,7 +57,7 @@ class ScoredSet(NamedTuple):
     inputs: Sequence[dict[str, str]] = ()
     """The files that were read, as in the header of a :class:`~nes2net.evaluation.result.Result`."""
     key_sha256: str = ""
-    """Digest of the whole key, from which the trials are a part."""
+    """Digest of the whole key, which holds these trials and possibly others."""
 
     @property
     def name(self) -> str:
@@ -160,7 +160,7 @@ class Transfer:
         return f"operating point {basis['operating_point']} of {source}: {threshold}"
 
     def facts(self) -> dict[str, Any]:
-        """The threshold, its source and the judged sets as plain data."""
+        """Collect the threshold, its source and the judged sets as plain data."""
         (weight,) = self.decider.calibration.weights
         return {
             "system": self.system,
@@ -287,7 +287,7 @@ def read_set(
 def judge_sets(
     system: str, threshold: Threshold, tested: Sequence[ScoredSet], *, num_resamples: int = 1000, seed: int = 0
 ) -> Transfer:
-    """Judge the development set and the sets ``tested`` of one system at its threshold.
+    """Judge the development set and the test sets of one system at the threshold of the system.
 
     If the calibration was read from a file, the log-likelihood ratios in this file replace the
     development set. If the file has no ratios, no development set is judged.

@@ -47,10 +47,10 @@ _ONE_CLASS = {
 
 
 def transfer_tables(transfers: Sequence[Transfer]) -> Iterator[Table]:
-    """Make the tables ``rates``, ``costs`` and ``reliability`` of the sets of both classes at the thresholds.
+    """Make the tables ``rates``, ``costs`` and ``reliability`` of the sets that have trials of both classes.
 
-    Tables of the sets of one class follow, with breakdowns. A kind of sets that does not occur has
-    no tables.
+    Tables of the sets of one class follow, with breakdowns. If there are no sets of one of these
+    kinds, its tables are missing.
     """
     hidden = () if len(transfers) > 1 else ("system",)
     rows = []

@@ -1,7 +1,7 @@
 """A list of trials whose fields can be read as columns of numbers.
 
 Evaluations group up to a million trials of each system by many fields. A column reads a field of
-all trials once, and the trials of all systems share the columns of the key.
+all trials once, and all systems share the columns of the key.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class TrialTable(list[Trial]):
         return trials if isinstance(trials, TrialTable) else cls(trials)
 
     def take(self, positions: NDArray) -> TrialTable:
-        """The trials at ``positions`` (M,), in this order."""
+        """Select the trials at ``positions`` (M,), in this order."""
         return TrialTable(map(self.__getitem__, positions.tolist()), self.key, self.rows[positions])
 
     @functools.cached_property
@@ -65,7 +65,7 @@ class TrialTable(list[Trial]):
         return {trial.id: position for position, trial in enumerate(self)}
 
     def column(self, name: str) -> Column:
-        """The column of the field ``name``."""
+        """Return the column of the field ``name``; each column is read only once."""
         if name not in self._columns:
             if self.key is self:
                 self._columns[name] = self._read_column(name)

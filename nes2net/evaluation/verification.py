@@ -1,4 +1,4 @@
-"""Evaluate embeddings by verification: is a trial of the same class as enrolled trials, such as of the same generator?"""
+"""Evaluate embeddings by verification: is a trial of the same class, such as one generator, as enrolled trials?"""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def grid(table: Table, *, in_text: bool = False) -> Grid:
     if not measures:
         return Grid([], [], 0)
     if table.across in table.labels and not in_text:
-        return _crossed(table, measures)
+        return _crossed_grid(table, measures)
     head = list(map(words, table.labels))
     for measure in measures:
         head.append(measure.heading)
@@ -85,7 +85,7 @@ def _cell(table: Table, measure: Measure, figure: Figure, *, in_text: bool = Fal
     return Cell(text, figure.is_best, details, heat)
 
 
-def _crossed(table: Table, measures: Sequence[Measure]) -> Grid:
+def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     """Lay out a table in which each value of the label ``table.across`` has a column, such as a column for each system.
 
     Such a column holds the figures of the first measure. A further measure has one column of its

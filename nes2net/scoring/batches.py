@@ -36,9 +36,9 @@ from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.waveforms import WaveformReader
 
 # Whole utterances are sorted by length within windows of trials. A window has at most _WINDOW_BATCHES batches and at
-# most _WINDOW_TRIALS trials. This is enough to fill batches with utterances of one length, and few enough for the
-# memory. The first window is small, so that scoring starts after few headers were read. Each further window is larger
-# by the factor _GROWTH.
+# most _WINDOW_TRIALS trials. Such a window is large enough to fill batches with utterances of one length, and small
+# enough for the memory. The first window is small, so that scoring starts after few headers were read. Each further
+# window is larger by the factor _GROWTH.
 _WINDOW_BATCHES = 1024
 _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
@@ -51,7 +51,7 @@ _ROWS = (8, 16, 32)
 
 
 class Item(NamedTuple):
-    """What a worker needs of a trial."""
+    """The id of a trial, and the path of its audio file: all that a worker needs to read the trial."""
 
     id: str
     path: str
@@ -69,7 +69,7 @@ class Group(NamedTuple):
 
 
 class ReadBatch(NamedTuple):
-    """The waveforms that workers read for a batch, in groups, and the failures."""
+    """The waveforms of a batch, in groups of one length, and the trials whose waveforms could not be read."""
 
     groups: list[Group]
     """One group, or several if headers stated wrong lengths."""
@@ -89,20 +89,20 @@ def plan_batches(
 ) -> Iterator[list[Item]]:
     """Plan batches of at most ``batch_size`` trials; the utterances of a batch have one length.
 
-    The last bit of a score depends on its batch. Which trials share a batch therefore depends only
-    on the full list of trials and their lengths, and not on ``done``, ``rank`` or
+    The last bit of a score depends on its batch. The division of the trials into batches therefore
+    depends only on the full list of trials and their lengths, and not on ``done``, ``rank`` or
     ``num_processes``. An interrupted run and a run in several processes thus give the same scores
     as an uninterrupted run in one process.
 
     Args:
         length_of: gives the number of samples of a trial's utterance, or another number that the
             utterances of a batch must share. This function is called in threads, ahead of the
-            batches. None keeps the order of the trials and ignores their lengths.
-        most_samples: largest number of samples in a batch of more than one trial, by the lengths of
-            ``length_of``; None for no limit.
+            batches. With None, trials are batched in their order, whatever their lengths are.
+        most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
+            with more samples is a batch of its own. None for no limit.
         done: ids of trials; a batch is skipped if all its trials are in ``done``.
-        rank, num_processes: yield every ``num_processes``-th batch, starting with the batch number
-            ``rank``.
+        rank, num_processes: yield every ``num_processes``-th batch of each window of trials,
+            starting with the batch number ``rank``.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -147,8 +147,8 @@ def _grouped_by_length(
 ) -> Iterator[tuple[range, list[tuple[int, list[int]]]]]:
     """Yield each window with its trials grouped by length: (window, [(length, indices of trials), …]).
 
-    Meanwhile, threads read the lengths of the next window. Without ``length_of``, a window is one
-    group. The other arguments are those of :func:`plan_batches`.
+    Meanwhile, threads read the lengths of the next window. Without ``length_of``, all trials of a
+    window are one group, whose length is −1. The other arguments are those of :func:`plan_batches`.
     """
     if length_of is None:
         yield from ((window, [(_NO_FILE, list(window))]) for window in windows)
@@ -203,7 +203,7 @@ class Plan:
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:
-        """Plan the batches of this process, which is one of ``processes``, by :func:`plan_batches`.
+        """Plan the batches of this process by :func:`plan_batches`; ``processes`` says which process this is.
 
         ``length_of`` is only used if whole recordings are scored; otherwise all lengths are equal.
         """
@@ -258,7 +258,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
 
 class Read(NamedTuple):
-    """The content that a worker read for a trial, or the reason of its failure."""
+    """The content that a worker read for a trial, or the reason why reading failed."""
 
     id: str
     content: Any
@@ -315,7 +315,7 @@ def collate(read: Sequence[Read]) -> ReadBatch:
 def read_batches(
     batches: Iterable[list[Item]], reader: WaveformReader, num_workers: int, *, pin_memory: bool = False
 ) -> Generator[ReadBatch, None, None]:
-    """Decode ``batches`` in ``num_workers`` processes, some batches ahead; 0 decodes in this process.
+    """Decode ``batches`` in ``num_workers`` processes, some batches ahead; with 0 workers, this process decodes.
 
     ``reader`` makes the waveforms. With ``pin_memory``, batches lie in memory from which a GPU copies quickly.
 
@@ -334,8 +334,8 @@ def waveforms_for(
     """Make the function that reads the batches of a corpus, for :func:`nes2net.scoring.engine.run_over`.
 
     Args:
-        device: the device that computes; it decides how many workers read, and how memory is
-            pinned.
+        device: the device that computes. It determines the default number of workers, and whether
+            memory is pinned.
         num_workers: number of workers; None for :func:`default_workers`.
     """
 
@@ -395,7 +395,7 @@ class Compute(Generic[T]):
         plan: decides the number of rows that are computed for a group.
         random_streams: whether the random numbers for a group depend only on the first id of the
             group. A detector in train mode needs this.
-        system_scores: id of a trial → its scores of other systems, for a detector that takes them.
+        system_scores: id of a trial → its scores of other systems; None if the detector fuses none.
         ahead: number of further batches that are started before this process waits for the values
             of a batch. None for 1 on a GPU, so that the GPU is never idle, and for 0 on a CPU.
     """
@@ -422,7 +422,7 @@ class Compute(Generic[T]):
             yield under_way.popleft()()
 
     def _start_batch(self, batch: ReadBatch) -> Callable[[], BatchResult[T]]:
-        """Start to judge a batch; the returned function waits for its result."""
+        """Start to judge a batch; the returned function waits for the result of the batch."""
         started = [(group, self._start_group(group)) for group in batch.groups]
 
         def wait() -> BatchResult[T]:
@@ -440,7 +440,10 @@ class Compute(Generic[T]):
         return wait
 
     def _start_group(self, group: Group) -> Callable[[], Sequence[T | str]]:
-        """Start to judge a group; the returned function waits for its values, in order."""
+        """Start to judge a group; the returned function waits for the values of its utterances, in order.
+
+        A text in place of a value is the reason why the value is missing.
+        """
         inputs = [group.waveforms]
         if self.system_scores is not None:
             inputs.append(torch.tensor([self.system_scores[id] for id in group.ids]))

@@ -84,6 +84,8 @@ def notes_on(
 ) -> list[str]:
     """Check that the calibration belongs to ``scorer``; return notes on what makes the decisions uncertain.
 
+    For scores of frames, these are only the notes of :func:`check_belongs`.
+
     Args:
         num_samples: number of leading samples that are scored; None for all, 0 for windows along a
             recording.
@@ -147,7 +149,7 @@ def decide_by_track(
     blocks: Iterable[np.ndarray],
     beginning: Traits | None,
 ) -> DecisionAlong:
-    """Decide on a recording by the scores of its ``track``, whose windows :func:`decision_windows` chose.
+    """Decide on a recording by the scores of its ``track``; :func:`decision_windows` must have chosen the windows.
 
     Args:
         score: the score of the recording, which becomes the ``score`` of the decision.
@@ -169,7 +171,8 @@ class TrackWindows(NamedTuple):
 def usual_window(scorer: Scorer, decider: Decider | None) -> float:
     """Choose the length in seconds of a window along a recording.
 
-    It is the length that was scored for the calibration, or else the length of the training crops.
+    The window has the length that was scored for the calibration. If no such length is known, it
+    has the length of the training crops.
     """
     num_samples = None
     if decider is not None:
@@ -205,15 +208,16 @@ def stretch_rule(
     Args:
         calibration: a calibration of frame scores of this detector; its operating point becomes the
             threshold.
-        resolution_ms: length of a frame; None for the length in the calibration, or else the
-            shortest frames of ``scorer``.
+        resolution_ms: length of a frame in ms; None for the length in the calibration, or without a
+            calibration for the shortest frames of ``scorer``.
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:
         InputError: if ``scorer`` does not score segments; if ``scorer`` was not trained on
-            segments, and neither a threshold nor a calibration is given; if both are given; if a
-            number is out of its range; if the calibration was learned from frames of another
-            detector or of another length; or if its operating point corresponds to no score.
+            segments, and neither a threshold nor a calibration is given; if a threshold and a
+            calibration are given; if a number is out of its range; if the calibration was learned
+            from frames of another detector or of another length; or if its operating point
+            corresponds to no score.
     """
     decider = None if calibration is None else as_decider(calibration)
     if decider is not None:
@@ -275,7 +279,8 @@ def decide_trials(
 
     The recordings are measured, and also embedded if the calibration has embeddings. If a recording
     cannot be measured, its score alone decides, and the record lists the recording under
-    ``unmeasured``. The measurements are removed when the table is complete.
+    ``unmeasured``. The measurements are removed when the table is complete. If an earlier call made
+    the table from the same scores on the same basis, the table is kept, and nothing is measured.
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.

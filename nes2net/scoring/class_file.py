@@ -18,7 +18,7 @@ from nes2net.data.corpora.id_tables import first_line
 from nes2net.lib.errors import InputError, listed, shown
 from nes2net.lib.text_files import checked_float, recorded_digests, text_blocks
 
-#: What the name of a class says of a recording.
+#: A caution that is shown beside the names of classes.
 MEANING_OF_NAMES = 'a name means "most like these", which is no proof of the origin'
 _ID = "utterance"
 #: A row holds posteriors if its sum differs from 1 by less than this tolerance.

@@ -25,7 +25,7 @@ from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformRe
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringSettings(RunSettings):
-    """How a corpus is judged: the settings of any run, and settings of reading and scoring."""
+    """The settings with which a corpus is judged: those of any run, and settings of reading and scoring."""
 
     num_samples: int | None = None
     """Number of leading samples of each utterance to take ('4sec'); a shorter utterance is
@@ -39,8 +39,9 @@ class ScoringSettings(RunSettings):
     """``"repeat"`` repeats a shorter utterance until it is long enough; ``"zeros"`` appends zeros,
     as some benchmarks do."""
     peak_normalize: PeakNormalize = "no"
-    """What is scaled so that the largest absolute sample is 1: the whole ``"recording"``, or the ``"cut"``.
-    Some benchmarks and published detectors are scored in this way."""
+    """``"recording"`` scales the whole recording so that its largest absolute sample is 1, and ``"cut"``
+    scales only the part that is scored, as for some benchmarks and published detectors. ``"no"``
+    keeps the level."""
     channel: int | None = None
     """Number of the channel of each recording to score, counted from 0; None for the mean of all."""
     legacy_train_mode: bool = False
@@ -128,8 +129,8 @@ def judge_trials(
     if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
-    # Plan the batches. If a value depends on its batch, either the batch size belongs to the run, or each utterance is
-    # judged alone.
+    # Plan the batches. If a value depends on its batch, either the batch size becomes part of the identity of the run,
+    # or each utterance is judged alone.
     batch_size = settings.batch_size or default_batch_size(scorer.computes_on)
     normalises_batch = depends_on_batch(scorer)
     batch_matters = normalises_batch and judgement.of_batch
@@ -143,7 +144,7 @@ def judge_trials(
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
     )
-    # The identity of the run: all that changes a value.
+    # Collect the identity of the run: all that changes a value.
     run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
     if batch_matters:
         run["batch_size"] = batch_size
@@ -155,9 +156,10 @@ def judge_trials(
     compute = Compute(scorer, plan, judgement, random_streams=legacy, system_scores=system_scores)
 
     def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
-        """Judge ``batches``, after a note on batches and the compilation of the scorer where they apply.
+        """Judge ``batches``; before the first batch, print the note on ``normalize: batch`` and compile the scorer.
 
-        This is not called if ``out`` is complete already.
+        Both are done only if they apply. This function is not called if ``out`` is complete
+        already.
         """
         if batch_matters and is_first():
             tqdm.write(

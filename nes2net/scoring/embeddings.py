@@ -33,8 +33,8 @@ _ROWS_AT_ONCE = 8192  # rows that are in memory at once while the finished file 
 class Embeddings(Judgement[NDArray]):
     """The embedding of a recording: E numbers, float32.
 
-    A ``.npy`` file is an array N×E, and ``{out}.csv`` has the id and label of each row. In this
-    list, an apostrophe is put before an id that a spreadsheet would take for a formula
+    A ``.npy`` file is an array N×E, and ``{out}.csv`` lists the id and label of each row. In the
+    ``.csv`` file, an apostrophe stands before an id that a spreadsheet would take for a formula
     (:func:`~nes2net.lib.text_files.as_cell`). A ``.parquet`` file has the columns ``id``, ``label``
     and ``embedding``, a list of E numbers.
 
@@ -162,7 +162,7 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write ids, labels and embeddings of ``size`` numbers as columns; ``chunks`` of rows are written one at a time.
+    """Write ids, labels and embeddings of ``size`` numbers as columns, one of the ``chunks`` of rows at a time.
 
     A byte of an id that is not UTF-8 becomes U+FFFD.
     """

@@ -41,14 +41,14 @@ _ROWS_AT_ONCE = 1024  # rows of a finished file that are in memory at once while
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: What happens to a file that exists. True replaces the file. False and ``"others"`` resume from a file of the same
+#: The rule for a file that exists. True replaces the file. False and ``"others"`` resume from a file of the same
 #: run. If the file is of another run, False is an error, and ``"others"`` replaces the file.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How a run computes and resumes; these settings do not change the results of the run.
+    """The settings of computing and resuming a run; they do not change the results of the run.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or if ``on_error`` is unknown.
@@ -129,7 +129,8 @@ class BatchResult(NamedTuple, Generic[T]):
     """Number of samples in the batch that the detector got."""
 
 
-#: A function ``read(trials, done, processes)`` that reads the batches of this process, which is one of ``processes``.
+#: A function ``read(trials, done, processes)`` that reads the batches of this process. ``processes`` says which of the
+#: processes this is.
 #: The function leaves out a batch if the ids of all trials in the batch are in ``done``.
 Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
 
@@ -236,7 +237,7 @@ def run_over(
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
-            # The speed of this run alone, without earlier runs from which this run resumed.
+            # Measure the speed of this run alone, without earlier runs from which this run resumed.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
             speed = {
@@ -287,7 +288,7 @@ def _find_earlier_work(
     """Find the rows of earlier runs, in a finished file and in journals.
 
     If a finished file has the rows of all trials, ``result.already_complete`` is set to True. Rows
-    of journals are dropped, with a note on standard error, if their audio was replaced since.
+    of journals are dropped, with a note on standard error, if their audio was replaced meanwhile.
 
     Raises:
         InputError: if a file or a journal belongs to another run or was changed, unless
@@ -296,7 +297,7 @@ def _find_earlier_work(
     out = result.path
     nothing = _EarlierWork({}, {}, set(), True)
     stamps = None  # id → stamp, for the rows of a finished file, if the file can be used
-    # The rows in a finished file: the same run must have made it, and neither file nor audio may have changed.
+    # Use the rows of a finished file if the same run made the file, and neither file nor audio has changed.
     if out.exists() and overwrite is not True:
         try:
             remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
@@ -317,7 +318,7 @@ def _find_earlier_work(
         except InputError:
             if not overwrite:
                 raise
-    # The rows in journals.
+    # Read the rows in journals.
     with open_journals(out, run, output.from_json) as journalled:
         pass
     # The file is complete, so journals of this run are not needed. A journal of another run stays, because that run was

@@ -1,7 +1,7 @@
 """The kinds of results that a detector gives for a recording: a class :class:`Judgement` for each.
 
 The score of a recording, the scores of its frames and its embedding are judgements. The class of a
-judgement computes its results, writes and reads their files, shows the results and evaluates them.
+judgement computes results, writes and reads files of results, shows results and evaluates them.
 Each judgement has a name, which the record ``{file}.json`` states. Installed packages add
 judgements by entry points of the group ``nes2net.judgements`` (see docs/extending.md).
 """
@@ -62,7 +62,7 @@ class Judgement(Output[T]):
         return self
 
     def reader(self, reader: WaveformReader) -> WaveformReader:
-        """Adapt the ``reader`` that the user chose to this judgement; most judgements return ``reader`` unchanged.
+        """Adapt ``reader``, which has the user's settings, to this judgement; most judgements return it unchanged.
 
         Raises:
             InputError: if the judgement cannot be made from the waveforms that ``reader`` reads.

@@ -137,7 +137,7 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
-    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`; a result is a score, or why it is missing."""
+    """Score ``waveforms`` B×N on the CPU, in :func:`scoring_mode`; a result is a score, or the reason for no score."""
     with scoring_mode(scorer):
         return start(scorer, waveforms)()
 
@@ -153,7 +153,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
-    """Score ``waveforms`` (N,) of any lengths like :func:`score_or_raise`; equal lengths share a batch."""
+    """Score ``waveforms`` (N,) like :func:`score_or_raise`; waveforms of equal length share a batch."""
     alone = depends_on_batch(scorer)
     groups: dict[int, list[int]] = {}  # length → indices of the waveforms; if alone, each waveform is a group
     for number, waveform in enumerate(waveforms):
@@ -263,7 +263,7 @@ def _start_or_split(
             started.append(_start_or_split(scorer, compute, results_of, list(tensors), stream, rows))
         return lambda: [result for finish in started for result in finish()]
 
-    # An earlier batch did not fit into memory, and this batch is as large: split it before trying.
+    # An earlier batch did not fit into memory, and this batch is at least as large: split it before trying.
     if most_rows is not None and count > most_rows:
         return start_parts(rows and most_rows, most_rows)
     if most_rows is not None and rows is not None:

@@ -1,4 +1,4 @@
-"""Measure the traits of recordings for a calibration: of a corpus in workers, or of one recording."""
+"""Measure the traits of one recording, or of a whole corpus in workers, for a calibration."""
 
 from __future__ import annotations
 
@@ -144,9 +144,9 @@ def measure_trials(
         num_workers: number of workers; one per processor, at most 8, if not given.
 
     Returns:
-        Two mappings. The first is id → traits, in the order of ``trials``. The second is id → the
-        reason why the traits or the embedding of a recording are missing. These reasons are also
-        printed on standard error.
+        Two mappings. The first mapping is id → traits, in the order of ``trials``. The second
+        mapping is id → the reason why the traits or the embedding of a recording are missing. The
+        reasons are also printed on standard error.
 
     Raises:
         InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`; but if all recordings

@@ -32,7 +32,7 @@ class Output(ABC, Generic[T]):
         return self.what
 
     def check(self, trials: Sequence[Trial], out: Path) -> None:
-        """Raise :class:`InputError` if the finished file ``out`` cannot hold the ids of ``trials``: here, equal ids."""
+        """Raise :class:`InputError` if ``out`` cannot hold the ids of ``trials``; the base class refuses equal ids."""
         known_ids: set[str] = set()
         for trial in trials:
             if trial.id in known_ids:

@@ -142,7 +142,7 @@ def record_path(path: Path) -> Path:
 
 
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
-    """Read the record beside ``path``; None if there is no readable record, or its SHA-256 differs.
+    """Read the record beside ``path``; None if it is missing, is unreadable or states the SHA-256 of another file.
 
     Args:
         sha256: SHA-256 of ``path``; None to compute it.

@@ -52,9 +52,9 @@ def samples_to_score(
 
     Args:
         requested: the user's choice, as for :class:`ScoreLength`; ``"auto"`` for no choice.
-        usual: the number to take if nothing else decides. It is also taken if the training crops
-            have 64,600 or 64,000 samples, as in the published recipes with '4sec' protocols. None
-            for all samples.
+        usual: the number to take in two cases: nothing else decides, or the training crops have
+            64,600 or 64,000 samples, as in the published recipes with '4sec' protocols. None for
+            all samples.
         protocol: ``"full"`` to score whole recordings in any case. ``"4sec"`` to score ``usual``
             samples of recordings that would otherwise be scored as a whole. None for neither.
 
@@ -67,7 +67,7 @@ def samples_to_score(
         return ScoreLength(None)
     if requested != "auto":
         return ScoreLength(requested)
-    # The authors of the architecture decide, or else the training.
+    # If there is an architecture, its authors decide; otherwise the training decides.
     samples: Any
     if provenance.architecture:
         name, model = provenance.architecture

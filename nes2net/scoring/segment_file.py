@@ -2,7 +2,7 @@
 
 Frames are numbered from 0, in order and without gaps, and the lines of an utterance are adjacent. A
 score is written in the same way as in a score file. The record ``FILE.json`` states the resolution.
-Files of WeDefense can be read, too. Their lines are
+Files of WeDefense can be read, too. The lines of these files are
 ``utterance frame logit_bonafide logit_spoof [label]``, separated by tabs; the score is the
 difference of the logits, and the label is not read.
 """
@@ -66,8 +66,7 @@ def lines(id: str, scores: ArrayLike) -> str:
 def holds_frames(path: str | Path) -> bool:
     """Whether a file looks like a file of frame scores.
 
-    A file looks like this if its first line that is not blank has three to five fields, of which
-    the second is 0.
+    The first line with text must have three to five fields, and the second field must be 0.
     """
     row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"
@@ -166,7 +165,7 @@ class _Reader:
             raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
 
     def keep(self) -> None:
-        """Store the scores of the utterance that has ended."""
+        """Store the scores of the utterance that has ended, if an utterance was being read."""
         if self.frame_scores:
             self.scores[self.id] = np.array(self.frame_scores)
 

@@ -244,10 +244,10 @@ class Stream:
 
         Raises:
             InputError: if the samples are not audio in [−1, 1] (the message states the time), or
-                ``time`` goes back by more than 0.1 s; the samples are then not taken. Also if a
-                score is not finite, or if a window does not fit into memory. The batch of this
-                window then has no scores, and the next call returns the scores of the other
-                batches.
+                ``time`` goes back by more than 0.1 s; the samples are then not taken. An error
+                is also raised if a score is not finite, or if a window does not fit into memory.
+                The batch of this window then has no scores, and the next call returns the scores of
+                the other batches.
         """
         self.take(samples, time)
         return self._scores()
@@ -255,7 +255,7 @@ class Stream:
     def take(self, samples: Any, time: float | None = None) -> None:
         """Take the next samples like :meth:`push`, but only queue the complete batches in :attr:`waiting`.
 
-        Errors are as for :meth:`push`, and :class:`InputError` if the stream is finished.
+        The errors are those of :meth:`push`; a finished stream raises :class:`InputError`, too.
         """
         block = samples_of(samples)
         if self._is_finished:

@@ -3,8 +3,8 @@
 Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
 high are the lowest and the highest score in a file of the same system. Usually this is the file of
 a development set, which is independent of the scored trials. The published fusion (Rosello et al.,
-Interspeech 2024) takes the lowest and highest score of the scored file itself. It therefore looks
-at the whole test set.
+Interspeech 2024) takes the lowest and highest score of the scored file itself. This fusion
+therefore needs the whole test set.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
         paths: a score file for each system, in the order in which the detector takes them. A file
             may have scores of further trials.
         ranges: the lowest and the highest score of each system; ``"test"`` to find them in the
-        files.
+            files.
 
     Raises:
         InputError: if a file cannot be read or names a trial twice, if a trial is not in every file
@@ -146,7 +146,7 @@ def described(paths: Sequence[str | Path], ranges: Ranges) -> list[dict[str, Any
 
 
 def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
-    """Raise InputError if the number of ``paths``, files of scores, is not ``num_scores``, or if the latter is 0."""
+    """Raise InputError unless ``paths`` names a score file for each of ``num_scores`` ≥ 1 other systems."""
     if not num_scores:
         raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
     if len(paths) != num_scores:

@@ -33,8 +33,8 @@ from nes2net.scoring.kernel import (
 from nes2net.scoring.score_length import length_of_training
 from nes2net.scoring.stream import Batches, HeldSamples, Stream, Window
 
-#: ``nes2net predict`` scores a recording that is longer than this, in seconds, along its time. If it were scored in one
-#: piece, the memory and the time of a transformer would grow with the square of the length.
+#: Length in seconds of the longest recording that ``nes2net predict`` scores in one piece. A longer recording is scored
+#: along its time, because the memory and time of a transformer grow with the square of the length of a piece.
 LONG_RECORDING = 120.0
 #: Smallest span of the score axis of a plot, if the scores are logits. With a smaller span, noise would look like a
 #: large change. The medians of the two classes lie 9.6 apart for AASIST on 2019 LA, 12.4 for SLS on In-the-Wild, and

@@ -39,13 +39,14 @@ _WAVEFORM = "#6b7785"
 # A line through more scores than this would fill the picture, which is about 1,280 pixels wide. More scores
 # are drawn as bands over columns.
 _MOST_POINTS = 640
-_COLUMNS = 160  # at most
-_SCORES_PER_COLUMN = 6  # at least
+_COLUMNS = 160  # largest number of columns
+_SCORES_PER_COLUMN = 6  # smallest number of scores in a column
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
 _ENVELOPE_COLUMNS = 2000  # largest number of columns of the waveform; the picture has fewer pixels
+# Distances of the ticks of the time axis in seconds; the smallest distance with fewer than _MOST_TICKS ticks is taken.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 _MOST_TICKS = 13
-_LONGEST_NAME = 90  # characters
+_LONGEST_NAME = 90  # number of characters of a name that is drawn whole
 
 
 def plot_track(
@@ -103,20 +104,20 @@ def plot_track(
         for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
             scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
         scores.set_ylim(bottom, top)
-    # The usual range of bona fide recordings.
+    # Draw the usual range of bona fide recordings.
     if usual is not None:
         limits = scores.get_ylim()
         for score, label in zip(usual, ("95 % of bona fide recordings", None)):
             scores.axhline(score, color=INK, linewidth=1, linestyle=":", label=label)
         scores.set_ylim(limits)
-    # The waveform.
+    # Draw the waveform.
     low, high = envelope(audio, track.duration)
     seconds = np.linspace(0, track.duration, len(low), endpoint=False)
     waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="amplitude", ylim=(-largest, largest))
     name_time_axis(waveform, track.duration)
-    # The fake stretches, in both parts of the picture.
+    # Shade the fake stretches in both parts of the picture.
     if stretches is not None:
         intervals = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
         _shade(scores, intervals, shaded or f"fake ({len(stretches)})")

@@ -20,7 +20,7 @@ from nes2net.scoring.kernel import Scorer
 
 #: The part of a longer recording that is taken: the first ``num_samples``, or ``num_samples`` from a random start.
 Crop: TypeAlias = Literal["head", "random"]
-#: What is scaled so that the largest absolute sample is 1: nothing, the whole recording, or the part that is taken.
+#: Scaling to a largest absolute sample of 1: of nothing, of the whole recording, or of the part that is taken.
 PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
 _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
@@ -104,7 +104,7 @@ class WaveformReader:
         padding: Padding = "repeat",
         peak_normalize: PeakNormalize = "no",
     ) -> WaveformReader:
-        """Build the reader for ``scorer``.
+        """Build the reader for ``scorer``, with the settings that are described at the class.
 
         Raises:
             InputError: if ``num_samples`` is neither None nor a whole number of at least 1; if

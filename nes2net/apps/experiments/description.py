@@ -25,7 +25,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,
 PositiveInteger = Annotated[int, Field(ge=1)]
 #: Text without control characters: a line feed would begin a new line in a batch script or a table.
 TextLine = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
-#: A value in a batch script. It cannot be a path, because it has no `/`, and has no character that a shell interprets.
+#: A value in a batch script. It has no `/`, so it is no path, and it has no character that a shell interprets.
 BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
 #: Allowed options of `sbatch`, which say where a job runs and with which resources. The other options of `sbatch` name
 #: files, commands or variables.
@@ -229,9 +229,9 @@ def load_experiment(
 ) -> Experiment:
     """Read the experiment in a YAML file, or a packaged one by name.
 
-    ``${NAME}`` in the file is replaced by a value. The value comes from ``assignments``; if it is
-    not there, from the environment variable ``NAME``; and if there is no such variable, from the
-    section ``places`` of the file. A name without an assignment must be in this section. Otherwise
+    ``${NAME}`` in the file is replaced by a value. The value comes from the first of three places
+    that has it: ``assignments``, the environment variable ``NAME``, and the section ``places`` of
+    the file. A name without an assignment must be in this section. Otherwise
     a file of unknown origin could copy any environment variable. ``~`` at the beginning of a text
     stands for the home folder. The recipe may be named relative to the folder of the file.
 

@@ -45,7 +45,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     Args:
         unfinished_jobs: the jobs of ``plan`` that are not done.
     """
-    # How many seeds are measured.
+    # Count the measured seeds of each system.
     columns = plan.experiment.evaluate
     measured = [["seeds measured of each row on", *(tested.title for tested in columns)]]
     for system in plan.systems:
@@ -55,7 +55,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
             num_done = sum(job not in unfinished_jobs for job in jobs)
             cells.append(f"{num_done} of {len(jobs)}")
         measured.append(cells)
-    # The state and the time of each job.
+    # List the state and the time of each job.
     estimates = _estimate_times(plan.jobs, unfinished_jobs)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
@@ -69,7 +69,7 @@ def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
         elif seconds is not None:
             time = readable_duration(seconds)
         rows.append([job.name, "to do", time, basis])
-    # The sum of the times.
+    # Sum up the times.
     times = [seconds for seconds, _ in estimates.values() if seconds is not None]
     total = sum(times)
     num_unknown = len(estimates) - len(times)
@@ -124,10 +124,10 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 
 
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
-    """Return a sort key for finding the earlier run that is most similar to a run.
+    """Return a key by which earlier runs are sorted: a smaller key means a more similar run.
 
-    The key is smallest for the same run. It is larger if only the seed differs, still larger if the
-    left-out corpus differs, and largest if the grid point differs.
+    The key is smallest for the same run. The key is larger if only the seed differs, still larger
+    if the left-out corpus differs, and largest if the grid point differs.
     """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 

@@ -64,7 +64,7 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` names the grid point: the values of the grid in words, as tables show them. It is
+    ``point`` names the grid point: the values of the grid in words, as tables show them;
     empty without a grid. ``sets`` has the names of the evaluation sets on which detectors of the
     run are scored.
     """

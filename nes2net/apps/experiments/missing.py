@@ -68,7 +68,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
     """List a missing protocol and missing recordings of a part of a corpus.
 
     A corpus that is unknown, or whose folder is not named, is also listed. The list is empty for a
-    corpus on the Hugging Face hub, because it is downloaded when it is needed.
+    corpus on the Hugging Face hub, because such a corpus is downloaded when it is needed.
     """
     if corpus_part.corpus.startswith("hub:"):
         return []
@@ -114,7 +114,10 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 
 
 class Search:
-    """Remembers the results of searches, because a search for a large corpus takes long."""
+    """Remembers the results of searches, because a search for a large corpus takes long.
+
+    ``part`` and ``keys`` are :func:`missing_part` and :func:`missing_keys` with a memory.
+    """
 
     def __init__(self) -> None:
         self.part = cache(missing_part)

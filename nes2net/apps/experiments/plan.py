@@ -136,7 +136,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     for unit, count, limit in limits:
         budget = Budget(f"experiment {experiment.name}", 0, limit, remedy="make several experiments of it")
         budget.take(unit, steps=count)
-    # A run for each grid point, left-out corpus and seed.
+    # Make a run for each grid point, left-out corpus and seed.
     runs = []
     for combination in itertools.product(*columns):
         settings = dict(zip(keys, combination))
@@ -163,11 +163,11 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus has the set that is named by its alias. If no set has this name, all sets of
-    this corpus are used.
+    A left-out corpus has the set whose name is the alias of the corpus. If no set has this name,
+    all sets of this corpus are used.
 
     Returns:
-        The names of the evaluation sets, as alias of a left-out corpus → names. Without
+        A mapping: alias of a left-out corpus → names of its evaluation sets. Without
         `leave_one_out`, the only key is None, with the names of all sets.
 
     Raises:

@@ -112,7 +112,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
                 missing.append(Finding("scores of other systems", problem, remedy))
             if missing:
                 missing.append(Finding("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
-    # The recordings and labels to evaluate on.
+    # Check the recordings and labels to evaluate on.
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):
@@ -136,7 +136,7 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """The result of comparing the conditions of a measurement with the published conditions, as texts.
+    """The comparison of the conditions of a measurement with the published conditions, as texts.
 
     ``differences`` lists the conditions that differ; if there are any, there is no verdict.
     ``unchecked`` lists the conditions that could not be compared, so they may differ.
@@ -220,8 +220,8 @@ def _architecture_differences(config: dict[str, Any], published_config: dict[str
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
     """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
 
-    If ``row.model`` is only a back-end, the front-end is the one that the row names. If the row
-    names none, the architecture of its recipe is returned; without a recipe, the front-end is XLS-R
+    If ``row.model`` is only a back-end, the row may name the front-end. If the row names no
+    front-end, the architecture of its recipe is returned; without a recipe, the front-end is XLS-R
     300M.
 
     Raises:

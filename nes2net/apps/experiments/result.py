@@ -67,7 +67,7 @@ class SystemOnSet:
     num_expected: int = 1
 
     def by_seed(self, metric: str) -> dict[int, float]:
-        """Return the figures of ``metric``, as seed → figure, for the seeds that have one."""
+        """Return the figures of ``metric``, as seed → figure; seeds without this figure are missing."""
         figures = {}
         for measured in self.measured:
             if metric in measured.metrics:
@@ -82,10 +82,10 @@ def over_seeds(metric: str, by_seed: Mapping[int, float]) -> dict[str, Figure]:
         by_seed: figures of ``metric``, as seed → figure.
 
     Returns:
-        A mapping. Its key with the name of the metric has the figure of the best seed. The other
-        keys are ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the sample, with
-        n − 1) and ``num_seeds``. Mean and deviation have values only for several seeds. The mapping
-        is empty if there are no figures.
+        A mapping of names to figures. The figure of the best seed has the name of the metric. The
+        other names are ``best_seed``, ``mean``, ``deviation`` (the standard deviation of the
+        sample, with n − 1) and ``num_seeds``. Mean and deviation have values only for several
+        seeds. The mapping is empty if there are no figures.
 
     >>> figures = over_seeds("eer", {1: 0.02, 2: 0.01, 3: 0.03})
     >>> [figures[name].value for name in ("eer", "best_seed", "mean", "deviation", "num_seeds")]

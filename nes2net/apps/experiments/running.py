@@ -156,7 +156,7 @@ def do_in_processes(
 
 
 def _last_log_line(log: Path) -> str:
-    """Return the last line of a log that is not empty, usually the reason of a failure."""
+    """Return the last line with text in a log, usually the reason of a failure; "it printed nothing" without text."""
     lines = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if line.strip():

@@ -155,7 +155,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     lines = [f"{printable_name(path)}: score {explanation.score:.4f}"]
     if explanation.remark:
         lines.append(f"  remark: {explanation.remark}")
-    # The explained part, and the stretches and bands that moved the score most.
+    # Describe the explained part, and the stretches and bands that moved the score most.
     span = f"{explanation.duration:.2f} s"
     if explanation.start:
         span += f" from {explanation.start:.2f} s on"
@@ -169,7 +169,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
         lines.append(f"    {ends:14} {value:+9.4f}  towards {towards}")
     if not strongest:
         lines.append("    nothing: no part changes the score")
-    # The layers, the checks, and the error of integrated gradients.
+    # Describe the layers, the checks, and the error of integrated gradients.
     if explanation.layers is not None:
         shares = explanation.layers.shares
         layers = ", ".join(f"{layer} ({shares[layer]:.0%})" for layer in explanation.layers.strongest())

@@ -21,7 +21,7 @@ REMOVED = 0.1
 
 @dataclass(frozen=True)
 class Check:
-    """How much the score changes if the most relevant tenth is removed, and if random tenths are removed."""
+    """The changes of the score if the most relevant tenth is removed, and if random tenths are removed."""
 
     of: str
     """What is removed: ``"time"`` for time bins, ``"cells"`` for cells of time and frequency."""

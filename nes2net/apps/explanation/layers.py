@@ -33,7 +33,7 @@ class Layers:
 
 
 def weigh_layers(subject: Subject) -> Layers | None:
-    """Return the weights of the hidden states, given by the aggregation or by a back-end that reads all layers.
+    """Return the weights that the aggregation, or a back-end that reads all layers, gives to the hidden states.
 
     The result is None if the detector does not weigh layers, or if there is only one hidden state.
     The sizes of the states differ by a factor of 100, so a weight alone says little; this is why

@@ -62,7 +62,7 @@ def draw(
     bands.barh(edges[:-1], relevance.over_bands, np.diff(edges), align="edge", color=colours, alpha=0.7)
     bands.axvline(0, color=INK, linewidth=0.8)
     bands.set_xlabel("relevance")
-    # Weights and shares of the layers.
+    # Draw the weights and shares of the layers.
     if layers is not None:
         numbers = np.arange(len(layers.shares))
         axes = figure.add_subplot(grid[2, 0])
@@ -74,7 +74,7 @@ def draw(
         style(axes)
     for axes in (time, bands):
         style(axes)
-    # The colour bar, in the corner.
+    # Draw the colour bar in the corner.
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     scale = corner.inset_axes((0, 0.5, 1, 0.15))

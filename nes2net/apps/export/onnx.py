@@ -1,9 +1,9 @@
 """Export a detector as an ONNX file.
 
 :class:`nes2net.models.onnx_detector.OnnxDetector` and any ONNX runtime can run it. The graph takes
-``waveform``, B×N float32 at 16 kHz in [−1, 1]. It returns ``scores`` (B,), higher meaning more bona
-fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads one
-length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
+``waveform``, B×N float32 at 16 kHz in [−1, 1]. The graph returns ``scores`` (B,), higher for
+bona fide, and ``logits`` B×n. Batch size and number of samples are free, unless the back-end reads
+one length only. The metadata describe the detector, as JSON under the key ``nes2net``; the entry
 ``input`` says how a recording becomes a waveform. The graph uses only standard ONNX operators. Up
 to 2 GB of weights are in the file itself. Weights of the front-end may be quantised to int8, which
 makes the file smaller and the computation of scores on a CPU faster.
@@ -93,9 +93,9 @@ def export_onnx(
     Args:
         path: a name that ends in ``.onnx``.
         num_samples: the only length that the file accepts; None leaves the length free. If the
-            back-end reads only one number of frames (SLS), the length is always fixed. It is 64,600
-            samples, as in the published recipes, if these give that number of frames; otherwise it
-            is the shortest length that gives it.
+            back-end reads only one number of frames (SLS), the length is always fixed. The length
+            is 64,600 samples, as in the published recipes, if 64,600 samples give this number of
+            frames; otherwise it is the shortest length that gives this number.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
             Weights become whole numbers from −64 to 64, with a scale per output. Activations are
             quantised during the computation, to 8 bits with one range per layer and waveform.
@@ -205,7 +205,7 @@ def _input_rule(detector: Detector, scored_samples: int | None, shortest: int) -
 def _accepted_lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | None]:
     """Return the smallest and the largest number of samples that the graph accepts.
 
-    The largest is None if there is no limit. Both are equal if the length is fixed.
+    The largest is None if there is no limit. The two numbers are equal if the length is fixed.
 
     Args:
         num_samples: the length that the caller fixes; None for no fixed length. A length that does
@@ -267,7 +267,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
     linear_layers = []
     for node in program.model.graph.all_nodes():
         # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
-        # Fourier matrix of a spectrum, are not.
+        # Fourier matrix of a spectrum, stay in float32.
         scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # outer modules first, the operator last
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:

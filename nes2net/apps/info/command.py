@@ -45,7 +45,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     from nes2net.training.recipes.documentation import describe, facts_of
     from nes2net.training.recipes.reading import packaged_recipes
 
-    # The keys of a recipe.
+    # Describe the keys of a recipe.
     if model == "recipe" and key in packaged_recipes():
         model = key
         key = None

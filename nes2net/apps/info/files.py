@@ -57,7 +57,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     Raises:
         InputError: if ``path`` is missing, damaged, or of an unknown kind.
     """
-    # A folder of a detector or of a training run.
+    # Describe a folder of a detector or of a training run.
     path = Path(path)
     if path.is_dir():
         is_detector = (path / CONFIG).is_file() or (path / CONFIG_FILE).is_file()
@@ -73,7 +73,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         sheet.title = f"{path}: recipe"
         sheet.commands = [f"nes2net train {quote(str(path))} data.root=FOLDER", *sheet.commands]
         return sheet
-    # A calibration, the history of a run, or the record of a score file.
+    # Describe a calibration, the history of a run, or the record of a score file.
     if path.suffix == ".json":
         with suppress(InputError):
             return _calibration_sheet(path)
@@ -104,7 +104,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     Args:
         results: published results; the description lists those of the same architecture.
     """
-    # Published models with exactly this architecture.
+    # Find the published models with exactly this architecture.
     path = identity.path
     config = identity.architecture
     published = identity.models
@@ -117,7 +117,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
                     built = Detector.from_config(published_config)
                 if built.config == config:
                     published.append(name)
-    # The tensors: how many there are, and whether they fit.
+    # Count the tensors, and say whether they fit.
     weights = path / WEIGHTS if path.is_dir() else path
     tensors = ""
     numbers = ""
@@ -126,7 +126,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         numbers = f"{identity.parameters:,} ({types})"
         if config or identity.models:
             tensors = str(identity.misfit) or "all there, none left over"
-    # The published model, if these are its weights or its architecture.
+    # Describe the published model, if these are its weights or its architecture.
     loaded_as = identity.provenance.published
     facts_of_model = {}
     if loaded_as:
@@ -198,7 +198,7 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
     """Collect facts about the training of a checkpoint in words: recipe, epoch, data and values."""
-    # The recipe, and detectors from which the training started.
+    # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts
     average = record.get("average")
@@ -217,7 +217,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
         facts["trained on"] = "; ".join(corpora_in_words)
     if provenance.started_from:
         facts["started from"] = [_start_in_words(start) for start in provenance.started_from]
-    # An average of checkpoints, or the checkpoint of an epoch.
+    # Describe an average of checkpoints, or the checkpoint of an epoch.
     if isinstance(average, dict):
         averaged = ""
         if isinstance(files := average.get("of"), list):
@@ -314,7 +314,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     for key, value in calibration.trained_on.items():
         if not isinstance(value, (dict, list)):
             facts[f"trained on, {key}"] = value
-    # What the calibration belongs to: a detector, and a kind of recordings.
+    # Say to which detector and to which kind of recordings the calibration belongs.
     scored_by = calibration.scored_by
     population = calibration.population
     if scored_by is not None:

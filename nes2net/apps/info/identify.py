@@ -59,13 +59,14 @@ class Identity:
     models: list[str] = field(default_factory=list)
     """Published models, or published sizes of the front-end, whose tensors have these names and shapes.
 
-    If the tensors of no published model fit, this is the nearest one, or nothing."""
+    If no published model fits, the list has the nearest one, or is empty."""
     config: dict[str, Any] = field(default_factory=dict)
     """Configuration of the detector, or ``{"frontend": …}`` for a front-end alone; empty if it is unknown."""
     dtypes: dict[str, int] = field(default_factory=dict)
     """Type → number of elements of this type in the state dict, including buffers and pre-training heads."""
     misfit: Misfit = field(default_factory=Misfit)
-    """Tensors that do not fit the configuration in the file, or if there is none, the nearest published model."""
+    """Tensors that do not fit the configuration in the file. Without a configuration, these are the
+    tensors that do not fit the nearest published model."""
     records: list[str] = field(default_factory=list)
     """Names of classes that the file mentions; no objects of these classes were built."""
     provenance: Provenance = field(default_factory=Provenance)
@@ -80,7 +81,7 @@ class Identity:
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The configuration; if it is unknown and a single published model fits, the configuration of this model."""
+        """The :attr:`config`; if this is empty and a single published model fits, the configuration of this model."""
         if not self.config and len(self.models) == 1:
             return PUBLISHED_MODELS.get(self.models[0], {})
         return self.config
@@ -97,7 +98,7 @@ def identify(path: str | Path) -> Identity:
     Raises:
         InputError: if ``path`` is missing or damaged, or holds no weights.
     """
-    # A folder, an ONNX file, or a file of safetensors.
+    # Identify a folder, an ONNX file, or a file of safetensors.
     path = Path(path)
     if path.is_dir():
         return _identify_folder(path)
@@ -112,7 +113,7 @@ def identify(path: str | Path) -> Identity:
         return Identity(path, "detector exported to ONNX", config=exported.config, provenance=provenance, notes=notes)
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
-    # A file of torch.save: a resume file, a pre-training file of OpenAI or of another publisher, or a state dict.
+    # Identify a file of torch.save: a resume file, a pre-training file, or another state dict.
     content, records = read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
         state_dict = state_dict_of(content["detector"], path)
@@ -173,7 +174,7 @@ def _identify_folder(folder: Path) -> Identity:
     Raises:
         InputError: if the folder is of another kind, or damaged.
     """
-    # A detector's folder of this package.
+    # Identify a folder in which this package saved a detector.
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
         description = checked_record(description, state_dict)
@@ -184,14 +185,14 @@ def _identify_folder(folder: Path) -> Identity:
         return Identity(
             folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
-    # Weights in the layout of Hugging Face, without the configuration of a front-end that this package has.
+    # Identify weights in the layout of Hugging Face that do not come with one of this package's front-ends.
     has_configuration = (folder / CONFIG_FILE).is_file()
     is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
         identity = _identify_state_dict(folder, read_weights(folder))
         if identity.models or not has_configuration:
             return identity
-    # A Hugging Face model with a classification head, or a front-end alone.
+    # Identify a Hugging Face model with a classification head, or a front-end alone.
     if has_configuration:
         title, name = MODEL_TYPES[check_type(folder, read_configuration(folder).get("model_type"))]
         notes = []
@@ -255,7 +256,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         misfit, adapted = _compare_with_config(unwrapped, config, path)
         kind = f"{'adapted ' * adapted}detector checkpoint of this package"
         return Identity(path, kind, [], config, dtypes, misfit, provenance=Provenance.read(facts))
-    # Published models that the tensors fit, perhaps with other options.
+    # Find the published models that the tensors fit, perhaps with other options.
     misfits = recognise(state_dict)
     models = fitting_models(state_dict, misfits)
     if models:
@@ -276,7 +277,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
         return Identity(path, kind, loaded or fitting, config, dtypes, misfit, provenance=provenance, notes=notes)
-    # The nearest published model, or none.
+    # Find the nearest published model, if one is near enough.
     nearest, misfit = next(iter(misfits.items()))
     num_fitting = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if num_fitting < _LEAST_FITTING * (num_fitting + len(misfit)):

@@ -48,8 +48,8 @@ BANDWIDTH = 3.35e12
 class PartInfo:
     """The costs of a part of a detector.
 
-    ``multiply_adds`` is the number of multiply-adds for a second of audio, and ``notes`` are lines
-    of text.
+    ``parameters`` counts the trained parameters, ``multiply_adds`` is the number of multiply-adds
+    for a second of audio, and ``notes`` are lines of text.
     """
 
     role: str
@@ -102,7 +102,7 @@ class _ResultMemory(TorchDispatchMode):
     """Counts the bytes of tensors that operations return, until the tensors are freed.
 
     ``storages`` has the ids of storages that are not counted. ``current`` is the number of bytes
-    now, and ``peak`` the largest number so far.
+    now, and ``peak`` is the largest number so far.
     """
 
     def __init__(self, storages: set[int]) -> None:
@@ -176,8 +176,9 @@ def estimates(name: str) -> dict[str, str]:
     """Estimate memory and time of the front-end ``name`` at batch 1 for 64,600 samples; nothing is measured.
 
     Memory is the weights, plus the peak of the results in the forward pass (:func:`peak_bytes`).
-    Time is the longer of two times: operations / :data:`SPEED`, and the time to read the weights
-    once with :data:`BANDWIDTH`. The delay before the first operation is not included.
+    Time is the longer of two times: the time of the operations at :data:`SPEED`, and the time of
+    reading the weights once at :data:`BANDWIDTH`. The delay before the first operation is not
+    included.
 
     Returns:
         ``weights``, ``memory`` and ``time`` in words; empty if the front-end has no weights.
@@ -303,7 +304,7 @@ def describe_config(config: dict[str, Any]) -> list[PartInfo]:
 
 
 def costs(descriptions: Sequence[PartInfo]) -> list[dict[str, Any]]:
-    """Make a table of the costs: a row for each part, with its first two notes, and a row for the sum of several."""
+    """Make a table of the costs: a row for each part, with its first two notes, and for several parts a row of sums."""
     rows = []
     for description in descriptions:
         rows.append(

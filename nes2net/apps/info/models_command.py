@@ -35,7 +35,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
         info(name, json_=json_)
         return
-    # All models, as JSON.
+    # Print all models as JSON.
     by_hand = {name: model.by_hand for name, model in PUBLISHED.items() if model.by_hand}
     if json_:
         frontends = []
@@ -56,7 +56,7 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         }
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
-    # All models, as tables.
+    # Print all models as tables.
     detectors = []
     # Detectors for commercial use come first, and among these the newest. Equally new detectors stay sorted by size.
     for model in sorted(list_models(), key=lambda model: (PUBLISHED[model.name].non_commercial, -(model.until or 0))):

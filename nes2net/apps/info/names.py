@@ -174,7 +174,10 @@ def _model_line(name: str) -> str:
 
 
 def _part_line(registry: Registry, name: str) -> str:
-    """Describe a part in the overview by its title, without the shapes that may end the title."""
+    """Describe a part in the overview by its title, without the shapes that may end the title.
+
+    If the registry builds the part from blocks, the names of the blocks come first.
+    """
     if registry is frontends and name in SIZES and name != SIZES[name].frontend:
         return f"{SIZES[name].title}, read by {SIZES[name].frontend}"
     line = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
@@ -509,7 +512,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         checked = "CORPUS"
     from nes2net.training.tasks.task import create_task  # here for start-up time: most names need no training
 
-    # The model, and what training starts from.
+    # Collect the facts about the model and the start of training.
     start = create_task(recipe).start
     begins = "random weights"
     if start is not None:
@@ -520,7 +523,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
-    # The keys that differ from the defaults.
+    # List the keys that differ from the defaults.
     defaults = _values_by_key(Recipe().written())
     changed = []
     for key, value in _values_by_key(recipe.written()).items():
@@ -604,7 +607,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "recipes": ", ".join(recipes),
         "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
     }
-    # Tables of the expected files and of the official numbers.
+    # Make the tables of the expected files and of the official numbers.
     layout = []
     if isinstance(corpus, ListedCorpus):
         for split, files in corpus.parts.items():

@@ -89,8 +89,8 @@ def mapping_rows(key: str | None) -> list[dict[str, Any]]:
 def title(registry: Registry, name: str) -> str:
     """Return the title of a part, which is the first line of a docstring.
 
-    An aggregation or a back-end has a module of its own, whose docstring is taken. For the other
-    kinds, the docstring of the class is taken.
+    For an aggregation or a back-end, this is the docstring of its module. For the other kinds, it
+    is the docstring of the class.
     """
     factory = _documented(registry.get(name))
     text = inspect.getdoc(factory)
@@ -100,7 +100,7 @@ def title(registry: Registry, name: str) -> str:
 
 
 def about(registry: Registry, name: str) -> list[str]:
-    """Return the docstring of a part's class up to its arguments, as paragraphs; a numbered item is one, too."""
+    """Return the docstring of a part's class up to its arguments, as paragraphs; a numbered item is a paragraph."""
     text = _SECTIONS.split(inspect.getdoc(_documented(registry.get(name))) or "")[0]
     return [plain(item) for item in re.split(r"\n\n|\n(?=\d\. )", text)]
 

@@ -21,9 +21,9 @@ from nes2net.scoring.stream import Scored, Stream, WaitingBatch
 
 #: A message about a channel, such as the score of a window; it can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
-#: How windows with little speech count (voice activity detection). ``"weigh"``: the weight of a window is its share of
-#: speech, and 0 if the share is below a quarter. ``"skip"``: windows below a quarter are not scored, either. ``"none"``:
-#: speech is not measured, and every window has the weight 1.
+#: The rule for windows with little speech (voice activity detection). ``"weigh"``: the weight of a window is its share
+#: of speech, and 0 if the share is below a quarter. ``"skip"``: windows below a quarter are not scored, either.
+#: ``"none"``: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
 _MOST_FAILED = 10  # listening ends if this many windows in a row cannot be scored
 _MOST_TIMES = 1000  # times are kept for at most this many windows, the latest ones
@@ -42,8 +42,8 @@ class Channel:
         stream: cuts the audio of this channel into windows, and scores the windows.
         hop: seconds from one window to the next.
         evidence: adds up the evidence of the windows by a calibration; None without a calibration.
-        is_live: whether the audio arrives as it is spoken. Only then is the lag measured.
-        vad: how windows with little speech count.
+        is_live: whether the audio arrives as it is spoken. The lag of other audio is not measured.
+        vad: the rule for windows with little speech.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Channel:
             return lines
         # Add the evidence, and measure how long it took.
         if self._evidence is not None:
-            lines += self._weighed(self._evidence, line, weight, samples)
+            lines += self._add_evidence(self._evidence, line, weight, samples)
         self._computing.append(time.perf_counter() - began)
         if self._is_live and self._began is not None:
             line["lag"] = time.monotonic() - self._began - item.end
@@ -170,7 +170,7 @@ class Channel:
         return lines
 
     def _score(self, item: WaitingBatch, line: Line) -> bool:
-        """Add the score of a window to its ``line``, or an ``error`` if it cannot be scored; return whether it can.
+        """Score a window, and add the score or an ``error`` to its ``line``; return whether the window has a score.
 
         Raises:
             InputError: if this is the tenth window in a row that cannot be scored.
@@ -191,7 +191,7 @@ class Channel:
         line["score"] = scored.score
         return True
 
-    def _weighed(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
+    def _add_evidence(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
         """Add a window to ``evidence``, and the new state of the evidence to the window's ``line``.
 
         Args:

@@ -20,7 +20,7 @@ from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.stream import Stream
 
-#: What happens if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
+#: The rule if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
 #: ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
 _LOOK = 0.1  # seconds from one check for a stop to the next
@@ -55,7 +55,7 @@ class Judge:
         keep: what happens if computing is too slow; None for what suits the source.
         max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more waits, all
             windows but the newest are skipped.
-        vad: how windows with little speech count.
+        vad: the rule for windows with little speech.
     """
 
     scorer: Scorer
@@ -186,10 +186,10 @@ class Listening:
         self._reader.start()
         failure: Exception | None = None
         try:
-            yield from self._judged()
+            yield from self._judge_waiting()
             for channel in self._channels:
                 channel.end()
-            yield from self._judged()
+            yield from self._judge_waiting()
         except Gone:
             raise
         except Exception as error:  # raised below, after the summaries
@@ -201,7 +201,7 @@ class Listening:
         if failure := failure or self._failure:
             raise failure
 
-    def _judged(self) -> Iterator[Line]:
+    def _judge_waiting(self) -> Iterator[Line]:
         """Score the waiting windows, and yield their lines, until reading has ended and no window waits.
 
         The channel with the most waiting items comes first.
@@ -247,8 +247,8 @@ class Listening:
         Unless old windows may be skipped, first wait until every channel has few waiting windows.
 
         Args:
-            samples: (channels, N). If there is a single :class:`Channel`, it gets all of them and
-                judges their mean.
+            samples: (channels, N). A single :class:`Channel` gets the samples of all
+                channels of the source, and judges their mean.
             time: as :attr:`Block.time`.
         """
         most_waiting = self._most_waiting if self._latest else None

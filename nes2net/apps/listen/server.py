@@ -35,7 +35,7 @@ _MOST_BYTES = 1 << 20  # most bytes of a message
 _MOST_TEXT = 1 << 16  # most characters of a text message
 _MOST_CHANNELS = 8
 _QUEUED = 4  # this many received frames may wait to be read; then the client has to wait before it sends more
-_LOOK = 0.1  # seconds from one look for something that has ended to the next
+_LOOK = 0.1  # seconds between two checks whether something has ended
 # Close codes of RFC 6455
 _OK = 1000
 _GOING_AWAY = 1001
@@ -176,11 +176,11 @@ class Server:
             InputError: if a message of the client is unexpected, or if the audio cannot be scored.
             Gone, ConnectionClosed: if the connection is lost. The session is kept in ``_parked``.
         """
-        start = _received(connection)
+        start = _receive(connection)
         if not isinstance(start, _Start):
             raise InputError('the first message is text such as {"event": "start", "rate": 16000}')
         names = channel_names(start.names, start.channels)
-        parked = self._resumed(start, names)
+        parked = self._take_parked(start, names)
         if parked is None:
             session = self._judge.session(start.rate, start.encoding, names, True, "latest")
         else:
@@ -202,7 +202,7 @@ class Server:
             with self._lock:
                 del self._running[token]
 
-    def _resumed(self, start: _Start, names: list[str]) -> _Parked | None:
+    def _take_parked(self, start: _Start, names: list[str]) -> _Parked | None:
         """Return the session that ``start`` asks to resume, and remove it from the kept sessions.
 
         The result is None if ``start`` names no session, or if the session is not kept any more.
@@ -249,7 +249,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
     """
     decoder = PcmDecoder(start.encoding, start.channels)
     gap = 0.0
-    while not isinstance(message := _received(connection), _Stop):
+    while not isinstance(message := _receive(connection), _Stop):
         if isinstance(message, _Start):
             raise InputError("this session was started already")
         if isinstance(message, _Gap):
@@ -269,7 +269,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         yield Block(samples, start_time)
 
 
-def _received(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
+def _receive(connection: ServerConnection) -> bytes | _Start | _Gap | _Stop:
     """Receive the next message of a client: bytes of audio, or a text, which is parsed.
 
     Raises:

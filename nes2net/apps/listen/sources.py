@@ -109,7 +109,7 @@ def opened(
     if channels != 1:
         raise InputError("a recording states its channels: leave out `channels`; `split` judges each by itself")
     num_channels = 1 if names is None else len(names)
-    blocks = _paced(_recording(source, num_channels), speed)
+    blocks = _at_speed(_recording(source, num_channels), speed)
     return Source(blocks, SAMPLE_RATE, "recording", channel_names(names, num_channels), speed == 1, "all")
 
 
@@ -154,7 +154,7 @@ def _recording(path: str, num_channels: int) -> Iterator[np.ndarray]:
         yield np.stack(blocks)
 
 
-def _paced(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
+def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
     """Yield 16 kHz audio in blocks of a tenth of a second, each when its last sample has just been spoken.
 
     Args:
@@ -195,10 +195,10 @@ def _microphone(device: str, rate: float, num_channels: int) -> Iterator[Block]:
         stream = sounddevice.InputStream(rate, device=name_or_number, channels=num_channels, dtype="float32")
     except (sounddevice.PortAudioError, ValueError) as error:
         raise InputError(f"the microphone cannot be used: {error}") from error
-    return _heard(stream, round(_BLOCK * rate))
+    return _microphone_blocks(stream, round(_BLOCK * rate))
 
 
-def _heard(stream: Any, step: int) -> Iterator[Block]:
+def _microphone_blocks(stream: Any, step: int) -> Iterator[Block]:
     """Yield blocks of ``step`` samples from the microphone ``stream``, and close the stream at the end."""
     with closing(stream):
         stream.start()

@@ -30,7 +30,7 @@ class Answer(NamedTuple):
     facts: list[tuple[str, str]]
     """Heading and text of each fact behind the answer."""
     command: str = ""
-    """A command that makes a calibration; empty if there is one."""
+    """A command that makes a calibration; empty if the answer already rests on a calibration."""
 
 
 def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answer:
@@ -43,7 +43,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
     """
     if decider is None:
         return _without_calibration(row, model)
-    # The detector cannot tell.
+    # Answer if the detector cannot tell.
     along = row.get("along", {})
     facts = [("What it rests on", _basis_words(row))]
     reason = row.get("reason", "")
@@ -55,7 +55,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
             "nor for a fake."
         )
         return Answer("unsure", "Cannot tell", meaning, facts)
-    # Facts behind the decision.
+    # Collect the facts behind the decision.
     stretch = stretch_of(row)
     facts.insert(0, ("Probability", _probability_words(row, decider)))
     if stretch is not None:
@@ -66,7 +66,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
         facts.append(("What would be missed", _missed_words(along["shortest_found"])))
     if "p_value" in row:
         facts.append(("How usual it is", _usualness_words(row["p_value"])))
-    # The decision: bona fide, spoof in part, or spoof.
+    # Put the decision into words: bona fide, spoof in part, or spoof.
     if row["decision"] == "bonafide":
         meaning = "This detector takes the recording for real speech: for what a microphone took down of a human voice."
         return Answer("bonafide", "Bona fide", meaning, facts)
@@ -83,8 +83,7 @@ def answer_of(row: dict[str, Any], decider: Decider | None, model: str) -> Answe
 def stretch_of(row: dict[str, Any]) -> Stretch | None:
     """Return the part of the recording with the most evidence against bona fide.
 
-    The result is None if no part was searched for, or if the decision is that the detector cannot
-    tell.
+    The result is None if no part was searched for, or if the decision is "cannot tell".
     """
     facts = row.get("along", {}).get("stretch")
     if facts is None or row["decision"] == CANNOT_TELL:
@@ -98,7 +97,7 @@ def is_fake_in_part(row: dict[str, Any]) -> bool:
 
 
 def decided_windows(prediction: Prediction) -> NDArray:
-    """Return for each of the K windows whether the decision uses the window, as booleans.
+    """Return (K,) booleans: whether the decision uses each of the K windows.
 
     A window is used if it has enough speech and the recording as a whole is not unfit.
     """

@@ -63,7 +63,7 @@ def html_page(examination: Examination, making: Making, *, for_paper: bool = Fal
     sound = ""
     if not for_paper and examination.file.duration <= LONGEST_HEARD:
         sound = _sound_url(examination.file.recording)
-    # The fake stretches, of which the page lists the first.
+    # Collect the fake stretches; the page lists the first of them.
     stretches = []
     if examination.fakes is not None:
         stretches = examination.fakes.stretches

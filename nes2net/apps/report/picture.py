@@ -25,7 +25,7 @@ _FFT = 512  # samples of a spectrum
 _FFT_HOP = 256  # samples from one spectrum to the next
 _COLUMNS = 1000  # columns of the spectrogram; a page has hardly more pixels
 _RANGE = 70.0  # dB from white to black
-_QUIET = -10.0  # dB; the level drawn black is at least this, so that silence stays white; a full-scale sine has 42 dB
+_QUIET = -10.0  # dB; lower levels are never drawn black, so that silence stays white; a full-scale sine has 42 dB
 _MOST_JOINED = 500  # a line joins at most this many windows; a line through more windows would fill the picture
 _MOST_MARKS = 2000  # the marks of up to this many windows are vector shapes; marks of more windows are pixels
 
@@ -47,7 +47,7 @@ def draw(examination: Examination) -> Markup:
     waveform.fill_between(seconds, low, high, color=_GREY, linewidth=0.4)
     largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
     waveform.set(ylabel="sound", ylim=(-largest, largest), yticks=[])
-    # The spectrogram, and the answer for each window.
+    # Draw the spectrogram, and the answer for each window.
     decibels = spectrogram(path, track.duration)
     loudest = max(_QUIET, float(np.quantile(decibels, 0.999)))
     extent = (0.0, track.duration, 0.0, SAMPLE_RATE / 2000)
@@ -59,7 +59,7 @@ def draw(examination: Examination) -> Markup:
     for panel in panels[:3]:
         style(panel)
         panel.grid(False)
-    # A strip with the fake stretches.
+    # Draw a strip with the fake stretches.
     if examination.fakes is not None:
         strip = panels[3]
         intervals = drawn_places(examination.fakes.stretches, track.duration / _COLUMNS)

@@ -74,8 +74,8 @@ def evaluate_robustness(
             one of the other conditions is excluded under all of them.
         rule: source of the threshold: the decider of a calibration, or an operating point on the
             clean trials.
-        num_resamples: number of draws of the bootstrap. It draws speakers if every trial has a
-            speaker and there are at least ten speakers, and otherwise trials.
+        num_resamples: number of draws of the bootstrap. The bootstrap draws speakers if every trial
+            has a speaker and there are at least ten speakers, and otherwise trials.
         seed: seed of the bootstrap.
         failed: the conditions without scores, as condition → reason.
         num_available: number of trials of the phase if ``trials`` are a subset; None if ``trials``
@@ -89,7 +89,7 @@ def evaluate_robustness(
         InputError: if a score file does not fit the trials, if a class has no trials, or if
             ``rule`` gives no threshold.
     """
-    # The scores of the trials that have a score under all conditions.
+    # Read the scores of the trials that have a score under all conditions.
     scores, without_scores = _read_scores(trials, paths)
     failed = {**(failed or {}), **without_scores}
     left_out = _incomplete_trials(trials, scores)
@@ -111,7 +111,7 @@ def evaluate_robustness(
     }
     draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **speaker_groups(common)}
     clean_row, *rows = _condition_rows(values, is_bonafide, threshold, rules, draws)
-    # The header, which says where the figures come from.
+    # Make the header, which says where the figures come from.
     digests = {name: sha256_of(path) for name, path in paths.items()}
     origin = read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase)
     num_bonafide = int(is_bonafide.sum())
@@ -182,7 +182,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect those facts about the origin of clean scores and threshold that stay the same in a repeated run."""
+    """Collect facts about the origin of the clean scores and the threshold, without facts that a repeated run changes."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -234,7 +234,7 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
-    # The conditions that change the EER.
+    # Name the conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
@@ -247,7 +247,7 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
         lines = ["No condition raises the EER for certain."]
     else:
         lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
-    # The condition with the most errors at the threshold, and how many conditions change the EER.
+    # Name the condition with the most errors at the threshold, and count the conditions that change the EER.
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
         rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}

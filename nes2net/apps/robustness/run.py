@@ -119,7 +119,7 @@ def plan(
 ) -> Plan:
     """Choose the trials and conditions of a robustness run.
 
-    Trials that the published figures of the corpus exclude are excluded here too. Babble is mixed
+    The same trials are excluded as from the published figures of the corpus. Babble is mixed
     from up to 200 bona fide trials, which are drawn from all trials and not only from the subset.
 
     Args:
@@ -165,7 +165,7 @@ def plan(
 def _labelled_trials(part: Part, phase: str, keys: str | Path | None) -> list[Trial]:
     """Return the trials of ``phase`` with their labels and the paths of their recordings.
 
-    Trials that the corpus excludes from its published figures are excluded.
+    Trials that the corpus excludes from its published figures are missing.
 
     Raises:
         InputError: if there is no such trial, or if a trial has no label.

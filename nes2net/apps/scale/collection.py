@@ -131,7 +131,7 @@ def score_collection(
     resources = resources or Resources()
     refusal = f"another run is writing {out}: wait for it, or name another folder"
     with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
-        # Return at once if the same call has done everything before.
+        # Return at once if an earlier call with the same arguments has done everything.
         done = finished(out)
         _check_source(out, done, shards, overwrite)
         outdated = _outdated_results(done, shards)

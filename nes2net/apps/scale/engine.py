@@ -78,7 +78,7 @@ class Facts(NamedTuple):
     """Facts about a detector, found by a process that has loaded the detector."""
 
     run: dict[str, Any]
-    """Identity of the run: two runs whose identities are equal have scores that may be mixed."""
+    """Identity of the run. The scores of two runs may be mixed if their identities are equal."""
     record: dict[str, Any]
     """Facts about detector, software and hardware, for the record of the run."""
     reader: WaveformReader
@@ -210,8 +210,8 @@ def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
         """Decode the piece in ``row``; Ray calls this for each row of its dataset."""
         return {"piece": decoded(row["piece"], facts.reader)}
 
-    # Ray joins two stages with equal resources. So an actor on a CPU decodes and scores. An actor with a GPU only
-    # scores, and other processes decode ahead of it.
+    # Ray joins two stages with equal resources, so an actor on a CPU decodes and scores. An actor with a GPU only
+    # scores, and other processes decode ahead of this actor.
     return pieces.map(decode, num_cpus=facts.resources.cpus_per_actor or 1).map(
         Scoring,
         fn_constructor_args=(facts,),
@@ -275,7 +275,10 @@ def pieces_dataset(shards: list[Shard], batch_size: int, rows: int | None = None
 
 
 def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
-    """Make a dataset with a row for each recording of ``pieces``; it has the ``columns`` in any case."""
+    """Make a dataset with a row for each recording of ``pieces``, and with the ``columns`` even if no row has them.
+
+    Computing the dataset raises :class:`InputError` if a piece has a fault.
+    """
 
     def rows(batch: dict[str, Sequence[Piece]]) -> Any:
         """Make a table of the one piece in ``batch``; Ray calls this for each piece."""
@@ -290,9 +293,9 @@ def _rows_dataset(pieces: Any, columns: Sequence[str]) -> Dataset:
 def read(source: Source) -> Dataset:
     """Make a Ray dataset of the recordings of ``source``, which are read when they are needed.
 
-    Its rows have ``id``, ``address``, ``content`` (the bytes of an audio file; null if they have to
-    be fetched from the address), ``suffix`` (of the file) and the further columns of the shards.
-    See :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
+    The rows of the dataset have ``id``, ``address``, ``content`` (the bytes of an audio file; null
+    if they have to be fetched from the address), ``suffix`` (of the file) and the further columns
+    of the shards. See :func:`nes2net.apps.scale.sources.shards_of` for possible sources.
 
     Raises:
         InputError: if there is no such source. If a shard cannot be read, computing the dataset
@@ -314,11 +317,11 @@ def score(
 ) -> Dataset:
     """Score the recordings of a Ray dataset by actors, each of which loads ``model`` once.
 
-    Ray computes the result when it is iterated. Its rows lack the bytes of audio, and have
-    ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error`` (reason
-    for a missing score). Recordings share a batch with their neighbours in a block of the dataset,
-    so the last digits of a score depend on how Ray cuts the dataset into blocks. The scores of
-    :func:`nes2net.apps.scale.collection.score_collection` do not depend on this.
+    Ray computes the result when it is iterated. The rows of the result lack the bytes of audio, and
+    have ``seconds`` (duration of the recording), ``score`` (higher for bona fide), and ``error``
+    (reason for a missing score). Recordings share a batch with their neighbours in a block of the
+    dataset, so the last digits of a score depend on how Ray cuts the dataset into blocks. The
+    scores of :func:`nes2net.apps.scale.collection.score_collection` do not depend on this.
 
     Args:
         dataset: rows with the bytes of an audio file, or with its path or URL.
@@ -358,7 +361,7 @@ def score(
 
 
 def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """Make a piece of the recordings in a :class:`pyarrow.Table`; its other columns become ``beside``.
+    """Make a piece of the recordings in a :class:`pyarrow.Table`; further columns of the table become ``beside``.
 
     Args:
         audio: name of the column of the recordings, as for :func:`score`.

@@ -58,7 +58,7 @@ class Piece:
     last: bool
     """Whether this is the last piece of the shard."""
     rows: list[Row]
-    """A row for each recording; none if there is a fault."""
+    """A row for each recording; empty if there is a fault."""
     fault: str | None = None
     """Why the shard cannot be read to its end; None without a fault."""
     beside: Any = None

@@ -32,7 +32,7 @@ RECORD = "scale.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
-_LARGEST_RECORD = 256 << 20  # bytes; so large because it has a reason for each unread shard
+_LARGEST_RECORD = 256 << 20  # bytes; the limit is high, because a record has a reason for each unread shard
 # The record of a score file has at most this many reasons for missing scores. The files of the shards have all reasons.
 _MOST_FAILURES = 10_000
 
@@ -200,7 +200,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
-        judgement.write([temporary], 0, scored_trials())
+        judgement.write([temporary], 0, scored_trials())  # judgements of recordings do not use the number 0
         result = Finished(path, len(shard_of), failures, what=judgement.what)
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")

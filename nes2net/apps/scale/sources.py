@@ -36,7 +36,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 @dataclass(frozen=True)
 class Shard:
-    """Recordings that are scored together. Their results are in one file."""
+    """Recordings that are scored together. The results of a shard are in one file."""
 
     address: str
     """Path or URL of the file; for a part of a list, the path of the list and the number of its first recording."""
@@ -106,7 +106,7 @@ def _shards_of_text(name: str) -> list[Shard]:
     """List the shards of a source that is a path, a pattern, a URL or the name of a data set on the hub."""
     if name.startswith(_HUB):
         name = f"hf://datasets/{name.removeprefix(_HUB)}"
-    # A list, or a single shard.
+    # Read a list, or a single shard.
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_shards_of_list(_absolute_path_or_url(name), _rows_of_list(name)))
     address = _absolute_path_or_url(name)
@@ -118,7 +118,7 @@ def _shards_of_text(name: str) -> list[Shard]:
         raise InputError(
             f"{name}: expected {', '.join(SHARD_SUFFIXES)} or a list ({', '.join(_LIST_SUFFIXES)}), by its suffix"
         )
-    # A pattern, or a folder with shards or recordings.
+    # Read a pattern, or a folder with shards or recordings.
     try:
         store, path = library("fsspec.core").url_to_fs(address)
         if "*" in path:

@@ -1,4 +1,4 @@
-"""What the answers of the HTTP interface hold, for its OpenAPI description."""
+"""The content of the answers of the HTTP interface, for the OpenAPI description of this interface."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, with_config
 from typing_extensions import NotRequired, TypedDict  # pydantic refuses those of Python before 3.12
 
-# Every key is described, so others are forbidden; the texts below the keys are their descriptions.
+# All keys are described, so other keys are forbidden. The text below a key is its description.
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 

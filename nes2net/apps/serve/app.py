@@ -63,7 +63,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
     @asynccontextmanager
     async def tidy_while_serving(_: FastAPI) -> AsyncIterator[None]:
         """Remove old files in the background; FastAPI holds this context while the server runs."""
-        # A thread for each worker, beside the threads of recordings that wait.
+        # Allow a thread for each worker, beside the threads of recordings that wait.
         current_default_thread_limiter().total_tokens += desk.limits.workers
         task = asyncio.create_task(_tidy(desk, uploads))
         yield

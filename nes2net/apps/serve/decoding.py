@@ -25,7 +25,7 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.times import readable_duration
 
 _CHECK_EVERY = 0.2  # seconds between two checks while waiting
-_UNREADABLE = "was read by neither"  # how the reader's message about a file of unknown format begins
+_UNREADABLE = "was read by neither"  # beginning of the reader's message about a file of unknown format
 
 
 class NotDecoded(InputError):
@@ -112,7 +112,7 @@ def _decode_and_send(
 def _write_wavs(
     source: Path | ChannelOf, full_wav: Path, player_wav: Path | None, longest: float, channels: Channels
 ) -> float:
-    """Write the WAV files, compare the channels into ``channels``, and return the duration in seconds."""
+    """Write the WAV files, store the comparison of the channels in ``channels``, and return the duration in seconds."""
     too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)

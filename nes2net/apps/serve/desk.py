@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from nes2net.scoring.decisions.decision import Decider, Decision
     from nes2net.scoring.kernel import Scorer
 
-#: Subfolder of a desk's folder into which the page uploads.
+#: Name of the folder into which the page uploads files, in the folder of a desk.
 UPLOADS = "uploads"
-#: The error message to whoever sends a recording to a server that is being stopped.
+#: The error message for a client that sends a recording while the server is being stopped.
 STOPPING = "the server is being stopped"
 _MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads and one for each worker
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
@@ -54,8 +54,8 @@ _FFT = 512  # samples of a spectrum
 _FFT_HOP = 160  # samples from one spectrum to the next
 _MOST_FRAMES = 24  # most spectra that are averaged for a column; they do not cover all samples of a long column
 _RANGE = 70.0  # dB from white to black
-_LOUD = -10.0  # dB; the level drawn black is at least this, so that silence stays white; a full-scale sine has 42 dB
-#: Function that shows progress. It is called with the fraction of the work that is done, and the current step in words.
+_LOUD = -10.0  # dB; lower levels are never drawn black, so that silence stays white; a full-scale sine has 42 dB
+#: Function that shows progress. The function gets the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
 
@@ -220,8 +220,8 @@ class Desk:
     Args:
         detector: detector that scores the recordings.
         folder: folder for temporary files. Only files in :attr:`player_files` stay there after
-            scoring. :meth:`withdraw` removes them, or :meth:`tidy` some minutes after
-            :meth:`offer`.
+            scoring. :meth:`withdraw` removes these files at once, and :meth:`tidy` removes them
+            some minutes after :meth:`offer`.
         limits: limits for recordings; None for the defaults.
         decider: decides by a calibration; None for raw scores.
 
@@ -240,7 +240,8 @@ class Desk:
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user: which part of a recording is scored, if only a part is; and doubts about decisions.
+        #: Notes for the user. They say which part of a recording is scored, unless it is the usual part, and what makes
+        #: decisions uncertain.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -405,7 +406,7 @@ class Desk:
                 self._player_path(token).unlink(missing_ok=True)
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove the player files whose time is over, as if it were ``later`` seconds later, for tests."""
+        """Remove the player files whose time is over; tests move the clock forward by ``later`` seconds."""
         for token, until in list(self._offered_until.items()):
             if until < time.monotonic() + later:
                 self.withdraw([token])
@@ -426,7 +427,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, and occupy it in this context; note in ``times`` when this begins.
+        """Wait until a worker is free, and occupy the worker in this context; ``times`` gets the time of the beginning.
 
         Raises:
             Busy: at once, if too many recordings wait.
@@ -502,7 +503,7 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     high = []
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
-    # The last samples before a column. Together with the shortest column they fill one window.
+    # Keep the last samples before a column. Together with the shortest column, these samples fill one window.
     before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))

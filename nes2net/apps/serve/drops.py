@@ -1,7 +1,7 @@
 """Check and rewrite the page's requests to Gradio's queue before Gradio gets them.
 
-A drop is a request to score uploaded files. An event of the page is what starts a drop: files were
-dropped, or speech was recorded. A session is an open page.
+A drop is a request to score uploaded files. An event of the page starts a drop: files were dropped,
+or speech was recorded. A session is an open page.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class DropsCheck:
     """ASGI middleware that passes on only well-formed requests of the page, because Gradio may fail on others.
 
     Args:
-        events: whether each event takes a list of files, by Gradio's ``fn_index`` of the event.
+        events: Gradio's ``fn_index`` of each event → whether the event takes a list of files.
         sessions: mapping whose keys are the names of the open pages.
         folder: folder of the uploads, which are ``folder/SHA-256/NAME``.
     """
@@ -83,7 +83,7 @@ class DropsCheck:
             await send({"type": "http.response.body", "body": b""})
 
     def _rewrite(self, content: bytes, keys: tuple[str, ...]) -> bytes:
-        """Check the JSON of a request, and write it again with these ``keys`` only."""
+        """Check the JSON of a request, and write it again with these ``keys`` only; raise ValueError if it is wrong."""
         request = parsed_json(content, "it")
         if not isinstance(request, dict):
             raise ValueError("it is no JSON object")
@@ -101,7 +101,11 @@ class DropsCheck:
         return value
 
     def _checked_files(self, data: Any, takes_list: bool) -> Any:
-        """Return the files of a drop as Gradio takes them: a list, a single file, or None for no file."""
+        """Return the files of a drop as Gradio takes them: a list, a single file, or None for no file.
+
+        Raises:
+            ValueError: if ``data`` is not a list of one value, or a file is not an upload.
+        """
         if not isinstance(data, list) or len(data) != 1:
             raise ValueError("data is no list of one value")
         (value,) = data
@@ -114,7 +118,7 @@ class DropsCheck:
         return [self._checked_file(item) for item in value]
 
     def _checked_file(self, item: Any) -> dict[str, Any]:
-        """Return ``item`` of a request as Gradio takes a file, after checking that it is an upload."""
+        """Return ``item`` of a request as Gradio takes a file; raise ValueError if the file is not an upload."""
         path = item.get("path") if isinstance(item, dict) else None
         if not isinstance(path, str) or has_control(path):
             raise ValueError("data holds what is no file")
@@ -125,7 +129,7 @@ class DropsCheck:
 
 
 def _checked_name(key: str, value: Any) -> str:
-    """Return ``value`` if it has the form of Gradio's names; ``key`` is for the error message."""
+    """Return ``value`` if it has the form of Gradio's names, else raise ValueError; ``key`` is for the message."""
     if not isinstance(value, str) or not _GRADIO_NAME.fullmatch(value):
         raise ValueError(f"{key} is not 1 to 100 letters, digits, _ and -")
     return value

@@ -30,9 +30,9 @@ _POLICY = (
 )
 
 
-#: Function that admits a request or raises Refused. It is called before the body is received, with the method, the
-#: path and the stated length of the body. It returns a context for the duration of the request; the value of the
-#: context is the largest number of bytes that the body may have.
+#: Function that admits a request or raises Refused. The function is called before the body is received, with the
+#: method, the path and the stated length of the body. The function returns a context for the duration of the request;
+#: the value of the context is the largest number of bytes that the body may have.
 Admit = Callable[[str, str, "int | None"], AbstractContextManager[int]]
 
 

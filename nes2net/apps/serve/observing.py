@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from nes2net.lib.files import json_text
 
-#: How the server logs: ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a JSON object a
+#: The form of the log. ``"text"`` prints only notes, warnings and errors, for people. ``"json"`` prints a JSON object a
 #: line on standard error, also for every recording and request.
 LogKind: TypeAlias = Literal["text", "json"]
 LOGGER = logging.getLogger("nes2net.serve")
@@ -65,9 +65,10 @@ class Observer:
 
     @contextmanager
     def recording(self) -> Iterator[RecordingTimes]:
-        """Count and log the recording that is handled in this context; the outcome is the context's exception, if any.
+        """Count and log the recording that is handled in this context.
 
-        The context has to set the times when they are known.
+        The logged outcome is "scored", or the name of the exception that ends the context. The
+        context has to set the yielded times when they are known.
         """
         times = RecordingTimes(time.monotonic())
         facts: dict[str, Any] = {"outcome": "scored"}

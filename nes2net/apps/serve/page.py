@@ -47,7 +47,7 @@ _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
 def mount_page(app: FastAPI, desk: Desk, uploads: Uploads, server_facts: Info) -> FastAPI:
-    """Mount the page at the root of ``app``, and return the result; Gradio must have been set up for ``desk.folder``.
+    """Mount the page at the root of ``app``, and return ``app``; call ``set_up_gradio(desk.folder)`` before.
 
     Args:
         server_facts: facts about the server, for the templates of the page.

@@ -167,7 +167,7 @@ def set_up_gradio(folder: Path) -> None:
 
 
 def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
-    """Return the settings with which uvicorn, the web server, runs the application ``app``, and add ``settings``."""
+    """Return the settings with which uvicorn, the web server, runs ``app``; further ``settings`` are added."""
     return uvicorn.Config(
         app,
         http=_TimedProtocol,

@@ -100,7 +100,7 @@ class Uploads:
                     self._taken_paths -= taken_paths
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove unfinished and forgotten files, as if it were ``later`` seconds later, for tests."""
+        """Remove unfinished and forgotten files; tests move the clock forward by ``later`` seconds."""
         now = time.time() + later
         with self._lock:
             queued = {os.path.realpath(path) for path in self.queued_paths()}

@@ -2,9 +2,9 @@
 
 The mean ratio of the windows decides on the recording as a whole. A fake part that is too short to
 move the mean is found by the cumulative sum of
-:class:`~nes2net.scoring.decisions.evidence.Evidence`. How high this sum rises by chance depends on
-the detector and on the length of the recording. Recordings are therefore simulated with the trials
-of the calibration.
+:class:`~nes2net.scoring.decisions.evidence.Evidence`. The height to which this sum rises by chance
+depends on the detector and on the length of the recording. Recordings are therefore simulated with
+the trials of the calibration.
 """
 
 from __future__ import annotations
@@ -238,10 +238,12 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
 def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> Stretch:
     """Find the windows along which the cumulative sum rises from 0 to its highest value.
 
+    If the sum never rises above 0, the stretch is the first window.
+
     Args:
         running: the evidence up to the end of each window.
         starts: (K,), the start of each window in seconds.
-        chance: tells how often the sum rises as high or higher in bona fide recordings.
+        chance: tells how often the sum rises at least as high in bona fide recordings.
     """
     against = np.array([step.against for step in running])
     last = int(against.argmax())
@@ -256,9 +258,9 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
     """Count the windows with lower ratios than 97.5 % of the calibration's bona fide trials.
 
     The share of windows with a lower ratio than the k-th lowest of N trials has a Beta
-    distribution, however ratios are distributed. Among n windows side by side, the number of such
-    windows is therefore beta-binomial (Wilks, "Determination of sample sizes for setting tolerance
-    limits", Annals of Mathematical Statistics 12, 1941).
+    distribution, however ratios are distributed. Among n windows side by side, the number of
+    windows with a lower ratio is therefore beta-binomial (Wilks, "Determination of sample sizes for
+    setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
 
     Args:
         llrs: the ratio of each window with speech; windows may overlap.
@@ -280,7 +282,7 @@ def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int
 
 
 class _Chance(NamedTuple):
-    """How high the cumulative sum rises in simulated recordings."""
+    """Results of simulations: how high the cumulative sum rises by chance, and how often fake parts are found."""
 
     bonafide: NDArray
     """(S,) sorted: the highest sum in each of S simulated bona fide recordings."""
@@ -334,7 +336,7 @@ class _Chance(NamedTuple):
         return 1 - (1 - share) ** self.repeats
 
     def shortest_found(self, window: float) -> float | None:
-        """Find how long, in seconds, a fake part must be to be found in half of the cases; None if no length suffices.
+        """Find the length in seconds from which a fake part is found in half of the cases; None if no length suffices.
 
         Args:
             window: length of a window in seconds.

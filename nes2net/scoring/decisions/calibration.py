@@ -37,8 +37,8 @@ _FEWEST = 20  # with fewer trials of a class, weights and figures are worth litt
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
 _FLAT = 1e-6  # a solver that stopped early because of rounding counts as successful up to this slope
 _MOST_STEPS = 500
-# Smallest standard deviation of a system's scores that can be used, as a multiple of their mean and as a number. With
-# less spread, rounding leaves too few digits.
+# The standard deviation of a system's scores must exceed _NARROWEST times their mean, and also _SMALLEST. With less
+# spread, rounding leaves too few digits.
 _NARROWEST = 1e-13
 _SMALLEST = 1e-25
 # Limits of weights and offsets, and of log-likelihood ratios, because a file of unknown origin may hold
@@ -61,8 +61,8 @@ _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), Afte
 class Llrs(NamedTuple):
     """Natural-log likelihood ratios of the trials from which a calibration was learned, ascending in each class.
 
-    If a class has more than a million trials, as it may if they are frames, only a million quantiles of
-    its ratios are kept.
+    If a class has more than a million trials, for example because the trials are frames, only a
+    million quantiles of its ratios are kept.
     """
 
     bonafide: Annotated[NDArray, as_saved(_Sorted)]
@@ -171,7 +171,7 @@ class LinearCalibration:
                 learned from recordings although frames are scored (or the reverse), or if it was
                 learned from frames of another length.
         """
-        # The unit: recordings, or frames of one length.
+        # Check the unit: recordings, or frames of one length.
         own_resolution = self.resolution_ms
         score_resolution = scores.resolution_ms
         if score_resolution is None and own_resolution is not None:
@@ -199,7 +199,7 @@ class LinearCalibration:
                 "the calibration does not say which detector's scores it was learned from, so this detector cannot be "
                 "checked"
             ]
-        # The detector, and its precision.
+        # Check the detector and its precision.
         fingerprint = self.scored_by.fingerprint
         precision = self.scored_by.precision
         if fingerprint != scores.fingerprint:
@@ -258,7 +258,7 @@ class LinearCalibration:
 
 
 def _scored_part(num_samples: int | None) -> str:
-    """Describe the scored part of a recording in words; None is the whole recording, and 0 is windows along it."""
+    """Describe the scored part of a recording in words; None means the whole recording, 0 means windows along it."""
     if num_samples is None:
         return "whole recordings"
     if num_samples == 0:
@@ -325,8 +325,9 @@ def fit(
 
     Args:
         bonafide, spoof: scores, shapes (B, K) and (S, K), or (B,) and (S,) of one system.
-        prior: P, the prior of bona fide for which the calibration is made, costs included: 0.5 for
-            Cllr, 0.655 for the DCF of ASVspoof 5 (0.95 · 1 against 0.05 · 10).
+        prior: P, the prior of bona fide for which the calibration is made. This prior includes the
+            costs of errors: P is 0.5 for Cllr, and 0.655 for the DCF of ASVspoof 5 (0.95 · 1
+            against 0.05 · 10).
         l2: weight of the penalty. If the data determine the weights, the default hardly changes
             them: by 0.003 % with 24,844 trials and an EER of 0.43 %, and by 0.4 % with 24,500
             trials, of which two are errors. The penalty matters in two cases. If the classes can be

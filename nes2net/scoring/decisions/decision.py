@@ -87,7 +87,8 @@ class OperatingPoint:
         """Compute the threshold θ, a natural-log likelihood ratio.
 
         Args:
-            llrs: ratios of the calibration's trials; not needed for ``cost``.
+            llrs: ratios of the calibration's trials; None if the calibration does not hold them. A
+                threshold by ``cost`` does not need them.
 
         Raises:
             InputError: if the calibration holds no trials, or too few trials for the rate.
@@ -101,7 +102,7 @@ class OperatingPoint:
             )
         if self.kind == "eer":
             # The threshold lies midway between two neighbouring ratios, at the place where the rates differ least. If
-            # there are several such places, the lowest is taken.
+            # the rates differ equally little at several places, the lowest place is taken.
             steps = np.unique(np.concatenate(llrs))
             misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
             alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
@@ -324,7 +325,7 @@ class Decider:
         probability = float(self.probability(llr))
         is_bonafide = self.accepts([score])[0]
         decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
-        # Clipped: the weakened ratio lies on the other side of the threshold.
+        # Do not decide if the weakened ratio of a clipped recording lies on the other side of the threshold.
         if is_bonafide != (factor * self.calibration([score])[0] >= self.llr_threshold):
             return replace(decided, decision=CANNOT_TELL, reason=traits.clipping if traits else None)
         if unlike := self._unlike_scores(score):
@@ -340,7 +341,7 @@ class Decider:
         return replace(decided, decision=CANNOT_TELL, reason=typicality.reason, p_value=typicality.p_value)
 
     def _unlike_scores(self, score: float) -> str:
-        """Say why ``score`` is unlike the scores of the calibration's trials; empty if it is not unlike them.
+        """Say why ``score`` is unlike the scores of the calibration's trials; empty if there is no reason.
 
         A score is unlike these scores if it is below or above all of them. This also happens by
         chance, with a probability of 2/(N + 1) for N trials. A reason is therefore given only if
@@ -360,9 +361,10 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """A note that explains why no recording can be "cannot tell" for being unusual; None if a recording can be.
+        """A note that says why the decider will never call a recording "cannot tell" for being unusual.
 
-        The note is also None if ``abstain`` is 0, because the user then wants no such decision.
+        None if this decision is possible, or if ``abstain`` is 0, because the user then wants no
+        such decision.
         """
         population = self.calibration.population
         if not self.abstain:

@@ -61,8 +61,8 @@ class Evidence:
     measure how many false alarms they give in an hour.
 
     Args:
-        decider: turns scores into ratios. Its ratios are bounded, so that a single window cannot
-            decide alone.
+        decider: turns scores into ratios, which are bounded, so that a single window cannot decide
+            alone.
         window: length of a window in seconds. There is no alarm before the end of the first whole
             window.
         half_life: seconds after which the weight of a window is halved; infinite for a mean with
@@ -131,7 +131,7 @@ class Evidence:
         return evidence
 
     def state(self) -> dict[str, Any]:
-        """Give everything on which the results of the next windows depend, as plain data for JSON."""
+        """Return everything on which the results of the next windows depend, as plain data for JSON."""
         return self._state.model_dump()
 
     def add(self, end: float, score: float, speech: float = 1.0) -> Running:

@@ -37,9 +37,9 @@ _LARGEST_KNOWN = 1 << 20  # bytes of a file of known classes
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
     """Compute a score of being known from the logits of K classes.
 
-    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. These log odds of
-      the largest posterior rank recordings like the posterior itself (Hendrycks, Gimpel, ICLR
-      2017), and do not saturate.
+    - ``"log_odds"``: the largest logit minus the logsumexp of the other logits. These log odds
+      rank recordings like the largest posterior itself (Hendrycks, Gimpel, ICLR 2017), and do not
+      saturate.
     - ``"max_logit"``: the largest logit.
     - ``"energy"``: T·logsumexp(z/T) (Liu et al., NeurIPS 2020).
     - ``"sme"``: T·logsumexp(p/T) of the posteriors p (Klein et al., arXiv 2507.06470; the default
@@ -83,7 +83,13 @@ def _known_score(z: NDArray, kind: LogitScore, temperature: float) -> NDArray:
 
 
 def checked_logits(logits: ArrayLike) -> NDArray:
-    """Convert ``logits`` to an array N×K of the same precision; raise :class:`InputError` if a number is not finite."""
+    """Convert ``logits`` to an array N×K, K ≥ 2; floating-point numbers keep their precision.
+
+    Integers become float64.
+
+    Raises:
+        InputError: if the shape is not N×K, or if a number is not finite.
+    """
     z = np.asarray(logits)
     if not np.issubdtype(z.dtype, np.floating):
         z = z.astype(np.float64)
@@ -144,9 +150,9 @@ class Reference:
 
         - ``"knn"``: the cosine to the ``k``-th nearest training embedding (Sun et al., ICML 2022;
           the default ``k`` is an assumption).
-        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, where Σ is one
-          covariance for all classes: of the deviations from the class means, divided by the number
-          of trials (Lee et al., NeurIPS 2018).
+        - ``"mahalanobis"``: −min_c (x − μ_c)ᵀΣ⁻¹(x − μ_c) over the classes c, where Σ is the
+          covariance of the training embeddings' deviations from their class means. All classes
+          share Σ, which is divided by the number of trials (Lee et al., NeurIPS 2018).
         - ``"nsd"``: logsumexp(z)·mean_j logsumexp(z_j)·cos(x, x_j) over training trials j
           (arXiv 2406.03240).
 
@@ -170,7 +176,7 @@ class Reference:
         if self.logits is None or logits is None:
             raise InputError("the score nsd needs the logits of training trials and of the recordings")
         weights = logsumexp(checked_logits(self.logits).astype(np.float64))
-        # The mean over j of logsumexp(z_j)·x_j/|x_j|
+        # This is the mean over j of logsumexp(z_j)·x_j/|x_j|.
         direction = (weights[:, None] * _unit_rows(self.embeddings)).mean(0)
         return logsumexp(checked_logits(logits).astype(np.float64)) * (_unit_rows(x) @ direction)
 
@@ -316,7 +322,7 @@ class KnownThreshold:
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Build the threshold from the ``facts`` of :meth:`to_dict` in a checkpoint; None if it holds no such facts."""
+        """Build the threshold from the ``facts`` of a checkpoint; None if they did not come from :meth:`to_dict`."""
         if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
             return None
         scores = facts.get("scores")
@@ -341,7 +347,7 @@ class KnownFile(BaseModel):
 
     @property
     def threshold(self) -> KnownThreshold:
-        """The threshold that these scores give; a trial with a lower score is of no known class."""
+        """The threshold learned from these scores; the class of a trial with a lower score is called unknown."""
         return KnownThreshold(self.kind, tuple(sorted(self.scores)))
 
 

@@ -112,7 +112,11 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     """Measure a recording that comes in blocks, such as :func:`nes2net.data.audio.read.stream_audio` gives.
 
     The result equals the result of :func:`measure` to the last bit. Measuring takes 10 MB of
-    memory, and 15 MB more for each day of audio.
+    memory, and 15 MB more for each day of audio. Only duration, level and bandwidth are measured;
+    the other traits keep their defaults.
+
+    Args:
+        num_samples: as for :func:`measure`.
 
     Raises:
         InputError: if there are no samples.
@@ -193,7 +197,7 @@ def _cut_into_frames(samples: NDArray, length: int) -> NDArray:
 
 
 class Typicality(NamedTuple):
-    """How far a recording is from a calibration's recordings."""
+    """The distance of a recording from a calibration's recordings, as a p-value and in words."""
 
     p_value: float
     """Conformal p-value in (0, 1]: the share of the calibration's recordings that are at least as unusual."""
@@ -226,7 +230,7 @@ class Spread(NamedTuple):
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Annotate a field so that Pydantic checks and converts it by ``schema``, when it reads the field from a file."""
+    """Annotate a field: when Pydantic reads the field from a file, it takes ``schema`` for the type of the field."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
@@ -237,7 +241,7 @@ def _rows_as_array(rows: list[list[float]]) -> NDArray:
     return np.array(rows)
 
 
-# Bounds well inside float64, so that squares, quotients and exponentials stay finite.
+# These bounds lie well inside float64, so that squares, quotients and exponentials stay finite.
 _Number = Annotated[float, Field(ge=-1e30, le=1e30)]
 _Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
 _LogSeconds = Annotated[float, Field(ge=-50, le=50)]
@@ -387,7 +391,7 @@ class Population:
             raise InputError(
                 f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
             )
-        # The distances by the scalar traits.
+        # Compute the distances by the scalar traits.
         values = _scalar_values(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         # Cross-validation: each recording is compared with ranges that were learned without this recording, as if it
@@ -403,7 +407,7 @@ class Population:
                 embedded.append(recording.embedding)
         if len(embedded) < len(traits):
             return cls(len(traits), usual, np.sort(_rounded(scalar)))
-        # The distances by the embeddings, in the same way.
+        # Compute the distances by the embeddings in the same way.
         embeddings = np.stack(embedded).astype(np.float64)
         if not np.abs(embeddings).max() < _LARGEST:
             raise InputError("an embedding holds a number that is not finite, or above 10¹²: leave that recording out")
@@ -495,7 +499,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances of embeddings from the means (N,): 0 up to the middle of ``spread``, 1 at its upper edge."""
+    """Scale distances (N,) of embeddings from the means: 0 up to the middle of ``spread``, 1 at the upper edge."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )

@@ -66,7 +66,7 @@ class Usual:
     middle: float | None = None
     """The median of the calibration's recordings; None if the calibration does not hold it."""
     number: int = 0
-    """Number of recordings of the calibration, whose median is ``middle``."""
+    """Number of recordings in the calibration; ``middle`` is the median of these recordings."""
     words: str = ""
     """The usual values in words; empty to write the ranges."""
     unusual: str = ""
@@ -117,8 +117,8 @@ class Usual:
     def p_values(self, number: int) -> NDArray:
         """Compute, for each k from 0 to ``number``, the probability that k or more recordings lie outside.
 
-        Bona fide and spoofed recordings may have different probabilities. Their proportion is not
-        known, so the larger probability is taken.
+        Bona fide and spoofed recordings may have different probabilities. The proportion of the two
+        classes is not known, so the larger probability is taken.
 
         Args:
             number: number of new recordings like the calibration's.
@@ -174,9 +174,9 @@ class Comparison:
 
     @property
     def median(self) -> str:
-        """The median of :attr:`values`, those of the new recordings, with its unit; a dash if they have no scale.
+        """The median of the new recordings with its unit, in words.
 
-        Only traits have a scale: see :attr:`Usual.is_trait`.
+        The median is a dash if the values have no scale (:attr:`Usual.is_trait`).
         """
         if not self.usual.is_trait:
             return "–"
@@ -191,7 +191,7 @@ class Comparison:
 
     @property
     def in_words(self) -> str:
-        """The result of the test, a sentence without a full stop."""
+        """The result of the test as a sentence without a full stop."""
         unusual = self.usual.unusual or f"lie outside of {self.usual.in_words}"
         median = f"; their median is {self.median}" if self.usual.is_trait else ""
         shares = (100 * self.outside, 100 * self.usual.expected)
@@ -201,8 +201,8 @@ class Comparison:
 def usual_of(calibration: LinearCalibration) -> list[Usual]:
     """List what is usual among the recordings of ``calibration``.
 
-    There is a :class:`Usual` for the ratios, for each trait, for all traits together, and for being
-    fit to decide on.
+    There is a :class:`Usual` for the ratios, for each trait, for all traits together, and for the
+    verdict "unfit".
 
     Raises:
         InputError: if the calibration holds neither the ratios of 10 trials of each class nor the
@@ -236,7 +236,7 @@ def usual_of(calibration: LinearCalibration) -> list[Usual]:
 
 
 def _usual_traits(population: Population) -> list[Usual]:
-    """List what is usual in ``population``: for each trait, for all traits together, and for being fit."""
+    """List what is usual in ``population``: for each trait, for all traits together, and for the verdict "unfit"."""
     number = population.num_recordings
     edges = population.edges()
     usual_traits = []
@@ -287,7 +287,7 @@ def _usual_traits(population: Population) -> list[Usual]:
 
 
 def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
-    """Compute the two parameters of a Beta distribution: of the share of new recordings outside of a usual range.
+    """Compute the two parameters of a Beta distribution, which describes the share outside of a usual range.
 
     The ends of the range are quantiles of the ``number`` recordings of a calibration. When these
     recordings are sorted, there are ``number`` + 1 gaps before, between and behind them. On
@@ -303,9 +303,10 @@ def _beta_of_share_outside(number: int, num_tails: int) -> tuple[float, float]:
 
 
 def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray:
-    """Compute P(count ≥ k) for k = 0 to ``number``, (number + 1,), for a beta-binomial count out of ``number``.
+    """Compute for k = 0 to ``number`` the probability that a beta-binomial count out of ``number`` is at least k.
 
-    ``parameters`` are the two parameters of the Beta distribution.
+    The probabilities have the shape (number + 1,). ``parameters`` are the two parameters of the
+    Beta distribution.
     """
     probabilities = betabinom.pmf(np.arange(number + 1), number, *parameters)
     return np.minimum(1.0, np.cumsum(probabilities[::-1])[::-1])
@@ -314,7 +315,7 @@ def _tail_probabilities(number: int, parameters: tuple[float, float]) -> NDArray
 def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: float) -> tuple[list[Comparison], int]:
     """Test, for each trait in ``values``, whether new recordings are like the recordings of a calibration.
 
-    Traits without values are left out.
+    Traits without values are left out; at least one trait must have values.
 
     Args:
         all_usual: what is usual, from :func:`usual_of`.
@@ -323,11 +324,11 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
 
     Returns:
         The comparisons, in the order of ``all_usual``, and the smallest number of recordings that
-        can show any drift.
+        can show any drift; the search for this number stops at 10,000.
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
-    # For each trait, the p-values for all numbers of recordings outside: element k for k recordings.
+    # Compute the p-values of each trait for all numbers of recordings outside: element k for k recordings.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = []
     for usual, by_number in zip(compared, all_p_values):
