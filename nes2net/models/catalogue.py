@@ -30,7 +30,7 @@ class ListedModel:
     score: str
     """The kind of score: ``logit``, ``probability``, …"""
     scored: str
-    """How the authors score: the number of samples, and the score rule."""
+    """How the authors score, in words: which samples they read, and the score rule."""
     source: str
     """Publication, and the addresses of code or weights."""
     address: str

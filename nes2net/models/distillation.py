@@ -1,8 +1,9 @@
 """One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
 J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
-2309.08285). There is no published code. The student has learned the teacher's embeddings of bona
-fide speech only. If the embeddings of teacher and student differ, the speech is likely spoofed.
+2309.08285). There is no published code. In training, the student sees only bona fide speech, and
+learns to compute the teacher's embeddings of it. If the embeddings of teacher and student differ,
+the speech is therefore likely spoofed.
 
 ``TeacherStudent`` is a front-end that contains both front-ends, and ``OneClassDistillation`` is a
 back-end that contains both back-ends. Together they form an ordinary detector.
@@ -85,7 +86,7 @@ class TeacherStudent(Frontend):
             student = {**teacher_config, **student}
         name, options = _half_options("student", student, "checkpoint")
         student_frontend = create_frontend(name, **options)
-        # Frames of teacher and student are compared, so that they must fit each other.
+        # The frames of teacher and student are compared, so both must have frames of one size at the same times.
         teacher_weight = next(teacher_frontend.parameters(), None)
         student_weight = next(student_frontend.parameters(), None)
         if (teacher_weight is None) != (student_weight is None):
@@ -118,7 +119,7 @@ class TeacherStudent(Frontend):
         return self
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute the last hidden states of ``waveform`` B×N.
+        """Compute the last hidden states of ``waveform`` B×N, a list of B×T×D.
 
         Args:
             layers: ``"all"`` for the last state of the teacher and of the student, ``"last"`` for
@@ -217,10 +218,10 @@ class OneClassDistillation(Backend):
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×2E of the two hidden states ``features``: E numbers of the teacher, then E of the student.
+        """Compute embeddings B×2E of the hidden states ``features``: E numbers of the teacher, then E of the student.
 
-        The E numbers are the mean over time of the hidden state (D numbers, only if
-        ``frontend_level``), then the embedding of the back-end.
+        The E numbers are the mean of the hidden state over time (D numbers, only if
+        ``frontend_level``), then the embedding of the back-end. No gradients flow to the teacher.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
@@ -238,7 +239,8 @@ class Similarity(nn.Module):
     """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
 
     Args:
-        first_sizes: sizes of all levels but the last. The last level has the remaining numbers.
+        first_sizes: numbers in each level except the last. The last level has the remaining
+            numbers of the E.
     """
 
     def __init__(self, first_sizes: Sequence[int]) -> None:

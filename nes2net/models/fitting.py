@@ -24,7 +24,7 @@ from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
 from nes2net.models.registry import Registry, aggregations, backends
 
-#: Part of a detector → the registry of the part, and its default name, for a configuration that does not name the part.
+#: Part of a detector → its registry, and the name to take if a configuration does not name the part.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
 _MOST_OTHER_NAMES = 0.5  # if a larger share of names differs, the file has other parts, and no options can fit
@@ -41,6 +41,7 @@ def fitted_config(
     of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names differ.
 
     Args:
+        state_dict: the tensors of a whole detector, or without its front-end, from a file.
         frontend: the front-end of ``config``, on the meta device.
     """
     # Stop if the front-end does not fit, or if most names differ.
@@ -113,12 +114,11 @@ def _compare_with(
 
 
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """The share of tensor names that only one of the two state dicts has, from 0 (equal names) to 1.
+    """Compute the share of tensor names that only one of the two state dicts has, from 0 (equal names) to 1.
 
     Names of the front-end do not count. Names that differ only in numbers, such as
-    ``layers.0.weight`` and ``layers.1.weight``, count as one name.
-
-    If both state dicts have no names, the share is 0.
+    ``layers.0.weight`` and ``layers.1.weight``, count as one name. If neither state dict has other
+    names, the share is 0.
     """
     names = {_without_numbers(name) for name in _without_frontend(state_dict)}
     expected_names = {_without_numbers(name) for name in _without_frontend(expected)}
@@ -160,7 +160,7 @@ def _values_to_try(
     """Yield values to try for an option that now has ``value``; for a list, change one element at a time.
 
     Args:
-        choices: the allowed values, if the option declares them.
+        choices: the allowed values, if the option declares them; empty if it does not.
         counts, sizes, factors: the result of :func:`_suggested_numbers`.
     """
     if choices:
@@ -182,8 +182,9 @@ def _suggested_numbers(
     """Where ``tensors`` and ``expected`` differ, find numbers from which values of options may be computed.
 
     Returns:
-        Counts: possible lengths of lists of modules. Sizes of dimensions in ``tensors``. Factors:
-        ratios of the sizes in ``tensors`` and ``expected``, as pairs (numerator, denominator).
+        Three sets of at most 40 elements. The first has counts, which are possible lengths of lists
+        of modules. The second has sizes of dimensions in ``tensors``. The third has factors, which
+        are ratios of sizes in ``tensors`` and ``expected``, as pairs (numerator, denominator).
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "prompt": ("tokens", "deep"),
     "bitfit": (),
 }
-# Names of the linear layers within a transformer layer, in all front-ends.
+# Names of the linear layers in a transformer layer. Each front-end has some of these names.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
 
@@ -283,7 +283,7 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-# Pairs: name of a tensor in a module that replaces a linear layer, and its name in state dicts.
+# A module replaces an adapted linear layer. Pairs: name of a tensor in this module, and its name in state dicts.
 _NAMES = [
     ("base_layer.weight", "weight"),
     ("base_layer.bias", "bias"),

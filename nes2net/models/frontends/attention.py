@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SHORT = 512  # most frames for which whole T×T matrices of weights are computed: more would take much memory
+_SHORT = 512  # largest T for which a whole T×T matrix of weights is computed: larger ones take much memory
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-    """Compute scaled dot-product attention of ``query``, ``key`` and ``value``, B×H×T×D/H each: B×H×T×D/H.
+    """Compute scaled dot-product attention; ``query``, ``key``, ``value`` and the output are B×H×T×D/H.
 
-    PyTorch's own kernel computes the attention weights in blocks. This function instead computes
-    whole T×T matrices of weights if there are few frames in bfloat16: this takes two thirds of the
-    time of the kernel (``scripts/bench scoring``).
+    PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16 on the
+    CPU, without gradients, this function computes whole T×T matrices of weights instead. This takes
+    two thirds of the time of the kernel (``scripts/bench scoring``).
 
     Args:
         bias: …×T×T, added to the attention scores before the softmax.

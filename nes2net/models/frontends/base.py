@@ -123,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether the front-end is adapted (:mod:`nes2net.models.frontends.adaptation`); few tensors are trained."""
+        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end: few tensors are then trained."""
         return "adapt" in self.config
 
     @property
@@ -173,10 +173,10 @@ class Frontend(nn.Module):
         return out, shared
 
     def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-        """Apply all transformer layers to ``x`` B×T×D, the input of the first layer.
+        """Apply all transformer layers to ``x`` B×T×D, the input of the first layer, and return hidden states.
 
-        The other arguments and the result are those of :meth:`forward`. In training, layer drop may
-        skip a layer.
+        ``layers``, ``final_norm`` and the result are as for :meth:`forward`. In training, layer
+        drop may skip a layer.
         """
         hidden_states = []
         shared = None

@@ -28,6 +28,9 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     The state dict of the module has the published names. The module can also load the names of the
     transformers library, into which the front-end translates the names of all checkpoints.
 
+    Args:
+        options: the front-end's options, under the names of fairseq's configuration.
+
     Raises:
         MissingLibrary: if fairseq cannot be imported.
     """
@@ -52,7 +55,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
 
 
 def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-    """Compute the hidden states that :meth:`nes2net.models.frontends.ssl.SSLFrontend.forward` returns.
+    """Compute hidden states by fairseq, as :meth:`nes2net.models.frontends.ssl.SSLFrontend.forward` returns them.
 
     Args:
         model: fairseq's ``Wav2Vec2Model``.
@@ -62,14 +65,14 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     encoder = model.encoder
     inputs: dict[Any, Tensor] = {}  # "layer_norm" or number of a layer → input of this module
 
-    def keep(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
+    def store_input(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
         """Store the input of the module ``name``. PyTorch calls this hook before the module computes."""
         inputs[name] = args[0]
 
     # Run the model, and store the inputs of its layers by hooks.
-    hooks = [encoder.layer_norm.register_forward_pre_hook(partial(keep, "layer_norm"))]
+    hooks = [encoder.layer_norm.register_forward_pre_hook(partial(store_input, "layer_norm"))]
     if layers == "all":
-        hooks += [layer.register_forward_pre_hook(partial(keep, i)) for i, layer in enumerate(encoder.layers)]
+        hooks += [layer.register_forward_pre_hook(partial(store_input, i)) for i, layer in enumerate(encoder.layers)]
     try:
         out = model(waveform, mask=False, features_only=True)["x"]
     finally:
