@@ -143,8 +143,9 @@ class MixtureOfExperts(Aggregation):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute the weight of each layer, B×L: the sum of its experts' gates, averaged over time.
 
-        The gate of an expert is 0 in a frame that did not choose the expert. The last layer has the
-        weight 0. The gates are computed without noise, even in train mode.
+        The gate of an expert is 0 in a frame for which the expert was not chosen. The last layer
+        has no experts, and so the weight 0. The gates are computed without noise, even in train
+        mode.
         """
         last = hidden_states[-1]
         choice = self.choose(last.flatten(0, 1))
@@ -189,8 +190,8 @@ class MixtureOfExperts(Aggregation):
 
         The importance of an expert is the sum of its gates over all frames. The load of an expert
         is the expected number of frames that would choose the expert if the noise were drawn again.
-        Without noise, or if every frame chooses all experts, the load is the number of frames that
-        chose the expert.
+        If there is no noise, or if every frame chooses all experts, the load is the number of
+        frames that chose the expert.
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:
@@ -206,5 +207,5 @@ class MixtureOfExperts(Aggregation):
 
 
 def _squared_variation(x: Tensor) -> Tensor:
-    """Compute the squared coefficient of variation of ``x``: variance divided by squared mean."""
+    """Compute the squared coefficient of variation of the numbers ``x``: variance divided by squared mean."""
     return x.var() / (x.mean().square() + 1e-10)

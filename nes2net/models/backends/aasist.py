@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nes2net.lib.options import FeatureDim, Logits
 from nes2net.models.backends.base import Backend, LogitLayer
 
-#: A class that builds a linear layer, or a layer that replaces a linear layer, from the numbers of inputs and outputs.
+#: A class of linear layers, or of layers that replace them. The arguments are the numbers of inputs and of outputs.
 Linear = Callable[[int, int], nn.Module]
 PoolRatio = Annotated[float, Field(gt=0, le=1)]
 
@@ -92,6 +92,10 @@ class GraphAttention(nn.Module):
 
     The new node is a linear map of the old node plus a linear map of the attention-weighted mean of
     all nodes. Batch normalisation and SELU follow.
+
+    Args:
+        in_dim, out_dim: D and D'.
+        linear: class of the linear layers.
     """
 
     temperature = 2.0  # divides the attention scores before the softmax
@@ -170,6 +174,11 @@ class GraphPool(nn.Module):
     """Keep the nodes with the highest scores, and multiply each by its score (Sec. 2.2).
 
     B×N×D → B×max(⌊N·ratio⌋, 1)×D.
+
+    Args:
+        ratio: share of the nodes that are kept.
+        dim: D.
+        linear: class of the linear layer that computes the scores.
     """
 
     def __init__(self, ratio: float, dim: int, linear: Linear = nn.Linear) -> None:
@@ -199,7 +208,8 @@ def image_attention(channels: int) -> nn.Sequential:
 def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Compute spectral nodes B×F×C and temporal nodes B×T×C from ``image`` B×C×F×T.
 
-    They are weighted sums of the image over T and over F. A softmax gives the weights of each sum.
+    Spectral nodes are weighted sums of the image over T, and temporal nodes are weighted sums over
+    F. A softmax gives the weights of each sum.
 
     Args:
         weights: B×C×F×T, before the softmax, from :func:`image_attention`.

@@ -118,8 +118,8 @@ class AttMLSTM(Backend):
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute the gate of each hidden state, B×(number of hidden states); 0 for states that are not merged."""
-        read = hidden_states[1 : self.num_layers + 1]
-        return F.pad(self.feat_merge.layer_weights(read), (1, len(hidden_states) - 1 - self.num_layers))
+        merged_states = hidden_states[1 : self.num_layers + 1]
+        return F.pad(self.feat_merge.layer_weights(merged_states), (1, len(hidden_states) - 1 - self.num_layers))
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×H from ``hidden_states``, at least L + 1 tensors B×T×D; H is ``lstm_dim``."""

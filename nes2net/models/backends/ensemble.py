@@ -20,7 +20,7 @@ from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
 from nes2net.models.backends.base import LogitLayer
 from nes2net.models.backends.layer_sum import LayerSum
 
-_PERCEPTRON_DIM = 40
+_PERCEPTRON_DIM = 40  # size of the hidden layer of each perceptron
 
 
 class ReversedLogitLayer(LogitLayer):

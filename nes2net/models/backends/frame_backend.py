@@ -51,7 +51,7 @@ class FrameBackend(Backend):
             frame_dim: E, size of the embedding of a frame.
 
         Raises:
-            InputError: if both ``utterance`` and ``pool`` are given.
+            InputError: if ``pool`` is given and ``utterance`` is not ``"mean"``.
         """
         if pool is not None and utterance != "mean":
             raise InputError(
@@ -93,7 +93,7 @@ class FrameBackend(Backend):
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits B×T×n of the frames of ``features`` B×T×D, by the length of a frame in ms.
+        """Compute the logits of frames from ``features`` B×T×D: length of a frame in ms → logits B×T×n.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.

@@ -163,7 +163,8 @@ class DualColumn(nn.Module):
         The residual is at least float32, as published.
 
         Args:
-            unreversed: the frames in forward order, which the published final norm reads.
+            unreversed: the frames in forward order. The published code adds them before the final
+                norm, in both columns.
         """
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:

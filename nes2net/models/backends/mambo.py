@@ -253,7 +253,7 @@ class MamBo(Backend):
     The published systems read 66,800 samples and are scored by the difference of the logits, in
     bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised together
     (``normalize="batch"`` of the front-end). The published configuration states a head dimension of
-    32. The code does not pass this number to the mixers, so that they use 64. The mixers ``GDN``
+    32. The code does not pass this number to the mixers, so the mixers use 64. The mixers ``GDN``
     (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) of the published code are not built
     here. The default topology, mixer, and numbers of groups and mixers are assumptions. The scans
     are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).

@@ -37,8 +37,8 @@ class PerspectiveFusion(nn.Module):
     """Fuse a group's own split x with the previous group's output p to g ⊙ x + (1 − g) ⊙ p, all B×C×T×F.
 
     g is the mean of the gates of all perspectives. For the gate of a perspective, x + p is averaged
-    over other axes; a bottleneck of 1×1 convolutions and a sigmoid follow. The convex sum follows
-    attentional feature fusion (Dai et al., WACV 2021). The activation of the bottleneck is SiLU,
+    over the axes in ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow. The convex
+    sum comes from attentional feature fusion (Dai et al., WACV 2021). The activation of the bottleneck is SiLU,
     because its few units could all die under a ReLU.
 
     Args:
@@ -67,7 +67,8 @@ class PerspectiveFusion(nn.Module):
 class LocalChannelAttention(nn.Module):
     """ECA (Wang et al., CVPR 2020), B×C×T×F → B×C×T×F: multiply each channel by a gate.
 
-    The gate is computed by a convolution over the means of the channel and of its neighbours.
+    A convolution computes the gate from the mean of the channel and the means of the neighbouring
+    channels.
     """
 
     def __init__(self, kernel_size: int) -> None:

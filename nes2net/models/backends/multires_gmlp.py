@@ -24,7 +24,7 @@ from nes2net.models.backends.heads import P2SGradHead
 Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.
 RESOLUTIONS: tuple[Resolution, ...] = (20, 40, 80, 160, 320, 640)
-_STATE_WEIGHTS = 30  # number of weights of hidden states in published files, in which there are only 25 states
+_STATE_WEIGHTS = 30  # published files have 30 weights for hidden states, although there are only 25 states
 _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale: 32
 
 
@@ -126,7 +126,7 @@ class Scales(nn.Module):
         return scale_inputs
 
     def utterance(self, scale_inputs: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×d/2 of utterances from ``scale_inputs``, of which only the last, B×T×d, is read."""
+        """Compute embeddings B×d/2 of utterances from the last of ``scale_inputs``, which is B×T×d."""
         return self.post_nets_utt.mean(self.dropout(scale_inputs[-1]))
 
 
@@ -134,8 +134,8 @@ class MultiresGmlp(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
 
     Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
-    channels. Except for scale 0, this input is the input of scale i − 1 after halving, by maxima
-    over pairs of frames and of channels. Each scale has its own gMLP blocks and two class vectors.
+    channels. For i > 0, this input is the input of scale i − 1, halved by maxima over pairs of
+    frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors.
     The utterance has its own blocks, which read the input of the last scale, and is compared with
     the class vectors of the last scale. Train segments alone, or segments and the utterance
     together, but not the utterance alone. A network that is trained for a single resolution has the
@@ -200,7 +200,7 @@ class MultiresGmlp(Backend):
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
-        # This is a list, because the published code can have several front-ends, with an item for each.
+        # The published code can have several front-ends, and this list has an item for each of them.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
         # The keys are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
@@ -216,11 +216,14 @@ class MultiresGmlp(Backend):
         return weights.expand(len(hidden_states[0]), -1)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×E of utterances, E = ``feature_dim``/64."""
+        """Compute embeddings B×E of utterances from ``hidden_states``, L tensors B×T×D; E = ``feature_dim``/64."""
         return self._scales.utterance(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2."""
+        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2.
+
+        ``frame_ms`` is the length of a frame in ms. Segments of scale i have 2^i frames.
+        """
         return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(

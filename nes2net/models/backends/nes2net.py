@@ -289,7 +289,7 @@ class LocalBlockAttention(nn.Module):
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in steps]
 
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        """Add the output of the attention to each of ``groups``."""
+        """Add the output of the attention to each of ``groups``, J maps B×C×1×T."""
         tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
         query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
         near_keys, near_values = (

@@ -132,8 +132,9 @@ class RawAasist(SpectroTemporalGraph):
 def _in_stretches(block: nn.Module, x: Tensor) -> Tensor:
     """Compute ``block``, a residual block and a pooling by 3, in stretches of time: B×C×F×T → B×C'×F×⌊T/3⌋.
 
-    The outputs are those of ``block(x)``, up to rounding. Both convolutions together read 2 frames before
-    and after a frame, so a stretch is computed with 3 more frames at each end, a step of the pooling.
+    Up to rounding, the result equals ``block(x)``. Both convolutions together read 2 frames before
+    and after a frame. A stretch is therefore computed with 3 more frames at each end, because the
+    pooling steps by 3.
     """
     stretches = []
     for start in range(0, x.shape[3] // 3 * 3, _STRETCH):

@@ -54,7 +54,7 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
     # A scan frame by frame takes five nodes of an ONNX graph; a scan in chunks would take hundreds.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Compute one frame; scan() calls this. Returns (state and A for the next frame), and y_t B×D."""
+        """Compute one frame; scan() calls this. Return the pair of state and A for the next frame, and y_t B×D."""
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)

@@ -47,7 +47,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     c = chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
     y = ((c @ b.mT).unsqueeze(2) * within) @ u  # the contribution of a frame's own chunk
-    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states after chunks from zero
+    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, the state after each chunk from zero
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
         3, residues.shape[3:]

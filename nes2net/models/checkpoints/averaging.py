@@ -96,7 +96,7 @@ def average_checkpoints(
 
 
 def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
-    """Read a checkpoint; check that all its tensors are weights or counters.
+    """Read a checkpoint, check that it can be averaged, and return its state dict.
 
     Args:
         first_checkpoint: the state dict whose names, shapes and base the checkpoint must have; None
@@ -124,7 +124,7 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
 
 
 def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """First 12 digits of the SHA-256 of an adapted detector's base; ``"none"`` for a checkpoint without a base."""
+    """Return 12 digits of the SHA-256 of an adapted detector's base; ``"none"`` for a checkpoint without a base."""
     base = read_record(state_dict).get("base")
     if not isinstance(base, dict):
         return "none"

@@ -49,10 +49,10 @@ _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.
 _PRETRAINED = "w2v_model."
 # Name of a tensor that every file of fairseq and unilm has.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
-# Tensors that only pre-training uses, by the beginnings of their names. Only UniSpeech-SAT has the first group; HuBERT
-# or UniSpeech-SAT has the second group.
+# Tensors that only pre-training uses, by the beginnings of their names. Only UniSpeech-SAT has the first group. The
+# second group has the tensors of all types of models.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
-_HUBERT_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
+_PRETRAINING_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
 # Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.
 _DEFAULTS = {
     "extractor_mode": "default",
@@ -222,13 +222,13 @@ def read_ssl_checkpoint(
     if model_type == "wav2vec2":  # a fine-tuned model has the mask embedding, but no heads
         heads = heads and "quantizer.vars" in state_dict
     if not heads:
-        state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_HUBERT_HEADS)}
+        state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_PRETRAINING_HEADS)}
     options["pretraining_heads"] = heads
     return state_dict, options, model_type
 
 
 def model_type_of(content: Any) -> str | None:
-    """The type of the model in a file of fairseq or unilm; None for any other file.
+    """Find the type of the model in the ``content`` of a file of fairseq or unilm; None for any other file.
 
     Most types follow from the tensors. Without pre-training heads, wav2vec 2.0 and HuBERT have the
     same tensors, and the configuration decides.
@@ -249,10 +249,10 @@ def model_type_of(content: Any) -> str | None:
 
 
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
-    """The tensors of the pre-trained encoder in the ``content`` of a file, by fairseq's names; None if it has none.
+    """Find the tensors of the pre-trained encoder in the ``content`` of a file: fairseq's name → tensor.
 
     A prefix that all names share is removed, and the head of a fine-tuned model of fairseq is left
-    out. A detector does not count as a pre-trained model.
+    out. The result is None if there is no pre-trained encoder, or if the file is a detector.
     """
     tensors = only_state_dict_in(content) or {}
     prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
@@ -269,11 +269,11 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
 
 def is_pretraining_head(name: str) -> bool:
     """Whether only pre-training uses the tensor that fairseq calls ``name``."""
-    return name.startswith(_HUBERT_HEADS)
+    return name.startswith(_PRETRAINING_HEADS)
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """The model's options, from the configuration in a file's ``content``; empty without a configuration.
+    """Find the model's options in the ``content`` of a file; the result is empty if there is no configuration.
 
     The configuration is in ``cfg`` of fairseq's and unilm's files, in ``model_cfg`` of s3prl's
     files, or in ``args`` of older files. In a fine-tuned model, the configuration of the
@@ -289,7 +289,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """Return ``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise ``{}``."""
+    """Return ``value`` as a mapping; it may also be a Namespace or a node of omegaconf. Otherwise return ``{}``."""
     for _ in range(4):  # a record may contain another record
         if isinstance(value, Record):
             value = content_of(value)

@@ -107,6 +107,9 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
         name: ``owner/name``; the repository is created if it does not exist.
         private: make a new repository private.
         token: None for the token of ``hf auth login``.
+
+    Raises:
+        InputError: if the hub refuses the upload or cannot be reached.
     """
     from huggingface_hub import HfApi  # start-up
 
@@ -141,7 +144,7 @@ NAME_IT = "name the base with `base`"
 
 
 def base_digest(base: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the names, types, shapes and numbers of tensors; their order does not matter."""
+    """Compute the SHA-256 of the tensors' names, types, shapes and numbers; the tensors may have any order."""
     return digest(dict(sorted(base.items()))).hex()
 
 
@@ -151,6 +154,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     Args:
         record: ``{"digest": …, "file": …}`` from the checkpoint. If the file is not there, a file
             of the same name beside the checkpoint is taken.
+        checkpoint: the file or folder of the adapted detector.
         base: the file or folder that the user names; None for the file in the record.
         remedy: the end of error messages, which says what to do.
 

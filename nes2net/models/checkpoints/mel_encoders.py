@@ -23,7 +23,7 @@ from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 
-#: File in which newer releases of the transformers library write the settings of the feature extractor.
+#: Newer releases of the transformers library write the settings of the feature extractor into this file.
 _PROCESSOR_FILE = "processor_config.json"
 
 
@@ -147,7 +147,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             missing or has other settings.
     """
     path = Path(checkpoint)
-    # Another function reads a folder; a file must be OpenAI's.
+    # A folder is read by another function. A file must be OpenAI's file of Whisper.
     if path.is_dir():
         return _read_folder(path, family)
     if family is not WHISPER:
@@ -163,7 +163,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             f"{path} is not a checkpoint of Whisper: a Hugging Face folder, or OpenAI's own file with 'dims' and "
             "'model_state_dict', is expected"
         )
-    # OpenAI's file
+    # Translate the options.
     dims = content["dims"]
     try:
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}

@@ -18,11 +18,11 @@ from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
 _MOST_NUMBERS = 1_000_000  # most numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
-_DEEPEST = 32  # messages within messages
+_DEEPEST = 32  # at most this many messages within each other
 _LARGEST_METADATA = 2**20  # all texts in the metadata have at most this many bytes
 _LONGEST_DOMAIN = 1000  # bytes
 _MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smallest types have 2 bits
-_MANY = 2**63  # upper limit of a product of sizes, larger than any file: a larger product counts as this number
+_MANY = 2**63  # a larger product of sizes counts as this number, which is larger than any file
 _EXTERNAL = 1  # TensorProto.DataLocation has this value if the tensor is in another file
 
 #: A part of the file: the index of its first byte, and the index of the byte after its last byte.
@@ -60,7 +60,7 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file without reading its tensors; return its metadata and the names of its files of tensors.
+    """Check an ONNX file without reading its tensors; return its metadata and the other files that hold its tensors.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -74,7 +74,7 @@ def read_onnx(path: Path) -> OnnxContent:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             reader = _Reader(path, content)
             reader.message("ModelProto", (0, len(content)), 0)
-            return reader.found
+            return reader.summary
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
@@ -92,7 +92,7 @@ def foreign(path: Path, why: str) -> InputError:
 
 
 class _Reader:
-    """Reads the bytes of an ONNX file as protobuf messages, and collects :attr:`found`.
+    """Reads the bytes of an ONNX file as protobuf messages, and collects the :attr:`summary` of the file.
 
     Methods take a message as the slice of its bytes in the file. A damaged file raises
     :class:`_Damaged`, and a part that this toolkit never exports raises :class:`InputError`.
@@ -102,10 +102,10 @@ class _Reader:
         self.path = path
         self.content = content
         self.budget = Budget(str(path), _LARGEST_METADATA, _MOST_NUMBERS)
-        self.found = OnnxContent({}, {})
+        self.summary = OnnxContent({}, {})
 
     def message(self, kind: str, message_slice: _Slice, depth: int) -> None:
-        """Check a message and, recursively, the messages in it; add metadata and files of tensors to :attr:`found`.
+        """Check a message and, recursively, the messages in it; add metadata and files of tensors to :attr:`summary`.
 
         Args:
             kind: name of the message in onnx.proto, a key of :data:`PARTS`.
@@ -121,7 +121,7 @@ class _Reader:
                 raise foreign(self.path, f"it holds {kind_of_field}")
             if kind_of_field == "metadata":
                 key, text = self.entry(value)
-                self.found.metadata[key] = text
+                self.summary.metadata[key] = text
             elif kind_of_field == "domain":
                 domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
                 if domain not in (b"", b"ai.onnx"):
@@ -134,7 +134,7 @@ class _Reader:
     def tensor(self, message_slice: _Slice) -> None:
         """Check that a TensorProto has enough bytes for its dimensions.
 
-        If another file holds the bytes, the file is recorded in :attr:`found`.
+        If another file holds the bytes, the file is recorded in :attr:`summary`.
         """
         # Read the dimensions, and the place of the bytes if another file holds them.
         count = 1
@@ -162,7 +162,7 @@ class _Reader:
                     raise _Damaged(f"external data at {shown(outside[key])}")
             name = outside["location"]
             num_bytes = int(outside["length"])
-            self.found.beside[name] = max(self.found.beside.get(name, 0), int(outside["offset"]) + num_bytes)
+            self.summary.beside[name] = max(self.summary.beside.get(name, 0), int(outside["offset"]) + num_bytes)
         if count > _MOST_PER_BYTE * num_bytes:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 

@@ -62,7 +62,7 @@ _OTHER_KINDS = (
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
-_MOST_STEPS = 6_000_000  # most instructions of a pickle; for a checkpoint of 1,000 tensors, it has about 110,000
+_MOST_STEPS = 6_000_000  # most instructions of a pickle; the pickle of 1,000 tensors has about 110,000
 _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
@@ -173,7 +173,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
         storages: dict[str, torch.UntypedStorage] = {}
 
         def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-            """The first ``num_bytes`` of the member ``key``, memory-mapped. The unpickler calls this function."""
+            """Map the first ``num_bytes`` of the member ``key`` into memory. The unpickler calls this function."""
             if key not in storages:
                 member = members[f"data/{key}"]
                 if num_bytes > member.file_size:
@@ -237,7 +237,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    """The values directly in ``value``, if it is a container or a record; otherwise empty."""
+    """List the values directly in ``value``, if it is a container or a record; otherwise nothing."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
@@ -248,7 +248,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _num_bytes_of_tensors(content: Any) -> int:
-    """Bytes of all tensors in nested containers and records; a tensor counts as often as it occurs."""
+    """Count the bytes of all tensors in nested containers and records; a tensor counts as often as it occurs."""
     sizes: dict[int, int] = {}  # id of a value → bytes of the tensors in it
     stack = [(content, False)]
     while stack:

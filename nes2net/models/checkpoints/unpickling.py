@@ -76,9 +76,10 @@ _MOST_DIMENSIONS = 64  # a tensor has at most this many dimensions
 
 
 class Record:
-    """Stands for an object in a pickle whose class is not built: its arguments, items, elements and state.
+    """Stands for an object that is not built, and stores its arguments, items, elements and state.
 
     The unpickler calls the methods to fill the record, as a pickle fills an object.
+    :attr:`class_name` is the name of the object's class.
     """
 
     __slots__ = ("arguments", "elements", "items", "state")
@@ -369,7 +370,7 @@ def plain(value: Any, owner: str) -> Any:
 
 
 def content_of(record: Record) -> Any:
-    """The data in a record: attributes of a Namespace, content of a node of omegaconf, or value of an enumeration."""
+    """Return the data in a record: attributes of a Namespace, content of an omegaconf node, value of an enumeration."""
     state = record.items
     if isinstance(record.state, dict):
         state = record.state

@@ -123,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end: few tensors are then trained."""
+        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end, so that few tensors train."""
         return "adapt" in self.config
 
     @property

@@ -72,7 +72,7 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
 
 def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
-    """Kaldi's filters for an FFT of length 512, 257×bins: triangles with straight sides on the mel scale.
+    """Compute Kaldi's filters for an FFT of length 512: triangles with straight sides on the mel scale, 257×bins.
 
     The filters have the type and the device of ``like``.
     """
@@ -82,7 +82,7 @@ def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
 
 
 def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
-    """Slaney's filters for an FFT of length 400, 201×bins: triangles of equal area with straight sides in Hz.
+    """Compute Slaney's filters for an FFT of length 400: triangles of equal area with straight sides in Hz, 201×bins.
 
     Slaney's mel scale is linear below 1000 Hz (15 mel), and logarithmic above. The filters have the
     type and the device of ``like``.
@@ -95,19 +95,20 @@ def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
 
 
 def _precise(like: Tensor) -> torch.dtype:
-    """The most precise type on the device of ``like``: float64, but float32 on Apple's GPUs."""
+    """Return the most precise type on the device of ``like``: float64, but float32 on Apple's GPUs."""
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 def _frequencies(num_bins: int, like: Tensor) -> Tensor:
-    """Frequencies in Hz of the ``num_bins`` bins of a spectrum, on the device of ``like``."""
+    """Compute the frequencies in Hz of the ``num_bins`` bins of a spectrum, on the device of ``like``."""
     return torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=_precise(like), device=like.device)
 
 
 def _triangles(positions: Tensor, edges: Tensor) -> Tensor:
-    """Values of triangular filters at ``positions``: positions×(edges − 2).
+    """Compute triangular filters at P ``positions``, with one filter for each inner edge: P×(``edges`` − 2).
 
-    The filter of an inner edge is 1 at this edge, and falls to 0 at the two neighbouring edges.
+    Each filter is 1 at its own edge, and falls to 0 at the two neighbouring edges. The edges have
+    the unit of the positions.
     """
     lower = edges[:-2]
     centre = edges[1:-1]

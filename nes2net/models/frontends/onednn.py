@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# oneDNN's product, an operator of PyTorch's compiler. None if PyTorch's own product is used: without AVX-512, MKL is as
-# fast as oneDNN on every processor.
+# oneDNN's product, an operator of PyTorch's compiler. None if PyTorch's own product is used instead. Processors without
+# AVX-512 use PyTorch's own product, because MKL is as fast as oneDNN on them.
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
     _test_matrix = torch.ones(3, 4)
@@ -46,7 +46,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
-        """Keep x and W for :meth:`backward`."""
+        """Keep x and W for :meth:`backward`. PyTorch calls this method after :meth:`forward`."""
         x, weight, _ = inputs
         ctx.save_for_backward(x, weight)
 

@@ -44,7 +44,7 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → options of this network that at least one other network does not have.
+#: Network → the options of this network that are not common to all networks.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
@@ -344,7 +344,7 @@ class SSLFrontend(Frontend):
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Number of samples that one frame depends on, after all convolutions; a shorter waveform has no frame.
+    """Compute how many samples one frame depends on, after all convolutions; a shorter waveform has no frame.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400
@@ -405,7 +405,7 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """fairseq's name → shape, for the tensors that only pre-training uses. Detectors never train these tensors."""
+    """Return fairseq's name → shape of the tensors that only pre-training uses. Detectors never train these tensors."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
