@@ -38,7 +38,7 @@ _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
 #: The hub's name for a licence that is not known.
 _NO_LICENCE = "other"
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
-#: The title of trials begins so if they are listed in the format of a corpus, but are not its official trials.
+#: Beginning of the title of trials that have the format of a corpus, but are not its official trials.
 _IN_LAYOUT = "trials in the layout of"
 #: Type of a data set, for the hub, if the trials are not the official ones of a corpus.
 _OTHER_DATA = "other"
@@ -195,8 +195,8 @@ def model_card(
     Args:
         config: the architecture.
         provenance: the facts about weights and training.
-        earlier: path of an earlier card. Its licence and the user's text in it are kept. None, or a
-            path without a readable card, if there is no earlier card.
+        earlier: path of an earlier card. Its licence and the user's text in it are kept. None if
+            there is no earlier card; a path without a readable card counts as None.
         checkpoint: file name of the checkpoint in a run folder that the card describes; empty if
             the detector has no run folder.
         evaluation_figures: figures that evaluations have measured for checkpoints of the run
@@ -249,8 +249,8 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
     """Return the arXiv number of the paper that describes a detector's architecture; None if no paper is known.
 
     If ``provenance`` names the published model whose architecture the detector has, only the paper
-    of this model counts. Otherwise the first published model with the same front-end and back-end
-    counts whose source states an arXiv number.
+    of this model counts. Otherwise the result is the first arXiv number in the sources of published
+    models with the same front-end and back-end.
     """
     if provenance.architecture:
         models = [provenance.architecture[1]]

@@ -47,8 +47,8 @@ class TeacherStudent(Frontend):
     Args:
         teacher: name and options of the teacher's front-end.
         student: options in which the student's front-end differs from the teacher's, or the name
-            and options of another front-end. null for the teacher's front-end with 6 transformer
-            layers, which is an assumption.
+            and options of another front-end. null for the teacher's front-end with at most 6
+            transformer layers; this number is an assumption.
 
     Raises:
         InputError: if the frames of teacher and student differ in size or times.
@@ -76,8 +76,8 @@ class TeacherStudent(Frontend):
         name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config
-        # Without options, the student is the teacher with fewer layers. If options have no name, they change the
-        # options of the teacher.
+        # Without options, the student is the teacher with fewer layers. Options without a name change the options of
+        # the teacher.
         if student is None:
             student = {}
             if teacher_config.get("encoder_layers", 0) > _STUDENT_LAYERS:
@@ -152,8 +152,8 @@ class TeacherStudent(Frontend):
 class OneClassDistillation(Backend):
     """Hidden states of teacher and student, B×T×``feature_dim`` each → logits (−s, s), B×2.
 
-    The score s is the mean of two cosines between teacher and student: the cosine between the means
-    over time of their hidden states, and the cosine between the embeddings of their back-ends.
+    The score s is the mean of two cosines between teacher and student: the cosine between their
+    hidden states, averaged over time, and the cosine between the embeddings of their back-ends.
     These two levels and their equal weights are an assumption. The last layers of the back-ends are
     removed. The teacher's back-end is never trained and always in eval mode. The front-end must be
     ``teacher_student``.
@@ -239,8 +239,8 @@ class Similarity(nn.Module):
     """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
 
     Args:
-        first_sizes: numbers in each level except the last. The last level has the remaining
-            numbers of the E.
+        first_sizes: how many of the E numbers belong to each level except the last. The last level
+            has all remaining numbers.
     """
 
     def __init__(self, first_sizes: Sequence[int]) -> None:

@@ -100,7 +100,7 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with their tensors.
+    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with both parts.
 
     Returns the differences, and name → tensor of the parts that were built. The differences are
     None if ``model`` cannot be built.
@@ -134,7 +134,7 @@ def _without_numbers(name: str) -> str:
 def _candidates(
     model: Mapping[str, Any], tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[dict[str, Any]]:
-    """Yield copies of ``model``, in each of which one option of one part has another value.
+    """Yield copies of ``model``. Each copy has another value for one option of one part.
 
     Args:
         tensors: tensors of aggregation and back-end in the checkpoint.

@@ -82,8 +82,8 @@ class SavedNetwork(Network):
     def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
         """Build a detector with random weights; a ``checkpoint`` gives the weights of the front-end.
 
-        If the front-end is adapted, the frozen tensors are recorded as those of ``checkpoint``, so
-        that :meth:`save` leaves them out.
+        If the front-end is adapted, ``checkpoint`` is recorded as the file of the frozen tensors,
+        so that :meth:`save` leaves them out.
 
         Args:
             config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, or the
@@ -519,7 +519,7 @@ def named_architecture(name: str) -> dict[str, Any]:
 def split_options(name: str) -> list[str]:
     """Split ``NAME,backend.option=value,…`` into the list of the name and its options.
 
-    A comma within a value does not separate options; only a comma before the name of a part does.
+    Only a comma before the name of a part separates options. A comma within a value does not.
 
     >>> split_options("AASIST,backend.num_logits=1")
     ['AASIST', 'backend.num_logits=1']
@@ -612,8 +612,8 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
     Returns:
         Name of the published model → differences; the model with the fewest differences comes
-        first. A model is left out if its published code writes files in another layout than the
-        layout of ``state_dict``.
+        first. A model is left out if ``state_dict`` does not have the layout in which the model's
+        published code writes files.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -709,7 +709,7 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     # Models that fit as they are.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
-    # Only models whose front-end fits may fit with other options; take those with the most equal names.
+    # Other options help only if the front-end fits. Of these models, take the models with the most equal names.
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
     shares = {}  # name of a model that may fit with other options → share of names that do not match

@@ -136,7 +136,7 @@ class Network(nn.Module):
         for key, value in options.items():
             if isinstance(value, tuple):
                 value = list(value)
-            # The lines of back-end and front-end show the name and the out_dim, which feature_dim equals.
+            # The name comes before the options. feature_dim is the front-end's out_dim, which another line shows.
             if key not in ("name", "feature_dim"):
                 texts.append(f"{key}={value}")
         # Write a line for each part, and lines for the whole network.
@@ -400,7 +400,7 @@ class Network(nn.Module):
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
-        """Return segment length in ms → number of segments that the detector scores in ``num_samples`` samples."""
+        """Count the segments that the detector scores in ``num_samples`` samples: segment length in ms → number."""
         num_frames = (self.used_samples(num_samples) - self.frontend.min_samples) // self.frontend.hop_length + 1
         counts = self.backend.num_segments(num_frames)
         return {factor * self.frame_ms: count for factor, count in zip(self.backend.resolutions, counts)}
@@ -419,7 +419,7 @@ class Network(nn.Module):
         return self.backend.made_for_segments
 
     def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Compute segment length in ms → logits B×T×n of the T segments of ``waveform`` B×N.
+        """Compute the logits of the T segments of ``waveform`` B×N: segment length in ms → B×T×n.
 
         Raises:
             InputError: if the back-end cannot score segments.
@@ -427,7 +427,7 @@ class Network(nn.Module):
         return self.backend.segments(self.features(self.hidden_states(waveform)), self.frame_ms)
 
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Compute segment length in ms → scores B×T of the T segments of ``waveform`` B×N.
+        """Compute the scores of the T segments of ``waveform`` B×N: segment length in ms → B×T.
 
         Segment t begins t segment lengths after the start. A higher score means more bona fide.
         """

@@ -17,7 +17,7 @@ CLASSES_KEY = "class_labels"
 TRAINING_KEY = "training"
 FIGURES_KEY = "figures"
 
-# :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, ``_CORPUS_KEYS`` of each corpus in it.
+# :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
 _MOST_STARTS = 100  # at most this many ancestors are read, because anyone may have written the record
@@ -151,7 +151,7 @@ class Provenance:
     def corpora(self) -> list[UsedCorpus]:
         """The corpora of the recipe; a corpus without a name is left out.
 
-        If the recipe does not state a split, it is ``train`` or ``dev``.
+        The default splits are ``train`` and ``dev``.
         """
         corpora = []
         for corpus in _mappings(self.data.get("corpora")):

@@ -58,7 +58,7 @@ def quantised_rows(x: Tensor) -> Rows:
 
 
 class Int8Linear(nn.Module):
-    """One or more linear layers with int8 weights, which read the same input; their outputs are concatenated.
+    """One or more linear layers with int8 weights. All read the same input, and their outputs are concatenated.
 
     There are no gradients. The weights are not parameters: ``state_dict()`` would silently leave
     them out, and therefore raises an error.
@@ -136,7 +136,7 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-# torch.compile calls this operator instead of oneDNN's, for which it accepts only constant weights.
+# torch.compile accepts only constant weights for oneDNN's own operator, and calls this operator instead.
 _onednn_operator = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
 _onednn_operator.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)

@@ -1,4 +1,4 @@
-"""The names of parts, heads, losses, tasks, judgements, corpora, effects and commands; builds parts by name.
+"""The names of parts, heads, losses, tasks, judgements, corpora, effects and commands. Parts are built by name.
 
 In reading order: ``Registry`` and the tables of names; then the functions ``create_…`` that build a
 part from its name and options.

@@ -23,7 +23,7 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
     """Whether ``state_dict`` has the weights of the published model ``name``, not only its names and shapes.
 
     The weights are recognised by the digest of the tensors or of the file, or because they were
-    downloaded from the model's repository. The result is False if nothing of this is known.
+    downloaded from the model's repository. Otherwise the result is False.
 
     Args:
         path: the file or folder of ``state_dict``.

@@ -48,7 +48,7 @@ class Choice(NamedTuple):
 
 
 class MixtureOfExperts(Aggregation):
-    """log Σ_e gate_e · exp(expert_e(layer of e)): for each frame, a sum over the experts e that a gate chose.
+    """log Σ_e gate_e · exp(expert_e(layer of e)) for each frame. The sum is over the experts e that a gate chose.
 
     Z. Wang et al., "Mixture of experts fusion for fake audio detection using frozen wav2vec 2.0",
     ICASSP 2025, arXiv 2409.11909. Each of the first L − 1 hidden states has ``experts_per_layer``
@@ -100,7 +100,8 @@ class MixtureOfExperts(Aggregation):
         # Zeros make all logits equal at first, so that the noise alone chooses experts.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # Mean and standard deviation of the noise before scaling, which never change; published files contain them.
+        # The noise has this mean and standard deviation before it is scaled. They never change, but published files
+        # contain them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
@@ -185,8 +186,8 @@ class MixtureOfExperts(Aggregation):
     def balance_loss(self, choice: Choice) -> Tensor:
         """Compute a loss that is small if all experts are used equally (Shazeer et al., ICLR 2017, eqs. 6–11).
 
-        The loss is the sum of two squared coefficients of variation over the experts: one of their
-        importance, and one of their load.
+        The loss adds up two squared coefficients of variation over the experts: the first is the
+        variation of importance, the second is the variation of load.
 
         The importance of an expert is the sum of its gates over all frames. The load of an expert
         is the expected number of frames that would choose the expert if the noise were drawn again.

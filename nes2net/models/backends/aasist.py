@@ -301,8 +301,8 @@ class SpectroTemporalGraph(Backend):
 class Aasist(SpectroTemporalGraph):
     """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
 
-    T is at least 3. In a graph of ``torch.export``, T is at least 24, so that two temporal nodes
-    are left after frames are pooled by 3 and nodes are pooled twice.
+    T is at least 3. In a graph of ``torch.export``, T is at least 24: frames are pooled by 3, nodes
+    are pooled twice, and two temporal nodes must be left.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

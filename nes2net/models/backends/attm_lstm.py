@@ -83,9 +83,9 @@ class AttMLSTM(Backend):
     merges 12 of WavLM-Large's 24 layers. As in the published code, the front-end's last layer is
     taken before its final layer norm.
 
-    No complete checkpoint of this system is published. This back-end gives the outputs of the
-    published code for random weights. A graph of ``torch.export`` has a fixed number of frames,
-    because of ``nn.LSTM``. An ONNX file takes any number of frames.
+    No complete checkpoint of this system is published. With the same random weights, this back-end
+    and the published code give the same outputs. A graph of ``torch.export`` has a fixed number of
+    frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -88,9 +88,9 @@ class Backend(nn.Module):
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
-        """Compute embeddings B×E, the input of the last layer; ``features`` as for :meth:`forward`.
+        """Compute embeddings B×E, the input of the last layer. ``features`` are as for :meth:`forward`.
 
-        This base raises :class:`InputError`, for back-ends that give logits only.
+        This base class raises :class:`InputError`, because some back-ends give only logits.
         """
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
@@ -209,9 +209,9 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n.
 
-    Its logits are float32, whatever the precision of inputs and weights, even within autocast. In
-    bfloat16, most of a thousand scores would equal another score, and equal scores change error
-    rates.
+    Its logits are float32 for any precision of inputs and weights, even within autocast. In
+    bfloat16, most of a thousand scores would be equal to another score, and equal scores change
+    error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype

@@ -128,9 +128,9 @@ class Ensemble(LayerSum):
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings of the ``hidden_states``: for a fusion their :meth:`summary` B×H.
+        """Compute embeddings of the ``hidden_states``. For a fusion, the embeddings are the :meth:`summary` B×H.
 
-        With ``kind="classification"``, embeddings B×40 are the hidden layer of the perceptron,
+        With ``kind="classification"``, the embeddings B×40 are the hidden layer of the perceptron,
         which the last layer reads.
         """
         summary = self.summary(hidden_states)

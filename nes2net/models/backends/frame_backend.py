@@ -1,4 +1,4 @@
-"""The base class of back-ends that compute an embedding of each frame: logits of frames and of utterances."""
+"""The base class of back-ends that compute an embedding of each frame, and logits of frames and utterances."""
 
 from __future__ import annotations
 

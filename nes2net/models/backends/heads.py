@@ -1,7 +1,7 @@
 """Heads: last layers of a back-end that compare an embedding with vectors of the classes.
 
-Every back-end has the option ``head``, by which a head replaces its last linear layer. The losses
-in :mod:`nes2net.training.losses` that compare embeddings with class vectors train these vectors.
+Every back-end has the option ``head``, which replaces the last linear layer by a head. Some losses
+in :mod:`nes2net.training.losses` compare embeddings with class vectors, and train these vectors.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class CosineHead(Head):
     last row is bona fide. Additive-margin softmax trains the vectors (Wang et al., IEEE SPL 2018).
 
     Args:
-        scale: factor of the cosines. Training sets it to the scale of the loss, so that a softmax
-            of the logits gives posteriors.
+        scale: factor of the cosines. Training sets this factor to the scale of the loss, so that a
+            softmax of the logits gives posteriors.
     """
 
     score_rule = "difference"
@@ -212,7 +212,7 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
 
 
 def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert both tensors to the more precise of their types, and to at least float32."""
+    """Convert both tensors to the more precise of their two types, or to float32 if both are less precise."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
@@ -222,7 +222,7 @@ def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
 
     Args:
         embeddings: B×E.
-        classes: the vectors of each class, K×E, with a K of its own.
+        classes: the vectors of each class, K×E. K may be different for each class.
     """
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 
-_NOISE = 0.05  # initial values of splines are random in ± _NOISE / number of grid cells
+_NOISE = 0.05  # initial values of splines are random, between ± _NOISE / number of grid cells
 
 
 class KanLinear(nn.Module):

@@ -255,8 +255,8 @@ class MamBo(Backend):
     (``normalize="batch"`` of the front-end). The published configuration states a head dimension of
     32. The code does not pass this number to the mixers, so the mixers use 64. The mixers ``GDN``
     (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) of the published code are not built
-    here. The default topology, mixer, and numbers of groups and mixers are assumptions. The scans
-    are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
+    here. Some defaults are assumptions: topology, mixer, and the numbers of groups and mixers. The
+    scans are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -32,7 +32,7 @@ class MeanLinear(FrameBackend):
         head: ``"linear"``; ``"one_class"``, the published vector of bona fide speech, D×1; or any
             other head (:mod:`nes2net.models.backends.heads`).
         num_logits: n; 2 for a head that compares two classes.
-        projection_dim: output size of a linear layer before the mean, which is then the size of the
+        projection_dim: output size of a linear layer before the mean, and thereby the size of the
             embedding: 256 in Spoof-SUPERB. With None there is no such layer, and embeddings have
             size D.
         pool: ``"mean"``. None gives the logits of each frame, B×T×``num_logits``, from the same

@@ -56,7 +56,7 @@ class MultiFusion(nn.Module):
     """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers.
 
     Args:
-        poolings: a pooling over time for each layer; the last item is the pooling over layers.
+        poolings: a pooling over time for each layer, and after these the pooling over layers.
     """
 
     def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:

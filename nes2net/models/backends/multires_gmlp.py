@@ -135,11 +135,11 @@ class MultiresGmlp(Backend):
 
     Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
     channels. For i > 0, this input is the input of scale i − 1, halved by maxima over pairs of
-    frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors.
-    The utterance has its own blocks, which read the input of the last scale, and is compared with
-    the class vectors of the last scale. Train segments alone, or segments and the utterance
-    together, but not the utterance alone. A network that is trained for a single resolution has the
-    weights of all scales, but only one scale is trained.
+    frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors. The
+    utterance has its own blocks, which read the input of the last scale, and is compared with the
+    class vectors of the last scale. Train segments alone, or segments and the utterance together,
+    but not the utterance alone. A network that is trained for a single resolution has the weights
+    of all scales, but only one scale is trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. The halving before the last scale begins one frame too
@@ -148,7 +148,7 @@ class MultiresGmlp(Backend):
     because the published weights were trained in this way.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
-    with zeros, which therefore change its scores, as published. Scoring never pads utterances.
+    with zeros. The zeros therefore change its scores, as published. Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -208,9 +208,10 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the weights B×L of the L ``hidden_states``, which add up to 1 and are the same for every utterance.
+        """Compute the weights B×L of the L ``hidden_states``.
 
-        The weight of a state that is not read is 0.
+        The weights add up to 1, and are the same for every utterance. The weight of a state that is
+        not read is 0.
         """
         weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)

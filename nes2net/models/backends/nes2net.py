@@ -164,8 +164,9 @@ class Nes2Net(FrameBackend):
     """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
     :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
-    channels are split into ``nes_ratio[0]`` groups. For each group but the last, the output of the
-    previous group is added, and an inner block follows. The number of channels never changes.
+    channels are split into ``nes_ratio[0]`` groups. Each group except the last passes through an
+    inner block, after the output of the previous group was added to it. The number of channels
+    never changes.
 
     Args:
         block, activation: classes of the block and of the activation of the inner level.

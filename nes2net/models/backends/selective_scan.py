@@ -88,7 +88,8 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay from the start of an outer chunk to each of its steps
     # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i is the log decay of outer chunk
-    # i, since[-1], and e_j is the state at the end of outer chunk j if it starts from zero, states[-1].
+    # i; since[-1] holds the d_i. e_j is the state at the end of outer chunk j if this chunk starts from zero;
+    # states[-1] holds the e_j.
     index = torch.arange(states.shape[2], device=states.device)
     k = index[:, None]
     j = index

@@ -37,7 +37,8 @@ def average_checkpoints(
         mode: ``"mean"`` computes the mean of each tensor in float64 and converts it back to the
             type of the tensor; the mean of integer counters is an integer. ``"legacy"`` repeats a
             fault of the published code: loading the second checkpoint overwrites the first
-            checkpoint in the sum, so the result is (2·c2 + c3 + … + cn)/n (deviation 1).
+            checkpoint in the sum, so the result is (2·c2 + c3 + … + cn)/n (deviation 1 in
+            docs/deviations.md).
         weights: a weight of at least 0 for each checkpoint; the weights are divided by their sum.
             None for equal weights.
 

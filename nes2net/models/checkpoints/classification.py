@@ -197,9 +197,9 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
         bonafide: name of the class that is bona fide, if the names do not tell; otherwise None.
 
     Raises:
-        InputError: if ``bonafide`` is not among ``labels``, or if a name means something else than
-            ``bonafide`` states. If ``bonafide`` is None: also if the meaning of a name is unknown,
-            or if not exactly one class is bona fide.
+        InputError: if ``bonafide`` is not among ``labels``, or contradicts the meaning of a name.
+            Without ``bonafide``: if the meaning of a name is unknown, or if not exactly one class
+            is bona fide.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
     if bonafide is not None:

@@ -1,4 +1,4 @@
-"""Read checkpoints of fairseq without fairseq, and translate its names of tensors.
+"""Read checkpoints of fairseq without fairseq, and translate fairseq's names of tensors.
 
 In reading order: the tables of names and their translations; ``read_ssl_checkpoint`` reads a file;
 ``model_type_of`` and ``encoder_tensors`` recognise a file; ``parse_convolutions`` reads an option.
@@ -74,7 +74,7 @@ _DEFAULTS = {
     "latent_groups": 2,
     "final_dim": 0,
 }
-# Only torchaudio's files have a tensor whose name ends so.
+# The name of a tensor ends with these words only in files of torchaudio.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MOST_CONVOLUTIONS = 64

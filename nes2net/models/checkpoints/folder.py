@@ -195,8 +195,8 @@ def read_base(
         path: the file or folder of the base, from :func:`find_base`.
         names: the published names of the base's tensors.
         record, remedy: as for :func:`find_base`.
-        read: function that reads the tensors in ``path``; they may include tensors that do not
-            belong to the base.
+        read: function that reads the tensors in ``path``; the result may include tensors that do
+            not belong to the base.
 
     Raises:
         InputError: if ``path`` cannot be read or lacks a tensor of the base, or if the digest of

@@ -205,7 +205,7 @@ def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool 
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate a tensor's name in a file of the transformers library, of any release, to fairseq's name.
+    """Translate the transformers library's name of a tensor, in files of any release, to fairseq's name.
 
     ``extractor_mode`` is as for :func:`nes2net.models.checkpoints.fairseq.to_fairseq`.
 

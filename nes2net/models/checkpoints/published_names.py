@@ -95,8 +95,8 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
         mark: name of a tensor that only this back-end of DeepFense has.
         backend: this toolkit's prefix of the back-end's names.
         last: this toolkit's prefix of the last layer's names.
-        prefixes: beginning of a name in the back-end → beginning in this toolkit, if it is not
-            ``backend``.
+        prefixes: beginning of a name in the back-end → beginning in this toolkit, for tensors whose
+            names in this toolkit do not begin with ``backend``.
     """
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
@@ -139,7 +139,7 @@ _LAYOUTS = (
     Layout(  # XLSR-MamBo
         marks=("stacked_mamba2.layers.norm.weight",), prefixes={}, torchaudio_encoder="feature_extractor.model.model."
     ),
-    Layout(  # Spoof-SUPERB; if a file has the encoder, its names have s3prl's prefix
+    Layout(  # Spoof-SUPERB; if a file has the encoder, the encoder's names have s3prl's prefix
         marks=("ssl_model.featurizer.weights", "post_net.linear.weight"),
         prefixes={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
     ),

@@ -328,8 +328,8 @@ _CONTAINERS: dict[str, tuple[type, int]] = {
 def plain(value: Any, owner: str) -> Any:
     """Copy metadata as plain data: mappings with texts as keys, lists, tuples, texts, numbers, truth values, None.
 
-    In place of a :class:`Record` the copy has its content (:func:`content_of`), and in place of any
-    other object a short text that describes it. An object that occurs several times is copied and
+    A :class:`Record` is replaced by its content (:func:`content_of`). Any other object is replaced
+    by a short text that describes the object. An object that occurs several times is copied and
     counted each time.
 
     Args:

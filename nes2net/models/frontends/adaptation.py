@@ -122,9 +122,9 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     layers.
 
     Raises:
-        InputError: if ``frontend`` is adapted already, has no transformer layers, has the engine
-            fairseq, or takes no prompt although the kind is a prompt; or if the linear layers to
-            adapt do not exist or are too small for the rank.
+        InputError: if ``frontend`` is adapted already, has no transformer layers or has the engine
+            fairseq; if the kind is a prompt, and ``frontend`` takes none; or if the linear layers
+            to adapt do not exist or are too small for the rank.
     """
     name = frontend.config["name"]
     kind = adaptation.kind
@@ -205,7 +205,7 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
     else:
-        # Name that a user may give, in fairseq or in the transformers library → name in the library.
+        # Name that a user may give, fairseq's or the transformers library's → name in the library.
         library_names = {"fc1": "intermediate_dense", "fc2": "output_dense", **{name: name for name in last_names}}
         target_names = tuple(library_names.get(name, name) for name in targets)
         check_known(

@@ -123,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end, so that few tensors train."""
+        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end: only few tensors are trained."""
         return "adapt" in self.config
 
     @property
@@ -222,7 +222,7 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # of checkpoint_activations(): compile the layer's own forward()
+            if isinstance(layer.forward, partial):  # checkpoint_activations() made it: compile the layer's own
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

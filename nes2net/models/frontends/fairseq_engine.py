@@ -25,8 +25,8 @@ _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "laten
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    The state dict of the module has the published names. The module can also load the names of the
-    transformers library, into which the front-end translates the names of all checkpoints.
+    The state dict of the module has the published names. The front-end translates the names of all
+    checkpoints into the names of the transformers library, and the module can load these names too.
 
     Args:
         options: the front-end's options, under the names of fairseq's configuration.
@@ -36,7 +36,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     """
     try:
         from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
-    except (ImportError, ValueError, AttributeError) as error:  # the last two: fairseq 0.12.2 on a new Python
+    except (ImportError, ValueError, AttributeError) as error:  # fairseq 0.12.2 raises the last two on a new Python
         raise MissingLibrary(
             f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
             f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "

@@ -28,7 +28,7 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     utterance.
 
     The computation is in float64, because in float32 a quiet band beside a loud band is mostly
-    rounding error: normalised bins of 40 real recordings would differ by up to 0.011 (7e-5 root
+    rounding error. Normalised bins of 40 real recordings would differ by up to 0.011 (7e-5 root
     mean square), and the bins of a tone by 0.12. For 4 s of speech, the features take 2·10⁷
     operations, and the whole front-end about 10¹¹. Float64 therefore costs little, even on a GPU
     with few float64 units. On Apple's GPUs, which do not support float64, the computation is in

@@ -84,8 +84,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: Names of the options that define a size: a checkpoint with other values has another size. All other options leave the
-#: size as it is: dropout, normalisation, and whether the tensors that only pre-training uses are kept.
+#: Names of the options that define a size: a checkpoint with other values has another size. The
+#: other options do not define a size: dropout, normalisation, and whether to keep the tensors of pre-training.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",
@@ -302,8 +302,8 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
         config: configuration of the front-end that was built from the checkpoint.
 
     Raises:
-        InputError: if the checkpoint has another size or type. Also if the checkpoint has the size,
-            but the name of its file is known from another model of the same size.
+        InputError: if the checkpoint has another size or type, or if its file has the name of
+            another published model of the same size.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return

@@ -219,7 +219,7 @@ class SSLFrontend(Frontend):
             options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
-        # The configuration leaves out the engine, whose outputs are the same, and values that change nothing.
+        # The configuration leaves out values that change nothing, and the engine: both engines have the same outputs.
         self.engine = options.pop("engine", "transformers")
         self.config = {"name": name, **options}
         if normalize:
@@ -453,7 +453,7 @@ def _network(name: str, description: str, **defaults: Any) -> Preset:
 
     Args:
         description: docstring of the constructor.
-        defaults: option → default that differs from the class's.
+        defaults: option → default, for options that do not have the default of the class.
     """
     return Preset(SSLFrontend, name, summary=description, without=_OPTIONS_OF_SOME - OWN_OPTIONS[name], **defaults)
 

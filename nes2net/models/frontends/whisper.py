@@ -1,8 +1,8 @@
 """Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
-2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options that fairseq's
-``Wav2Vec2Config`` also has are called here as in fairseq.
+2212.04356): two convolutions and a transformer over 30 s of log-mel frames. If fairseq's
+``Wav2Vec2Config`` has an option, too, the option has fairseq's name.
 """
 
 from __future__ import annotations
