@@ -328,14 +328,14 @@ def _title(corpus: str) -> str:
     return corpora.get(corpus).title if corpus in corpora.names() else corpus
 
 
-def _names(provenance: Provenance, part: str, key: str) -> list[str]:
-    """Collect the lists under ``key`` in all descriptions of ``part`` (``train`` or ``dev``); each value comes once."""
-    names: dict[str, None] = {}
+def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
+    """Collect the values that the trials of ``part`` (``train`` or ``dev``) list under ``key``, each value once."""
+    stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)
         if described.get("part") == part and isinstance(values, list):
-            names |= dict.fromkeys(map(str, values))
-    return list(names)
+            stated_values |= dict.fromkeys(map(str, values))
+    return list(stated_values)
 
 
 def _training(provenance: Provenance) -> dict[str, str]:
@@ -366,7 +366,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     if not provenance.trials:
         return
     # Name the generators of the training set. As far as the lists tell, all other generators are new to the detector.
-    attacks = _names(provenance, "train", "attacks")
+    attacks = _stated_values(provenance, "train", "attacks")
     if attacks:
         sentence = f"Generators other than {listed(attacks, 20)}"
         if any(described.get("part") == "train" and not described.get("attacks") for described in provenance.trials):
@@ -374,13 +374,13 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield f"{sentence}, by their names in its lists."
     else:
         yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
-    of_development = _names(provenance, "dev", "attacks")
+    of_development = _stated_values(provenance, "dev", "attacks")
     if of_development and set(of_development) <= set(attacks):
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
     if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."
     # Name the languages of the training set, or say that they are not known.
-    languages = _names(provenance, "train", "languages")
+    languages = _stated_values(provenance, "train", "languages")
     if languages:
         yield f"Languages other than {listed(languages, 20)}."
     else:
@@ -388,7 +388,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     # Mention codecs, noise and partly fake recordings: each is new to the detector if neither lists nor recipe have it.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
-    codecs = _names(provenance, "train", "codecs")
+    codecs = _stated_values(provenance, "train", "codecs")
     if not codecs and "augment.conditions" not in keys:
         yield "Codecs and telephone lines: its lists name none, and the recipe adds none."
     elif codecs:

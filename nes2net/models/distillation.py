@@ -189,6 +189,7 @@ class OneClassDistillation(Backend):
     ) -> None:
         super().__init__(feature_dim)
         self.frontend_level = frontend_level
+        # Build the same back-end twice, and refuse back-ends that cannot be compared in this way.
         name, options = _half_options("backend", backend, "feature_dim")
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
@@ -200,6 +201,7 @@ class OneClassDistillation(Backend):
             raise InputError(
                 f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
             )
+        # Remove the last layers, freeze the teacher, and take over the facts about the input.
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
         self.teacher.requires_grad_(False)
@@ -248,7 +250,7 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """List, for each level, the vectors of the teacher and of the student, B×D each, in at least float32."""
+        """Split ``embeddings`` B×2E: for each level, the vectors of teacher and student, B×D each, at least float32."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))

@@ -100,10 +100,10 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with both parts.
+    """Build the aggregation and back-end of ``model`` for ``frontend``, and compare ``tensors`` with both parts.
 
-    Returns the differences, and name → tensor of the parts that were built. The differences are
-    None if ``model`` cannot be built.
+    Returns the differences, and name → tensor of the parts that were built, on the meta device. The
+    differences are None if ``model`` cannot be built.
     """
     try:
         with without_memory():
@@ -114,7 +114,7 @@ def _compare_with(
 
 
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """Compute the share of tensor names that only one of the two state dicts has, from 0 (equal names) to 1.
+    """Compute the share of names that only ``state_dict`` or only ``expected`` has, from 0 (equal names) to 1.
 
     Names of the front-end do not count. Names that differ only in numbers, such as
     ``layers.0.weight`` and ``layers.1.weight``, count as one name. If neither state dict has other

@@ -282,8 +282,8 @@ class SavedNetwork(Network):
     def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
         """Write the files of a detector's folder other than the weights: architecture, ``record`` and model card.
 
-        If there is a card beside the file that this detector was loaded from, the new card keeps
-        its licence and the user's text.
+        The card shows ``provenance``. If there is a card beside the file that this detector was
+        loaded from, the new card keeps the licence and the user's text of the old card.
         """
         earlier = None
         if self.source:

@@ -375,7 +375,7 @@ class Network(nn.Module):
             )
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Compute :meth:`scores` without a CUDA graph."""
+        """Compute :meth:`scores` of the same arguments without a CUDA graph, after :meth:`check_score`."""
         self.check_score()
         if system_scores is None:
             return self.backend.scores(self(waveform))
@@ -491,12 +491,12 @@ def _num_parameters(module: nn.Module) -> int:
 
 
 def _write_published_names(network: Network, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """Rename the tensors in ``state_dict`` to the published names. PyTorch calls this hook after ``state_dict()``."""
+    """Rename the tensors under ``prefix`` to the published names. PyTorch calls this hook after ``state_dict()``."""
     write_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
 
 
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
-    """Rename the tensors in ``state_dict`` from the published names to the names of this network's modules.
+    """Rename the tensors under ``prefix`` from the published names to the names of this network's modules.
 
     PyTorch calls this hook before ``load_state_dict()``.
     """

@@ -234,7 +234,7 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
-    """Build the row of a result after checking its fields; ``where`` names the result in messages.
+    """Check the ``values`` of a result's fields, and build its row; ``where`` names the result in messages.
 
     Raises:
         InputError: if a field is unknown, missing or of the wrong type, if there is no figure, or
@@ -257,7 +257,7 @@ def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
 
 
 def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
-    """Return the row named ``id``.
+    """Return the row among ``rows`` whose name is ``id``.
 
     Raises:
         InputError: if no row has this id; the message suggests the most similar id.

@@ -155,7 +155,7 @@ class MixtureOfExperts(Aggregation):
         return F.pad(layer_gates.mean(1), (0, 1))
 
     def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
-        """Apply the chosen experts, and compute log Σ gate · exp(output): L tensors B×T×D → B×T×D."""
+        """Apply the experts in ``choice``, and compute log Σ gate · exp(output): L tensors B×T×D → B×T×D."""
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
         if torch.compiler.is_compiling():  # the compiler needs shapes that do not depend on the experts chosen
             outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
@@ -184,7 +184,7 @@ class MixtureOfExperts(Aggregation):
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
 
     def balance_loss(self, choice: Choice) -> Tensor:
-        """Compute a loss that is small if all experts are used equally (Shazeer et al., ICLR 2017, eqs. 6–11).
+        """Compute a loss that is small if ``choice`` uses all experts equally (Shazeer et al., ICLR 2017, eqs. 6–11).
 
         The loss adds up two squared coefficients of variation over the experts: the first is the
         variation of importance, the second is the variation of load.

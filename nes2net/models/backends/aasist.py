@@ -83,7 +83,7 @@ def _pairs(x: Tensor) -> Tensor:
 
 
 def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Apply batch normalisation to the nodes ``x`` B×N×D, as if each node were an example of the batch."""
+    """Apply the batch norm ``bn`` to the nodes ``x`` B×N×D, as if each node were an example of the batch."""
     return bn(x.flatten(0, 1)).view_as(x)
 
 
@@ -201,7 +201,7 @@ class GraphPool(nn.Module):
 
 
 def image_attention(channels: int) -> nn.Sequential:
-    """Build the layers that compute weights B×C×F×T from an image B×C×F×T, for :func:`nodes_of_image`."""
+    """Build the layers that compute the weights of :func:`nodes_of_image` from an image B×C×F×T; C is ``channels``."""
     return nn.Sequential(nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1))
 
 

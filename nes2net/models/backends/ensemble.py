@@ -87,6 +87,7 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
+        # Both kinds have the same trunk and LSTM. The weights of the layers and the perceptrons are different.
         layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind
@@ -152,5 +153,5 @@ class Ensemble(LayerSum):
 
 
 def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
-    """Build a perceptron: a hidden layer of 40 units with ReLU, then the layer ``last``."""
+    """Build a perceptron of ``hidden_dim`` inputs: a hidden layer of 40 units with ReLU, then the layer ``last``."""
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

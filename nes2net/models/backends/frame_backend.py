@@ -93,7 +93,7 @@ class FrameBackend(Backend):
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits of frames from ``features`` B×T×D: length of a frame in ms → logits B×T×n.
+        """Compute the logits of frames from ``features`` B×T×D: ``frame_ms``, the length of a frame, → logits B×T×n.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.
@@ -102,7 +102,7 @@ class FrameBackend(Backend):
         return {frame_ms: self.frame_logits(self.frames(features))}
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same embeddings of frames."""
+        """Compute :meth:`segments` and :meth:`embed` from the same embeddings of frames. Arguments are as for both."""
         self._check_sees_frames()
         frames = self.frames(features)
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)

@@ -212,7 +212,7 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
 
 
 def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert both tensors to the more precise of their two types, or to float32 if both are less precise."""
+    """Convert ``a`` and ``b`` to the more precise of their two types, or to float32 if both are less precise."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 

@@ -97,7 +97,7 @@ class Mixer(nn.Module):
         return (y * F.silu(z)).to(x.dtype)
 
     def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Compute the same as :meth:`_scan` by the CUDA kernel of mamba_ssm, in which time is the last axis."""
+        """Compute :meth:`_scan` of the same arguments by mamba_ssm's CUDA kernel, in which time is the last axis."""
         fused = fused_selective_scan()
         assert fused is not None  # _can_use_fused_scan() has checked it
         y = fused(

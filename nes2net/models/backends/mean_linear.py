@@ -68,7 +68,7 @@ class MeanLinear(FrameBackend):
             embedding_dim = projection_dim
         self.build_pooling(pool, utterance, embedding_dim)
         self.proj_fc = create_head(head, embedding_dim, num_logits)
-        if type(self.proj_fc) is OneClassHead:
+        if type(self.proj_fc) is OneClassHead:  # published files have this head's vector as a column
             self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
 
     def frames(self, features: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ class MFA(Backend):
         self.first = 1 if variant == "paper" else 0
         self.num_states = self.first + num_layers
         poolings: list[Pooling] = []
-        for _ in range(num_layers + 1):
+        for _ in range(num_layers + 1):  # one for each layer, and one over the layers
             if variant == "paper":
                 poolings.append(AttentiveStatisticsPooling(feature_dim, bottleneck_dim))
             else:

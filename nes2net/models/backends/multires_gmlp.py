@@ -106,7 +106,7 @@ class Scales(nn.Module):
     def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
         super().__init__()
         last = len(dims) - 1
-        self.blocks = nn.ModuleList([nn.Identity()])
+        self.blocks = nn.ModuleList([nn.Identity()])  # scale 0 reads the features as they are
         self.blocks.extend(nn.Sequential(Halving(i == last), nn.Linear(dims[i], dims[i])) for i in range(1, last + 1))
         self.post_nets_seg = nn.ModuleDict(
             {f"disc_{i}": GmlpNet(dim, gmlp_layers, max_frames // 2**i) for i, dim in enumerate(dims)}
@@ -230,12 +230,12 @@ class MultiresGmlp(Backend):
     def segments_and_embedding(
         self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same inputs of the scales."""
+        """Compute :meth:`segments` and :meth:`embed` from the same inputs of the scales. Arguments are as for both."""
         scale_inputs = self._scale_inputs(hidden_states)
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.utterance(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Count the segments for each of the :attr:`resolutions`.
+        """Count, for each of the :attr:`resolutions`, the segments in an utterance of ``num_frames`` frames.
 
         The last scale has one more segment, because the halving before this scale pads the frames.
         """
@@ -269,7 +269,7 @@ class MultiresGmlp(Backend):
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
-        """Compute :meth:`segments` from the inputs of all scales; only the scales in :attr:`resolutions` are scored."""
+        """Compute :meth:`segments` from the ``scale_inputs`` of all scales, for the scales in :attr:`resolutions`."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:

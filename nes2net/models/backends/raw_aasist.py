@@ -26,7 +26,7 @@ from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encode
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
     """Make band-pass filters ``num_filters``×1×``num_taps`` with edges equally spaced in mel.
 
-    The edges range from 0 to half the sampling rate.
+    The edges range from 0 to half of ``sample_rate``, which is in Hz.
 
     A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies f in cycles per sample
     and times t in samples. As in the code that trained the published weights, the edges are

@@ -62,7 +62,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
 def _decays(log_decay: Tensor) -> Tensor:
     """Compute the decays from step j to step k, exp(Σ_{j < i ≤ k} log_decay_i), or 0 if k < j: …×N → …×N×N.
 
-    k is the row and j the column.
+    The argument ``log_decay`` is …×N. In the result, k is the row and j is the column.
     """
     index = torch.arange(log_decay.shape[-1], device=log_decay.device)
     ahead = index[:, None] < index  # k < j

@@ -175,7 +175,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
 
 
 def bonafide_or_spoof(label: str) -> str | None:
-    """Decide what a class name means by its words: ``"bonafide"``, ``"spoof"``, or None if the words do not tell.
+    """Decide what the words in the ``label`` of a class mean: ``"bonafide"``, ``"spoof"``, or None if they do not tell.
 
     >>> [bonafide_or_spoof(name) for name in ("AIVoice", "bona-fide", "unreal", "LABEL_1", "not real")]
     ['spoof', 'bonafide', None, None, None]

@@ -142,7 +142,7 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
-    """Translate ``name`` by the first rule whose pattern matches; if no pattern matches, return ``name``."""
+    """Translate ``name`` by the first of ``rules`` whose pattern matches; if no pattern matches, return ``name``."""
     for pattern, template in rules:
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
@@ -310,7 +310,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """
 
     def value(node: ast.expr) -> Any:
-        """Compute the value of an expression; raise ValueError for an expression of another form."""
+        """Compute the value of the expression ``node``; raise ValueError for an expression of another form."""
         match node:
             case ast.List(elts=items):
                 return [value(item) for item in items]

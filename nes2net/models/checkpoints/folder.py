@@ -144,7 +144,7 @@ NAME_IT = "name the base with `base`"
 
 
 def base_digest(base: Mapping[str, Tensor]) -> str:
-    """Compute the SHA-256 of the tensors' names, types, shapes and numbers; the tensors may have any order."""
+    """Compute the SHA-256 of the names, types, shapes and numbers in ``base``; the order of tensors has no effect."""
     return digest(dict(sorted(base.items()))).hex()
 
 

@@ -141,6 +141,9 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     Tensors of heads, adapters and decoders are left out. Tensors have the transformers library's
     names, and options have the front-end's names.
 
+    Args:
+        family: the expected type of model, and the layout of its folders.
+
     Raises:
         InputError: if ``checkpoint`` holds another type of model or a variant that the front-end
             does not support. An error is also raised if the feature extractor of a folder is
@@ -184,7 +187,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and options of the encoder in a Hugging Face folder; errors are as for :func:`read_mel_encoder`."""
+    """Read tensors and options of a Hugging Face folder; ``family`` and errors are as for :func:`read_mel_encoder`."""
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
     for name, value in family.presumed.items():

@@ -132,7 +132,7 @@ class _Reader:
                 self.message(kind_of_field, value, depth + 1)
 
     def tensor(self, message_slice: _Slice) -> None:
-        """Check that a TensorProto has enough bytes for its dimensions.
+        """Check that the TensorProto in ``message_slice`` has enough bytes for its dimensions.
 
         If another file holds the bytes, the file is recorded in :attr:`summary`.
         """
@@ -167,13 +167,13 @@ class _Reader:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
     def entry(self, message_slice: _Slice) -> tuple[str, str]:
-        """Read the key and the value of a StringStringEntryProto."""
+        """Read the key and the value of the StringStringEntryProto in ``message_slice``."""
         self.budget.take("texts", bytes=message_slice[1] - message_slice[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(message_slice) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
 
     def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
-        """Yield the number and the value of each field of a message.
+        """Yield the number and the value of each field of the message in ``message_slice``.
 
         The value of a varint is a number, and the value of a field of bytes is the slice of these
         bytes in the file. Fields of 4 or 8 bytes, such as floats, are skipped.
@@ -206,14 +206,17 @@ class _Reader:
             position += length
 
     def varints(self, message_slice: _Slice) -> Iterator[int]:
-        """Yield the numbers of a packed field, which is a sequence of varints."""
+        """Yield the numbers of the packed field in ``message_slice``, which is a sequence of varints."""
         position, end = message_slice
         while position < end:
             value, position = self.varint(position, end)
             yield value
 
     def varint(self, position: int, end: int) -> tuple[int, int]:
-        """Read a varint (7 bits in each byte, lowest bits first); return the number, and the position after it."""
+        """Read the varint at ``position``, before ``end``; return the number, and the position after it.
+
+        A varint has 7 bits in each byte, the lowest bits first.
+        """
         self.budget.take("numbers outside its tensors", steps=1)
         value = 0
         for shift in range(0, 70, 7):

@@ -221,7 +221,7 @@ def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def save_atomically(content: Any, path: str | Path) -> None:
-    """Write with ``torch.save`` under a temporary name, then rename.
+    """Write ``content`` with ``torch.save`` under a temporary name, then rename the file to ``path``.
 
     An interruption or a power cut leaves the old file, or no file.
 
@@ -277,7 +277,7 @@ class Misfit:
 
 
 def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
-    """Compare the names and shapes of two state dicts, and the kinds of their numbers.
+    """Compare ``state_dict`` with the ``expected`` state dict of a model: names, shapes and kinds of numbers.
 
     Weights may have any floating-point type, and counters any integer type. Where the model has a
     counter, ``state_dict`` may have a floating-point number, because some programs average
@@ -309,7 +309,11 @@ def named_type(tensor: Tensor) -> str:
 
 
 def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
-    """Check that two state dicts have the same names and shapes, and weights where weights are needed.
+    """Check that :func:`compare` finds no difference, and that all weights in ``state_dict`` are finite.
+
+    Args:
+        expected: the state dict of the model.
+        path: name of the file of ``state_dict``, for messages.
 
     Raises:
         InputError: if the state dicts differ, or if ``state_dict`` has NaN or infinite numbers. The
@@ -345,7 +349,7 @@ def digest(state_dict: Mapping[str, Tensor]) -> bytes:
     """
 
     def digest_of(name_and_tensor: tuple[str, Tensor]) -> bytes:
-        """Hash one tensor; each thread calls this function."""
+        """Hash a pair of name and tensor; each thread calls this function."""
         name, tensor = name_and_tensor
         facts = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
         numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -95,7 +95,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             budget = Budget(str(path), max(_MOST_EXPANSION * size, _ALWAYS_FIT), _MOST_STEPS, size, _REMEDY)
 
             def unpickle(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
-                """Read the next pickle in ``stream``; ``read`` below calls this function."""
+                """Read the next pickle in ``stream``, see :data:`_Unpickle`; ``read`` below calls this function."""
                 return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
 
             read = _read_zip if zipped else _read_legacy
@@ -138,7 +138,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
     Args:
         path: the file, which is memory-mapped and named in messages.
         file: the same file, opened.
-        unpickle: function that reads a pickle.
+        unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
         InputError: if the archive is not a checkpoint, or a checksum differs.
@@ -198,7 +198,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage.
 
     Args:
-        unpickle: function that reads a pickle.
+        unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
         ValueError: if the file does not begin as a checkpoint does, or its storages do not fit.
@@ -208,7 +208,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        """Make an empty storage, which is filled below, after all pickles. The unpickler calls this function."""
+        """Make a storage for ``key``, which is filled after all pickles. The unpickler calls this function."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")

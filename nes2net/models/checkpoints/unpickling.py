@@ -251,7 +251,10 @@ class _Storage:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """Make a tensor that views ``storage``, as PyTorch's function of the same name does; later arguments are unused."""
+    """Make a tensor of shape ``size`` that views ``storage`` from the number at ``offset`` on.
+
+    PyTorch's function of the same name does so, too. Its further arguments are not used here.
+    """
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)

@@ -117,9 +117,9 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes the biases instead.
 
-    ``frontend`` is changed in place, with its ``base`` and ``config``. Before training, only a
-    prompt changes hidden states. Random numbers come from PyTorch's generator, in the order of the
-    layers.
+    ``adaptation`` says which tensors are added. ``frontend`` is changed in place, with its ``base``
+    and ``config``. Before training, only a prompt changes hidden states. Random numbers come from
+    PyTorch's generator, in the order of the layers.
 
     Raises:
         InputError: if ``frontend`` is adapted already, has no transformer layers or has the engine
@@ -222,7 +222,7 @@ def _last_word(name: str) -> str:
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Replace the linear layers to adapt by peft's layers, and give their tensors this toolkit's names.
+    """Replace linear layers of ``frontend`` by peft's layers for ``adaptation``, and keep the names of tensors.
 
     Raises:
         InputError: if the rank is larger than the smaller size of a layer, or a layer does not

@@ -54,7 +54,7 @@ def for_transformers(
 ) -> tuple[Tensor, None]:
     """Call :func:`attend` as the transformers library asks: return the output B×T×H×D/H, and None for the weights.
 
-    The library's mask is added to the attention scores; ``module`` and further arguments are not
-    used.
+    ``query``, ``key``, ``value`` and ``dropout`` are as for :func:`attend`. The library's ``mask``
+    is added to the attention scores. ``module`` and further arguments are not used.
     """
     return attend(query, key, value, mask, dropout).transpose(1, 2), None

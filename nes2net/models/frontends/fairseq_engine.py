@@ -94,9 +94,10 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
 
 
 def _read_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
-    """Rename tensors from the transformers library's names to fairseq's.
+    """Rename the tensors under ``prefix`` from the transformers library's names to fairseq's names, in place.
 
-    PyTorch calls this hook before ``load_state_dict()``.
+    PyTorch calls this hook before ``load_state_dict()``. ``extractor_mode`` is as for
+    :func:`to_fairseq`.
     """
     for key in [k for k in state_dict if k.startswith(prefix)]:
         state_dict[prefix + to_fairseq(key[len(prefix) :], extractor_mode)] = state_dict.pop(key)

@@ -40,7 +40,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute x Wᵀ + b, …×D → …×D'."""
+        """Compute x Wᵀ + b with the ``weight`` W and the ``bias`` b, …×D → …×D'."""
         assert _product is not None  # OneDNNLinear.forward() has checked it
         return _product(x, weight, bias, "none", [], "")  # "none": no activation follows the product
 
@@ -70,7 +70,7 @@ class OneDNNLinear(nn.Linear):
     """A linear layer on oneDNN that shares the parameters of ``linear``, with the same outputs up to rounding."""
 
     def __init__(self, linear: nn.Linear) -> None:
-        nn.Module.__init__(self)
+        nn.Module.__init__(self)  # nn.Linear's constructor would make new parameters
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         self.weight = linear.weight

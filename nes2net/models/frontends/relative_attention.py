@@ -45,6 +45,7 @@ class GatedRelativeAttention(nn.Module):
         self.dropout = attention.dropout
         self.num_buckets = attention.num_buckets
         self.max_distance = attention.max_distance
+        # Take over the library's layers and parameters under their names.
         for name, module in attention.named_children():
             self.add_module(name, module)
         self.gru_rel_pos_const = attention.gru_rel_pos_const
@@ -138,6 +139,7 @@ class RelativeKeyAttention(nn.Module):
         self.num_heads = attention.num_heads
         self.left = attention.left_max_position_embeddings
         self.right = attention.right_max_position_embeddings
+        # Take over the library's layers under their names.
         for name, module in attention.named_children():
             self.add_module(name, module)
 

@@ -333,7 +333,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 
 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
-    """Return the path of a pre-training file or folder; the argument is the path or the name of a published size.
+    """Return the path of a pre-training file or folder, given by its path or by the name of a published size.
 
     The result for None is None. The file of a published size is downloaded once
     (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file or folder with the name of a

@@ -428,7 +428,7 @@ def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """Rename the tensors to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
+    """Rename the tensors of ``module`` to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         child, _, name = key[len(prefix) :].partition(".")
         published = name.replace("__", ".")
@@ -438,7 +438,10 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
-    """Rename the tensors from fairseq's names, in place. PyTorch calls this hook before ``load_state_dict()``."""
+    """Rename tensors from fairseq's names to those of ``module``, in place.
+
+    PyTorch calls this hook before ``load_state_dict()``.
+    """
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
