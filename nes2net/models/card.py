@@ -218,7 +218,7 @@ def model_card(
         "tags": ["anti-spoofing", "deepfake-speech-detection"],
         "license": licence,
     }
-    if figures:
+    if figures:  # with ``model-index``, the hub lists the results of the checkpoint that the card describes
         of_checkpoint = [figure for figure in evaluation_figures if figure.checkpoint == checkpoint]
         results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}

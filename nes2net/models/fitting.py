@@ -63,6 +63,7 @@ def fitted_config(
             if tries > _MOST_TRIES:
                 return None
             new_misfit, new_expected = _compare_with(tensors, frontend, candidate)
+            # A change must leave fewer differences than there were, and fewer than every change before.
             if new_misfit is not None and len(new_misfit) < smallest:
                 smallest = len(new_misfit)
                 best = new_misfit, candidate, new_expected
@@ -73,7 +74,7 @@ def fitted_config(
 
 
 def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
-    """Whether ``tensors``, under their published names, have the names, shapes and types of ``frontend``'s tensors."""
+    """Whether ``tensors`` fit ``frontend``: all published names, all shapes and all types are equal."""
     return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
 
 

@@ -187,9 +187,9 @@ class Provenance:
     def start(self, places: bool = True) -> Provenance:
         """Return the facts about training data, for a copy of the detector or for a detector that starts from it.
 
-        Settings without influence on the data, such as the seed, are dropped. :attr:`training`,
-        :attr:`figures`, :attr:`score_ranges` and :attr:`facts` are dropped too, because they hold
-        only for these weights.
+        The recipe keeps its name, its section ``segments`` and the keys that describe its data.
+        :attr:`training`, :attr:`figures`, :attr:`score_ranges` and :attr:`facts` are dropped,
+        because they hold only for these weights.
 
         Args:
             places: keep the folders of the corpora; false for files that are given to other people.

@@ -549,6 +549,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
         if missing := [source for source in effect.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
             continue
+        # Build one condition, to find out whether this machine can compute the effect.
         texts = [f"{name}:{strength:g}" for strength in effect.strengths] or [name]
         try:
             create_condition(texts[0], sources)

@@ -152,12 +152,13 @@ class HeterogeneousGraphAttention(nn.Module):
         """Update the nodes ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D; their size becomes D'."""
         n1 = type1.shape[1]
         n2 = type2.shape[1]
+        # The master node attends to the nodes of both types.
         x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))  # B×(N₁+N₂)×D
         scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM  # B×(N₁+N₂)×1
         gathered = torch.softmax(scores / self.temperature, dim=1).transpose(1, 2) @ x
         master = self.proj_with_attM(gathered) + self.proj_without_attM(master)
 
-        # Each pair of node types has an attention vector. N = N₁ + N₂.
+        # All nodes attend to all nodes. Each pair of node types has an attention vector. N = N₁ + N₂.
         h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D'
         from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)

@@ -192,7 +192,7 @@ class Backend(nn.Module):
                 )
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
-        """Raise :class:`InputError` if the ``scores`` of other systems are None, or not ``batch_size``×``num_scores``."""
+        """Raise :class:`InputError` if ``scores`` of other systems are None or not ``batch_size``×``num_scores``."""
         name = self.config["name"] if hasattr(self, "config") else ""
         count = self.num_scores
         if scores is None:

@@ -272,6 +272,7 @@ class GeneralOptions:
             InputError: if the last layer cannot be replaced, or if ``classes`` does not have a
                 different name for each logit.
         """
+        # Replace the last layer by the head.
         if self.head is not None:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
@@ -279,10 +280,12 @@ class GeneralOptions:
                     f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace"
                 )
             backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
+        # Set the score rule: the rule of the option or, without this option, the rule of the head.
         if backend.last_layer_name and isinstance(backend.last_layer, Head):
             backend.score_rule = backend.last_layer.score_rule
         if self.score_rule is not None:
             backend.score_rule = self.score_rule
+        # Name the classes.
         if self.classes is not None:
             if not len(self.classes) == len(set(self.classes)) == max(num_logits, 2):
                 raise InputError(

@@ -305,6 +305,7 @@ class MamBo(Backend):
         if mixer != "mamba":
             check_divides("head_dim", head_dim, "expand · embed_dim", expand * embed_dim)
 
+        # List the kinds of blocks in a group. Published files call a mixer of any kind "mamba".
         mamba2 = Hydra if mixer == "hydra" else Mamba2
         mixers = ["mamba"] * num_mixers
         mlp = ["mlp"]
@@ -315,6 +316,7 @@ class MamBo(Backend):
             "mambo_3": mixers + mlp + mha + mlp,
             "mambo_4": mixers + mlp + mixers + mha,
         }[topology]
+        # For each kind of block, a function that makes its module.
         create: dict[str, Callable[[], nn.Module]] = {
             "mamba": lambda: mamba2(embed_dim, state_dim, head_dim, expand),
             "mlp": lambda: GatedPerceptron(embed_dim, dropout),

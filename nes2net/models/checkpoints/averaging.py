@@ -84,6 +84,7 @@ def average_checkpoints(
             else:  # integers are summed as integers
                 value = tensor.to(torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
+    # Divide the sum, unless the weights did so already, and convert it to the types of the first checkpoint.
     for key, value in total.items():
         if shares is not None:
             if not first_checkpoint[key].is_floating_point():

@@ -202,6 +202,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
             is bona fide.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
+    # If the user names the bona fide class, all other classes are spoof.
     if bonafide is not None:
         check_known([bonafide], labels, f"{folder / CONFIG_FILE} has no class")
         stated: list[str | None] = [BONAFIDE if label == bonafide else SPOOF for label in labels]
@@ -211,6 +212,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
                 "fide: leave out `config`"
             )
         meanings = stated
+    # Exactly one class must be bona fide.
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
     if None in meanings or len(numbers) != 1:
         raise InputError(

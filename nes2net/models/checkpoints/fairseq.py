@@ -202,6 +202,7 @@ def read_ssl_checkpoint(
             "to `train.init_from`)"
         )
     model_type = check_type(path, model_type_of(content), types)
+    # Read the wanted options, and bring them into the form of the front-end's options.
     config = _model_configuration(content)
     if config.get("conv_pos_batch_norm"):
         raise InputError(f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported")

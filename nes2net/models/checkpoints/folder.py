@@ -163,6 +163,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     """
     if not isinstance(record, dict) or not isinstance(record.get("digest"), str):
         raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
+    # The user names the base.
     if base is not None:
         if not exists(base):
             message = f"the base {base} was not found: name the file or folder that the detector was adapted from"
@@ -170,6 +171,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
                 message += f" ({remedy})"
             raise InputError(message)
         return Path(base)
+    # The record names the base. The file may have been moved together with the checkpoint.
     if isinstance(file := record.get("file"), str) and file:
         folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
         for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):

@@ -176,6 +176,7 @@ def read_huggingface_folder(
         raise InputError(
             f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
         ) from error
+    # Keep the tensors that only pre-training uses if they are complete.
     has_pretraining_heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not has_pretraining_heads:
         state_dict.pop("mask_emb", None)
@@ -234,6 +235,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     for name in _WEIGHT_FILES:
         if (folder / name).is_file():
             return load_state_dict(folder / name)
+    # The weights are in several files, which are called shards here: an index says which file holds a tensor.
     for name in _INDEX_FILES:
         if (folder / name).is_file():
             index = read_json(folder / name).get("weight_map")

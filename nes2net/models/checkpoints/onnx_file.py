@@ -245,7 +245,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         )
     if declared is not None:
         beside = path.parent / declared
-        size = content.beside.get(declared, 0)
+        size = content.beside.get(declared, 0)  # the file must have at least this many bytes
         if not os.path.isfile(beside):  # isfile() is also False for a name that no file can have
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):

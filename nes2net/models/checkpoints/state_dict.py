@@ -35,7 +35,7 @@ _LONGEST_NAME = 1000  # characters
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
 _MOST_CONTAINERS = 2  # a state dict is searched for in a dictionary within a dictionary, but no deeper
-_MOST_HEADER = 1 << 24  # most bytes of the header of a safetensors file; it has about 150 bytes for each tensor
+_MOST_HEADER = 1 << 24  # most bytes of a safetensors file's header, which has about 150 bytes for each tensor
 
 #: Types of weights, and of counters such as the number of batches in batch normalisation.
 WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

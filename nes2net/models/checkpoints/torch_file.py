@@ -81,6 +81,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     """
     check_file(path)
     check_arrived(path)
+    # Recognise the kind of the file by its beginning, and read it with limits of memory and steps.
     records: dict[str, type[Record]] = {}
     beginning = b""
     try:
@@ -101,6 +102,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             read = _read_zip if zipped else _read_legacy
             content = read(path, file, unpickle)
         budget.take("tensors, repeated parts included", bytes=_num_bytes_of_tensors(content))
+    # Say in the error what the user can do.
     except InputError:
         raise
     except Refused as error:
@@ -163,12 +165,14 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
             members[name] = member
         if sum(member.file_size for member in members.values()) > size:
             raise ValueError("its members claim more bytes than the file has")
+        # Check that this is a whole checkpoint of a little-endian machine.
         if "data.pkl" not in members:
             raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
             raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
+        # Storages are parts of the mapped file. They are made when the unpickler asks for them.
         mapped = torch.UntypedStorage.from_file(str(path), False, size)
         storages: dict[str, torch.UntypedStorage] = {}
 

@@ -126,6 +126,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
             fairseq; if the kind is a prompt, and ``frontend`` takes none; or if the linear layers
             to adapt do not exist or are too small for the rank.
     """
+    # Refuse front-ends that cannot be adapted in this way.
     name = frontend.config["name"]
     kind = adaptation.kind
     if frontend.adapted:
@@ -136,6 +137,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         raise InputError("the layers of the engine fairseq are not adapted: leave `model.frontend.engine=fairseq` out")
     if kind == "prompt" and not frontend.takes_prompt:
         raise InputError(f"front-end '{name}' takes no prompt: take lora, dora, adapter or bitfit as the kind")
+    # Freeze all parameters. Then add tensors or, for BitFit, unfreeze biases.
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
     if kind == "adapter":
@@ -160,6 +162,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
                 parameter.requires_grad_(_last_word(layer_name) == "bias")
     else:
         _add_lora(frontend, adaptation)
+    # The base has the tensors that existed before and stay frozen.
     tensors = frontend.state_dict(keep_vars=True)
     frontend.base = frozenset(name for name in base if not tensors[name].requires_grad)
     frontend.config["adapt"] = adaptation.options
@@ -195,12 +198,14 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     Raises:
         InputError: if ``targets`` names a layer that does not exist.
     """
+    # Find all linear layers of attention and feed-forward network.
     inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
     layers = {
         name: module
         for name, module in frontend.named_modules()
         if id(module) in inside and isinstance(module, nn.Linear) and _last_word(name) in (*_ATTENTION, *_FEED_FORWARD)
     }
+    # Keep the layers whose last name is in ``targets``.
     last_names = dict.fromkeys(map(_last_word, layers))
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]

@@ -39,6 +39,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     )
     if not whole_matrices:
         return functional.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
+    # Join batch and heads. Then softmax(query · keyᵀ · scale + bias) · value takes two batched products.
     queries, keys, values = (x.flatten(0, 1) for x in (query, key, value))
     scale = query.shape[3] ** -0.5
     if bias is None:

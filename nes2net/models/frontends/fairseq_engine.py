@@ -48,6 +48,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
         model = Wav2Vec2Model(Wav2Vec2Config(**fields))
         if model.post_extract_proj is None:  # fairseq may omit this layer, but published files have it
             model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
+    # The front-end itself keeps the tensors that only pre-training uses.
     model.remove_pretraining_modules()
     del model.mask_emb
     model.register_load_state_dict_pre_hook(partial(_read_transformers_names, options["extractor_mode"]))

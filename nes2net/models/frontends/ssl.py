@@ -366,6 +366,7 @@ def _check_combination(options: dict[str, Any]) -> None:
     for name in ("encoder_attention_heads", "conv_pos_groups"):
         if dim % options[name]:
             raise InputError(f"encoder_embed_dim {dim} is not divisible by {name} {options[name]}")
+    # Limit the numbers that each convolution outputs, the shortest hop, and the longest frame.
     layers = options["conv_feature_layers"]
     hop = 1
     for channels, _, stride in layers:
@@ -410,9 +411,9 @@ def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
     final = options.get("final_dim", 0)
-    if "num_targets" in options:
+    if "num_targets" in options:  # HuBERT
         shapes["label_embs_concat"] = (options["num_targets"], final)
-    if "latent_vars" in options:
+    if "latent_vars" in options:  # wav2vec 2.0
         codes = options["latent_vars"] * options["latent_groups"]
         shapes |= {
             "quantizer.vars": (1, codes, final // options["latent_groups"]),
