@@ -41,7 +41,7 @@ def fitted_config(
     of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names differ.
 
     Args:
-        state_dict: the tensors of a whole detector, or without its front-end, from a file.
+        state_dict: the tensors of a detector from a file, with or without the front-end.
         frontend: the front-end of ``config``, on the meta device.
     """
     # Stop if the front-end does not fit, or if most names differ.

@@ -93,7 +93,7 @@ class FrameBackend(Backend):
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits of frames from ``features`` B×T×D: ``frame_ms``, the length of a frame, → logits B×T×n.
+        """Compute the logits B×T×n of frames from ``features`` B×T×D; their key is ``frame_ms``, the length of a frame.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.

@@ -123,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end: only few tensors are trained."""
+        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end: few tensors are trained."""
         return "adapt" in self.config
 
     @property

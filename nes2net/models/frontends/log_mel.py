@@ -106,10 +106,10 @@ def _frequencies(num_bins: int, like: Tensor) -> Tensor:
 
 
 def _triangles(positions: Tensor, edges: Tensor) -> Tensor:
-    """Compute triangular filters at P ``positions``, with one filter for each inner edge: P×(``edges`` − 2).
+    """Compute triangular filters at P ``positions``, with one filter for each inner edge: P×(E − 2).
 
-    Each filter is 1 at its own edge, and falls to 0 at the two neighbouring edges. The edges have
-    the unit of the positions.
+    Each filter is 1 at its own edge, and falls to 0 at the two neighbouring edges. The E ``edges``
+    have the unit of the positions.
     """
     lower = edges[:-2]
     centre = edges[1:-1]
