@@ -79,7 +79,7 @@ def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
 
 
 def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The options of ``after`` that differ from ``before``, such as ``backend.num_logits=1``."""
+    """List the options of ``after`` that differ from ``before``, as texts such as ``backend.num_logits=1``."""
     changes = []
     for role, (_, default_name) in _PARTS.items():
         _, options_before = name_and_options(before, role, default_name)
@@ -93,7 +93,7 @@ def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 
 
 def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of aggregation and back-end in a whole-model state dict."""
+    """Select the tensors of aggregation and back-end in a whole-model state dict."""
     left_out = select_frontend(state_dict)
     return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
 

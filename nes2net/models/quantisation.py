@@ -116,7 +116,7 @@ def onednn_product(weight: Tensor, scale: Tensor) -> Product:
     zeros = torch.zeros(len(weight), dtype=torch.int64)
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
-        """The prepared product: (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
+        """Compute the prepared product (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
         call = _onednn_operator if torch.compiler.is_compiling() else _call_onednn
         return call(values, packed, scale, zeros, dtype)
 
@@ -147,7 +147,7 @@ def plain_product(weight: Tensor, scale: Tensor) -> Product:
     """Prepare the product of :func:`onednn_product`, but in float32 by PyTorch, which works on every processor."""
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
-        """The prepared product: (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
+        """Compute the prepared product (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
         return (functional.linear(values.float() - _OFFSET, weight.float()) * scale).to(dtype)
 
     return product
@@ -278,7 +278,7 @@ class Int8RelativeAttention(Int8Attention):
         self.original = original
 
     def position_bias(self, frames: int) -> Tensor:
-        """Position bias 1×H×T×T, before gating, for T ``frames``."""
+        """Compute the position bias 1×H×T×T, before gating, for T ``frames``."""
         return self.original.position_bias(frames)
 
     def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:

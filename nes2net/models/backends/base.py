@@ -115,7 +115,10 @@ class Backend(nn.Module):
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed`, in one pass if the back-end can. Arguments are as for both."""
+        """Compute :meth:`segments` and :meth:`embed`, in one pass if the back-end can.
+
+        The arguments are as for :meth:`segments`.
+        """
         return self.segments(features, frame_ms), self.embed(features)
 
     @property

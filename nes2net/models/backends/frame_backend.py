@@ -102,7 +102,10 @@ class FrameBackend(Backend):
         return {frame_ms: self.frame_logits(self.frames(features))}
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same embeddings of frames. Arguments are as for both."""
+        """Compute :meth:`segments` and :meth:`embed` from the same embeddings of frames.
+
+        The arguments are as for :meth:`segments`.
+        """
         self._check_sees_frames()
         frames = self.frames(features)
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)

@@ -230,7 +230,10 @@ class MultiresGmlp(Backend):
     def segments_and_embedding(
         self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same inputs of the scales. Arguments are as for both."""
+        """Compute :meth:`segments` and :meth:`embed` from the same inputs of the scales.
+
+        The arguments are as for :meth:`segments`.
+        """
         scale_inputs = self._scale_inputs(hidden_states)
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.utterance(scale_inputs)
 

@@ -27,7 +27,7 @@ CHUNK = 16  # frames in a chunk
 
 
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
+    """Compute the selective scan y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
     Time and memory are linear in T up to many minutes of speech. The scan has three forms. For
     torch.compile it is one operator, ``nes2net::selective_scan``, because compiling its parts would
@@ -114,7 +114,7 @@ def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tup
 
 
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """Start from ``state`` or zero; for each (decay, drive) of ``transitions``, yield s ← decay·s + drive."""
+    """Start from ``state`` or zero; for each (decay, drive) of ``transitions``, compute and yield decay·s + drive."""
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)

@@ -23,7 +23,7 @@ CHUNK = 32  # frames in a chunk
 
 
 def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute y_t = s_t C_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t x_t B_tᵀ and s_{−1} = 0.
+    """Compute the scan of Mamba-2, y_t = s_t C_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t x_t B_tᵀ and s_{−1} = 0.
 
     Each head has a state P×N and its own decay. All heads share B and C.
 

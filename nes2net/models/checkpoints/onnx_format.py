@@ -73,7 +73,7 @@ def read_onnx(path: Path) -> OnnxContent:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             reader = _Reader(path, content)
-            reader.message("ModelProto", (0, len(content)), 0)
+            reader.check_message("ModelProto", (0, len(content)), 0)
             return reader.summary
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
@@ -104,7 +104,7 @@ class _Reader:
         self.budget = Budget(str(path), _LARGEST_METADATA, _MOST_NUMBERS)
         self.summary = OnnxContent({}, {})
 
-    def message(self, kind: str, message_slice: _Slice, depth: int) -> None:
+    def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
         """Check a message and, recursively, the messages in it; add metadata and files of tensors to :attr:`summary`.
 
         Args:
@@ -120,18 +120,18 @@ class _Reader:
             if kind_of_field in _REFUSED:
                 raise foreign(self.path, f"it holds {kind_of_field}")
             if kind_of_field == "metadata":
-                key, text = self.entry(value)
+                key, text = self.read_entry(value)
                 self.summary.metadata[key] = text
             elif kind_of_field == "domain":
                 domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
                 if domain not in (b"", b"ai.onnx"):
                     raise foreign(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
             elif kind_of_field == "TensorProto":
-                self.tensor(value)
+                self.check_tensor(value)
             else:
-                self.message(kind_of_field, value, depth + 1)
+                self.check_message(kind_of_field, value, depth + 1)
 
-    def tensor(self, message_slice: _Slice) -> None:
+    def check_tensor(self, message_slice: _Slice) -> None:
         """Check that the TensorProto in ``message_slice`` has enough bytes for its dimensions.
 
         If another file holds the bytes, the file is recorded in :attr:`summary`.
@@ -146,7 +146,7 @@ class _Reader:
                 for size in sizes:
                     count = min(count * size, _MANY)
             elif number == 13 and isinstance(value, tuple):
-                key, text = self.entry(value)
+                key, text = self.read_entry(value)
                 if key in outside:
                     raise _Damaged(f"two entries {shown(key)} for external data")
                 outside[key] = text
@@ -166,7 +166,7 @@ class _Reader:
         if count > _MOST_PER_BYTE * num_bytes:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
-    def entry(self, message_slice: _Slice) -> tuple[str, str]:
+    def read_entry(self, message_slice: _Slice) -> tuple[str, str]:
         """Read the key and the value of the StringStringEntryProto in ``message_slice``."""
         self.budget.take("texts", bytes=message_slice[1] - message_slice[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(message_slice) if isinstance(v, tuple)}

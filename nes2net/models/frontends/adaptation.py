@@ -222,7 +222,7 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
 
 
 def _last_word(name: str) -> str:
-    """The part of a dotted ``name`` after the last dot."""
+    """Return the part of a dotted ``name`` after the last dot."""
     return name.rpartition(".")[2]
 
 
