@@ -32,15 +32,15 @@ CARD = "README.md"
 #: A file in a run folder. It names the checkpoint that the card describes, and holds the figures of all checkpoints.
 CARD_FILE = "card.json"
 _LARGEST = 4 << 20  # the largest size of a card file, in bytes
-#: Text after this line of a card is the user's, and is kept when the card is written again.
+#: The user writes below this line of a card. The text below it is kept when the card is written again.
 _OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
 _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
-#: The hub's word for the licence of a card that states no licence.
+#: The hub's name for a licence that is not known.
 _NO_LICENCE = "other"
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
-#: Beginning of the title of trials that are listed in the format of a corpus, and are not its official trials.
+#: Beginning of the title of trials that have the format of a corpus, but are not its official trials.
 _IN_LAYOUT = "trials in the layout of"
-#: The hub's type of a data set that is not the official one of a corpus.
+#: Type of a data set, for the hub, if the trials are not the official ones of a corpus.
 _OTHER_DATA = "other"
 _TASK = {"type": "audio-classification", "name": "Speech anti-spoofing"}
 
@@ -82,13 +82,13 @@ class SetFigure(BaseModel):
 
     @property
     def title(self) -> str:
-        """The titles of the corpora, preceded by ``trials in the layout of`` if the trials are not official ones."""
+        """The titles of the corpora; ``trials in the layout of`` comes before them if the trials are not official."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
     @property
     def used(self) -> str:
-        """The name of the split, with the word ``development`` if it is a development set of another name."""
+        """The name of the split; ``, development`` follows if it is the development set but is not called ``dev``."""
         if self.is_development and self.split != "dev":
             return ", ".join(filter(None, (self.split, "development")))
         return self.split
@@ -112,7 +112,7 @@ class SetFigure(BaseModel):
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether this figure replaces ``other``: checkpoint, corpus, split, measure and notes are the same."""
+        """Whether this figure replaces ``other``, because checkpoint, corpus, split, measure and notes are equal."""
         names = ("checkpoint", "corpus", "split", "measure", "notes")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
@@ -129,7 +129,7 @@ class SetFigure(BaseModel):
 
 
 class CardFile(BaseModel):
-    """The content of :data:`CARD_FILE`."""
+    """The content of a run folder's :data:`CARD_FILE`: the checkpoint that the card describes, and all figures."""
 
     checkpoint: Annotated[str, Field(pattern=r"^[\w.-]*$")] = ""
     """File name of the checkpoint that the card of the folder describes."""
@@ -156,10 +156,10 @@ class CardFile(BaseModel):
 
 
 def evaluated(network: Network) -> Provenance:
-    """The provenance of ``network``, with the figures of ``network`` in the card file beside its checkpoint.
+    """Return the provenance of ``network``, extended by its figures from the card file beside its checkpoint.
 
-    A figure counts only if it has the file name of the checkpoint and the fingerprint of
-    ``network``. Without such figures, or without a readable card file, the provenance is returned
+    A figure is added only if it states the file name of the checkpoint and the fingerprint of
+    ``network``. If there are no such figures, or no readable card file, the provenance is returned
     unchanged.
     """
     provenance = network.provenance
@@ -176,7 +176,7 @@ def evaluated(network: Network) -> Provenance:
 
 
 def set_figures(provenance: Provenance) -> Iterator[SetFigure]:
-    """The figures of ``provenance``. Invalid figures are left out, because a checkpoint may contain anything."""
+    """Yield the figures of ``provenance``. Skip invalid figures, because a checkpoint may contain anything."""
     for figure in provenance.figures:
         with suppress(ValidationError):
             yield SetFigure.model_validate(figure)
@@ -195,14 +195,16 @@ def model_card(
     Args:
         config: the architecture.
         provenance: the facts about weights and training.
-        earlier: path of an earlier card, whose licence and user's text are kept; None for no such
-            card.
-        checkpoint: name of the file in a run folder that the card describes; empty without a run
-            folder.
-        evaluation_figures: figures of evaluations in the run folder.
+        earlier: path of an earlier card. Its licence and the user's text in it are kept. None if
+            there is no earlier card; a path without a readable card counts as None.
+        checkpoint: file name of the checkpoint in a run folder that the card describes; empty if
+            the detector has no run folder.
+        evaluation_figures: figures that evaluations have measured for checkpoints of the run
+            folder. The text shows all of them, the hub's metadata only those of ``checkpoint``.
     """
-    # An earlier card's licence comes first, then the licence of published weights, if the hub knows this licence.
-    licence, own_text = _kept(earlier)
+    # Take the licence of the earlier card. If the card has no licence, take the licence of published weights, but only
+    # a licence that the hub knows.
+    licence, own_text = _licence_and_user_text(earlier)
     published = provenance.published
     if licence == _NO_LICENCE and published and published[1].licence.lower() in ("mit", "apache-2.0"):
         licence = published[1].licence.lower()
@@ -216,7 +218,7 @@ def model_card(
         "tags": ["anti-spoofing", "deepfake-speech-detection"],
         "license": licence,
     }
-    if figures:
+    if figures:  # with ``model-index``, the hub lists the results of the checkpoint that the card describes
         of_checkpoint = [figure for figure in evaluation_figures if figure.checkpoint == checkpoint]
         results = [figure.metadata() for figure in (*own_figures, *of_checkpoint)]
         metadata |= {"metrics": sorted({figure.measure.lower() for figure in figures})}
@@ -244,10 +246,11 @@ def model_card(
 
 
 def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
-    """The arXiv number of the paper about a published system with the same front-end and back-end.
+    """Return the arXiv number of the paper that describes a detector's architecture; None if no paper is known.
 
-    For a detector that was loaded as a published system, or with the architecture of a published
-    system, only the paper of that system counts. The result is None if no paper is known.
+    If ``provenance`` names the published model whose architecture the detector has, only the paper
+    of this model counts. Otherwise the result is the first arXiv number in the sources of published
+    models with the same front-end and back-end.
     """
     if provenance.architecture:
         models = [provenance.architecture[1]]
@@ -260,8 +263,12 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
     return None
 
 
-def _kept(earlier: Path | None) -> tuple[str, str]:
-    """Licence of an ``earlier`` card, and the user's text in it; ``other`` and "" if there is no readable card."""
+def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
+    """Read the licence and the user's text from an ``earlier`` card.
+
+    The licence is ``other`` if the card states none. The result is ``other`` and "" if there is no
+    readable card.
+    """
     if earlier is None or not earlier.is_file():
         return _NO_LICENCE, ""
     try:
@@ -279,7 +286,7 @@ class _Trials:
         self.described = described
 
     def __getitem__(self, key: str) -> str:
-        """The fact ``key`` as text; for a list, the number of its elements."""
+        """The fact ``key`` as text; for a list, the number of its elements; a dash if the fact is missing or empty."""
         value = self.described.get(key)
         if isinstance(value, list):
             return str(len(value)) if value else "–"
@@ -291,15 +298,15 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """Title of the corpus and the split, preceded by ``trials in the layout of`` if they are not official ones."""
+        """Title of corpus and split; ``trials in the layout of`` comes before it if the trials are not official."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
 
 def _terms(provenance: Provenance) -> Iterator[str]:
-    """Yield title and licence of each corpus of training and development, if the licence of the corpus is known.
+    """Yield ``title: licence`` for each corpus of training and development whose licence is known.
 
-    Some trials are not the official ones, but only listed in the layout of a corpus. For these, the
+    Trials may be listed in the layout of a corpus without being its official trials. For these, the
     text says that their licence is not known.
     """
     terms = {}
@@ -321,18 +328,18 @@ def _title(corpus: str) -> str:
     return corpora.get(corpus).title if corpus in corpora.names() else corpus
 
 
-def _names(provenance: Provenance, part: str, key: str) -> list[str]:
-    """The values of ``key`` in all descriptions of ``part`` (``train`` or ``dev``), each value once."""
-    names: dict[str, None] = {}
+def _stated_values(provenance: Provenance, part: str, key: str) -> list[str]:
+    """Collect the values that the trials of ``part`` (``train`` or ``dev``) list under ``key``, each value once."""
+    stated_values: dict[str, None] = {}
     for described in provenance.trials:
         values = described.get(key)
         if described.get("part") == part and isinstance(values, list):
-            names |= dict.fromkeys(map(str, values))
-    return list(names)
+            stated_values |= dict.fromkeys(map(str, values))
+    return list(stated_values)
 
 
 def _training(provenance: Provenance) -> dict[str, str]:
-    """Name of a fact of training → the fact in words. Facts that the checkpoint lacks are left out."""
+    """Put the facts about training into words: name of a fact → text. Facts that the checkpoint lacks are left out."""
     training = provenance.training
     facts = {}
     if isinstance(epoch := training.get("epoch"), int):
@@ -351,11 +358,15 @@ def _training(provenance: Provenance) -> dict[str, str]:
 
 
 def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
-    """Yield a sentence for each kind of speech that training lacked, or about which its lists say nothing."""
+    """Yield sentences about what the detector has never heard, and about what its figures do not show.
+
+    A sentence says which kind of speech the training lacked, or that the lists of the training say
+    nothing about this kind. Nothing is yielded if the trials of the training are unknown.
+    """
     if not provenance.trials:
         return
-    # Name the generators of the training set: all other generators are new to the detector, as far as the lists tell.
-    attacks = _names(provenance, "train", "attacks")
+    # Name the generators of the training set. As far as the lists tell, all other generators are new to the detector.
+    attacks = _stated_values(provenance, "train", "attacks")
     if attacks:
         sentence = f"Generators other than {listed(attacks, 20)}"
         if any(described.get("part") == "train" and not described.get("attacks") for described in provenance.trials):
@@ -363,13 +374,13 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield f"{sentence}, by their names in its lists."
     else:
         yield "Its lists do not name the generators of the spoofed speech, so nobody knows which are new to it."
-    of_development = _names(provenance, "dev", "attacks")
+    of_development = _stated_values(provenance, "dev", "attacks")
     if of_development and set(of_development) <= set(attacks):
         yield "The development set has no generator that the training set lacks: its figures say nothing of new ones."
     if figures and all(figure.is_development for figure in figures):
         yield "No set but the development set was evaluated, on which its epoch was selected."
     # Name the languages of the training set, or say that they are not known.
-    languages = _names(provenance, "train", "languages")
+    languages = _stated_values(provenance, "train", "languages")
     if languages:
         yield f"Languages other than {listed(languages, 20)}."
     else:
@@ -377,7 +388,7 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
     # Mention codecs, noise and partly fake recordings: each is new to the detector if neither lists nor recipe have it.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
-    codecs = _names(provenance, "train", "codecs")
+    codecs = _stated_values(provenance, "train", "codecs")
     if not codecs and "augment.conditions" not in keys:
         yield "Codecs and telephone lines: its lists name none, and the recipe adds none."
     elif codecs:

@@ -30,7 +30,7 @@ class ListedModel:
     score: str
     """The kind of score: ``logit``, ``probability``, …"""
     scored: str
-    """How the authors score: the number of samples, and the score rule."""
+    """How the authors score, in words: which samples they read, and the score rule."""
     source: str
     """Publication, and the addresses of code or weights."""
     address: str
@@ -47,6 +47,7 @@ def list_models() -> list[ListedModel]:
     """
     listed = []
     for name, model in PUBLISHED.items():
+        # A model without an address must be fetched by hand, and is not listed.
         if (file := model.file) is None or (parameters := model.parameters) is None:
             continue
         rows = [row for row in published_rows() if row.model == name]

@@ -1,8 +1,9 @@
 """One-class distillation: a student, trained on bona fide speech only, imitates a teacher trained on both classes.
 
 J. Lu et al., "One-class knowledge distillation for spoofing speech detection", ICASSP 2024 (arXiv
-2309.08285). There is no published code. The student has learned the teacher's embeddings of bona
-fide speech only. If the embeddings of teacher and student differ, the speech is likely spoofed.
+2309.08285). There is no published code. In training, the student sees only bona fide speech, and
+learns to compute the teacher's embeddings of it. If the embeddings of teacher and student differ,
+the speech is therefore likely spoofed.
 
 ``TeacherStudent`` is a front-end that contains both front-ends, and ``OneClassDistillation`` is a
 back-end that contains both back-ends. Together they form an ordinary detector.
@@ -46,8 +47,8 @@ class TeacherStudent(Frontend):
     Args:
         teacher: name and options of the teacher's front-end.
         student: options in which the student's front-end differs from the teacher's, or the name
-            and options of another front-end. null for the teacher's front-end with 6 transformer
-            layers, which is an assumption.
+            and options of another front-end. null for the teacher's front-end with at most 6
+            transformer layers; this number is an assumption.
 
     Raises:
         InputError: if the frames of teacher and student differ in size or times.
@@ -75,8 +76,8 @@ class TeacherStudent(Frontend):
         name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config
-        # Without options, the student is the teacher with fewer layers. If options have no name, they change the
-        # options of the teacher.
+        # Without options, the student is the teacher with fewer layers. Options without a name change the options of
+        # the teacher.
         if student is None:
             student = {}
             if teacher_config.get("encoder_layers", 0) > _STUDENT_LAYERS:
@@ -85,7 +86,7 @@ class TeacherStudent(Frontend):
             student = {**teacher_config, **student}
         name, options = _half_options("student", student, "checkpoint")
         student_frontend = create_frontend(name, **options)
-        # Frames of teacher and student are compared, so that they must fit each other.
+        # The frames of teacher and student are compared, so both must have frames of one size at the same times.
         teacher_weight = next(teacher_frontend.parameters(), None)
         student_weight = next(student_frontend.parameters(), None)
         if (teacher_weight is None) != (student_weight is None):
@@ -118,7 +119,7 @@ class TeacherStudent(Frontend):
         return self
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute the last hidden states of ``waveform`` B×N.
+        """Compute the last hidden states of ``waveform`` B×N, a list of B×T×D.
 
         Args:
             layers: ``"all"`` for the last state of the teacher and of the student, ``"last"`` for
@@ -151,8 +152,8 @@ class TeacherStudent(Frontend):
 class OneClassDistillation(Backend):
     """Hidden states of teacher and student, B×T×``feature_dim`` each → logits (−s, s), B×2.
 
-    The score s is the mean of two cosines between teacher and student: the cosine between the means
-    over time of their hidden states, and the cosine between the embeddings of their back-ends.
+    The score s is the mean of two cosines between teacher and student: the cosine between their
+    hidden states, averaged over time, and the cosine between the embeddings of their back-ends.
     These two levels and their equal weights are an assumption. The last layers of the back-ends are
     removed. The teacher's back-end is never trained and always in eval mode. The front-end must be
     ``teacher_student``.
@@ -188,6 +189,7 @@ class OneClassDistillation(Backend):
     ) -> None:
         super().__init__(feature_dim)
         self.frontend_level = frontend_level
+        # Build the same back-end twice, and refuse back-ends that cannot be compared in this way.
         name, options = _half_options("backend", backend, "feature_dim")
         self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
         if self.student.wants_layers == "all" or not self.student.last_layer_name:
@@ -199,6 +201,7 @@ class OneClassDistillation(Backend):
             raise InputError(
                 f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
             )
+        # Remove the last layers, freeze the teacher, and take over the facts about the input.
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
         self.teacher.requires_grad_(False)
@@ -217,10 +220,10 @@ class OneClassDistillation(Backend):
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Embeddings B×2E of the two hidden states ``features``: E numbers of the teacher, then E of the student.
+        """Compute embeddings B×2E of the hidden states ``features``: E numbers of the teacher, then E of the student.
 
-        The E numbers are the mean over time of the hidden state (D numbers, only if
-        ``frontend_level``), then the embedding of the back-end.
+        The E numbers are the mean of the hidden state over time (D numbers, only if
+        ``frontend_level``), then the embedding of the back-end. No gradients flow to the teacher.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
@@ -238,7 +241,8 @@ class Similarity(nn.Module):
     """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
 
     Args:
-        first_sizes: sizes of all levels but the last. The last level has the remaining numbers.
+        first_sizes: how many of the E numbers belong to each level except the last. The last level
+            has all remaining numbers.
     """
 
     def __init__(self, first_sizes: Sequence[int]) -> None:
@@ -246,7 +250,7 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """List, for each level, the vectors of the teacher and of the student, B×D each, in at least float32."""
+        """Split ``embeddings`` B×2E: for each level, the vectors of teacher and student, B×D each, at least float32."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))

@@ -24,7 +24,7 @@ from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
 from nes2net.models.registry import Registry, aggregations, backends
 
-#: Part of a detector → the registry of the part, and its default name, for a configuration that does not name the part.
+#: Part of a detector → its registry, and the name to take if a configuration does not name the part.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
 _MOST_OTHER_NAMES = 0.5  # if a larger share of names differs, the file has other parts, and no options can fit
@@ -41,6 +41,7 @@ def fitted_config(
     of tries, if the tensors of the front-end do not fit ``frontend``, or if too many names differ.
 
     Args:
+        state_dict: the tensors of a detector from a file, with or without the front-end.
         frontend: the front-end of ``config``, on the meta device.
     """
     # Stop if the front-end does not fit, or if most names differ.
@@ -62,6 +63,7 @@ def fitted_config(
             if tries > _MOST_TRIES:
                 return None
             new_misfit, new_expected = _compare_with(tensors, frontend, candidate)
+            # A change must leave fewer differences than there were, and fewer than every change before.
             if new_misfit is not None and len(new_misfit) < smallest:
                 smallest = len(new_misfit)
                 best = new_misfit, candidate, new_expected
@@ -72,12 +74,12 @@ def fitted_config(
 
 
 def fits_frontend(tensors: Mapping[str, Tensor], frontend: Frontend) -> bool:
-    """Whether ``tensors``, under their published names, have the names, shapes and types of ``frontend``'s tensors."""
+    """Whether ``tensors`` fit ``frontend``: all published names, all shapes and all types are equal."""
     return not compare(tensors, {f"ssl_model.{name}": tensor for name, tensor in frontend.state_dict().items()})
 
 
 def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The options of ``after`` that differ from ``before``, such as ``backend.num_logits=1``."""
+    """List the options of ``after`` that differ from ``before``, as texts such as ``backend.num_logits=1``."""
     changes = []
     for role, (_, default_name) in _PARTS.items():
         _, options_before = name_and_options(before, role, default_name)
@@ -91,7 +93,7 @@ def changed_options(before: Mapping[str, Any], after: Mapping[str, Any]) -> list
 
 
 def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of aggregation and back-end in a whole-model state dict."""
+    """Select the tensors of aggregation and back-end in a whole-model state dict."""
     left_out = select_frontend(state_dict)
     return {name: tensor for name, tensor in state_dict.items() if name not in left_out}
 
@@ -99,10 +101,10 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Build the aggregation and back-end of ``model`` on the meta device, and compare ``tensors`` with their tensors.
+    """Build the aggregation and back-end of ``model`` for ``frontend``, and compare ``tensors`` with both parts.
 
-    Returns the differences, and name → tensor of the parts that were built. The differences are
-    None if ``model`` cannot be built.
+    Returns the differences, and name → tensor of the parts that were built, on the meta device. The
+    differences are None if ``model`` cannot be built.
     """
     try:
         with without_memory():
@@ -113,12 +115,11 @@ def _compare_with(
 
 
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """The share of tensor names that only one of the two state dicts has, from 0 (equal names) to 1.
+    """Compute the share of names that only ``state_dict`` or only ``expected`` has, from 0 (equal names) to 1.
 
     Names of the front-end do not count. Names that differ only in numbers, such as
-    ``layers.0.weight`` and ``layers.1.weight``, count as one name.
-
-    If both state dicts have no names, the share is 0.
+    ``layers.0.weight`` and ``layers.1.weight``, count as one name. If neither state dict has other
+    names, the share is 0.
     """
     names = {_without_numbers(name) for name in _without_frontend(state_dict)}
     expected_names = {_without_numbers(name) for name in _without_frontend(expected)}
@@ -134,7 +135,7 @@ def _without_numbers(name: str) -> str:
 def _candidates(
     model: Mapping[str, Any], tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[dict[str, Any]]:
-    """Yield copies of ``model``, in each of which one option of one part has another value.
+    """Yield copies of ``model``. Each copy has another value for one option of one part.
 
     Args:
         tensors: tensors of aggregation and back-end in the checkpoint.
@@ -160,7 +161,7 @@ def _values_to_try(
     """Yield values to try for an option that now has ``value``; for a list, change one element at a time.
 
     Args:
-        choices: the allowed values, if the option declares them.
+        choices: the allowed values, if the option declares them; empty if it does not.
         counts, sizes, factors: the result of :func:`_suggested_numbers`.
     """
     if choices:
@@ -182,8 +183,9 @@ def _suggested_numbers(
     """Where ``tensors`` and ``expected`` differ, find numbers from which values of options may be computed.
 
     Returns:
-        Counts: possible lengths of lists of modules. Sizes of dimensions in ``tensors``. Factors:
-        ratios of the sizes in ``tensors`` and ``expected``, as pairs (numerator, denominator).
+        Three sets of at most 40 elements. The first has counts, which are possible lengths of lists
+        of modules. The second has sizes of dimensions in ``tensors``. The third has factors, which
+        are ratios of sizes in ``tensors`` and ``expected``, as pairs (numerator, denominator).
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():

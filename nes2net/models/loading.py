@@ -80,7 +80,10 @@ class SavedNetwork(Network):
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
-        """Build a detector with random weights, except those in the front-end's ``checkpoint``.
+        """Build a detector with random weights; a ``checkpoint`` gives the weights of the front-end.
+
+        If the front-end is adapted, ``checkpoint`` is recorded as the file of the frozen tensors,
+        so that :meth:`save` leaves them out.
 
         Args:
             config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, or the
@@ -176,7 +179,7 @@ class SavedNetwork(Network):
         pre-training file.
 
         Args:
-            record: :attr:`base` of the saved detector, from the checkpoint.
+            record: what the checkpoint states as :attr:`base` of the saved detector.
             checkpoint: the file or folder of the detector. The file of the frozen tensors may lie
                 beside this file or folder.
             base: as for :meth:`from_pretrained`.
@@ -211,7 +214,7 @@ class SavedNetwork(Network):
         self.base = dict(record)
 
     def _base_tensors(self) -> dict[str, Tensor]:
-        """The frozen tensors of an adapted front-end, by their state-dict names."""
+        """State-dict name → tensor, for the frozen tensors of an adapted front-end."""
         names = self.base_names()
         return {name: tensor for name, tensor in self.state_dict().items() if name in names}
 
@@ -252,7 +255,8 @@ class SavedNetwork(Network):
         """Write the detector as a state dict with the published names, or as a folder with a model card.
 
         The folder holds safetensors, YAML and the model card. If :attr:`base` is set, the frozen
-        tensors are left out. The provenance of this detector is written, too.
+        tensors are left out. The provenance of this detector is written, too, but without the
+        folders of the corpora.
 
         Args:
             path: a file that ends in ``.pth`` or ``.pt``; any other path is a folder.
@@ -260,8 +264,8 @@ class SavedNetwork(Network):
         """
         path = Path(path)
         provenance = evaluated(self)
-        kept = replace(provenance.start(places=False), training=provenance.training, figures=provenance.figures)
-        record = {**kept.to_dict(), **record}
+        saved_facts = replace(provenance.start(places=False), training=provenance.training, figures=provenance.figures)
+        record = {**saved_facts.to_dict(), **record}
         state_dict = self.state_dict()
         if self.base is not None:
             state_dict = self.trained_state_dict()
@@ -278,8 +282,8 @@ class SavedNetwork(Network):
     def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
         """Write the files of a detector's folder other than the weights: architecture, ``record`` and model card.
 
-        If there is a card beside the file that this detector was loaded from, the new card keeps
-        its licence and the user's text.
+        The card shows ``provenance``. If there is a card beside the file that this detector was
+        loaded from, the new card keeps the licence and the user's text of the old card.
         """
         earlier = None
         if self.source:
@@ -441,9 +445,9 @@ class SavedNetwork(Network):
 
 
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
-    """Read the tensors of a front-end; the keys are the published names.
+    """Read the tensors of a front-end from ``path``; the keys are the published names.
 
-    If ``path`` is a detector, all its tensors are returned.
+    If ``path`` is a detector, the result also has the tensors of aggregation and back-end.
 
     Args:
         path: a detector, the ``base.pth`` of a run, or a pre-training file.
@@ -469,7 +473,7 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def fetch_published(name: str) -> Path:
-    """The file of the published model ``name`` on this machine; the first call downloads the file.
+    """Return the path of the published model ``name`` on this machine; the first call downloads the file.
 
     Raises:
         InputError: if no program can download the model, or the digest of the file is not the
@@ -486,7 +490,7 @@ def fetch_published(name: str) -> Path:
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """The architecture of a published model, with changed options if ``name`` contains options.
+    """Return the architecture of a published model, with changed options if ``name`` contains options.
 
     Args:
         name: the name of a published model, after which options ``,part.option=value`` may follow.
@@ -515,7 +519,7 @@ def named_architecture(name: str) -> dict[str, Any]:
 def split_options(name: str) -> list[str]:
     """Split ``NAME,backend.option=value,…`` into the list of the name and its options.
 
-    A comma within a value does not separate options; only a comma before the name of a part does.
+    Only a comma before the name of a part separates options. A comma within a value does not.
 
     >>> split_options("AASIST,backend.num_logits=1")
     ['AASIST', 'backend.num_logits=1']
@@ -552,7 +556,10 @@ def _with_fitting_options(
 
 @contextmanager
 def build_errors_as_input_errors(path: str) -> Iterator[None]:
-    """Raise errors of the ``with`` block as :class:`InputError`; the block builds a model as ``path`` describes it."""
+    """Raise errors of the ``with`` block as :class:`InputError`; the block builds a model as ``path`` describes it.
+
+    :class:`MissingLibrary` is raised as it is, because the file is not at fault.
+    """
     try:
         yield
     except MissingLibrary:
@@ -570,14 +577,14 @@ def without_wrapper(
 ) -> Mapping[str, Tensor]:
     """Remove a prefix that all names share, such as ``net.``: a module around the detector has added it.
 
-    If there are several such prefixes, one before the other, all are removed. A state dict in the
-    layout of another published code stays unchanged.
+    If there are several such prefixes, one before the other, up to four are removed. A state dict
+    in the layout of another published code stays unchanged.
 
     Args:
         path: name of the checkpoint, for messages.
         config: architecture of the detector. A prefix that is part of this architecture's own names
-            is kept. None if the architecture is not known: the names of a published model share no
-            prefix.
+            is kept. None if the architecture is not known. Every shared prefix is then removed,
+            because the names of a published model share no prefix.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
@@ -605,8 +612,8 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
     Returns:
         Name of the published model → differences; the model with the fewest differences comes
-        first. A model is left out if its published code would write another layout than that of
-        ``state_dict``.
+        first. A model is left out if ``state_dict`` does not have the layout in which the model's
+        published code writes files.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -621,17 +628,17 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
 
 def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
-    """Whether ``state_dict`` leaves out the front-end; it fits the published model ``name`` otherwise.
+    """Whether ``state_dict``, which fits the published model ``name``, leaves out the front-end.
 
-    All other tensors fit, so the front-end is missing if ``state_dict`` has fewer tensors than the
-    model.
+    All tensors in ``state_dict`` fit the model, so the front-end is missing if there are fewer
+    tensors than in the model.
     """
     return len(state_dict) < len(_published_tensors(json.dumps(PUBLISHED_MODELS[name]), True))
 
 
 @cache
 def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
-    """Name → tensor on the meta device, for the architecture in the JSON text ``config``; cached.
+    """Return name → tensor on the meta device, for the architecture in the JSON text ``config``; cached.
 
     Args:
         frontend: include the tensors of the front-end.
@@ -656,10 +663,10 @@ def _meta_frontend(config: str) -> Frontend:
 
 
 def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: str) -> tuple[str, dict[str, Any]]:
-    """Name and architecture of the only published model that fits a checkpoint.
+    """Return the name and the architecture of the only published model that fits a checkpoint.
 
     If no published model has the shapes of the checkpoint, options of published models are changed
-    so that the shapes match, and the result has the changed options.
+    until the shapes match. The architecture then has the changed options.
 
     Args:
         path: name of the checkpoint, for messages.
@@ -690,7 +697,7 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
 
 
 def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
-    """Name → architecture of the published models that fit ``state_dict``.
+    """Find the published models that fit ``state_dict``: name → architecture.
 
     If no model fits, options of the models are changed until the shapes match. The result then has
     the models that need the fewest changes, with the changed options. The result is empty if no
@@ -702,7 +709,7 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     # Models that fit as they are.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
-    # Only models whose front-end fits may fit with other options; take those with the most equal names.
+    # Other options help only if the front-end fits. Of these models, take the models with the most equal names.
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
     shares = {}  # name of a model that may fit with other options → share of names that do not match

@@ -126,7 +126,7 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
-        """A few lines: each part with its number of parameters and main options, then precision, device and mode."""
+        """Describe the network in a few lines: its parts with their main options, then precision, device and mode."""
         # List the options of the back-end, with the defaults of options that its configuration lacks.
         name = self.backend.config["name"]
         options = self.backend.config
@@ -136,10 +136,8 @@ class Network(nn.Module):
         for key, value in options.items():
             if isinstance(value, tuple):
                 value = list(value)
-            if key not in (
-                "name",
-                "feature_dim",
-            ):  # feature_dim equals the front-end's out_dim, which another line shows
+            # The name comes before the options. feature_dim is the front-end's out_dim, which another line shows.
+            if key not in ("name", "feature_dim"):
                 texts.append(f"{key}={value}")
         # Write a line for each part, and lines for the whole network.
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
@@ -195,8 +193,8 @@ class Network(nn.Module):
                 (:mod:`nes2net.models.quantisation`), which cannot be undone.
 
         Raises:
-            InputError: if the precision is unknown, the device does not compute it, or the weights
-                are quantised already.
+            InputError: if the precision is unknown, if the device does not compute it, or if
+                quantised weights are to compute in another precision.
         """
         if precision == "fastest":
             name = fastest_precision(self, self.device)
@@ -265,7 +263,10 @@ class Network(nn.Module):
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
     def logits(self, features: Tensor | list[Tensor], scores: Tensor | None = None) -> Tensor:
-        """Compute logits B×n from the :meth:`features` of a waveform and ``scores`` B×num_scores, by the back-end.
+        """Compute logits B×n by the back-end, from the :meth:`features` of a waveform.
+
+        Args:
+            scores: scores of other systems, as for :meth:`forward`.
 
         Raises:
             InputError: if a detector that fuses scores gets none, or another detector gets scores.
@@ -296,7 +297,7 @@ class Network(nn.Module):
         return states
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
-        """Input of the back-end: the aggregated hidden states, B×T×D, or the list of all hidden states.
+        """Compute the input of the back-end: the aggregated hidden states, B×T×D, or the list of all hidden states.
 
         If the back-end's ``feature_dim`` is larger than D, zeros are appended to each frame.
         """
@@ -310,11 +311,11 @@ class Network(nn.Module):
 
     @property
     def num_zeros(self) -> int:
-        """Number of zeros that are appended to each frame, if the back-end's ``feature_dim`` is larger than D."""
+        """Number of zeros that are appended to each frame: by how much ``feature_dim`` is larger than D, or 0."""
         return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
-        """Embeddings B×E of ``waveform`` B×N, in the current mode and precision of the detector.
+        """Compute embeddings B×E of ``waveform`` B×N, in the current mode and precision of the detector.
 
         Args:
             of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
@@ -351,9 +352,9 @@ class Network(nn.Module):
         return at_least_float32(features).mean(1)
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector.
+        """Compute scores (B,) of ``waveform`` B×N, in the current mode and precision of the detector.
 
-        A compiled detector replays a CUDA graph if it can.
+        In eval mode, a compiled detector replays a CUDA graph if it can.
 
         Args:
             system_scores: scores of other systems, the ``scores`` of :meth:`forward`.
@@ -374,14 +375,14 @@ class Network(nn.Module):
             )
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Compute :meth:`scores` without a CUDA graph."""
+        """Compute :meth:`scores` of the same arguments without a CUDA graph, after :meth:`check_score`."""
         self.check_score()
         if system_scores is None:
             return self.backend.scores(self(waveform))
         return self.backend.scores(self(waveform, system_scores))
 
     def posteriors(self, waveform: Tensor) -> Tensor:
-        """Posteriors B×K (float64) of the K :attr:`classes`, for ``waveform`` B×N.
+        """Compute posteriors B×K (float64) of the K :attr:`classes`, for ``waveform`` B×N.
 
         Posteriors are the softmax of the logits. The posteriors are computed in the current mode
         and precision, and are not calibrated.
@@ -399,7 +400,7 @@ class Network(nn.Module):
         return tuple(factor * self.frame_ms for factor in sorted(self.backend.resolutions))
 
     def num_segments(self, num_samples: int) -> dict[float, int]:
-        """Segment length in ms → number of segments that the detector scores in a waveform of ``num_samples``."""
+        """Count the segments that the detector scores in ``num_samples`` samples: segment length in ms → number."""
         num_frames = (self.used_samples(num_samples) - self.frontend.min_samples) // self.frontend.hop_length + 1
         counts = self.backend.num_segments(num_frames)
         return {factor * self.frame_ms: count for factor, count in zip(self.backend.resolutions, counts)}
@@ -418,7 +419,7 @@ class Network(nn.Module):
         return self.backend.made_for_segments
 
     def segment_logits(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Segment length in ms → logits B×T×n of the T segments of ``waveform`` B×N.
+        """Compute the logits of the T segments of ``waveform`` B×N: segment length in ms → B×T×n.
 
         Raises:
             InputError: if the back-end cannot score segments.
@@ -426,7 +427,7 @@ class Network(nn.Module):
         return self.backend.segments(self.features(self.hidden_states(waveform)), self.frame_ms)
 
     def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
-        """Segment length in ms → scores B×T of the T segments of ``waveform`` B×N.
+        """Compute the scores of the T segments of ``waveform`` B×N: segment length in ms → B×T.
 
         Segment t begins t segment lengths after the start. A higher score means more bona fide.
         """
@@ -466,7 +467,7 @@ class Network(nn.Module):
             self._replayed = Replayed(self._scores)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the architecture and the weights; for int8, of the weights before quantisation."""
+        """Return the SHA-256 of the architecture and the weights. In int8, the weights before quantisation count."""
         if self.precision == "int8":
             return self._fingerprint
         architecture = json.dumps(self.config, sort_keys=True).encode()
@@ -474,7 +475,7 @@ class Network(nn.Module):
 
 
 def _part_line(role: str, module: Frontend | Aggregation | Backend, description: str) -> str:
-    """A line for ``__repr__``: ``role``, name, number of parameters and ``description`` of the part ``module``."""
+    """Write a line for ``__repr__``: ``role``, name, number of parameters and ``description`` of ``module``."""
     facts = [description] if description else []
     if num_parameters := _num_parameters(module):
         facts.insert(0, f"{num_parameters:,} parameters")
@@ -490,12 +491,12 @@ def _num_parameters(module: nn.Module) -> int:
 
 
 def _write_published_names(network: Network, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """Rename the tensors in ``state_dict`` to the published names. PyTorch calls this hook after ``state_dict()``."""
+    """Rename the tensors under ``prefix`` to the published names. PyTorch calls this hook after ``state_dict()``."""
     write_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
 
 
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
-    """Rename the tensors in ``state_dict`` from the published names to the names of this network's modules.
+    """Rename the tensors under ``prefix`` from the published names to the names of this network's modules.
 
     PyTorch calls this hook before ``load_state_dict()``.
     """

@@ -46,15 +46,15 @@ class OnnxDetector(OnnxFile):
         self.used_samples = UsedSamples(most=self.description["used_samples"])
 
     def __call__(self, waveform: Tensor) -> Tensor:
-        """Logits B×n of ``waveform`` B×N, on the CPU."""
+        """Compute logits B×n of ``waveform`` B×N, on the CPU."""
         return self._run("logits", waveform)
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Scores (B,) of ``waveform`` B×N, on the CPU; an exported detector takes no ``system_scores``."""
+        """Compute scores (B,) of ``waveform`` B×N, on the CPU; ``system_scores`` are ignored."""
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:
-        """Return no modules: an exported detector has none that could be in train mode."""
+        """Return no modules. Callers look for modules in train mode, and an exported detector has none."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:

@@ -17,7 +17,7 @@ CLASSES_KEY = "class_labels"
 TRAINING_KEY = "training"
 FIGURES_KEY = "figures"
 
-# :meth:`Provenance.start` keeps these keys of a recipe's section ``data``, and of each corpus in its list ``corpora``.
+# :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
 _MOST_STARTS = 100  # at most this many ancestors are read, because anyone may have written the record
@@ -73,7 +73,7 @@ class Provenance:
 
     @classmethod
     def read(cls, record: Mapping[str, Any]) -> Provenance:
-        """Read the record of a checkpoint, a detector folder or a score file."""
+        """Read the record of a checkpoint, a detector folder or a score file; unknown keys become :attr:`facts`."""
         facts = dict(record)
         published = facts.pop(RECORD_KEY, "")
         architecture = facts.pop(ARCHITECTURE_KEY, "")
@@ -129,7 +129,10 @@ class Provenance:
 
     @property
     def architecture(self) -> tuple[str, PublishedModel] | None:
-        """Name and facts of the published model whose architecture the detector has; its weights may differ."""
+        """Name and facts of the published model whose architecture the detector has; None if unknown.
+
+        The weights of the detector may be other weights than the model's.
+        """
         return _find_published(self.published_model or self.architecture_of)
 
     @property
@@ -146,7 +149,10 @@ class Provenance:
 
     @property
     def corpora(self) -> list[UsedCorpus]:
-        """The corpora of the recipe."""
+        """The corpora of the recipe; a corpus without a name is left out.
+
+        The default splits are ``train`` and ``dev``.
+        """
         corpora = []
         for corpus in _mappings(self.data.get("corpora")):
             if isinstance(corpus.get("name"), str):
@@ -156,7 +162,7 @@ class Provenance:
         return corpora
 
     def trials_of(self, part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
-        """Description of the trials that were used from a ``split`` of a ``corpus``; None if unknown.
+        """Find the description of the trials that were used from a ``split`` of a ``corpus``; None if unknown.
 
         Args:
             part: what the trials were used for: ``"train"`` or ``"dev"``.
@@ -167,9 +173,9 @@ class Provenance:
         return None
 
     def ancestors(self) -> Iterator[Provenance]:
-        """Yield this provenance, then the provenance of each detector that it descends from; at most 100.
+        """Yield this provenance, then the provenance of each detector from which the training started.
 
-        Nearer ancestors come first.
+        Their own ancestors follow. Nearer ancestors come first, and at most 100 are yielded.
         """
         waiting = [self]
         for number, provenance in enumerate(waiting):  # the loop extends ``waiting``
@@ -179,11 +185,11 @@ class Provenance:
             waiting += provenance.started_from
 
     def start(self, places: bool = True) -> Provenance:
-        """The facts about training data, for a copy of this detector or for a detector that starts from its weights.
+        """Return the facts about training data, for a copy of the detector or for a detector that starts from it.
 
-        Settings without influence on the data, such as the seed, are dropped. :attr:`training`,
-        :attr:`figures`, :attr:`score_ranges` and :attr:`facts` are dropped too, because they hold
-        only for these weights.
+        The recipe keeps its name, its section ``segments`` and the keys that describe its data.
+        :attr:`training`, :attr:`figures`, :attr:`score_ranges` and :attr:`facts` are dropped,
+        because they hold only for these weights.
 
         Args:
             places: keep the folders of the corpora; false for files that are given to other people.
@@ -209,9 +215,9 @@ class Provenance:
         return replace(self, recipe=recipe, started_from=starts, score_ranges=None, training={}, figures=(), facts={})
 
     def without_weights(self) -> Provenance:
-        """Return this provenance without a claim about the weights.
+        """Return this provenance without the claim that the weights are those of a published model.
 
-        If it states a published model, the result states the model only for its architecture.
+        If a published model is stated, the result states this model only for its architecture.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}
@@ -237,10 +243,10 @@ def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _value_if(value: Any, kind: type) -> Any:
-    """``value`` if it has the type ``kind``, otherwise None: a record may contain anything."""
+    """Return ``value`` if it has the type ``kind``, otherwise None: a record may contain anything."""
     return value if isinstance(value, kind) else None
 
 
 def _find_published(name: str) -> tuple[str, PublishedModel] | None:
-    """``name`` and the facts of the published model with this name; None if there is no such model."""
+    """Return ``name`` and the facts of the published model with this name; None if there is no such model."""
     return (name, PUBLISHED[name]) if name in PUBLISHED else None

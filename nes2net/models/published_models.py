@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from nes2net.models.checkpoints.published_file import PublishedFile
 
-# Numbers of samples that authors score. ``_CROP`` is for DF Arena, MultiAPI, Spectra and Spoof-SUPERB.
+# Numbers of samples that authors score. Those of DF Arena, MultiAPI, Spectra and Spoof-SUPERB score ``_CROP``.
 _CROP = 64_600
 _MAMBO_CROP = 66_800
 _DEEPFENSE_CROP = 64_000
@@ -156,7 +156,7 @@ _ON_ASVSPOOF5: dict[str, Any] = {
 
 
 def _ctrsvdd(backend: str) -> PublishedModel:
-    """A CtrSVDD system: WavLM-Large, the aggregation ``sea``, and ``backend`` with one logit and dilation 1."""
+    """Describe a CtrSVDD system: WavLM-Large, the aggregation ``sea``, ``backend`` with one logit and dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return PublishedModel(
         {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
@@ -171,9 +171,10 @@ def _ctrsvdd(backend: str) -> PublishedModel:
 
 
 def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
-    """A detector of AntiDeepfake: a front-end, the mean of its last hidden state over time, and a linear layer.
+    """Describe a detector of AntiDeepfake: ``frontend``, the mean of its last state over time, and a linear layer.
 
     Args:
+        frontend: name of the front-end.
         hub: the part of the repository's name before ``-anti-deepfake``.
         parameters: number of trainable parameters.
     """
@@ -230,9 +231,10 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
 
 
 def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) -> PublishedModel:
-    """A detector of DF Arena: the back-end RAPTOR on XLS-R.
+    """Describe a detector of DF Arena: the back-end RAPTOR on XLS-R.
 
     Args:
+        frontend: name of the front-end, which is a size of XLS-R.
         size: the size in the repository's name, such as ``"1B"``.
         file: the detector's checkpoint on the hub.
         parameters: number of trainable parameters.
@@ -275,10 +277,11 @@ def _spectra(
     size: int | None = None,
     sha256: str = "",
 ) -> PublishedModel:
-    """A detector of Spectra: XLS-R on pre-emphasised recordings, a bridge and a back-end.
+    """Describe a detector of Spectra: XLS-R on pre-emphasised recordings, a bridge and a back-end.
 
     Args:
         repository: the detector's repository on the hub.
+        backend: name of the back-end, or name and options; the bridge belongs to the back-end.
         parameters: number of trainable parameters.
         threshold: the threshold that the model card states.
         revision, size, sha256: commit, number of bytes and SHA-256 of the checkpoint.
@@ -306,7 +309,12 @@ _DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
 
 
 def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
-    """A detector of DeepFense: an encoder, a back-end, and the linear layer that DeepFense keeps in the loss."""
+    """Describe a detector of DeepFense: an encoder, a back-end, and the linear layer that DeepFense keeps in the loss.
+
+    Args:
+        frontend: name of the encoder.
+        backend: name and options of the back-end.
+    """
     encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
         {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
@@ -327,9 +335,10 @@ def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
 
 
 def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> PublishedModel:
-    """A detector of Spoof-SUPERB: a frozen encoder, the weighted sum of its layers, and a linear head.
+    """Describe a detector of Spoof-SUPERB: a frozen encoder, the weighted sum of its layers, and a linear head.
 
     Args:
+        frontend: name of the encoder.
         upstream: s3prl's name of the encoder; empty if it equals ``frontend``.
         normalize: whether s3prl layer-normalises the waveform, as the pre-training file of the
             encoder says.

@@ -64,10 +64,10 @@ class PublishedRow:
 
     @property
     def ways(self) -> list[str]:
-        """How to measure the figure again with this toolkit: ``"recipe"``, ``"checkpoint"``, both, or an empty list.
+        """How this toolkit can measure the figure again: ``"recipe"``, ``"checkpoint"`` or both; empty if it cannot.
 
-        ``"recipe"``: a recipe of this package trains the system. ``"checkpoint"``: the authors'
-        checkpoint is public, and the toolkit can build its model.
+        ``"recipe"`` means that a recipe of this package trains the system. ``"checkpoint"`` means
+        that the authors' checkpoint is public, and the toolkit can build its model.
         """
         ways = []
         if self.recipe:
@@ -166,8 +166,8 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
     """Yield the tables in the ``content`` of a file.
 
     A result also has the fields of its test, its table and its system. If several of these state
-    the same field, the value of the result is taken, or else the value of its system, its table or
-    its test, in this order.
+    the same field, the first of these values is taken: the value of the result, of its system, of
+    its table, of its test.
 
     Args:
         path: name of the file, for messages.
@@ -234,10 +234,11 @@ def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
 
 
 def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
-    """Build the row of a result after checking its fields; ``where`` names the result in messages.
+    """Check the ``values`` of a result's fields, and build its row; ``where`` names the result in messages.
 
     Raises:
-        InputError: if a field is unknown, missing or of the wrong type, or if there is no figure.
+        InputError: if a field is unknown, missing or of the wrong type, if there is no figure, or
+            if the number of samples is missing for the protocol ``4sec``.
     """
     options = declared(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
@@ -256,7 +257,7 @@ def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
 
 
 def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
-    """Return the row named ``id``.
+    """Return the row among ``rows`` whose name is ``id``.
 
     Raises:
         InputError: if no row has this id; the message suggests the most similar id.

@@ -22,13 +22,13 @@ LEGEND = {
 
 
 def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
-    """Text of a note → its number, counted from 1 in the order in which results first use the notes."""
+    """Number the notes of the results from 1, in the order of their first use: text of a note → number."""
     notes = dict.fromkeys(note for table in tables for row in table.rows for note in row.notes)
     return {note: number for number, note in enumerate(notes, start=1)}
 
 
 def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
-    """Make a row (heading → text) for each system: facts that the source states, figures, and numbers of notes.
+    """Make a row (heading → text) for each system: facts that the source states, figures, numbers of notes.
 
     Args:
         numbers: the result of :func:`numbered_notes`.
@@ -78,7 +78,7 @@ def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
 
 
 def _label(row: PublishedRow) -> str:
-    """Name of the system in tables, marked with ‡ if it fuses several systems."""
+    """Return the name of the system in tables; ‡ marks a system that fuses several systems."""
     label = row.label or row.system
     return f"{label}‡" if row.fusion else label
 

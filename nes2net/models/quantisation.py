@@ -1,4 +1,4 @@
-"""Int8 products on the CPU: weights are quantised per output channel, activations per row during scoring.
+"""Int8 products on the CPU: weights are quantised per output channel, and activations are quantised per row.
 
 Each row of activations has its own scale. A score therefore does not depend on the other utterances
 of a batch, and no calibration data are needed. The linear layers of transformers compute in int8.
@@ -30,7 +30,7 @@ _OFFSET = 128  # this number is added to int8 activations, because the fast prod
 _LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
 _TINY = 1e-30  # lower limit of a row's largest magnitude: prevents a division by 0 for a row of zeros
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
-#: Names of the linear layers in transformer layers of Whisper and w2v-BERT 2.0, which are quantised one by one.
+#: Names of linear layers that are quantised one by one. Transformer layers of Whisper and w2v-BERT 2.0 have them.
 _LAYERS_OF_OTHER_ENCODERS = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
 
 
@@ -58,7 +58,7 @@ def quantised_rows(x: Tensor) -> Rows:
 
 
 class Int8Linear(nn.Module):
-    """One or more linear layers with int8 weights, which read the same input; their outputs are concatenated.
+    """One or more linear layers with int8 weights. All read the same input, and their outputs are concatenated.
 
     There are no gradients. The weights are not parameters: ``state_dict()`` would silently leave
     them out, and therefore raises an error.
@@ -94,7 +94,7 @@ class Int8Linear(nn.Module):
         return self
 
     def forward(self, rows: Rows) -> Tensor:
-        """Compute x Wᵀ + b, …×N, for x given by the quantised ``rows`` …×K."""
+        """Compute x Wᵀ + b, …×N. ``rows`` is x …×K after :func:`quantised_rows`."""
         return torch.addcmul(self.bias, self.product(rows.values, rows.scale.dtype), rows.scale)
 
 
@@ -116,7 +116,7 @@ def onednn_product(weight: Tensor, scale: Tensor) -> Product:
     zeros = torch.zeros(len(weight), dtype=torch.int64)
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
-        """The prepared product: (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
+        """Compute the prepared product (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
         call = _onednn_operator if torch.compiler.is_compiling() else _call_onednn
         return call(values, packed, scale, zeros, dtype)
 
@@ -136,7 +136,7 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-# This operator is for torch.compile, because its own rule for oneDNN's operator accepts only constant weights.
+# torch.compile accepts only constant weights for oneDNN's own operator, and calls this operator instead.
 _onednn_operator = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
 _onednn_operator.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
@@ -147,7 +147,7 @@ def plain_product(weight: Tensor, scale: Tensor) -> Product:
     """Prepare the product of :func:`onednn_product`, but in float32 by PyTorch, which works on every processor."""
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
-        """The prepared product: (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
+        """Compute the prepared product (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
         return (functional.linear(values.float() - _OFFSET, weight.float()) * scale).to(dtype)
 
     return product
@@ -161,11 +161,11 @@ def fastest_product(weight: Tensor, scale: Tensor) -> Product:
 
 @cache
 def has_fast_product() -> bool:
-    """Whether oneDNN multiplies int8 numbers exactly on this processor.
+    """Whether oneDNN multiplies int8 numbers fast and exactly on this processor.
 
-    Products are exact on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
-    products in int16, which overflows. PyTorch for ARM, or built without oneDNN, has no int8
-    products.
+    This is so on processors with VNNI or AMX. On other processors, oneDNN sums pairs of products in
+    int16, which overflows. PyTorch for ARM, or built without oneDNN, has no int8 products. The
+    products are computed once to test whether they are exact.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
@@ -194,7 +194,7 @@ def has_fast_float16() -> bool:
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
-    """A note for users about a slow CPU, which emulates ``precision``; empty if no note is needed."""
+    """Return a note for users if the CPU only emulates ``precision``, which is slow; empty if no note is needed."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
     is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks support only these processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
@@ -273,12 +273,12 @@ class Int8RelativeAttention(Int8Attention):
 
     def __init__(self, original: Any) -> None:
         super().__init__(original)
-        for name in _PROJECTIONS:
+        for name in _PROJECTIONS:  # int8 copies replace these layers
             delattr(original, name)
         self.original = original
 
     def position_bias(self, frames: int) -> Tensor:
-        """Position bias 1×H×T×T, before gating, for T ``frames``."""
+        """Compute the position bias 1×H×T×T, before gating, for T ``frames``."""
         return self.original.position_bias(frames)
 
     def forward(self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any) -> tuple[Tensor, ...]:
@@ -340,12 +340,12 @@ def fastest_precision(model: nn.Module, device: torch.device) -> str:
 
 
 def _transformer_layers(model: nn.Module) -> list[nn.Module]:
-    """The transformer layers of all front-ends in ``model``."""
+    """List the transformer layers of all front-ends in ``model``."""
     return [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
 
 
 def _reason_against_int8(model: nn.Module) -> str | None:
-    """The reason why ``model`` cannot be quantised to int8, and what to do; None if there is no reason."""
+    """Say why ``model`` cannot be quantised to int8, and what to do; None if it can be quantised."""
     if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
         return "int8 is for the engine transformers, not for fairseq: leave out `model.frontend.engine=fairseq`"
     if any(hasattr(module, "adapter_up") for module in model.modules()):

@@ -1,4 +1,4 @@
-"""The names of parts, heads, losses, tasks, judgements, corpora, effects and commands; builds parts by name.
+"""The names of parts, heads, losses, tasks, judgements, corpora, effects and commands. Parts are built by name.
 
 In reading order: ``Registry`` and the tables of names; then the functions ``create_…`` that build a
 part from its name and options.
@@ -51,8 +51,8 @@ class Registry(Generic[T]):
     Args:
         kind: the word for a registered object in messages, such as ``"back-end"``.
         group: name of the entry points by which installed packages add names.
-        table: name → ``"module:attribute"``. A name is left out if the file of its module was deleted
-            from this package, as the files of apps may be.
+        table: name → ``"module:attribute"``. A name is left out if the file of its module does not
+            exist, because users may delete apps from this package.
     """
 
     def __init__(self, kind: str, group: str, table: dict[str, str]) -> None:
@@ -66,11 +66,11 @@ class Registry(Generic[T]):
         return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
-        """All registered names, sorted; only this package's names if ``installed`` is false."""
+        """List all registered names, sorted; only this package's names if ``installed`` is false."""
         return sorted(self._table if installed else self._built_in)
 
     def module(self, name: str) -> str:
-        """Name of the module that holds the object registered under ``name``."""
+        """Return the name of the module that holds the object registered under ``name``."""
         return self._table[name].partition(":")[0]
 
     def add(self, name: str, target: str) -> None:
@@ -106,7 +106,7 @@ class Registry(Generic[T]):
             ) from error
 
     def checked_factory(self, name: str, options: Mapping[str, Any]) -> Any:
-        """Import the factory that is registered under ``name``, and check ``options`` for it.
+        """Import and return the factory that is registered under ``name``, after checking ``options`` for it.
 
         Raises:
             InputError: if a name or option is unknown (the message suggests the nearest name), or
@@ -461,14 +461,15 @@ def create_backend(name: str, **options: Any) -> Backend:
     from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
 
     parameters = inspect.signature(backends.get(name)).parameters
-    # Options that every back-end takes; an option of the same name in its own constructor comes first.
+    # Separate the options that every back-end takes. If the constructor itself has an option of the same name, the
+    # constructor gets this option.
     general_options = {
         key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters
     }
     check_options(GeneralOptions, general_options, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general_options})
     backend = _check_contract(backend, Backend, "back-end", name, options)
-    num_logits = 2
+    num_logits = 2  # for a back-end without this option
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
     GeneralOptions(**general_options).apply(backend, num_logits, create_head)
@@ -510,13 +511,13 @@ def create_condition(text: str, sources: Sources | None = None) -> Effect:
         InputError: if the name is unknown, or the strength or a source does not fit.
     """
     name, colon, strength = text.partition(":")
-    condition = effects.get(name)
+    effect = effects.get(name)
     try:
         number = float(strength) if colon else None
     except ValueError:
         raise InputError(f"condition '{text}': the strength is a number, not '{strength}'") from None
     try:
-        return condition(number, sources)
+        return effect(number, sources)
     except InputError as error:
         raise type(error)(f"condition '{text}': {error}") from None
 
@@ -525,7 +526,7 @@ class ConditionSuite(NamedTuple):
     """The default conditions of a robustness report."""
 
     names: list[str]
-    """Conditions such as ``"mp3:16"``: effect by effect, and the mildest strength of an effect first."""
+    """Conditions such as ``"mp3:16"``, effect by effect. The mildest strength of each effect comes first."""
     left_out: dict[str, str]
     """Name → reason, for the effects that this machine or the given sources do not allow."""
 
@@ -544,15 +545,16 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     sources = sources or Sources()
     suite = ConditionSuite([], {})
     for name in dict.fromkeys([*effects._built_in, *effects.names()]):  # this package's effects come first
-        condition = effects.get(name)
-        if missing := [source for source in condition.needs if not getattr(sources, source)]:
+        effect = effects.get(name)
+        if missing := [source for source in effect.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
             continue
-        texts = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
+        # Build one condition, to find out whether this machine can compute the effect.
+        texts = [f"{name}:{strength:g}" for strength in effect.strengths] or [name]
         try:
             create_condition(texts[0], sources)
         except InputError as error:
-            if not isinstance(error, MissingLibrary) and "speech" not in condition.needs:
+            if not isinstance(error, MissingLibrary) and "speech" not in effect.needs:
                 raise  # the user named a folder, but it cannot be used
             suite.left_out[name] = str(error)  # a library is missing, or there are too few recordings for babble
         else:

@@ -15,12 +15,15 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: Key of a saved record for the digest of the tensors, which is saved with weights of a published model.
+#: Key of the tensors' digest in a record. A record has this key only if it states weights of a published model.
 TENSORS_KEY = "tensors_sha256"
 
 
 def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, given_name: str = "") -> bool:
     """Whether ``state_dict`` has the weights of the published model ``name``, not only its names and shapes.
+
+    The weights are recognised by the digest of the tensors or of the file, or because they were
+    downloaded from the model's repository. Otherwise the result is False.
 
     Args:
         path: the file or folder of ``state_dict``.
@@ -42,11 +45,10 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
 
 
 def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Return ``record`` without its digest.
+    """Check what the ``record`` of a file states about published weights; return it without the tensors' digest.
 
-    :meth:`SavedNetwork.save` wrote the record together with ``state_dict``. If the record states
-    the weights of a published model, but ``state_dict`` does not have the recorded digest, the
-    result states the model only for its architecture.
+    If ``record`` states the weights of a published model, but the tensors in ``state_dict`` do not
+    have the recorded digest, the result states the model only for its architecture.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

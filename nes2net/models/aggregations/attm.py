@@ -39,8 +39,8 @@ class AttentiveMerging(Aggregation):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute a gate for each utterance and layer, B×L in (0, 1), from the layers' means over time.
 
-        The linear map after the gates weighs the layers too, but by a matrix for each layer instead
-        of a number.
+        The linear map after the gates weighs the layers again, by a matrix for each layer. The
+        gates do not show this.
         """
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L

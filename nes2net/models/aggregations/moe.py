@@ -48,7 +48,7 @@ class Choice(NamedTuple):
 
 
 class MixtureOfExperts(Aggregation):
-    """log Σ_e gate_e · exp(expert_e(layer of e)): for each frame, a sum over the experts e that a gate chose.
+    """log Σ_e gate_e · exp(expert_e(layer of e)) for each frame. The sum is over the experts e that a gate chose.
 
     Z. Wang et al., "Mixture of experts fusion for fake audio detection using frozen wav2vec 2.0",
     ICASSP 2025, arXiv 2409.11909. Each of the first L − 1 hidden states has ``experts_per_layer``
@@ -100,7 +100,8 @@ class MixtureOfExperts(Aggregation):
         # Zeros make all logits equal at first, so that the noise alone chooses experts.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # Mean and standard deviation of the noise before scaling, which never change; published files contain them.
+        # The noise has this mean and standard deviation before it is scaled. They never change, but published files
+        # contain them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
@@ -143,8 +144,9 @@ class MixtureOfExperts(Aggregation):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute the weight of each layer, B×L: the sum of its experts' gates, averaged over time.
 
-        The gate of an expert is 0 in a frame that did not choose the expert. The last layer has the
-        weight 0. The gates are computed without noise, even in train mode.
+        The gate of an expert is 0 in a frame for which the expert was not chosen. The last layer
+        has no experts, and so the weight 0. The gates are computed without noise, even in train
+        mode.
         """
         last = hidden_states[-1]
         choice = self.choose(last.flatten(0, 1))
@@ -153,7 +155,7 @@ class MixtureOfExperts(Aggregation):
         return F.pad(layer_gates.mean(1), (0, 1))
 
     def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
-        """Apply the chosen experts, and compute log Σ gate · exp(output): L tensors B×T×D → B×T×D."""
+        """Apply the experts in ``choice``, and compute log Σ gate · exp(output): L tensors B×T×D → B×T×D."""
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
         if torch.compiler.is_compiling():  # the compiler needs shapes that do not depend on the experts chosen
             outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
@@ -182,15 +184,15 @@ class MixtureOfExperts(Aggregation):
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
 
     def balance_loss(self, choice: Choice) -> Tensor:
-        """Compute a loss that is small if all experts are used equally (Shazeer et al., ICLR 2017, eqs. 6–11).
+        """Compute a loss that is small if ``choice`` uses all experts equally (Shazeer et al., ICLR 2017, eqs. 6–11).
 
-        The loss is the sum of two squared coefficients of variation over the experts: one of their
-        importance, and one of their load.
+        The loss adds up two squared coefficients of variation over the experts: the first is the
+        variation of importance, the second is the variation of load.
 
         The importance of an expert is the sum of its gates over all frames. The load of an expert
         is the expected number of frames that would choose the expert if the noise were drawn again.
-        Without noise, or if every frame chooses all experts, the load is the number of frames that
-        chose the expert.
+        If there is no noise, or if every frame chooses all experts, the load is the number of
+        frames that chose the expert.
         """
         gates = torch.zeros_like(choice.clean).scatter(1, choice.experts, choice.log_gates.exp())
         if choice.deviation is None or self.top_k == self.num_experts:
@@ -206,5 +208,5 @@ class MixtureOfExperts(Aggregation):
 
 
 def _squared_variation(x: Tensor) -> Tensor:
-    """Compute the squared coefficient of variation of ``x``: variance divided by squared mean."""
+    """Compute the squared coefficient of variation of the numbers ``x``: variance divided by squared mean."""
     return x.var() / (x.mean().square() + 1e-10)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nes2net.lib.options import FeatureDim, Logits
 from nes2net.models.backends.base import Backend, LogitLayer
 
-#: A class that builds a linear layer, or a layer that replaces a linear layer, from the numbers of inputs and outputs.
+#: A class of linear layers, or of layers that replace them. The arguments are the numbers of inputs and of outputs.
 Linear = Callable[[int, int], nn.Module]
 PoolRatio = Annotated[float, Field(gt=0, le=1)]
 
@@ -83,7 +83,7 @@ def _pairs(x: Tensor) -> Tensor:
 
 
 def _normalise_nodes(bn: nn.BatchNorm1d, x: Tensor) -> Tensor:
-    """Apply batch normalisation to the nodes ``x`` B×N×D, as if each node were an example of the batch."""
+    """Apply the batch norm ``bn`` to the nodes ``x`` B×N×D, as if each node were an example of the batch."""
     return bn(x.flatten(0, 1)).view_as(x)
 
 
@@ -92,6 +92,10 @@ class GraphAttention(nn.Module):
 
     The new node is a linear map of the old node plus a linear map of the attention-weighted mean of
     all nodes. Batch normalisation and SELU follow.
+
+    Args:
+        in_dim, out_dim: D and D'.
+        linear: class of the linear layers.
     """
 
     temperature = 2.0  # divides the attention scores before the softmax
@@ -148,12 +152,13 @@ class HeterogeneousGraphAttention(nn.Module):
         """Update the nodes ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D; their size becomes D'."""
         n1 = type1.shape[1]
         n2 = type2.shape[1]
+        # The master node attends to the nodes of both types.
         x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))  # B×(N₁+N₂)×D
         scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM  # B×(N₁+N₂)×1
         gathered = torch.softmax(scores / self.temperature, dim=1).transpose(1, 2) @ x
         master = self.proj_with_attM(gathered) + self.proj_without_attM(master)
 
-        # Each pair of node types has an attention vector. N = N₁ + N₂.
+        # All nodes attend to all nodes. Each pair of node types has an attention vector. N = N₁ + N₂.
         h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D'
         from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
@@ -170,6 +175,11 @@ class GraphPool(nn.Module):
     """Keep the nodes with the highest scores, and multiply each by its score (Sec. 2.2).
 
     B×N×D → B×max(⌊N·ratio⌋, 1)×D.
+
+    Args:
+        ratio: share of the nodes that are kept.
+        dim: D.
+        linear: class of the linear layer that computes the scores.
     """
 
     def __init__(self, ratio: float, dim: int, linear: Linear = nn.Linear) -> None:
@@ -192,14 +202,15 @@ class GraphPool(nn.Module):
 
 
 def image_attention(channels: int) -> nn.Sequential:
-    """Build the layers that compute weights B×C×F×T from an image B×C×F×T, for :func:`nodes_of_image`."""
+    """Build the layers that compute the weights of :func:`nodes_of_image` from an image B×C×F×T; C is ``channels``."""
     return nn.Sequential(nn.Conv2d(channels, 128, 1), nn.SELU(), nn.BatchNorm2d(128), nn.Conv2d(128, channels, 1))
 
 
 def nodes_of_image(image: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Compute spectral nodes B×F×C and temporal nodes B×T×C from ``image`` B×C×F×T.
 
-    They are weighted sums of the image over T and over F. A softmax gives the weights of each sum.
+    Spectral nodes are weighted sums of the image over T, and temporal nodes are weighted sums over
+    F. A softmax gives the weights of each sum.
 
     Args:
         weights: B×C×F×T, before the softmax, from :func:`image_attention`.
@@ -291,8 +302,8 @@ class SpectroTemporalGraph(Backend):
 class Aasist(SpectroTemporalGraph):
     """AASIST after a self-supervised front-end: B×T×``feature_dim`` → logits B×``num_logits``.
 
-    T is at least 3. In a graph of ``torch.export``, T is at least 24, so that two temporal nodes
-    are left after frames are pooled by 3 and nodes are pooled twice.
+    T is at least 3. In a graph of ``torch.export``, T is at least 24: frames are pooled by 3, nodes
+    are pooled twice, and two temporal nodes must be left.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

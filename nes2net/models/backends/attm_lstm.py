@@ -83,9 +83,9 @@ class AttMLSTM(Backend):
     merges 12 of WavLM-Large's 24 layers. As in the published code, the front-end's last layer is
     taken before its final layer norm.
 
-    No complete checkpoint of this system is published. This back-end gives the outputs of the
-    published code for random weights. A graph of ``torch.export`` has a fixed number of frames,
-    because of ``nn.LSTM``. An ONNX file takes any number of frames.
+    No complete checkpoint of this system is published. With the same random weights, this back-end
+    and the published code give the same outputs. A graph of ``torch.export`` has a fixed number of
+    frames, because of ``nn.LSTM``. An ONNX file takes any number of frames.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -118,8 +118,8 @@ class AttMLSTM(Backend):
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute the gate of each hidden state, B×(number of hidden states); 0 for states that are not merged."""
-        read = hidden_states[1 : self.num_layers + 1]
-        return F.pad(self.feat_merge.layer_weights(read), (1, len(hidden_states) - 1 - self.num_layers))
+        merged_states = hidden_states[1 : self.num_layers + 1]
+        return F.pad(self.feat_merge.layer_weights(merged_states), (1, len(hidden_states) - 1 - self.num_layers))
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×H from ``hidden_states``, at least L + 1 tensors B×T×D; H is ``lstm_dim``."""

@@ -88,9 +88,9 @@ class Backend(nn.Module):
         return self.last_layer(self.embed(features))
 
     def embed(self, features: Any) -> Tensor:
-        """Compute embeddings B×E, the input of the last layer; ``features`` as for :meth:`forward`.
+        """Compute embeddings B×E, the input of the last layer. ``features`` are as for :meth:`forward`.
 
-        This base raises :class:`InputError`, for back-ends that give logits only.
+        This base class raises :class:`InputError`, because some back-ends give only logits.
         """
         raise InputError(f"back-end '{self.config['name']}' gives logits only, no embeddings")
 
@@ -115,7 +115,10 @@ class Backend(nn.Module):
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed`, in one pass if the back-end can."""
+        """Compute :meth:`segments` and :meth:`embed`, in one pass if the back-end can.
+
+        The arguments are as for :meth:`segments`.
+        """
         return self.segments(features, frame_ms), self.embed(features)
 
     @property
@@ -164,7 +167,7 @@ class Backend(nn.Module):
         self.check_frames(features.shape[1])
 
     def check_frames(self, num_frames: int) -> None:
-        """Raise :class:`InputError` if there are too few or too many frames."""
+        """Raise :class:`InputError` if ``num_frames`` frames are too few or too many for this back-end."""
         if num_frames < self.min_frames:
             raise InputError(
                 f"{counted(num_frames, 'frame is', 'frames are')} too few, this back-end needs at least {self.min_frames}; "
@@ -192,7 +195,7 @@ class Backend(nn.Module):
                 )
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
-        """Raise :class:`InputError` if the ``scores`` of other systems are None, or are not B×``num_scores``."""
+        """Raise :class:`InputError` if ``scores`` of other systems are None or not ``batch_size``×``num_scores``."""
         name = self.config["name"] if hasattr(self, "config") else ""
         count = self.num_scores
         if scores is None:
@@ -209,9 +212,9 @@ class Backend(nn.Module):
 class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n.
 
-    Its logits are float32, whatever the precision of inputs and weights, even within autocast. In
-    bfloat16, most of a thousand scores would equal another score, and equal scores change error
-    rates.
+    Its logits are float32 for any precision of inputs and weights, even within autocast. In
+    bfloat16, most of a thousand scores would be equal to another score, and equal scores change
+    error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
@@ -230,7 +233,7 @@ class LogitLayer(nn.Linear):
 
 
 def precise_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Compute x Wᵀ + b in at least float32, also within autocast."""
+    """Compute x Wᵀ + b with the ``weight`` W and the ``bias`` b, in at least float32, also within autocast."""
     with without_autocast(x.device):
         if bias is not None:
             bias = at_least_float32(bias)

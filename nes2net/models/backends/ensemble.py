@@ -20,7 +20,7 @@ from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
 from nes2net.models.backends.base import LogitLayer
 from nes2net.models.backends.layer_sum import LayerSum
 
-_PERCEPTRON_DIM = 40
+_PERCEPTRON_DIM = 40  # size of the hidden layer of each perceptron
 
 
 class ReversedLogitLayer(LogitLayer):
@@ -87,6 +87,7 @@ class Ensemble(LayerSum):
         num_scores: Annotated[int, Field(ge=1, le=1000)] = 4,
         num_logits: Logits = 2,
     ) -> None:
+        # Both kinds have the same trunk and LSTM. The weights of the layers and the perceptrons are different.
         layer_weights: Literal["sum", "plain"] = "sum" if kind == "fusion" else "plain"
         super().__init__(feature_dim, num_layers, projection_dim, layer_weights)
         self.kind = kind
@@ -128,9 +129,9 @@ class Ensemble(LayerSum):
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings of the ``hidden_states``: for a fusion their :meth:`summary` B×H.
+        """Compute embeddings of the ``hidden_states``. For a fusion, the embeddings are the :meth:`summary` B×H.
 
-        With ``kind="classification"``, embeddings B×40 are the hidden layer of the perceptron,
+        With ``kind="classification"``, the embeddings B×40 are the hidden layer of the perceptron,
         which the last layer reads.
         """
         summary = self.summary(hidden_states)
@@ -152,5 +153,5 @@ class Ensemble(LayerSum):
 
 
 def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:
-    """Build a perceptron: a hidden layer of 40 units with ReLU, then the layer ``last``."""
+    """Build a perceptron of ``hidden_dim`` inputs: a hidden layer of 40 units with ReLU, then the layer ``last``."""
     return nn.Sequential(nn.Linear(hidden_dim, _PERCEPTRON_DIM), nn.ReLU(), last)

@@ -1,4 +1,4 @@
-"""The base class of back-ends that compute an embedding of each frame: logits of frames and of utterances."""
+"""The base class of back-ends that compute an embedding of each frame, and logits of frames and utterances."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class FrameBackend(Backend):
             frame_dim: E, size of the embedding of a frame.
 
         Raises:
-            InputError: if both ``utterance`` and ``pool`` are given.
+            InputError: if ``pool`` is given and ``utterance`` is not ``"mean"``.
         """
         if pool is not None and utterance != "mean":
             raise InputError(
@@ -93,7 +93,7 @@ class FrameBackend(Backend):
         return self.pool_frames(self.frames(features))
 
     def segments(self, features: Any, frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the logits B×T×n of the frames of ``features`` B×T×D, by the length of a frame in ms.
+        """Compute the logits B×T×n of frames from ``features`` B×T×D; their key is ``frame_ms``, the length of a frame.
 
         Raises:
             InputError: if ``pool`` is neither ``"mean"`` nor None.
@@ -102,7 +102,10 @@ class FrameBackend(Backend):
         return {frame_ms: self.frame_logits(self.frames(features))}
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same embeddings of frames."""
+        """Compute :meth:`segments` and :meth:`embed` from the same embeddings of frames.
+
+        The arguments are as for :meth:`segments`.
+        """
         self._check_sees_frames()
         frames = self.frames(features)
         return {frame_ms: self.frame_logits(frames)}, self.pool_frames(frames)

@@ -36,7 +36,7 @@ class GF(Backend):
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, hidden_dim: Size = 128, num_logits: Logits = 2) -> None:
         super().__init__(feature_dim)
-        # These are lists, because the published code can have several front-ends, with an item for each.
+        # The published code can have several front-ends, and these lists have an item for each of them.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
 

@@ -1,7 +1,7 @@
 """Heads: last layers of a back-end that compare an embedding with vectors of the classes.
 
-Every back-end has the option ``head``, by which a head replaces its last linear layer. The losses
-in :mod:`nes2net.training.losses` that compare embeddings with class vectors train these vectors.
+Every back-end has the option ``head``, which replaces the last linear layer by a head. Some losses
+in :mod:`nes2net.training.losses` compare embeddings with class vectors, and train these vectors.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class CosineHead(Head):
     last row is bona fide. Additive-margin softmax trains the vectors (Wang et al., IEEE SPL 2018).
 
     Args:
-        scale: factor of the cosines. Training sets it to the scale of the loss, so that a softmax
-            of the logits gives posteriors.
+        scale: factor of the cosines. Training sets this factor to the scale of the loss, so that a
+            softmax of the logits gives posteriors.
     """
 
     score_rule = "difference"
@@ -212,7 +212,7 @@ def renormed_cosines(embeddings: Tensor, weight: Tensor) -> Tensor:
 
 
 def _to_common_type(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Convert both tensors to the more precise of their types, and to at least float32."""
+    """Convert ``a`` and ``b`` to the more precise of their two types, or to float32 if both are less precise."""
     dtype = torch.promote_types(torch.promote_types(a.dtype, b.dtype), torch.float32)
     return a.to(dtype), b.to(dtype)
 
@@ -222,7 +222,7 @@ def nearest_cosines(embeddings: Tensor, *classes: Tensor) -> Tensor:
 
     Args:
         embeddings: B×E.
-        classes: the vectors of each class, K×E, with a K of its own.
+        classes: the vectors of each class, K×E. K may be different for each class.
     """
     return torch.stack([cosines(embeddings, vectors).amax(dim=1) for vectors in classes], dim=1)
 
@@ -272,6 +272,7 @@ class GeneralOptions:
             InputError: if the last layer cannot be replaced, or if ``classes`` does not have a
                 different name for each logit.
         """
+        # Replace the last layer by the head.
         if self.head is not None:
             last = backend.last_layer
             if not isinstance(last, (Head, LogitLayer)):
@@ -279,10 +280,12 @@ class GeneralOptions:
                     f"the last layer of this back-end is a {type(last).__name__}, which the option head cannot replace"
                 )
             backend.replace_last_layer(create_head(self.head, last.in_features, last.out_features))
+        # Set the score rule: the rule of the option or, without this option, the rule of the head.
         if backend.last_layer_name and isinstance(backend.last_layer, Head):
             backend.score_rule = backend.last_layer.score_rule
         if self.score_rule is not None:
             backend.score_rule = self.score_rule
+        # Name the classes.
         if self.classes is not None:
             if not len(self.classes) == len(set(self.classes)) == max(num_logits, 2):
                 raise InputError(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nes2net.lib.devices import at_least_float32, without_autocast
 
-_NOISE = 0.05  # initial values of splines are random in ± _NOISE / number of grid cells
+_NOISE = 0.05  # initial values of splines are random, between ± _NOISE / number of grid cells
 
 
 class KanLinear(nn.Module):
@@ -41,11 +41,13 @@ class KanLinear(nn.Module):
         self.out_features = out_features
         self.grid_size = grid_size
         self.spline_order = spline_order
+        # The knots bound the cells: G cells from −1 to 1, and k cells on either side.
         knots = (torch.arange(grid_size + 2 * spline_order + 1) - spline_order) * (2 / grid_size) - 1
         self.register_buffer("grid", knots.expand(in_features, -1).clone())  # i×(G + 2k + 1), the same for every input
         bound = 1 / math.sqrt(in_features)
         self.base_weight = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
         self.spline_scaler = nn.Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound))
+        # At first, the splines have small random values at the knots.
         noise = (torch.rand(grid_size + 1, in_features, out_features) - 0.5) * (2 * _NOISE / grid_size)
         self.spline_weight = nn.Parameter(self.coefficients(noise))
         self.base_activation = nn.PReLU()

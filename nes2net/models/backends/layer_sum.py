@@ -43,6 +43,7 @@ class LayerSum(Backend):
         super().__init__(feature_dim)
         self.num_states = num_layers + 1
         self._normalisation = layer_weights
+        # A softmax of zeros gives all layers the same weight at first.
         draw_weights = torch.zeros if layer_weights == "softmax" else torch.rand
         self.pesos_capas_W2V = nn.Parameter(draw_weights(1, num_layers, 1, 1))
         self.LL = nn.Linear(feature_dim, projection_dim)

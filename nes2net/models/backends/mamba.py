@@ -97,7 +97,7 @@ class Mixer(nn.Module):
         return (y * F.silu(z)).to(x.dtype)
 
     def _fused_scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """Compute the same as :meth:`_scan` by the CUDA kernel of mamba_ssm, in which time is the last axis."""
+        """Compute :meth:`_scan` of the same arguments by mamba_ssm's CUDA kernel, in which time is the last axis."""
         fused = fused_selective_scan()
         assert fused is not None  # _can_use_fused_scan() has checked it
         y = fused(
@@ -163,13 +163,14 @@ class DualColumn(nn.Module):
         The residual is at least float32, as published.
 
         Args:
-            unreversed: the frames in forward order, which the published final norm reads.
+            unreversed: the frames in forward order. The published code adds them before the final
+                norm, in both columns.
         """
         residual = x.to(torch.promote_types(x.dtype, torch.float32))
         for layer in layers[:-1]:
             residual = residual + layer(residual)
-        # The published code adds the model's input to the residual, not the output of the last layer. The last layer
-        # is then not computed.
+        # Where the paper adds the output of the last layer to the residual, the published code adds the model's input.
+        # The last layer is then not computed.
         last = unreversed
         if self.final_norm != "published":
             last = layers[-1](residual)
@@ -193,10 +194,10 @@ class Mamba(Backend):
         embed_dim: E, channels of a frame.
         num_layers: number of Mamba layers in both columns together, an even number.
         final_norm: input of a column's final norm. ``"output"`` is the output of the column, as
-            drawn in the paper. ``"published"`` is the residual plus the model's input instead of
-            the last layer's output, as in the published code; published weights need it. The last
-            layer of each column then has no effect and gets no gradient. In the backward column the
-            residual is reversed in time, but the model's input is not.
+            drawn in the paper. ``"published"`` is the residual plus the model's input, without the
+            last layer's output, as in the published code; published weights need this value. The
+            last layer of each column then has no effect and gets no gradient. In the backward
+            column the residual is reversed in time, but the model's input is not.
         num_logits: n.
 
     >>> Mamba(embed_dim=16, num_layers=2)(torch.randn(2, 50, 1024)).shape

@@ -253,10 +253,10 @@ class MamBo(Backend):
     The published systems read 66,800 samples and are scored by the difference of the logits, in
     bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised together
     (``normalize="batch"`` of the front-end). The published configuration states a head dimension of
-    32. The code does not pass this number to the mixers, so that they use 64. The mixers ``GDN``
+    32. The code does not pass this number to the mixers, so the mixers use 64. The mixers ``GDN``
     (Gated DeltaNet) and ``Bi_add`` (Mamba in both directions) of the published code are not built
-    here. The default topology, mixer, and numbers of groups and mixers are assumptions. The scans
-    are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
+    here. Some defaults are assumptions: topology, mixer, and the numbers of groups and mixers. The
+    scans are plain PyTorch (:mod:`nes2net.models.backends.state_space_dual`).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -305,6 +305,7 @@ class MamBo(Backend):
         if mixer != "mamba":
             check_divides("head_dim", head_dim, "expand · embed_dim", expand * embed_dim)
 
+        # List the kinds of blocks in a group. Published files call a mixer of any kind "mamba".
         mamba2 = Hydra if mixer == "hydra" else Mamba2
         mixers = ["mamba"] * num_mixers
         mlp = ["mlp"]
@@ -315,6 +316,7 @@ class MamBo(Backend):
             "mambo_3": mixers + mlp + mha + mlp,
             "mambo_4": mixers + mlp + mixers + mha,
         }[topology]
+        # For each kind of block, a function that makes its module.
         create: dict[str, Callable[[], nn.Module]] = {
             "mamba": lambda: mamba2(embed_dim, state_dim, head_dim, expand),
             "mlp": lambda: GatedPerceptron(embed_dim, dropout),

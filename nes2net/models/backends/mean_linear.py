@@ -32,7 +32,7 @@ class MeanLinear(FrameBackend):
         head: ``"linear"``; ``"one_class"``, the published vector of bona fide speech, D×1; or any
             other head (:mod:`nes2net.models.backends.heads`).
         num_logits: n; 2 for a head that compares two classes.
-        projection_dim: output size of a linear layer before the mean, which is then the size of the
+        projection_dim: output size of a linear layer before the mean, and thereby the size of the
             embedding: 256 in Spoof-SUPERB. With None there is no such layer, and embeddings have
             size D.
         pool: ``"mean"``. None gives the logits of each frame, B×T×``num_logits``, from the same
@@ -68,7 +68,7 @@ class MeanLinear(FrameBackend):
             embedding_dim = projection_dim
         self.build_pooling(pool, utterance, embedding_dim)
         self.proj_fc = create_head(head, embedding_dim, num_logits)
-        if type(self.proj_fc) is OneClassHead:
+        if type(self.proj_fc) is OneClassHead:  # published files have this head's vector as a column
             self.proj_fc = OneClassColumnHead(embedding_dim, num_logits)
 
     def frames(self, features: Tensor) -> Tensor:

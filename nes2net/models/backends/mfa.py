@@ -56,7 +56,7 @@ class MultiFusion(nn.Module):
     """L tensors B×T×D → B×D: pool each layer over time, then pool over the layers.
 
     Args:
-        poolings: a pooling over time for each layer; the last item is the pooling over layers.
+        poolings: a pooling over time for each layer, and after these the pooling over layers.
     """
 
     def __init__(self, poolings: Sequence[Pooling], feature_dim: int) -> None:
@@ -115,7 +115,7 @@ class MFA(Backend):
         self.first = 1 if variant == "paper" else 0
         self.num_states = self.first + num_layers
         poolings: list[Pooling] = []
-        for _ in range(num_layers + 1):
+        for _ in range(num_layers + 1):  # one for each layer, and one over the layers
             if variant == "paper":
                 poolings.append(AttentiveStatisticsPooling(feature_dim, bottleneck_dim))
             else:

@@ -22,10 +22,10 @@ from nes2net.models.backends.base import Backend
 from nes2net.models.backends.heads import HeadOption
 from nes2net.models.registry import create_head
 
-#: Perspective → the axes of an image B×C×T×F over which the input of its gate is averaged.
+#: Perspective → axes of an image B×C×T×F. The input of the perspective's gate is averaged over these axes.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
 _MOST_NUMBERS = 5 * 10**8  # numbers in the largest feature map; 479 million with XLS-R 2B and the defaults
-_ASSUMED_FRAMES = 600  # number of frames with which _MOST_NUMBERS is checked, if utterances keep their lengths
+_ASSUMED_FRAMES = 600  # _MOST_NUMBERS is checked for this many frames if utterances keep their lengths
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -34,12 +34,12 @@ Stages = Field(min_length=1, max_length=8)
 
 
 class PerspectiveFusion(nn.Module):
-    """Fuse a group's own split x with the previous group's output p to g ⊙ x + (1 − g) ⊙ p, all B×C×T×F.
+    """Fuse a group's own split x and the previous group's output p, both B×C×T×F: g ⊙ x + (1 − g) ⊙ p.
 
     g is the mean of the gates of all perspectives. For the gate of a perspective, x + p is averaged
-    over other axes; a bottleneck of 1×1 convolutions and a sigmoid follow. The convex sum follows
-    attentional feature fusion (Dai et al., WACV 2021). The activation of the bottleneck is SiLU,
-    because its few units could all die under a ReLU.
+    over the axes in ``_POOLED``; a bottleneck of 1×1 convolutions and a sigmoid follow. The convex
+    sum comes from attentional feature fusion (Dai et al., WACV 2021). The activation of the
+    bottleneck is SiLU, because its few units could all die under a ReLU.
 
     Args:
         channels: C.
@@ -67,7 +67,8 @@ class PerspectiveFusion(nn.Module):
 class LocalChannelAttention(nn.Module):
     """ECA (Wang et al., CVPR 2020), B×C×T×F → B×C×T×F: multiply each channel by a gate.
 
-    The gate is computed by a convolution over the means of the channel and of its neighbours.
+    A convolution computes the gate from the mean of the channel and the means of the neighbouring
+    channels.
     """
 
     def __init__(self, kernel_size: int) -> None:
@@ -86,8 +87,8 @@ class Res2NetBlock(nn.Module):
     The first block of a stage has a ``stride`` and is Res2Net's "stage" type. The groups of this
     block are convolved independently, because the previous group's output has a lower resolution
     than a split. The last group is average-pooled. The shortcut consists of average pooling and a
-    1×1 convolution. In all other blocks, the input of a group joins its own split with the output
-    of the previous group.
+    1×1 convolution. In all other blocks, the input of a group is its own split, joined with the
+    output of the previous group.
 
     Args:
         in_channels, out_channels: C and C'.
@@ -124,6 +125,7 @@ class Res2NetBlock(nn.Module):
         self.attention: nn.Module = nn.Identity()
         if attention_kernel:
             self.attention = LocalChannelAttention(attention_kernel)
+        # The first block of a stage changes the size of the image, so its last group and its shortcut are pooled.
         self.pool: nn.Module = nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
         if stride is not None:

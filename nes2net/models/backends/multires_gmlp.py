@@ -24,7 +24,7 @@ from nes2net.models.backends.heads import P2SGradHead
 Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.
 RESOLUTIONS: tuple[Resolution, ...] = (20, 40, 80, 160, 320, 640)
-_STATE_WEIGHTS = 30  # number of weights of hidden states in published files, in which there are only 25 states
+_STATE_WEIGHTS = 30  # published files have 30 weights for hidden states, although there are only 25 states
 _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale: 32
 
 
@@ -106,7 +106,7 @@ class Scales(nn.Module):
     def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
         super().__init__()
         last = len(dims) - 1
-        self.blocks = nn.ModuleList([nn.Identity()])
+        self.blocks = nn.ModuleList([nn.Identity()])  # scale 0 reads the features as they are
         self.blocks.extend(nn.Sequential(Halving(i == last), nn.Linear(dims[i], dims[i])) for i in range(1, last + 1))
         self.post_nets_seg = nn.ModuleDict(
             {f"disc_{i}": GmlpNet(dim, gmlp_layers, max_frames // 2**i) for i, dim in enumerate(dims)}
@@ -126,7 +126,7 @@ class Scales(nn.Module):
         return scale_inputs
 
     def utterance(self, scale_inputs: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×d/2 of utterances from ``scale_inputs``, of which only the last, B×T×d, is read."""
+        """Compute embeddings B×d/2 of utterances from the last of ``scale_inputs``, which is B×T×d."""
         return self.post_nets_utt.mean(self.dropout(scale_inputs[-1]))
 
 
@@ -134,12 +134,12 @@ class MultiresGmlp(Backend):
     """Hidden states, L tensors B×T×``feature_dim`` → cosines B×2, and :meth:`segments` B×T_i×2 of six scales.
 
     Scale i scores segments of 2^i frames. The input of scale i has d_i = ``feature_dim``/2^i
-    channels. Except for scale 0, this input is the input of scale i − 1 after halving, by maxima
-    over pairs of frames and of channels. Each scale has its own gMLP blocks and two class vectors.
-    The utterance has its own blocks, which read the input of the last scale, and is compared with
-    the class vectors of the last scale. Train segments alone, or segments and the utterance
-    together, but not the utterance alone. A network that is trained for a single resolution has the
-    weights of all scales, but only one scale is trained.
+    channels. For i > 0, this input is the input of scale i − 1, halved by maxima over pairs of
+    frames and pairs of channels. Each scale has its own gMLP blocks and two class vectors. The
+    utterance has its own blocks, which read the input of the last scale, and is compared with the
+    class vectors of the last scale. Train segments alone, or segments and the utterance together,
+    but not the utterance alone. A network that is trained for a single resolution has the weights
+    of all scales, but only one scale is trained.
 
     The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states, which are
     weighted by a softmax of learned numbers. The halving before the last scale begins one frame too
@@ -148,7 +148,7 @@ class MultiresGmlp(Backend):
     because the published weights were trained in this way.
 
     The gates mix all frames of an utterance. In a training batch, a shorter utterance is padded
-    with zeros, which therefore change its scores, as published. Scoring never pads utterances.
+    with zeros. The zeros therefore change its scores, as published. Scoring never pads utterances.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -200,7 +200,7 @@ class MultiresGmlp(Backend):
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
         self.weight_hidd = nn.Parameter(torch.zeros(_STATE_WEIGHTS))
-        # This is a list, because the published code can have several front-ends, with an item for each.
+        # The published code can have several front-ends, and this list has an item for each of them.
         self.m_transform = nn.ModuleList([Scales(dims, gmlp_layers, max_frames, dropout)])
         # The keys are lengths of segments in units of 10 ms.
         self.m_angle_scales = nn.ModuleDict(
@@ -208,30 +208,37 @@ class MultiresGmlp(Backend):
         )
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute the weights B×L of the L ``hidden_states``, which add up to 1 and are the same for every utterance.
+        """Compute the weights B×L of the L ``hidden_states``.
 
-        The weight of a state that is not read is 0.
+        The weights add up to 1, and are the same for every utterance. The weight of a state that is
+        not read is 0.
         """
         weights = F.pad(self._state_weights(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×E of utterances, E = ``feature_dim``/64."""
+        """Compute embeddings B×E of utterances from ``hidden_states``, L tensors B×T×D; E = ``feature_dim``/64."""
         return self._scales.utterance(self._scale_inputs(hidden_states))
 
     def segments(self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0) -> dict[float, Tensor]:
-        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2."""
+        """Compute the cosines of segments of all ``resolutions``: length of a segment in ms → cosines B×T_i×2.
+
+        ``frame_ms`` is the length of a frame in ms. Segments of scale i have 2^i frames.
+        """
         return self._segment_cosines(self._scale_inputs(hidden_states), frame_ms)
 
     def segments_and_embedding(
         self, hidden_states: Sequence[Tensor], frame_ms: float = 20.0
     ) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute :meth:`segments` and :meth:`embed` from the same inputs of the scales."""
+        """Compute :meth:`segments` and :meth:`embed` from the same inputs of the scales.
+
+        The arguments are as for :meth:`segments`.
+        """
         scale_inputs = self._scale_inputs(hidden_states)
         return self._segment_cosines(scale_inputs, frame_ms), self._scales.utterance(scale_inputs)
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
-        """Count the segments for each of the :attr:`resolutions`.
+        """Count, for each of the :attr:`resolutions`, the segments in an utterance of ``num_frames`` frames.
 
         The last scale has one more segment, because the halving before this scale pads the frames.
         """
@@ -265,7 +272,7 @@ class MultiresGmlp(Backend):
         return torch.softmax(self.weight_hidd[: self.num_states], dim=0)
 
     def _segment_cosines(self, scale_inputs: Sequence[Tensor], frame_ms: float) -> dict[float, Tensor]:
-        """Compute :meth:`segments` from the inputs of all scales; only the scales in :attr:`resolutions` are scored."""
+        """Compute :meth:`segments` from the ``scale_inputs`` of all scales, for the scales in :attr:`resolutions`."""
         cosines = {}
         for i, (net, head) in enumerate(zip(self._scales.post_nets_seg.values(), self.m_angle_scales.values())):
             if 2**i in self.resolutions:

@@ -98,7 +98,7 @@ class Res2NetBlock(nn.Module):
         self.activation = activation
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
-        """Build the layers of :meth:`hierarchy`, for splits of ``width`` channels."""
+        """Build the layers of :meth:`hierarchy` for splits of ``width`` channels, with convolutions of ``dilation``."""
         steps = range(self.scale - 1)
         self.convs = nn.ModuleList(Conv(width, width, 3, padding=dilation, dilation=dilation) for _ in steps)
         self.bns = nn.ModuleList(nn.BatchNorm2d(width) for _ in steps)
@@ -138,7 +138,7 @@ class Res2NetXBlock(Res2NetBlock):
     """
 
     def _build_hierarchy(self, width: int, dilation: int) -> None:
-        """Build the layers of :meth:`hierarchy`, for splits of ``width`` channels.
+        """Build the layers of :meth:`hierarchy` for splits of ``width`` channels, with convolutions of ``dilation``.
 
         Step i has i + 2 columns, whose weights are equal before training.
         """
@@ -164,8 +164,9 @@ class Nes2Net(FrameBackend):
     """The outer level: features B×T×``feature_dim`` → logits B×``num_logits``.
 
     :data:`nes2net`, :data:`nes2net_x` and :data:`nes2net_x_selu` are the published variants. The D
-    channels are split into ``nes_ratio[0]`` groups. For each group but the last, the output of the
-    previous group is added, and an inner block follows. The number of channels never changes.
+    channels are split into ``nes_ratio[0]`` groups. Each group except the last passes through an
+    inner block, after the output of the previous group was added to it. The number of channels
+    never changes.
 
     Args:
         block, activation: classes of the block and of the activation of the inner level.
@@ -289,7 +290,7 @@ class LocalBlockAttention(nn.Module):
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in steps]
 
     def forward(self, groups: Sequence[Tensor]) -> list[Tensor]:
-        """Add the output of the attention to each of ``groups``."""
+        """Add the output of the attention to each of ``groups``, J maps B×C×1×T."""
         tokens = torch.stack([group.mean(dim=(2, 3)) for group in groups], dim=1)  # B×J×C
         query, key, value = (proj(tokens) + self.pos_emb for proj in (self.proj_q, self.proj_k, self.proj_v))
         near_keys, near_values = (

@@ -26,7 +26,7 @@ from nes2net.models.backends.aasist import SpectroTemporalGraph, residual_encode
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:
     """Make band-pass filters ``num_filters``×1×``num_taps`` with edges equally spaced in mel.
 
-    The edges range from 0 to half the sampling rate.
+    The edges range from 0 to half of ``sample_rate``, which is in Hz.
 
     A filter is hamming · [2f₂ sinc(2f₂t) − 2f₁ sinc(2f₁t)], with frequencies f in cycles per sample
     and times t in samples. As in the code that trained the published weights, the edges are
@@ -132,8 +132,9 @@ class RawAasist(SpectroTemporalGraph):
 def _in_stretches(block: nn.Module, x: Tensor) -> Tensor:
     """Compute ``block``, a residual block and a pooling by 3, in stretches of time: B×C×F×T → B×C'×F×⌊T/3⌋.
 
-    The outputs are those of ``block(x)``, up to rounding. Both convolutions together read 2 frames before
-    and after a frame, so a stretch is computed with 3 more frames at each end, a step of the pooling.
+    Up to rounding, the result equals ``block(x)``. Both convolutions together read 2 frames before
+    and after a frame. A stretch is therefore computed with 3 more frames at each end, because the
+    pooling steps by 3.
     """
     stretches = []
     for start in range(0, x.shape[3] // 3 * 3, _STRETCH):

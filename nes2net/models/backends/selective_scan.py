@@ -27,7 +27,7 @@ CHUNK = 16  # frames in a chunk
 
 
 def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
+    """Compute the selective scan y_t = C_t·s_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t B_t x_t and s_{−1} = 0.
 
     Time and memory are linear in T up to many minutes of speech. The scan has three forms. For
     torch.compile it is one operator, ``nes2net::selective_scan``, because compiling its parts would
@@ -52,9 +52,9 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     if not torch.onnx.is_in_onnx_export():
         return _scan(x, delta, A, B, C)
 
-    # A scan frame by frame takes five nodes of an ONNX graph; a scan in chunks would take hundreds.
+    # A scan frame by frame takes five nodes of an ONNX graph; in chunks, it would take hundreds. scan() calls step().
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Compute one frame; scan() calls this. Returns (state and A for the next frame), and y_t B×D."""
+        """Compute one frame from the pair of state and A; return this pair for the next frame, and y_t B×D."""
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
@@ -64,7 +64,7 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute :func:`selective_scan` by ordinary tensor operations, in chunks of time."""
+    """Compute :func:`selective_scan` of the same arguments by ordinary tensor operations, in chunks of time."""
     states = _states(delta * x, delta, A, B)
     return _in_order([(state @ c.unsqueeze(3)).squeeze(3) for state, c in zip(states, _steps(C))], x.shape[1])
 
@@ -88,7 +88,8 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     states = torch.stack(list(_run(zip(torch.exp(log_decays), _steps(left_behind)))))
     since = torch.stack(list(accumulate(log_decays)))  # log decay from the start of an outer chunk to each of its steps
     # At the end of outer chunk k, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} d_i)·e_j. Here d_i is the log decay of outer chunk
-    # i, since[-1], and e_j is the state at the end of outer chunk j if it starts from zero, states[-1].
+    # i; since[-1] holds the d_i. e_j is the state at the end of outer chunk j if this chunk starts from zero;
+    # states[-1] holds the e_j.
     index = torch.arange(states.shape[2], device=states.device)
     k = index[:, None]
     j = index
@@ -105,14 +106,15 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield the factors exp(Δ_t A) and the terms u_t b_t of the recurrence: CHUNK pairs of tensors B×K×D×N.
 
-    Both passes compute the pairs, because this is faster than storing them.
+    The arguments are those of :func:`_states`. Both passes compute the pairs, because this is
+    faster than storing them.
     """
     for delta_step, u_step, b_step in zip(_steps(delta), _steps(u), _steps(b)):
         yield torch.exp(delta_step.unsqueeze(3) * A), u_step.unsqueeze(3) * b_step.unsqueeze(2)
 
 
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """Start from ``state`` or zero; for each pair (decay, drive), compute s ← decay·s + drive, and yield s."""
+    """Start from ``state`` or zero; for each (decay, drive) of ``transitions``, compute and yield decay·s + drive."""
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)
@@ -153,7 +155,7 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, delay: int = 0) -> Tenso
 
 @torch.library.custom_op("nes2net::selective_scan", mutates_args=())
 def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute :func:`_scan` as one operator, so that torch.compile does not compile its parts."""
+    """Compute :func:`_scan` as one operator, without autocast, so that torch.compile does not compile its parts."""
     with torch.autocast(x.device.type, enabled=False):
         return _scan(x, delta, A, B, C)
 

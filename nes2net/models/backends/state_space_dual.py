@@ -23,7 +23,7 @@ CHUNK = 32  # frames in a chunk
 
 
 def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Compute y_t = s_t C_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t x_t B_tᵀ and s_{−1} = 0.
+    """Compute the scan of Mamba-2, y_t = s_t C_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t x_t B_tᵀ and s_{−1} = 0.
 
     Each head has a state P×N and its own decay. All heads share B and C.
 
@@ -47,7 +47,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     c = chunks(C, CHUNK).mT  # B×K×Q×N
     within = _decays(log_decay)  # B×K×h×Q×Q
     y = ((c @ b.mT).unsqueeze(2) * within) @ u  # the contribution of a frame's own chunk
-    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states after chunks from zero
+    residues = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, the state after each chunk from zero
     between = _decays(log_decay.sum(dim=3).movedim(1, 2))  # B×h×K×K
     states = (between @ residues.movedim(2, 1).flatten(3)).unflatten(
         3, residues.shape[3:]
@@ -62,7 +62,7 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
 def _decays(log_decay: Tensor) -> Tensor:
     """Compute the decays from step j to step k, exp(Σ_{j < i ≤ k} log_decay_i), or 0 if k < j: …×N → …×N×N.
 
-    k is the row and j the column.
+    The argument ``log_decay`` is …×N. In the result, k is the row and j is the column.
     """
     index = torch.arange(log_decay.shape[-1], device=log_decay.device)
     ahead = index[:, None] < index  # k < j

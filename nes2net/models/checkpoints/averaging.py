@@ -37,7 +37,8 @@ def average_checkpoints(
         mode: ``"mean"`` computes the mean of each tensor in float64 and converts it back to the
             type of the tensor; the mean of integer counters is an integer. ``"legacy"`` repeats a
             fault of the published code: loading the second checkpoint overwrites the first
-            checkpoint in the sum, so the result is (2·c2 + c3 + … + cn)/n (deviation 1).
+            checkpoint in the sum, so the result is (2·c2 + c3 + … + cn)/n (deviation 1 in
+            docs/deviations.md).
         weights: a weight of at least 0 for each checkpoint; the weights are divided by their sum.
             None for equal weights.
 
@@ -83,6 +84,7 @@ def average_checkpoints(
             else:  # integers are summed as integers
                 value = tensor.to(torch.int64)
             total[key] = total[key].add_(value) if key in total else value.clone()
+    # Divide the sum, unless the weights did so already, and convert it to the types of the first checkpoint.
     for key, value in total.items():
         if shares is not None:
             if not first_checkpoint[key].is_floating_point():
@@ -96,7 +98,7 @@ def average_checkpoints(
 
 
 def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
-    """Read a checkpoint; check that all its tensors are weights or counters.
+    """Read a checkpoint, check that it can be averaged, and return its state dict.
 
     Args:
         first_checkpoint: the state dict whose names, shapes and base the checkpoint must have; None
@@ -124,7 +126,7 @@ def _read(path: str | Path, first_checkpoint: Mapping[str, Tensor] | None = None
 
 
 def _base_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """First 12 digits of the SHA-256 of an adapted detector's base; ``"none"`` for a checkpoint without a base."""
+    """Return 12 digits of the SHA-256 of an adapted detector's base; ``"none"`` for a checkpoint without a base."""
     base = read_record(state_dict).get("base")
     if not isinstance(base, dict):
         return "none"

@@ -35,6 +35,7 @@ REFUSED = {
 }
 #: A user who writes ``bonafide=NAME`` in place of an architecture states which class is bona fide.
 POLARITY = "bonafide="
+#: Key of the description that :func:`read_classifier` returns, for the names of the classes, bona fide last.
 NAMES_KEY = "class_names"
 _SAMPLE_RATE = 16000
 _BONAFIDE_WORDS = frozenset(("bonafide", "genuine", "real", "human", "authentic", "natural", "original"))
@@ -115,7 +116,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
 
 
 def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
-    """Name of the front-end for the class of the model in ``config``; None for a class not in :data:`ARCHITECTURES`."""
+    """Find the front-end for the model's class in ``config``; None if the class is not in :data:`ARCHITECTURES`."""
     architectures = config.get("architectures")
     if isinstance(architectures, list) and len(architectures) == 1 and isinstance(architectures[0], str):
         return ARCHITECTURES.get(architectures[0])
@@ -123,7 +124,7 @@ def _frontend_of_class(config: Mapping[str, Any]) -> str | None:
 
 
 def _required_tensor(weights: Mapping[str, Tensor], name: str, folder: Path) -> Tensor:
-    """The tensor ``name`` of ``weights``; raise :class:`InputError` if it is missing."""
+    """Return the tensor ``name`` of ``weights``; raise :class:`InputError` if ``weights`` lacks it."""
     if name not in weights:
         raise InputError(f"{folder} has no tensor {name}, which its class has: fetch it again")
     return weights[name]
@@ -147,11 +148,14 @@ def check_supported(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
-    """Names of the classes, in the order of the logits, from ``id2label`` in the configuration.
+    """Read the names of the classes, in the order of the logits, from ``id2label`` in the configuration.
+
+    If ``id2label`` is missing, the names are the transformers library's: ``LABEL_0`` and
+    ``LABEL_1``.
 
     Raises:
-        InputError: if there are fewer than two names, if the names are not a different text for
-            each of 0, 1, …, or if ``label2id`` contradicts ``id2label``.
+        InputError: if there are fewer than two names, if two classes have the same name, if a class
+            in 0, 1, … has no name, or if ``label2id`` contradicts ``id2label``.
     """
     names = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # the default is that of the transformers library
     if not isinstance(names, dict) or len(names) < 2:
@@ -171,7 +175,7 @@ def class_labels(folder: Path, config: Mapping[str, Any]) -> list[str]:
 
 
 def bonafide_or_spoof(label: str) -> str | None:
-    """What the words of a class name mean: ``"bonafide"``, ``"spoof"``, or None if the words do not tell.
+    """Decide what the words in the ``label`` of a class mean: ``"bonafide"``, ``"spoof"``, or None if they do not tell.
 
     >>> [bonafide_or_spoof(name) for name in ("AIVoice", "bona-fide", "unreal", "LABEL_1", "not real")]
     ['spoof', 'bonafide', None, None, None]
@@ -186,18 +190,19 @@ def bonafide_or_spoof(label: str) -> str | None:
 
 
 def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None = None) -> list[int]:
-    """Order of the classes in which bona fide is last, as indices into ``labels``.
+    """Order the classes so that bona fide is last, and return the indices into ``labels`` in this order.
 
     Args:
         folder: named in messages.
         bonafide: name of the class that is bona fide, if the names do not tell; otherwise None.
 
     Raises:
-        InputError: if ``bonafide`` is not among ``labels`` or the names contradict it; or if it is
-            None, and a name means neither bona fide nor spoof, or not exactly one class is bona
-            fide.
+        InputError: if ``bonafide`` is not among ``labels``, or contradicts the meaning of a name.
+            Without ``bonafide``: if the meaning of a name is unknown, or if not exactly one class
+            is bona fide.
     """
     meanings = [bonafide_or_spoof(label) for label in labels]
+    # If the user names the bona fide class, all other classes are spoof.
     if bonafide is not None:
         check_known([bonafide], labels, f"{folder / CONFIG_FILE} has no class")
         stated: list[str | None] = [BONAFIDE if label == bonafide else SPOOF for label in labels]
@@ -207,6 +212,7 @@ def order_of_classes(labels: Sequence[str], folder: Path, bonafide: str | None =
                 "fide: leave out `config`"
             )
         meanings = stated
+    # Exactly one class must be bona fide.
     numbers = [number for number, meaning in enumerate(meanings) if meaning == BONAFIDE]
     if None in meanings or len(numbers) != 1:
         raise InputError(

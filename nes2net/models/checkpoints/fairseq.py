@@ -1,4 +1,4 @@
-"""Read checkpoints of fairseq without fairseq, and translate its names of tensors.
+"""Read checkpoints of fairseq without fairseq, and translate fairseq's names of tensors.
 
 In reading order: the tables of names and their translations; ``read_ssl_checkpoint`` reads a file;
 ``model_type_of`` and ``encoder_tensors`` recognise a file; ``parse_convolutions`` reads an option.
@@ -49,10 +49,10 @@ _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.
 _PRETRAINED = "w2v_model."
 # Name of a tensor that every file of fairseq and unilm has.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
-# Tensors that only pre-training uses, by the beginnings of their names. Only UniSpeech-SAT has the first group; HuBERT
-# or UniSpeech-SAT has the second group.
+# Tensors that only pre-training uses, by the beginnings of their names. Only UniSpeech-SAT has the first group. The
+# second group has the tensors of all types of models.
 _SPEAKER_HEADS = ("encoder.layer_norm_for_extract.", "spk_proj.")
-_HUBERT_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
+_PRETRAINING_HEADS = (*_SPEAKER_HEADS, "mask_emb", "label_embs_concat", "final_proj.", "quantizer.", "project_q.")
 # Defaults of fairseq's Wav2Vec2Config and HubertConfig, for options that a file's configuration lacks.
 _DEFAULTS = {
     "extractor_mode": "default",
@@ -74,7 +74,7 @@ _DEFAULTS = {
     "latent_groups": 2,
     "final_dim": 0,
 }
-# Only torchaudio's files have a tensor whose name ends so.
+# The name of a tensor ends with these words only in files of torchaudio.
 _TORCHAUDIO = "encoder.transformer.layer_norm.weight"
 
 _MOST_CONVOLUTIONS = 64
@@ -142,7 +142,7 @@ def from_torchaudio(name: str, extractor_mode: str = "layer_norm") -> str:
 
 
 def _translate(name: str, rules: _Rules) -> str:
-    """Translate ``name`` by the first rule whose pattern matches; if no pattern matches, return ``name``."""
+    """Translate ``name`` by the first of ``rules`` whose pattern matches; if no pattern matches, return ``name``."""
     for pattern, template in rules:
         if match := pattern.fullmatch(name):
             return template.format(**match.groupdict())
@@ -202,6 +202,7 @@ def read_ssl_checkpoint(
             "to `train.init_from`)"
         )
     model_type = check_type(path, model_type_of(content), types)
+    # Read the wanted options, and bring them into the form of the front-end's options.
     config = _model_configuration(content)
     if config.get("conv_pos_batch_norm"):
         raise InputError(f"{path} has conv_pos_batch_norm: a batch norm before the positions is not supported")
@@ -222,13 +223,13 @@ def read_ssl_checkpoint(
     if model_type == "wav2vec2":  # a fine-tuned model has the mask embedding, but no heads
         heads = heads and "quantizer.vars" in state_dict
     if not heads:
-        state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_HUBERT_HEADS)}
+        state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_PRETRAINING_HEADS)}
     options["pretraining_heads"] = heads
     return state_dict, options, model_type
 
 
 def model_type_of(content: Any) -> str | None:
-    """The type of the model in a file of fairseq or unilm; None for any other file.
+    """Find the type of the model in the ``content`` of a file of fairseq or unilm; None for any other file.
 
     Most types follow from the tensors. Without pre-training heads, wav2vec 2.0 and HuBERT have the
     same tensors, and the configuration decides.
@@ -249,10 +250,10 @@ def model_type_of(content: Any) -> str | None:
 
 
 def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
-    """The tensors of the pre-trained encoder in the ``content`` of a file, by fairseq's names; None if it has none.
+    """Find the tensors of the pre-trained encoder in the ``content`` of a file: fairseq's name → tensor.
 
     A prefix that all names share is removed, and the head of a fine-tuned model of fairseq is left
-    out. A detector does not count as a pre-trained model.
+    out. The result is None if there is no pre-trained encoder, or if the file is a detector.
     """
     tensors = only_state_dict_in(content) or {}
     prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
@@ -269,11 +270,11 @@ def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
 
 def is_pretraining_head(name: str) -> bool:
     """Whether only pre-training uses the tensor that fairseq calls ``name``."""
-    return name.startswith(_HUBERT_HEADS)
+    return name.startswith(_PRETRAINING_HEADS)
 
 
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
-    """The model's options, from the configuration in a file's ``content``; empty without a configuration.
+    """Find the model's options in the ``content`` of a file; the result is empty if there is no configuration.
 
     The configuration is in ``cfg`` of fairseq's and unilm's files, in ``model_cfg`` of s3prl's
     files, or in ``args`` of older files. In a fine-tuned model, the configuration of the
@@ -289,7 +290,7 @@ def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mapping(value: Any) -> dict[str, Any]:
-    """Return ``value`` if it is a mapping, or the mapping in a Namespace or a node of omegaconf; otherwise ``{}``."""
+    """Return ``value`` as a mapping; it may also be a Namespace or a node of omegaconf. Otherwise return ``{}``."""
     for _ in range(4):  # a record may contain another record
         if isinstance(value, Record):
             value = content_of(value)
@@ -310,7 +311,7 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
     """
 
     def value(node: ast.expr) -> Any:
-        """Compute the value of an expression; raise ValueError for an expression of another form."""
+        """Compute the value of the expression ``node``; raise ValueError for an expression of another form."""
         match node:
             case ast.List(elts=items):
                 return [value(item) for item in items]

@@ -107,6 +107,9 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
         name: ``owner/name``; the repository is created if it does not exist.
         private: make a new repository private.
         token: None for the token of ``hf auth login``.
+
+    Raises:
+        InputError: if the hub refuses the upload or cannot be reached.
     """
     from huggingface_hub import HfApi  # start-up
 
@@ -141,7 +144,7 @@ NAME_IT = "name the base with `base`"
 
 
 def base_digest(base: Mapping[str, Tensor]) -> str:
-    """SHA-256 of the names, types, shapes and numbers of tensors; their order does not matter."""
+    """Compute the SHA-256 of the names, types, shapes and numbers in ``base``; the order of tensors has no effect."""
     return digest(dict(sorted(base.items()))).hex()
 
 
@@ -151,6 +154,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     Args:
         record: ``{"digest": …, "file": …}`` from the checkpoint. If the file is not there, a file
             of the same name beside the checkpoint is taken.
+        checkpoint: the file or folder of the adapted detector.
         base: the file or folder that the user names; None for the file in the record.
         remedy: the end of error messages, which says what to do.
 
@@ -159,6 +163,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
     """
     if not isinstance(record, dict) or not isinstance(record.get("digest"), str):
         raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
+    # The user names the base.
     if base is not None:
         if not exists(base):
             message = f"the base {base} was not found: name the file or folder that the detector was adapted from"
@@ -166,6 +171,7 @@ def find_base(record: Any, checkpoint: Path, base: str | Path | None, remedy: st
                 message += f" ({remedy})"
             raise InputError(message)
         return Path(base)
+    # The record names the base. The file may have been moved together with the checkpoint.
     if isinstance(file := record.get("file"), str) and file:
         folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
         for path in (Path(file), folder / file, folder / Path(file).name, checkpoint.parent / Path(file).name):
@@ -191,8 +197,8 @@ def read_base(
         path: the file or folder of the base, from :func:`find_base`.
         names: the published names of the base's tensors.
         record, remedy: as for :func:`find_base`.
-        read: function that reads the tensors in ``path``; they may include tensors that do not
-            belong to the base.
+        read: function that reads the tensors in ``path``; the result may include tensors that do
+            not belong to the base.
 
     Raises:
         InputError: if ``path`` cannot be read or lacks a tensor of the base, or if the digest of

@@ -16,9 +16,8 @@ from nes2net.models.checkpoints.state_dict import load_state_dict
 
 CONFIG_FILE = "config.json"
 PREPROCESSOR_FILE = "preprocessor_config.json"
-_OUR_NORMALIZE = (
-    "nes2net_normalize"  # under this key, exported folders state values of ``normalize`` that the library does not know
-)
+# Exported folders state values of ``normalize`` under this key if the library does not know the values.
+_OUR_NORMALIZE = "nes2net_normalize"
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
@@ -131,6 +130,9 @@ def read_huggingface_folder(
 
     The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
+    The option ``pretraining_heads`` says whether the folder has the mask embedding and the
+    pre-training heads of its type.
+
     The folder does not need a ``preprocessor_config.json``, because these models read the waveform.
     If there is such a file, :func:`normalize_of_folder` reads it.
 
@@ -174,6 +176,7 @@ def read_huggingface_folder(
         raise InputError(
             f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
         ) from error
+    # Keep the tensors that only pre-training uses if they are complete.
     has_pretraining_heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not has_pretraining_heads:
         state_dict.pop("mask_emb", None)
@@ -182,7 +185,7 @@ def read_huggingface_folder(
 
 
 def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool | None:
-    """The value of a front-end's option ``normalize`` that fits preprocessor_config.json; None if the file is missing.
+    """Read a front-end's option ``normalize`` from preprocessor_config.json in ``folder``; None if the file is missing.
 
     Raises:
         InputError: if the file is damaged, or ``do_normalize`` is neither true nor false.
@@ -203,7 +206,7 @@ def normalize_of_folder(folder: Path) -> Literal["batch", "huggingface"] | bool 
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
-    """Translate a tensor's name in a file of the transformers library, of any release, to fairseq's name.
+    """Translate the transformers library's name of a tensor, in files of any release, to fairseq's name.
 
     ``extractor_mode`` is as for :func:`nes2net.models.checkpoints.fairseq.to_fairseq`.
 
@@ -232,6 +235,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     for name in _WEIGHT_FILES:
         if (folder / name).is_file():
             return load_state_dict(folder / name)
+    # The weights are in several files, which are called shards here: an index says which file holds a tensor.
     for name in _INDEX_FILES:
         if (folder / name).is_file():
             index = read_json(folder / name).get("weight_map")

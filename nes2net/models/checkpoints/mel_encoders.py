@@ -23,7 +23,7 @@ from nes2net.models.checkpoints.model_types import check_type, is_openai
 from nes2net.models.checkpoints.state_dict import state_dict_of
 from nes2net.models.checkpoints.torch_file import read_torch_file
 
-#: File in which newer releases of the transformers library write the settings of the feature extractor.
+#: Newer releases of the transformers library write the settings of the feature extractor into this file.
 _PROCESSOR_FILE = "processor_config.json"
 
 
@@ -141,13 +141,16 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     Tensors of heads, adapters and decoders are left out. Tensors have the transformers library's
     names, and options have the front-end's names.
 
+    Args:
+        family: the expected type of model, and the layout of its folders.
+
     Raises:
         InputError: if ``checkpoint`` holds another type of model or a variant that the front-end
             does not support. An error is also raised if the feature extractor of a folder is
             missing or has other settings.
     """
     path = Path(checkpoint)
-    # Another function reads a folder; a file must be OpenAI's.
+    # A folder is read by another function. A file must be OpenAI's file of Whisper.
     if path.is_dir():
         return _read_folder(path, family)
     if family is not WHISPER:
@@ -163,7 +166,7 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
             f"{path} is not a checkpoint of Whisper: a Hugging Face folder, or OpenAI's own file with 'dims' and "
             "'model_state_dict', is expected"
         )
-    # OpenAI's file
+    # Translate the options.
     dims = content["dims"]
     try:
         options = {option: dims[dim] for option, dim in _OPENAI_DIMS.items()}
@@ -184,7 +187,8 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
 
 
 def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read tensors and options of the encoder in a Hugging Face folder; errors are as for :func:`read_mel_encoder`."""
+    """Read tensors and options of a Hugging Face folder; ``family`` and errors are as for :func:`read_mel_encoder`."""
+    # Check the configuration, and read the options.
     config = read_configuration(folder)
     check_type(folder, config.get("model_type"), [family.model_type])
     for name, value in family.presumed.items():

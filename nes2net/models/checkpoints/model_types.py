@@ -35,12 +35,12 @@ def is_openai(content: object) -> bool:
 
 
 def types_of(frontend: str) -> tuple[str, ...]:
-    """Names of the types of models that the front-end called ``frontend`` reads."""
+    """List the names of the types of models that the front-end called ``frontend`` reads."""
     return tuple(name for name, kind in MODEL_TYPES.items() if kind.frontend == frontend)
 
 
 def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) -> str:
-    """Check the type of the model in ``path``, and return it.
+    """Check the type of the model in ``path``, and return the type.
 
     Args:
         model_type: the type that the file states.
@@ -63,7 +63,7 @@ def check_type(path: str | Path, model_type: object, types: Iterable[str] = ()) 
 
 
 def from_transformers(*names: str) -> list[Any]:
-    """Return classes of the transformers library by their names.
+    """Import classes of the transformers library, and return them in the order of ``names``.
 
     The transformers library imports torchaudio if torchaudio is installed. This import fails if
     torchaudio was built for another version of PyTorch.

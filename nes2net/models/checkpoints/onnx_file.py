@@ -123,12 +123,12 @@ class OnnxFile:
         self.pre_emphasis: float = self.description["pre_emphasis"]
 
     def fingerprint(self) -> str:
-        """SHA-256 of the file, and of the other file that holds its weights, if there is one."""
+        """Compute the SHA-256 of the file, and of the other file that holds its weights, if there is one."""
         return sha256_of(*self._files)
 
 
 def require(*modules: str) -> None:
-    """Raise :class:`MissingLibrary` if one of the ``modules`` cannot be imported; reading ONNX files needs them."""
+    """Raise :class:`MissingLibrary`, with advice for ONNX, if one of the ``modules`` cannot be imported."""
     for name in modules:
         try:
             __import__(name)
@@ -150,7 +150,7 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
 
 
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
-    """The execution providers that onnxruntime should use for ``device``, with their options.
+    """List the execution providers that onnxruntime should use for ``device``: names, or pairs of name and options.
 
     On CUDA, TF32 is switched off: its products have a mantissa of 10 bits, and scores would differ
     from PyTorch's. cuDNN chooses its algorithm for convolutions by a heuristic. cuDNN's default is
@@ -179,7 +179,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
-    """The device on which a session computes.
+    """Find the device on which a session of onnxruntime computes.
 
     Args:
         options: provider of the session → its options, as onnxruntime returns them.
@@ -193,7 +193,12 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
 
 
 class _Description(BaseModel):
-    """The description of a detector in the metadata of its file. Keys that are not listed here are allowed."""
+    """The description of a detector in the metadata of its file. Further keys are allowed.
+
+    ``external_data`` is the name of the file that holds the weights; None if the ONNX file holds
+    them. Scores depend on at most ``used_samples`` samples; None for no limit. ``training`` has the
+    facts about training data. :class:`OnnxFile` explains the other keys.
+    """
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -240,7 +245,7 @@ def _read_description(path: Path) -> dict[str, Any]:
         )
     if declared is not None:
         beside = path.parent / declared
-        size = content.beside.get(declared, 0)
+        size = content.beside.get(declared, 0)  # the file must have at least this many bytes
         if not os.path.isfile(beside):  # isfile() is also False for a name that no file can have
             raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
         if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):

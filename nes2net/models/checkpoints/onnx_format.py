@@ -18,11 +18,11 @@ from nes2net.lib.files import Budget
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
 _MOST_NUMBERS = 1_000_000  # most numbers outside tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
-_DEEPEST = 32  # messages within messages
+_DEEPEST = 32  # at most this many messages within each other
 _LARGEST_METADATA = 2**20  # all texts in the metadata have at most this many bytes
 _LONGEST_DOMAIN = 1000  # bytes
 _MOST_PER_BYTE = 4  # a byte of a tensor holds at most 4 numbers: ONNX's smallest types have 2 bits
-_MANY = 2**63  # upper limit of a product of sizes, larger than any file: a larger product counts as this number
+_MANY = 2**63  # a larger product of sizes counts as this number, which is larger than any file
 _EXTERNAL = 1  # TensorProto.DataLocation has this value if the tensor is in another file
 
 #: A part of the file: the index of its first byte, and the index of the byte after its last byte.
@@ -60,7 +60,7 @@ class _Damaged(Exception):
 
 
 def read_onnx(path: Path) -> OnnxContent:
-    """Check an ONNX file without reading its tensors; return its metadata and the names of its files of tensors.
+    """Check an ONNX file without reading its tensors; return its metadata and the other files that hold its tensors.
 
     Raises:
         InputError: if the file is damaged, or contains parts that this toolkit never exports.
@@ -73,8 +73,8 @@ def read_onnx(path: Path) -> OnnxContent:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             reader = _Reader(path, content)
-            reader.message("ModelProto", (0, len(content)), 0)
-            return reader.found
+            reader.check_message("ModelProto", (0, len(content)), 0)
+            return reader.summary
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
@@ -92,7 +92,7 @@ def foreign(path: Path, why: str) -> InputError:
 
 
 class _Reader:
-    """Reads the bytes of an ONNX file as protobuf messages, and collects :attr:`found`.
+    """Reads the bytes of an ONNX file as protobuf messages, and collects the :attr:`summary` of the file.
 
     Methods take a message as the slice of its bytes in the file. A damaged file raises
     :class:`_Damaged`, and a part that this toolkit never exports raises :class:`InputError`.
@@ -102,10 +102,10 @@ class _Reader:
         self.path = path
         self.content = content
         self.budget = Budget(str(path), _LARGEST_METADATA, _MOST_NUMBERS)
-        self.found = OnnxContent({}, {})
+        self.summary = OnnxContent({}, {})
 
-    def message(self, kind: str, message_slice: _Slice, depth: int) -> None:
-        """Check a message and, recursively, the messages in it; add metadata and files of tensors to :attr:`found`.
+    def check_message(self, kind: str, message_slice: _Slice, depth: int) -> None:
+        """Check a message and, recursively, the messages in it; add metadata and files of tensors to :attr:`summary`.
 
         Args:
             kind: name of the message in onnx.proto, a key of :data:`PARTS`.
@@ -120,21 +120,21 @@ class _Reader:
             if kind_of_field in _REFUSED:
                 raise foreign(self.path, f"it holds {kind_of_field}")
             if kind_of_field == "metadata":
-                key, text = self.entry(value)
-                self.found.metadata[key] = text
+                key, text = self.read_entry(value)
+                self.summary.metadata[key] = text
             elif kind_of_field == "domain":
                 domain = self.content[value[0] : min(value[1], value[0] + _LONGEST_DOMAIN)]
                 if domain not in (b"", b"ai.onnx"):
                     raise foreign(self.path, f"it holds operators of {shown(domain.decode(errors='replace'))}")
             elif kind_of_field == "TensorProto":
-                self.tensor(value)
+                self.check_tensor(value)
             else:
-                self.message(kind_of_field, value, depth + 1)
+                self.check_message(kind_of_field, value, depth + 1)
 
-    def tensor(self, message_slice: _Slice) -> None:
-        """Check that a TensorProto has enough bytes for its dimensions.
+    def check_tensor(self, message_slice: _Slice) -> None:
+        """Check that the TensorProto in ``message_slice`` has enough bytes for its dimensions.
 
-        If another file holds the bytes, the file is recorded in :attr:`found`.
+        If another file holds the bytes, the file is recorded in :attr:`summary`.
         """
         # Read the dimensions, and the place of the bytes if another file holds them.
         count = 1
@@ -146,7 +146,7 @@ class _Reader:
                 for size in sizes:
                     count = min(count * size, _MANY)
             elif number == 13 and isinstance(value, tuple):
-                key, text = self.entry(value)
+                key, text = self.read_entry(value)
                 if key in outside:
                     raise _Damaged(f"two entries {shown(key)} for external data")
                 outside[key] = text
@@ -162,18 +162,18 @@ class _Reader:
                     raise _Damaged(f"external data at {shown(outside[key])}")
             name = outside["location"]
             num_bytes = int(outside["length"])
-            self.found.beside[name] = max(self.found.beside.get(name, 0), int(outside["offset"]) + num_bytes)
+            self.summary.beside[name] = max(self.summary.beside.get(name, 0), int(outside["offset"]) + num_bytes)
         if count > _MOST_PER_BYTE * num_bytes:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
 
-    def entry(self, message_slice: _Slice) -> tuple[str, str]:
-        """Read the key and the value of a StringStringEntryProto."""
+    def read_entry(self, message_slice: _Slice) -> tuple[str, str]:
+        """Read the key and the value of the StringStringEntryProto in ``message_slice``."""
         self.budget.take("texts", bytes=message_slice[1] - message_slice[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(message_slice) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
 
     def fields(self, message_slice: _Slice) -> Iterator[tuple[int, int | _Slice]]:
-        """Yield the number and the value of each field of a message.
+        """Yield the number and the value of each field of the message in ``message_slice``.
 
         The value of a varint is a number, and the value of a field of bytes is the slice of these
         bytes in the file. Fields of 4 or 8 bytes, such as floats, are skipped.
@@ -206,14 +206,17 @@ class _Reader:
             position += length
 
     def varints(self, message_slice: _Slice) -> Iterator[int]:
-        """Yield the numbers of a packed field, which is a sequence of varints."""
+        """Yield the numbers of the packed field in ``message_slice``, which is a sequence of varints."""
         position, end = message_slice
         while position < end:
             value, position = self.varint(position, end)
             yield value
 
     def varint(self, position: int, end: int) -> tuple[int, int]:
-        """Read a varint (7 bits in each byte, lowest bits first); return the number, and the position after it."""
+        """Read the varint at ``position``, before ``end``; return the number, and the position after it.
+
+        A varint has 7 bits in each byte, the lowest bits first.
+        """
         self.budget.take("numbers outside its tensors", steps=1)
         value = 0
         for shift in range(0, 70, 7):

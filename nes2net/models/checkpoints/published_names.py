@@ -75,7 +75,7 @@ class Layout:
     """Name of the code that writes this layout. Empty if the tensors' names alone show which code wrote them."""
 
     def name_here(self, name: str) -> str:
-        """This toolkit's name for the tensor ``name`` of a file with this layout."""
+        """Translate the ``name`` of a tensor in a file with this layout to this toolkit's name."""
         for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
             if encoder and name.startswith(encoder):
                 return "ssl_model.model." + translate(name.removeprefix(encoder))
@@ -86,7 +86,7 @@ class Layout:
 
 
 def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] = MappingProxyType({})) -> Layout:
-    """A layout of DeepFense, whose files have a front-end, a back-end, and a loss that contains the last layer.
+    """Make a layout of DeepFense, whose files have a front-end, a back-end, and a loss that contains the last layer.
 
     Some files of DeepFense also contain tensors that only the encoder's pre-training uses. No score
     depends on these tensors.
@@ -95,8 +95,8 @@ def _deepfense(mark: str, backend: str, last: str, prefixes: Mapping[str, str] =
         mark: name of a tensor that only this back-end of DeepFense has.
         backend: this toolkit's prefix of the back-end's names.
         last: this toolkit's prefix of the last layer's names.
-        prefixes: beginning of a name in the back-end → beginning in this toolkit, if it is not
-            ``backend``.
+        prefixes: beginning of a name in the back-end → beginning in this toolkit, for tensors whose
+            names in this toolkit do not begin with ``backend``.
     """
     backend_prefixes = {f"backend.{prefix}": own_prefix for prefix, own_prefix in prefixes.items()}
     return Layout(
@@ -139,7 +139,7 @@ _LAYOUTS = (
     Layout(  # XLSR-MamBo
         marks=("stacked_mamba2.layers.norm.weight",), prefixes={}, torchaudio_encoder="feature_extractor.model.model."
     ),
-    Layout(  # Spoof-SUPERB; if a file has the encoder, its names have s3prl's prefix
+    Layout(  # Spoof-SUPERB; if a file has the encoder, the encoder's names have s3prl's prefix
         marks=("ssl_model.featurizer.weights", "post_net.linear.weight"),
         prefixes={"ssl_model.featurizer.weights": "ssl_model.weight_hidd", "post_net.linear.": "proj_fc."},
     ),
@@ -150,7 +150,7 @@ _LAYOUTS = (
 
 
 def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
-    """The layout of a whole-model file; None if the file has the names of the published Nes2Net code."""
+    """Find the layout of a whole-model file; None if the file has the names of the published Nes2Net code."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 

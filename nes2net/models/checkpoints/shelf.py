@@ -26,9 +26,9 @@ from nes2net.models.checkpoints.published_file import COMMIT, PublishedFile
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
-# A front-end needs the files of a folder on the hub that match these patterns.
+# Patterns of file names. Of a folder on the hub, only files that match are downloaded: those that a front-end needs.
 _FOLDER_FILES = ["config.json", "preprocessor_config.json", "model*.safetensors*", "pytorch_model*.bin*"]
-_MOST_TRIES = 3  # failed tries in a row until a download ends with an error; without a network, after three seconds
+_MOST_TRIES = 3  # a download ends with an error after 3 failed tries in a row: 3 seconds if there is no network
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Shelf:
         return self.folder.with_name(f"{self.name}.json")
 
     def first_seen(self) -> FirstSeen | None:
-        """The recorded facts of the file; None if the file was never seen, or was seen at another address."""
+        """Read the recorded facts of the file; None if the file was never seen, or was seen at another address."""
         if not self.record.is_file():
             return None
         record = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
@@ -123,10 +123,10 @@ class Shelf:
         return None
 
     def take(self) -> Path:
-        """Return the path of the file or folder.
+        """Return the path of the file or folder on this machine; download it if it is missing.
 
-        A missing file or folder is downloaded. The digest of a file is checked when the file is
-        first seen.
+        The digest of a file is checked when the file is first seen, and again if its size or its
+        published digest has changed.
 
         Raises:
             InputError: if the file is missing and cannot be downloaded, or if its digest differs
@@ -207,7 +207,7 @@ class Shelf:
     def _check_digest(self, path: Path, first_seen: FirstSeen | None) -> None:
         """Compare the digest of ``path`` with all known digests. Record a file that is seen for the first time.
 
-        If no digest of such a file is published, a note is printed, too.
+        If neither a digest nor a commit of such a file is published, a note is printed, too.
 
         Args:
             first_seen: the earlier record; None if the file is seen for the first time.

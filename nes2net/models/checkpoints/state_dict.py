@@ -35,7 +35,7 @@ _LONGEST_NAME = 1000  # characters
 # Keys under which training programs usually save a model.
 _USUAL_KEYS = ("model", "state_dict", "model_state")
 _MOST_CONTAINERS = 2  # a state dict is searched for in a dictionary within a dictionary, but no deeper
-_MOST_HEADER = 1 << 24  # most bytes of the header of a safetensors file; it has about 150 bytes for each tensor
+_MOST_HEADER = 1 << 24  # most bytes of a safetensors file's header, which has about 150 bytes for each tensor
 
 #: Types of weights, and of counters such as the number of batches in batch normalisation.
 WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -151,13 +151,13 @@ def _is_state_dict(value: Any) -> bool:
 
 
 def only_state_dict_in(content: Any) -> dict[str, Tensor] | None:
-    """The only state dict in the content of a checkpoint file, unchanged; None if there is none, or several."""
+    """Return the only state dict in the content of a checkpoint file, unchanged; None if there is none, or several."""
     state_dicts = list(_state_dicts_in(content).values())
     return state_dicts[0] if len(state_dicts) == 1 else None
 
 
 def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """The metadata that PyTorch keeps in an attribute of a state dict; None if there are no metadata."""
+    """Return the metadata that PyTorch keeps in an attribute of a state dict; None if there are no metadata."""
     metadata = getattr(state_dict, "_metadata", None)
     return metadata if isinstance(metadata, dict) else None
 
@@ -212,7 +212,7 @@ def _canonical(value: Any, copies: dict[int, Any], canonical: dict[Any, Any]) ->
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The ``record`` that :func:`save_state_dict` wrote into the metadata; empty for a checkpoint of other code."""
+    """Return the ``record`` that :func:`save_state_dict` wrote into the metadata; empty for files of other code."""
     record: Any = metadata_of(state_dict)
     for key in ("", _METADATA):
         if isinstance(record, dict):
@@ -221,7 +221,7 @@ def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def save_atomically(content: Any, path: str | Path) -> None:
-    """Write with ``torch.save`` under a temporary name, then rename.
+    """Write ``content`` with ``torch.save`` under a temporary name, then rename the file to ``path``.
 
     An interruption or a power cut leaves the old file, or no file.
 
@@ -258,7 +258,7 @@ class Misfit:
     values: list[str] = field(default_factory=list)
 
     def _titled_lists(self) -> list[tuple[str, list[str]]]:
-        """The five lists of differences, each with its title."""
+        """Return the five lists of differences, each after its title."""
         return [
             ("missing", self.missing),
             ("left over", self.left_over),
@@ -272,12 +272,12 @@ class Misfit:
         return sum(len(names) for _, names in self._titled_lists())
 
     def __str__(self) -> str:
-        """The differences in words, at most 5 of each kind."""
+        """Write the differences in words, at most 5 of each kind."""
         return "; ".join(f"{title}: {listed(names, 5)}" for title, names in self._titled_lists() if names)
 
 
 def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misfit:
-    """Compare the names and shapes of two state dicts, and the kinds of their numbers.
+    """Compare ``state_dict`` with the ``expected`` state dict of a model: names, shapes and kinds of numbers.
 
     Weights may have any floating-point type, and counters any integer type. Where the model has a
     counter, ``state_dict`` may have a floating-point number, because some programs average
@@ -304,12 +304,16 @@ def compare(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
 
 
 def named_type(tensor: Tensor) -> str:
-    """Name of the type of a tensor's numbers, such as ``"float32"``."""
+    """Return the name of the type of a tensor's numbers, such as ``"float32"``."""
     return str(tensor.dtype).removeprefix("torch.")
 
 
 def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:
-    """Check that two state dicts have the same names and shapes, and weights where weights are needed.
+    """Check that :func:`compare` finds no difference, and that all weights in ``state_dict`` are finite.
+
+    Args:
+        expected: the state dict of the model.
+        path: name of the file of ``state_dict``, for messages.
 
     Raises:
         InputError: if the state dicts differ, or if ``state_dict`` has NaN or infinite numbers. The
@@ -325,7 +329,7 @@ def check_fit(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor], 
 
 
 def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Names of the tensors with NaN or infinite numbers."""
+    """List the names of the weights with NaN or infinite numbers; tensors on the meta device count as finite."""
     names = []
     for name, tensor in state_dict.items():
         if tensor.dtype not in WEIGHTS or tensor.is_meta:
@@ -339,13 +343,13 @@ def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
 
 
 def digest(state_dict: Mapping[str, Tensor]) -> bytes:
-    """SHA-256 of the names, types, shapes and numbers of all tensors.
+    """Compute the SHA-256 of the names, types, shapes and numbers of all tensors, in the order of ``state_dict``.
 
     Several threads hash one tensor each, so that hashing is not slower than reading the file.
     """
 
     def digest_of(name_and_tensor: tuple[str, Tensor]) -> bytes:
-        """Hash one tensor; each thread calls this function."""
+        """Hash a pair of name and tensor; each thread calls this function."""
         name, tensor = name_and_tensor
         facts = f"{name} {tensor.dtype} {tuple(tensor.shape)}"
         numbers: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

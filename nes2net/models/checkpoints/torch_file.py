@@ -62,7 +62,7 @@ _OTHER_KINDS = (
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
-_MOST_STEPS = 6_000_000  # most instructions of a pickle; for a checkpoint of 1,000 tensors, it has about 110,000
+_MOST_STEPS = 6_000_000  # most instructions of a pickle; the pickle of 1,000 tensors has about 110,000
 _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
@@ -81,6 +81,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     """
     check_file(path)
     check_arrived(path)
+    # Recognise the kind of the file by its beginning, and read it with limits of memory and steps.
     records: dict[str, type[Record]] = {}
     beginning = b""
     try:
@@ -95,12 +96,13 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             budget = Budget(str(path), max(_MOST_EXPANSION * size, _ALWAYS_FIT), _MOST_STEPS, size, _REMEDY)
 
             def unpickle(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
-                """Read the next pickle in ``stream``; ``read`` below calls this function."""
+                """Read the next pickle in ``stream``, see :data:`_Unpickle`; ``read`` below calls this function."""
                 return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
 
             read = _read_zip if zipped else _read_legacy
             content = read(path, file, unpickle)
         budget.take("tensors, repeated parts included", bytes=_num_bytes_of_tensors(content))
+    # Say in the error what the user can do.
     except InputError:
         raise
     except Refused as error:
@@ -138,7 +140,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
     Args:
         path: the file, which is memory-mapped and named in messages.
         file: the same file, opened.
-        unpickle: function that reads a pickle.
+        unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
         InputError: if the archive is not a checkpoint, or a checksum differs.
@@ -163,17 +165,19 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
             members[name] = member
         if sum(member.file_size for member in members.values()) > size:
             raise ValueError("its members claim more bytes than the file has")
+        # Check that this is a whole checkpoint of a little-endian machine.
         if "data.pkl" not in members:
             raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
             raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
+        # Storages are parts of the mapped file. They are made when the unpickler asks for them.
         mapped = torch.UntypedStorage.from_file(str(path), False, size)
         storages: dict[str, torch.UntypedStorage] = {}
 
         def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-            """The first ``num_bytes`` of the member ``key``, memory-mapped. The unpickler calls this function."""
+            """Map the first ``num_bytes`` of the member ``key`` into memory. The unpickler calls this function."""
             if key not in storages:
                 member = members[f"data/{key}"]
                 if num_bytes > member.file_size:
@@ -198,7 +202,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     """Read the format before PyTorch 1.6: five pickles, then the length and bytes of each storage.
 
     Args:
-        unpickle: function that reads a pickle.
+        unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
         ValueError: if the file does not begin as a checkpoint does, or its storages do not fit.
@@ -208,7 +212,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        """Make an empty storage, which is filled below, after all pickles. The unpickler calls this function."""
+        """Make a storage for ``key``, which is filled after all pickles. The unpickler calls this function."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")
@@ -237,7 +241,7 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
 
 
 def _children(value: Any) -> Iterable[Any]:
-    """The values directly in ``value``, if it is a container or a record; otherwise empty."""
+    """List the values directly in ``value``, if it is a container or a record; otherwise nothing."""
     if isinstance(value, dict):
         return value.values()
     if isinstance(value, (list, tuple, set, frozenset, deque)):
@@ -248,7 +252,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _num_bytes_of_tensors(content: Any) -> int:
-    """Bytes of all tensors in nested containers and records; a tensor counts as often as it occurs."""
+    """Count the bytes of all tensors in nested containers and records; a tensor counts as often as it occurs."""
     sizes: dict[int, int] = {}  # id of a value → bytes of the tensors in it
     stack = [(content, False)]
     while stack:

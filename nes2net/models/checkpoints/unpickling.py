@@ -76,9 +76,10 @@ _MOST_DIMENSIONS = 64  # a tensor has at most this many dimensions
 
 
 class Record:
-    """Stands for an object in a pickle whose class is not built: its arguments, items, elements and state.
+    """Stands for an object that is not built, and stores its arguments, items, elements and state.
 
     The unpickler calls the methods to fill the record, as a pickle fills an object.
+    :attr:`class_name` is the name of the object's class.
     """
 
     __slots__ = ("arguments", "elements", "items", "state")
@@ -250,7 +251,10 @@ class _Storage:
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:
-    """Make a tensor that views ``storage``, as PyTorch's function of the same name does; later arguments are unused."""
+    """Make a tensor of shape ``size`` that views ``storage`` from the number at ``offset`` on.
+
+    PyTorch's function of the same name does so, too. Its further arguments are not used here.
+    """
     if not (isinstance(size, tuple) and isinstance(stride, tuple) and len(size) == len(stride) <= _MOST_DIMENSIONS):
         raise ValueError("a tensor's shape is described in an unknown way")
     flat = torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data)
@@ -327,8 +331,8 @@ _CONTAINERS: dict[str, tuple[type, int]] = {
 def plain(value: Any, owner: str) -> Any:
     """Copy metadata as plain data: mappings with texts as keys, lists, tuples, texts, numbers, truth values, None.
 
-    In place of a :class:`Record` the copy has its content (:func:`content_of`), and in place of any
-    other object a short text that describes it. An object that occurs several times is copied and
+    A :class:`Record` is replaced by its content (:func:`content_of`). Any other object is replaced
+    by a short text that describes the object. An object that occurs several times is copied and
     counted each time.
 
     Args:
@@ -369,7 +373,7 @@ def plain(value: Any, owner: str) -> Any:
 
 
 def content_of(record: Record) -> Any:
-    """The data in a record: attributes of a Namespace, content of a node of omegaconf, or value of an enumeration."""
+    """Return the data in a record: attributes of a Namespace, content of an omegaconf node, value of an enumeration."""
     state = record.items
     if isinstance(record.state, dict):
         state = record.state

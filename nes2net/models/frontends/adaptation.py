@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "prompt": ("tokens", "deep"),
     "bitfit": (),
 }
-# Names of the linear layers within a transformer layer, in all front-ends.
+# Names of the linear layers in a transformer layer. Each front-end has some of these names.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
 
@@ -117,15 +117,16 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes the biases instead.
 
-    ``frontend`` is changed in place, with its ``base`` and ``config``. Before training, only a
-    prompt changes hidden states. Random numbers come from PyTorch's generator, in the order of the
-    layers.
+    ``adaptation`` says which tensors are added. ``frontend`` is changed in place, with its ``base``
+    and ``config``. Before training, only a prompt changes hidden states. Random numbers come from
+    PyTorch's generator, in the order of the layers.
 
     Raises:
-        InputError: if ``frontend`` is adapted already, has no transformer layers, has the engine
-            fairseq, or takes no prompt although the kind is a prompt; or if the linear layers to
-            adapt do not exist or are too small for the rank.
+        InputError: if ``frontend`` is adapted already, has no transformer layers or has the engine
+            fairseq; if the kind is a prompt, and ``frontend`` takes none; or if the linear layers
+            to adapt do not exist or are too small for the rank.
     """
+    # Refuse front-ends that cannot be adapted in this way.
     name = frontend.config["name"]
     kind = adaptation.kind
     if frontend.adapted:
@@ -136,6 +137,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         raise InputError("the layers of the engine fairseq are not adapted: leave `model.frontend.engine=fairseq` out")
     if kind == "prompt" and not frontend.takes_prompt:
         raise InputError(f"front-end '{name}' takes no prompt: take lora, dora, adapter or bitfit as the kind")
+    # Freeze all parameters. Then add tensors or, for BitFit, unfreeze biases.
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
     if kind == "adapter":
@@ -160,6 +162,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
                 parameter.requires_grad_(_last_word(layer_name) == "bias")
     else:
         _add_lora(frontend, adaptation)
+    # The base has the tensors that existed before and stay frozen.
     tensors = frontend.state_dict(keep_vars=True)
     frontend.base = frozenset(name for name in base if not tensors[name].requires_grad)
     frontend.config["adapt"] = adaptation.options
@@ -195,17 +198,19 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     Raises:
         InputError: if ``targets`` names a layer that does not exist.
     """
+    # Find all linear layers of attention and feed-forward network.
     inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
     layers = {
         name: module
         for name, module in frontend.named_modules()
         if id(module) in inside and isinstance(module, nn.Linear) and _last_word(name) in (*_ATTENTION, *_FEED_FORWARD)
     }
+    # Keep the layers whose last name is in ``targets``.
     last_names = dict.fromkeys(map(_last_word, layers))
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
     else:
-        # Name that a user may give, in fairseq or in the transformers library → name in the library.
+        # A user may name layers as fairseq or as the transformers library does: given name → name in the library.
         library_names = {"fc1": "intermediate_dense", "fc2": "output_dense", **{name: name for name in last_names}}
         target_names = tuple(library_names.get(name, name) for name in targets)
         check_known(
@@ -217,12 +222,12 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
 
 
 def _last_word(name: str) -> str:
-    """The part of a dotted ``name`` after the last dot."""
+    """Return the part of a dotted ``name`` after the last dot."""
     return name.rpartition(".")[2]
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Replace the linear layers to adapt by peft's layers, and give their tensors this toolkit's names.
+    """Replace linear layers of ``frontend`` by peft's layers for ``adaptation``, and keep the names of tensors.
 
     Raises:
         InputError: if the rank is larger than the smaller size of a layer, or a layer does not
@@ -283,7 +288,7 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-# Pairs: name of a tensor in a module that replaces a linear layer, and its name in state dicts.
+# A module replaces an adapted linear layer. Pairs: name of a tensor in this module, and its name in state dicts.
 _NAMES = [
     ("base_layer.weight", "weight"),
     ("base_layer.bias", "bias"),

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SHORT = 512  # most frames for which whole T×T matrices of weights are computed: more would take much memory
+_SHORT = 512  # largest T for which a whole T×T matrix of weights is computed: larger ones take much memory
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:
-    """Compute scaled dot-product attention of ``query``, ``key`` and ``value``, B×H×T×D/H each: B×H×T×D/H.
+    """Compute scaled dot-product attention; ``query``, ``key``, ``value`` and the output are B×H×T×D/H.
 
-    PyTorch's own kernel computes the attention weights in blocks. This function instead computes
-    whole T×T matrices of weights if there are few frames in bfloat16: this takes two thirds of the
-    time of the kernel (``scripts/bench scoring``).
+    PyTorch's own kernel computes the attention weights in blocks. For few frames in bfloat16 on the
+    CPU, without gradients, this function computes whole T×T matrices of weights instead. This takes
+    two thirds of the time of the kernel (``scripts/bench scoring``).
 
     Args:
         bias: …×T×T, added to the attention scores before the softmax.
@@ -39,6 +39,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
     )
     if not whole_matrices:
         return functional.scaled_dot_product_attention(query, key, value, bias, dropout_p=dropout)
+    # Join batch and heads. Then softmax(query · keyᵀ · scale + bias) · value takes two batched products.
     queries, keys, values = (x.flatten(0, 1) for x in (query, key, value))
     scale = query.shape[3] ** -0.5
     if bias is None:
@@ -54,7 +55,7 @@ def for_transformers(
 ) -> tuple[Tensor, None]:
     """Call :func:`attend` as the transformers library asks: return the output B×T×H×D/H, and None for the weights.
 
-    The library's mask is added to the attention scores; ``module`` and further arguments are not
-    used.
+    ``query``, ``key``, ``value`` and ``dropout`` are as for :func:`attend`. The library's ``mask``
+    is added to the attention scores. ``module`` and further arguments are not used.
     """
     return attend(query, key, value, mask, dropout).transpose(1, 2), None

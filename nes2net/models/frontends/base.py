@@ -123,7 +123,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether the front-end is adapted (:mod:`nes2net.models.frontends.adaptation`); few tensors are trained."""
+        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end: few tensors are trained."""
         return "adapt" in self.config
 
     @property
@@ -173,10 +173,10 @@ class Frontend(nn.Module):
         return out, shared
 
     def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-        """Apply all transformer layers to ``x`` B×T×D, the input of the first layer.
+        """Apply all transformer layers to ``x`` B×T×D, the input of the first layer, and return hidden states.
 
-        The other arguments and the result are those of :meth:`forward`. In training, layer drop may
-        skip a layer.
+        ``layers``, ``final_norm`` and the result are as for :meth:`forward`. In training, layer
+        drop may skip a layer.
         """
         hidden_states = []
         shared = None
@@ -222,7 +222,7 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # of checkpoint_activations(): compile the layer's own forward()
+            if isinstance(layer.forward, partial):  # checkpoint_activations() made it: compile the layer's own
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

@@ -25,15 +25,18 @@ _NOT_PASSED = ("engine", "pretraining_heads", "final_dim", "latent_vars", "laten
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    The state dict of the module has the published names. The module can also load the names of the
-    transformers library, into which the front-end translates the names of all checkpoints.
+    The state dict of the module has the published names. The front-end translates the names of all
+    checkpoints into the names of the transformers library, and the module can load these names too.
+
+    Args:
+        options: the front-end's options, under the names of fairseq's configuration.
 
     Raises:
         MissingLibrary: if fairseq cannot be imported.
     """
     try:
         from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
-    except (ImportError, ValueError, AttributeError) as error:  # the last two: fairseq 0.12.2 on a new Python
+    except (ImportError, ValueError, AttributeError) as error:  # fairseq 0.12.2 raises the last two on a new Python
         raise MissingLibrary(
             f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
             f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
@@ -45,6 +48,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
         model = Wav2Vec2Model(Wav2Vec2Config(**fields))
         if model.post_extract_proj is None:  # fairseq may omit this layer, but published files have it
             model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
+    # The front-end itself keeps the tensors that only pre-training uses.
     model.remove_pretraining_modules()
     del model.mask_emb
     model.register_load_state_dict_pre_hook(partial(_read_transformers_names, options["extractor_mode"]))
@@ -52,7 +56,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
 
 
 def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
-    """Compute the hidden states that :meth:`nes2net.models.frontends.ssl.SSLFrontend.forward` returns.
+    """Compute hidden states by fairseq, as :meth:`nes2net.models.frontends.ssl.SSLFrontend.forward` returns them.
 
     Args:
         model: fairseq's ``Wav2Vec2Model``.
@@ -62,14 +66,14 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     encoder = model.encoder
     inputs: dict[Any, Tensor] = {}  # "layer_norm" or number of a layer → input of this module
 
-    def keep(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
+    def store_input(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
         """Store the input of the module ``name``. PyTorch calls this hook before the module computes."""
         inputs[name] = args[0]
 
     # Run the model, and store the inputs of its layers by hooks.
-    hooks = [encoder.layer_norm.register_forward_pre_hook(partial(keep, "layer_norm"))]
+    hooks = [encoder.layer_norm.register_forward_pre_hook(partial(store_input, "layer_norm"))]
     if layers == "all":
-        hooks += [layer.register_forward_pre_hook(partial(keep, i)) for i, layer in enumerate(encoder.layers)]
+        hooks += [layer.register_forward_pre_hook(partial(store_input, i)) for i, layer in enumerate(encoder.layers)]
     try:
         out = model(waveform, mask=False, features_only=True)["x"]
     finally:
@@ -91,9 +95,10 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
 
 
 def _read_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:
-    """Rename tensors from the transformers library's names to fairseq's.
+    """Rename the tensors under ``prefix`` from the transformers library's names to fairseq's names, in place.
 
-    PyTorch calls this hook before ``load_state_dict()``.
+    PyTorch calls this hook before ``load_state_dict()``. ``extractor_mode`` is as for
+    :func:`to_fairseq`.
     """
     for key in [k for k in state_dict if k.startswith(prefix)]:
         state_dict[prefix + to_fairseq(key[len(prefix) :], extractor_mode)] = state_dict.pop(key)

@@ -66,5 +66,5 @@ def embed_positions(embedding: Any, x: Tensor) -> Tensor:
 
 
 def _channels_last(weight: Tensor) -> Tensor:
-    """Convert the ``weight`` C'×C×K of a 1-D convolution to that of a 2-D convolution, with channels innermost."""
+    """Convert the ``weight`` C'×C×K of a 1-D convolution for a 2-D convolution: C'×C×1×K, channels innermost."""
     return weight.unsqueeze(2).clone(memory_format=torch.channels_last)

@@ -28,7 +28,7 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     utterance.
 
     The computation is in float64, because in float32 a quiet band beside a loud band is mostly
-    rounding error: normalised bins of 40 real recordings would differ by up to 0.011 (7e-5 root
+    rounding error. Normalised bins of 40 real recordings would differ by up to 0.011 (7e-5 root
     mean square), and the bins of a tone by 0.12. For 4 s of speech, the features take 2·10⁷
     operations, and the whole front-end about 10¹¹. Float64 therefore costs little, even on a GPU
     with few float64 units. On Apple's GPUs, which do not support float64, the computation is in
@@ -36,6 +36,7 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
     Args:
         waveform: in [−1, 1], at least 560 samples (two frames).
+        num_bins: number of mel filters.
 
     Returns:
         The features B×T×bins in the type of ``waveform``; T = 1 + (N − 400) // 160.
@@ -72,7 +73,7 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
 
 
 def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
-    """Kaldi's filters for an FFT of length 512, 257×bins: triangles with straight sides on the mel scale.
+    """Compute Kaldi's filters for an FFT of length 512: triangles with straight sides on the mel scale, 257×bins.
 
     The filters have the type and the device of ``like``.
     """
@@ -82,7 +83,7 @@ def kaldi_filters(num_bins: int, like: Tensor) -> Tensor:
 
 
 def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
-    """Slaney's filters for an FFT of length 400, 201×bins: triangles of equal area with straight sides in Hz.
+    """Compute Slaney's filters for an FFT of length 400: triangles of equal area with straight sides in Hz, 201×bins.
 
     Slaney's mel scale is linear below 1000 Hz (15 mel), and logarithmic above. The filters have the
     type and the device of ``like``.
@@ -95,19 +96,20 @@ def slaney_filters(num_bins: int, like: Tensor) -> Tensor:
 
 
 def _precise(like: Tensor) -> torch.dtype:
-    """The most precise type on the device of ``like``: float64, but float32 on Apple's GPUs."""
+    """Return the most precise type on the device of ``like``: float64, but float32 on Apple's GPUs."""
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
 def _frequencies(num_bins: int, like: Tensor) -> Tensor:
-    """Frequencies in Hz of the ``num_bins`` bins of a spectrum, on the device of ``like``."""
+    """Compute the frequencies in Hz of the ``num_bins`` bins of a spectrum, on the device of ``like``."""
     return torch.linspace(0, SAMPLE_RATE / 2, num_bins, dtype=_precise(like), device=like.device)
 
 
 def _triangles(positions: Tensor, edges: Tensor) -> Tensor:
-    """Values of triangular filters at ``positions``: positions×(edges − 2).
+    """Compute triangular filters at P ``positions``, with one filter for each inner edge: P×(E − 2).
 
-    The filter of an inner edge is 1 at this edge, and falls to 0 at the two neighbouring edges.
+    Each filter is 1 at its own edge, and falls to 0 at the two neighbouring edges. The E ``edges``
+    have the unit of the positions.
     """
     lower = edges[:-2]
     centre = edges[1:-1]

@@ -97,9 +97,9 @@ class MelEncoder(Frontend):
         return [self.drop_padding(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
 
     def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Leave out frames of ``x`` B×T×D after the end of ``waveform`` B×N, if the encoder pads waveforms.
+        """Remove the frames of ``x`` B×T×D that lie after the end of ``waveform`` B×N.
 
-        This base class returns ``x`` unchanged; the class of an encoder that pads waveforms
-        overrides this method.
+        Only an encoder that pads waveforms has such frames, and its class overrides this method.
+        This base class returns ``x`` unchanged.
         """
         return x

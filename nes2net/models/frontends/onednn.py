@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# oneDNN's product, an operator of PyTorch's compiler. None if PyTorch's own product is used: without AVX-512, MKL is as
-# fast as oneDNN on every processor.
+# oneDNN's product, an operator of PyTorch's compiler. None if PyTorch's own product is used instead. Processors without
+# AVX-512 use PyTorch's own product, because MKL is as fast as oneDNN on them.
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
     _test_matrix = torch.ones(3, 4)
@@ -40,13 +40,13 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Compute x Wᵀ + b, …×D → …×D'."""
+        """Compute x Wᵀ + b with the ``weight`` W and the ``bias`` b, …×D → …×D'."""
         assert _product is not None  # OneDNNLinear.forward() has checked it
         return _product(x, weight, bias, "none", [], "")  # "none": no activation follows the product
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
-        """Keep x and W for :meth:`backward`."""
+        """Keep x and W for :meth:`backward`. PyTorch calls this method after :meth:`forward`."""
         x, weight, _ = inputs
         ctx.save_for_backward(x, weight)
 
@@ -70,7 +70,7 @@ class OneDNNLinear(nn.Linear):
     """A linear layer on oneDNN that shares the parameters of ``linear``, with the same outputs up to rounding."""
 
     def __init__(self, linear: nn.Linear) -> None:
-        nn.Module.__init__(self)
+        nn.Module.__init__(self)  # nn.Linear's constructor would make new parameters
         self.in_features = linear.in_features
         self.out_features = linear.out_features
         self.weight = linear.weight

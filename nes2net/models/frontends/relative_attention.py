@@ -45,12 +45,13 @@ class GatedRelativeAttention(nn.Module):
         self.dropout = attention.dropout
         self.num_buckets = attention.num_buckets
         self.max_distance = attention.max_distance
+        # Take over the library's layers and parameters under their names.
         for name, module in attention.named_children():
             self.add_module(name, module)
         self.gru_rel_pos_const = attention.gru_rel_pos_const
 
     def position_bias(self, frames: int) -> Tensor:
-        """Position bias 1×H×T×T, before gating, for T ``frames``.
+        """Compute the position bias 1×H×T×T, before gating, for T ``frames``.
 
         Only the module of the first layer can compute this bias.
         """
@@ -62,6 +63,9 @@ class GatedRelativeAttention(nn.Module):
         self, hidden_states: Tensor, position_bias: Tensor | None = None, **_: Any
     ) -> tuple[Tensor, None, Tensor]:
         """Attend over ``hidden_states`` B×T×D.
+
+        Args:
+            position_bias: 1×H×T×T, before gating, from the first layer; None in the first layer.
 
         Returns:
             The output B×T×D; None in place of the attention weights, as the library's layers
@@ -76,7 +80,7 @@ class GatedRelativeAttention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2)), None, position_bias
 
     def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
-        """Gate ``position_bias`` 1×H×T×T by the queries' ``hidden_states`` B×T×D: B×H×T×T."""
+        """Multiply ``position_bias`` 1×H×T×T by the gates of the queries in ``hidden_states`` B×T×D: B×H×T×T."""
         # A gate is the sum of four outputs of a linear layer. Adding up the weights of the layer gives the same sum.
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
         heads = self._heads(hidden_states)
@@ -89,7 +93,9 @@ class GatedRelativeAttention(nn.Module):
 
 
 def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:
-    """Number of the bucket of each ``distance`` (key − query, in frames), as in T5: 0 to ``num_buckets`` − 1.
+    """Return the number of the bucket for each ``distance`` (key − query, in frames), as in T5.
+
+    The buckets are numbered from 0 to ``num_buckets`` − 1.
 
     Half of the buckets are for later keys, and half for earlier keys. In each half, the first
     buckets hold one distance each. The other buckets grow logarithmically up to ``max_distance``;
@@ -133,6 +139,7 @@ class RelativeKeyAttention(nn.Module):
         self.num_heads = attention.num_heads
         self.left = attention.left_max_position_embeddings
         self.right = attention.right_max_position_embeddings
+        # Take over the library's layers under their names.
         for name, module in attention.named_children():
             self.add_module(name, module)
 
@@ -151,7 +158,10 @@ class RelativeKeyAttention(nn.Module):
         return self.linear_out(out.transpose(1, 2).flatten(2)), None
 
     def position_bias(self, query: Tensor) -> Tensor:
-        """Compute the bias of attention scores B×H×T×T: scaled products of ``query`` B×H×T×D/H and embeddings."""
+        """Compute the bias of the attention scores, B×H×T×T: scaled products of ``query`` and embeddings of distances.
+
+        ``query`` is B×H×T×D/H.
+        """
         products = query @ self.distance_embedding.weight.T.to(query.dtype) * query.shape[-1] ** -0.5
         position = torch.arange(query.shape[2], device=query.device)
         distance = (position - position[:, None]).clamp(-self.left, self.right) + self.left  # index for query×key

@@ -6,7 +6,7 @@ has this size. The front-ends in :data:`MODEL_TYPES` read any size.
 In reading order: ``PublishedSize`` and the table ``SIZES``; ``check_size`` compares a file with the
 table; ``pretraining_file`` downloads a file; ``obtain`` says where to get a file.
 
-Names, shapes, counts and options were checked against lists of the tensors of published files, for
+Names, shapes, counts and options were checked against lists of the tensors in published files, for
 ``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``,
 ``mms_1b``, ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``. Dropouts were checked for the
 same sizes except ``wavlm_large``.
@@ -84,8 +84,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: Names of the options that define a size: a checkpoint with other values has another size. Options that concern
-#: dropout, normalisation and tensors that only pre-training uses do not define a size.
+#: Names of the options that define a size: a checkpoint with other values has another size. The
+#: other options do not define a size: dropout, normalisation, and whether to keep the tensors of pre-training.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",
@@ -167,7 +167,7 @@ _WHISPER_LICENCE = "MIT for OpenAI's files, Apache-2.0 on the hub"
 
 
 def _whisper(layers: int, dim: int, num_mel_bins: int = 80) -> dict[str, int]:
-    """Options of a Whisper encoder of width ``dim``: heads of size 64, feed-forward layers of size 4·``dim``."""
+    """Return the options of a Whisper encoder of width ``dim``: heads of size 64, feed-forward layers of 4·``dim``."""
     return {
         "num_mel_bins": num_mel_bins,
         "encoder_layers": layers,
@@ -282,7 +282,7 @@ def __getattr__(name: str) -> Any:
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
-    """Names of the published sizes that have the options of ``config``; there may be several.
+    """List the names of the published sizes that have the options of ``config``; there may be several.
 
     Args:
         model_type: type of the model, as in :attr:`PublishedSize.model_type`.
@@ -294,20 +294,20 @@ def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
 def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str | Path) -> None:
     """Check that the checkpoint ``path`` has the published size ``name``.
 
-    Nothing is checked if ``name`` is not a published size. Nor is anything checked for ``hubert``
-    and similar names, which also stand for a front-end of any size.
+    Nothing is checked if ``name`` is not a published size. Nothing is checked for ``hubert``
+    either, because this name also stands for a front-end of any size.
 
     Args:
         model_type: type of the model in the checkpoint; empty if unknown.
         config: configuration of the front-end that was built from the checkpoint.
 
     Raises:
-        InputError: if the checkpoint has another size or type, or if its file has the published
-            name of a file of another model of the same size.
+        InputError: if the checkpoint has another size or type, or if its file has the name of
+            another published model of the same size.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
-    # Find the published sizes with the same options as the checkpoint, and those among them whose files have its name.
+    # Find the published sizes that have the options of the checkpoint, and whose file or folder has its name.
     size = SIZES[name]
     differences = _differences(name, config)
     same_named = []
@@ -333,7 +333,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 
 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
-    """Return the path of a pre-training file or folder; the argument is the path or the name of a published size.
+    """Return the path of a pre-training file or folder, given by its path or by the name of a published size.
 
     The result for None is None. The file of a published size is downloaded once
     (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file or folder with the name of a
@@ -368,11 +368,11 @@ def check_exists(name: str, path: str | Path) -> None:
 
 
 def check_pretrained(name: str) -> None:
-    """Refuse to train the published size ``name`` without its pre-training file.
+    """Refuse to train the published size ``name`` from random weights. Call this if there is no pre-training file.
 
     Raises:
-        InputError: if ``name`` is a published size. No error is raised for ``hubert`` and similar
-            names, which also stand for a front-end of any size.
+        InputError: if ``name`` is a published size. No error is raised for ``hubert``, because this
+            name also stands for a front-end of any size.
     """
     if name in SIZES and name != SIZES[name].frontend:
         raise InputError(
@@ -398,10 +398,10 @@ def obtain(name: str) -> str:
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
-    """Describe each option of ``config`` that differs from the published size ``name``, in a text of its own.
+    """Write a text for each option in ``config`` that differs from the published size ``name``.
 
-    A value is no difference if the model's folder on the hub has it, even if the pre-training file
-    has another one.
+    An option does not differ if it has the value of the pre-training file or the value of the
+    model's folder on the hub. Only the options in :data:`SHAPE` are compared.
     """
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}

@@ -20,7 +20,7 @@ LeadingSamples = Annotated[int, Field(ge=1)] | None
 
 
 def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
-    """Raise :class:`InputError` if a checkpoint is given to a front-end without weights."""
+    """Raise :class:`InputError` if a checkpoint is given to the front-end ``name``, which has no weights."""
     if checkpoint is not None:
         raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
 

@@ -44,7 +44,7 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → options of this network that at least one other network does not have.
+#: Network → the options of this network that are not common to all networks.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
@@ -219,7 +219,7 @@ class SSLFrontend(Frontend):
             options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
-        # The configuration leaves out the engine, whose outputs are the same, and values that change nothing.
+        # The configuration leaves out values that change nothing, and the engine: both engines have the same outputs.
         self.engine = options.pop("engine", "transformers")
         self.config = {"name": name, **options}
         if normalize:
@@ -344,7 +344,7 @@ class SSLFrontend(Frontend):
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Number of samples that one frame depends on, after all convolutions; a shorter waveform has no frame.
+    """Compute how many samples one frame depends on, after all convolutions; a shorter waveform has no frame.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400
@@ -366,6 +366,7 @@ def _check_combination(options: dict[str, Any]) -> None:
     for name in ("encoder_attention_heads", "conv_pos_groups"):
         if dim % options[name]:
             raise InputError(f"encoder_embed_dim {dim} is not divisible by {name} {options[name]}")
+    # Limit the numbers that each convolution outputs, the shortest hop, and the longest frame.
     layers = options["conv_feature_layers"]
     hop = 1
     for channels, _, stride in layers:
@@ -405,14 +406,14 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """fairseq's name → shape, for the tensors that only pre-training uses. Detectors never train these tensors."""
+    """Return fairseq's name → shape of the tensors that only pre-training uses. Detectors never train these tensors."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
     final = options.get("final_dim", 0)
-    if "num_targets" in options:
+    if "num_targets" in options:  # HuBERT
         shapes["label_embs_concat"] = (options["num_targets"], final)
-    if "latent_vars" in options:
+    if "latent_vars" in options:  # wav2vec 2.0
         codes = options["latent_vars"] * options["latent_groups"]
         shapes |= {
             "quantizer.vars": (1, codes, final // options["latent_groups"]),
@@ -428,7 +429,7 @@ def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 
 def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _metadata: dict) -> None:
-    """Rename the tensors to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
+    """Rename the tensors of ``module`` to fairseq's names, in place. PyTorch calls this hook after ``state_dict()``."""
     for key in [k for k in state_dict if k.startswith(prefix)]:
         child, _, name = key[len(prefix) :].partition(".")
         published = name.replace("__", ".")
@@ -438,7 +439,10 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
-    """Rename the tensors from fairseq's names, in place. PyTorch calls this hook before ``load_state_dict()``."""
+    """Rename tensors from fairseq's names to those of ``module``, in place.
+
+    PyTorch calls this hook before ``load_state_dict()``.
+    """
     unused = {name.replace("__", ".") for name, _ in module.unused.named_buffers()}
     for key in [k for k in state_dict if k.startswith(f"{prefix}model.")]:
         name = key[len(prefix) + len("model.") :]
@@ -453,7 +457,7 @@ def _network(name: str, description: str, **defaults: Any) -> Preset:
 
     Args:
         description: docstring of the constructor.
-        defaults: option → default that differs from the class's.
+        defaults: option → default, for options that do not have the default of the class.
     """
     return Preset(SSLFrontend, name, summary=description, without=_OPTIONS_OF_SOME - OWN_OPTIONS[name], **defaults)
 

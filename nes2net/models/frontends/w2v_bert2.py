@@ -1,8 +1,8 @@
 """w2v-BERT 2.0 front-ends on the transformers library.
 
 Barrault et al., "Seamless: Multilingual expressive and streaming speech translation" (2023, arXiv
-2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. An
-option that fairseq's ``Wav2Vec2Config`` has, too, has the same name here.
+2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. If
+fairseq's ``Wav2Vec2Config`` has an option, too, the option has fairseq's name.
 """
 
 from __future__ import annotations

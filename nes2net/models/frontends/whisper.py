@@ -1,8 +1,8 @@
 """Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
-2212.04356): two convolutions and a transformer over 30 s of log-mel frames. An option that
-fairseq's ``Wav2Vec2Config`` has, too, has the same name here.
+2212.04356): two convolutions and a transformer over 30 s of log-mel frames. If fairseq's
+``Wav2Vec2Config`` has an option, too, the option has fairseq's name.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class WhisperFrontend(MelEncoder):
         return functional.dropout(x, self.config["dropout"], self.training)
 
     def drop_padding(self, x: Tensor, waveform: Tensor) -> Tensor:
-        """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
+        """Remove the frames of ``x`` B×T×D that lie after the end of ``waveform`` B×N."""
         return x[:, : waveform.shape[1] // self.hop_length]
 
     @property
