@@ -31,7 +31,7 @@ class PrintCompletion(argparse.Action):
 def completion_script(parser: OneLineParser, shell: str) -> str:
     """Write the script with which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``.
 
-    Each argument of ``parser`` that can be a file or a name gets the attribute ``complete``.
+    This sets the attribute ``complete`` of each argument that can be a file or a name.
     """
     import shtab
 

@@ -39,7 +39,7 @@ class _Parser(OneLineParser):
 
 
 def build_parser() -> OneLineParser:
-    """Build the parser of all commands. Its help lists the commands by task, those of other packages last."""
+    """Build the parser of all commands. Its help lists the commands by task, and commands of other packages last."""
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")

@@ -32,6 +32,7 @@ class Replayed:
         self.compute = compute
         self.max_shapes = max_shapes
         self._lock = threading.Lock()
+        # Device, type and shape of an input → the graph, its input and its result, as _record returns them.
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def named_device(device: str) -> torch.device:
 
 
 def own_device(device: str) -> str:
-    """Return the name of the GPU for this process, if it is one of several processes that ``torchrun`` started.
+    """Choose the GPU of this process if ``torchrun`` started it, and return the name of the device.
 
     A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and there are GPUs: its number is the
     number of the process on this machine. If there are more processes than GPUs, processes share
@@ -176,7 +176,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
 
 def float32_settings() -> dict[str, str]:
-    """Read PyTorch's present settings for float32 products, as plain data.
+    """Read PyTorch's present settings for float32 products, as name → text, for the record of a scoring run.
 
     >>> with float32_products():
     ...     set(float32_settings().values()) <= {"ieee", "highest", "False"}
@@ -232,7 +232,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _owners_of_new_settings() -> dict[str, Any]:
-    """Name of a new setting → PyTorch's object whose ``fp32_precision`` is the setting; empty before torch 2.9."""
+    """Map each new setting to the object of PyTorch whose ``fp32_precision`` is the setting; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

@@ -24,7 +24,7 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # requests in a row with fewer than _LEAST_BETWEEN bytes each, before the client gives up
+MOST_TRIES = 6  # the client gives up after so many requests in a row with fewer than _LEAST_BETWEEN bytes each
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which a server must send _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -165,7 +165,7 @@ class HttpFiles:
         return digests
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
-        """Download the rest of ``file`` into ``partial_path``, or the whole file if it may have changed on the server.
+        """Download what ``partial_path`` lacks of ``file``: the rest, nothing, or all if the file may have changed.
 
         Raises:
             InputError: if the file does not exist, or if the server's answer does not fit the
@@ -302,8 +302,9 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: the headers of all answers are added to this mapping, for the caller; of
-                two headers of the same name, the one of a successful answer stays.
+            all_headers: filled for the caller with the headers of all answers. If several answers
+                have the same header, the header of the last answer counts if it is successful,
+                otherwise the first.
             headers: headers of the request.
 
         Raises:
@@ -437,9 +438,10 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
 
 
 def _state_of(partial_path: Path) -> Path:
-    """Make the path of a file for the address and the validators of a partial download.
+    """Return the path of the file that stores the address and the validators of a partial download.
 
-    The validators are its ETag or modification time.
+    The validators show whether the file has changed on the server: its ETag or its modification
+    time.
     """
     return partial_path.with_name(f"{partial_path.name}.json")
 

@@ -75,9 +75,10 @@ def is_loopback(host: str) -> bool:
 
 
 def names_at(host: str) -> list[str]:
-    """List the names of this machine for a server at ``host``, besides IP addresses and ``localhost``.
+    """List the names by which clients may ask for a server at ``host``, for :func:`check_site`.
 
-    The list is empty if ``host`` is an IP address that only this machine can reach.
+    IP addresses and ``localhost`` are always allowed, and not listed. The list is empty if ``host``
+    is an IP address that only this machine can reach.
     """
     if is_address(host) and is_loopback(host):
         return []

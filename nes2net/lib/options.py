@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """Words for the values that an option takes, if its type and bounds do not say enough."""
+    """Describes, in an annotation, the values that an option takes, if its type and bounds do not say enough."""
 
     text: str
 
@@ -212,7 +212,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
-    """Add to ``options`` of ``factory`` a value for each option whose default does not fit the front-end.
+    """Copy ``options`` of ``factory``, and add a value for each option whose default does not fit the front-end.
 
     Only options with a rule (:class:`Follows`) get a value. If the result has no ``feature_dim``,
     the caller must use ``inputs.dim``. If an option is wrong, nothing is completed, and

@@ -20,7 +20,8 @@ _PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if a pro
 class Processes:
     """The processes that score together: this process has the number ``rank``, counted from 0, of ``count`` processes.
 
-    A process that scores alone has rank 0 and count 1, and the methods of this class never wait.
+    A process that scores alone has rank 0 and count 1; for such a process, no method of this class
+    waits.
     """
 
     rank: int = 0

@@ -38,7 +38,7 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown. If it has no room for all facts, the last facts are left out
+    On a terminal, a bar is shown. If the bar has no room for all facts, the last facts are left out
     first. If standard error is not a terminal, a line is printed there every :data:`SECONDS`.
 
     Attributes:
@@ -113,7 +113,7 @@ class ProgressDisplay(Generic[T]):
         self.bar.close()
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps`` more steps, update the bar, and print a line if it is time."""
+        """Count ``steps`` more steps and update the bar; if a line is due, log it, and print it if there is no bar."""
         now = self.clock()
         self.done += steps
         if self._first is None:

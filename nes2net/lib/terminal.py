@@ -114,7 +114,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def printable_name(name: object) -> str:
-    r"""Like :func:`printable`, but also escape line breaks and tabs, which a file name may contain.
+    r"""Escape all unprintable characters of ``name``, also line breaks and tabs, which a file name may contain.
 
     >>> printable_name("a\x1b[2J\n.wav")
     'a\\x1b[2J\\n.wav'
@@ -137,7 +137,8 @@ _deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("defer
 
 
 def say_written(path: object, *, beside_data: bool = False) -> None:
-    """Print that ``path`` was written; every command calls this function for each of its files.
+    """Print that ``path`` was written, or hold the message back within :func:`written_said_last`.
+    Every command calls this function for each of its files.
 
     Args:
         beside_data: whether the command prints a table or other data on standard output. The
