@@ -178,7 +178,7 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
 
 
 def hint_of(hint: Any, key: str) -> Any:
-    """Find the type that the model ``hint`` declares for ``key``; None if ``hint`` is no pydantic model or lacks the key."""
+    """Find the type that the pydantic model ``hint`` declares for ``key``; None for another hint or an unknown key."""
     fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 

@@ -24,7 +24,7 @@ def say(line: str) -> None:
 
 
 def print_device(device: str) -> None:
-    """Print the type of the device that ``--device`` asks for: ``cuda`` or ``cpu``."""
+    """Print the type of the device that ``--device`` asks for, such as ``cuda``."""
     from nes2net.lib.devices import choose_device  # imports torch, which takes seconds
 
     say(f"Device: {choose_device(device).type}")

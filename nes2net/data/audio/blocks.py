@@ -98,8 +98,8 @@ class BlocksAt16k:
         samples after the change are resampled separately.
 
         Raises:
-            InputError: if the rate is impossible, the samples have another shape, or a sample is
-                not audio (:func:`nes2net.data.audio.waveform.check_samples`).
+            InputError: if the rate is impossible, if the samples have another shape, or if a sample
+                is not audio (:func:`nes2net.data.audio.waveform.check_samples`).
         """
         samples, rate = block
         blocks: list[np.ndarray] = []

@@ -142,7 +142,7 @@ _UNKNOWN_LONG_SIZE = 1 << 62  # programs write such a size, or a larger one, if 
 
 
 class _InOrder(soundfile.SoundFile):
-    """A file that is read from the beginning to the end, without seeking.
+    """Reads a file from the beginning to the end, without seeking.
 
     soundfile seeks after each block if it can, and an MP3 file then decodes to slightly different
     samples.
@@ -180,7 +180,7 @@ def open_with_libsndfile(
 
 
 def is_chain(path: Path | RecordingBytes) -> bool:
-    """Whether several complete streams of Ogg or FLAC follow each other in the file."""
+    """Whether several complete Ogg or FLAC streams, or AU files, follow each other in the file."""
     with open_recording(path) as file:
         return len(link_starts(file)) > 1
 
@@ -210,7 +210,7 @@ def libsndfile_blocks(
     """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, the blocks of all streams follow each other. Streams may
-    differ in rate and number of channels.
+    differ in rate and number of channels. A stream without samples gives an empty block.
 
     Args:
         header: the header of a FLAC file; None for other formats.
@@ -404,7 +404,7 @@ def _check_duration(
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
-    """The number of samples that the header of a FLAC or SPHERE file states, otherwise 0."""
+    """Read the number of samples from the header of a FLAC or SPHERE file; 0 if unknown, and for other formats."""
     if container.format.name == "nistsphere":
         return stream.duration or 0  # in samples
     if stream.codec_context.name == "flac" and stream.codec_context.extradata:
@@ -413,7 +413,7 @@ def _announced_samples(container: av.container.InputContainer, stream: av.AudioS
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """The duration in s that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
+    """Read the duration in s that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
 
     Args:
         has_duration: whether a Matroska or MP3 file states its duration.
@@ -454,7 +454,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """Make the error for a file whose header announces ``announced`` samples, but ``count`` could be decoded.
+    """Make the error for a file whose header announces more samples than the ``count`` that could be decoded.
 
     Args:
         reason: the error at which decoding stopped; None if decoding did not stop early.

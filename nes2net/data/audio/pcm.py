@@ -68,7 +68,7 @@ class PcmDecoder:
         self._held = b""  # the first bytes of a sample whose other bytes have not arrived
 
     def push(self, content: bytes) -> list[np.ndarray]:
-        """Take the next bytes; return the samples that are now complete, [(channels, N)], float32."""
+        """Take the next bytes; return a list of one block (channels, N) float32: the samples that are now complete."""
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes

@@ -65,7 +65,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
-    """The file that ``audio`` names, or the content of a file object; None for anything else."""
+    """Return the file that ``audio`` names, or the content of a file object; None for anything else."""
     if isinstance(audio, (str, Path, RecordingBytes, ChannelOf)):
         return audio
     if isinstance(audio, os.PathLike):
@@ -96,7 +96,8 @@ def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np
     """Yield (block, rate in Hz) of an array, an iterator or raw bytes; a block is (N,) or (channels, N).
 
     Raises:
-        InputError: if ``audio`` is a list or tuple, does not hold samples, or has no rate.
+        InputError: if ``audio`` is a list or tuple, if it does not hold samples, or if the rate is
+            missing.
     """
     if isinstance(audio, RawAudio):
         yield from audio.blocks()

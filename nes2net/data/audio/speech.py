@@ -65,7 +65,7 @@ class SpeechFrames:
         return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Take the next block, and pass it on."""
+        """Take the next block, measure frames if enough samples were collected, and return the block unchanged."""
         self._waiting.append(block)
         self._num_waiting += len(block)
         self._num_samples += len(block)
@@ -98,7 +98,7 @@ class SpeechFrames:
             self._first += dropped
 
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
-        """The share of frames with speech from ``start`` to ``end`` seconds, from 0 to 1.
+        """Compute the share of frames with speech, 0 to 1, among the frames from ``start`` to ``end`` seconds.
 
         The share is 0 if the pitch of most frames stays, as in music.
         """
@@ -127,7 +127,7 @@ class SpeechFrames:
 
 
 def speech_share(waveform: NDArray) -> float:
-    """The share of speech in ``waveform`` (N,), 16 kHz in [−1, 1], from 0 to 1.
+    """Compute the share of speech, 0 to 1, in ``waveform`` (N,), 16 kHz in [−1, 1].
 
     >>> time = np.arange(32000) / 16000
     >>> speech_share(np.sin(2 * np.pi * 440 * time))
@@ -140,13 +140,13 @@ def speech_share(waveform: NDArray) -> float:
 
 
 def _levels(frames: NDArray) -> NDArray:
-    """Levels (T,) in dB of full scale of ``frames`` (T, N)."""
+    """Compute the levels (T,), in dB of full scale, of ``frames`` (T, N)."""
     middle = frames[:, (_FRAME - _LEVEL) // 2 : (_FRAME + _LEVEL) // 2]
     return (10 * np.log10(np.square(middle, dtype=np.float64).mean(1) + 1e-12)).astype(np.float32)
 
 
 def _pitches(frames: NDArray) -> NDArray:
-    """Pitches (T,) in Hz of ``frames`` (T, N); 0 for a frame that is not voiced."""
+    """Compute the pitches (T,), in Hz, of ``frames`` (T, N); 0 for a frame that is not voiced."""
     count = len(frames)
     size = _FFT // _DECIMATION
     # Keep the band of the pitch, at a quarter of the rate.

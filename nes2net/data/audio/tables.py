@@ -39,7 +39,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 
 
 def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
-    """The :class:`pyarrow.Schema` with each dictionary type replaced by its index or value type.
+    """Copy a :class:`pyarrow.Schema`, with each dictionary type replaced by its index type or its value type.
 
     Args:
         attribute: ``"index_type"`` or ``"value_type"``.
@@ -58,7 +58,7 @@ def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
 
 
 class ParquetTable:
-    """A Parquet file; only requested columns are decoded.
+    """Reads a Parquet file; only requested columns are decoded.
 
     Args:
         source: the file, or its path.
@@ -126,7 +126,7 @@ class ParquetTable:
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """The most bytes that one value of a column chunk may take, to judge by the headers of its pages; ≥ 1.
+        """Compute, from the headers of its pages, how many bytes a value of a column chunk takes at most; ≥ 1.
 
         Args:
             num_rows: number of rows of the chunk's row group.
@@ -210,7 +210,7 @@ class _ChunkReader:
         return self._position
 
     def tell(self) -> int:
-        """The position of the next byte to read."""
+        """Return the position of the next byte to read."""
         return self._position
 
     def close(self) -> None:
@@ -301,7 +301,7 @@ def open_table(path: Path, budget: Budget) -> Table:
 
 
 class ArrowMessages:
-    """An Arrow file or stream as messages; iterating yields (message, number of rows) per record batch.
+    """Reads an Arrow file or stream as messages; iterating yields (message, number of rows) for each record batch.
 
     An Arrow file is a stream between a mark and a footer, so it is read as a stream.
 
@@ -365,6 +365,7 @@ class ArrowMessages:
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
         """Yield the ``columns`` of all record batches, and read each byte of the source only once.
+        Columns of a dictionary type hold indices.
 
         ``budget`` is not used, because the budget of the constructor counts the batches.
         """
@@ -383,7 +384,7 @@ class ArrowMessages:
 
 
 def _validated(batch: Any, columns: Sequence[str]) -> Any:
-    """The ``columns`` of ``batch``, after pyarrow has checked their offsets and values."""
+    """Return the ``columns`` of ``batch``, after pyarrow has checked their offsets and values."""
     batch = batch.select(columns)
     # If an offset lay outside of the data, pyarrow would read there, and the process might crash.
     batch.validate(full=True)
@@ -398,7 +399,7 @@ class _FlatTable(NamedTuple):
 
 
 def _header_of_message(message: Any) -> Any:
-    """The FlatBuffers table that describes the schema, record batch or dictionary of a message."""
+    """Find the FlatBuffers table that describes the schema, record batch or dictionary of a message."""
     content = memoryview(message.metadata)
     (position,) = struct.unpack_from("<I", content)
     return _field(_FlatTable(content, position), 2, None)
@@ -429,7 +430,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Total size in bytes of the decompressed buffers of a record batch.
+    """Add up the sizes in bytes of the decompressed buffers of a record batch, whose message has ``body``.
 
     In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as
     is.
