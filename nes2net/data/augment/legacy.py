@@ -26,7 +26,7 @@ class LegacyStream:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.RandomState(seed % 2**32)
-        #: decides which kinds of noise occur in algorithms 10 and 11
+        #: The generator that decides which kinds of noise occur in algorithms 10 and 11.
         self.gates = random.Random(seed)
 
     def state_dict(self) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class Babble(Noise):
     needs = ("speech",)
 
     def prepare(self) -> None:
-        """Check that there are enough recordings for the fewest talkers, not counting the utterance."""
+        """Raise :class:`InputError` if there are too few recordings for three talkers and the utterance itself."""
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 

@@ -56,7 +56,7 @@ _GAIN_GRID = 1024  # the published code reads the gain from a spectrum sampled a
 class RawBoostParameters:
     """Parameters of RawBoost under their published names, with the published defaults.
 
-    A pair ``min…`` and ``max…`` holds the lowest and highest value of a uniform draw.
+    A pair ``min…`` and ``max…`` holds the lowest and the highest value of a uniform draw.
 
     Raises:
         InputError: if a value is impossible.
@@ -99,6 +99,7 @@ class RawBoostParameters:
         for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
                 raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number")
+        # Each item: name of a parameter, whether its value is possible, and the expected values in words.
         required = [
             ("N_f", isinstance(self.N_f, Integral) and self.N_f >= 1, "an integer ≥ 1"),
             ("nBands", isinstance(self.nBands, Integral) and self.nBands >= 1, "an integer ≥ 1"),
@@ -227,8 +228,8 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # Neither the highest power of a sample nor, in a norm, its square may overflow. A factor of 2²⁰ is left for the
-    # sums of an FFT.
+    # The highest power of a sample must not overflow, and its square must not overflow in a norm. A factor of 2²⁰ is
+    # left for the sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 

@@ -69,8 +69,8 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
     Raises:
         NotFound: if one of the files is missing; the error lists the paths tried.
-        InputError: if there is no such phase, a line is malformed, or the two files do not belong
-            together.
+        InputError: if there is no such phase, if a line is malformed, or if the two files do not
+            belong together.
     """
     CORPUS.check_known_phase(phase)
     path = Path(path)
