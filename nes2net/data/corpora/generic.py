@@ -109,7 +109,7 @@ def _has_lists(folder: Path) -> bool:
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    """Find the folder in ``folder`` that is named after ``split`` and holds folders of classes; None if there is none."""
+    """Find the folder in ``folder`` that is named after ``split`` and holds folders of classes, or return None."""
     for word in _words_of(split):
         path = folder / word
         if path.is_dir() and _class_folders(path):

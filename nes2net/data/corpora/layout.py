@@ -58,6 +58,7 @@ class Columns:
         If no column states their phase, the trials belong to ``phase``.
         """
         columns = self.names.split(", ")
+        # Field → number of its column. The columns of the fields in _CHECKED are read one by one below.
         numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
         utterance = numbers["utterance"]
         label = numbers.get("label")
@@ -81,7 +82,7 @@ class Columns:
 
 
 class _Meanings(dict[str, "str | None"]):
-    """Word of a list → value of a field. A word that is not among ``words`` is itself the value.
+    """Maps each word of a list to the value of a field; a word that is not among ``words`` is itself the value.
 
     Args:
         words: word → its value, for words whose value is another word or None.
@@ -131,8 +132,7 @@ class Table:
     """The columns of a list without header, separated by a comma and a space. White space separates
     the fields of such a list. Empty if the list has a header."""
     inner: Callable[[str], str] = str
-    """Turns a path of the list into a path below the folder of the audio; raises :class:`InputError`
-    if it cannot."""
+    """Turns a path of the list into a path below the folder of the audio; raises :class:`InputError` if this is not possible."""
 
     def __post_init__(self) -> None:
         """Check that the names are fields of a trial."""
@@ -230,7 +230,7 @@ class Files:
     """The advice if the audio is not found; by default, to give the folder that holds the first
     folder of ``audio``."""
     holds: Sequence[str] = (".",)
-    """Folders of which the folder of the audio must hold at least one."""
+    """The folder of the audio must hold at least one of these folders."""
     together: bool = False
     """Whether the split is listed by all ``protocols`` that exist, and not only by the first one. Then
     their folder counts as the protocol."""
@@ -345,7 +345,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def _words_of_labels(self) -> dict[str, str]:
-        """Word in lower case → our label, for files with only ids and labels.
+        """Map words in lower case to our labels, for files with only ids and labels.
 
         The result is empty if such files are not accepted.
         """
@@ -356,7 +356,7 @@ class ListedCorpus(Corpus):
         return {word.lower(): label for word, label in words.items() if label}
 
     def _official_names(self) -> set[str]:
-        """The file names of the official keys and protocols."""
+        """Collect the file names of the official keys and protocols."""
         names = {Path(file).name for file in self.key_files}
         for split_files in self.parts.values():
             names.update(Path(protocol).name for protocol in split_files.protocols)
@@ -421,7 +421,7 @@ class ListedCorpus(Corpus):
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """Read trials as ``Corpus.read_protocol`` does; ``path`` may be a folder of several lists.
 
-        Then all lists of ``split`` (None: of all splits) are read.
+        In such a folder, the lists of ``split`` are read, or of all splits if ``split`` is None.
         """
         phase = None
         # A trial whose label comes from a key, or whose list only labels files, has no phase of its own.
@@ -440,7 +440,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """The lists in ``folder`` that together make up the split ``phase`` (None: all splits)."""
+        """Find the lists in ``folder`` that together make up the split ``phase``, or all splits if it is None."""
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]
@@ -464,7 +464,7 @@ class ListedCorpus(Corpus):
         return self.rows
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
-        """The folder of the recordings that the list ``file`` names, below ``audio``.
+        """Find the folder, below ``audio``, of the recordings that the list ``file`` names.
 
         The result is the first folder of :attr:`folders_of` that exists, or else the last one; None
         if :attr:`folders_of` names no folder.
@@ -479,9 +479,10 @@ class ListedCorpus(Corpus):
 
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
     """Return ``folder`` below ``root``; resolve a folder ``FOLDER/**``, as in :class:`Files`.
+    If no folder below ``FOLDER`` is the wanted one, the result is a path that does not exist.
 
     Args:
-        is_sought: tells whether a file of this name is one for which the folder is taken.
+        is_sought: tells whether a folder that holds a file of this name is the wanted one.
     """
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):

@@ -58,8 +58,8 @@ def segment_labels(
             labels may also be in this folder.
 
     Raises:
-        InputError: if the split or resolution is unknown, or the file is missing, damaged or does
-            not hold labels.
+        InputError: if the split or the resolution is unknown, or if the file is missing, is damaged
+            or does not hold labels.
     """
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:

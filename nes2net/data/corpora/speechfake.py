@@ -29,7 +29,7 @@ _TABLE = Table("file", {"label": "label", "attack": "model", "attack_type": "gen
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list, without a generator for bona fide ones.
+    """Yield the trials of a list; bona fide trials have neither ``attack`` nor ``attack_type``.
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """
