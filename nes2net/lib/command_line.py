@@ -153,7 +153,8 @@ class OneLineParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse as argparse does, but first exit if a flag is unknown; the message suggests the nearest flag.
 
-        A parser with subcommands does not check flags: most of them belong to the parser of a subcommand.
+        A parser with subcommands does not check flags: most flags belong to the parser of a
+        subcommand.
         """
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):

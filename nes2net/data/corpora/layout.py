@@ -132,7 +132,8 @@ class Table:
     """The columns of a list without header, separated by a comma and a space. White space separates
     the fields of such a list. Empty if the list has a header."""
     inner: Callable[[str], str] = str
-    """Turns a path of the list into a path below the folder of the audio; raises :class:`InputError` if this is not possible."""
+    """Turns a path of the list into a path below the folder of the audio; raises :class:`InputError`
+    if this is not possible."""
 
     def __post_init__(self) -> None:
         """Check that the names are fields of a trial."""
