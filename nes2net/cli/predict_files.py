@@ -46,7 +46,7 @@ class FilesBeside:
         out: folder for the label files; None to write each label file beside its recording.
 
     Raises:
-        InputError: if a file cannot be written, or ``plot`` is one file for several recordings.
+        InputError: if a file cannot be written, or if ``plot`` is one file for several recordings.
     """
 
     def __init__(

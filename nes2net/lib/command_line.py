@@ -70,10 +70,11 @@ class HelpFormatter(argparse.HelpFormatter):
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
-        """Make the function that returns a word for each of ``size`` values of an argument, for the help.
+        """Make the function that argparse calls to name the values of an argument in the help.
 
-        If the argument has many choices, each value is one word instead of all choices, because
-        :meth:`_get_help_string` lists the choices.
+        The function returns ``size`` words. If the argument has many choices, a word is the
+        placeholder of a value instead of all choices, because :meth:`_get_help_string` lists the
+        choices.
         """
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size
@@ -82,7 +83,8 @@ class HelpFormatter(argparse.HelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str:
         """Write the help of an argument: its meaning, its choices if there are many, and its default.
 
-        The choices of a :class:`Listed` are not written, nor a default that is None or empty.
+        The choices of a :class:`Listed` are not written. A default that is None or empty is not
+        written either.
         """
         text = action.help or ""
         default = action.default
@@ -136,7 +138,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """List all commands and subcommands: words to type, such as ``data check`` → parser."""
+        """Map each command and subcommand, by the words to type, such as ``data check``, to its parser."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -202,8 +204,8 @@ def run(
     An :class:`InputError`, a lack of memory and an error of the operating system become one line on
     standard error; with ``--debug`` they are raised instead. Interruptions (:class:`Unfinished`,
     Ctrl-C) always become one line. If the program that reads the output, such as ``head``, ends
-    first, nothing is printed, and the status is :data:`INCOMPLETE`. At the end, folders that
-    arguments name are removed if this run made them and they are empty.
+    first, nothing is printed, and the status is :data:`INCOMPLETE`. At the end, empty folders that
+    this run made for its outputs are removed, if an argument names the output.
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.

@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """Describes a flag; stands in ``Annotated``, beside the type of the parameter that the flag sets."""
+    """Describes a flag, in ``Annotated`` beside the type of the parameter that the flag sets."""
 
     metavar: str | tuple[str, ...] | None = None
     """Word that stands for the value in the help."""
@@ -120,8 +120,8 @@ def add_command(
         commands: the subparsers of argparse that get the command.
 
     Returns:
-        The parser of the command. The arguments that it parses contain ``function``, which takes
-        these parsed arguments and runs the command.
+        The parser of the command. The parsed arguments contain ``function``: a function that takes
+        the parsed arguments and runs the command.
     """
     page = page_of(function.__doc__)
     name = (name or function.__name__.strip("_")).replace("_", "-")

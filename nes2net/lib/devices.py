@@ -55,9 +55,9 @@ def named_device(device: str) -> torch.device:
 def own_device(device: str) -> str:
     """Choose the GPU of this process if ``torchrun`` started it, and return the name of the device.
 
-    A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and there are GPUs: its number is the
-    number of the process on this machine. If there are more processes than GPUs, processes share
-    GPUs. In all other cases ``device`` is returned unchanged.
+    A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and if there are GPUs. The number of the
+    GPU is the number of the process on this machine. If there are more processes than GPUs,
+    processes share GPUs. In all other cases ``device`` is returned unchanged.
 
     >>> own_device("cpu")
     'cpu'
@@ -87,7 +87,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, enabled=False)
 
 
-#: Name of a precision → type of the weights. The type of ``int8`` does not show the quantisation of weights
+#: Name of a precision → type of the weights. For ``int8``, this is the type before the weights are quantised
 #: (:mod:`nes2net.models.quantisation`).
 PRECISIONS = {
     "float32": torch.float32,

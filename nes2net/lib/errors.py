@@ -20,7 +20,7 @@ class InputError(ValueError):
     """An input of nes2net is missing or wrong.
 
     The message is one line, which names the file or value that is wrong, and says what to do. A
-    setting stands in backticks, and is called as its parameter or as its key in a recipe: "pass
+    setting stands in backticks, with the name of its parameter or of its key in a recipe: "pass
     `overwrite=True`". The command line replaces settings by its flags (:func:`worded`), prints the
     message without a traceback, and exits with status 2.
 
@@ -103,8 +103,8 @@ def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
     A setting without a flag is not replaced. A flag may also stand for a setting with a certain
-    value. If a program maps a setting to a key of a recipe instead of a flag, the key replaces the
-    setting, in backticks.
+    value. If a program maps a setting to a key of a recipe instead of a flag, the setting is
+    replaced by this key in backticks.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):

@@ -23,7 +23,7 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits what a file may expand to when it is read; the code that reads it counts each part before expanding it.
+    """Limits how far a file may expand when it is read; the reading code counts each part before it is expanded.
 
     Args:
         name: beginning of the error message, such as ``shard FILE``.
@@ -353,9 +353,9 @@ def write_text(path: str | Path, text: str) -> None:
 def write_output(path: str | Path, text: str) -> None:
     """Write ``text`` in UTF-8 to the output that a user has named, as a shell's ``>`` does.
 
-    A file is written as by :func:`write_text`; a symbolic link to the file stays. If the output is
-    a device, a pipe, or the standard output of this process (``/dev/stdout``), the text is written
-    to it directly, even if the standard output is a file.
+    If the output is a file, :func:`write_text` writes it; a symbolic link to the file stays. If the
+    output is a device, a pipe, or the standard output of this process (``/dev/stdout``), the text
+    is written to it directly, even if the standard output is a file.
 
     Raises:
         InputError: if the output cannot be written.
@@ -501,7 +501,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 def _acquire(path: Path, refusal: str) -> int | None:
     """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked.
 
-    If another process holds the lock, :class:`InputError` has the message ``refusal``.
+    If another process holds the lock, raise :class:`InputError` with the message ``refusal``.
     """
     if sys.platform == "win32":  # Windows has no locks of the kind that fcntl sets
         return None

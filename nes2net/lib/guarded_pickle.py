@@ -46,7 +46,7 @@ class Exceeded(ValueError):
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Make a method that first calls ``check`` on the unpickler, and then ``load``, the method of an instruction."""
+    """Make a method that first calls ``check`` on the unpickler, and then ``load``, which executes an instruction."""
 
     def checked(self: Any) -> None:
         """Check the stack, and then carry out the instruction."""
@@ -92,7 +92,8 @@ class GuardedUnpickler(_Unpickler):
         return items
 
     def check_keys(self, keys: Iterable) -> None:
-        """Raise :class:`Exceeded` if keys may be slow to hash: a tuple, a long number, or very many numbers or None."""
+        """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers.
+        None counts as a number."""
         for key in keys:
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
                 continue

@@ -24,7 +24,7 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # the client gives up after so many requests in a row with fewer than _LEAST_BETWEEN bytes each
+MOST_TRIES = 6  # the client gives up after this many requests in a row with fewer than _LEAST_BETWEEN bytes each
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which a server must send _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -100,9 +100,10 @@ class HttpFiles:
         return self._repeat_until_done(ask, url, lambda: 0)
 
     def described(self, file: RemoteFile) -> RemoteFile:
-        """Return ``file`` with the facts that it lacks, if the server states them: its size, and the hub's SHA-256.
+        """Ask the server for the size and the SHA-256 of ``file``, and return ``file`` with what the server states.
 
-        Only the Hugging Face hub states a SHA-256. Known facts are not replaced.
+        Only the Hugging Face hub states a SHA-256. A size or digest that ``file`` has already is
+        not replaced.
 
         Raises:
             InputError: if the file does not exist.
@@ -143,7 +144,7 @@ class HttpFiles:
 
         Returns:
             Name of each published digest → the digest, computed from the file. If no digest is
-            published, the SHA-256.
+            published, the result holds the SHA-256.
         """
         partial_path = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,8 +210,8 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # Tag or time show later whether the file is still the same. A weak tag does not show this (RFC 9110,
-            # 13.1.5).
+            # The tag or the time shows later whether the file is still the same. A weak tag does not show this (RFC
+            # 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -303,8 +304,8 @@ class HttpFiles:
 
         Args:
             all_headers: filled for the caller with the headers of all answers. If several answers
-                have the same header, the header of the last answer counts if it is successful,
-                otherwise the first.
+                have a header of the same name, the first header stays, unless a successful answer
+                follows.
             headers: headers of the request.
 
         Raises:
@@ -352,7 +353,8 @@ class HttpFiles:
 
         Raises:
             Unfinished: if too many calls have brought hardly any bytes.
-            InputError: if ``url`` is not an address of HTTP or HTTPS, or as ``ask``.
+            InputError: if ``url`` is not an address of HTTP or HTTPS, or if ``ask`` raises this
+                error.
         """
         tries = 0
         before = bytes_so_far()

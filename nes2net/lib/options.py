@@ -57,7 +57,7 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Follows:
-    """A rule that chooses the value of an option to fit the front-end, for an option that the user does not set.
+    """Chooses a value that fits the front-end, for an option that the user does not set.
 
     Args:
         choose: function that returns the value. Its arguments are the front-end's sizes, the
@@ -150,7 +150,7 @@ def _tuples_for_lists(value: Any) -> Any:
 
 
 class Preset(partial):
-    """The constructor of a variant of a part: ``constructor`` with other defaults, and without some of its options.
+    """Constructs a variant of a part: calls ``constructor`` with other defaults, and lacks some of its options.
 
     Args:
         summary: beginning of the variant's docstring; its section `Args:` is copied from the
@@ -292,7 +292,7 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
     """Check that ``model`` is a mapping of parts, each a name or a mapping of ``name`` and options.
 
     Returns:
-        The model with a mapping for each part.
+        The model, in which each part is a mapping.
 
     Raises:
         InputError: if ``model`` is not such a mapping.

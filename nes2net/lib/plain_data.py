@@ -96,7 +96,7 @@ def check_json(content: bytes, name: str) -> None:
     # A text of at most 1000 bytes with at most 100 opening brackets cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
-    import numpy as np  # start-up: most JSON is short
+    import numpy as np  # imported here for start-up time, because most JSON is short
 
     budget = Budget(name, _MOST_HELD, len(content), len(content))
     held_bytes = np.zeros(256, np.int64)  # character → bytes that a parser needs for what it begins

@@ -150,14 +150,14 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the last step, at the speed so far; None if it is unknown, or if no step is left."""
+        """Estimate the seconds to the last step, at the speed so far; None if they are unknown, or without steps left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean seconds of all steps but the first, which includes preparations; None before step 2."""
+        """Compute the mean seconds of all steps but the first, which includes preparations; None before the second."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
@@ -169,7 +169,7 @@ def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
 
 
 class _Bar(tqdm):
-    """The bar of ``display``, a bar of tqdm whose text fits the width of the terminal."""
+    """Shows the bar of a :class:`ProgressDisplay` by tqdm; the text of the bar fits the width of the terminal."""
 
     def __init__(self, display: ProgressDisplay, **options: Any) -> None:
         """Make the bar of ``display``; ``options`` are the further arguments of tqdm."""

@@ -59,7 +59,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
     """Lay out ``rows``, which have equal numbers of cells; each column is as wide as its longest cell.
 
-    ``align`` is as for :func:`table_line`.
+    See :func:`table_line` for ``align``.
 
     >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\\n")
     attack  EER %

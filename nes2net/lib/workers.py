@@ -70,7 +70,7 @@ class _Piped:
         self.array = array
 
     def __reduce__(self) -> tuple:
-        """Pickle as a call of :func:`_unpickle_piped`, which makes the tensor in the main process."""
+        """Pickle this object as a call of :func:`_unpickle_piped`, which makes the tensor in the main process."""
         return _unpickle_piped, (self.array,)
 
 

@@ -129,7 +129,7 @@ def read_value(text: str, hint: Any, name: str) -> Any:
     """Read ``text``, the value in an override ``key=text``: unchanged if ``hint`` allows text, otherwise as YAML.
 
     A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping. If
-    ``hint`` allows text, ``null``, ``~`` and an empty value are None.
+    ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')

@@ -66,7 +66,7 @@ def print_evaluation_start(num_trials: int | None) -> None:
 
 
 class TrainingLines:
-    """Prints the lines of a training run; a :class:`nes2net.training.monitor.RunReporter`."""
+    """Prints the lines of a training run, as its :class:`nes2net.training.monitor.RunReporter`."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""

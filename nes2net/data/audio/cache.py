@@ -1,4 +1,4 @@
-"""Cache decoded audio on disk, so that from the second epoch on utterances need not be decoded."""
+"""Cache decoded audio on disk, so that utterances need not be decoded again from the second epoch on."""
 
 from __future__ import annotations
 

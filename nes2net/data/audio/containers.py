@@ -213,7 +213,7 @@ class _Track:
         """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of the table in ``box``, and note durations and chunks; of ``hdlr``, note the media."""
+        """Count the entries of the table in ``box``; note durations, chunks, and the kind of media of ``hdlr``."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -221,7 +221,7 @@ class _Track:
             return
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
-        # The durations of frames, then the numbers of frames in chunks.
+        # Note the durations of frames, or the largest number of frames in a chunk.
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:

@@ -258,7 +258,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
     Raises:
         DamagedAudio: if libsndfile would stop too early, or would not notice a cut; FFmpeg may read
             such a file.
-        InputError: if the file was cut off, or a cut could not be noticed in its format.
+        InputError: if the file was cut off, or if a cut could not be noticed in its format.
     """
     # FLAC
     if header is not None:
@@ -304,8 +304,8 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         strict: whether a wrong checksum of a FLAC frame is an error.
 
     Raises:
-        DamagedAudio: if a frame is damaged, the rate or the channels change within a stream, or the
-            file holds other audio than its header announces.
+        DamagedAudio: if a frame is damaged, if the rate or the channels change within a stream, or
+            if the file holds other audio than its header announces.
         InputError: if a cut could not be noticed in the format of the file.
         ValueError: if there is no audio in the file.
         av.FFmpegError: if FFmpeg does not read the file.

@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 _MOST_TAGS = 16
-# A file may have so many bytes more than its header states: one or two frames, an ID3v1 tag, padding.
+# A file may have this many bytes more than its header states: one or two frames, an ID3v1 tag, padding.
 _SLACK = 4096
 
 
@@ -84,7 +84,7 @@ _RATES = (44100, 48000, 32000)  # Hz: rates of version 1 in the order of their c
 def missing_of_last_frame(file: BinaryIO) -> int | None:
     """Return how many bytes, at least, the last MPEG or ADTS frame lacks.
 
-    The result is None if the last frame is complete, or the file has no such frames.
+    The result is None if the last frame is complete, or if the file has no such frames.
     """
     count = 0
     end = 0
@@ -398,7 +398,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):
         return False
-    # Search the end of the file for the start of a frame, backwards.
+    # Search backwards from the end of the file for the start of a frame.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
     tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter than the longest header

@@ -331,8 +331,8 @@ def tar_members(path: Path) -> list[Member]:
 
     Raises:
         tarfile.TarError: if the file is cut off, or is not an uncompressed tar file.
-        InputError: if a header is too long, or a member has an absolute name, which would address
-            another file.
+        InputError: if a header is too long, or if a member has an absolute name, which would
+            address another file.
     """
     check_arrived(path)
     with open(path, "rb") as file:
@@ -420,7 +420,7 @@ class _State:
     def opened(self, shard: Path) -> _Open:
         """Open ``shard``, or return it if it is open already and its file has not changed.
 
-        If more than 64 shards are open, the one that was not used for the longest time is closed.
+        If more than 64 shards are open, the shard that was not used for the longest time is closed.
 
         Raises:
             InputError: if the shard is not a regular file, or cannot be read.
@@ -440,8 +440,8 @@ class _State:
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
         """Return the audio column of a row group from memory, or else call ``read`` and keep its result.
-        If the groups in memory exceed 256 MiB, those that were not used for the longest time are
-        dropped.
+        If the groups in memory exceed 256 MiB, the groups that were not used for the longest time
+        are dropped.
 
         Args:
             key: the key of a :class:`_Table` and the number of the group.

@@ -43,14 +43,14 @@ _TABLES = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmDecoder:
-    """Decodes raw audio that arrives in pieces of any length; a :class:`nes2net.data.audio.blocks.Stage`.
+    """A :class:`nes2net.data.audio.blocks.Stage` that decodes raw audio, which arrives in pieces of any length.
 
     Args:
         encoding: encoding of the samples.
         channels: number of interleaved channels.
 
     Raises:
-        InputError: if the encoding is unknown or ``channels`` is below 1.
+        InputError: if the encoding is unknown, or if ``channels`` is below 1.
 
     >>> decoder = PcmDecoder("s16le")
     >>> [decoder.push(piece)[0].tolist() for piece in (b"\\x00", b"\\x40\\x00", b"\\xc0")]

@@ -73,7 +73,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     Args:
         path: the recording; a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
         longest: the most samples at 16 kHz that are accepted; None for no limit.
-        channels: if given, compares the channels before they are averaged.
+        channels: if given, an object that compares the channels before they are averaged.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if a
@@ -199,12 +199,12 @@ def load_head_and_length(
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
     The rest of the recording is decoded as well, but not kept, so that damage anywhere is an error.
-    Only if the header states the length, decoding stops after two hours of audio.
+    If the header states the length, however, decoding stops after two hours of audio.
 
     Args:
         path: the recording.
         num_samples, start: in samples at 16 kHz, ≥ 0.
-        channels: if given, compares the channels before they are averaged.
+        channels: if given, an object that compares the channels before they are averaged.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -230,7 +230,7 @@ def load_head_and_length(
             if len(piece) or not pieces:
                 pieces.append(piece)
             end += len(block)
-            # The excerpt is complete, and enough audio was searched for damage.
+            # Stop if the excerpt is complete, and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
                 length = _checked_stated_length(all_channels(path))
                 if length is not None:

@@ -28,7 +28,7 @@ _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
 _FEWEST = 10  # in clipped audio, at least this many samples are at the top
-_RATIO = 0.3  # in clipped audio, the range below the top has fewer samples than this fraction of the samples at the top
+_RATIO = 0.3  # in clipped audio, the number of samples below the top is less than this fraction of those at the top
 _NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
 _QUIET = 0.01  # a recording is judged only if its peak is at least this fraction of full scale
 
@@ -53,7 +53,7 @@ _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
 _HIGH_BANDS = slice(round(4300 / _BAND_WIDTH), None)
-_MISSING = 1e-5  # times the energy of speech: -50 dB
+_MISSING = 1e-5  # limit of the energy above 4.3 kHz, as a fraction of the energy of speech: -50 dB
 # A recording of at least a second has no voice if no piece of 4 s has a voice.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
@@ -202,8 +202,8 @@ class Listener:
     def _measure(self, block: NDArray) -> None:
         """Measure a block: count each absolute value, measure the levels of frames, and search for speech.
 
-        One count has all samples. The other has the smaller sample of each pair of neighbours with
-        the same sign.
+        ``_amplitude_counts`` counts all samples. ``_pairs`` counts the smaller sample of each pair
+        of neighbours with the same sign.
         """
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before
@@ -250,7 +250,7 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
-        """Find the level in dB below which a fraction ``share`` of the frames lies, a percentile.
+        """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
 
         Only frames at or above the level ``above`` are counted.
         """

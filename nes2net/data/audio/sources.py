@@ -34,8 +34,8 @@ def recording_of(
         audio: the recording; a file object is read from its current position.
         sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes state
             their own rate.
-        channels: if given, compares the channels before they are averaged, unless ``audio`` is a
-            file.
+        channels: if given, an object that compares the channels before they are averaged, unless
+            ``audio`` is a file.
 
     Raises:
         InputError: if samples have no ``sample_rate``; if there are no samples; if samples are
@@ -53,7 +53,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
     Args:
         audio, sample_rate: as for :func:`recording_of`.
-        channels: if given, compares the channels before they are averaged.
+        channels: if given, an object that compares the channels before they are averaged.
 
     Raises:
         InputError: as :func:`recording_of` and :func:`nes2net.data.audio.read.stream_audio`.

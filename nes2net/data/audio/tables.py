@@ -62,7 +62,7 @@ class ParquetTable:
 
     Args:
         source: the file, or its path.
-        budget: memory for everything that is read at once.
+        budget: limits the memory for everything that is read at once.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
@@ -133,7 +133,8 @@ class ParquetTable:
             budget: counts the decompressed size of each page.
 
         Raises:
-            ValueError: if the chunk lies outside of the file, or a page does not state its sizes.
+            ValueError: if the chunk lies outside of the file, or if a page does not state its
+                sizes.
             InputError: if the pages are too large for ``budget``.
         """
         position, size_of_chunk = self._extent(chunk)
@@ -256,8 +257,9 @@ def _zigzag(file: _ChunkReader) -> int:
 
 
 class ArrowTable:
-    """An Arrow file or stream, mapped into memory. ``datasets`` writes streams; other
-    programs write files.
+    """Reads an Arrow file or stream, which is mapped into memory.
+
+    ``datasets`` writes streams; other programs write files.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
@@ -307,7 +309,7 @@ class ArrowMessages:
 
     Args:
         source: the file, from its start, as a :class:`pyarrow.NativeFile`.
-        budget: memory for the buffers of all batches.
+        budget: limits the memory for the buffers of all batches.
 
     Raises:
         InputError: as :class:`ArrowTable`.

@@ -19,7 +19,7 @@ from nes2net.lib.errors import InputError
 
 
 class Category(NamedTuple):
-    """How the ASVspoof 5 recipe mixes in noise of one category of MUSAN; ranges include both ends."""
+    """Describes how the ASVspoof 5 recipe mixes in noise of one category of MUSAN; ranges include both ends."""
 
     num_files: tuple[int, int]
     """Fewest and most files; the noise is the mean of the files."""
@@ -43,7 +43,7 @@ class NoiseFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where effects find the recordings that they mix in. A missing source is None or empty."""
+    """Names the folders and files of the recordings that effects mix in. A missing source is None or empty."""
 
     musan: str | Path | None = None
     """Folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""

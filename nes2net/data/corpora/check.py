@@ -69,7 +69,7 @@ class SplitCheck:
         """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
 
         If all trials of the part are also training trials, the part cannot be used. If its audio is
-        missing as well, the answer names this reason.
+        missing as well, the answer names the missing audio as the reason.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
@@ -124,8 +124,8 @@ class CorpusCheck:
     """The result of :func:`check_corpus`.
 
     ``findings`` lists everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is
-    true if min t-DCF can be computed; None if the corpus does not define this metric, or ``eval`` was
-    not checked. ``is_selection`` is true if the caller asked to check only some parts.
+    true if min t-DCF can be computed; None if the corpus does not define this metric, or if
+    ``eval`` was not checked. ``is_selection`` is true if the caller asked to check only some parts.
     """
 
     corpus: Corpus
@@ -302,7 +302,8 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
     """List the absolute paths of the recordings that any list in ``root`` names.
 
     Parts may share a folder, so a recording that one part does not list may belong to another part.
-    If ``root`` is a list, the lists beside it are read as well, because all may share one folder.
+    If ``root`` is a list, the lists beside it are read as well, because all these lists may share
+    one folder.
     """
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():

@@ -95,7 +95,7 @@ def count(trials: Iterable[Trial]) -> Counts:
 def key_digest(trials: Sequence[Trial]) -> str:
     """Compute the SHA-256 of a key from sorted lines ``id label phase``, one for each trial.
 
-    The format of the files of the key has no influence.
+    The digest does not depend on the format of the key's files.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'
@@ -145,9 +145,9 @@ class Corpus(ABC):
     :class:`~nes2net.data.corpora.folders.FolderCorpus` derive the trials from a declaration of the
     files.
 
-    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown.
-    If a file is missing, they raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names
-    every path tried. No method opens an audio file.
+    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed, or if a part is
+    unknown. If a file is missing, they raise :class:`~nes2net.data.corpora.protocol.NotFound`,
+    which names every path tried. No method opens an audio file.
     """
 
     title: str
@@ -354,8 +354,8 @@ class Corpus(ABC):
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """Describe each difference between the labelled trials ``key`` and the official ones of ``phase``.
 
-        The result is None if this cannot be decided: the official numbers are not known, or the
-        numbers differ but the official ones come only from a paper.
+        The result is None if this cannot be decided, because the official numbers are not known, or
+        because other numbers come only from a paper.
         """
         counts = count(key)
         official = self.labelled_counts(phase)

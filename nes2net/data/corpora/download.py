@@ -234,7 +234,7 @@ def _planned_of_record(
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
-    """Whether ``name`` matches one of the patterns ``only``, or there are no patterns."""
+    """Whether ``name`` matches one of the patterns ``only``; true without patterns."""
     return not only or any(fnmatch(name, pattern) for pattern in only)
 
 
@@ -244,7 +244,7 @@ def _stated_digests(download: Download) -> dict[str, str]:
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Return ``name``, which the server of ``page`` gives to a file.
+    """Check ``name``, which the server of ``page`` gives to a file, and return it.
 
     Raises:
         InputError: if a file of this name would be hidden, or outside the folder of the download.
@@ -275,7 +275,7 @@ def fetch_all(
     Raises:
         InputError: if another process downloads into ``folder``; if the disk is too small; or if a
             file is not available, differs from the published file or cannot be unpacked.
-        Unfinished: if a server breaks off or the disk is full; the same call resumes.
+        Unfinished: if a server breaks off, or if the disk is full; the same call resumes.
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):

@@ -129,7 +129,7 @@ class FolderCorpus(Corpus):
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """List the trials of ``split``, or of all splits if ``split`` is None, whose recordings are below ``path``.
+        """List the trials whose recordings are below ``path``: those of ``split``, or all if ``split`` is None.
 
         The paths of the recordings begin with ``audio``; a trial has no path if ``audio`` is None.
 
@@ -196,7 +196,7 @@ def _matching_recordings(
         levels: the expressions for this level and the levels below.
         phases: words for the wanted phases.
         values: the fields that the levels above have stated.
-        below: path of ``folder`` below the outermost folder, which ends in ``/``; empty for the
+        below: path of ``folder`` below the outermost folder, with ``/`` at the end; empty for the
             outermost folder.
     """
     first, *lower_levels = levels

@@ -84,7 +84,7 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list in ``folder`` that is named after ``split``, or a folder of classes with this name, or None."""
+    """Find the list in ``folder`` that is named after ``split``, or else such a folder of classes; None without both."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
@@ -109,7 +109,7 @@ def _has_lists(folder: Path) -> bool:
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    """Find the folder in ``folder`` that is named after ``split`` and holds folders of classes, or return None."""
+    """Find the folder in ``folder`` that is named after ``split`` and holds class folders; None if there is none."""
     for word in _words_of(split):
         path = folder / word
         if path.is_dir() and _class_folders(path):

@@ -81,9 +81,9 @@ def read_id_table(
 ) -> IdTable:
     """Open a table that states one value of each utterance.
 
-    A first line with one of ``names`` is a header. Without a header, the first column holds the id
-    and the last column the value. Between these two, there may be one or two further columns if
-    one of the further columns holds a word of ``between``.
+    A first line with one of ``names`` is a header. Without a header, the first column holds the id,
+    and the last column holds the value. Between these two, there may be one or two further columns
+    if one of the further columns holds a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.
@@ -203,7 +203,7 @@ def _delimiter_name(delimiter: str | None) -> str:
 def possible_ids(id: str) -> Iterator[str]:
     """Yield the ids that ``id`` may mean, without the suffix of audio.
 
-    The first one has all folders; then the folders are removed one by one, from the front.
+    The first id has all folders; then the folders are removed one by one, from the front.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

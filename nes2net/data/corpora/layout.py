@@ -55,7 +55,7 @@ class Columns:
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
 
-        If no column states their phase, the trials belong to ``phase``.
+        If no column states the phase, all trials belong to ``phase``.
         """
         columns = self.names.split(", ")
         # Field → number of its column. The columns of the fields in _CHECKED are read one by one below.
@@ -142,8 +142,8 @@ class Table:
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
 
-        If a column states the phase, only the trials of ``phase`` (None: of all phases) are read;
-        otherwise all trials belong to ``phase``.
+        If a column states the phase, only the trials of ``phase`` are read, or the trials of all
+        phases if ``phase`` is None. Otherwise all trials belong to ``phase``.
         """
         # Find the columns.
         header, rows = self._header_and_rows(path)
@@ -273,7 +273,7 @@ class ListedCorpus(Corpus):
         name. Only listed trials have labels.
 
         Raises:
-            NotFound: if there is no list although a list is needed, or although
+            NotFound: if there is no list, although a list is needed. A list is also needed if
                 ``files_are_trials`` is true and ``protocols`` is given.
             InputError: if there are no recordings with the suffix.
         """
@@ -398,7 +398,7 @@ class ListedCorpus(Corpus):
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
-        audio_of: dict[Path, Path] = {}  # a subfolder of a possible folder of the audio → this folder
+        audio_of: dict[Path, Path] = {}  # a subfolder that ``holds`` names → the folder of the audio in which it may be
         for folder in split_files.audio:
             audio = _first_folder(self.place(root), folder, is_recording)
             for subfolder in split_files.holds:
@@ -422,7 +422,8 @@ class ListedCorpus(Corpus):
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """Read trials as ``Corpus.read_protocol`` does; ``path`` may be a folder of several lists.
 
-        In such a folder, the lists of ``split`` are read, or of all splits if ``split`` is None.
+        In such a folder, the lists of ``split`` are read; if ``split`` is None, the lists of all
+        splits.
         """
         phase = None
         # A trial whose label comes from a key, or whose list only labels files, has no phase of its own.
@@ -441,7 +442,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """Find the lists in ``folder`` that together make up the split ``phase``, or all splits if it is None."""
+        """Find the lists in ``folder`` that together make up the split ``phase``; the lists of all splits if it is None."""
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]

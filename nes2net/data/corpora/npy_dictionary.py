@@ -24,7 +24,7 @@ from nes2net.lib.text_files import MOST_BYTES
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
-    """Read a dictionary name → array; lists of plain values become arrays, too.
+    """Read a dictionary of name → array; lists of plain values become arrays, too.
 
     Raises:
         InputError: if the file is missing or damaged, does not hold such a dictionary, or contains

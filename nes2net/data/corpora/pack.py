@@ -248,7 +248,7 @@ def _notes_json(trial: Trial) -> str:
 
 
 def _read_content(packed: _Packed) -> bytes:
-    """Read a recording; raise InputError if this fails or its size has changed since packing began."""
+    """Read a recording; raise InputError if this fails, or if its size has changed since packing began."""
     path = packed.trial.audio_path()
     try:
         with open_recording(path) as file:

@@ -111,9 +111,9 @@ def segments(
             spoofed segments. Otherwise a gap of more than a millisecond is an error.
 
     Raises:
-        InputError: if the split is unknown or a file is malformed; if an utterance of ``reco2dur``
-            has no segments; if segments lie outside of their utterance, leave gaps, or contradict
-            a label of the protocol.
+        InputError: if the split is unknown; if a file is malformed; if an utterance of ``reco2dur``
+            has no segments; if segments lie outside of their utterance, leave gaps, or contradict a
+            label of the protocol.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
     # Find and read the RTTM and the durations.

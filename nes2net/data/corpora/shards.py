@@ -77,7 +77,7 @@ class Shard:
 
 
 def shards_below(root: str | Path) -> list[Shard]:
-    """List the shards in and below the folder ``root``, sorted by path; or ``root``, if it is a shard.
+    """List the shards in and below the folder ``root``, sorted by path; if ``root`` is a shard, list only ``root``.
 
     Raises:
         NotFound: if there are no shards.

@@ -203,7 +203,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
     """Find the class of ``trial`` in source tracing: bona fide, or the value of ``field`` if it is spoofed.
 
-    The result is None if the trial lacks this field, or the field is empty.
+    The result is None if the trial lacks this field, or if the field is empty.
 
     Args:
         aliases: value → name of the class, to join several values in one class.
