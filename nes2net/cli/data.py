@@ -277,6 +277,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     largest number of trials of one value.
 
     Args:
+        counts: the numbers of the copy.
         official: the official numbers; the line of all trials says whether its numbers are the
             same. ``official`` is None if these numbers are not known, or must not be compared.
     """

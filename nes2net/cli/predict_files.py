@@ -154,7 +154,8 @@ class FilesBeside:
 
         If the recording was searched for fake stretches, the picture shows the stretches and raw
         scores, even with a calibration. Otherwise a calibration turns the scores into
-        log-likelihood ratios, and a stretch that stands out is shaded.
+        log-likelihood ratios, and a stretch that stands out is shaded. See :meth:`written` for
+        ``detector`` and ``decider``.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span

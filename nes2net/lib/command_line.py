@@ -209,6 +209,8 @@ def run(
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.
+        parser: parses the arguments; its parsed arguments contain a :class:`OneLineParser` as
+            ``parser``.
         argv: the words after the program's name; None for the words of this process, which then no
             longer imports modules from the current folder.
     """

@@ -245,7 +245,8 @@ class _Shortened(reprlib.Repr):
     def repr1(self, value: Any, level: int) -> str:
         """Shorten ``value`` as the library does, but call no method of an unknown class.
 
-        A subclass of a container is shown as its base class, and an unknown object by its class alone.
+        A subclass of a container is shown as its base class, and an unknown object by its class
+        alone. ``level`` is the number of further levels of containers to show.
         """
         for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
             if isinstance(value, kind):

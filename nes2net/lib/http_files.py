@@ -167,6 +167,7 @@ class HttpFiles:
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
         """Download what ``partial_path`` lacks of ``file``: the rest, nothing, or all if the file may have changed.
+        ``display`` shows the progress.
 
         Raises:
             InputError: if the file does not exist, or if the server's answer does not fit the
@@ -235,7 +236,7 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and show the progress.
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and show the progress in ``display``.
 
         Args:
             total_bytes: size of the complete file; None if unknown.

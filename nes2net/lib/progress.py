@@ -150,7 +150,7 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the last step, at the speed so far; None if they are unknown, or without steps left."""
+        """Estimate the seconds to the last step, at the speed so far; None if unknown, or without steps left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None

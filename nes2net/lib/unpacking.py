@@ -111,7 +111,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
 
 
 def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    """Yield the members of a ZIP archive, after checking all of them."""
+    """Yield the members of a ZIP archive, after checking all of them and counting them in ``budget``."""
     with zipfile.ZipFile(file) as opened:
         members = opened.infolist()
         for info in members:  # check all names and sizes before the first file is written
@@ -130,7 +130,7 @@ def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
 
 
 def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    """Yield the members of a tar archive, which may be compressed, after checking each member."""
+    """Yield the members of a tar archive, which may be compressed; check each member, and count it in ``budget``."""
     beginning = file.read(8)
     file.seek(0)
     for magic, opener in _COMPRESSION.items():

@@ -87,6 +87,7 @@ class Loader(DataLoader[Any]):
         batches: for each batch, the indices of its items in ``dataset``.
         collate: function that makes a batch of items; it makes each tensor by :func:`stacked`.
         num_workers: number of workers; 0 to read in this process.
+        pin_memory: whether batches are copied to pinned memory, for a GPU.
         setting: name of the setting for the number of workers, for messages.
 
     Iterating raises:

@@ -153,6 +153,7 @@ def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argpa
 
 
 def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
+    """Add the flag ``--allow-partial``, which the published scripts do not have."""
     parser.add_argument("--allow-partial", action="store_true", help="evaluate the trials that fit when others do not")
 
 

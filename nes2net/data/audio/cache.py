@@ -150,7 +150,7 @@ class AudioCache:
 
 
 def _npy_header(dtype: np.dtype, length: int) -> bytes:
-    """Make the header of a ``.npy`` file with an array (``length``,), as :func:`numpy.save` writes it."""
+    """Make the header of a ``.npy`` file with an array (``length``,) of ``dtype``, as :func:`numpy.save` writes it."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"

@@ -454,7 +454,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """Make the error for a file whose header announces more samples than the ``count`` that could be decoded.
+    """Make the error for a file whose header announces ``announced`` samples, while ``count`` could be decoded.
 
     Args:
         reason: the error at which decoding stopped; None if decoding did not stop early.

@@ -278,15 +278,15 @@ class _Table:
         self.ends = [0, *accumulate(self.table.counts)]  # the first row of each group; then the number of rows
 
     def has(self, row_text: str) -> bool:
-        """Whether the table has the row."""
+        """Whether the table has the row with the number ``row_text``."""
         return _is_row(row_text, self.ends[-1])
 
     def size(self, row_text: str) -> int:
-        """Find the size in bytes of the recording in the row."""
+        """Find the size in bytes of the recording in the row ``row_text``."""
         return len(self.content(row_text)[0])
 
     def content(self, row_text: str) -> tuple[bytes, str]:
-        """Return the bytes of the recording in the row, and the suffix of its file name, or "".
+        """Return the bytes of the recording in the row ``row_text``, and the suffix of its file name, or "".
 
         Raises:
             InputError: if there is no such row, or if the row holds no audio bytes or too many.

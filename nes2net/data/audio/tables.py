@@ -294,7 +294,7 @@ Table: TypeAlias = ParquetTable | ArrowTable
 def open_table(path: Path, budget: Budget) -> Table:
     """Open a Parquet file, if the suffix is ``.parquet``, or else an Arrow file.
 
-    Raises the errors of :class:`ParquetTable`.
+    ``budget`` and the errors are those of :class:`ParquetTable`.
     """
     check_arrived(path)
     if path.suffix.lower() == ".parquet":

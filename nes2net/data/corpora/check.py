@@ -288,7 +288,7 @@ def check_corpus(
 
 
 def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
-    """Decode the files of a part, and report the unreadable ones."""
+    """Decode the files of the part ``split_check``, store the result in it, and report unreadable files in ``check``."""
     assert split_check.audio is not None
     split = split_check.split
     split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")
@@ -317,7 +317,7 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    """Whether one of ``paths`` leads to the ASV scores that min t-DCF needs; if not, add a finding."""
+    """Whether one of ``paths`` leads to the ASV scores that min t-DCF needs; if not, add a finding to ``check``."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
     for path in paths:
@@ -349,7 +349,7 @@ def _not_there(tried: Sequence[Path]) -> str:
 def find_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, name: str
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the protocol, the trials and the recordings of a part, and add findings about missing or malformed files.
+    """Find protocol, trials and recordings of a part; report missing and malformed files in ``check``.
 
     Return the state of the part, and its trials.
 
@@ -394,7 +394,7 @@ def find_split(
 def _check_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the files of a part, and compare the numbers of its trials with the official ones.
+    """Find the files of a part, and compare its numbers of trials with the official ones; report in ``check``.
 
     Return the state of the part, and its trials. If ``subset`` is true, other numbers are accepted.
     """
@@ -421,7 +421,7 @@ def _not_official(differences: Sequence[str]) -> str:
 
 
 def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
-    """Compare the labels of segments with the labels of the trials, and report contradictions.
+    """Compare the labels of segments with the labels of the trials, and report contradictions in ``check``.
 
     A copy need not have labels of segments. If a copy has labels of frames, only the labels of the
     finest resolution are compared.
@@ -475,7 +475,8 @@ def _has_spoofed_parts(
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    """Add the recordings of a part to its lists of present, missing and extra recordings.
+    """Add the recordings of a part to the present, missing and extra recordings of ``split_check``.
+    A folder that cannot be read is reported in ``check``.
 
     Returns:
         The number of missing recordings that exist under another suffix.
@@ -525,7 +526,7 @@ def _stem(name: str) -> str:
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    """Compare a key with the official numbers and with the protocols, report differences, and return its state.
+    """Compare a key with the official numbers and the protocols, report differences in ``check``; return its state.
 
     Args:
         path: the key, or the folder that holds it.

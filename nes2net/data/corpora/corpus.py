@@ -355,7 +355,7 @@ class Corpus(ABC):
         """Describe each difference between the labelled trials ``key`` and the official ones of ``phase``.
 
         The result is None if this cannot be decided, because the official numbers are not known, or
-        because other numbers come only from a paper.
+        because the numbers differ and the official numbers come only from a paper.
         """
         counts = count(key)
         official = self.labelled_counts(phase)

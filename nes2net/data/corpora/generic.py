@@ -84,7 +84,7 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list in ``folder`` that is named after ``split``, or else such a folder of classes; None without both."""
+    """Find the list in ``folder`` that is named after ``split``, or such a folder of classes; None without both."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 

@@ -140,7 +140,7 @@ def read_id_table(
 
 
 def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of each row of a CSV file; spaces in ids become ``%20``.
+    """Yield (line number, fields) of each row of a CSV file; spaces in the column of ids become ``%20``.
 
     Raises:
         InputError: if a row has no id.

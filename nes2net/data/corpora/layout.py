@@ -442,7 +442,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """Find the lists in ``folder`` that together make up the split ``phase``; the lists of all splits if it is None."""
+        """Find the lists in ``folder`` that make up the split ``phase``, or the lists of all splits if it is None."""
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]

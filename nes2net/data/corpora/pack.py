@@ -220,6 +220,7 @@ def _planned_shards(
 
     Args:
         out: the folder of the shards.
+        format: kind of shards.
         shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
     """
     planned: dict[Path, list[_Packed]] = {}

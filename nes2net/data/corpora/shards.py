@@ -239,7 +239,8 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``."""
+    """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``.
+    ``budget`` counts the rows and their texts."""
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -364,7 +365,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, a mapping in JSON; empty without notes. Raise InputError for any other text."""
+    """Parse the notes of a row, a mapping in JSON; empty without notes. Raise InputError for other texts."""
     if text in (None, ""):
         return {}
     try:
