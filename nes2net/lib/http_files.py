@@ -236,7 +236,7 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and show the progress in ``display``.
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on; ``display`` shows the progress.
 
         Args:
             total_bytes: size of the complete file; None if unknown.

@@ -288,7 +288,7 @@ def check_corpus(
 
 
 def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
-    """Decode the files of the part ``split_check``, store the result in it, and report unreadable files in ``check``."""
+    """Decode the files of the part ``split_check``, store the result there, and report failures in ``check``."""
     assert split_check.audio is not None
     split = split_check.split
     split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")

@@ -240,7 +240,8 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``.
-    ``budget`` counts the rows and their texts."""
+    ``budget`` counts the rows and their texts.
+    """
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
