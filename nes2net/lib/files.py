@@ -224,6 +224,7 @@ def remove_left(folder: Path, name: str | None = None) -> None:
 
 def never_linked(path: str | Path, flags: int) -> int:
     """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link.
+
     This is an ``opener`` for :func:`open`.
 
     In a folder from elsewhere, a link may lead to any file; writing would change that file.
@@ -406,6 +407,7 @@ def _standard_stream_of(status: os.stat_result) -> int | None:
 
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
     """Write ``content`` as JSON; numbers that are not finite become null.
+
     ``indent`` and ``ensure_ascii`` are those of :func:`json.dumps`.
 
     >>> json_text({"loss": float("nan"), "seconds": 1.5})

@@ -93,6 +93,7 @@ class GuardedUnpickler(_Unpickler):
 
     def check_keys(self, keys: Iterable) -> None:
         """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers.
+
         None counts as a number.
         """
         for key in keys:

@@ -167,6 +167,7 @@ class HttpFiles:
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
         """Download what ``partial_path`` lacks of ``file``: the rest, nothing, or all if the file may have changed.
+
         ``display`` shows the progress.
 
         Raises:

@@ -138,6 +138,7 @@ _deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("defer
 
 def say_written(path: object, *, beside_data: bool = False) -> None:
     """Print that ``path`` was written, or hold the message back within :func:`written_said_last`.
+
     Every command calls this function for each of its files.
 
     Args:

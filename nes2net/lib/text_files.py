@@ -173,6 +173,7 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
     """Read the text ``number`` as a float. Unlike Python, refuse ``_`` between digits, and digits that are not ASCII.
+
     Args:
         path, line: file and line of the number, for the message.
         quantity: what the number is, for the message.

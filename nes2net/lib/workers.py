@@ -237,7 +237,7 @@ class Loader(DataLoader[Any]):
         raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
 
     def _too_many_workers(self, problem: str, reason: str) -> InputError:
-        """Make the error for a machine that cannot run so many workers."""
+        """Make the error for a machine that cannot run so many workers; its message is ``problem (reason): …``."""
         return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:

@@ -87,6 +87,7 @@ def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
     """Read YAML as plain data; a value that ``hint`` declares as text, such as 0520 in ``date: 0520``, stays text.
+
     An empty ``text`` is read as None.
 
     Args:

@@ -440,6 +440,7 @@ class _State:
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
         """Return the audio column of a row group from memory, or else call ``read`` and keep its result.
+
         If the groups in memory exceed 256 MiB, the groups that were not used for the longest time
         are dropped.
 

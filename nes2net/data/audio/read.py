@@ -509,6 +509,7 @@ def _blocks_by_decoder(
     path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False
 ) -> Iterator[_Blocks]:
     """Yield, for each decoder in order of preference, an iterator over its decoded blocks of ``path``.
+
     For a FLAC file with an MD5 sum, FFmpeg comes twice: first with checks of CRCs, then without.
 
     Args:

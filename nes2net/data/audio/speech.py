@@ -181,6 +181,7 @@ def _pitches(frames: NDArray) -> NDArray:
 
 def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
     """Return two flags (T,) for T frames: whether the pitch moves, and whether the pitch stays.
+
     ``levels`` are in dB of full scale. ``pitches`` are in Hz, and 0 for a frame without a pitch.
 
     Both flags are false for a frame without a pitch, or with a pitch that does not last.

@@ -367,6 +367,7 @@ class ArrowMessages:
 
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
         """Yield the ``columns`` of all record batches, and read each byte of the source only once.
+
         Columns of a dictionary type hold indices.
 
         ``budget`` is not used, because the budget of the constructor counts the batches.

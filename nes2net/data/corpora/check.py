@@ -476,6 +476,7 @@ def _has_spoofed_parts(
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
     """Add the recordings of a part to the present, missing and extra recordings of ``split_check``.
+
     A folder that cannot be read is reported in ``check``.
 
     Returns:

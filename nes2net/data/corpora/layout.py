@@ -48,7 +48,7 @@ class Columns:
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
-        """Check that the columns are fields of a trial."""
+        """Check that each column has the name of a field of a trial, or stands for such a field."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
@@ -136,7 +136,7 @@ class Table:
     if this is not possible."""
 
     def __post_init__(self) -> None:
-        """Check that the names are fields of a trial."""
+        """Check that the keys of ``fields`` are fields of a trial."""
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
@@ -481,6 +481,7 @@ class ListedCorpus(Corpus):
 
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
     """Return ``folder`` below ``root``; resolve a folder ``FOLDER/**``, as in :class:`Files`.
+
     If no folder below ``FOLDER`` is the wanted one, the result is a path that does not exist.
 
     Args:

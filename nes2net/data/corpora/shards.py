@@ -240,6 +240,7 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
     """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``.
+
     ``budget`` counts the rows and their texts.
     """
     if not names:
