@@ -89,7 +89,7 @@ class FilesBeside:
                 inside = output_names([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
         # The check makes the folders of the files. Skip recordings whose own folder does not exist, so that no folder
-        # is made for a mistyped path. Reading this recording fails later, with a message of its own.
+        # is made for a mistyped path. Such a recording cannot be read later, and its own message says so.
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager

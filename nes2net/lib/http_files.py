@@ -82,7 +82,7 @@ class HttpFiles:
         """Download a short page of at most ``max_bytes`` bytes, and return its content.
 
         Raises:
-            InputError: if the page does not exist, or if it is longer.
+            InputError: if the page does not exist, or if it is longer than ``max_bytes``.
             Unfinished: if the server cannot be reached.
         """
 

@@ -65,8 +65,8 @@ ALONE = Processes()
 def joined() -> Iterator[Processes]:
     """Within this context, the processes that ``torchrun`` started, if any, are connected over TCP (gloo).
 
-    Training in the same processes may have connected them already. In this case a new group is
-    made, because the time-out of training is too short for scoring.
+    If training has already connected the same processes, a new group of these processes is made,
+    because the time-out of training is too short for scoring.
     """
     if process_count() == 1:
         yield Processes()

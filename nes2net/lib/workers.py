@@ -284,7 +284,7 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
         call(number, frame)
 
     def note(number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM: add the signal to the list, and call the earlier handler."""
+        """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the earlier handler."""
         noted.append((number, time.monotonic()))
         call(number, frame)  # called last, because the handler may raise; Python ignores the exception while it forks
 

@@ -55,7 +55,8 @@ class SpeechFrames:
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._num_samples = 0
-        # Samples that are not measured yet. Zeros put the first sample in the middle of the first frame.
+        # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample is in the
+        # middle of the first frame.
         self._waiting: list[NDArray] = [np.zeros(_FRAME // 2)]
         self._num_waiting = _FRAME // 2
 

@@ -343,7 +343,7 @@ class ArrowMessages:
             batch = _header_of_message(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)
-                # Each time, all dictionaries so far are counted: a dictionary may extend a copy of an earlier one.
+                # Count all dictionaries so far again, because a dictionary may extend a copy of an earlier one.
                 dictionaries += _decompressed_bytes(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":

@@ -277,11 +277,11 @@ class ListedCorpus(Corpus):
                 ``files_are_trials`` is true and ``protocols`` is given.
             InputError: if there are no recordings with the suffix.
         """
-        # All trials are listed.
+        # Without a suffix ``unlisted``, the trials are those of the list.
         split_files, split, _ = self._files_of(split)
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
-        # The list may be missing.
+        # With this suffix, the list may be missing.
         audio = self.find_audio(files.corpus_root(self.place(root)), split)
         labelled: dict[Path | None, Trial] = {}
         try:
@@ -292,7 +292,8 @@ class ListedCorpus(Corpus):
         except files.NotFound:
             if self.files_are_trials and protocols is not None:
                 raise
-        # Every recording is a trial. An archive made on a Mac holds the attributes of 1.wav in ._1.wav.
+        # If no list gives the trials, every recording is a trial. An archive made on a Mac holds the attributes of
+        # 1.wav in ._1.wav.
         suffix = split_files.unlisted
         names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
         if not names:

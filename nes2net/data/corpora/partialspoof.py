@@ -55,7 +55,7 @@ def segment_labels(
         resolution: length of a segment in ms, one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
         protocols: the folder of the protocols, if they are not in the folder of the corpus. The
-            labels may also be in this folder.
+            labels of segments may be in this folder, too.
 
     Raises:
         InputError: if the split or the resolution is unknown, or if the file is missing, is damaged
@@ -64,7 +64,7 @@ def segment_labels(
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
-    # Find the file of labels.
+    # Find the file that holds the labels of the split.
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
