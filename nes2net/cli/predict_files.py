@@ -111,7 +111,7 @@ class FilesBeside:
         all_segments: dict[str, list[Segment]] = {}
 
         def write(prediction: Prediction) -> None:
-            """Write the files of one recording, and no files if the recording could not be judged.
+            """Write the files of one recording; write none if the recording could not be judged.
 
             RTTM and labels are written only for a recording that was searched for fake stretches.
             """
