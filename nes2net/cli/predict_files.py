@@ -153,7 +153,7 @@ class FilesBeside:
         """Draw the scores along a recording.
 
         If the recording was searched for fake stretches, the picture shows the stretches and raw
-        scores, even with a calibration. Otherwise a calibration turns the scores into
+        scores, even with a calibration. For other recordings, a calibration turns the scores into
         log-likelihood ratios, and a stretch that stands out is shaded. See :meth:`written` for
         ``detector`` and ``decider``.
         """

@@ -157,7 +157,7 @@ class ProgressDisplay(Generic[T]):
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean seconds of all steps but the first, which includes preparations; None before the second."""
+        """Compute the mean seconds of all steps but the first, which includes preparations; None before step 2."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])

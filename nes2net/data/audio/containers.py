@@ -389,8 +389,8 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
-        # The number of bytes of the id is 1 plus the number of zero bits before its first 1. The same holds for the
-        # size.
+        # The number of bytes of the id is 1 plus the number of zero bits before its first 1. The size is coded like the
+        # id.
         id_bytes = 9 - head[0].bit_length() if head else 9
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:

@@ -347,7 +347,7 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
     """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes from which FLAC's MD5 sum is computed.
 
-    These are the interleaved samples as little-endian integers of ``header.bits`` bits.
+    The result holds the interleaved samples as little-endian integers of ``header.bits`` bits.
     """
     scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")

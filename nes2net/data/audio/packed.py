@@ -5,7 +5,7 @@ name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.ar
 ``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path.
 Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open. It keeps in memory the row groups that it read last.
+Each process keeps up to 64 shards open, and keeps in memory the row groups that it read last.
 """
 
 from __future__ import annotations

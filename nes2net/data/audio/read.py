@@ -37,7 +37,7 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_arrived
 
 # If only a part of a recording is needed, at least this many samples, counted over all channels, are searched for
-# damage. This is two hours of one channel at 16 kHz.
+# damage. The number equals two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # at most this many samples, counted over all channels, are read in one piece
 
@@ -244,8 +244,8 @@ def load_head_and_length(
 def count_samples(path: AnyRecording) -> int:
     """Return the length of ``load_audio(path)``, to within one sample.
 
-    If the header states a length, this length is returned, even if it is 0. Otherwise the recording
-    is decoded.
+    If the header states a length, this length is returned, even if it is 0. If the header states
+    none, the recording is decoded.
 
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.

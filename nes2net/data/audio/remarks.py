@@ -13,8 +13,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale, counted in the steps of a file of 16 bits. Samples below one step would be zeros in such a file.
 _STEPS = 32767
-# A recording counts as silent (constant) if at least this share of its samples is silent (constant). The other
-# samples may be clicks.
+# A recording counts as silent (constant) if at least this share of its samples is silent (constant). The remaining 1 %
+# of the samples may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
 # least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
@@ -154,7 +154,7 @@ class Listener:
     """Measures a recording while it arrives; :meth:`remark` reports the findings.
 
     This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on. It needs half a megabyte of memory.
+    and passes them on. A listener needs half a megabyte of memory.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.

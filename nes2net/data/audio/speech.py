@@ -5,8 +5,8 @@ has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of 
 1.5 kHz has a peak above 0.6 at a lag of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
 tracking (RAPT)", 1995, without its dynamic programming).
 
-The other numbers are assumptions. With these numbers, speech is found in 2,878 of 2,881 recordings
-of real and synthetic speech of at least one second. Among 22 artificial sounds
+All other numbers in this module are assumptions. With these numbers, speech is found in 2,878 of
+2,881 recordings of real and synthetic speech of at least one second. Among 22 artificial sounds
 (tests/builders/sounds.py), only a sweep, a siren and a violin with vibrato are taken for speech.
 """
 

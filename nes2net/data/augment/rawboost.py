@@ -4,7 +4,7 @@ H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
 
 RawBoost adds three kinds of noise, as telephony does: linear and non-linear convolutive noise (LnL,
 algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
-(SSI, 3). The other algorithms combine these kinds.
+(SSI, 3). Algorithms 4 to 11 combine these kinds of noise.
 
 The results equal those of the published code. The computation differs, because ``firwin`` and
 ``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):

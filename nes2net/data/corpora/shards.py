@@ -11,8 +11,8 @@ The audio is read from the shards without unpacking them. Listing the trials rea
 =========================== ========================================================================
 
 The name of a shard, or of a folder above it, may begin with its split: ``train``, ``validation`` or
-``dev``, ``test`` or ``eval``. Otherwise a column ``split`` may state the split. A table has these
-columns, and a ``.json`` has these entries:
+``dev``, ``test`` or ``eval``. If no name states the split, a column ``split`` may state it. A table
+has these columns, and a ``.json`` has these entries:
 
 ================== =================================================================================
 ``audio``          the content of an audio file, or ``{bytes, path}``
