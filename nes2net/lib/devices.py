@@ -146,7 +146,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
     By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. With
     some settings of a program or container (``torch.set_float32_matmul_precision``,
-    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``), it also computes products in TF32 on a GPU, and in
+    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``), PyTorch also computes products in TF32 on a GPU, and in
     bfloat16, which keeps 7 bits, on a CPU.
 
     Any number of threads may use the context. PyTorch's settings apply to the whole process: the

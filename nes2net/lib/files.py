@@ -370,7 +370,8 @@ def write_output(path: str | Path, text: str) -> None:
         return
     with writing(path):
         own_stream = _standard_stream_of(os.stat(path))
-        # If standard output is a file, opening /dev/stdout would overwrite it from the start. Use the open descriptor.
+        # If standard output is a file, opening /dev/stdout would overwrite it from the start. Therefore use the
+        # descriptor that is open.
         if own_stream is None:
             file_number = os.open(path, os.O_WRONLY)
         else:

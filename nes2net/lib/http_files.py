@@ -212,7 +212,7 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # The tag or the time shows later whether the file is still the same. A weak tag does not show this (RFC
+            # The tag or the time shows later whether the file on the server is still the same; a weak tag does not (RFC
             # 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")

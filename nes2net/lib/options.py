@@ -60,7 +60,7 @@ class Follows:
     """Chooses a value that fits the front-end, for an option that the user does not set.
 
     Args:
-        choose: function that returns the value. Its arguments are the front-end's sizes, the
+        choose: function that returns the value. The function gets the front-end's sizes, the
             option's default and all options.
     """
 

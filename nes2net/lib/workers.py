@@ -253,8 +253,8 @@ class Loader(DataLoader[Any]):
 def _check_locks(num_workers: int) -> None:
     """Raise :class:`OSError` if shared memory has no room for the locks of ``num_workers`` processes.
 
-    PyTorch's iterator would raise the same error. It would also print a traceback when the
-    unfinished iterator is deleted.
+    PyTorch's iterator would raise the same error, and later print a traceback, when the unfinished
+    iterator is deleted.
     """
     locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
     locks.clear()

@@ -326,7 +326,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
     latest = 0.0  # seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # FFmpeg gets an open file and may use no protocols. Otherwise a playlist with the suffix .flac could make
+    # FFmpeg gets an open file and may use no protocols, because a playlist with the suffix .flac could otherwise make
     # FFmpeg open other files.
     with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:

@@ -15,8 +15,8 @@ import torch
 class LegacyStream:
     """The random generators of NumPy and Python for RawBoost, seeded as in the published code.
 
-    RawBoost draws from these generators in the order in which utterances are read. This order is
-    fixed only if one process reads all utterances.
+    RawBoost draws from these generators in the order in which utterances are read. The order of
+    utterances is fixed only if one process reads all of them.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)

@@ -188,8 +188,8 @@ def rawboost(
         rng: the generator for all draws. From a ``RandomState``, the same numbers are drawn in the
             same order as the published code draws from NumPy's global state.
         gate_rng: the generator that decides which kinds of noise occur in algorithms 10 and 11;
-            Python's ``random`` in the published code. By default, ``rng`` decides. If ``rng`` is a
-            ``RandomState``, these algorithms require ``gate_rng``.
+            Python's ``random`` in the published code. By default, ``rng`` decides this, too. If
+            ``rng`` is a ``RandomState``, these algorithms require ``gate_rng``.
         sample_rate: in Hz.
         parameters: fields of :class:`RawBoostParameters`.
 

@@ -81,7 +81,7 @@ CORPUS = ListedCorpus(
     min_dcf_options=CTRSVDD_DCF,
     min_dcf_costs="CtrSVDD, ½ FRR + ½ FAR",
     excluded={"attack": ("A14",)},
-    # From Table 1 of the challenge's evaluation plan (train, dev) and from the paper (eval).
+    # The numbers are from Table 1 of the challenge's evaluation plan (train, dev) and from the paper (eval).
     counts={
         "train": Counts(84404, 12169, 72235),
         "dev": Counts(43625, 6547, 37078),

@@ -166,9 +166,9 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     """Draw ``count`` of ``trials``, and keep their order and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
-    returned. Otherwise each stratum first gets one trial. The remaining trials are distributed in
-    proportion to the sizes of the strata, by the method of largest remainders. The draw within a
-    stratum depends only on ``seed`` and on the trials of the stratum.
+    returned. If there are more, one trial is first drawn from each stratum. The remaining trials
+    are distributed in proportion to the sizes of the strata, by the method of largest remainders.
+    The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.
