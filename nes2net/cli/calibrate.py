@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
     from nes2net.scoring.decisions.calibration import LinearCalibration
 
-# Heading of the column of each figure, and the factor by which the figure is multiplied: 100 for percent.
+# Name of a figure → heading of its column, and the factor by which the figure is multiplied: 100 for percent.
 _COLUMNS = {
     "eer": ("EER %", 100),
     "min_dcf": ("minDCF", 1),
@@ -407,7 +407,7 @@ def calibrate() -> None:
 
 
 def _print_notes(calibrated: Calibrated, saved: Sequence[str]) -> None:
-    """Print notes on a new calibration. If it was saved, print also which detector and recordings its file describes.
+    """Print notes on a new calibration; if it was saved, also print which detector and recordings the file describes.
 
     A fusion of several systems describes no detector and no recordings. Recordings that could not
     be measured are named on standard error.

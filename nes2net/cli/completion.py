@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from nes2net.lib.command_line import OneLineParser
 
-#: Source of a shell function that completes a word to one of ``names`` or to a file, for each shell.
+#: Shell → source of a shell function that completes a word to one of ``names`` or to a file.
 _NAME_OR_FILE = {
     "bash": '_nes2net_{kind}_or_file() {{ compgen -W "{names}" -- "$1"; compgen -f -- "$1"; }}',
     "zsh": "_nes2net_{kind}_or_file() {{ _alternative '{kind}:{kind}:({names})' 'files:file:_files' }}",
@@ -31,7 +31,7 @@ class PrintCompletion(argparse.Action):
 def completion_script(parser: OneLineParser, shell: str) -> str:
     """Write the script with which ``shell``, one of :data:`SHELLS`, completes the commands of ``parser``.
 
-    Each argument of ``parser`` that can be a file or a name gets the attribute ``complete``.
+    This sets the attribute ``complete`` of each argument that can be a file or a name.
     """
     import shtab
 

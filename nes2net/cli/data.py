@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from nes2net.data.corpora.corpus import Corpus, Counts
     from nes2net.data.corpora.trial import Part, Trial
 
-# The values of a field are summarised instead of listed if there are more than this, as for the
-# attacks of ASVspoof 2021 DF.
+# If a field has more values than this, such as the attacks of ASVspoof 2021 DF, the values are summarised instead of
+# listed.
 _MOST_VALUES = 40
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # bytes of each unit of --shard-size
 
@@ -277,6 +277,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     largest number of trials of one value.
 
     Args:
+        counts: the numbers of the copy.
         official: the official numbers; the line of all trials says whether its numbers are the
             same. ``official`` is None if these numbers are not known, or must not be compared.
     """
@@ -309,7 +310,7 @@ def _numbers(counts: Counts) -> str:
 
 
 def _row(name: str, text: str) -> list[str]:
-    """Write the name of a fact and ``text`` as lines that fit the width of the terminal."""
+    """Write the name of a fact and ``text`` in two columns, as lines of at most 120 characters."""
     return wrapped(text, f"  {name.ljust(12)} ", " " * 15)
 
 
@@ -322,7 +323,8 @@ def _trials_by_split(corpus_part: Part, requested_splits: Sequence[str], keys: s
         keys: folder of the keys; None if the protocols have the labels.
 
     Raises:
-        InputError: if a requested split does not exist, there is no split, or the corpus has no keys.
+        InputError: if a requested split does not exist, if no split exists, or if ``keys`` is given
+            although the protocols have the labels.
     """
     from nes2net.data.corpora.protocol import NotFound, canonical_phase
 

@@ -27,7 +27,7 @@ class _Parser(OneLineParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse as argparse does, but turn words that argparse cannot parse into overrides of a recipe.
 
-        This is done only for a command with overrides, and only if none of these words begins with
+        Words become overrides only if the command takes overrides, and if no such word begins with
         ``-``.
         """
         namespace, unparsed = super().parse_known_args(args, namespace)
@@ -39,7 +39,7 @@ class _Parser(OneLineParser):
 
 
 def build_parser() -> OneLineParser:
-    """Build the parser of all commands. Its help lists the commands by task, those of other packages last."""
+    """Build the parser of all commands. The help lists the commands by task, and commands of other packages last."""
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
@@ -71,8 +71,8 @@ def build_parser() -> OneLineParser:
 def _installed_command(name: str) -> Callable[..., int | None]:
     """Load the function of a command of another package.
 
-    If the command cannot be loaded, or a parameter has no annotation, the returned function raises
-    an error with the reason when it is called. So one faulty package does not stop all other
+    If the command cannot be loaded, or if a parameter has no annotation, the returned function
+    raises an error with the reason when it is called. So one faulty package does not stop all other
     commands.
     """
     try:

@@ -217,7 +217,7 @@ def predict(
 
 
 def _channel(channel: str) -> int | Literal["mix", "each"]:
-    """Read the value of --channel.
+    """Read the value of --channel: the number of a channel, ``mix`` or ``each``.
 
     Raises:
         InputError: if the value is neither a number nor ``mix`` nor ``each``.

@@ -46,7 +46,7 @@ class FilesBeside:
         out: folder for the label files; None to write each label file beside its recording.
 
     Raises:
-        InputError: if a file cannot be written, or ``plot`` is one file for several recordings.
+        InputError: if a file cannot be written, or if ``plot`` is one file for several recordings.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class FilesBeside:
                 inside = output_names([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
         # The check makes the folders of the files. Skip recordings whose own folder does not exist, so that no folder
-        # is made for a mistyped path. Reading this recording fails later, with a message of its own.
+        # is made for a mistyped path. Such a recording cannot be read later, and its own message says so.
         check_output_paths((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
 
     @contextmanager
@@ -111,7 +111,7 @@ class FilesBeside:
         all_segments: dict[str, list[Segment]] = {}
 
         def write(prediction: Prediction) -> None:
-            """Write the files of one recording, and no files if the recording could not be judged.
+            """Write the files of one recording; write none if the recording could not be judged.
 
             RTTM and labels are written only for a recording that was searched for fake stretches.
             """
@@ -153,8 +153,9 @@ class FilesBeside:
         """Draw the scores along a recording.
 
         If the recording was searched for fake stretches, the picture shows the stretches and raw
-        scores, even with a calibration. Otherwise a calibration turns the scores into
-        log-likelihood ratios, and a stretch that stands out is shaded.
+        scores, even with a calibration. For other recordings, a calibration turns the scores into
+        log-likelihood ratios, and a stretch that stands out is shaded. See :meth:`written` for
+        ``detector`` and ``decider``.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span

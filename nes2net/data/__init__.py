@@ -3,5 +3,5 @@
 In reading order: ``audio`` reads, checks, resamples and crops a recording; ``augment`` distorts it
 for training; ``corpora`` declares where the recordings, protocols and keys of each corpus are.
 
-Imports ``lib`` and ``metrics``.
+This package imports ``lib`` and ``metrics``.
 """

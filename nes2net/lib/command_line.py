@@ -59,7 +59,7 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
-        """Choose the word for the value of a flag in the help: ``N`` for a whole number, ``X`` for any other number."""
+        """Choose the word for a flag's value in the help: ``N`` for a whole number, ``X`` for any other number."""
         short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
         return short or super()._get_default_metavar_for_optional(action)
 
@@ -70,17 +70,22 @@ class HelpFormatter(argparse.HelpFormatter):
         return super()._format_args(action, default_metavar)
 
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
-        """Make the function that writes the value of an argument in the help.
+        """Make the function that argparse calls to name the values of an argument in the help.
 
-        If the argument has many choices, the function writes one word instead of all choices, and
-        :meth:`_get_help_string` lists the choices.
+        The function returns ``size`` words. If the argument has many choices, a word is the
+        placeholder of a value instead of all choices, because :meth:`_get_help_string` lists the
+        choices.
         """
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size
         return super()._metavar_formatter(action, default_metavar)
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        """Write the help of an argument: its meaning, its choices if there are many, and its default."""
+        """Write the help of an argument: its meaning, its choices if there are many, and its default.
+
+        The choices of a :class:`Listed` are not written. A default that is None or empty is not
+        written either.
+        """
         text = action.help or ""
         default = action.default
         if _has_many_choices(action) and not isinstance(action.choices, Listed):
@@ -133,7 +138,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.set_defaults(parser=self)
 
     def commands(self) -> dict[str, OneLineParser]:
-        """List all commands and subcommands: words to type, such as ``data check`` → parser."""
+        """Map each command and subcommand, by the words to type, such as ``data check``, to its parser."""
         parsers: dict[str, OneLineParser] = {}
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
@@ -148,7 +153,11 @@ class OneLineParser(argparse.ArgumentParser):
         return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse as argparse does, but first exit if a flag is unknown; the message suggests the nearest flag."""
+        """Parse as argparse does, but first exit if a flag is unknown; the message suggests the nearest flag.
+
+        A parser with subcommands does not check flags: most flags belong to the parser of a
+        subcommand.
+        """
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
             # Without subcommands, all flags belong to this parser. Check them here, because argparse would first report
@@ -175,7 +184,7 @@ class OneLineParser(argparse.ArgumentParser):
             listing_command = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
             suggestion = did_you_mean(str(value), map(str, action.choices), listing_command, cutoff=0.5)
             problem = "unknown command" if is_command else "invalid choice:"
-            refused_argument = None
+            refused_argument = None  # ArgumentError names this argument at the beginning of its message
             if not is_command:
                 refused_argument = action
             raise argparse.ArgumentError(refused_argument, f"{problem} '{value}'{suggestion}")
@@ -194,13 +203,16 @@ def run(
 
     An :class:`InputError`, a lack of memory and an error of the operating system become one line on
     standard error; with ``--debug`` they are raised instead. Interruptions (:class:`Unfinished`,
-    Ctrl-C) always become one line. If the program that reads the output ends first, such as
-    ``head``, nothing is printed, and the status is :data:`INCOMPLETE`. At the end, folders that
-    arguments name are removed if this run made them and they are empty.
+    Ctrl-C) always become one line. If the program that reads the output, such as ``head``, ends
+    first, nothing is printed, and the status is :data:`INCOMPLETE`. At the end, empty folders that
+    this run made for its outputs are removed, if an argument names the output.
 
     Args:
         command: function of the parsed arguments that returns an exit status; None means 0.
-        argv: the words after the program's name; None for the words of this process.
+        parser: parses the arguments; its parsed arguments contain a :class:`OneLineParser` as
+            ``parser``.
+        argv: the words after the program's name; None for the words of this process, which then no
+            longer imports modules from the current folder.
     """
     if argv is None:
         leave_out_current_folder()

@@ -17,7 +17,7 @@ from nes2net.lib.errors import InputError
 
 
 class Flag(NamedTuple):
-    """Facts about a flag, given in ``Annotated`` beside the type of its parameter."""
+    """Describes a flag, in ``Annotated`` beside the type of the parameter that the flag sets."""
 
     metavar: str | tuple[str, ...] | None = None
     """Word that stands for the value in the help."""
@@ -85,7 +85,7 @@ def called(
 ) -> Callable[[Any], Any]:
     """Make a decorator that stores facts about a command in its function, for :func:`add_command`.
 
-    Signature and docstring of the function do not state these facts.
+    These are facts that neither the signature nor the docstring of the function states.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
@@ -120,8 +120,8 @@ def add_command(
         commands: the subparsers of argparse that get the command.
 
     Returns:
-        The parser of the command. Its default ``function`` takes the parsed arguments and calls the
-        command.
+        The parser of the command. The parsed arguments contain ``function``: a function that takes
+        the parsed arguments and runs the command.
     """
     page = page_of(function.__doc__)
     name = (name or function.__name__.strip("_")).replace("_", "-")
@@ -163,8 +163,8 @@ def _add_arguments(
 
     Args:
         meanings: name of a parameter → title of its group, and its meaning.
-        minimums: this function adds to it, for each parameter with a limit: name of the parameter →
-            smallest allowed number.
+        minimums: filled by this function: name of each parameter that has a limit → smallest
+            allowed number.
 
     Returns:
         A function that calls ``owner`` with the values of a parsed command line.

@@ -32,10 +32,11 @@ class Replayed:
         self.compute = compute
         self.max_shapes = max_shapes
         self._lock = threading.Lock()
+        # Device, type and shape of an input → the graph, its input and its result, as _record returns them.
         self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return ``compute(x)``, by replaying the graph for the shape and type of ``x``; the first call records it."""
+        """Return ``compute(x)``, by replaying its graph; the first call for a shape and type records the graph."""
         if not (x.is_cuda and torch.is_inference_mode_enabled()):
             return self.compute(x)
         key = (x.device, x.dtype, *x.shape)

@@ -53,11 +53,11 @@ def named_device(device: str) -> torch.device:
 
 
 def own_device(device: str) -> str:
-    """Return the name of the GPU for this process, if it is one of several processes that ``torchrun`` started.
+    """Choose the GPU of this process if ``torchrun`` started it, and return the name of the device.
 
-    A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and there are GPUs: its number is the
-    number of the process on this machine. If there are more processes than GPUs, processes share
-    GPUs. In all other cases ``device`` is returned unchanged.
+    A GPU is chosen if ``device`` is ``auto`` or ``cuda``, and if there are GPUs. The number of the
+    GPU is the number of the process on this machine. If there are more processes than GPUs,
+    processes share GPUs. In all other cases ``device`` is returned unchanged.
 
     >>> own_device("cpu")
     'cpu'
@@ -87,7 +87,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, enabled=False)
 
 
-#: Name of a precision → type of the weights. The type of ``int8`` does not show the quantisation of weights
+#: Name of a precision → type of the weights. For ``int8``, this is the type before the weights are quantised
 #: (:mod:`nes2net.models.quantisation`).
 PRECISIONS = {
     "float32": torch.float32,
@@ -146,7 +146,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
     By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits. With
     some settings of a program or container (``torch.set_float32_matmul_precision``,
-    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``), it also computes products in TF32 on a GPU, and in
+    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``), PyTorch also computes products in TF32 on a GPU, and in
     bfloat16, which keeps 7 bits, on a CPU.
 
     Any number of threads may use the context. PyTorch's settings apply to the whole process: the
@@ -176,7 +176,7 @@ def float32_products(precision: str = "float32") -> Iterator[None]:
 
 
 def float32_settings() -> dict[str, str]:
-    """Read PyTorch's present settings for float32 products, as plain data.
+    """Read PyTorch's present settings for float32 products, as name → text, for the record of a scoring run.
 
     >>> with float32_products():
     ...     set(float32_settings().values()) <= {"ieee", "highest", "False"}
@@ -232,7 +232,7 @@ def _apply_settings(settings: Mapping[str, Any]) -> None:
 
 
 def _owners_of_new_settings() -> dict[str, Any]:
-    """Name of a new setting → PyTorch's object whose ``fp32_precision`` is the setting; empty before torch 2.9."""
+    """Map each new setting to the object of PyTorch whose ``fp32_precision`` is the setting; empty before torch 2.9."""
     backends: Any = torch.backends
     if not hasattr(backends, "fp32_precision"):
         return {}

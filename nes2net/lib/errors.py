@@ -19,8 +19,8 @@ from typing import Any
 class InputError(ValueError):
     """An input of nes2net is missing or wrong.
 
-    The message is one line, which names the file or value that is wrong, and says what to do.
-    A setting stands in backticks, under the name of its parameter or of its key in a recipe: "pass
+    The message is one line, which names the file or value that is wrong, and says what to do. A
+    setting stands in backticks, with the name of its parameter or of its key in a recipe: "pass
     `overwrite=True`". The command line replaces settings by its flags (:func:`worded`), prints the
     message without a traceback, and exits with status 2.
 
@@ -103,7 +103,8 @@ def worded(text: str) -> str:
     """Replace the settings in a message by the flags of the running program.
 
     A setting without a flag is not replaced. A flag may also stand for a setting with a certain
-    value.
+    value. If a program maps a setting to a key of a recipe instead of a flag, the setting is
+    replaced by this key in backticks.
 
     >>> flags = {"overwrite": "--overwrite", "data.root": "--root", "data.crop": "--set data.crop"}
     >>> with settings_called(flags | {"model.frontend=lps": "--frontend lps"}):
@@ -155,15 +156,16 @@ def nearest(word: str, known_names: Iterable[str], cutoff: float = 0.6) -> str:
 def did_you_mean(
     name: str, known_names: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
 ) -> str:
-    """Write the end of a message about an unknown name: the nearest of ``known_names``, and a list of up to ten.
+    """Write the end of a message about an unknown ``name``: the nearest of ``known_names``, and up to ten of them.
 
     If there are more than ten names, the message lists the ten nearest, or the first ten if no name
-    is near.
+    is near. Without known names, the text is empty.
 
     Args:
         command: a command that lists all names; the message states this command if there are more
             than ten names.
-        meant: the suggestion to print instead of :func:`nearest`'s; empty for no suggestion.
+        meant: the suggestion to print; empty for no suggestion, None for the suggestion of
+            :func:`nearest`.
 
     >>> did_you_mean("dilaton", ["pool", "dilation"])
     "; did you mean 'dilation'? Known: dilation, pool"
@@ -243,7 +245,8 @@ class _Shortened(reprlib.Repr):
     def repr1(self, value: Any, level: int) -> str:
         """Shorten ``value`` as the library does, but call no method of an unknown class.
 
-        A subclass of a container is shown as its base class, and an unknown object by its class alone.
+        A subclass of a container is shown as its base class, and an unknown object by its class
+        alone. ``level`` is the number of further levels of containers to show.
         """
         for kind in (str, dict, list, tuple, set, frozenset, deque, bytes):
             if isinstance(value, kind):
@@ -275,7 +278,7 @@ class _Shortened(reprlib.Repr):
         return self.repr_set(value, level)
 
     def _in_braces(self, items: Iterator[str], level: int) -> str:
-        """Join the first 4 items in braces, with ``...`` if there are more, or if the nesting is too deep (``level`` 0)."""
+        """Join the first 4 items in braces, and ``...`` if there are more; at ``level`` 0, write only ``...``."""
         if level > 0:
             first = [*islice(items, 4), *("..." for _ in islice(items, 1))]
         else:
@@ -299,7 +302,7 @@ def shown(value: Any) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, at most 200 characters; without a text, the name of its class.
+    """Return the first line of an error's text, at most 200 characters; the name of its class if the text is empty.
 
     >>> first_line(ValueError("no such size")), first_line(KeyError())
     ('no such size', 'KeyError')

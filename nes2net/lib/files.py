@@ -23,7 +23,7 @@ if sys.platform != "win32":
 
 
 class Budget:
-    """Limits on the content that a file expands to when it is read; the reader counts each part before expanding it.
+    """Limits how far a file may expand when it is read; the reading code counts each part before it is expanded.
 
     Args:
         name: beginning of the error message, such as ``shard FILE``.
@@ -92,9 +92,9 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 
     Args:
         durable: make the file survive a power cut: its data are on the disk before the file is
-            renamed, and its new name is on the disk before the context ends. Temporary files for
-            ``path`` by processes that have ended are removed first. Without ``durable``, writing is
-            faster: enough for small files that can be made again.
+            renamed, and its new name is on the disk before the context ends. The temporary files
+            that ended processes left for ``path`` are removed first. Without ``durable``, writing
+            is faster, which suits small files that can be made again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -154,8 +154,7 @@ def _temporary_beside(path: Path) -> tuple[Path, int | None]:
 def temporary_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside the file ``path``; it is removed at the end of this context.
 
-    Temporary files and folders for ``path`` that are left there by processes that have ended are
-    removed first.
+    First, temporary files and folders that ended processes left for ``path`` are removed.
     """
     make_folder(path.parent)
     remove_left(path.parent, path.name)
@@ -182,11 +181,12 @@ def _lock_while_alive(opened: int) -> None:
             fcntl.flock(opened, fcntl.LOCK_EX)
 
 
+#: Name of a temporary file or folder; group 1 is the name of the file for which it was made.
 _LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
 
 
 def remove_left(folder: Path, name: str | None = None) -> None:
-    """Remove temporary files and folders of processes that have ended from ``folder``.
+    """Remove from ``folder`` the temporary files and folders of processes that have ended.
 
     Temporary files of living processes are locked, and stay. On Windows, and on a file system
     without locks, all temporary files stay.
@@ -223,7 +223,9 @@ def remove_left(folder: Path, name: str | None = None) -> None:
 
 
 def never_linked(path: str | Path, flags: int) -> int:
-    """Open ``path`` unless it is a symbolic link; an ``opener`` for :func:`open`.
+    """Open ``path`` with the ``flags`` of :func:`os.open`, and return the descriptor; refuse a symbolic link.
+
+    This is an ``opener`` for :func:`open`.
 
     In a folder from elsewhere, a link may lead to any file; writing would change that file.
 
@@ -253,10 +255,11 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """At the end of this context, remove those of ``paths`` and their parents that were made in it and are empty.
+    """At the end of this context, remove new empty folders among ``paths`` and their parents.
 
     Folders for results are made before the long work that computes the results, and would stay
-    empty if this work fails. Only folders that :func:`make_folder` made are removed.
+    empty if this work fails. Only folders that :func:`make_folder` made within the context are
+    removed.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new_folders = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
@@ -300,8 +303,8 @@ def check_writable(
         stream: whether :func:`write_output` will write the file; then a device or a pipe is allowed.
 
     Raises:
-        InputError: if ``path`` is empty or a folder, if it is a device or a pipe without
-            ``stream``, or if its folder cannot be written to.
+        InputError: if ``path`` is empty or a folder, if it is a device or a pipe although
+            ``stream`` is False, or if its folder cannot be written to.
     """
     if not str(path):
         raise InputError(f"an output has an empty name; {remedy}")
@@ -352,9 +355,9 @@ def write_text(path: str | Path, text: str) -> None:
 def write_output(path: str | Path, text: str) -> None:
     """Write ``text`` in UTF-8 to the output that a user has named, as a shell's ``>`` does.
 
-    A file is written as by :func:`write_text`; a symbolic link to the file stays. If the output is
-    a device, a pipe, or the standard output of this process (``/dev/stdout``), the text is written
-    to it directly, even if the standard output is a file.
+    If the output is a file, :func:`write_text` writes it; a symbolic link to the file stays. If the
+    output is a device, a pipe, or the standard output of this process (``/dev/stdout``), the text
+    is written to it directly, even if the standard output is a file.
 
     Raises:
         InputError: if the output cannot be written.
@@ -367,7 +370,8 @@ def write_output(path: str | Path, text: str) -> None:
         return
     with writing(path):
         own_stream = _standard_stream_of(os.stat(path))
-        # If standard output is a file, opening /dev/stdout would overwrite it from the start. Use the open descriptor.
+        # If standard output is a file, opening /dev/stdout would overwrite it from the start. Therefore use the
+        # descriptor that is open.
         if own_stream is None:
             file_number = os.open(path, os.O_WRONLY)
         else:
@@ -405,6 +409,8 @@ def _standard_stream_of(status: os.stat_result) -> int | None:
 def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
     """Write ``content`` as JSON; numbers that are not finite become null.
 
+    ``indent`` and ``ensure_ascii`` are those of :func:`json.dumps`.
+
     >>> json_text({"loss": float("nan"), "seconds": 1.5})
     '{"loss": null, "seconds": 1.5}'
     """
@@ -426,14 +432,14 @@ def read_bounded(path: str | Path, max_bytes: int, remedy: str = "give the path 
         remedy: end of the error message, which says what to do.
 
     Raises:
-        InputError: if the file cannot be read or is longer, or if its content is a Git LFS pointer
-            or a web page (:func:`check_arrived`). Also if the file is a named pipe, because a
-            reader may wait for ever there; a pipe of the shell, such as ``<(command)``, is read.
+        InputError: if the file cannot be read or is longer; if its content is a Git LFS pointer or
+            a web page (:func:`check_arrived`); or if the file is a named pipe, because reading may
+            wait for ever there. A pipe of the shell, such as ``<(command)``, is read.
     """
     if "\0" in str(path):
         raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
     chunks: list[bytes] = []
-    unread = max_bytes + 1
+    unread = max_bytes + 1  # bytes that may still be read; the last of them would show that the file is too long
     try:
         status = os.stat(path)
         if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
@@ -500,7 +506,7 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
 def _acquire(path: Path, refusal: str) -> int | None:
     """Make and lock the file ``path``; return its descriptor, or None if nothing can be locked.
 
-    If another process holds the lock, :class:`InputError` has the message ``refusal``.
+    If another process holds the lock, raise :class:`InputError` with the message ``refusal``.
     """
     if sys.platform == "win32":  # Windows has no locks of the kind that fcntl sets
         return None

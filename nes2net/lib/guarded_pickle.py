@@ -1,9 +1,9 @@
 """The common part of our unpicklers of untrusted files.
 
 A pickle is a program. Each unpickler decides in ``find_class`` which names a pickle may ask for.
-The common part sets state and items only of objects of permitted classes. The common part also
-limits memory and time: steps and lines have limits, and only keys that are quick to hash are
-allowed.
+The common part sets the state or the items of an object only if its class is permitted. The common
+part also limits memory and time: steps and lines have limits, and only keys that are quick to hash
+are allowed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _MAKING = frozenset(
         *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
     )
 )
-_OBJECT = 5  # steps that making an object counts, because objects need memory
+_OBJECT = 5  # number of steps to count for making an object, because objects need memory
 
 
 class Refused(pickle.UnpicklingError):
@@ -46,7 +46,7 @@ class Exceeded(ValueError):
 
 
 def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Make a method that first calls ``check`` on the unpickler, and then ``load``, the method of an instruction."""
+    """Make a method that first calls ``check`` on the unpickler, and then ``load``, which executes an instruction."""
 
     def checked(self: Any) -> None:
         """Check the stack, and then carry out the instruction."""
@@ -60,6 +60,7 @@ class GuardedUnpickler(_Unpickler):
     """Reads one pickle from ``stream``, which has ``size`` bytes.
 
     Args:
+        encoding: encoding of the texts that Python 2 wrote as bytes.
         budget: limit of the steps. An instruction or a copied element counts one step, and an
             instruction that makes an object counts five.
     """
@@ -91,12 +92,15 @@ class GuardedUnpickler(_Unpickler):
         return items
 
     def check_keys(self, keys: Iterable) -> None:
-        """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers."""
+        """Raise :class:`Exceeded` for keys that may be slow to hash: tuples, long numbers, or very many numbers.
+
+        None counts as a number.
+        """
         for key in keys:
             if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
                 continue
-            number = isinstance(key, (int, float, type(None)))
-            if not number or (isinstance(key, int) and key.bit_length() > LONGEST_NUMBER):
+            is_number = isinstance(key, (int, float, type(None)))
+            if not is_number or (isinstance(key, int) and key.bit_length() > LONGEST_NUMBER):
                 raise Exceeded(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
             self.numbers += 1
         if self.numbers > MOST_NUMBERS_AS_KEYS:
@@ -187,14 +191,14 @@ class _Instructions(dict):
 
 
 class _Bounded:
-    """A stream of ``size`` bytes. A request for more bytes is refused before memory is reserved for them."""
+    """Reads a stream of ``size`` bytes; refuses a request for more bytes before memory is reserved for them."""
 
     def __init__(self, stream: Any, size: int) -> None:
         self.stream = stream
         self.size = size
 
     def read(self, length: int) -> bytes:
-        """Read ``length`` bytes, fewer at the end of the stream; raise EOFError if even the whole stream is shorter."""
+        """Read ``length`` bytes, or fewer at the end of the stream; raise EOFError if the whole stream is shorter."""
         if length > self.size:
             raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
         return self.stream.read(length)

@@ -24,7 +24,7 @@ from nes2net.lib.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # requests in a row with fewer than _LEAST_BETWEEN bytes each, before the client gives up
+MOST_TRIES = 6  # the client gives up after this many requests in a row with fewer than _LEAST_BETWEEN bytes each
 _LEAST_BETWEEN = 100_000  # bytes
 _SLOWEST = 300.0  # seconds in which a server must send _LEAST_BETWEEN bytes: about 300 bytes/s
 _BUSY = (408, 429, 500, 502, 503, 504)  # HTTP status codes of a server that may answer later
@@ -82,7 +82,7 @@ class HttpFiles:
         """Download a short page of at most ``max_bytes`` bytes, and return its content.
 
         Raises:
-            InputError: if the page does not exist, or if it is longer.
+            InputError: if the page does not exist, or if it is longer than ``max_bytes``.
             Unfinished: if the server cannot be reached.
         """
 
@@ -100,9 +100,10 @@ class HttpFiles:
         return self._repeat_until_done(ask, url, lambda: 0)
 
     def described(self, file: RemoteFile) -> RemoteFile:
-        """Return ``file`` with the facts that it lacks, if the server states them: its size, and the hub's SHA-256.
+        """Ask the server for the size and the SHA-256 of ``file``, and return ``file`` with what the server states.
 
-        Only the Hugging Face hub states a SHA-256. Known facts are not replaced.
+        Only the Hugging Face hub states a SHA-256. A size or digest that ``file`` has already is
+        not replaced.
 
         Raises:
             InputError: if the file does not exist.
@@ -143,7 +144,7 @@ class HttpFiles:
 
         Returns:
             Name of each published digest → the digest, computed from the file. If no digest is
-            published, the SHA-256.
+            published, the result holds the SHA-256.
         """
         partial_path = path.with_name(f"{path.name}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +166,9 @@ class HttpFiles:
         return digests
 
     def _resume(self, file: RemoteFile, partial_path: Path, display: ProgressDisplay[Any]) -> None:
-        """Download the rest of ``file`` into ``partial_path``, or the whole file if it may have changed on the server.
+        """Download what ``partial_path`` lacks of ``file``: the rest, nothing, or all if the file may have changed.
+
+        ``display`` shows the progress.
 
         Raises:
             InputError: if the file does not exist, or if the server's answer does not fit the
@@ -209,8 +212,8 @@ class HttpFiles:
                     "its publisher's page whether the file was replaced"
                 )
             length = file.size if length is None else length
-            # Tag or time show later whether the file is still the same. A weak tag does not show this (RFC 9110,
-            # 13.1.5).
+            # The tag or the time shows later whether the file on the server is still the same; a weak tag does not (RFC
+            # 9110, 13.1.5).
             tag = answer.headers.get("etag", "")
             modified = answer.headers.get("last-modified", "")
             new_validators = {}
@@ -234,7 +237,7 @@ class HttpFiles:
         total_bytes: int | None,
         display: ProgressDisplay[Any],
     ) -> None:
-        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on, and show the progress.
+        """Write the body of ``answer`` to ``partial_path`` from byte ``start`` on; ``display`` shows the progress.
 
         Args:
             total_bytes: size of the complete file; None if unknown.
@@ -302,8 +305,9 @@ class HttpFiles:
         """Send a request, follow redirections, and yield the last answer.
 
         Args:
-            all_headers: the headers of all answers are added to this mapping, for the caller; of
-                two headers of the same name, the one of a successful answer stays.
+            all_headers: filled for the caller with the headers of all answers. If several answers
+                have a header of the same name, the first header stays, unless a successful answer
+                follows.
             headers: headers of the request.
 
         Raises:
@@ -351,7 +355,8 @@ class HttpFiles:
 
         Raises:
             Unfinished: if too many calls have brought hardly any bytes.
-            InputError: if ``url`` is not an address of HTTP or HTTPS, or as ``ask``.
+            InputError: if ``url`` is not an address of HTTP or HTTPS, or if ``ask`` raises this
+                error.
         """
         tries = 0
         before = bytes_so_far()
@@ -437,9 +442,10 @@ def _size_of_whole_file(answer: httpx.Response) -> int | None:
 
 
 def _state_of(partial_path: Path) -> Path:
-    """Make the path of a file for the address and the validators of a partial download.
+    """Return the path of the file that stores the address and the validators of a partial download.
 
-    The validators are its ETag or modification time.
+    The validators show whether the file has changed on the server: its ETag or its modification
+    time.
     """
     return partial_path.with_name(f"{partial_path.name}.json")
 

@@ -75,9 +75,10 @@ def is_loopback(host: str) -> bool:
 
 
 def names_at(host: str) -> list[str]:
-    """List the names of this machine for a server at ``host``, besides IP addresses and ``localhost``.
+    """List the host names by which clients may address a server at ``host``, for :func:`check_site`.
 
-    The list is empty if ``host`` is an IP address that only this machine can reach.
+    IP addresses and ``localhost`` are always allowed, and not listed. The list is empty if ``host``
+    is an IP address that only this machine can reach.
     """
     if is_address(host) and is_loopback(host):
         return []
@@ -135,7 +136,7 @@ def address_of(listener: socket.socket, host: str, scheme: str = "http") -> str:
 
 
 def _host_and_port(origin: str) -> str | None:
-    """Read host and port from ``origin``, the address of a site; None if it is malformed."""
+    """Read host and port from ``origin``, the address of a site; None if ``origin`` is malformed."""
     try:
         return urlsplit(origin).netloc.lower()
     except ValueError:

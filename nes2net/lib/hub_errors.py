@@ -19,8 +19,8 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
             come"; empty if the work cannot be resumed.
 
     Raises:
-        InputError: if the hub refuses the request, cannot be reached or lacks the page. Also for
-            any other error if ``resumable`` is empty.
+        InputError: if the hub refuses the request, cannot be reached or lacks the page; and for any
+            other error if ``resumable`` is empty.
         Unfinished: for any other error, such as a broken connection, if ``resumable`` is given.
     """
     from huggingface_hub.errors import (  # start-up
@@ -53,7 +53,7 @@ def hub_errors(failed: str, page: str, resumable: str = "") -> Iterator[None]:
         ) from error
     except HFValidationError as error:
         raise InputError(f"{failed}: {first_line(error)}") from error
-    except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
+    except Exception as error:  # an error of the HTTP library, which differs between releases of the hub's library
         reason = f"{failed}: {first_line(error)}; check the network connection"
         if resumable:
             raise Unfinished(f"{reason}; {resumable} is kept, and the same command resumes from there") from error

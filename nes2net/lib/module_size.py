@@ -24,7 +24,7 @@ MOST_MODULES = 3_000
 
 @contextmanager
 def limited_size(owner: str) -> Iterator[None]:
-    """Within this context, raise an error if a network that is built has too many weights or modules.
+    """Within this context, refuse to build a network with too many weights or modules.
 
     A few options can describe a network that takes hours to build or fills the memory. On every
     device, including ``meta``, building stops before a weight beyond the limit is initialised.

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Takes:
-    """Words for the values that an option takes, if its type and bounds do not say enough."""
+    """Describes, in an annotation, the values that an option takes, if its type and bounds do not say enough."""
 
     text: str
 
@@ -57,10 +57,10 @@ class Input(NamedTuple):
 
 @dataclass(frozen=True)
 class Follows:
-    """A rule that chooses the value of an option to fit the front-end, for an option that the user does not set.
+    """Chooses a value that fits the front-end, for an option that the user does not set.
 
     Args:
-        choose: function that returns the value. Its arguments are the front-end's sizes, the
+        choose: function that returns the value. The function gets the front-end's sizes, the
             option's default and all options.
     """
 
@@ -150,7 +150,7 @@ def _tuples_for_lists(value: Any) -> Any:
 
 
 class Preset(partial):
-    """The constructor of a variant of a part: ``constructor`` with other defaults, and without some of its options.
+    """Constructs a variant of a part: calls ``constructor`` with other defaults, and lacks some of its options.
 
     Args:
         summary: beginning of the variant's docstring; its section `Args:` is copied from the
@@ -212,7 +212,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], inputs: Input) -> dict[str, Any]:
-    """Add to ``options`` of ``factory`` a value for each option whose default does not fit the front-end.
+    """Copy ``options`` of ``factory``, and add a value for each option whose default does not fit the front-end.
 
     Only options with a rule (:class:`Follows`) get a value. If the result has no ``feature_dim``,
     the caller must use ``inputs.dim``. If an option is wrong, nothing is completed, and
@@ -292,7 +292,7 @@ def check_model(model: Any) -> dict[str, dict[str, Any]]:
     """Check that ``model`` is a mapping of parts, each a name or a mapping of ``name`` and options.
 
     Returns:
-        The model with a mapping for each part.
+        The model, in which each part is a mapping.
 
     Raises:
         InputError: if ``model`` is not such a mapping.

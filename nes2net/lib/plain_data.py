@@ -16,7 +16,7 @@ MOST_BYTES = 1_000_000  # largest size of a configuration file
 MOST_VALUES = 100_000  # largest number of values in a configuration file
 MOST_DEPTH = 32  # largest nesting of lists and mappings in a configuration file
 LONGEST_NUMBER = 64  # bits
-_MOST_KEYS = 10_000  # of a mapping
+_MOST_KEYS = 10_000  # largest number of keys of a mapping
 _DEEPEST_JSON = 100  # largest nesting of lists and mappings in any JSON
 # Character outside of texts → most bytes of memory that a JSON parser needs for what the character begins: "[" a list,
 # "{" a mapping, "," a further item, ":" the value of a key. The number for a quotation mark is the memory for the
@@ -71,7 +71,8 @@ def parsed_json(text: str | bytes, name: str, *, unique_keys: bool = False) -> A
 
     Raises:
         InputError: as :func:`check_json`.
-        ValueError: if ``text`` is not valid JSON, or has a key twice with ``unique_keys``.
+        ValueError: if ``text`` is not valid JSON; with ``unique_keys``, also if a mapping has a key
+            twice.
     """
     if isinstance(text, str):
         content = text.encode("utf-8", "surrogatepass")
@@ -95,7 +96,7 @@ def check_json(content: bytes, name: str) -> None:
     # A text of at most 1000 bytes with at most 100 opening brackets cannot exceed a limit.
     if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
-    import numpy as np  # start-up: most JSON is short
+    import numpy as np  # imported here for start-up time, because most JSON is short
 
     budget = Budget(name, _MOST_HELD, len(content), len(content))
     held_bytes = np.zeros(256, np.int64)  # character → bytes that a parser needs for what it begins
@@ -200,8 +201,8 @@ def check_plain(
 
     Raises:
         InputError: if ``value`` contains anything but mappings, lists, text, numbers, true, false
-            and null. Also if a number has more than 64 bits, if a mapping has more than 10,000
-            keys, or if a limit is exceeded.
+            and null; if a number has more than 64 bits; if a mapping has more than 10,000 keys; or
+            if a limit is exceeded.
 
     >>> double = []
     >>> for _ in range(40):

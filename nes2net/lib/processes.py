@@ -20,7 +20,8 @@ _PATIENCE = timedelta(days=30)  # longest wait for the slowest process; if a pro
 class Processes:
     """The processes that score together: this process has the number ``rank``, counted from 0, of ``count`` processes.
 
-    A process that scores alone has rank 0 and count 1, and the methods of this class never wait.
+    A process that scores alone has rank 0 and count 1; for such a process, no method of this class
+    waits.
     """
 
     rank: int = 0
@@ -64,8 +65,8 @@ ALONE = Processes()
 def joined() -> Iterator[Processes]:
     """Within this context, the processes that ``torchrun`` started, if any, are connected over TCP (gloo).
 
-    Training in the same processes may have connected them already. In this case a new group is
-    made, because the time-out of training is too short for scoring.
+    If training has already connected the same processes, a new group of these processes is made,
+    because the time-out of training is too short for scoring.
     """
     if process_count() == 1:
         yield Processes()

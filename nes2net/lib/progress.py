@@ -38,7 +38,7 @@ class ProgressDisplay(Generic[T]):
     >>> display.line()
     'epoch 3 of 9: step 2 of 2, loss 0.5'
 
-    On a terminal, a bar is shown. If it has no room for all facts, the last facts are left out
+    On a terminal, a bar is shown. If the bar has no room for all facts, the last facts are left out
     first. If standard error is not a terminal, a line is printed there every :data:`SECONDS`.
 
     Attributes:
@@ -113,7 +113,7 @@ class ProgressDisplay(Generic[T]):
         self.bar.close()
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps`` more steps, update the bar, and print a line if it is time."""
+        """Count ``steps`` more steps and update the bar; if a line is due, log it, and print it if there is no bar."""
         now = self.clock()
         self.done += steps
         if self._first is None:
@@ -150,7 +150,7 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the last step, at the speed so far; None if it is unknown, or if no step is left."""
+        """Estimate the seconds to the last step, at the speed so far; None if unknown, or without steps left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None
@@ -169,7 +169,7 @@ def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
 
 
 class _Bar(tqdm):
-    """The bar of ``display``, a bar of tqdm whose text fits the width of the terminal."""
+    """Shows the bar of a :class:`ProgressDisplay` by tqdm; the text of the bar fits the width of the terminal."""
 
     def __init__(self, display: ProgressDisplay, **options: Any) -> None:
         """Make the bar of ``display``; ``options`` are the further arguments of tqdm."""

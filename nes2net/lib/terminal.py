@@ -59,7 +59,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
     """Lay out ``rows``, which have equal numbers of cells; each column is as wide as its longest cell.
 
-    ``align`` is as for :func:`table_line`.
+    See :func:`table_line` for ``align``.
 
     >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\\n")
     attack  EER %
@@ -114,7 +114,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def printable_name(name: object) -> str:
-    r"""Like :func:`printable`, but also escape line breaks and tabs, which a file name may contain.
+    r"""Escape all unprintable characters of ``name``, also line breaks and tabs, which a file name may contain.
 
     >>> printable_name("a\x1b[2J\n.wav")
     'a\\x1b[2J\\n.wav'
@@ -137,7 +137,9 @@ _deferred_lines: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("defer
 
 
 def say_written(path: object, *, beside_data: bool = False) -> None:
-    """Print that ``path`` was written; every command calls this function for each of its files.
+    """Print that ``path`` was written, or hold the message back within :func:`written_said_last`.
+
+    Every command calls this function for each of its files.
 
     Args:
         beside_data: whether the command prints a table or other data on standard output. The

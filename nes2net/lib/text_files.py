@@ -29,7 +29,7 @@ _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=Non
 
 @contextmanager
 def recorded_digests() -> Iterator[dict[Path, str]]:
-    """Within this context, record the digest of each file that is read.
+    """Within this context, record the digest of each file that the functions of this module read.
 
     Yields:
         Path of a file → its SHA-256 in hexadecimal. The mapping is complete when the context ends.
@@ -128,8 +128,8 @@ def as_cell(value: Any) -> Any:
     >>> as_cell("=1+1.wav"), as_cell("LA_E_1"), as_cell(-1.5)
     ("'=1+1.wav", 'LA_E_1', -1.5)
     """
-    computed = isinstance(value, str) and _COMPUTED.match(value)
-    return f"'{value}" if computed else value
+    is_formula = isinstance(value, str) and _COMPUTED.match(value)
+    return f"'{value}" if is_formula else value
 
 
 def of_cell(cell: str) -> str:
@@ -173,6 +173,10 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 def checked_float(number: str, path: Path, line: int, quantity: str = "score") -> float:
     """Read the text ``number`` as a float. Unlike Python, refuse ``_`` between digits, and digits that are not ASCII.
+
+    Args:
+        path, line: file and line of the number, for the message.
+        quantity: what the number is, for the message.
 
     Raises:
         InputError: if the text is not a number in this form; the message states file and line.

@@ -32,7 +32,7 @@ def processor_name() -> str:
 
 
 def process_count() -> int:
-    """Count the processes that ``torchrun`` started together, with this one; 1 for a process alone."""
+    """Count the processes, including this one, that ``torchrun`` started together; 1 for a process alone."""
     # Check all four variables, because schedulers also set some of them.
     started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
     return int(os.environ["WORLD_SIZE"]) if started else 1

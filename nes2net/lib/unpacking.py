@@ -26,7 +26,7 @@ from nes2net.lib.this_process import is_out_of_memory
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _CHUNK = 1 << 20
 _MB = 1_000_000
-# When it is unpacked, an archive of recordings grows only a little. An archive that grows a hundredfold is hostile.
+# An archive of recordings grows only a little when it is unpacked. An archive that grows a hundredfold is hostile.
 _MOST_GROWTH = 100  # unpacked bytes for each byte of the archive
 _ALWAYS_ALLOWED = 1_000_000_000  # unpacked bytes that even a small archive may have
 _BLOCK = 4096  # bytes on the disk that every file or folder takes, even an empty one
@@ -58,12 +58,12 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     """Unpack ``archive`` into ``folder`` and return the number of files in the archive.
 
     An interruption leaves no partial file. Files that exist already with the right size are
-    skipped, so that an interrupted call can be repeated.
+    skipped, so that an interrupted call can be repeated. The progress is shown under ``title``.
 
     Raises:
-        InputError: if the archive cannot be read, is damaged or encrypted, has too many members, or
-            grows to more than 1 GB and more than a hundred times its size. Also if it contains a
-            link, a device, or a path that leads out of ``folder``.
+        InputError: if the archive cannot be read, is damaged or encrypted, or has too many members;
+            if it grows to more than 1 GB and more than a hundred times its size; or if it contains
+            a link, a device, or a path that leads out of ``folder``.
         Unfinished: if the disk is full.
     """
     count = 0
@@ -111,7 +111,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
 
 
 def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    """Yield the members of a ZIP archive, after checking all of them."""
+    """Yield the members of a ZIP archive, after checking all of them and counting them in ``budget``."""
     with zipfile.ZipFile(file) as opened:
         members = opened.infolist()
         for info in members:  # check all names and sizes before the first file is written
@@ -130,7 +130,7 @@ def _zip_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Me
 
 
 def _tar_members(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
-    """Yield the members of a tar archive, which may be compressed, after checking each member."""
+    """Yield the members of a tar archive, which may be compressed; check each member, and count it in ``budget``."""
     beginning = file.read(8)
     file.seek(0)
     for magic, opener in _COMPRESSION.items():
@@ -182,7 +182,7 @@ def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 class _TarSource:
-    """A file for tarfile; the bytes that tarfile reads for a header are limited.
+    """Reads a file for tarfile, and limits the bytes that tarfile reads for a header.
 
     ``left`` is the number of bytes that may still be read of the header; None outside of headers.
     """
@@ -218,7 +218,7 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
     """Make the path in ``folder`` to which the member ``name`` is unpacked.
 
     Raises:
-        InputError: if ``name`` leads out of the folder.
+        InputError: if ``name`` leads out of the folder, or is empty.
     """
     folders = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in folders or ":" in folders[0] or "\0" in name or not any(folders):
@@ -227,7 +227,7 @@ def _target_path(name: str, folder: Path, archive: Path) -> Path:
 
 
 def _refused_member(archive: Path, name: str, problem: str) -> InputError:
-    """Make the error for a member that must not be unpacked."""
+    """Make the error for a member that must not be unpacked, because it is ``problem``."""
     return InputError(f"{archive}: {shown(name)} is {problem}: refused; unpack it by hand if you trust it")
 
 

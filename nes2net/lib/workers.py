@@ -61,7 +61,7 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
 
 
 class _Piped:
-    """A tensor that a worker sends through a pipe: its numbers are pickled, and it is unpickled as a tensor."""
+    """Wraps the numbers of a tensor that a worker sends through a pipe; the main process unpickles the tensor."""
 
     arrived = False
     """Whether such a tensor has arrived in this process."""
@@ -70,7 +70,7 @@ class _Piped:
         self.array = array
 
     def __reduce__(self) -> tuple:
-        """Pickle as a call of :func:`_unpickle_piped`, which makes the tensor in the main process."""
+        """Pickle this object as a call of :func:`_unpickle_piped`, which makes the tensor in the main process."""
         return _unpickle_piped, (self.array,)
 
 
@@ -87,11 +87,13 @@ class Loader(DataLoader[Any]):
         batches: for each batch, the indices of its items in ``dataset``.
         collate: function that makes a batch of items; it makes each tensor by :func:`stacked`.
         num_workers: number of workers; 0 to read in this process.
+        pin_memory: whether batches are copied to pinned memory, for a GPU.
         setting: name of the setting for the number of workers, for messages.
 
     Iterating raises:
         InputError: if the machine cannot start the workers, or cannot open more files.
         Unfinished: if a worker ended or hangs, or if no batch comes after SIGTERM.
+        KeyboardInterrupt: if no batch comes after SIGINT.
     """
 
     _told = False  # whether the warning about full shared memory was printed
@@ -123,8 +125,8 @@ class Loader(DataLoader[Any]):
             pin_memory=pin_memory,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
-            # PyTorch draws a seed when it starts workers: not from the global generator, which dropout uses, but from
-            # this one.
+            # PyTorch draws a seed when it starts workers. With this generator, the global generator, which dropout
+            # uses, does not change.
             generator=torch.Generator().manual_seed(0),
             **options,
         )
@@ -235,7 +237,7 @@ class Loader(DataLoader[Any]):
         raise Unfinished(f"a worker that reads audio {why}; the same command resumes from the work done")
 
     def _too_many_workers(self, problem: str, reason: str) -> InputError:
-        """Make the error for a machine that cannot run so many workers."""
+        """Make the error for a machine that cannot run so many workers; its message is ``problem (reason): …``."""
         return InputError(f"{problem} ({reason}): {self._remedy()}; the same command resumes from the work done")
 
     def _remedy(self) -> str:
@@ -251,8 +253,8 @@ class Loader(DataLoader[Any]):
 def _check_locks(num_workers: int) -> None:
     """Raise :class:`OSError` if shared memory has no room for the locks of ``num_workers`` processes.
 
-    PyTorch's iterator would raise the same error. It would also print a traceback when the
-    unfinished iterator is deleted.
+    PyTorch's iterator would raise the same error, and later print a traceback, when the unfinished
+    iterator is deleted.
     """
     locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
     locks.clear()
@@ -265,8 +267,9 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
     PyTorch's own handler for the end of a child may raise in the middle of a step; this context
     replaces it. The context yields the list; an item is the number of a signal and its time.
     Outside of the main thread, nothing is watched, and the list stays empty. The object that owns
-    the handler of a signal may have received the signal before this context, and deferred it. Its
-    attribute ``requested`` is then the number of the signal, which is listed with the present time.
+    the handler of a signal may have received the signal before this context, and deferred it. The
+    attribute ``requested`` of this object is then the number of the signal, and the signal is
+    listed with the present time.
     """
     noted: list[tuple[int, float]] = []
     watching = True
@@ -281,9 +284,9 @@ def _watch_workers_and_signals(check: Callable[[], None]) -> Iterator[list[tuple
         call(number, frame)
 
     def note(number: int, frame: FrameType | None) -> None:
-        """Handle SIGINT or SIGTERM: add the signal to the list, and call the earlier handler."""
+        """Handle SIGINT or SIGTERM: add the signal to the list of signals, and call the earlier handler."""
         noted.append((number, time.monotonic()))
-        call(number, frame)  # last, because the handler may raise an exception, which Python ignores while it forks
+        call(number, frame)  # called last, because the handler may raise; Python ignores the exception while it forks
 
     def call(number: int, frame: FrameType | None) -> None:
         """Call the handler that this context has replaced, if there was one."""

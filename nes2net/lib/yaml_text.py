@@ -51,7 +51,7 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """A dumper that quotes text which :class:`_Loader` would not read as text, and writes no aliases."""
+    """Quotes each text that :class:`_Loader` would not read as text, and writes no aliases."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Write an object out each time it occurs, without an alias."""
@@ -81,12 +81,14 @@ def write_yaml(values: dict[str, Any]) -> str:
 
 
 def read_yaml_file(path: Path, hint: Any, name: str) -> Any:
-    """Read a small YAML file; ``hint``, ``name`` and errors as for :func:`read_yaml`."""
+    """Read a small YAML file as :func:`read_yaml` reads a text, with the same ``hint``, ``name`` and errors."""
     return read_yaml(read_small_text(path, _MAX_BYTES), hint, name)
 
 
 def read_yaml(text: str, hint: Any, name: str) -> Any:
-    """Read YAML as plain data; values that ``hint`` declares as text are not converted, such as 0520 in ``date: 0520``.
+    """Read YAML as plain data; a value that ``hint`` declares as text, such as 0520 in ``date: 0520``, stays text.
+
+    An empty ``text`` is read as None.
 
     Args:
         hint: the pydantic model or the type of the data; None if it is unknown.
@@ -128,7 +130,7 @@ def read_value(text: str, hint: Any, name: str) -> Any:
     """Read ``text``, the value in an override ``key=text``: unchanged if ``hint`` allows text, otherwise as YAML.
 
     A quoted value is always read as YAML, and so is ``{…}`` if ``hint`` also allows a mapping. If
-    ``hint`` allows text, ``null``, ``~`` and an empty value are None.
+    ``hint`` allows text, an empty value, ``null`` and ``~`` become None.
 
     >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
     ('0520', '#1: a', '#1: a')
@@ -177,7 +179,7 @@ def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any,
 
 
 def hint_of(hint: Any, key: str) -> Any:
-    """Find the type that the pydantic model ``hint`` declares for ``key``; None if it is no model or lacks the key."""
+    """Find the type that the pydantic model ``hint`` declares for ``key``; None for another hint or an unknown key."""
     fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
     return fields[key].annotation if key in fields else None
 

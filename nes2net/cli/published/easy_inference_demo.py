@@ -49,5 +49,5 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "easy_inference_demo.py") -> int:
-    """Run the program with the arguments ``argv``, or those of this process, and return its exit status."""
+    """Run the program with ``argv``, by default the arguments of this process, and return its exit status."""
     return run(_score, build_parser(prog), argv)

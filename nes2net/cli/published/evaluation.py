@@ -153,6 +153,7 @@ def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argpa
 
 
 def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
+    """Add the flag ``--allow-partial``, which the published scripts do not have."""
     parser.add_argument("--allow-partial", action="store_true", help="evaluate the trials that fit when others do not")
 
 
@@ -164,8 +165,8 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
         options: the parsed arguments ``scores``, ``keys``, ``phase`` and ``allow_partial``.
 
     Raises:
-        _Stop: if a check of the published scripts fails; the message is that of the scripts.
-        InputError: if scores and key do not fit for another reason.
+        _Stop: if a check of the published scripts fails, with the message of the scripts.
+        InputError: if scores and key do not fit each other for another reason.
     """
     # Check the arguments and the columns.
     for path in (options.scores, options.keys):

@@ -24,7 +24,7 @@ def say(line: str) -> None:
 
 
 def print_device(device: str) -> None:
-    """Print the type of the device that ``--device`` asks for: ``cuda`` or ``cpu``."""
+    """Print the type of the device that ``--device`` asks for, such as ``cuda``."""
     from nes2net.lib.devices import choose_device  # imports torch, which takes seconds
 
     say(f"Device: {choose_device(device).type}")
@@ -66,7 +66,7 @@ def print_evaluation_start(num_trials: int | None) -> None:
 
 
 class TrainingLines:
-    """Prints the lines of a training run; a :class:`nes2net.training.monitor.RunReporter`."""
+    """Prints the lines of a training run, as its :class:`nes2net.training.monitor.RunReporter`."""
 
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         """Print the size of the detector, the loaded checkpoint, and the numbers of trials."""

@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from nes2net.training.averaging import RunAverage
     from nes2net.training.recipes.recipe import Recipe
 
-# Names of corpora, by value of --track.
+# Value of --track → name of the corpus.
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# Names of front-ends, by value of --ssl_config. The options of the front-end apply only if there is
-# no wav2vec 2.0 file. With a file, the options come from the file, as in the published program.
+# Value of --ssl_config → name of the front-end. The options of the front-end apply only if there is no wav2vec 2.0
+# file. With a file, the options come from the file, as in the published program.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that have the same names as keys of the recipe's section train.
 _TRAIN_KEYS = ("keep", "precision", "accumulate", "activation_checkpointing", "compile", "freeze_frontend_epochs")
-# Flags that set keys of the recipe, by key.
+# Key of the recipe → name of the flag that sets it, without dashes.
 _RECIPE_KEYS = {
     "name": "model_name",
     "seed": "seed",
@@ -267,7 +267,7 @@ def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
-    """Build the back-end's options of a recipe from the flags."""
+    """Build the back-end's section of a recipe from the flags."""
     if args.model_name == "wav2vec2_AASIST":
         return {"name": "aasist", "num_logits": args.n_output_logits}
     if len(args.Nes_ratio) != 2:
@@ -385,7 +385,7 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
     If a file with the average of other checkpoints was replaced, a note says so.
 
     Raises:
-        InputError: if the flags name no checkpoint, or the folder or the epochs are missing.
+        InputError: if the flags name no checkpoint, or if they lack the folder or the epochs.
     """
     from nes2net.training.averaging import average_run
 
@@ -409,13 +409,14 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
-    """Run the program with the arguments ``argv``, or those of this process, and return its exit status."""
+    """Run the program with ``argv``, by default the arguments of this process, and return its exit status."""
     parser = build_parser(prog)
 
     def train_or_score(args: argparse.Namespace) -> int:
         """Train or score as the flags say, and return the exit status."""
         import torch
 
+        # Note which flags were given although they have no effect.
         inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval"]
         if args.algo == 0:
             inert += _RAWBOOST

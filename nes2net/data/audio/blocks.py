@@ -44,7 +44,7 @@ def pushed(items: Iterable[_Item], stage: Stage[_Item, _Result]) -> Iterator[_Re
 
 
 class PreEmphasis:
-    """Applies :func:`nes2net.data.audio.waveform.pre_emphasised` to blocks (N,) as they arrive; a :class:`Stage`.
+    """A :class:`Stage` that applies :func:`nes2net.data.audio.waveform.pre_emphasised` to blocks (N,) as they arrive.
 
     >>> stage = PreEmphasis(0.5)
     >>> [block.tolist() for half in ([1.0, 2.0], [4.0]) for block in stage.push(np.array(half))]
@@ -70,7 +70,7 @@ class PreEmphasis:
 
 
 class BlocksAt16k:
-    """Averages channels and resamples to 16 kHz, block by block; a :class:`Stage`.
+    """A :class:`Stage` that averages channels and resamples to 16 kHz, block by block.
 
     The samples equal those of :func:`nes2net.data.audio.waveform.to_mono_16k`, to the last bit.
 
@@ -98,8 +98,8 @@ class BlocksAt16k:
         samples after the change are resampled separately.
 
         Raises:
-            InputError: if the rate is impossible, the samples have another shape, or a sample is
-                not audio (:func:`nes2net.data.audio.waveform.check_samples`).
+            InputError: if the rate is impossible, if the samples have another shape, or if a sample
+                is not audio (:func:`nes2net.data.audio.waveform.check_samples`).
         """
         samples, rate = block
         blocks: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""Cache decoded audio on disk, so that from the second epoch on utterances need not be decoded."""
+"""Cache decoded audio on disk, so that utterances need not be decoded again from the second epoch on."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class AudioCache:
     stay until the folder is removed.
 
     A damaged entry is replaced. A recording is decoded every time if its entry cannot be written,
-    or if the recording is longer than 17 minutes. If the disk is full or the folder is read-only, a warning is
-    printed and nothing more is cached. Unfinished files of killed processes are removed after an
-    hour.
+    or if the recording is longer than 17 minutes. If the disk is full or the folder is read-only, a
+    warning is printed and nothing more is cached. Unfinished files of killed processes are removed
+    after an hour.
 
     Raises:
         InputError: if the folder cannot be made.
@@ -101,7 +101,7 @@ class AudioCache:
         return waveform[:num_samples]
 
     def entry(self, path: str | Path) -> Path:
-        """The path of the entry for the recording ``path``; there may be no such entry yet.
+        """Return the path of the entry for the recording ``path``; there may be no such entry yet.
 
         Raises:
             InputError: if the recording does not exist.
@@ -150,7 +150,7 @@ class AudioCache:
 
 
 def _npy_header(dtype: np.dtype, length: int) -> bytes:
-    """The header of a ``.npy`` file with an array (``length``,), as :func:`numpy.save` writes it."""
+    """Make the header of a ``.npy`` file with an array (``length``,) of ``dtype``, as :func:`numpy.save` writes it."""
     text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
     return (
         b"\x93NUMPY\x01\x00"
@@ -161,12 +161,12 @@ def _npy_header(dtype: np.dtype, length: int) -> bytes:
 
 
 def _checksum(samples: np.ndarray) -> bytes:
-    """The CRC-32 of ``samples``, as the bytes at the end of an entry."""
+    """Compute the CRC-32 of ``samples``, as the bytes at the end of an entry."""
     return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
-    """The first ``num_samples`` of an entry as float32; None if the entry is missing or damaged."""
+    """Read the first ``num_samples`` of an entry, or all, as float32; None if the entry is missing or damaged."""
     try:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None

@@ -20,8 +20,8 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# A program that does not know how long a chunk will be writes one of these sizes. Some programs subtract the
-# bytes of the headers from this size. Any other size is taken for the true size, because a WAV file may have 4 GiB.
+# A program writes one of these sizes if it does not know how long a chunk will be. Some programs subtract the bytes of
+# the headers from this size. Any other size is taken for the true size, because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
 _UNKNOWN_LONG_SIZE = 1 << 62  # placeholders of 64 bits are this large or larger
@@ -170,7 +170,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
     return expected - size
 
 
-# Boxes that contain other boxes and are entered, because FFmpeg reads the tables in them.
+# Boxes that contain other boxes. These inner boxes are checked, too, because FFmpeg reads the tables in them.
 _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mvex", b"moof", b"traf"}
 _DEEPEST = 10  # FFmpeg enters no box at a greater depth
 # Boxes that may begin a file, and boxes that may be at the top level of a file.
@@ -213,7 +213,7 @@ class _Track:
         """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of the table in ``box``; if ``box`` is ``hdlr``, note its kind of media instead."""
+        """Count the entries of the table in ``box``; note durations, chunks, and the kind of media of ``hdlr``."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -221,7 +221,7 @@ class _Track:
             return
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
-        # The durations of frames, then the numbers of frames in chunks.
+        # Note the durations of frames, or the largest number of frames in a chunk.
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
@@ -248,9 +248,9 @@ class _Track:
 def mp4_fault(file: BinaryIO) -> str | None:
     """Return the fault of an MP4 file, such as "is cut off: …"; None if no fault is found.
 
-    A box that ends behind the end of the file is a fault. So is a table for which FFmpeg would take
-    hundreds of megabytes, because a few bytes can announce a thousand million frames. The result
-    is None for files of other formats.
+    Faults are a box that ends behind the end of the file, a fragment without its data, far too many
+    boxes, and tables for which FFmpeg would take hundreds of megabytes: a few bytes can announce a
+    thousand million frames. The result is None for files of other formats.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first item counts the tables that lie in no track
@@ -310,6 +310,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
         position += length
 
 
+# Ids of elements of Matroska (RFC 9559, Sec. 5). An element with an id that is not in _KNOWN shows damage.
 _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
@@ -388,8 +389,8 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
-        # The number of bytes of the id is 1 plus the number of zero bits before its first 1. The same holds for the
-        # size.
+        # The number of bytes of the id is 1 plus the number of zero bits before its first 1. The size is coded like the
+        # id.
         id_bytes = 9 - head[0].bit_length() if head else 9
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:

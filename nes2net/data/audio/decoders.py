@@ -142,7 +142,7 @@ _UNKNOWN_LONG_SIZE = 1 << 62  # programs write such a size, or a larger one, if 
 
 
 class _InOrder(soundfile.SoundFile):
-    """A file that is read from the beginning to the end, without seeking.
+    """Reads a file from the beginning to the end, without seeking.
 
     soundfile seeks after each block if it can, and an MP3 file then decodes to slightly different
     samples.
@@ -180,7 +180,7 @@ def open_with_libsndfile(
 
 
 def is_chain(path: Path | RecordingBytes) -> bool:
-    """Whether several complete streams of Ogg or FLAC follow each other in the file."""
+    """Whether several complete Ogg or FLAC streams, or AU files, follow each other in the file."""
     with open_recording(path) as file:
         return len(link_starts(file)) > 1
 
@@ -210,7 +210,7 @@ def libsndfile_blocks(
     """Decode a file by libsndfile: yield (block, rate in Hz); a block is (channels, N) float32.
 
     If the file is a chain of streams, the blocks of all streams follow each other. Streams may
-    differ in rate and number of channels.
+    differ in rate and number of channels. A stream without samples gives an empty block.
 
     Args:
         header: the header of a FLAC file; None for other formats.
@@ -258,7 +258,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
     Raises:
         DamagedAudio: if libsndfile would stop too early, or would not notice a cut; FFmpeg may read
             such a file.
-        InputError: if the file was cut off, or a cut could not be noticed in its format.
+        InputError: if the file was cut off, or if a cut could not be noticed in its format.
     """
     # FLAC
     if header is not None:
@@ -304,8 +304,8 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         strict: whether a wrong checksum of a FLAC frame is an error.
 
     Raises:
-        DamagedAudio: if a frame is damaged, the rate or the channels change within a stream, or the
-            file holds other audio than its header announces.
+        DamagedAudio: if a frame is damaged, if the rate or the channels change within a stream, or
+            if the file holds other audio than its header announces.
         InputError: if a cut could not be noticed in the format of the file.
         ValueError: if there is no audio in the file.
         av.FFmpegError: if FFmpeg does not read the file.
@@ -326,7 +326,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
     latest = 0.0  # seconds at which the last packet of another stream begins
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
-    # FFmpeg gets an open file and may use no protocols. Otherwise a playlist with the suffix .flac could make
+    # FFmpeg gets an open file and may use no protocols, because a playlist with the suffix .flac could otherwise make
     # FFmpeg open other files.
     with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
         if not container.streams.audio:
@@ -404,7 +404,7 @@ def _check_duration(
 
 
 def _announced_samples(container: av.container.InputContainer, stream: av.AudioStream) -> int:
-    """The number of samples that the header of a FLAC or SPHERE file states, otherwise 0."""
+    """Read the number of samples from the header of a FLAC or SPHERE file; 0 if unknown, and for other formats."""
     if container.format.name == "nistsphere":
         return stream.duration or 0  # in samples
     if stream.codec_context.name == "flac" and stream.codec_context.extradata:
@@ -413,7 +413,7 @@ def _announced_samples(container: av.container.InputContainer, stream: av.AudioS
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """The duration in s that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
+    """Read the duration in s that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
 
     Args:
         has_duration: whether a Matroska or MP3 file states its duration.
@@ -454,7 +454,7 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
 
 
 def _incomplete_error(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
-    """Make the error for a file whose header announces ``announced`` samples, but ``count`` could be decoded.
+    """Make the error for a file whose header announces ``announced`` samples, while ``count`` could be decoded.
 
     Args:
         reason: the error at which decoding stopped; None if decoding did not stop early.

@@ -34,7 +34,7 @@ def is_recording(name: str) -> bool:
 
 
 def recordings_below(folder: Path) -> list[Path]:
-    """The recordings in and below ``folder``, sorted by the parts of their paths.
+    """List the recordings in and below ``folder``, sorted by the parts of their paths.
 
     Everything with the name of a recording is listed, even a pipe or a broken link. Reading such a
     file reports the problem. Links to folders are not followed. A missing folder has no
@@ -47,7 +47,7 @@ def recordings_below(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """All files in and below ``folder``, sorted."""
+    """List all files in and below ``folder``, sorted."""
     files: list[Path] = []
     for parent, _, names in walk(folder):
         files += [Path(parent, name) for name in names]
@@ -64,7 +64,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """
 
     def raise_unlistable(error: OSError) -> None:
-        """Called by :func:`os.walk` for a folder that it cannot list."""
+        """Raise an error unless the folder is missing; :func:`os.walk` calls this if it cannot list a folder."""
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
@@ -72,7 +72,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def recordings_listed(folder: Path) -> list[Path]:
-    """Return :func:`recordings_below`, and print a note that counts the other files by suffix.
+    """List recordings as :func:`recordings_below` does, and print a note that counts the other files by suffix.
 
     The note does not count lists, texts and hidden files. The same note is printed only once.
 

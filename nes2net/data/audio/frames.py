@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 _MOST_TAGS = 16
-# How many bytes a file may have beyond those that its header states: one or two frames, an ID3v1 tag, padding.
+# A file may have this many bytes more than its header states: one or two frames, an ID3v1 tag, padding.
 _SLACK = 4096
 
 
@@ -84,7 +84,7 @@ _RATES = (44100, 48000, 32000)  # Hz: rates of version 1 in the order of their c
 def missing_of_last_frame(file: BinaryIO) -> int | None:
     """Return how many bytes, at least, the last MPEG or ADTS frame lacks.
 
-    The result is None if the last frame is complete, or the file has no such frames.
+    The result is None if the last frame is complete, or if the file has no such frames.
     """
     count = 0
     end = 0
@@ -122,7 +122,7 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
 
 
 def _frame_length(head: bytes) -> int | None:
-    """Length in bytes of the MPEG or ADTS frame that begins with ``head``.
+    """Compute the length in bytes of the MPEG or ADTS frame that begins with ``head``.
 
     The result is None if no frame begins like this, or if the frame does not state its length.
     """
@@ -191,7 +191,7 @@ _SEARCHED_BYTES = 1 << 22  # this many bytes of a FLAC file are searched at once
 
 
 def link_starts(file: BinaryIO) -> list[int]:
-    """Offsets where the links of a chain begin; a file that is not a chain has one link.
+    """List the offsets where the links of a chain begin; a file that is not a chain has one link.
 
     A chain consists of complete Ogg or FLAC streams, or AU files, one behind another. Players play
     all links, but libsndfile reads only the first. In Ogg, streams that begin together form one
@@ -224,7 +224,7 @@ _AU_HEADER_BYTES = 24
 
 
 def _au_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets where consecutive AU files begin; the header of each file states the size of its data."""
+    """List the offsets where consecutive AU files begin; the header of each file states the size of its data."""
     starts: list[int] = []
     position = 0
     while True:
@@ -240,7 +240,7 @@ def _au_link_starts(file: BinaryIO) -> list[int]:
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:
-    """Offsets of the pages that begin an Ogg stream; if such pages follow each other, only the first one's."""
+    """List the offsets of the pages that begin an Ogg stream; of several such pages in a row, only the first counts."""
     starts: list[int] = []
     position = 0
     previous_begins_stream = False
@@ -309,7 +309,7 @@ class _FlacFrame(NamedTuple):
     """The header of a FLAC frame (RFC 9639, Sec. 9.1)."""
 
     number: int
-    """If all blocks have the same size, the frame's number; otherwise its first sample's number."""
+    """The number of the frame if all blocks have the same size; otherwise the number of its first sample."""
     block_size: int
     """Samples per channel; 0 for the reserved code."""
     sample_rate: int | None
@@ -319,7 +319,7 @@ class _FlacFrame(NamedTuple):
 
 
 def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
-    """Parse the header of a FLAC frame; None if ``data`` begins with no such header, or lacks bytes for the longest."""
+    """Parse the header of a FLAC frame from 16 bytes; None if ``data`` is shorter or does not begin with a header."""
     if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
         return None
     num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # the number is coded like a character in UTF-8
@@ -347,7 +347,7 @@ def _parse_flac_frame(data: bytes) -> _FlacFrame | None:
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
     """Encode ``samples`` (channels, N), float32 in [−1, 1), as the bytes from which FLAC's MD5 sum is computed.
 
-    These are the interleaved samples as little-endian integers of ``header.bits`` bits.
+    The result holds the interleaved samples as little-endian integers of ``header.bits`` bits.
     """
     scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")
@@ -398,7 +398,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     first = header.first_frame
     if not header.num_samples or not _parse_flac_frame(first):
         return False
-    # Search the end of the file for the start of a frame, backwards.
+    # Search backwards from the end of the file for the start of a frame.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
     tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter than the longest header

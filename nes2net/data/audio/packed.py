@@ -5,7 +5,7 @@ name of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.ar
 ``shard-000.tar/utt1.flac``. All functions that read audio take an address in place of a path.
 Nothing is unpacked to files, so a name in a tar file never becomes the name of a file on disk.
 
-Each process keeps up to 64 shards open. It keeps in memory the row groups that it read last.
+Each process keeps up to 64 shards open, and keeps in memory the row groups that it read last.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
 def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
-    """The whole recording if ``recording`` is a :class:`ChannelOf`, otherwise ``recording`` itself."""
+    """Return the whole recording if ``recording`` is a :class:`ChannelOf`, otherwise ``recording`` itself."""
     return recording.recording if isinstance(recording, ChannelOf) else recording
 
 
@@ -172,7 +172,7 @@ def is_there(path: str | Path) -> bool:
 
 
 def size_of(path: str | Path) -> int:
-    """The size of a recording in bytes.
+    """Find the size of a recording in bytes.
 
     To measure a recording in a Parquet file, its whole row group is read.
 
@@ -189,7 +189,7 @@ def size_of(path: str | Path) -> int:
 
 
 def status_of(path: str | Path) -> Status:
-    """File size and modification time of a file, or of the shard that holds a recording.
+    """Read the size and the modification time of a file, or of the shard that holds a recording.
 
     Raises:
         OSError: if there is no such file.
@@ -249,9 +249,10 @@ def _row_number(text: str, num_rows: int) -> int:
 
 
 def content_of(value: Any) -> tuple[bytes | None, str]:
-    """Return (bytes or None, file name or "") of a cell in a column of recordings.
+    """Return the bytes and the file name of a recording from ``value``, a cell in a column of recordings.
 
-    A cell without bytes may still hold the path of the recording.
+    Without bytes, the first result is None, and the cell may still hold the path of the recording.
+    Without a name, the second result is empty.
     """
     if isinstance(value, dict):
         return value.get("bytes"), str(value.get("path") or "")
@@ -277,18 +278,18 @@ class _Table:
         self.ends = [0, *accumulate(self.table.counts)]  # the first row of each group; then the number of rows
 
     def has(self, row_text: str) -> bool:
-        """Whether the table has the row."""
+        """Whether the table has the row with the number ``row_text``."""
         return _is_row(row_text, self.ends[-1])
 
     def size(self, row_text: str) -> int:
-        """Bytes of the recording in the row."""
+        """Find the size in bytes of the recording in the row ``row_text``."""
         return len(self.content(row_text)[0])
 
     def content(self, row_text: str) -> tuple[bytes, str]:
-        """Return the bytes of the recording in the row, and the suffix of its file name, or "".
+        """Return the bytes of the recording in the row ``row_text``, and the suffix of its file name, or "".
 
         Raises:
-            InputError: if there is no such row, or the row holds no audio bytes or too many.
+            InputError: if there is no such row, or if the row holds no audio bytes or too many.
         """
         row = _row_number(row_text, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
@@ -310,7 +311,7 @@ class _Table:
         )
 
     def _budget(self) -> Budget:
-        """The memory that reading from this table may take, in proportion to the size of the file."""
+        """Make the limit for the memory that reading takes, in proportion to the size of the file."""
         return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
 
 
@@ -330,8 +331,8 @@ def tar_members(path: Path) -> list[Member]:
 
     Raises:
         tarfile.TarError: if the file is cut off, or is not an uncompressed tar file.
-        InputError: if a header is too long, or a member has an absolute name, which would address
-            another file.
+        InputError: if a header is too long, or if a member has an absolute name, which would
+            address another file.
     """
     check_arrived(path)
     with open(path, "rb") as file:
@@ -339,7 +340,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the members of the open tar file ``file``; messages call it ``name``.
+    """Yield the regular files in the open tar file ``file``; messages call this tar file ``name``.
 
     Raises the errors of :func:`tar_members`.
     """
@@ -388,11 +389,11 @@ class _Tar:
         return name in self.members
 
     def size(self, name: str) -> int:
-        """Bytes of the member."""
+        """Find the size of the member in bytes."""
         return self._member(name).size
 
     def content(self, name: str) -> tuple[bytes, str]:
-        """The bytes of the member, and the suffix of its name."""
+        """Return the bytes of the member, and the suffix of its name."""
         member = self._member(name)
         with open(self.path, "rb") as file:
             return member_content(file, member), PurePosixPath(member.name).suffix
@@ -419,7 +420,7 @@ class _State:
     def opened(self, shard: Path) -> _Open:
         """Open ``shard``, or return it if it is open already and its file has not changed.
 
-        If more than 64 shards are open, the one that was not used for the longest time is closed.
+        If more than 64 shards are open, the shard that was not used for the longest time is closed.
 
         Raises:
             InputError: if the shard is not a regular file, or cannot be read.
@@ -439,6 +440,9 @@ class _State:
 
     def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
         """Return the audio column of a row group from memory, or else call ``read`` and keep its result.
+
+        If the groups in memory exceed 256 MiB, the groups that were not used for the longest time
+        are dropped.
 
         Args:
             key: the key of a :class:`_Table` and the number of the group.

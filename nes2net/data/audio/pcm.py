@@ -22,7 +22,7 @@ _READ_BYTES = 1 << 16  # at most this many bytes are read at once
 
 
 def _mulaw_table() -> np.ndarray:
-    """Compute the sample for each byte of G.711 μ-law (Table 2a), (256,) float32."""
+    """Compute the samples (256,), float32, for the 256 bytes of G.711 μ-law (Table 2a)."""
     code = ~np.arange(256, dtype=np.uint8)
     exponent = (code >> 4 & 7).astype(np.int64)
     mantissa = (code & 15).astype(np.int64)
@@ -31,7 +31,7 @@ def _mulaw_table() -> np.ndarray:
 
 
 def _alaw_table() -> np.ndarray:
-    """Compute the sample for each byte of G.711 A-law (Table 1a), (256,) float32."""
+    """Compute the samples (256,), float32, for the 256 bytes of G.711 A-law (Table 1a)."""
     code = np.arange(256, dtype=np.uint8) ^ 0x55
     exponent = (code >> 4 & 7).astype(np.int64)
     linear = ((code & 15).astype(np.int64) << 4) + 8
@@ -43,14 +43,14 @@ _TABLES = {"mulaw": _mulaw_table(), "alaw": _alaw_table()}
 
 
 class PcmDecoder:
-    """Decodes raw audio that arrives in pieces of any length; a :class:`nes2net.data.audio.blocks.Stage`.
+    """A :class:`nes2net.data.audio.blocks.Stage` that decodes raw audio, which arrives in pieces of any length.
 
     Args:
         encoding: encoding of the samples.
         channels: number of interleaved channels.
 
     Raises:
-        InputError: if the encoding is unknown or ``channels`` is below 1.
+        InputError: if the encoding is unknown, or if ``channels`` is below 1.
 
     >>> decoder = PcmDecoder("s16le")
     >>> [decoder.push(piece)[0].tolist() for piece in (b"\\x00", b"\\x40\\x00", b"\\xc0")]
@@ -68,7 +68,7 @@ class PcmDecoder:
         self._held = b""  # the first bytes of a sample whose other bytes have not arrived
 
     def push(self, content: bytes) -> list[np.ndarray]:
-        """Take the next bytes; return the samples that are now complete, [(channels, N)], float32."""
+        """Take the next bytes; return a list of one block (channels, N) float32: the samples that are now complete."""
         content = self._held + content
         frame_bytes = self._channels * self._type.itemsize
         end = len(content) // frame_bytes * frame_bytes

@@ -37,7 +37,7 @@ from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import check_arrived
 
 # If only a part of a recording is needed, at least this many samples, counted over all channels, are searched for
-# damage. This is two hours of one channel at 16 kHz.
+# damage. The number equals two hours of one channel at 16 kHz.
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # at most this many samples, counted over all channels, are read in one piece
 
@@ -73,7 +73,7 @@ def load_audio(path: AnyRecording, *, longest: int | None = None, channels: Chan
     Args:
         path: the recording; a :class:`~nes2net.data.audio.packed.ChannelOf` chooses a channel.
         longest: the most samples at 16 kHz that are accepted; None for no limit.
-        channels: if given, compares the channels before they are averaged.
+        channels: if given, an object that compares the channels before they are averaged.
 
     Raises:
         InputError: if the file is missing, not a regular file, cut off, damaged or empty; if a
@@ -119,8 +119,8 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         start, num_samples: in samples at 16 kHz, ≥ 0.
 
     Raises:
-        InputError: if the file is missing or cut off, a sample of the excerpt is not finite, or no
-            decoder reads the file.
+        InputError: if the file is missing or cut off, if a sample of the excerpt is not finite, or
+            if no decoder reads the file.
     """
 
     def read_excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
@@ -198,13 +198,13 @@ def load_head_and_length(
 ) -> tuple[np.ndarray, int]:
     """Return ``load_audio(path)[start : start + num_samples]`` and the length of the recording.
 
-    Damage anywhere is an error, because the rest of the recording is decoded, too, although it is
-    not kept. If the header states the length, decoding stops after two hours of audio.
+    The rest of the recording is decoded as well, but not kept, so that damage anywhere is an error.
+    If the header states the length, however, decoding stops after two hours of audio.
 
     Args:
         path: the recording.
         num_samples, start: in samples at 16 kHz, ≥ 0.
-        channels: if given, compares the channels before they are averaged.
+        channels: if given, an object that compares the channels before they are averaged.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -230,7 +230,7 @@ def load_head_and_length(
             if len(piece) or not pieces:
                 pieces.append(piece)
             end += len(block)
-            # The excerpt is complete, and enough audio was searched for damage.
+            # Stop if the excerpt is complete, and enough audio was searched for damage.
             if num_searched > _SEARCHED_VALUES and end >= start + num_samples:
                 length = _checked_stated_length(all_channels(path))
                 if length is not None:
@@ -244,11 +244,11 @@ def load_head_and_length(
 def count_samples(path: AnyRecording) -> int:
     """Return the length of ``load_audio(path)``, to within one sample.
 
-    If the header states a length, this length is returned, even if it is 0. Otherwise the recording
-    is decoded.
+    If the header states a length, this length is returned, even if it is 0. If the header states
+    none, the recording is decoded.
 
     Raises:
-        InputError: if the file is missing or cut off, or no decoder reads it.
+        InputError: if the file is missing or cut off, or if no decoder reads the file.
     """
     length = _checked_stated_length(all_channels(path))
     if length is not None:
@@ -257,7 +257,7 @@ def count_samples(path: AnyRecording) -> int:
 
 
 def stated_length(path: AnyRecording) -> int | None:
-    """Length at 16 kHz that the header of ``path`` states, without checking the file; None if unknown.
+    """Read the length in samples at 16 kHz from the header of ``path``, without checking the file; None if unknown.
 
     The length is also unknown for MP3 files, because libsndfile may only guess it, and for chains
     of several streams.
@@ -385,18 +385,18 @@ def _with_libsndfile(
 
 
 def _at_16k(num_samples: int, sample_rate: int) -> int:
-    """The length at 16 kHz of ``num_samples`` at ``sample_rate`` Hz, rounded up."""
+    """Compute the length at 16 kHz of ``num_samples`` at ``sample_rate`` Hz, rounded up."""
     return -(-num_samples * SAMPLE_RATE // sample_rate)
 
 
 def _checked_stated_length(path: AnyRecording) -> int | None:
-    """Length at 16 kHz that the header of ``path`` states, after checking the file for a cut.
+    """Read the length in samples at 16 kHz from the header of ``path``, after checking the file for a cut.
 
     The result is None if only decoding shows the length.
     """
 
     def length_at_16k(file: soundfile.SoundFile, header: FlacHeader | None) -> int | None:
-        """Length of the open ``file``; None if its header does not state a length."""
+        """Read the length of the open ``file``; None if its header does not state a length."""
         is_mp3 = file.format in MP3 or file.subtype.startswith("MPEG")
         if is_mp3 or not file.seekable() or (header is not None and not header.num_samples):
             return None  # libsndfile would guess the length
@@ -497,7 +497,7 @@ def _choose_channel(path: AnyRecording, blocks: _Blocks) -> _Blocks:
 
 
 def count_channels(path: AnyRecording) -> int:
-    """Number of channels at the beginning of a recording.
+    """Count the channels at the beginning of a recording.
 
     Raises:
         InputError: as :func:`load_audio`, for the part that is decoded.
@@ -509,6 +509,8 @@ def _blocks_by_decoder(
     path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False
 ) -> Iterator[_Blocks]:
     """Yield, for each decoder in order of preference, an iterator over its decoded blocks of ``path``.
+
+    For a FLAC file with an MD5 sum, FFmpeg comes twice: first with checks of CRCs, then without.
 
     Args:
         header: the header of a FLAC file; None for other formats.
@@ -530,7 +532,8 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
     """Yield ``blocks``, and compute the MD5 sum of their samples.
 
     Raises:
-        DamagedAudio: after the last block, if the MD5 sum of the samples is not that in the header.
+        DamagedAudio: after the last block, if the MD5 sum of the samples differs from the sum in
+            the header.
     """
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):

@@ -13,8 +13,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale, counted in the steps of a file of 16 bits. Samples below one step would be zeros in such a file.
 _STEPS = 32767
-# A recording counts as silent (constant) if at least this share of its samples is silent (constant). The other
-# samples may be clicks.
+# A recording counts as silent (constant) if at least this share of its samples is silent (constant). The remaining 1 %
+# of the samples may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
 # least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
@@ -28,7 +28,7 @@ _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
 _FEWEST = 10  # in clipped audio, at least this many samples are at the top
-_RATIO = 0.3  # in clipped audio, the range below the top has fewer samples than this many times those at the top
+_RATIO = 0.3  # in clipped audio, the number of samples below the top is less than this fraction of those at the top
 _NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
 _QUIET = 0.01  # a recording is judged only if its peak is at least this fraction of full scale
 
@@ -53,7 +53,7 @@ _WINDOW = np.hanning(_FRAME + 2)[1:-1]
 _BAND_WIDTH = SAMPLE_RATE / _FRAME  # Hz
 _SPEECH_BANDS = slice(round(300 / _BAND_WIDTH), round(3400 / _BAND_WIDTH))
 _HIGH_BANDS = slice(round(4300 / _BAND_WIDTH), None)
-_MISSING = 1e-5  # times the energy of speech: -50 dB
+_MISSING = 1e-5  # limit of the energy above 4.3 kHz, as a fraction of the energy of speech: -50 dB
 # A recording of at least a second has no voice if no piece of 4 s has a voice.
 _PIECE = 4.0  # s
 _SHORTEST = 1.0  # s
@@ -121,7 +121,7 @@ class Channels:
 
     @property
     def cancel(self) -> bool:
-        """Whether the channels cancel: the energy of their mean is less than 1 % of a channel's mean energy."""
+        """Whether the channels cancel: the energy of their mean is below 1 % of their mean energy."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
@@ -154,7 +154,7 @@ class Listener:
     """Measures a recording while it arrives; :meth:`remark` reports the findings.
 
     This is a :class:`nes2net.data.audio.blocks.Stage`, which takes blocks (N,) at 16 kHz in [−1, 1]
-    and passes them on. It needs half a megabyte of memory.
+    and passes them on. A listener needs half a megabyte of memory.
 
     Args:
         channels: the comparison of the recording's channels, if there are several.
@@ -181,7 +181,7 @@ class Listener:
         self._pairs = np.zeros(_STEPS + 1, np.int64)
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Take the next block, and pass it on."""
+        """Take the next block, measure the collected blocks if they are long enough, and return the block unchanged."""
         self.num_samples += len(block)
         self._waiting.append(block)
         self._num_waiting += len(block)
@@ -202,8 +202,8 @@ class Listener:
     def _measure(self, block: NDArray) -> None:
         """Measure a block: count each absolute value, measure the levels of frames, and search for speech.
 
-        One count has all samples. The other has the smaller sample of each pair of neighbours with
-        the same sign.
+        ``_amplitude_counts`` counts all samples. ``_pairs`` counts the smaller sample of each pair
+        of neighbours with the same sign.
         """
         steps = np.empty(1 + len(block), np.int64)  # the sample before the block, then the block
         steps[0] = self._before
@@ -250,7 +250,7 @@ class Listener:
         self._frame_levels += np.bincount(level_indices, minlength=len(self._frame_levels))
 
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
-        """The level in dB below which a fraction ``share`` of the frames lies, a percentile.
+        """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
 
         Only frames at or above the level ``above`` are counted.
         """
@@ -270,7 +270,7 @@ class Listener:
         return bool(spread < _SPREAD)
 
     def unfit(self) -> str:
-        """The reason why no decision can rest on the samples so far; empty if a decision is possible."""
+        """Say why no decision can rest on the samples so far; empty if a decision is possible."""
         self.finish()
         if not self.num_samples:
             return ""
@@ -314,7 +314,7 @@ class Listener:
         return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit, so its calibrated ratio counts half"
 
     def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
-        """The remarks about the samples pushed so far.
+        """Collect the remarks about the samples that were pushed so far.
 
         Args:
             trained_on: length of the detector's training crops, in samples.
@@ -341,7 +341,7 @@ class Listener:
 
 
 def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, trained_on: int) -> Remark:
-    """The remarks of :meth:`Listener.remark` about ``waveform`` (N,), 16 kHz in [−1, 1].
+    """Collect the remarks of :meth:`Listener.remark` about ``waveform`` (N,), 16 kHz in [−1, 1].
 
     Args:
         num_samples: length of the recording in samples, before it was cut or repeated to N samples.

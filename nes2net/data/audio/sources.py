@@ -34,8 +34,8 @@ def recording_of(
         audio: the recording; a file object is read from its current position.
         sample_rate: sampling rate in Hz, needed for samples and blocks; files and raw bytes state
             their own rate.
-        channels: if given, compares the channels before they are averaged, unless ``audio`` is a
-            file.
+        channels: if given, an object that compares the channels before they are averaged, unless
+            ``audio`` is a file.
 
     Raises:
         InputError: if samples have no ``sample_rate``; if there are no samples; if samples are
@@ -53,7 +53,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
     Args:
         audio, sample_rate: as for :func:`recording_of`.
-        channels: if given, compares the channels before they are averaged.
+        channels: if given, an object that compares the channels before they are averaged.
 
     Raises:
         InputError: as :func:`recording_of` and :func:`nes2net.data.audio.read.stream_audio`.
@@ -65,7 +65,7 @@ def blocks_of(audio: Audio, sample_rate: float | None = None, channels: Channels
 
 
 def _file_of(audio: Any) -> AnyRecording | None:
-    """The file that ``audio`` names, or the content of a file object; None for anything else."""
+    """Return the file that ``audio`` names, or the content of a file object; None for anything else."""
     if isinstance(audio, (str, Path, RecordingBytes, ChannelOf)):
         return audio
     if isinstance(audio, os.PathLike):
@@ -96,7 +96,8 @@ def _blocks_and_rate(audio: Any, sample_rate: float | None) -> Iterator[tuple[np
     """Yield (block, rate in Hz) of an array, an iterator or raw bytes; a block is (N,) or (channels, N).
 
     Raises:
-        InputError: if ``audio`` is a list or tuple, does not hold samples, or has no rate.
+        InputError: if ``audio`` is a list or tuple, if it does not hold samples, or if the rate is
+            missing.
     """
     if isinstance(audio, RawAudio):
         yield from audio.blocks()

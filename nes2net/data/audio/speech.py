@@ -5,8 +5,8 @@ has no pitch. A frame of 10 ms is voiced if the normalised cross-correlation of 
 1.5 kHz has a peak above 0.6 at a lag of 70 to 400 Hz (Talkin, "A robust algorithm for pitch
 tracking (RAPT)", 1995, without its dynamic programming).
 
-The other numbers are assumptions. With these numbers, speech is found in 2,878 of 2,881 recordings
-of real and synthetic speech of at least one second. Among 22 artificial sounds
+All other numbers in this module are assumptions. With these numbers, speech is found in 2,878 of
+2,881 recordings of real and synthetic speech of at least one second. Among 22 artificial sounds
 (tests/builders/sounds.py), only a sweep, a siren and a violin with vibrato are taken for speech.
 """
 
@@ -55,7 +55,8 @@ class SpeechFrames:
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._num_samples = 0
-        # Samples that are not measured yet. Zeros put the first sample in the middle of the first frame.
+        # Samples that are not measured yet. Half a frame of zeros comes first, so that the first sample is in the
+        # middle of the first frame.
         self._waiting: list[NDArray] = [np.zeros(_FRAME // 2)]
         self._num_waiting = _FRAME // 2
 
@@ -65,7 +66,7 @@ class SpeechFrames:
         return (self._first + len(self._levels)) * _HOP / SAMPLE_RATE
 
     def push(self, block: NDArray) -> tuple[NDArray]:
-        """Take the next block, and pass it on."""
+        """Take the next block, measure frames if enough samples were collected, and return the block unchanged."""
         self._waiting.append(block)
         self._num_waiting += len(block)
         self._num_samples += len(block)
@@ -98,7 +99,7 @@ class SpeechFrames:
             self._first += dropped
 
     def share(self, start: float = 0.0, end: float = math.inf) -> float:
-        """The share of frames with speech from ``start`` to ``end`` seconds, from 0 to 1.
+        """Compute the share of frames with speech, 0 to 1, among the frames from ``start`` to ``end`` seconds.
 
         The share is 0 if the pitch of most frames stays, as in music.
         """
@@ -127,7 +128,7 @@ class SpeechFrames:
 
 
 def speech_share(waveform: NDArray) -> float:
-    """The share of speech in ``waveform`` (N,), 16 kHz in [−1, 1], from 0 to 1.
+    """Compute the share of speech, 0 to 1, in ``waveform`` (N,), 16 kHz in [−1, 1].
 
     >>> time = np.arange(32000) / 16000
     >>> speech_share(np.sin(2 * np.pi * 440 * time))
@@ -140,13 +141,13 @@ def speech_share(waveform: NDArray) -> float:
 
 
 def _levels(frames: NDArray) -> NDArray:
-    """Levels (T,) in dB of full scale of ``frames`` (T, N)."""
+    """Compute the levels (T,), in dB of full scale, of ``frames`` (T, N)."""
     middle = frames[:, (_FRAME - _LEVEL) // 2 : (_FRAME + _LEVEL) // 2]
     return (10 * np.log10(np.square(middle, dtype=np.float64).mean(1) + 1e-12)).astype(np.float32)
 
 
 def _pitches(frames: NDArray) -> NDArray:
-    """Pitches (T,) in Hz of ``frames`` (T, N); 0 for a frame that is not voiced."""
+    """Compute the pitches (T,), in Hz, of ``frames`` (T, N); 0 for a frame that is not voiced."""
     count = len(frames)
     size = _FFT // _DECIMATION
     # Keep the band of the pitch, at a quarter of the rate.
@@ -181,6 +182,8 @@ def _pitches(frames: NDArray) -> NDArray:
 
 def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
     """Return two flags (T,) for T frames: whether the pitch moves, and whether the pitch stays.
+
+    ``levels`` are in dB of full scale. ``pitches`` are in Hz, and 0 for a frame without a pitch.
 
     Both flags are false for a frame without a pitch, or with a pitch that does not last.
     """

@@ -39,7 +39,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 
 
 def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
-    """The :class:`pyarrow.Schema` with each dictionary type replaced by its index or value type.
+    """Copy a :class:`pyarrow.Schema`, with each dictionary type replaced by its index type or its value type.
 
     Args:
         attribute: ``"index_type"`` or ``"value_type"``.
@@ -58,11 +58,11 @@ def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
 
 
 class ParquetTable:
-    """A Parquet file; only requested columns are decoded.
+    """Reads a Parquet file; only requested columns are decoded.
 
     Args:
         source: the file, or its path.
-        budget: memory for everything that is read at once.
+        budget: limits the memory for everything that is read at once.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
@@ -126,14 +126,15 @@ class ParquetTable:
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """The most bytes that one value of a column chunk may take, to judge by the headers of its pages; ≥ 1.
+        """Compute, from the headers of its pages, how many bytes a value of a column chunk takes at most; ≥ 1.
 
         Args:
             num_rows: number of rows of the chunk's row group.
             budget: counts the decompressed size of each page.
 
         Raises:
-            ValueError: if the chunk lies outside of the file, or a page does not state its sizes.
+            ValueError: if the chunk lies outside of the file, or if a page does not state its
+                sizes.
             InputError: if the pages are too large for ``budget``.
         """
         position, size_of_chunk = self._extent(chunk)
@@ -210,7 +211,7 @@ class _ChunkReader:
         return self._position
 
     def tell(self) -> int:
-        """The position of the next byte to read."""
+        """Return the position of the next byte to read."""
         return self._position
 
     def close(self) -> None:
@@ -256,8 +257,9 @@ def _zigzag(file: _ChunkReader) -> int:
 
 
 class ArrowTable:
-    """An Arrow file or stream, mapped into memory. ``datasets`` writes streams; other
-    programs write files.
+    """Reads an Arrow file or stream, which is mapped into memory.
+
+    ``datasets`` writes streams; other programs write files.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
@@ -292,7 +294,7 @@ Table: TypeAlias = ParquetTable | ArrowTable
 def open_table(path: Path, budget: Budget) -> Table:
     """Open a Parquet file, if the suffix is ``.parquet``, or else an Arrow file.
 
-    Raises the errors of :class:`ParquetTable`.
+    ``budget`` and the errors are those of :class:`ParquetTable`.
     """
     check_arrived(path)
     if path.suffix.lower() == ".parquet":
@@ -301,13 +303,13 @@ def open_table(path: Path, budget: Budget) -> Table:
 
 
 class ArrowMessages:
-    """An Arrow file or stream as messages; iterating yields (message, number of rows) per record batch.
+    """Reads an Arrow file or stream as messages; iterating yields (message, number of rows) for each record batch.
 
     An Arrow file is a stream between a mark and a footer, so it is read as a stream.
 
     Args:
         source: the file, from its start, as a :class:`pyarrow.NativeFile`.
-        budget: memory for the buffers of all batches.
+        budget: limits the memory for the buffers of all batches.
 
     Raises:
         InputError: as :class:`ArrowTable`.
@@ -341,7 +343,7 @@ class ArrowMessages:
             batch = _header_of_message(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)
-                # Each time, all dictionaries so far are counted: a dictionary may extend a copy of an earlier one.
+                # Count all dictionaries so far again, because a dictionary may extend a copy of an earlier one.
                 dictionaries += _decompressed_bytes(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":
@@ -366,6 +368,8 @@ class ArrowMessages:
     def batches(self, columns: Sequence[str], budget: Budget) -> Iterator[Any]:
         """Yield the ``columns`` of all record batches, and read each byte of the source only once.
 
+        Columns of a dictionary type hold indices.
+
         ``budget`` is not used, because the budget of the constructor counts the batches.
         """
         return (self.batch(message, columns) for message, _ in self)
@@ -383,7 +387,7 @@ class ArrowMessages:
 
 
 def _validated(batch: Any, columns: Sequence[str]) -> Any:
-    """The ``columns`` of ``batch``, after pyarrow has checked their offsets and values."""
+    """Return the ``columns`` of ``batch``, after pyarrow has checked their offsets and values."""
     batch = batch.select(columns)
     # If an offset lay outside of the data, pyarrow would read there, and the process might crash.
     batch.validate(full=True)
@@ -398,7 +402,7 @@ class _FlatTable(NamedTuple):
 
 
 def _header_of_message(message: Any) -> Any:
-    """The FlatBuffers table that describes the schema, record batch or dictionary of a message."""
+    """Find the FlatBuffers table that describes the schema, record batch or dictionary of a message."""
     content = memoryview(message.metadata)
     (position,) = struct.unpack_from("<I", content)
     return _field(_FlatTable(content, position), 2, None)
@@ -429,7 +433,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Total size in bytes of the decompressed buffers of a record batch.
+    """Add up the sizes in bytes of the decompressed buffers of a record batch, whose message has ``body``.
 
     In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as
     is.

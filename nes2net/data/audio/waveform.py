@@ -10,7 +10,7 @@ import soxr
 
 from nes2net.lib.errors import InputError
 
-#: Hz; every detector works at this rate.
+#: Sampling rate in Hz at which every detector works.
 SAMPLE_RATE = 16000
 
 # Lowest and highest accepted rate in Hz. A damaged header may state any rate, and resampling from a very
@@ -33,7 +33,7 @@ def to_mono_16k(samples: np.ndarray, sample_rate: float, subject: str = "audio")
         (M,) float32 with M = :func:`resampled_length`.
 
     Raises:
-        InputError: if ``samples`` has another shape or is empty, or the rate is below 1 kHz or
+        InputError: if ``samples`` has another shape or is empty, or if the rate is below 1 kHz or
             above 1 MHz.
     """
     samples = mean_of_channels(samples)
@@ -77,7 +77,7 @@ def check_rate(sample_rate: float, subject: str) -> None:
 
 
 def resampled_length(num_samples: int, sample_rate: float) -> int:
-    """Number of samples after resampling to 16 kHz, computed like librosa in floating point."""
+    """Compute the number of samples after resampling to 16 kHz, in floating point as librosa does."""
     return math.ceil(num_samples * (SAMPLE_RATE / sample_rate))
 
 
@@ -165,7 +165,7 @@ def peak_normalized(waveform: np.ndarray) -> np.ndarray:
 
 
 def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
-    """Pre-emphasis: subtract from each sample ``coefficient`` times the sample before it.
+    """Apply pre-emphasis: subtract from each sample ``coefficient`` times the sample before it.
 
     The first sample stays as it is. Some detectors are trained on audio with pre-emphasis. For
     them, the whole recording is filtered before it is cut or repeated. With the coefficient 0, the
@@ -184,7 +184,7 @@ def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
 def head_crop(
     waveform: np.ndarray, num_samples: int, utterance: str = "the waveform", padding: Padding = "repeat"
 ) -> np.ndarray:
-    """Take the first ``num_samples`` of ``waveform``; a shorter one is filled up first.
+    """Take the first ``num_samples`` of ``waveform``; a shorter waveform is filled up to this length.
 
     Args:
         utterance: name of the utterance for messages.

@@ -112,7 +112,7 @@ class LowPass(Settings, Effect):
 
 
 def low_pass(x: NDArray[np.float32], cutoff: float, taps: int = 101) -> NDArray[np.float32]:
-    """Low-pass filter ``x`` (N,) at ``cutoff`` Hz; the result has the shape and type of ``x``."""
+    """Low-pass filter ``x`` (N,) at ``cutoff`` Hz by ``taps`` coefficients; keep the shape and type of ``x``."""
     from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")

@@ -37,7 +37,7 @@ class Codec(Effect):
     sample_rate: ClassVar[int] = SAMPLE_RATE
     """Sampling rate of the encoder in Hz."""
     delay: ClassVar[int] = 0
-    """Delay in samples at ``sample_rate`` to remove; 0 if the decoder removes the delay itself."""
+    """Delay that is removed, in samples at ``sample_rate``; 0 if the decoder removes the delay itself."""
 
     def prepare(self) -> None:
         """Check that FFmpeg has the encoder; otherwise raise :class:`MissingLibrary`."""
@@ -159,7 +159,7 @@ class Gsm(Codec):
     sample_rate = 8000
 
     def prepare(self) -> None:
-        """Check that libsndfile has the codec."""
+        """Check that libsndfile has the codec; otherwise raise :class:`MissingLibrary`."""
         if "GSM610" not in soundfile.available_subtypes("WAV"):
             raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
 

@@ -73,7 +73,7 @@ class Effect(ABC):
         """Load or check what else the effect needs, such as a library. The constructor calls this.
 
         Raises:
-            InputError: if something is missing.
+            InputError: if something that the effect needs is missing.
         """
 
     @classmethod

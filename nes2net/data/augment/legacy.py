@@ -15,8 +15,8 @@ import torch
 class LegacyStream:
     """The random generators of NumPy and Python for RawBoost, seeded as in the published code.
 
-    RawBoost draws from these generators in the order in which utterances are read. This order is
-    fixed only if one process reads all utterances.
+    RawBoost draws from these generators in the order in which utterances are read. The order of
+    utterances is fixed only if one process reads all of them.
 
     >>> stream = LegacyStream(1234)
     >>> np.random.seed(1234)
@@ -26,7 +26,7 @@ class LegacyStream:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.RandomState(seed % 2**32)
-        #: decides which kinds of noise occur in algorithms 10 and 11
+        #: The generator that decides which kinds of noise occur in algorithms 10 and 11.
         self.gates = random.Random(seed)
 
     def state_dict(self) -> dict[str, Any]:

@@ -103,7 +103,7 @@ class Pink(Noise):
     """Pink noise: equal power in each octave, from 20 Hz up."""
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        """Draw white noise, and divide its power at each frequency by the frequency, which counts as 20 Hz or more."""
+        """Draw white noise, and divide its power at each frequency by the frequency, or by 20 Hz below 20 Hz."""
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
         frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
@@ -115,7 +115,7 @@ class Babble(Noise):
     needs = ("speech",)
 
     def prepare(self) -> None:
-        """Check that there are enough recordings for the fewest talkers, not counting the utterance."""
+        """Raise :class:`InputError` if there are too few recordings for three talkers and the utterance itself."""
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 

@@ -4,7 +4,7 @@ H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
 
 RawBoost adds three kinds of noise, as telephony does: linear and non-linear convolutive noise (LnL,
 algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
-(SSI, 3). The other algorithms combine these kinds.
+(SSI, 3). Algorithms 4 to 11 combine these kinds of noise.
 
 The results equal those of the published code. The computation differs, because ``firwin`` and
 ``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
@@ -56,7 +56,7 @@ _GAIN_GRID = 1024  # the published code reads the gain from a spectrum sampled a
 class RawBoostParameters:
     """Parameters of RawBoost under their published names, with the published defaults.
 
-    A pair ``min…`` and ``max…`` holds the lowest and highest value of a uniform draw.
+    A pair ``min…`` and ``max…`` holds the lowest and the highest value of a uniform draw.
 
     Raises:
         InputError: if a value is impossible.
@@ -99,6 +99,7 @@ class RawBoostParameters:
         for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
                 raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number")
+        # Each item: name of a parameter, whether its value is possible, and the expected values in words.
         required = [
             ("N_f", isinstance(self.N_f, Integral) and self.N_f >= 1, "an integer ≥ 1"),
             ("nBands", isinstance(self.nBands, Integral) and self.nBands >= 1, "an integer ≥ 1"),
@@ -187,8 +188,8 @@ def rawboost(
         rng: the generator for all draws. From a ``RandomState``, the same numbers are drawn in the
             same order as the published code draws from NumPy's global state.
         gate_rng: the generator that decides which kinds of noise occur in algorithms 10 and 11;
-            Python's ``random`` in the published code. By default, ``rng`` decides. If ``rng`` is a
-            ``RandomState``, these algorithms require ``gate_rng``.
+            Python's ``random`` in the published code. By default, ``rng`` decides this, too. If
+            ``rng`` is a ``RandomState``, these algorithms require ``gate_rng``.
         sample_rate: in Hz.
         parameters: fields of :class:`RawBoostParameters`.
 
@@ -227,8 +228,8 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # Neither the highest power of a sample nor, in a norm, its square may overflow. A factor of 2²⁰ is left for the
-    # sums of an FFT.
+    # The highest power of a sample must not overflow, and its square must not overflow in a norm. A factor of 2²⁰ is
+    # left for the sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 

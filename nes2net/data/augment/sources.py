@@ -19,7 +19,7 @@ from nes2net.lib.errors import InputError
 
 
 class Category(NamedTuple):
-    """How the ASVspoof 5 recipe mixes in noise of one category of MUSAN; ranges include both ends."""
+    """Describes how the ASVspoof 5 recipe mixes in noise of one category of MUSAN; ranges include both ends."""
 
     num_files: tuple[int, int]
     """Fewest and most files; the noise is the mean of the files."""
@@ -43,7 +43,7 @@ class NoiseFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Where effects find the recordings that they mix in. A missing source is None or empty."""
+    """Names the folders and files of the recordings that effects mix in. A missing source is None or empty."""
 
     musan: str | Path | None = None
     """Folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
@@ -113,8 +113,8 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
 def find_impulse_responses(root: str | Path) -> list[Path]:
     """Find the audio files at any depth below ``root``, sorted by their path.
 
-    The folder may be the whole of RIRS_NOISES. Its noises are not listed. These are the files in
-    ``pointsource_noises``, and files with ``_noise_`` in their name, such as
+    The folder may be the whole of RIRS_NOISES. The noises of RIRS_NOISES are not listed: the files
+    in ``pointsource_noises``, and files with ``_noise_`` in their name, such as
     ``RVB2014_type1_noise_largeroom1_1.wav``. Effects use only the first channel of a file.
 
     Raises:

@@ -32,7 +32,7 @@ class Trim(Effect):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Keep ``x`` from its first to its last frame that is loud enough."""
+        """Keep ``x`` from its first to its last frame that is within ``strength`` dB of the loudest frame."""
         frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
         powers = np.square(frames).mean(1)
         (loud_frames,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))

@@ -10,7 +10,7 @@ We have not seen the folder names in the archives of the two rounds of track 3.2
 download`` unpacks these archives into ``track3_r1`` and ``track3_r2``. Within each of these two
 folders, the first folder that holds recordings is taken.
 
-The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``. There is no
+The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``; no split is called
 ``eval``. An id is the file's name without suffix. Lists of the second round have a third field, a
 number of unknown meaning, which is not read. Track 2 (partly fake) and the adaptation sets are not
 read.

@@ -4,9 +4,9 @@ Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the
 2023.
 
 Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come in an
-archive of their own, the keys. It holds ``LA/CM/trial_metadata.txt`` for the countermeasure, and
-``LA/ASV`` for the speaker-verification system of the t-DCF. The corpus has 181,566 trials;
-148,176 of them belong to the phase ``eval``.
+archive of their own, the keys. This archive holds ``LA/CM/trial_metadata.txt`` for the
+countermeasure, and ``LA/ASV`` for the speaker-verification system of the t-DCF. The corpus has
+181,566 trials; 148,176 of them belong to the phase ``eval``.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read the scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    These are the scores of the ASV trials of ``phase``. One file holds the key, and another file
-    holds the scores in the same order.
+    Only the scores of the ASV trials of ``phase`` are returned. One file holds the key, and another
+    file holds the scores in the same order.
 
     Args:
         path: as for ``CORPUS.keys``.
@@ -69,12 +69,12 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
 
     Raises:
         NotFound: if one of the files is missing; the error lists the paths tried.
-        InputError: if there is no such phase, a line is malformed, or the two files do not belong
-            together.
+        InputError: if there is no such phase, if a line is malformed, or if the two files do not
+            belong together.
     """
     CORPUS.check_known_phase(phase)
     path = Path(path)
-    # Find the key and the scores.
+    # Find the file of the key and the file of the scores.
     folders = [path / "LA", path / "keys" / "LA", path, path / "keys"]
     if path.is_file():
         folders = [path.parent.parent]

@@ -11,9 +11,9 @@ setting, ``LA_E_2834763_babble_0``.
 
 The ``transmission`` of a trial is the type, and its ``codec`` is the setting. The paper gives a
 figure for each setting (``--by codec``). Each of the 29 settings holds the whole evaluation set,
-71,237 trials. To evaluate on some types, give a folder with their lists as ``protocols``. The copy
-on the Hugging Face hub (hashim19/ASVspoofLD) has other columns, in Parquet. This module does not
-read that copy.
+71,237 trials. To evaluate on some types, give a folder with their lists as ``protocols``. This
+module does not read the copy on the Hugging Face hub (hashim19/ASVspoofLD), which has other
+columns, in Parquet.
 """
 
 from nes2net.data.corpora.corpus import Counts

@@ -10,8 +10,8 @@ published without labels, so all its WAV files are trials. If there is a list ``
 the other lists, it is read.
 
 The measure of track 1 is macro-F1 (``nes2net evaluate --metric``). The measure of track 2 is the
-mean of macro-F1 over the four types of audio. It is not computed here, because the lists do not
-state the type.
+mean of macro-F1 over the four types of audio. This mean is not computed here, because the lists do
+not state the type of audio.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ class SplitCheck:
     def validation(self) -> str:
         """Whether the part can be used for validation: ``"yes"``, ``"in part: …"`` or ``"no: …"``.
 
-        A part whose trials are all training trials, too, cannot be used. If audio is missing, the
-        answer gives that as the reason.
+        If all trials of the part are also training trials, the part cannot be used. If its audio is
+        missing as well, the answer names the missing audio as the reason.
         """
         if self.is_trained_on and self.training != f"no: {self.why_no_audio}":
             return f"no: {_TRAINED_ON}"
@@ -124,8 +124,8 @@ class CorpusCheck:
     """The result of :func:`check_corpus`.
 
     ``findings`` lists everything that is missing or wrong, and where to get it. ``has_min_tdcf`` is
-    true if min t-DCF can be computed; None if the corpus does not define this metric, or ``eval`` was
-    not checked. ``is_selection`` is true if the caller asked to check only some parts.
+    true if min t-DCF can be computed; None if the corpus does not define this metric, or if
+    ``eval`` was not checked. ``is_selection`` is true if the caller asked to check only some parts.
     """
 
     corpus: Corpus
@@ -192,7 +192,7 @@ class CorpusCheck:
         return train + score + evaluate
 
     def _evaluation(self, phase: str, counts: Counts, reason: str) -> str:
-        """Whether scores of ``phase`` can be evaluated: ``"yes…"``, ``"in part: …"`` or ``"no: …"``.
+        """Say whether scores of ``phase`` can be evaluated: ``"yes…"``, ``"in part: …"`` or ``"no: …"``.
 
         Args:
             counts: numbers of labelled trials.
@@ -288,7 +288,7 @@ def check_corpus(
 
 
 def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | None) -> None:
-    """Decode the files of a part, and report the unreadable ones."""
+    """Decode the files of the part ``split_check``, store the result there, and report failures in ``check``."""
     assert split_check.audio is not None
     split = split_check.split
     split_check.decoding = decode_all(split_check.present, split_check.audio, workers, f"decoding {split}")
@@ -299,10 +299,11 @@ def _decode_split(check: CorpusCheck, split_check: SplitCheck, workers: int | No
 
 
 def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> set[str]:
-    """Absolute paths of the recordings that any list in ``root`` names.
+    """List the absolute paths of the recordings that any list in ``root`` names.
 
     Parts may share a folder, so a recording that one part does not list may belong to another part.
-    If ``root`` is a list, the lists beside it are read as well, because all may share one folder.
+    If ``root`` is a list, the lists beside it are read as well, because all these lists may share
+    one folder.
     """
     roots = [(root, split) for split in corpus.splits]
     if root.is_file():
@@ -316,7 +317,7 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    """Whether one of ``paths`` leads to the ASV scores that min t-DCF needs; if not, add a finding."""
+    """Whether one of ``paths`` leads to the ASV scores that min t-DCF needs; if not, add a finding to ``check``."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
     for path in paths:
@@ -334,7 +335,7 @@ def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
 
 
 def why_unusable(error: InputError) -> str:
-    """The reason why a file cannot be used, for a finding that names the file."""
+    """Say why a file cannot be used, for a finding that names the file."""
     if isinstance(error, NotFound) and error.tried:
         return _not_there(error.tried)
     return str(error)
@@ -348,7 +349,7 @@ def _not_there(tried: Sequence[Path]) -> str:
 def find_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, name: str
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the protocol, the trials and the recordings of a part, and add findings about missing or malformed files.
+    """Find protocol, trials and recordings of a part; report missing and malformed files in ``check``.
 
     Return the state of the part, and its trials.
 
@@ -393,7 +394,7 @@ def find_split(
 def _check_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the files of a part, and compare the numbers of its trials with the official ones.
+    """Find the files of a part, and compare its numbers of trials with the official ones; report in ``check``.
 
     Return the state of the part, and its trials. If ``subset`` is true, other numbers are accepted.
     """
@@ -415,15 +416,15 @@ def _check_split(
 
 
 def _not_official(differences: Sequence[str]) -> str:
-    """The problem of a protocol or key whose numbers of trials differ from the official ones."""
+    """Describe the problem of a protocol or key whose numbers of trials differ from the official ones."""
     return f"not the official trials ({listed(differences)}; `subset=True` accepts a selection)"
 
 
 def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None, trials: Sequence[Trial]) -> list[str]:
-    """Compare the labels of segments with the labels of the trials, and report contradictions.
+    """Compare the labels of segments with the labels of the trials, and report contradictions in ``check``.
 
-    A copy need not have labels of segments. If it has labels of frames, only those of the finest
-    resolution are compared.
+    A copy need not have labels of segments. If a copy has labels of frames, only the labels of the
+    finest resolution are compared.
 
     Returns:
         A text for each kind of segment labels that the copy has.
@@ -461,7 +462,7 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
 def _has_spoofed_parts(
     check: CorpusCheck, split: str, protocols: str | Path | None, resolution: int | None
 ) -> dict[str, bool]:
-    """Utterance → whether any part of it is spoofed, by its frames of ``resolution`` ms.
+    """Map each utterance to whether any part of it is spoofed, by its frames of ``resolution`` ms.
 
     If ``resolution`` is None, the segments decide.
     """
@@ -474,7 +475,9 @@ def _has_spoofed_parts(
 
 
 def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[Trial]) -> int:
-    """Add the recordings of a part to its lists of present, missing and extra recordings.
+    """Add the recordings of a part to the present, missing and extra recordings of ``split_check``.
+
+    A folder that cannot be read is reported in ``check``.
 
     Returns:
         The number of missing recordings that exist under another suffix.
@@ -514,17 +517,17 @@ def _check_files(check: CorpusCheck, split_check: SplitCheck, trials: Sequence[T
 
 
 def _paths_below(folder: str, names: Iterable[str]) -> list[str]:
-    """The sorted paths of the files ``names`` in ``folder``, without ``.`` and ``..``."""
+    """Join ``folder`` and each of ``names`` to a path without ``.`` and ``..``; the paths are sorted."""
     return sorted(os.path.normpath(os.path.join(folder, name)) for name in names)
 
 
 def _stem(name: str) -> str:
-    """A file's name without its suffix."""
+    """Remove the suffix from the name of a file."""
     return os.path.splitext(name)[0]
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    """Compare a key with the official numbers and with the protocols, and report differences.
+    """Compare a key with the official numbers and the protocols, report differences in ``check``; return its state.
 
     Args:
         path: the key, or the folder that holds it.

@@ -42,7 +42,7 @@ _TABLE = Table(
 
 
 def _folders(name: str) -> tuple[str, ...]:
-    """Folders below the root in which the audio of the list ``name`` may be."""
+    """List the folders below the root in which the audio of the list ``name`` may be."""
     if name in ("train", "dev"):
         return (name,)
     return (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")

@@ -93,9 +93,9 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of a key: the digest of sorted lines ``id label phase``, one for each trial.
+    """Compute the SHA-256 of a key from sorted lines ``id label phase``, one for each trial.
 
-    The format of the files of the key has no influence.
+    The digest does not depend on the format of the key's files.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'
@@ -145,9 +145,9 @@ class Corpus(ABC):
     :class:`~nes2net.data.corpora.folders.FolderCorpus` derive the trials from a declaration of the
     files.
 
-    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown.
-    If a file is missing, they raise :class:`~nes2net.data.corpora.protocol.NotFound`, which names
-    every path tried. No method opens an audio file.
+    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed, or if a part is
+    unknown. If a file is missing, they raise :class:`~nes2net.data.corpora.protocol.NotFound`,
+    which names every path tried. No method opens an audio file.
     """
 
     title: str
@@ -233,7 +233,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """The file, or folder of files, that lists the trials of ``split``.
+        """Find the file, or folder of files, that lists the trials of ``split``.
 
         Args:
             root: the folder of the corpus; None for a corpus that is downloaded on first use.
@@ -242,15 +242,15 @@ class Corpus(ABC):
 
     @abstractmethod
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """The folder of the audio of ``split``."""
+        """Find the folder of the audio of ``split``."""
 
     @abstractmethod
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """The trials of a protocol, with paths below ``audio`` if it is given."""
+        """Read the trials of a protocol, with paths below ``audio`` if it is given."""
 
     @abstractmethod
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The labelled trials of ``phase`` without audio, for evaluation.
+        """Read the labelled trials of ``phase``, without audio, for evaluation.
 
         Args:
             path: a key or protocol, or the folder that holds it.
@@ -260,7 +260,7 @@ class Corpus(ABC):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """The trials of ``split`` in the order of the protocol, with the paths of their audio.
+        """List the trials of ``split`` in the order of the protocol, with the paths of their audio.
 
         The arguments are those of :meth:`find_protocol`.
         """
@@ -269,7 +269,7 @@ class Corpus(ABC):
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that a copy should have; for a user's own files, the parts that exist.
+        """List the parts that a copy should have; for a user's own files, the parts that exist.
 
         Only corpora of a user's own files use ``root`` and ``protocols``.
         """
@@ -305,7 +305,8 @@ class Corpus(ABC):
         A corpus without ``home`` takes ``"."`` for the current folder.
 
         Raises:
-            InputError: if ``root`` is None and the corpus has no ``home``, or the download fails.
+            InputError: if ``root`` is None and the corpus has no ``home``, or if the download
+                fails.
         """
         if self.home is not None and (root is None or str(root) in ("", ".")):
             return self.home()
@@ -314,11 +315,11 @@ class Corpus(ABC):
         return Path(root)
 
     def labelled_counts(self, phase: str) -> Counts | None:
-        """The official numbers of labelled trials of ``phase``; None if not known."""
+        """Return the official numbers of labelled trials of ``phase``; None if not known."""
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
     def official_counts(self, split: str, counts: Counts) -> Counts | None:
-        """The official numbers of ``split``; None if not known.
+        """Return the official numbers of trials of ``split``; None if not known.
 
         If the corpus has several editions, the result belongs to the edition whose numbers agree with
         ``counts``, or else to the first edition.
@@ -338,8 +339,8 @@ class Corpus(ABC):
         """Identify ``trials`` by plain data, for the record of scores: their number and a digest of ids.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
-        official ones. These are the numbers of labelled trials of ``phase`` if it is given, and
-        otherwise the numbers of ``split``.
+        official numbers: the numbers of labelled trials of ``phase`` if it is given, and otherwise
+        the numbers of ``split``.
         """
         counts = count(trials)
         if phase:
@@ -353,8 +354,8 @@ class Corpus(ABC):
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """Describe each difference between the labelled trials ``key`` and the official ones of ``phase``.
 
-        The result is None if this cannot be decided: the official numbers are not known, or the
-        numbers differ but the official ones come only from a paper.
+        The result is None if this cannot be decided, because the official numbers are not known, or
+        because the numbers differ and the official numbers come only from a paper.
         """
         counts = count(key)
         official = self.labelled_counts(phase)
@@ -373,9 +374,10 @@ class Corpus(ABC):
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
         """Raise :class:`~nes2net.lib.errors.InputError` if the corpus has no such ``phase``.
 
-        Without this check, a key that names no phases would be accepted as the key of any phase. A
-        user's own list that names no parts has only the phases ``eval`` and ``all``, which are the
-        same.
+        The error is also raised if the labels name no phases, and their numbers belong to another
+        phase. Without this check, a key that names no phases would be accepted as the key of any
+        phase. A user's own list that names no parts has only the phases ``eval`` and ``all``, which
+        are the same.
 
         Args:
             key: the labelled trials.

@@ -29,7 +29,7 @@ _BONAFIDE = (
     "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
     "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
 )
-# Kind of a row of the official table → its name, into which the source or attack is inserted.
+# Kind of row in the official table → name of the row, into which the source or attack is inserted.
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 
@@ -81,7 +81,7 @@ CORPUS = ListedCorpus(
     min_dcf_options=CTRSVDD_DCF,
     min_dcf_costs="CtrSVDD, ½ FRR + ½ FAR",
     excluded={"attack": ("A14",)},
-    # From Table 1 of the challenge's evaluation plan (train, dev) and from the paper (eval).
+    # The numbers are from Table 1 of the challenge's evaluation plan (train, dev) and from the paper (eval).
     counts={
         "train": Counts(84404, 12169, 72235),
         "dev": Counts(43625, 6547, 37078),

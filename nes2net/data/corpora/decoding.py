@@ -21,8 +21,8 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # a process reads this many files before it reports
-# So many chunks for each process are submitted before their results are awaited. Therefore no process has to
-# wait, and memory does not grow with the corpus.
+# This many chunks for each process are submitted ahead of the result that is awaited. Therefore no process has to wait,
+# and memory does not grow with the corpus.
 _AHEAD = 4
 
 
@@ -171,7 +171,7 @@ def decode_in_parallel(
 
 
 def _process_pool(workers: int) -> ProcessPoolExecutor:
-    """Start ``workers`` processes without forking this one."""
+    """Make a pool of ``workers`` processes, which are started without forking this process."""
     # A fork would copy locks that threads of PyTorch and of the progress bar may hold.
     secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()

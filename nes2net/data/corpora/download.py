@@ -132,7 +132,8 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         only: patterns of file names, such as ``"flac_E*"``; by default all files.
 
     Raises:
-        InputError: if a server does not have a file that the corpus names, or no file matches ``only``.
+        InputError: if a server does not have a file that the corpus names, or if no file matches
+            ``only``.
         Unfinished: if a server cannot be reached.
     """
     # Ask the servers: for a data set of the hub, a Zenodo record, or a single file.
@@ -233,17 +234,17 @@ def _planned_of_record(
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
-    """Whether ``name`` matches one of the patterns ``only``, or there are no patterns."""
+    """Whether ``name`` matches one of the patterns ``only``; true without patterns."""
     return not only or any(fnmatch(name, pattern) for pattern in only)
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    """Algorithm → digest, for each digest of the file that the corpus states."""
+    """Collect the digests of the file that the corpus states, as algorithm → digest."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Return ``name``, which the server of ``page`` gives to a file.
+    """Check ``name``, which the server of ``page`` gives to a file, and return it.
 
     Raises:
         InputError: if a file of this name would be hidden, or outside the folder of the download.
@@ -255,7 +256,7 @@ def _checked_name(name: str, page: str) -> str:
 
 
 def _named_hub_errors(repository: str) -> AbstractContextManager[None]:
-    """A context that turns errors of the hub into errors of this package; the messages name the data set."""
+    """Make a context that turns errors of the hub into errors of this package; the messages name the data set."""
     page = f"{_SETS}{repository}"
     return hub_errors(f"{page} cannot be read", page, "what has come")
 
@@ -272,9 +273,9 @@ def fetch_all(
         keep_archives: whether archives are kept after they were unpacked.
 
     Raises:
-        InputError: if another process downloads into ``folder``, the disk is too small, or a file is
-            not available, differs from the published file or cannot be unpacked.
-        Unfinished: if a server breaks off or the disk is full; the same call resumes.
+        InputError: if another process downloads into ``folder``; if the disk is too small; or if a
+            file is not available, differs from the published file or cannot be unpacked.
+        Unfinished: if a server breaks off, or if the disk is full; the same call resumes.
     """
     make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
@@ -391,7 +392,7 @@ def _fetch_one(
 
 
 def _size_of(path: Path) -> int | None:
-    """Bytes of a file; None if it does not exist."""
+    """Find the size of a file in bytes; None if the file does not exist."""
     if not path.is_file():
         return None
     return path.stat().st_size

@@ -2,7 +2,7 @@
 
 Reimao and Tzerpos, "FoR: A Dataset for Synthetic Speech Detection", SpeD 2019.
 
-Layout: ``<edition>/{training,validation,testing}/{real,fake}/*``, WAV files. There are four
+Layout: ``<edition>/{training,validation,testing}/{real,fake}/*``, WAV files. The corpus has four
 editions. ``for-original`` is as collected, and partly MP3. ``for-norm`` is normalised to one rate,
 loudness and number of channels, and balanced in class and gender. ``for-2seconds`` is cut to two
 seconds. ``for-rerecorded`` was played and recorded again. The folder of one edition is the corpus.

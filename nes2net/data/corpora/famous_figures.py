@@ -11,9 +11,9 @@ an absolute path on the authors' machine, so only its last three parts are used.
 parts: all trials are ``eval``. Sampling rates differ between systems (16, 24 and 44.1 kHz), so the
 rate alone would give the class away. Audio is scored at 16 kHz.
 
-The layout was inferred from other people's programs, not from the corpus. The copy on the Hugging
-Face hub (issf/famousfigures, on request) has other columns, in a Parquet file for each speaker.
-This module does not read that copy. People who evaluate on the corpus report 348,135 trials.
+The layout was inferred from other people's programs, not from the corpus. This module does not read
+the copy on the Hugging Face hub (issf/famousfigures, on request), which has other columns, in a
+Parquet file for each speaker. People who evaluate on the corpus report 348,135 trials.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class FolderCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """The trials of ``split``, sorted by path, with their labels and the paths of their audio.
+        """List the trials of ``split``, sorted by path, with their labels and the paths of their audio.
 
         If ``protocols`` is given, it replaces ``root``, because the folders are both protocol and
         audio.
@@ -84,7 +84,7 @@ class FolderCorpus(Corpus):
         return self.read_protocol(folder, split, folder)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The labelled trials of ``phase`` (None: all) without audio.
+        """Read the labelled trials of ``phase``, or all if ``phase`` is None, without audio.
 
         ``path`` is the folder of the corpus, or a file with only ids and labels.
         """
@@ -109,7 +109,7 @@ class FolderCorpus(Corpus):
         if len(editions) > 1:
             raise InputError(f"{root}: holds several editions of {self.title}; {self.remedy}, such as {editions[0]}")
         if not editions:
-            first_levels = ", ".join(dict.fromkeys(pattern.levels[0] for pattern in self.places))
+            first_levels = ", ".join(dict.fromkeys(place.levels[0] for place in self.places))
             tried = ", ".join(map(str, candidates))
             raise files.NotFound(
                 f"audio of {self.title} not found; looked for {first_levels} in {tried}; {self.remedy}", candidates
@@ -118,41 +118,41 @@ class FolderCorpus(Corpus):
 
     def _patterns_begin_in(self, folder: Path) -> bool:
         """Whether ``folder`` holds a folder that matches the first level of a pattern."""
-        first_levels = [self._level_expression(pattern.levels[0]) for pattern in self.places if len(pattern.levels) > 1]
+        first_levels = [self._level_expression(place.levels[0]) for place in self.places if len(place.levels) > 1]
         for entry in _folder_entries(folder):
             if entry.is_dir() and any(level.fullmatch(entry.name) for level in first_levels):
                 return True
         return False
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """The same folder as :meth:`find_protocol`."""
+        """Find the same folder as :meth:`find_protocol` does."""
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """The trials of ``split`` (None: of all splits) whose recordings are below ``path``.
+        """List the trials whose recordings are below ``path``: those of ``split``, or all if ``split`` is None.
 
         The paths of the recordings begin with ``audio``; a trial has no path if ``audio`` is None.
 
         Raises:
-            InputError: if there are no such recordings, or two recordings get the same id.
+            InputError: if there are no such recordings, or if two recordings get the same id.
         """
         # Find the recordings that match a pattern.
         recordings: dict[str, tuple[Place, dict[str, str]]] = {}
         phases = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
-        for pattern in self.places:
-            levels = [self._level_expression(level) for level in pattern.levels]
+        for place in self.places:
+            levels = [self._level_expression(level) for level in place.levels]
             for name, values in _matching_recordings(path, levels, phases, {}):
-                recordings.setdefault(name, (pattern, values))
+                recordings.setdefault(name, (place, values))
         if not recordings:
-            patterns = ", ".join(pattern.pattern for pattern in self.places)
+            patterns = ", ".join(place.pattern for place in self.places)
             raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
         # Make a trial of each recording.
         ids = {name: files.id_of(PurePosixPath(name)) for name in recordings}
         numbers = Counter(ids.values())
         trials = []
-        for name, (pattern, values) in sorted(recordings.items()):
-            fields: dict[str, Any] = {**pattern.values, **values}
-            label = pattern.label
+        for name, (place, values) in sorted(recordings.items()):
+            fields: dict[str, Any] = {**place.values, **values}
+            label = place.label
             if "label" in fields:
                 label = self.labels[fields.pop("label")]
             phase = "eval"
@@ -196,7 +196,7 @@ def _matching_recordings(
         levels: the expressions for this level and the levels below.
         phases: words for the wanted phases.
         values: the fields that the levels above have stated.
-        below: path of ``folder`` below the outermost folder, which ends in ``/``; empty for the
+        below: path of ``folder`` below the outermost folder, with ``/`` at the end; empty for the
             outermost folder.
     """
     first, *lower_levels = levels

@@ -84,17 +84,17 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list in ``folder`` that is named after ``split``, or else the folder of classes with that name."""
+    """Find the list in ``folder`` that is named after ``split``, or such a folder of classes; None without both."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
 def _words_of(split: str) -> list[str]:
-    """The possible names of a file or folder of ``split``, without suffix."""
+    """List the possible names of a file or folder of ``split``, without suffix."""
     return [word for word, meaning in SPLIT_WORDS.items() if meaning == split]
 
 
 def _list_of(folder: Path, split: str) -> Path | None:
-    """Find the list in ``folder`` that is named after ``split``, such as ``train.csv``."""
+    """Find the list in ``folder`` that is named after ``split``, such as ``train.csv``; None if there is none."""
     for word in _words_of(split):
         for suffix in (".csv", ".tsv"):
             path = folder / f"{word}{suffix}"
@@ -109,7 +109,7 @@ def _has_lists(folder: Path) -> bool:
 
 
 def _folder_of(folder: Path, split: str) -> Path | None:
-    """Find the folder in ``folder`` that is named after ``split`` and holds folders of classes."""
+    """Find the folder in ``folder`` that is named after ``split`` and holds class folders; None if there is none."""
     for word in _words_of(split):
         path = folder / word
         if path.is_dir() and _class_folders(path):
@@ -118,7 +118,7 @@ def _folder_of(folder: Path, split: str) -> Path | None:
 
 
 def _class_folders(folder: Path) -> dict[str, Path]:
-    """Label → the folder in ``folder`` that is named after this class, such as ``real``.
+    """Map each label to the folder in ``folder`` that is named after its class, such as ``real``.
 
     Raises:
         InputError: if two folders are named after the same class.
@@ -282,7 +282,7 @@ def _find_rttm(root: str | Path, split: str, protocols: str | Path | None) -> Pa
 
 
 def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
-    """Utterance → its duration in seconds, from ``reco2dur`` or else measured from the audio file."""
+    """Map each utterance to its duration in seconds, read from ``reco2dur`` or else measured in the audio file."""
     durations: dict[str, float] = {}
     if reco2dur.is_file():
         stated = read_reco2dur(reco2dur)
@@ -314,7 +314,7 @@ class UserCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """The trials of ``split``, in the order of the list or of the shards, or else sorted by path.
+        """List the trials of ``split``, in the order of the list or of the shards, or else sorted by path.
 
         The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
         No audio is read.
@@ -327,15 +327,15 @@ class UserCorpus(Corpus):
                 list are then relative to ``root``.
 
         Raises:
-            InputError: if ``root`` has none of the layouts, a row is malformed, an id occurs twice,
-                or the split has no trials.
+            InputError: if ``root`` has none of the layouts, if a row is malformed, if an id occurs
+                twice, or if the split has no trials.
             MissingLibrary: if Parquet or Arrow files need pyarrow.
         """
         split = files.known_split(split, self.accepted_splits, self.title)
         return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The labelled trials of ``phase``, for evaluation; errors are those of :meth:`trials`."""
+        """Read the labelled trials of ``phase``, for evaluation; errors are those of :meth:`trials`."""
         split = WHOLE
         if phase is not None and phase in self.accepted_splits:  # a phase such as `progress` is not a split
             split = phase
@@ -345,7 +345,7 @@ class UserCorpus(Corpus):
         return files.select_phase(labelled, phase)
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if none exists."""
+        """List the parts that exist, among ``train``, ``dev`` and ``eval``; ``("all",)`` if none exists."""
         splits = self.named_splits(root, protocols)
         if None in splits:
             splits = {trial.phase for trial in self.trials(root, protocols=protocols)}
@@ -353,14 +353,14 @@ class UserCorpus(Corpus):
 
     @abstractmethod
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of files and folders state.
+        """Find the splits that the names of files and folders state.
 
         The set also holds None if the rows of a file may state further splits. The arguments are
         those of :meth:`find_splits`.
         """
 
     def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
-        """The folder to which paths in a list are relative."""
+        """Find the folder to which paths in a list are relative."""
         root = self.place(root)
         if root.is_file():
             return root.parent
@@ -372,7 +372,7 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts that this module describes."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that have a list or a folder of classes of their own; ``{None}`` if no split has."""
+        """Find the splits with a list or a folder of classes of their own; ``{None}`` if there is no such split."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
@@ -415,7 +415,7 @@ class GenericCorpus(UserCorpus):
         )
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """The trials of ``split`` in a list, or in a folder of lists or classes.
+        """Read the trials of ``split`` from a list, or from a folder of lists or classes.
 
         Args:
             split: ``None`` or ``"all"`` for all trials.

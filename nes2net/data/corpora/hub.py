@@ -21,13 +21,13 @@ from nes2net.lib.hub_errors import hub_errors
 PREFIX = "hub:"
 
 _NAME = re.compile(r"hub:(?P<set>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)
-# Patterns of files to download, which are shards and their descriptions, and of folders to leave out.
+# Patterns of files to download (shards and their descriptions), and patterns of files to leave out.
 _WANTED = ["*.parquet", "*.arrow", "*.tar", "eval.yaml", "README.md"]
 _NOT_WANTED = ["submissions/*", ".*"]
 
 
 def hub_corpus(name: str) -> Corpus:
-    """The corpus ``hub:OWNER/NAME[@REVISION]``, which is downloaded when its trials are first read.
+    """Make the corpus ``hub:OWNER/NAME[@REVISION]``, which is downloaded when its trials are first read.
 
     Its methods take ``None`` or ``"."`` as ``root``, for the folder of the download
     (:attr:`~nes2net.data.corpora.corpus.Corpus.home`).

@@ -41,7 +41,7 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 
 def first_line(path: Path) -> str:
-    """The first line of ``path`` that is not blank; empty if there is none or the file cannot be read."""
+    """Read the first line of ``path`` that is not blank; empty without such a line, or if the file cannot be read."""
     if not path.is_file():  # opening a pipe would block
         return ""
     try:
@@ -56,7 +56,7 @@ def first_line(path: Path) -> str:
 
 
 def delimiter_of(line: str) -> str | None:
-    """The most frequent of ``DELIMITERS`` in ``line``; None if white space separates the fields.
+    """Find the most frequent of ``DELIMITERS`` in ``line``; None if white space separates the fields.
 
     >>> delimiter_of("path;label"), delimiter_of("LA_E_1 0.5")
     (';', None)
@@ -81,9 +81,9 @@ def read_id_table(
 ) -> IdTable:
     """Open a table that states one value of each utterance.
 
-    A first line with one of ``names`` is a header. Without a header, the first column holds the id
-    and the last column the value. Between these two, there may be one or two further columns if
-    one of the further columns holds a word of ``between``.
+    A first line with one of ``names`` is a header. Without a header, the first column holds the id,
+    and the last column holds the value. Between these two, there may be one or two further columns
+    if one of the further columns holds a word of ``between``.
 
     Args:
         value: the name of the value in messages, such as ``"score"``.
@@ -92,7 +92,8 @@ def read_id_table(
         between: words by which a table with further columns is recognised.
 
     Raises:
-        InputError: if no column of ids or of values is found, or a row has another number of fields.
+        InputError: if no column of ids or of values is found, or if a row has another number of
+            fields.
     """
     # Find the delimiter. White space separates the fields if this makes the last field a value.
     line = first_line(path)
@@ -139,7 +140,7 @@ def read_id_table(
 
 
 def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, fields) of each row of a CSV file; spaces in ids become ``%20``.
+    """Yield (line number, fields) of each row of a CSV file; spaces in the column of ids become ``%20``.
 
     Raises:
         InputError: if a row has no id.
@@ -171,7 +172,7 @@ def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
 
 
 def unknown_label(word: str, labels: Iterable[str]) -> str:
-    """The message about a ``word`` that is not one of ``labels``.
+    """Write the message about a ``word`` that is not one of ``labels``.
 
     >>> unknown_label("x", ["bonafide", "spoof"])
     "unknown label 'x'; expected one of bonafide, spoof"
@@ -193,7 +194,7 @@ def labels_alone(path: Path) -> bool:
 
 
 def _delimiter_name(delimiter: str | None) -> str:
-    """The name of a delimiter for messages; None stands for white space."""
+    """Return the name of ``delimiter`` for messages; None stands for white space."""
     if delimiter is None:
         return "white space"
     return DELIMITERS[delimiter]
@@ -202,7 +203,7 @@ def _delimiter_name(delimiter: str | None) -> str:
 def possible_ids(id: str) -> Iterator[str]:
     """Yield the ids that ``id`` may mean, without the suffix of audio.
 
-    The first one has all folders; then the folders are removed one by one, from the front.
+    The first id has all folders; then the folders are removed one by one, from the front.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

@@ -48,16 +48,17 @@ class Columns:
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
-        """Check that the columns are fields of a trial."""
+        """Check that each column has the name of a field of a trial, or stands for such a field."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
 
-        If no column states their phase, the trials belong to ``phase``.
+        If no column states the phase, all trials belong to ``phase``.
         """
         columns = self.names.split(", ")
+        # Field → number of its column. The columns of the fields in _CHECKED are read one by one below.
         numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
         utterance = numbers["utterance"]
         label = numbers.get("label")
@@ -81,7 +82,7 @@ class Columns:
 
 
 class _Meanings(dict[str, "str | None"]):
-    """Word of a list → value of a field. A word that is not among ``words`` is itself the value.
+    """Maps each word of a list to the value of a field; a word that is not among ``words`` is itself the value.
 
     Args:
         words: word → its value, for words whose value is another word or None.
@@ -132,17 +133,17 @@ class Table:
     the fields of such a list. Empty if the list has a header."""
     inner: Callable[[str], str] = str
     """Turns a path of the list into a path below the folder of the audio; raises :class:`InputError`
-    if it cannot."""
+    if this is not possible."""
 
     def __post_init__(self) -> None:
-        """Check that the names are fields of a trial."""
+        """Check that the keys of ``fields`` are fields of a trial."""
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """Yield the trials of the list ``path``, with paths of recordings below ``audio`` if it is given.
 
-        If a column states the phase, only the trials of ``phase`` (None: of all phases) are read;
-        otherwise all trials belong to ``phase``.
+        If a column states the phase, only the trials of ``phase`` are read, or the trials of all
+        phases if ``phase`` is None. Otherwise all trials belong to ``phase``.
         """
         # Find the columns.
         header, rows = self._header_and_rows(path)
@@ -230,7 +231,7 @@ class Files:
     """The advice if the audio is not found; by default, to give the folder that holds the first
     folder of ``audio``."""
     holds: Sequence[str] = (".",)
-    """Folders of which the folder of the audio must hold at least one."""
+    """The folder of the audio must hold at least one of these folders."""
     together: bool = False
     """Whether the split is listed by all ``protocols`` that exist, and not only by the first one. Then
     their folder counts as the protocol."""
@@ -272,15 +273,15 @@ class ListedCorpus(Corpus):
         name. Only listed trials have labels.
 
         Raises:
-            NotFound: if there is no list although a list is needed, or although
+            NotFound: if there is no list, although a list is needed. A list is also needed if
                 ``files_are_trials`` is true and ``protocols`` is given.
             InputError: if there are no recordings with the suffix.
         """
-        # All trials are listed.
+        # Without a suffix ``unlisted``, the trials are those of the list.
         split_files, split, _ = self._files_of(split)
         if not split_files.unlisted:
             return super().trials(root, split, protocols=protocols)
-        # The list may be missing.
+        # With this suffix, the list may be missing.
         audio = self.find_audio(files.corpus_root(self.place(root)), split)
         labelled: dict[Path | None, Trial] = {}
         try:
@@ -291,7 +292,8 @@ class ListedCorpus(Corpus):
         except files.NotFound:
             if self.files_are_trials and protocols is not None:
                 raise
-        # Every recording is a trial. An archive made on a Mac holds the attributes of 1.wav in ._1.wav.
+        # If no list gives the trials, every recording is a trial. An archive made on a Mac holds the attributes of
+        # 1.wav in ._1.wav.
         suffix = split_files.unlisted
         names = sorted(name for name in os.listdir(audio) if name.endswith(suffix) and name[0] != ".")
         if not names:
@@ -345,7 +347,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(trials, path)
 
     def _words_of_labels(self) -> dict[str, str]:
-        """Word in lower case → our label, for files with only ids and labels.
+        """Map words in lower case to our labels, for files with only ids and labels.
 
         The result is empty if such files are not accepted.
         """
@@ -356,7 +358,7 @@ class ListedCorpus(Corpus):
         return {word.lower(): label for word, label in words.items() if label}
 
     def _official_names(self) -> set[str]:
-        """The file names of the official keys and protocols."""
+        """Collect the file names of the official keys and protocols."""
         names = {Path(file).name for file in self.key_files}
         for split_files in self.parts.values():
             names.update(Path(protocol).name for protocol in split_files.protocols)
@@ -397,7 +399,7 @@ class ListedCorpus(Corpus):
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
-        audio_of: dict[Path, Path] = {}  # a subfolder of a possible folder of the audio → this folder
+        audio_of: dict[Path, Path] = {}  # a subfolder that ``holds`` names → the folder of the audio in which it may be
         for folder in split_files.audio:
             audio = _first_folder(self.place(root), folder, is_recording)
             for subfolder in split_files.holds:
@@ -421,7 +423,8 @@ class ListedCorpus(Corpus):
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """Read trials as ``Corpus.read_protocol`` does; ``path`` may be a folder of several lists.
 
-        Then all lists of ``split`` (None: of all splits) are read.
+        In such a folder, the lists of ``split`` are read; if ``split`` is None, the lists of all
+        splits.
         """
         phase = None
         # A trial whose label comes from a key, or whose list only labels files, has no phase of its own.
@@ -440,7 +443,7 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """The lists in ``folder`` that together make up the split ``phase`` (None: all splits)."""
+        """Find the lists in ``folder`` that make up the split ``phase``, or the lists of all splits if it is None."""
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]
@@ -464,7 +467,7 @@ class ListedCorpus(Corpus):
         return self.rows
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
-        """The folder of the recordings that the list ``file`` names, below ``audio``.
+        """Find the folder, below ``audio``, of the recordings that the list ``file`` names.
 
         The result is the first folder of :attr:`folders_of` that exists, or else the last one; None
         if :attr:`folders_of` names no folder.
@@ -480,8 +483,10 @@ class ListedCorpus(Corpus):
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
     """Return ``folder`` below ``root``; resolve a folder ``FOLDER/**``, as in :class:`Files`.
 
+    If no folder below ``FOLDER`` is the wanted one, the result is a path that does not exist.
+
     Args:
-        is_sought: tells whether a file of this name is one for which the folder is taken.
+        is_sought: tells whether a folder that holds a file of this name is the wanted one.
     """
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):

@@ -4,10 +4,10 @@ Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVP
 
 Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
 as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
-``train.txt``, ``dev.txt`` and ``test.txt``, each line of which names a recording of ``gt``. Each
+``train.txt``, ``dev.txt`` and ``test.txt``. Each line of a list names a recording of ``gt``. Each
 recording gives seven trials: itself and its six vocoded copies. The authors' program does not use
-these lists. It takes the first 7,920 files of each folder for training, in the order of the file
-system, which cannot be reproduced. The parts of that program have the same sizes as the
+these lists. For training, this program takes the first 7,920 files of each folder, in the order of
+the file system, which cannot be reproduced. The parts of that program have the same sizes as the
 lists. The set of the Speech Anti-Spoofing Arena has as many trials as ``eval`` here, 18,487.
 Benchmarks that report 92,407 trials take all parts together.
 

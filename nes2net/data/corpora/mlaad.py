@@ -130,7 +130,7 @@ CORPUS = ListedCorpus(
         )
         for split, name in _TRACING_PROTOCOLS.items()
     },
-    # These are the numbers of the protocols for source tracing; the corpus itself grows.
+    # The numbers of trials in the protocols for source tracing; the corpus itself grows.
     counts={"train": Counts(11000, 0, 11000), "dev": Counts(12000, 0, 12000)},
     counts_from="the page of the protocols",
     obtain={

@@ -24,7 +24,7 @@ from nes2net.lib.text_files import MOST_BYTES
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
-    """Read a dictionary name → array; lists of plain values become arrays, too.
+    """Read a dictionary of name → array; lists of plain values become arrays, too.
 
     Raises:
         InputError: if the file is missing or damaged, does not hold such a dictionary, or contains
@@ -143,17 +143,18 @@ class _Array:
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-    """Stands for NumPy's ``_frombuffer``, which makes an array in pickles of protocol 5."""
+    """Stand in for NumPy's ``_frombuffer``, which makes an array in pickles of protocol 5."""
     array = _Array()
     array.__setstate__((1, shape, dtype, order == "F", data))
     return array
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
-    """Stands for NumPy's ``scalar``, which makes a single value in pickles.
+    """Stand in for NumPy's ``scalar``, which makes a single value in pickles.
 
     Raises:
-        ValueError: if the value has more than 256 bytes, or ``dtype`` and ``data`` do not fit.
+        ValueError: if the value has more than 256 bytes, or if ``dtype`` and ``data`` do not fit
+            each other.
     """
     if len(data) > _LONGEST_SCALAR:
         raise ValueError(f"a single value has {len(data)} bytes")

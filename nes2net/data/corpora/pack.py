@@ -82,8 +82,8 @@ def pack(
         shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
 
     Raises:
-        InputError: if a recording is missing or changes during packing, two recordings have the same
-            id, ``out`` holds shards of other recordings, or a file cannot be written.
+        InputError: if a recording is missing or changes during packing; if two recordings have the
+            same id; if ``out`` holds shards of other recordings; or if a file cannot be written.
         MissingLibrary: if the format is Parquet and pyarrow is not installed.
     """
     out = Path(out)
@@ -138,7 +138,7 @@ def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path)
 
 
 def _plan_line(trial: Trial) -> str:
-    """The facts of a trial as a line of the plan; if one fact changes, a written shard is invalid."""
+    """Write the facts of a trial as a line of the plan; if one fact changes, a written shard is invalid."""
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 
@@ -220,11 +220,12 @@ def _planned_shards(
 
     Args:
         out: the folder of the shards.
+        format: kind of shards.
         shard_bytes: the most bytes of audio in a shard; a larger recording gets a shard of its own.
     """
     planned: dict[Path, list[_Packed]] = {}
     for split, split_recordings in recordings.items():
-        name = f"test-{split}"  # of a further evaluation part, such as `track1`, the notes state the phase
+        name = f"test-{split}"  # the notes state the phase of a further evaluation part, such as `track1`
         if split in (*_NAMES, WHOLE):
             name = _NAMES.get(split, WHOLE)
         shards = list(_group_by_size(split_recordings, shard_bytes))
@@ -237,7 +238,7 @@ def _planned_shards(
 
 
 def _notes_json(trial: Trial) -> str:
-    """The notes of a trial in a shard: its id, fields and extra columns as JSON.
+    """Write the notes of a trial in a shard: its id, fields and extra columns as JSON.
 
     The notes also hold the phase of the trial, if the phase is not a split.
     """
@@ -248,7 +249,7 @@ def _notes_json(trial: Trial) -> str:
 
 
 def _read_content(packed: _Packed) -> bytes:
-    """Read a recording; raise InputError if this fails or its size has changed since packing began."""
+    """Read a recording; raise InputError if this fails, or if its size has changed since packing began."""
     path = packed.trial.audio_path()
     try:
         with open_recording(path) as file:
@@ -261,7 +262,7 @@ def _read_content(packed: _Packed) -> bytes:
 
 
 def _name_in_shard(packed: _Packed) -> str:
-    """The file name of a recording in a shard: its id, escaped so that it can never be a path."""
+    """Make the file name of a recording in a shard: its id, escaped so that it can never be a path."""
     return f"{quote(packed.trial.id, safe='').replace('.', '%2E')}{packed.suffix}"
 
 

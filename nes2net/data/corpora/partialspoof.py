@@ -55,16 +55,16 @@ def segment_labels(
         resolution: length of a segment in ms, one of
             :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
         protocols: the folder of the protocols, if they are not in the folder of the corpus. The
-            labels may also be in this folder.
+            labels of segments may be in this folder, too.
 
     Raises:
-        InputError: if the split or resolution is unknown, or the file is missing, damaged or does
-            not hold labels.
+        InputError: if the split or the resolution is unknown, or if the file is missing, is damaged
+            or does not hold labels.
     """
     split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
-    # Find the file of labels.
+    # Find the file that holds the labels of the split.
     path = Path(path)
     name = f"{split}_seglab_{resolution / 1000:g}.npy"
     if not path.is_file():
@@ -108,12 +108,12 @@ def segments(
         protocols: the folder of the protocols, if they are not in the folder of the corpus.
         uncovered: the class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
             the published labels of frames. By default, gaps are bona fide if the RTTM lists only
-            spoofed segments. Otherwise a gap of more than a millisecond is an error.
+            spoofed segments. If it lists others, too, a gap of more than a millisecond is an error.
 
     Raises:
-        InputError: if the split is unknown or a file is malformed; if an utterance of ``reco2dur``
-            has no segments; if segments lie outside of their utterance, leave gaps, or contradict
-            a label of the protocol.
+        InputError: if the split is unknown; if a file is malformed; if an utterance of ``reco2dur``
+            has no segments; if segments lie outside of their utterance, leave gaps, or contradict a
+            label of the protocol.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
     # Find and read the RTTM and the durations.

@@ -85,8 +85,8 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
     including line breaks.
 
     Raises:
-        InputError: if two columns share a name, a row has more or fewer fields than the header,
-            quotation marks do not match, or a row is far longer than any real row.
+        InputError: if two columns share a name, if a row has more or fewer fields than the header,
+            if quotation marks do not match, or if a row is far longer than any real row.
     """
     lines = _CsvLines(decoded_text(path))
     rows = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -233,7 +233,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 
 
 def canonical_phase(phase: str) -> str:
-    """The name that this package gives to a phase or split of a corpus.
+    """Return the name that this package gives to a phase or split of a corpus.
 
     Two phases have other names elsewhere. The scripts of ASVspoof 2021 say ``hidden_track`` for the
     phase that its keys call ``hidden``, and CtrSVDD calls its evaluation part ``test``.
@@ -257,7 +257,7 @@ def known_split(split: str, splits: Sequence[str], title: str) -> str:
 
 
 def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
-    """The trials of ``phase`` (None or ``"all"``: all).
+    """Select the trials of ``phase``; None and ``"all"`` select all trials.
 
     A trial without a phase belongs to every phase.
 

@@ -65,8 +65,8 @@ class SegmentListCorpus(ListedCorpus):
             protocols: the folder of the lists, if they are not in the folder of the corpus.
 
         Raises:
-            InputError: if the split is unknown, a list is malformed, or segments overlap, leave a
-                gap, lie outside of their utterance, or contradict its label.
+            InputError: if the split is unknown; if a list is malformed; or if segments overlap,
+                leave a gap, lie outside of their utterance, or contradict its label.
             NotFound: if there is no list.
         """
         split = files.known_split(split, self.splits, self.title)

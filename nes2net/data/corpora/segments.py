@@ -106,8 +106,8 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
     are merged.
 
     Raises:
-        InputError: if segments of two labels overlap, a segment ends after the utterance, or there
-            is a gap and ``uncovered`` is None.
+        InputError: if segments of two labels overlap, if a segment ends after the utterance, or if
+            there is a gap and ``uncovered`` is None.
 
     >>> [(s.label, s.start, s.end) for s in covering([Segment("spoof", 0.5, 1.0)], 1.5, "bonafide")]
     [('bonafide', 0.0, 0.5), ('spoof', 0.5, 1.0), ('bonafide', 1.0, 1.5)]
@@ -169,7 +169,7 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
 
 
 def any_spoof(segments: Mapping[str, Iterable[Segment]]) -> dict[str, bool]:
-    """Utterance → whether any of its segments is spoofed."""
+    """Map each utterance to whether any of its segments is spoofed."""
     spoofed = {}
     for utterance, utterance_segments in segments.items():
         spoofed[utterance] = any(segment.label == SPOOF for segment in utterance_segments)

@@ -11,8 +11,8 @@ The audio is read from the shards without unpacking them. Listing the trials rea
 =========================== ========================================================================
 
 The name of a shard, or of a folder above it, may begin with its split: ``train``, ``validation`` or
-``dev``, ``test`` or ``eval``. Otherwise a column ``split`` may state the split. A table has these
-columns, and a ``.json`` has these entries:
+``dev``, ``test`` or ``eval``. If no name states the split, a column ``split`` may state it. A table
+has these columns, and a ``.json`` has these entries:
 
 ================== =================================================================================
 ``audio``          the content of an audio file, or ``{bytes, path}``
@@ -77,7 +77,7 @@ class Shard:
 
 
 def shards_below(root: str | Path) -> list[Shard]:
-    """List the shards in and below the folder ``root``, sorted by path; or ``root``, if it is a shard.
+    """List the shards in and below the folder ``root``, sorted by path; if ``root`` is a shard, list only ``root``.
 
     Raises:
         NotFound: if there are no shards.
@@ -142,7 +142,7 @@ def is_shard(name: str) -> bool:
 
 
 def _split_of(path: PurePosixPath) -> str | None:
-    """The split in the name of a shard, or else in the name of its nearest folder that states one; None without one."""
+    """Find the split in the name of a shard, or else in the name of a folder above it; None if no name states it."""
     for name in reversed(path.parts):
         match = _WORD.match(name)
         if match is not None and match[0].lower() in SPLIT_WORDS:
@@ -156,7 +156,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     By default, the id of a trial is the path of its recording below ``root``.
 
     Raises:
-        InputError: if a column has an impossible name or type, or a row is malformed.
+        InputError: if a column has an impossible name or type, or if a row is malformed.
     """
     budget = Budget.of(f"shard {shard.path}", shard.path.stat().st_size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
@@ -200,7 +200,7 @@ class _ClassLabels:
     """Our label of each name."""
 
     def __call__(self, value: Any, row_name: str) -> str | None:
-        """Our label for a ``value`` of the column; raise InputError, which names the row, for any other value."""
+        """Return our label for a ``value`` of the column; raise InputError, which names the row, for a wrong value."""
         if value is None or isinstance(value, str):
             return _label_of_value(value, row_name)
         num_names = len(self.names)
@@ -239,7 +239,10 @@ def _class_labels(table: Table, path: Path) -> _ClassLabels | None:
 
 
 def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``."""
+    """Yield the rows of a table, each as a mapping: column → value, for the columns ``names``.
+
+    ``budget`` counts the rows and their texts.
+    """
     if not names:
         num_rows = sum(table.counts)
         budget.take("rows", steps=num_rows)
@@ -257,7 +260,7 @@ def _read_rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[
 
 
 def _label_of_value(value: Any, row_name: str) -> str | None:
-    """Our label for a word, or for a number of the Arena: 0 bona fide, 1 spoof.
+    """Return our label for a word, or for a number of the Arena: 0 bona fide, 1 spoof.
 
     The label is None if ``value`` is None or an empty text.
 
@@ -332,7 +335,7 @@ def _trial_of_row(
 
 
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
-    """The phase of a row, or None if neither the shard nor the row states a split.
+    """Find the phase of a row; None if neither the shard nor the row states a split.
 
     If the name of the shard states a split, the phase is this split, or the part of the split that
     the row states, such as ``progress``. Otherwise the phase is the split that the row states.
@@ -364,7 +367,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, a mapping in JSON; empty without notes. Raise InputError for any other text."""
+    """Parse the notes of a row, a mapping in JSON; empty without notes. Raise InputError for other texts."""
     if text in (None, ""):
         return {}
     try:
@@ -387,7 +390,8 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
     its label and other fields. A sample without a recording is skipped.
 
     Raises:
-        InputError: if a name occurs twice, a sample has several recordings, or a text is malformed.
+        InputError: if a name occurs twice, if a sample has several recordings, or if a text is
+            malformed.
     """
     # Group the members of the file into samples.
     samples: dict[str, dict[str, Member]] = {}
@@ -445,7 +449,7 @@ class ShardCorpus(UserCorpus):
     """A user's own recordings in a folder of shards."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that the names of the shards state; the set also holds None if a shard's name states no split."""
+        """Collect the splits that the names of shards state; None stands for a shard whose name states no split."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
@@ -464,7 +468,7 @@ class ShardCorpus(UserCorpus):
         return root
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """The trials of ``split`` in the shards of ``path``; errors are those of :meth:`trials`.
+        """Read the trials of ``split`` from the shards in ``path``; errors are those of :meth:`trials`.
 
         ``audio`` is not used, because the shards hold the recordings.
         """

@@ -12,8 +12,9 @@ and its ``attack_type`` is its ``generator``.
 
 There are further lists, of experiments by generator, language and speaker. To use one of these,
 give it as ``protocols``. The layout was inferred from other people's programs, not from the corpus.
-One of these programs removes recordings from the training list that the development list has, too;
-if the lists share recordings, evaluate with the list of one part, such as ``test_all.csv``, as key.
+One of these programs removes from the training list the recordings that the development list has,
+too. If the lists share recordings, evaluate with the list of one part, such as ``test_all.csv``, as
+key.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _TABLE = Table("file", {"label": "label", "attack": "model", "attack_type": "gen
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """Yield the trials of a list, without a generator for bona fide ones.
+    """Yield the trials of a list; bona fide trials have neither ``attack`` nor ``attack_type``.
 
     The arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
     """

@@ -81,7 +81,7 @@ class Trial:
         return int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
-        """The path of the audio, for callers that need audio.
+        """Return the path of the audio, for callers that need audio.
 
         Raises:
             InputError: if the trial has no path, because it comes from a key.
@@ -93,7 +93,7 @@ class Trial:
         return self.path
 
     def get(self, name: str) -> str | None:
-        """The value of the field ``name``, or of the item ``name`` of ``extra``; None if there is neither."""
+        """Return the value of the field ``name``, or of the item ``name`` of ``extra``; None if there is neither."""
         if name in self.__slots__:
             return getattr(self, name)
         for column, value in self.extra:
@@ -102,7 +102,7 @@ class Trial:
         return None
 
     def __reduce__(self) -> tuple:
-        """How to pickle a trial: the function that restores it, and the arguments of this function."""
+        """Tell pickle how to restore a trial: return a function and its arguments."""
         # A DataLoader worker gets up to 600,000 trials, and a dataclass's own way to pickle takes twice as long.
         id, path, *other_fields = _values(self)
         if path is not None:
@@ -111,7 +111,7 @@ class Trial:
 
 
 def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_order: bool = True) -> str:
-    """SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
+    """Compute the SHA-256 of a list of trials, in hexadecimal, to tell whether two lists are equal.
 
     Args:
         line: returns a text for a trial, such as its id and label; the digest is computed from
@@ -155,7 +155,7 @@ class Part(NamedTuple):
     """Commit of a data set of the hub, if it was downloaded."""
 
     def facts(self) -> dict[str, Any]:
-        """The part as plain data, for the record beside scores or a run."""
+        """Describe the part by plain data, for the record beside scores or a run."""
         facts = {"name": self.corpus}
         if self.revision:
             facts["revision"] = self.revision
@@ -166,9 +166,9 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     """Draw ``count`` of ``trials``, and keep their order and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
-    returned. Otherwise each stratum first gets one trial. The remaining trials are distributed in
-    proportion to the sizes of the strata, by the method of largest remainders. The draw within a
-    stratum depends only on ``seed`` and on the trials of the stratum.
+    returned. If there are more, one trial is first drawn from each stratum. The remaining trials
+    are distributed in proportion to the sizes of the strata, by the method of largest remainders.
+    The draw within a stratum depends only on ``seed`` and on the trials of the stratum.
 
     Raises:
         InputError: if ``count`` is smaller than the number of strata.
@@ -201,9 +201,9 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
 
 
 def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | None:
-    """The class of ``trial`` in source tracing: bona fide, or the value of ``field`` if it is spoofed.
+    """Find the class of ``trial`` in source tracing: bona fide, or the value of ``field`` if it is spoofed.
 
-    The result is None if the trial lacks this field, or the field is empty.
+    The result is None if the trial lacks this field, or if the field is empty.
 
     Args:
         aliases: value → name of the class, to join several values in one class.
