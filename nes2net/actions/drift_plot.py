@@ -25,7 +25,7 @@ def plot_drift(picture: str | Path, drift: Drift) -> None:
         picture: file to write, whole or not at all; its suffix, such as ``.png``, states the
             format.
     """
-    trait_comparisons = [comparison for comparison in drift.comparisons if comparison.usual.is_trait]
+    trait_comparisons = [comparison for comparison in drift.comparisons if comparison.usual.is_measured]
     figure = Figure(figsize=(_WIDTH, 0.6 + _PANEL * len(trait_comparisons)), layout="constrained")
     panels = figure.subplots(len(trait_comparisons), 1, sharex=True, squeeze=False)[:, 0]
     for axes, comparison in zip(panels, trait_comparisons):

@@ -100,8 +100,8 @@ class FilesBeside:
         even after an interruption, so that no hours of work are lost.
 
         Args:
-            detector: the detector. Its rule of scores gives the smallest span of the score axis in
-                pictures of fake stretches.
+            detector: the detector. Its ``score_rule`` decides how much the score axis spans at
+                least in pictures of fake stretches.
             decider: the calibration and the threshold for pictures of scores along a recording;
                 None for raw scores.
         """

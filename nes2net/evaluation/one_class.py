@@ -50,7 +50,7 @@ class Errors(NamedTuple):
 
 @dataclass(frozen=True)
 class OneClass:
-    """A test set of one class at the transferred threshold.
+    """The errors on a test set of one class, at a threshold that was chosen on other trials.
 
     - ``label`` is the label of all its trials, ``"spoof"`` or ``"bonafide"``.
     - ``errors`` counts the spoofed trials that are accepted, or the bona fide ones that are rejected.

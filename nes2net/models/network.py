@@ -177,7 +177,7 @@ class Network(nn.Module):
 
     @property
     def precision(self) -> str:
-        """Precision in which scores are computed: the type of the weights, ``"tf32"`` or ``"int8"``."""
+        """Precision in which scores are computed: ``"int8"``, ``"tf32"``, or else the type of the weights."""
         if self._chosen_precision == "int8" or (self._chosen_precision == "tf32" and self.dtype == torch.float32):
             return self._chosen_precision
         return str(self.dtype).removeprefix("torch.")

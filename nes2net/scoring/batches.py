@@ -62,7 +62,7 @@ class Group(NamedTuple):
 
     ids: list[str]
     """The id of each utterance's trial."""
-    audio: list[str]
+    file_stamps: list[str]
     """The :func:`~nes2net.scoring.journal.stamp` of each utterance's file."""
     waveforms: Tensor
     """B×N float32."""
@@ -264,7 +264,7 @@ class Read(NamedTuple):
     content: Any
     """The waveform, or other content that was read; a text is the reason why the content is
     missing."""
-    audio: str
+    file_stamp: str
     """The :func:`~nes2net.scoring.journal.stamp` of the file."""
 
 
@@ -281,14 +281,16 @@ class Reading(Dataset):
 
     def __getitem__(self, item: Item) -> Read:
         """Read an item, in a worker; if this fails, the reason takes the place of the content."""
-        audio = stamp(item.path)  # taken before reading, so that the stamp differs if the file is replaced meanwhile
+        file_stamp = stamp(
+            item.path
+        )  # taken before reading, so that the stamp differs if the file is replaced meanwhile
         try:
             content = self.read(item)
         except InputError as error:
             content = str(error)
         except Exception as error:  # a decoder's error on a damaged file must not end the run
             content = one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
-        return Read(item.id, content, audio)
+        return Read(item.id, content, file_stamp)
 
 
 def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
@@ -299,16 +301,16 @@ def _read_waveform(reader: WaveformReader, item: Item) -> Tensor:
 def collate(read: Sequence[Read]) -> ReadBatch:
     """Make a batch of the trials that a worker has read; waveforms of one length are stacked, in order."""
     failures = {id: content for id, content, _ in read if isinstance(content, str)}
-    usable = [(id, audio, content) for id, content, audio in read if not isinstance(content, str)]
+    usable = [(id, content, file_stamp) for id, content, file_stamp in read if not isinstance(content, str)]
     groups = []
 
-    def num_samples(read: tuple[str, str, Tensor]) -> int:
-        """Count the samples of the waveform in ``read``, which is (id, stamp, waveform)."""
-        return len(read[2])
+    def num_samples(trial: tuple[str, Tensor, str]) -> int:
+        """Count the samples of the waveform of a trial, which is (id, waveform, stamp of the file)."""
+        return len(trial[1])
 
     for _, alike in groupby(sorted(usable, key=num_samples), key=num_samples):
-        ids, audio, waveforms = zip(*alike)
-        groups.append(Group(list(ids), list(audio), stacked(waveforms)))
+        ids, waveforms, file_stamps = zip(*alike)
+        groups.append(Group(list(ids), list(file_stamps), stacked(waveforms)))
     return ReadBatch(groups, failures)
 
 
@@ -430,11 +432,11 @@ class Compute(Generic[T]):
             rows: dict[str, Row[T]] = {}
             failures = dict(batch.failures)
             for group, values in started:
-                for id, audio, value in zip(group.ids, group.audio, values()):
+                for id, file_stamp, value in zip(group.ids, group.file_stamps, values()):
                     if isinstance(value, str):
                         failures[id] = value
                     else:
-                        rows[id] = Row(value, audio)
+                        rows[id] = Row(value, file_stamp)
             return BatchResult(rows, failures, sum(group.waveforms.numel() for group in batch.groups))
 
         return wait

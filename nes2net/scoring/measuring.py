@@ -70,7 +70,7 @@ def measure_file(path: AnyRecording, num_samples: int | None, longest: int | Non
 
 
 def drawn(trials: Sequence[Trial], max_trials: int = MOST_MEASURED) -> list[Trial]:
-    """Draw at most ``max_trials`` of ``trials`` at random, in order; the same call draws the same trials."""
+    """Draw at most ``max_trials`` of ``trials`` at random, and keep their order; the same call draws the same trials."""
     if len(trials) <= max_trials:
         return list(trials)
     return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), max_trials))]

@@ -144,6 +144,8 @@ def record_path(path: Path) -> Path:
 def record_of(path: Path, sha256: str | None = None) -> WholeRecord | None:
     """Read the record beside ``path``; None if it is missing, is unreadable or states the SHA-256 of another file.
 
+    A record that states no SHA-256 is returned.
+
     Args:
         sha256: SHA-256 of ``path``; None to compute it.
     """

@@ -168,7 +168,8 @@ def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Has
         groups: the group of each item.
 
     Returns:
-        For each item, the number of its group; and for each number, the group.
+        An array with the number of each item's group; and the list of groups, where group n has
+        index n.
     """
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)

@@ -342,7 +342,7 @@ def _explain_single_utterance(batch: str, remedy: str) -> Iterator[None]:
     """Within this context, turn PyTorch's error about batch statistics of a single utterance into an :class:`InputError`.
 
     Args:
-        batch: words for the batch that is too small.
+        batch: what the message calls the batch that is too small, such as "the last batch".
         remedy: end of the message, which says what to do.
     """
     try:

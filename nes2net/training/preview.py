@@ -62,7 +62,8 @@ def augment(
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
     """Draw the waveforms ``before`` and ``after`` an augmentation, (N,) each, to the PNG ``file``.
 
-    The spectrogram of each waveform stands below the waveform; both have the same scales.
+    The spectrogram of each waveform stands below the waveform. Both waveforms have one scale of amplitude, and
+    both spectrograms one scale of level.
     """
     from nes2net.lib.pictures import Figure  # imported only here for start-up time, because training does not draw this
 

@@ -34,7 +34,7 @@ def stream_of_epoch(seed: int, epoch: int, *position: int) -> list[int]:
 
 
 class StepShare(NamedTuple):
-    """The parts of a step that a process takes.
+    """Says which parts of a step a process takes.
 
     A step has ``accumulate`` × ``world_size`` parts. Process ``rank`` takes the parts ``rank``,
     ``rank`` + ``world_size``, ``rank`` + 2·``world_size`` and so on.

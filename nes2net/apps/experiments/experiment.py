@@ -133,7 +133,10 @@ def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
 
 
 def _scoring_rate(scoring: ScoreJob) -> tuple[int, float] | None:
-    """Return how many trials ``scoring`` has, and how many it scored per second; None if its record does not say."""
+    """Return how many trials ``scoring`` has, and how many it scored per second.
+
+    The result is None if the record does not say, or if the last run scored no trial.
+    """
     record = scoring.record()
     if record is None:
         return None

@@ -116,7 +116,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):
-        if finding.problem not in problems:  # list it once, even if a file is both protocol and labels
+        if finding.problem not in problems:  # a missing file may be both protocol and labels
             missing.append(finding)
     return missing
 

@@ -197,7 +197,7 @@ def _recipe_if_readable(provenance: Provenance) -> Recipe | None:
 
 
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
-    """Collect facts about the training of a checkpoint in words: recipe, epoch, data and values."""
+    """Describe how a checkpoint was trained: recipe, epoch, data and values."""
     # Describe the recipe, and the detectors from which the training started.
     recipe = _recipe_if_readable(provenance)
     record = provenance.facts

@@ -226,6 +226,7 @@ def run(
 
     Args:
         out: folder of the run.
+        batch_size: recordings in a batch; None for the default of scoring.
         num_workers: worker processes that read and change audio; None for one per processor, at
             most 8.
 

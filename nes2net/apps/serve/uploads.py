@@ -16,7 +16,7 @@ from nes2net.apps.serve.guard import PATIENCE
 from nes2net.lib.errors import readable_size
 from nes2net.lib.http_server import Refused
 
-_FORGOTTEN_AFTER = 300.0  # seconds after which a file that is in no drop is removed
+_FORGOTTEN_AFTER = 300.0  # seconds until a file outside of all drops is removed
 _DROP = "drop-"  # prefix of the folders that hold the recordings of one drop
 
 

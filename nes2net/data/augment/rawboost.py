@@ -157,7 +157,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Apply the algorithm to ``x``, with random numbers from the stream if there is one."""
+        """Apply the RawBoost algorithm of the number ``strength`` to ``x``; a legacy stream draws, if there is one."""
         parameters = vars(self.parameters) if self.parameters else {}
         if self.stream is None:
             y = rawboost(x, int(self.strength), rng, **parameters)

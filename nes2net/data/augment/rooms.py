@@ -76,7 +76,8 @@ def reverberate(
 ) -> np.ndarray:
     """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
 
-    The result is the first N samples of the convolution, in the type of ``x``.
+    The result is N samples of the convolution, in the type of ``x``: the first ones, or with
+    ``aligned`` those from the direct sound on.
 
     Args:
         name: name of the impulse response for the message of the error.
@@ -93,10 +94,10 @@ def reverberate(
     energy = float(np.sum(h**2))
     if energy == 0:
         raise InputError(f"{name} is silent and cannot be an impulse response; take it out of its folder")
-    h = h[: len(x)] / math.sqrt(energy)  # later samples have no effect on the first N samples
+    start = int(np.abs(h).argmax()) if aligned else 0
+    h = h[: start + len(x)] / math.sqrt(energy)  # later samples have no effect on the result
     size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
     y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
-    start = int(np.abs(h).argmax()) if aligned else 0
     return y[start : start + len(x)].astype(x.dtype, copy=False)
 
 

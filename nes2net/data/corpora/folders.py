@@ -86,7 +86,8 @@ class FolderCorpus(Corpus):
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, or all if ``phase`` is None, without audio.
 
-        ``path`` is the folder of the corpus, or a file with only ids and labels.
+        ``path`` is the folder of the corpus, None for its default place (:meth:`place`), or a file
+        with only ids and labels. All trials of such a file are returned, whatever ``phase`` is.
         """
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)

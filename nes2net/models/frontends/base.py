@@ -222,7 +222,7 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # checkpoint_activations() made it: compile the layer's own
+            if isinstance(layer.forward, partial):  # by checkpoint_activations(): compile the method in it
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

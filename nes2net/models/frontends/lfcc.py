@@ -97,7 +97,7 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         self.max_frequency = max_frequency
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the LFCC of ``x`` B×N after pre-emphasis: cepstral coefficients, then Δ and ΔΔ, B×T×D.
+        """Compute the LFCC of ``x`` B×N, which has been pre-emphasised: cepstral coefficients, then Δ and ΔΔ, B×T×D.
 
         T = 1 + (N − window_length) // hop_length.
         """

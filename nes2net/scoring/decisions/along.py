@@ -37,7 +37,7 @@ _SIMULATIONS = 2000
 # Most windows of a simulated recording. A longer recording counts as several recordings of this length.
 _MOST_WINDOWS = 1000
 _BELOW = 0.025  # this share of the calibration's bona fide trials lies below the usual range
-_MOST_LENGTHS = 16  # largest number of lengths of fake parts that are simulated
+_MOST_LENGTHS = 16  # fake parts are simulated with at most so many different lengths
 _SEED = 0
 
 

@@ -73,8 +73,11 @@ class Usual:
     """What unusual recordings do, as a verb phrase; empty for "lie outside of" the ranges."""
 
     @property
-    def is_trait(self) -> bool:
-        """Whether the values can be drawn on a scale. P-values and the verdict "unfit" have no such scale."""
+    def is_measured(self) -> bool:
+        """Whether the values are measured in a unit, with a median.
+
+        P-values and the verdict "unfit" are not; their usual values are given in ``words``.
+        """
         return not self.words
 
     @property
@@ -176,9 +179,9 @@ class Comparison:
     def median(self) -> str:
         """The median of the new recordings with its unit, in words.
 
-        The median is a dash if the values have no scale (:attr:`Usual.is_trait`).
+        The median is a dash if the values have no scale (:attr:`Usual.is_measured`).
         """
-        if not self.usual.is_trait:
+        if not self.usual.is_measured:
             return "–"
         return f"{self.usual.shown(float(np.median(self.values)))} {self.usual.unit}".strip()
 
@@ -193,7 +196,7 @@ class Comparison:
     def in_words(self) -> str:
         """The result of the test as a sentence without a full stop."""
         unusual = self.usual.unusual or f"lie outside of {self.usual.in_words}"
-        median = f"; their median is {self.median}" if self.usual.is_trait else ""
+        median = f"; their median is {self.median}" if self.usual.is_measured else ""
         shares = (100 * self.outside, 100 * self.usual.expected)
         return f"{self.name}: {shares[0]:.0f} % of the recordings {unusual} ({shares[1]:.0f} % expected){median}"
 

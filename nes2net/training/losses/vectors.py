@@ -496,7 +496,10 @@ class Prototypes(_MeanOverClasses):
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×2 for spoof and bona fide, with the angular margin."""
+        """Compute the losses B×2 with the angular margin: column 0 as if each sample were spoof, 1 as if bona fide.
+
+        ``step`` and ``durations`` have no effect.
+        """
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
         cosine_margin = cosine - turned_cosines(cosine, self.margin)  # the angular margin as a difference
         return additive_margin_losses(cosine, self.scale, cosine_margin)

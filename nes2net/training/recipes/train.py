@@ -28,9 +28,9 @@ from nes2net.training.recipes.section import (
 )
 
 _KEEP_WORD = "(last|best|[1-9][0-9]{0,8})"
-#: For keys that need a trained front-end.
+#: Keys with this condition are used only if the front-end is trained.
 _OF_TRAINED = UsedWith("freeze_frontend", (False,))
-#: For keys that need gradient steps.
+#: Keys with this condition are used only if an optimiser takes gradient steps.
 _OF_STEPS = UsedWith("optimizer", ("adam", "adamw"))
 
 
