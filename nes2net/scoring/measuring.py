@@ -174,7 +174,7 @@ def measure_trials(
                 if isinstance(read_trial.content, str):
                     reasons[read_trial.id] = read_trial.content
                 else:
-                    rows[read_trial.id] = Row(read_trial.content, read_trial.audio)
+                    rows[read_trial.id] = Row(read_trial.content, read_trial.file_stamp)
             yield BatchResult(rows, reasons)
 
     run: dict[str, Any] = {
