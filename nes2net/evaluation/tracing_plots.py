@@ -48,16 +48,16 @@ def confusion_plot(trials: ClassTrials) -> Plot:
     The row of an unknown class shows for which known classes its trials are taken. A known class
     without trials has a column but no row.
     """
-    order = order_of_lookalikes(trials.confusion)
-    known_rows = [number for number in order if trials.confusion[number].any()]
-    rows = _shares(trials.confusion[known_rows])[:, order]
-    names = [trials.names[number] for number in known_rows]
-    if len(trials.generator_names):
-        unknown_rows = _shares(trials.unknown_confusion)[:, order]
+    order = order_of_lookalikes(trials.known.confusion)
+    known_rows = [number for number in order if trials.known.confusion[number].any()]
+    rows = _shares(trials.known.confusion[known_rows])[:, order]
+    names = [trials.known.names[number] for number in known_rows]
+    if len(trials.unknown.names):
+        unknown_rows = _shares(trials.unknown.confusion)[:, order]
         # Unknown classes that are taken for the same known class stand together.
         by_nearest = np.argsort(unknown_rows.argmax(1), kind="stable")
         rows = np.vstack([rows, unknown_rows[by_nearest]])
-        names += [trials.generator_names[number] for number in by_nearest]
+        names += [trials.unknown.names[number] for number in by_nearest]
     num_rows, num_columns = rows.shape
     is_wide = num_columns > _MOST_NUMBERED
     width = 2.0 + 0.32 * min(num_columns, 40) if is_wide else 4.6  # inches; 4.6 is the width of the other plots
@@ -67,22 +67,22 @@ def confusion_plot(trials: ClassTrials) -> Plot:
         axes.add_patch(Rectangle((column, row), 1, 1, color=BONAFIDE_COLOUR, alpha=0.9 * share**0.7, linewidth=0))
         if not is_wide:
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", color=INK, fontsize=8)
-    if len(trials.generator_names):
+    if len(trials.unknown.names):
         axes.axhline(len(known_rows), color=INK, linewidth=1.2)
     axes.set(xlim=(0, num_columns), ylim=(num_rows, 0), xlabel="taken for", ylabel="class")
     size = 8.5 if num_rows <= 40 else 6.5
     axes.set_xticks(
-        np.arange(num_columns) + 0.5, [trials.names[number] for number in order], rotation=90, fontsize=size
+        np.arange(num_columns) + 0.5, [trials.known.names[number] for number in order], rotation=90, fontsize=size
     )
     axes.set_yticks(np.arange(num_rows) + 0.5, names, fontsize=size)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_color(GRID)
-    recalls = np.diag(_shares(trials.confusion))[known_rows]
+    recalls = np.diag(_shares(trials.known.confusion))[known_rows]
     description = "; ".join(f"{name}: {100 * recall:.0f} % right" for name, recall in zip(names, recalls))
     svg = svg_of(figure, f"confusion-{trials.system}", f"Confusion of {trials.system}", f"{description}.")
-    caption = _CONFUSION_CAPTION.format(trials.system, _UNKNOWN_ROWS if trials.generator_names else "")
+    caption = _CONFUSION_CAPTION.format(trials.system, _UNKNOWN_ROWS if trials.unknown.names else "")
     return Plot(svg, caption, "wide" if is_wide else "")
 
 
@@ -92,9 +92,10 @@ def known_plot(trials: ClassTrials, kind: str) -> Plot:
     A dashed line is at the threshold of the system, if it has a threshold for this score.
 
     Args:
-        kind: name of the score, a key of ``trials.known_scores``, such as ``log_odds``.
+        kind: name of the score, such as ``log_odds``.
     """
-    known, unknown = trials.known_scores[kind]
+    known = trials.known.known_scores[kind]
+    unknown = trials.unknown.known_scores[kind]
     low, high = score_range([known, unknown])
     edges = np.linspace(low, high, num_bins([known, unknown], low, high) + 1)
     figure, axes = figure_of(4.6, 3.0)
