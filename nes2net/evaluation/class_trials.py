@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,6 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, listed
 from nes2net.metrics.classes import pair_counts
-from nes2net.models.provenance import Provenance
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
 from nes2net.scoring.record import WholeRecord, record_of
@@ -120,7 +119,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     """
     # Find the name of the class of each trial.
     record = record_of(path, table.sha256)
-    field_name, aliases = class_labels_of(record)
+    field_name, aliases, threshold = class_labels_of(record)
     rows, trials, mismatch = _match_rows(key, path, table, settings.allow_partial)
     names = classes_of(trials, field_name, aliases, path)
     ignored = set() if settings.bonafide_unknown else {BONAFIDE}
@@ -163,7 +162,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
         [*kinds, *compared],
         mismatch,
         read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
-        KnownThreshold.read(_recorded_classes(record).get("known")),
+        threshold,
     )
 
 
@@ -178,22 +177,17 @@ def _check_one_detector(path: Path, file: Path) -> None:
         raise InputError(f"{file}: its detector is not that of {path}: give embeddings and logits of one detector")
 
 
-def _recorded_classes(record: WholeRecord | None) -> Mapping[str, Any]:
-    """Read :attr:`Provenance.class_labels` of the detector from the record of a file; empty without this fact."""
-    content = record.model_extra if record is not None else None
-    checkpoint = (content or {}).get("checkpoint")
-    return Provenance.read(checkpoint).class_labels if isinstance(checkpoint, dict) else {}
-
-
-def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str]]:
+def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str], KnownThreshold | None]:
     """Read how a detector names classes, from the record of a file.
 
     Returns:
-        The field that names the class of a trial (``attack`` if no record states the field), and
-        the aliases: value of the field → name of the class as which it counts.
+        - The field that names the class of a trial; ``attack`` if no record states the field.
+        - The aliases: value of the field → name of the class as which it counts.
+        - The threshold for unknown classes; None if no record states a threshold.
     """
-    labels = _recorded_classes(record)
-    return str(labels.get("field", _DEFAULT_FIELD)), labels.get("aliases") or {}
+    labels = record.provenance.class_labels if record is not None else {}
+    threshold = KnownThreshold.read(labels.get("known"))
+    return str(labels.get("field", _DEFAULT_FIELD)), labels.get("aliases") or {}, threshold
 
 
 def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], path: Path) -> list[str]:

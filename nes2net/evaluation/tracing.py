@@ -7,7 +7,9 @@ and of all trials at a threshold.
 
 from __future__ import annotations
 
+import csv
 import functools
+import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,6 +27,7 @@ from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
@@ -152,6 +155,7 @@ def evaluate_classes(
         warnings,
         functools.partial(_plots, systems, kind),
         functools.partial(_curves, systems),
+        functools.partial(_large_confusions, systems),
     )
 
 
@@ -400,3 +404,27 @@ def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
             for trials in systems
         }
     }
+
+
+def _large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
+    """Write the confusion matrices as CSV if a system has more than 30 classes, whose numbers no picture can show.
+
+    Returns:
+        The ending of the file → a row for each system and true class, in the order of the picture.
+        The mapping is empty if all systems have fewer classes.
+    """
+    from nes2net.evaluation.tracing_plots import (  # quick start-up: needs SciPy
+        CONFUSION_FILE,
+        MOST_READABLE,
+        ordered_confusion,
+    )
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    large = [trials for trials in systems if len(trials.known.names) > MOST_READABLE]
+    for trials in large:
+        confusion = ordered_confusion(trials)
+        writer.writerow(["system", "class", "known", *map(as_cell, confusion.columns)])
+        for number, (name, counts) in enumerate(zip(confusion.rows, confusion.counts.tolist())):
+            writer.writerow([as_cell(trials.system), as_cell(name), number < confusion.num_known, *counts])
+    return {CONFUSION_FILE: text.getvalue()} if large else {}

@@ -118,7 +118,7 @@ class ComparedEmbeddings(Embeddings):
                 or no models are left to compare.
         """
         # The evaluated trials.
-        field, aliases = class_labels_of(record_of(path))
+        field, aliases, _ = class_labels_of(record_of(path))
         rows = dict(self.read(path))
         spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
         trials = spoofed_trials
