@@ -22,7 +22,7 @@ from nes2net.evaluation.tables import Figure
 from nes2net.metrics.eer import interpolated_crossing
 from nes2net.metrics.intervals import check_draws
 
-_AT_ONCE = 4_000_000  # most counts that are in memory at once
+_AT_ONCE = 6_000_000  # most counts that are drawn at once
 _MOST_BINS = 512  # most bins of scores
 
 
