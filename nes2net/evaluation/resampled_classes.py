@@ -90,10 +90,9 @@ class Resamples:
         # Draw the counts of known and of unknown trials in bins of scores, and compute the rates of each draw.
         edges = _bin_edges(np.concatenate([known, *groups]))
         known_row = _histogram(known, edges)[None]
+        unknown_rows = np.stack([_histogram(scores, edges) for scores in groups])
         draws: dict[str, list[NDArray]] = {}
-        for drawn_known, drawn_groups, times in self._drawn(
-            known_row, np.stack([_histogram(g, edges) for g in groups])
-        ):
+        for drawn_known, drawn_groups, times in self._drawn(known_row, unknown_rows):
             pooled = drawn_groups.sum(1, keepdims=True)  # R×1×B
             for name, rate in _OF_COUNTS.items():
                 draws.setdefault(name, []).append(rate(drawn_known, pooled)[:, 0])

@@ -74,8 +74,8 @@ class ComparedEmbeddings(Embeddings):
             pairs = self._pairs(path, enrolled, key, settings.allow_partial)
             is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
             groups: dict[str, Any] = {"all": True, "of enrolled classes": is_enrolled, "of other classes": ~is_enrolled}
-            for name, counts in groups.items():
-                figures = _figures(pairs.scores, pairs.is_target, ~pairs.is_target & counts, settings)
+            for name, is_counted in groups.items():
+                figures = _figures(pairs.scores, pairs.is_target, ~pairs.is_target & is_counted, settings)
                 rows.append(Row({"system": system, "trials of other pairs": name}, figures))
             for model, scores, is_target in zip(pairs.models, pairs.scores.T, pairs.is_target.T):
                 figures = _figures(scores, is_target, ~is_target, settings)
