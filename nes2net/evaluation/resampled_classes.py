@@ -11,8 +11,8 @@ Shapes: R draws, K classes of the detector, C known and G unknown classes of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from nes2net.evaluation.tables import Figure
 from nes2net.metrics.eer import interpolated_crossing
 from nes2net.metrics.intervals import check_draws
 
-_AT_ONCE = 6_000_000  # most counts that are drawn at once
+_AT_ONCE = 4_000_000  # most counts that are in memory at once
 _MOST_BINS = 512  # most bins of scores
 
 
@@ -62,11 +62,16 @@ class Resamples:
             unknown_rows: counts G×K, a row for each unknown class. The sum of these rows is the
                 last row of the confusion matrix. None if the matrix has no such row.
         """
+        rng = np.random.default_rng(self.seed)
+        chunk_size = max(1, _AT_ONCE // known_rows.size)  # draws
         rates_of_draws = []
-        for known, unknown, _ in self._drawn(known_rows, unknown_rows):
-            confusions = known
-            if unknown is not None:
-                confusions = np.concatenate([known, unknown.sum(1, keepdims=True)], axis=1)
+        for start in range(0, self.num_resamples, chunk_size):
+            num_draws = min(chunk_size, self.num_resamples - start)
+            confusions = _resample(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
+            if unknown_rows is not None:
+                repeats = _resample_groups(rng, num_draws, len(unknown_rows))
+                unknown_counts = _resample(rng, unknown_rows, repeats)
+                confusions = np.concatenate([confusions, unknown_counts.sum(1, keepdims=True)], axis=1)
             rates_of_draws += [[rule.rate(confusion) for rule in rules.values()] for confusion in confusions]
         confusion = known_rows
         if unknown_rows is not None:
@@ -87,56 +92,43 @@ class Resamples:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and
             ``mean_fpr95`` are the means over the unknown classes.
         """
-        # Draw the counts of known and of unknown trials in bins of scores, and compute the rates of each draw.
+        # Draw the counts of known and of unknown trials in bins of scores.
+        rng = np.random.default_rng(self.seed)
         edges = _bin_edges(np.concatenate([known, *groups]))
-        known_row = _histogram(known, edges)[None]
-        unknown_rows = np.stack([_histogram(scores, edges) for scores in groups])
-        draws: dict[str, list[NDArray]] = {}
-        for drawn_known, drawn_groups, times in self._drawn(known_row, unknown_rows):
-            pooled = drawn_groups.sum(1, keepdims=True)  # R×1×B
-            for name, rate in _OF_COUNTS.items():
-                draws.setdefault(name, []).append(rate(drawn_known, pooled)[:, 0])
+        once = np.ones((self.num_resamples, 1), dtype=np.int64)
+        known_counts = _resample(rng, _histogram(known, edges)[None], once)[:, 0]  # R×B
+        times = _resample_groups(rng, self.num_resamples, len(groups))  # R×G
+        unknown_counts = np.zeros_like(known_counts)
+        means = {name: np.zeros(self.num_resamples) for name in _AVERAGED}
+        for number, scores in enumerate(groups):
+            row = _histogram(scores, edges)[None]
+            group_counts = _resample(rng, row, times[:, number : number + 1])[:, 0]  # R×B
+            unknown_counts += group_counts
+            # A draw may have a class several times; the mean over the classes then counts the class that many times.
+            present = times[:, number] > 0  # draws that have the group
+            weight = times[present, number] / len(groups)
             for name in _AVERAGED:
-                # A draw that has a class several times counts the class that many times.
-                means = (times * _OF_COUNTS[name](drawn_known, drawn_groups)).sum(1) / len(groups)
-                draws.setdefault(f"mean_{name}", []).append(means)
+                means[name][present] += weight * _OF_COUNTS[name](known_counts[present], group_counts[present])
         # Compute the figures themselves from the scores, without bins.
         unknown = np.concatenate(groups)
-        values = {name: rate(known, unknown) for name, rate in RATES_OF_SCORES.items()}
-        for name in _AVERAGED:
-            values[f"mean_{name}"] = float(np.mean([RATES_OF_SCORES[name](known, group) for group in groups]))
         fewer = min(known.size, unknown.size)
-        return {name: _figure(value, np.concatenate(draws[name]), fewer) for name, value in values.items()}
-
-    def _drawn(self, known_rows: NDArray, unknown_rows: NDArray | None) -> Iterator[tuple[NDArray, Any, NDArray]]:
-        """Draw the counts of a bootstrap: trials of the known classes, then unknown classes and their trials.
-
-        Args:
-            known_rows: counts C×B of the trials of each known class.
-            unknown_rows: counts G×B of the trials of each unknown class; None without such classes.
-
-        Yields:
-            For some of the draws, so that memory does not grow with their number: the counts R×C×B
-            of known classes; the counts R×G×B of unknown classes, or None; and how often each draw
-            has each unknown class, R×G.
-        """
-        rng = np.random.default_rng(self.seed)
-        num_unknown = 0 if unknown_rows is None else len(unknown_rows)
-        most_draws = max(1, _AT_ONCE // ((len(known_rows) + num_unknown) * known_rows.shape[1]))
-        for start in range(0, self.num_resamples, most_draws):
-            num_draws = min(most_draws, self.num_resamples - start)
-            known = _resample(rng, known_rows, np.ones((num_draws, len(known_rows)), dtype=np.int64))
-            if unknown_rows is None:
-                yield known, None, np.empty((num_draws, 0))
-                continue
-            # Draw G of G classes with replacement.
-            times = rng.multinomial(num_unknown, np.full(num_unknown, 1 / num_unknown), size=num_draws)
-            yield known, _resample(rng, unknown_rows, times), times
+        figures = {}
+        for name, rate in RATES_OF_SCORES.items():
+            figures[name] = _figure(rate(known, unknown), _OF_COUNTS[name](known_counts, unknown_counts), fewer)
+        for name in _AVERAGED:
+            mean = float(np.mean([RATES_OF_SCORES[name](known, group) for group in groups]))
+            figures[f"mean_{name}"] = _figure(mean, means[name], fewer)
+        return figures
 
 
 def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
     """Make the figure of a rate, with the 95 % interval from the values of the rate in all draws, (R,)."""
     return Figure(value, metrics.rate_interval(value, draws, num_trials))
+
+
+def _resample_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
+    """Draw G of G groups with replacement, R times, and return how often each draw has each group, R×G."""
+    return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_draws)
 
 
 def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDArray:
@@ -177,29 +169,28 @@ def _histogram(scores: NDArray, edges: NDArray) -> NDArray:
 
 
 def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
-    """AUROC (R, G) from counts R×1×B of known and R×G×B of unknown trials in bins of rising score; 0 without trials."""
-    below = np.cumsum(unknown, axis=-1) - unknown  # unknown trials in lower bins
-    ordered_pairs = (known * (below + unknown / 2)).sum(-1)  # a tie counts half
-    return ordered_pairs / np.maximum(known.sum(-1) * unknown.sum(-1), 1)
+    """AUROC (R,) from counts R×B of known and of unknown trials in bins of rising score."""
+    below = np.cumsum(unknown, axis=1) - unknown  # unknown trials in lower bins
+    ordered_pairs = (known * (below + unknown / 2)).sum(1)  # a tie counts half
+    return ordered_pairs / (known.sum(1) * unknown.sum(1))
 
 
 def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
-    """FPR95 (R, G) from counts R×1×B of known and R×G×B of unknown trials in bins of rising score; 0 without trials."""
+    """FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
     # How many trials are accepted if the threshold is the lowest score of each bin; the highest bin comes first.
-    accepted_known = np.cumsum(known[..., ::-1], axis=-1)
-    accepted_unknown = np.cumsum(unknown[..., ::-1], axis=-1)
-    needed = -(-95 * known.sum(-1, keepdims=True) // 100)  # 95 % of the known trials, rounded up
-    threshold_bin = (accepted_known >= needed).argmax(-1)[..., None]  # R×1×1
-    accepted = np.take_along_axis(accepted_unknown, threshold_bin, axis=-1)[..., 0]
-    return accepted / np.maximum(unknown.sum(-1), 1)
+    accepted_known = np.cumsum(known[:, ::-1], axis=1)
+    accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)
+    needed = -(-95 * known.sum(1, keepdims=True) // 100)  # 95 % of the known trials, rounded up
+    threshold_bin = (accepted_known >= needed).argmax(1)
+    return np.take_along_axis(accepted_unknown, threshold_bin[:, None], axis=1)[:, 0] / unknown.sum(1)
 
 
 def _eer(known: NDArray, unknown: NDArray) -> NDArray:
-    """EER (R, 1) by the method ``roc`` from counts R×1×B of known and of unknown trials in bins of rising score."""
+    """EER (R,) by the method ``roc`` from counts R×B of known and of unknown trials in bins of rising score."""
     rates = []
-    for known_counts, unknown_counts in zip(known[:, 0], unknown[:, 0]):
+    for known_counts, unknown_counts in zip(known, unknown):
         steps = [np.append(0, counts.cumsum()) for counts in (known_counts, unknown_counts)]
-        rates.append([interpolated_crossing(steps[0], steps[1], int(steps[0][-1]), int(steps[1][-1]))[0]])
+        rates.append(interpolated_crossing(steps[0], steps[1], int(steps[0][-1]), int(steps[1][-1]))[0])
     return np.array(rates)
 
 
@@ -209,6 +200,6 @@ RATES_OF_SCORES: dict[str, Callable[[NDArray, NDArray], float]] = {
     "fpr95": lambda known, unknown: metrics.fpr95(known, unknown)[0],
     "eer": lambda known, unknown: metrics.compute_eer(known, unknown, "roc")[0],
 }
-# Name of a rate → function that computes the rate (R, G) from counts of known and of unknown trials in bins.
+# Name of a rate → function that computes the rate (R,) from counts R×B of known and of unknown trials in bins.
 _OF_COUNTS = {"auroc": _auroc, "fpr95": _fpr95, "eer": _eer}
 _AVERAGED = ("auroc", "fpr95")  # the rates that also have a mean over the unknown classes
