@@ -79,10 +79,13 @@ class Pages:
                 raise InputError(f"{path} is {role_of[os.path.realpath(path)]}; name another file to write")
             check_writable(path, stream=True)
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result) -> list[str]:
         """Write ``result`` to the files; each file is complete or absent.
+
+        Returns:
+            Further files that were written beside the page, for tables that are too large for the page.
 
         Raises:
             InputError: if a file cannot be written.
         """
-        write_result(result, self.html, self.json, self.latex, self.markdown)
+        return write_result(result, self.html, self.json, self.latex, self.markdown)

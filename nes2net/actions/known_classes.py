@@ -11,12 +11,12 @@ from nes2net.evaluation.class_trials import ClassTrials, class_trials
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Key, Labels
 from nes2net.scoring.class_file import read_class_table
-from nes2net.scoring.decisions.known import KnownFile, KnownThreshold, LogitScore
+from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
 
 
 def known_classes(
     labels: Labels, logits: str | Path, kind: LogitScore = "log_odds", *, allow_partial: bool = False
-) -> tuple[KnownFile, ClassTrials]:
+) -> tuple[KnownThreshold, ClassTrials]:
     """Learn, from the logits of labelled trials, the score below which a detector of classes names no class.
 
     Args:
@@ -35,5 +35,4 @@ def known_classes(
     table = read_class_table(path)
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     trials = class_trials(key, path, table, path.stem, EvaluationSettings(allow_partial=allow_partial))
-    threshold = KnownThreshold.of_logits(trials.logits, kind)
-    return KnownFile(classes=table.names, kind=kind, scores=threshold.scores), trials
+    return KnownThreshold.of_logits(trials.known.logits, kind, table.names), trials

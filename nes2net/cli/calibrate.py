@@ -310,7 +310,7 @@ def classes(
     write_output(save, known.model_dump_json() + "\n")
     print(
         f"none of the {counted(len(known.classes), 'class', 'classes')} is named below a {score} of "
-        f"{known.threshold.threshold:.4g}, at or above which lie 95 % of {counted(len(trials.true), 'trial')}"
+        f"{known.threshold:.4g}, at or above which lie 95 % of {counted(len(trials.known.numbers), 'trial')}"
     )
     say_written(save)
     print_next([["predict", "FILE", "--model", "MODEL", "--judgement", f"{{name: classes, known: {save}}}"]])

@@ -1,7 +1,7 @@
 """Compare the embeddings of evaluated trials with the embeddings of other trials with known classes.
 
-In reading order: ``Examples`` holds the embeddings of labelled trials; ``embeddings_of`` finds those of
-evaluated trials; ``reference_scores`` computes scores of being known from both.
+In reading order: ``examples_of`` finds the classes of labelled trials; ``embeddings_of`` finds the
+embeddings of evaluated trials; ``reference_scores`` computes scores of being known from both.
 """
 
 from __future__ import annotations
@@ -27,44 +27,45 @@ from nes2net.scoring.embeddings import SUFFIXES, Embeddings
 _MOST_NEIGHBOURS = 10  # k
 
 
-class Examples(NamedTuple):
-    """Embeddings of R trials, and the classes of these trials."""
+class Example(NamedTuple):
+    """The embedding (E,) of a labelled trial, and the name of the class of the trial."""
 
-    ids: list[str]
-    """Ids of the trials."""
-    names: list[str]
-    """Names of the classes of the trials."""
-    embeddings: NDArray
-    """R×E float32."""
+    trial: Trial
+    name: str
+    embedding: NDArray
 
-    @classmethod
-    def of(cls, rows: Mapping[str, NDArray], file: Path, key: Key, field: str, aliases: Mapping[str, str]) -> Examples:
-        """Find the classes of the trials in a file of embeddings; trials without a class are left out.
 
-        If the key lacks a trial, the label of the trial comes from the corpus that the record
-        beside the file names, provided that the labels of this corpus can be read.
+def examples_of(
+    rows: Mapping[str, NDArray], file: Path, key: Key, field: str, aliases: Mapping[str, str]
+) -> list[Example]:
+    """Find the classes of the trials in a file of embeddings; trials without a class are left out.
 
-        Args:
-            rows: the content of ``file``: id of a trial → its embedding.
-            key: labelled trials.
-            field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
+    If the key lacks a trial, the label of the trial comes from the corpus that the record beside
+    the file names.
 
-        Raises:
-            InputError: if no trial has a class.
-        """
-        labelled = {trial.id: trial for trial in key.trials}
-        part = recorded_part(file)
-        if part is not None and not rows.keys() <= labelled.keys():
-            with suppress(InputError):  # the corpus may have been moved; the message below says what is missing
-                labelled = {trial.id: trial for trial in corpora.get(part.corpus).keys(part.root)} | labelled
-        names = {id: class_name(labelled[id], field, aliases) for id in rows if id in labelled}
-        ids = [id for id, name in names.items() if name]
-        if not ids:
-            raise InputError(
-                f"{file}: neither the key nor the corpus in the record beside the file has a {field} of these trials "
-                f"({listed(list(rows))}): give embeddings of labelled trials, and keys that hold their labels"
-            )
-        return cls(ids, [str(names[id]) for id in ids], np.stack([rows[id] for id in ids]))
+    Args:
+        rows: the content of ``file``: id of a trial → its embedding.
+        key: labelled trials.
+        field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
+
+    Raises:
+        InputError: if no trial has a class.
+    """
+    labelled = {trial.id: trial for trial in key.trials}
+    part = recorded_part(file)
+    if part is not None and not rows.keys() <= labelled.keys():
+        with suppress(InputError):  # the corpus may have been moved; the message below says what is missing
+            labelled = {trial.id: trial for trial in corpora.get(part.corpus).keys(part.root)} | labelled
+    examples = []
+    for id, embedding in rows.items():
+        if id in labelled and (name := class_name(labelled[id], field, aliases)):
+            examples.append(Example(labelled[id], name, embedding))
+    if not examples:
+        raise InputError(
+            f"{file}: neither the key nor the corpus in the record beside the file has a {field} of these trials "
+            f"({listed(list(rows))}): give embeddings of labelled trials, and keys that hold their labels"
+        )
+    return examples
 
 
 def embeddings_of(rows: Mapping[str, NDArray], trials: Sequence[Trial]) -> NDArray:
@@ -87,7 +88,7 @@ def reference_scores(
     key: Key,
     trials: Sequence[Trial],
     logits: NDArray | None,
-    class_numbers: Mapping[str, int],
+    names: Sequence[str],
     field: str,
     aliases: Mapping[str, str],
 ) -> dict[str, NDArray]:
@@ -101,7 +102,7 @@ def reference_scores(
         key: labelled trials. A file with a trial of the evaluated phase holds evaluated trials.
         trials: the N evaluated trials.
         logits: N×K, of the evaluated trials; None if only their posteriors are known.
-        class_numbers: known class → its number.
+        names: the names of the known classes.
         field, aliases: as for :func:`nes2net.data.corpora.trial.class_name`.
 
     Returns:
@@ -115,11 +116,11 @@ def reference_scores(
     # Read the files.
     evaluated_ids = {trial.id for trial in select_phase(key.trials, key.phase)}
     evaluated: dict[str, NDArray] = {}
-    training: dict[str, tuple[int, NDArray]] = {}  # id → number of the class, and embedding
+    training: dict[str, Example] = {}
     training_logits: dict[str, NDArray] = {}
     for file in files:
         if file.suffix not in SUFFIXES:
-            table = read_class_table(file, list(class_numbers))
+            table = read_class_table(file, names)
             if not table.holds_posteriors:
                 training_logits |= dict(zip(table.ids, table.logits))
             continue
@@ -127,21 +128,22 @@ def reference_scores(
         if rows.keys() & evaluated_ids:
             evaluated |= rows
             continue
-        for id, name, embedding in zip(*Examples.of(rows, file, key, field, aliases)):
-            if name in class_numbers:
-                training[id] = class_numbers[name], embedding
+        for example in examples_of(rows, file, key, field, aliases):
+            if example.name in names:
+                training[example.trial.id] = example
     if not training:
         raise InputError(
-            f"{', '.join(map(str, files))}: no training trial is of a known class ({listed(list(class_numbers))}): give "
+            f"{', '.join(map(str, files))}: no training trial is of a known class ({listed(names)}): give "
             "embeddings of the training set"
         )
     # Compare the evaluated trials with the training trials.
     x = embeddings_of(evaluated, trials)
-    numbers, embeddings = zip(*training.values())
+    classes = np.array([example.name for example in training.values()])
+    embeddings = np.stack([example.embedding for example in training.values()])
     logits_of_training = None
     if training.keys() <= training_logits.keys():
         logits_of_training = np.stack([training_logits[id] for id in training])
-    reference = Reference(np.stack(embeddings), np.array(numbers), logits_of_training)
+    reference = Reference(embeddings, classes, logits_of_training)
     scores = {
         "knn": reference.scores(x, "knn", k=min(_MOST_NEIGHBOURS, len(training))),
         "mahalanobis": reference.scores(x, "mahalanobis"),

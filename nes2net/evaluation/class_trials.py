@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.corpora.trial import BONAFIDE, Trial, class_name
+from nes2net.data.corpora.trial import BONAFIDE, Trial, class_names
 from nes2net.evaluation.class_reference import reference_scores
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.trial_table import TrialTable
-from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, listed
 from nes2net.metrics.classes import pair_counts
-from nes2net.models.provenance import Provenance
 from nes2net.scoring.class_file import ClassTable
 from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, LogitScore, known_scores
 from nes2net.scoring.record import WholeRecord, record_of
@@ -39,74 +37,70 @@ _OF_POSTERIORS: tuple[LogitScore, ...] = ("log_odds", "sme")
 
 
 @dataclass(frozen=True)
-class ClassTrials:
-    """The logits of one system for the trials of a phase: N trials of known classes, and M of unknown classes.
+class ClassGroup:
+    """The trials of the known classes, or those of the unknown classes: N trials of C classes.
 
-    - ``names`` holds the names of the K known classes, ``generator_names`` holds the names of the
-      unknown classes.
-    - ``logits`` (N×K) holds the logits of the trials of known classes, and ``true`` (N,) the
-      numbers of the classes of these trials.
-    - ``field`` is the field of a trial that names its class.
-    - ``trials`` holds the N trials of known classes.
-    - ``unknown_logits`` (M×K) holds the logits of the trials of unknown classes, and ``generators``
-      (M,) the positions of the classes of these trials in ``generator_names``.
-    - ``num_left_out`` counts the bona fide trials if they are of neither a known nor an unknown
-      class; otherwise it is 0.
-    - ``sha256`` is the digest of the file of logits.
-    - ``scores`` names the scores of being known that can be computed from these logits.
-    - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
-    - ``origin`` holds the facts of the record beside the file of logits; None without a record.
-    - ``threshold`` comes from this record; None if the record has no threshold. A trial whose score
-      of being known lies below the threshold is called unknown.
+    - ``names`` holds the names of the C classes.
+    - ``numbers`` (N,) holds the positions of the classes of the trials in ``names``.
+    - ``logits`` (N×K) holds the logits of the trials for the K known classes.
     - ``compared`` holds the scores of being known that result from comparison with training trials:
-      name → the scores of the trials of known classes (N,) and of unknown classes (M,).
+      name → the scores (N,).
     """
 
-    system: str
-    field: str
-    names: tuple[str, ...]
+    names: Sequence[str]
+    numbers: NDArray
     logits: NDArray
-    true: NDArray
     trials: TrialTable
-    unknown_logits: NDArray
-    generators: NDArray
-    generator_names: list[str]
-    num_left_out: int
-    sha256: str
-    scores: tuple[LogitScore, ...]
-    mismatch: str
-    origin: Origin | None
-    threshold: KnownThreshold | None
-    compared: Mapping[str, tuple[NDArray, NDArray]]
+    compared: Mapping[str, NDArray]
 
-    def where(self, chosen: NDArray) -> ClassTrials:
-        """Select the trials of known classes by the mask ``chosen`` (N,), and keep all trials of unknown classes."""
+    def where(self, chosen: NDArray) -> ClassGroup:
+        """The group with only the trials that the mask ``chosen`` (N,) selects; all classes stay."""
+        compared = {kind: scores[chosen] for kind, scores in self.compared.items()}
         trials = self.trials.take(np.flatnonzero(chosen))
-        return replace(self, logits=self.logits[chosen], true=self.true[chosen], trials=trials)
+        return ClassGroup(self.names, self.numbers[chosen], self.logits[chosen], trials, compared)
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """The number of the class with the largest logit for each trial, (N,); the first one if several are equal."""
+        """The number of the known class with the largest logit for each trial, (N,); the first one if several are equal."""
         return self.logits.argmax(1)
 
     @functools.cached_property
     def confusion(self) -> NDArray:
-        """Counts K×K of trials of known classes: rows are true classes, columns are predicted classes."""
-        return metrics.confusion_matrix(self.true, self.predicted, len(self.names))
+        """Counts C×K of trials: rows are true classes, columns predicted known classes."""
+        return pair_counts(self.numbers, self.predicted, len(self.names), self.logits.shape[1])
 
     @functools.cached_property
-    def unknown_confusion(self) -> NDArray:
-        """Counts G×K: how many trials of each of the G unknown classes are taken for each known class."""
-        taken_for = self.unknown_logits.argmax(1)
-        return pair_counts(self.generators, taken_for, len(self.generator_names), len(self.names))
+    def known_scores(self) -> dict[str, NDArray]:
+        """Map each score of being known to its values (N,)."""
+        return {**{kind: known_scores(self.logits, kind) for kind in LOGIT_SCORES}, **self.compared}
 
-    @functools.cached_property
-    def known_scores(self) -> dict[str, tuple[NDArray, NDArray]]:
-        """Map each score of being known to its values for trials of known classes (N,) and of unknown classes (M,)."""
-        by_kind: dict[str, tuple[NDArray, NDArray]] = {}
-        for kind in LOGIT_SCORES:
-            by_kind[kind] = known_scores(self.logits, kind), known_scores(self.unknown_logits, kind)
-        return {**by_kind, **self.compared}
+
+@dataclass(frozen=True)
+class ClassTrials:
+    """The logits of one system for the trials of a phase.
+
+    - ``field`` is the field of a trial that names its class.
+    - ``num_left_out`` counts the bona fide trials if they are of neither a known nor an unknown
+      class; otherwise it is 0.
+    - ``sha256`` is the digest of the file of logits.
+    - ``kinds`` names the scores of being known that can be computed: from these logits, then by
+      comparison with training trials.
+    - ``mismatch`` says in words which trials and scores do not fit each other; empty if all fit.
+    - ``origin`` holds the facts of the record beside the file of logits; None without a record.
+    - ``threshold`` comes from this record; None if the record has no threshold. A trial whose score
+      of being known lies below the threshold is called unknown.
+    """
+
+    system: str
+    field: str
+    known: ClassGroup
+    unknown: ClassGroup
+    num_left_out: int
+    sha256: str
+    kinds: Sequence[str]
+    mismatch: str
+    origin: Origin | None
+    threshold: KnownThreshold | None
 
 
 def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings: EvaluationSettings) -> ClassTrials:
@@ -125,56 +119,50 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     """
     # Find the name of the class of each trial.
     record = record_of(path, table.sha256)
-    field_name, aliases = class_labels_of(record)
+    field_name, aliases, threshold = class_labels_of(record)
     rows, trials, mismatch = _match_rows(key, path, table, settings.allow_partial)
     names = classes_of(trials, field_name, aliases, path)
-    # Number the known classes and the unknown classes. A trial has the number −1 in the list to which its class does
-    # not belong; bona fide trials may have −1 in both lists.
-    class_numbers = {name: number for number, name in enumerate(table.names)}
     ignored = set() if settings.bonafide_unknown else {BONAFIDE}
-    generator_names = sorted(set(names) - class_numbers.keys() - ignored)
-    generator_numbers = {name: number for number, name in enumerate(generator_names)}
-    true = np.array([class_numbers.get(name, -1) for name in names])
-    generators = np.array([generator_numbers.get(name, -1) for name in names])
+    unknown_names = sorted(set(names) - set(table.names) - ignored)
+    # Compute the scores of being known that need more than logits.
     logits = table.logits[rows]
-    scores = LOGIT_SCORES
+    kinds: Sequence[str] = LOGIT_SCORES
     unscaled_logits: NDArray | None = logits
     if table.holds_posteriors:  # another program wrote the file; logarithms of posteriors are logits up to a constant
         unscaled_logits = None
-        scores = _OF_POSTERIORS
+        kinds = _OF_POSTERIORS
         logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
-    if not (true >= 0).any():
-        raise InputError(
-            f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
-            f"{listed(generator_names)}: give the corpus and phase that the detector was trained for, or scores of it"
-        )
-    # Compute the further scores of being known, by comparing embeddings.
-    compared = {}
+    compared: dict[str, NDArray] = {}
     if settings.reference:
         files = list(settings.reference)
         if path.with_suffix(".npy").is_file():
             files.insert(0, path.with_suffix(".npy"))  # files that were named come later and count
         for file in files:
             _check_one_detector(path, file)
-        all_scores = reference_scores(files, key, trials, unscaled_logits, class_numbers, field_name, aliases)
-        compared = {kind: (values[true >= 0], values[generators >= 0]) for kind, values in all_scores.items()}
+        compared = reference_scores(files, key, trials, unscaled_logits, table.names, field_name, aliases)
+    # Divide the trials into those of known and those of unknown classes; bona fide trials may be in neither group.
+    groups = []
+    for names_of_group in (table.names, unknown_names):
+        number_of = {name: number for number, name in enumerate(names_of_group)}
+        numbers = np.array([number_of.get(name, -1) for name in names])
+        groups.append(ClassGroup(names_of_group, numbers, logits, trials, compared).where(numbers >= 0))
+    known, unknown = groups
+    if not len(known.numbers):
+        raise InputError(
+            f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
+            f"{listed(unknown_names)}: give the corpus and phase that the detector was trained for, or scores of it"
+        )
     return ClassTrials(
         system,
         field_name,
-        table.names,
-        logits[true >= 0],
-        true[true >= 0],
-        trials.take(np.flatnonzero(true >= 0)),
-        logits[generators >= 0],
-        generators[generators >= 0],
-        generator_names,
-        int(((true < 0) & (generators < 0)).sum()),
+        known,
+        unknown,
+        len(names) - len(known.numbers) - len(unknown.numbers),
         table.sha256,
-        scores,
+        [*kinds, *compared],
         mismatch,
         read_origin(path, table.sha256, key.corpus, canonical_phase(key.phase)),
-        KnownThreshold.read(_recorded_classes(record).get("known")),
-        compared,
+        threshold,
     )
 
 
@@ -189,22 +177,17 @@ def _check_one_detector(path: Path, file: Path) -> None:
         raise InputError(f"{file}: its detector is not that of {path}: give embeddings and logits of one detector")
 
 
-def _recorded_classes(record: WholeRecord | None) -> Mapping[str, Any]:
-    """Read :attr:`Provenance.class_labels` of the detector from the record of a file; empty without this fact."""
-    content = record.model_extra if record is not None else None
-    checkpoint = (content or {}).get("checkpoint")
-    return Provenance.read(checkpoint).class_labels if isinstance(checkpoint, dict) else {}
-
-
-def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str]]:
+def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str], KnownThreshold | None]:
     """Read how a detector names classes, from the record of a file.
 
     Returns:
-        The field that names the class of a trial (``attack`` if no record states the field), and
-        the aliases: value of the field → name of the class as which it counts.
+        - The field that names the class of a trial; ``attack`` if no record states the field.
+        - The aliases: value of the field → name of the class as which it counts.
+        - The threshold for unknown classes; None if no record states a threshold.
     """
-    labels = _recorded_classes(record)
-    return str(labels.get("field", _DEFAULT_FIELD)), labels.get("aliases") or {}
+    labels = record.provenance.class_labels if record is not None else {}
+    threshold = KnownThreshold.read(labels.get("known"))
+    return str(labels.get("field", _DEFAULT_FIELD)), labels.get("aliases") or {}, threshold
 
 
 def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], path: Path) -> list[str]:
@@ -213,14 +196,8 @@ def classes_of(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], 
     Raises:
         InputError: if a spoofed trial has no class; the message names up to ten.
     """
-    names = [class_name(trial, field, aliases) or "" for trial in trials]
-    unnamed = [trial.id for trial, name in zip(trials, names) if not name]
-    if unnamed:
-        raise InputError(
-            f"{path}: {counted(len(unnamed), 'spoofed trial')} of the key without {field}, which names the class: "
-            f"{listed(unnamed)}"
-        )
-    return names
+    remedy = f"the record beside {path} says which field names the classes: give a key that has it"
+    return class_names(trials, field, aliases, "the key", remedy)
 
 
 def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) -> tuple[NDArray, TrialTable, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,11 +153,6 @@ class Classes(Rows):
     def holds(cls, path: Path) -> bool:
         """Whether the file ``path``, which has no record, begins with the header of logits of classes."""
         return holds_classes(path)
-
-    def read(self, out: Path) -> Iterator[tuple[str, NDArray]]:
-        """Read the id and the logits (K,) of each recording in the file ``out``."""
-        table = self.table(out)
-        return iter(zip(table.ids, table.logits))
 
     def table(self, path: Path) -> ClassTable:
         """Read a whole file of logits.

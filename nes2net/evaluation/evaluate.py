@@ -172,7 +172,7 @@ def evaluate_systems(
         "versions": versions(),
     }
     return Result(
-        _title(key),
+        key.title,
         header,
         list(_lines(header, systems, transfers)),
         [
@@ -269,11 +269,6 @@ def _notes(key: Key, systems: Sequence[SystemFigures], asv_system: str) -> list[
             is_of_all = all(note in other_system.notes for other_system in systems)
             notes.append(note if is_of_all else f"{system.name}: {note}")
     return list(dict.fromkeys(filter(None, notes)))
-
-
-def _title(key: Key) -> str:
-    """Name the corpus and the phase of the evaluation, for headings and captions."""
-    return f"{key.definition.title}, {canonical_phase(key.phase)}"
 
 
 def _lines(header: Mapping[str, Any], systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Iterator[str]:
@@ -392,7 +387,7 @@ def _tables(
         rows = with_best(rows, "system")
     else:
         notes = ["No figure is marked as the best, for the systems rest on different trials."]
-    caption = _title(key)
+    caption = key.title
     if excluded:
         caption += f", without {describe_excluded(excluded)}"
     caption += f". minDCF with the costs of {key.definition.min_dcf_costs}."
@@ -423,11 +418,11 @@ def _breakdown_tables(key: Key, systems: Sequence[SystemFigures]) -> Iterator[Ta
     for system in systems:
         official += system.official
     if official:
-        caption = f"{_title(key)}: EER in %, official table."
+        caption = f"{key.title}: EER in %, official table."
         readers: Literal["all", "paper"] = "paper" if len(systems) > 1 else "all"
         yield Table("official table", caption, _OFFICIAL, official, "Official table", (), hidden, "system", readers)
     by_system = {system.name: system.tables for system in systems}
-    yield from breakdown_tables(by_system, _title(key), mark_best=_same_trials(systems))
+    yield from breakdown_tables(by_system, key.title, mark_best=_same_trials(systems))
 
 
 def _plots(systems: Sequence[SystemFigures], transfers: Sequence[Transfer]) -> Mapping[str, Sequence[Plot]]:

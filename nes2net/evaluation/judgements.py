@@ -24,9 +24,9 @@ from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names
-from nes2net.lib.errors import InputError, listed, shown
-from nes2net.lib.text_files import checked_float, read_text
+from nes2net.lib.errors import InputError, listed
 from nes2net.scoring import score_file, segment_file
+from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.judgement import Judgement
 
 if TYPE_CHECKING:
@@ -329,12 +329,8 @@ class Rows(OfRecordings[NDArray]):
         Raises:
             InputError: if the file is malformed, or the judgement has no scores.
         """
-        ids = []
-        rows = []
-        for id, row in self.read(path):
-            ids.append(id)
-            rows.append(row)
-        return ids, self.score_of(np.stack(rows)).astype(np.float64)
+        table = read_class_table(path, self.columns)
+        return table.ids, self.score_of(table.logits).astype(np.float64)
 
     def to_json(self, value: NDArray) -> list[float]:
         """Convert a row to plain data for the journal of a run."""
@@ -354,16 +350,8 @@ class Rows(OfRecordings[NDArray]):
         Raises:
             InputError: if the file is malformed, or its columns are not those of this judgement.
         """
-        header = ["utterance", *self.columns]
-        for number, line in enumerate(read_text(out).rstrip("\n").split("\n"), start=1):
-            cells = line.split("\t")
-            if len(cells) != len(header) or (number == 1 and cells != header):
-                raise InputError(
-                    f"{out}, line {number}: expected the {len(header)} columns {', '.join(header)} with tabs between them, "
-                    f"found {shown(line)}"
-                )
-            if number > 1:
-                yield cells[0], np.array([checked_float(cell, out, number) for cell in cells[1:]], np.float32)
+        table = read_class_table(out, self.columns)
+        return zip(table.ids, table.logits)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         """Write the header and ``rows`` to the only file in ``files``.

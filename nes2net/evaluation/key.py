@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from nes2net.data.corpora.corpus import Corpus, key_digest
 from nes2net.data.corpora.protocol import canonical_phase, select_phase
 from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match_file
+from nes2net.evaluation.result import versions
 from nes2net.evaluation.trial_table import TrialTable
 from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests
@@ -96,6 +97,26 @@ class Key:
     def definition(self) -> Corpus:
         """The facts and rules of the corpus."""
         return corpora.get(self.corpus)
+
+    @property
+    def title(self) -> str:
+        """The corpus and the phase in words, for headings and captions."""
+        return f"{self.definition.title}, {canonical_phase(self.phase)}"
+
+    def header(self, inputs: Sequence[Mapping[str, str]], num_resamples: int) -> dict[str, Any]:
+        """Collect the facts that stand in the header of every result.
+
+        Args:
+            inputs: the files of the systems that were read, from :func:`score_input`.
+            num_resamples: number of draws of the bootstrap.
+        """
+        return {
+            "corpus": self.corpus,
+            "phase": canonical_phase(self.phase),
+            "num_resamples": num_resamples,
+            "inputs": [*inputs, self.input()],
+            "versions": versions(),
+        }
 
     @functools.cached_property
     def evaluated_trials(self) -> TrialTable:

@@ -77,7 +77,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     comment = _text(content, "checkpoint", "recipe", "comment")
     if recipe and comment:
         recipe = f"{recipe} ({comment})"
-    provenance = Provenance.read(_mapping(content, "checkpoint") or {})
+    provenance = record.provenance
     split = ""
     if _text(content, "corpus", "name") == corpus:
         split = _text(content, "corpus", "split") or ""

@@ -32,14 +32,18 @@ def write_result(
     data: str | Path | None = None,
     latex: str | Path | None = None,
     markdown: str | Path | None = None,
-) -> None:
+) -> list[str]:
     """Write the page, the JSON and the tables of ``result`` to the files that are given.
 
-    Each file is replaced atomically; a path may also be a pipe.
+    Each file is replaced atomically; a path may also be a pipe. Tables that are too large for the
+    page are written beside it, unless the page is a pipe.
 
     Args:
         page, data, latex, markdown: the files for the HTML page, for the JSON, and for the tables
             in LaTeX and in Markdown; None to leave a file out.
+
+    Returns:
+        The files beside the page.
 
     Raises:
         InputError: if one of the files cannot be written.
@@ -53,6 +57,12 @@ def write_result(
     for path, write in forms.items():
         if path is not None:
             write_output(path, printable(write()))
+    files_beside = {}
+    if page is not None and Path(page).is_file():
+        files_beside = {f"{page}{ending}": text for ending, text in result.beside_page().items()}
+    for file, text in files_beside.items():
+        write_output(file, printable(text))
+    return list(files_beside)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import io
 import math
 import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -210,20 +210,30 @@ def distribution_svgs(systems: Sequence[SystemFigures]) -> list[Markup]:
     ranges = _common_ranges(ranges)
     bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
     edges = []
-    shares = []
     limits = []
     for classes, ends in zip(scores, ranges):
-        edges_of_system = np.linspace(*ends, bins + 1)
-        shares_of_system = [np.histogram(values, edges_of_system)[0] / values.size for values in classes]
-        edges.append(edges_of_system)
-        shares.append(shares_of_system)
-        limits.append((0.0, 105 * float(np.max(shares_of_system))))
+        edges.append(np.linspace(*ends, bins + 1))
+        limits.append((0.0, 105 * float(np.max(_shares_in_bins(classes, edges[-1])))))
     limits = _common_ranges(limits)
     height = _HEIGHTS.get(len(systems), 2.6)
     svgs = []
     for number, system in enumerate(systems):
-        svgs.append(_distribution_svg(system, edges[number], shares[number], limits[number], str(number), height))
+        figure, axes = figure_of(4.6, height)
+        bonafide = system.matched.bonafide
+        spoof = system.matched.spoof
+        threshold = system.row.value("threshold")
+        scores_of = {"bona fide": bonafide, "spoof": spoof}
+        facts = draw_histograms(axes, scores_of, edges[number], threshold, "threshold of the EER")
+        axes.set(ylim=limits[number], xlabel="score", ylabel="trials of the class, %")
+        count = f"Scores of {bonafide.size} bona fide and {spoof.size} spoofed trials"
+        title = f"Scores of {system.name} by class"
+        svgs.append(svg_of(figure, f"scores-{number}", title, "; ".join([count, *facts]) + "."))
     return svgs
+
+
+def _shares_in_bins(classes: Iterable[NDArray], edges: NDArray) -> list[NDArray]:
+    """Compute the shares of the scores of each class in the bins between ``edges``."""
+    return [np.histogram(scores, edges)[0] / scores.size for scores in classes]
 
 
 def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -237,44 +247,44 @@ def _common_ranges(ranges: list[tuple[float, float]]) -> list[tuple[float, float
     return [(low, high)] * len(ranges)
 
 
-def _distribution_svg(
-    system: SystemFigures,
-    edges: NDArray,
-    shares: Sequence[NDArray],
-    limits: tuple[float, float],
-    name: str,
-    height: float,
-) -> Markup:
-    """Draw the histogram of one system.
+def draw_histograms(
+    axes: Axes, classes: Mapping[str, NDArray], edges: NDArray, threshold: float | None, threshold_name: str
+) -> list[str]:
+    """Draw the histograms of two classes of scores over each other, with a dashed line at a threshold.
+
+    A text at an end of the axis of scores says how many scores lie beyond this end.
 
     Args:
+        classes: name of a class → its scores. The first class has the colour of bona fide, the
+            second the colour of spoof.
         edges: B + 1 edges of the bins, which are also the ends of the axis of scores.
-        shares: the shares of the spoofed, then of the bona fide trials in each bin.
-        limits: ends of the axis of shares, in percent.
-        name: makes the ids of the plot unique in its page.
-        height: in inches.
+        threshold: the score at which the line is drawn; None for no line.
+        threshold_name: what the threshold is, for the text above the line.
+
+    Returns:
+        What the line and the texts say, for the description of the plot.
     """
-    classes = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
     low = float(edges[0])
     high = float(edges[-1])
-    figure, axes = figure_of(4.6, height)
-    for share, colour in zip(shares, (SPOOF_COLOUR, BONAFIDE_COLOUR)):
-        axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
-        axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
-    axes.set(xlim=(low, high), ylim=limits, xlabel="score", ylabel="trials of the class, %")
-    eer_threshold = system.row.value("threshold")
-    threshold = f"threshold of the EER: {eer_threshold:.4g}".replace("-", "−")
-    if low <= eer_threshold <= high:
-        axes.axvline(eer_threshold, color=INK, linewidth=1, linestyle="--")
-        position = (eer_threshold - low) / (high - low)
+    colours = (SPOOF_COLOUR, BONAFIDE_COLOUR)
+    for scores, colour in zip(reversed(list(classes.values())), colours):
+        (shares,) = _shares_in_bins([scores], edges)
+        axes.stairs(100 * shares, edges, fill=True, color=colour, alpha=0.35)
+        axes.stairs(100 * shares, edges, color=colour, linewidth=1.4)
+    axes.set(xlim=(low, high))
+    facts = []
+    if threshold is not None:
+        facts.append(f"{threshold_name}: {threshold:.4g}".replace("-", "−"))
+    if threshold is not None and low <= threshold <= high:
+        axes.axvline(threshold, color=INK, linewidth=1, linestyle="--")
+        position = (threshold - low) / (high - low)
         align = "center"
         if position < 0.3:
             align = "left"
         elif position > 0.7:
             align = "right"
-        axes.text(position, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
-    facts = [f"Scores of {classes['bona fide'].size} bona fide and {classes['spoof'].size} spoofed trials", threshold]
-    offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, figure.dpi_scale_trans)
+        axes.text(position, 1.02, facts[0], transform=axes.transAxes, ha=align, va="bottom", color=INK, fontsize=8.5)
+    offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, axes.figure.dpi_scale_trans)
     below_axis = axes.transAxes + offset
     if text := _counts({kind: scores < low for kind, scores in classes.items()}):
         facts.append(f"{text} below the axis")
@@ -282,7 +292,7 @@ def _distribution_svg(
     if text := _counts({kind: scores > high for kind, scores in classes.items()}):
         facts.append(f"{text} above the axis")
         axes.text(1, 0, f"{text} ▸", transform=below_axis, ha="right", va="top", color=INK, fontsize=8.5)
-    return svg_of(figure, f"scores-{name}", f"Scores of {system.name} by class", "; ".join(facts) + ".")
+    return facts
 
 
 def _counts(is_beyond: Mapping[str, NDArray]) -> str:

@@ -99,7 +99,7 @@ class Resamples:
         known_counts = _resample(rng, _histogram(known, edges)[None], once)[:, 0]  # R×B
         times = _resample_groups(rng, self.num_resamples, len(groups))  # R×G
         unknown_counts = np.zeros_like(known_counts)
-        sums = {"mean_auroc": np.zeros(self.num_resamples), "mean_fpr95": np.zeros(self.num_resamples)}
+        means = {name: np.zeros(self.num_resamples) for name in _AVERAGED}
         for number, scores in enumerate(groups):
             row = _histogram(scores, edges)[None]
             group_counts = _resample(rng, row, times[:, number : number + 1])[:, 0]  # R×B
@@ -107,25 +107,18 @@ class Resamples:
             # A draw may have a class several times; the mean over the classes then counts the class that many times.
             present = times[:, number] > 0  # draws that have the group
             weight = times[present, number] / len(groups)
-            sums["mean_auroc"][present] += weight * _auroc(known_counts[present], group_counts[present])
-            sums["mean_fpr95"][present] += weight * _fpr95(known_counts[present], group_counts[present])
-        draws = {
-            "auroc": _auroc(known_counts, unknown_counts),
-            "fpr95": _fpr95(known_counts, unknown_counts),
-            "eer": _eer(known_counts, unknown_counts),
-            **sums,
-        }
+            for name in _AVERAGED:
+                means[name][present] += weight * _OF_COUNTS[name](known_counts[present], group_counts[present])
         # Compute the figures themselves from the scores, without bins.
         unknown = np.concatenate(groups)
-        values = {
-            "auroc": metrics.auroc(known, unknown),
-            "fpr95": metrics.fpr95(known, unknown)[0],
-            "eer": metrics.compute_eer(known, unknown, "roc")[0],
-            "mean_auroc": float(np.mean([metrics.auroc(known, group) for group in groups])),
-            "mean_fpr95": float(np.mean([metrics.fpr95(known, group)[0] for group in groups])),
-        }
         fewer = min(known.size, unknown.size)
-        return {name: _figure(value, draws[name], fewer) for name, value in values.items()}
+        figures = {}
+        for name, rate in RATES_OF_SCORES.items():
+            figures[name] = _figure(rate(known, unknown), _OF_COUNTS[name](known_counts, unknown_counts), fewer)
+        for name in _AVERAGED:
+            mean = float(np.mean([RATES_OF_SCORES[name](known, group) for group in groups]))
+            figures[f"mean_{name}"] = _figure(mean, means[name], fewer)
+        return figures
 
 
 def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
@@ -199,3 +192,14 @@ def _eer(known: NDArray, unknown: NDArray) -> NDArray:
         steps = [np.append(0, counts.cumsum()) for counts in (known_counts, unknown_counts)]
         rates.append(interpolated_crossing(steps[0], steps[1], int(steps[0][-1]), int(steps[1][-1]))[0])
     return np.array(rates)
+
+
+#: Name of a rate → function that computes the rate from the scores (N,) of known and (M,) of unknown trials.
+RATES_OF_SCORES: dict[str, Callable[[NDArray, NDArray], float]] = {
+    "auroc": metrics.auroc,
+    "fpr95": lambda known, unknown: metrics.fpr95(known, unknown)[0],
+    "eer": lambda known, unknown: metrics.compute_eer(known, unknown, "roc")[0],
+}
+# Name of a rate → function that computes the rate (R,) from counts R×B of known and of unknown trials in bins.
+_OF_COUNTS = {"auroc": _auroc, "fpr95": _fpr95, "eer": _eer}
+_AVERAGED = ("auroc", "fpr95")  # the rates that also have a mean over the unknown classes

@@ -32,7 +32,7 @@ class Plot(NamedTuple):
 
 
 def _no_content() -> dict[str, Any]:
-    """Give no plots or curves: the default of :class:`Result`."""
+    """Give no plots, curves or files: the default of :class:`Result`."""
     return {}
 
 
@@ -48,8 +48,9 @@ class Result:
     - ``notes`` says what readers must know about the figures. ``warnings`` gives reasons outside
       the scores that make the figures doubtful.
     - ``plots`` draws the plots of the page: heading of a section → its plots. ``curves`` computes
-      the data of the plots for the JSON. Both functions are called only when needed, because
-      plots take longer than text.
+      the data of the plots for the JSON. ``beside_page`` writes the tables that are too large for
+      the page: ending of a file name → the text of the file. These functions are called only when
+      needed, because they take longer than text.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Result:
     warnings: Sequence[str] = ()
     plots: Callable[[], Mapping[str, Sequence[Plot]]] = _no_content
     curves: Callable[[], Mapping[str, Any]] = _no_content
+    beside_page: Callable[[], Mapping[str, str]] = _no_content
 
     @property
     def notices(self) -> list[str]:

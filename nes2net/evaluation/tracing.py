@@ -7,8 +7,10 @@ and of all trials at a threshold.
 
 from __future__ import annotations
 
+import csv
 import functools
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import io
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,16 +20,17 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.breakdown import FEWEST, grouping_fields, label_of
-from nes2net.evaluation.class_trials import ClassTrials, class_trials
+from nes2net.evaluation.class_trials import ClassGroup, ClassTrials, class_trials
 from nes2net.evaluation.key import Key, Labels, not_official, score_input
-from nes2net.evaluation.resampled_classes import Resamples, Rule
-from nes2net.evaluation.result import Plot, Result, versions
+from nes2net.evaluation.resampled_classes import RATES_OF_SCORES, Resamples, Rule
+from nes2net.evaluation.result import Plot, Result
 from nes2net.evaluation.system import ROW_RESAMPLES
 from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
+from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
 from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
-from nes2net.scoring.decisions.known import LOGIT_SCORES, KnownThreshold, class_posteriors, known_scores
+from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
 
 if TYPE_CHECKING:
     from nes2net.evaluation.judgements import EvaluationSettings
@@ -108,13 +111,13 @@ def evaluate_classes(
     inputs = []
     for path, table, system in zip(paths, tables, settings.names_of(paths)):
         trials = class_trials(key, path, table, system, settings)
-        if settings.unknown is not None and settings.unknown not in (*trials.scores, *trials.compared):
+        if settings.unknown is not None and settings.unknown not in trials.kinds:
             if settings.unknown not in LOGIT_SCORES:
                 raise InputError(
                     f"the score {settings.unknown} compares with training trials: give `reference`, for nsd with logits"
                 )
             raise InputError(
-                f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.scores)}"
+                f"{path}: holds posteriors, which have no {settings.unknown}: take {' or '.join(trials.kinds)}"
             )
         systems.append(trials)
         inputs.append(score_input(path, trials.sha256))
@@ -123,49 +126,47 @@ def evaluate_classes(
     first = systems[0]
     kind = settings.unknown or (first.threshold.kind if first.threshold else LOGIT_SCORES[0])
     resamples = Resamples(settings.num_resamples, settings.seed)
-    title = f"{key.definition.title}, {canonical_phase(key.phase)}"
     notes = [*filter(None, [not_official(key)]), MEANING_OF_NAMES]
+    warnings: list[str] = []
     for trials in systems:
         if trials.mismatch:
             notes.append(f"PARTIAL: {trials.system}: {trials.mismatch}")
-        if len(trials.generator_names) and trials.threshold is None:
+        if len(trials.unknown.names) and trials.threshold is None:
             notes.append(
                 f"{trials.system}: no threshold, so nothing is called {UNKNOWN}: no record beside the file has scores of "
                 "development trials, which only the checkpoint of an epoch has"
             )
-    warnings = [line for trials in systems for line in (trials.origin and trials.origin.seen) or ()]
+        warnings += (trials.origin and trials.origin.seen) or ()
+    header = {
+        **key.header(inputs, settings.num_resamples),
+        "classes": {trials.system: list(trials.known.names) for trials in systems},
+        "known_score": kind,
+        "num_known": len(first.known.numbers),
+        "num_unknown": len(first.unknown.numbers),
+        "num_left_out": first.num_left_out,
+        "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
+    }
     return Result(
-        f"{title}: which class",
-        {
-            "corpus": key.corpus,
-            "phase": canonical_phase(key.phase),
-            "classes": {trials.system: list(trials.names) for trials in systems},
-            "known_score": kind,
-            "num_known": len(first.true),
-            "num_unknown": len(first.generators),
-            "num_left_out": first.num_left_out,
-            "num_resamples": settings.num_resamples,
-            "sources": {trials.system: trials.origin.facts() if trials.origin else {} for trials in systems},
-            "inputs": [*inputs, key.input()],
-            "versions": versions(),
-        },
+        f"{key.title}: which class",
+        header,
         [_extent(key, first, settings.num_resamples)],
-        [table for table in _tables(title, systems, kind, resamples, settings.metrics) if table.rows],
+        [table for table in _tables(key.title, systems, kind, resamples, settings.metrics) if table.rows],
         notes,
         warnings,
         functools.partial(_plots, systems, kind),
         functools.partial(_curves, systems),
+        functools.partial(_large_confusions, systems),
     )
 
 
 def _extent(key: Key, trials: ClassTrials, num_resamples: int) -> str:
     """Write the first line of the result: how many trials and classes were evaluated."""
     line = (
-        f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.true), 'trial')} of "
-        f"{counted(len(np.unique(trials.true)), 'known class', 'known classes')} of {len(trials.names)}"
+        f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(trials.known.numbers), 'trial')} of "
+        f"{counted(len(np.unique(trials.known.numbers)), 'known class', 'known classes')} of {len(trials.known.names)}"
     )
-    if trials.generator_names:
-        line += f", {len(trials.generators):,} of {counted(len(trials.generator_names), 'unknown one')}"
+    if trials.unknown.names:
+        line += f", {len(trials.unknown.numbers):,} of {counted(len(trials.unknown.names), 'unknown one')}"
     if trials.num_left_out:
         line += f"; {trials.num_left_out:,} bona fide trials left out, since bona fide is no class of the detector"
     return (
@@ -182,9 +183,25 @@ def _tables(
         kind: the score of being known for the table of unknown classes.
         named: names of figures that are computed only if they are named.
     """
-    # Make the table of the trials of known classes.
     hidden = () if len(systems) > 1 else ("system",)
-    rows = [Row({"system": trials.system}, closed_figures(trials, resamples, named)) for trials in systems]
+
+    def table(
+        name: str,
+        caption: str,
+        measures: Sequence[Measure],
+        rows_of: Callable[[ClassTrials], Iterable[Row]],
+        section: str,
+        notes: Sequence[str] = (),
+    ) -> Table:
+        """Make a table of the rows of all systems; a table with more than 30 rows is not printed on a terminal."""
+        rows = []
+        for trials in systems:
+            rows += [Row({"system": trials.system, **row.labels}, row.figures) for row in rows_of(trials)]
+        readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED else "all"
+        return Table(name, caption, measures, rows, section, notes, hidden, readers=readers)
+
+    # Make the tables of the trials of known classes.
+    rows = [Row({"system": trials.system}, closed_figures(trials.known, resamples, named)) for trials in systems]
     yield Table(
         "closed",
         f"{title}: trials of known classes, each of which is given a class.",
@@ -192,198 +209,183 @@ def _tables(
         rows,
         notes=["Macro-F1 is the mean over classes with a trial, each with the same weight."],
     )
-    rows = [row for trials in systems for row in _confusion_rows(trials)]
     caption = "The largest confusions of known classes."
-    yield Table("confusions", caption, _CONFUSIONS, rows, CONFUSION_SECTION, hidden=hidden)
+    yield table("confusions", caption, _CONFUSIONS, lambda trials: _confusion_rows(trials.known), CONFUSION_SECTION)
     # Make the table of known against unknown trials, with a row for each score of being known.
-    with_unknown = [trials for trials in systems if trials.generator_names]
-    rows = []
-    for trials in with_unknown:
-        for score in (*trials.scores, *trials.compared):
-            rows.append(Row({"system": trials.system, "score": score}, open_figures(trials, score, resamples)))
-    yield Table(
+    yield table(
         "open",
         "Known classes against unknown ones, by scores of being known.",
         _OPEN,
-        rows,
+        lambda trials: _open_rows(trials, resamples),
         KNOWN_SECTION,
         [
             "FPR95 is the share of unknown trials taken for known where 95 % of the known ones are. The mean over generators "
             "gives each the same weight."
         ],
-        hidden,
     )
     # Make the table of all trials at the threshold for unknown classes.
-    rows = []
-    for trials in with_unknown:
-        if trials.threshold is not None:
-            rows.append(Row({"system": trials.system}, threshold_figures(trials, trials.threshold, resamples)))
-    yield Table(
+    yield table(
         "with_unknown",
         f"At the threshold that accepts 95 % of the known development trials: below it a trial is called {UNKNOWN}.",
         _WITH_THRESHOLD,
-        rows,
+        lambda trials: _threshold_rows(trials, resamples),
         KNOWN_SECTION,
         ["Macro-F1 is the mean over the known classes and unknown, as in track 3 of ADD 2023."],
-        hidden,
     )
-    # Make the tables of each unknown class, of each known class, and of the confusions of known classes.
-    rows = []
-    for trials in with_unknown:
-        rows += sorted(_generator_rows(trials, kind), key=lambda row: -row.value("fpr95"))
+    # Make the tables of each unknown class and of each known class.
     caption = f"Unknown classes one by one, by the score {kind}."
-    yield _long_table("unknown", caption, _BY_GENERATOR, rows, KNOWN_SECTION, hidden)
-    rows = [row for trials in systems for row in _class_rows(trials)]
-    yield _long_table("by_class", "Known classes one by one.", _BY_CLASS, rows, "Classes", hidden)
+    yield table("unknown", caption, _BY_GENERATOR, lambda trials: _generator_rows(trials, kind), KNOWN_SECTION)
+    caption = "Known classes one by one."
+    yield table("by_class", caption, _BY_CLASS, lambda trials: _class_rows(trials.known), "Classes")
     # Make a table for each field that groups the trials of known classes.
-    rows_by_field: dict[str, list[Row]] = {}
-    for trials in systems:
-        for name, row in _breakdown_rows(trials, resamples):
-            rows_by_field.setdefault(name, []).append(row)
-    for name, rows in rows_by_field.items():
-        caption = f"Trials of known classes by {words(name)}."
-        yield _long_table(f"by {name}", caption, _BREAKDOWN, rows, "Known classes by condition", hidden)
+    names = dict.fromkeys(name for trials in systems for name in _fields_of_breakdowns(trials))
+    for name in names:
+        yield table(
+            f"by {name}",
+            f"Trials of known classes by {words(name)}.",
+            _BREAKDOWN,
+            functools.partial(_breakdown_rows, name=name, resamples=resamples),
+            "Known classes by condition",
+        )
 
 
-def _long_table(
-    name: str, caption: str, measures: Sequence[Measure], rows: Sequence[Row], section: str, hidden: Sequence[str]
-) -> Table:
-    """Make a table that is not printed on a terminal if it has more than 30 rows."""
-    readers: Literal["all", "paper"] = "paper" if len(rows) > _MOST_PRINTED else "all"
-    return Table(name, caption, measures, rows, section, hidden=hidden, readers=readers)
-
-
-def closed_figures(trials: ClassTrials, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
+def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
     """Compute the figures of the closed set: trials of known classes, each of which is given a class.
 
     The one-against-rest EER is computed only if it is among the ``named`` figures. With three
     classes or fewer, ``top_3`` is left out, because every class is then among the three likeliest.
     """
-    of_class = np.take_along_axis(trials.logits, trials.true[:, None], axis=1)  # N×1
-    log_posteriors = of_class[:, 0] - known_scores(trials.logits, "energy")
-    # If classes have equal logits, the first of them counts as the likeliest, as for the predicted class.
-    before = np.arange(len(trials.names)) < trials.true[:, None]
-    num_likelier = (trials.logits > of_class).sum(1) + ((trials.logits == of_class) & before).sum(1)
-    is_on_top = num_likelier < _TOP
-    num_classes = len(trials.names)
-    # (2, K): for each class, how many of its trials have the class among the three likeliest, and how many do not.
-    on_top = [np.bincount(trials.true[chosen], minlength=num_classes) for chosen in (is_on_top, ~is_on_top)]
-    num_trials = len(trials.true)
+    num_classes = len(known.names)
+    num_trials = len(known.numbers)
+    of_class = np.take_along_axis(known.logits, known.numbers[:, None], axis=1)  # N×1
+    log_posteriors = of_class[:, 0] - known_scores(known.logits, "energy")
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
-    top = {f"top_{_TOP}": Rule(lambda counts: counts[:, 0].sum() / counts.sum(), num_trials)}
-    figures = resamples.of_confusion(rules, trials.confusion)
+    figures = resamples.of_confusion(rules, known.confusion)
     if num_classes > _TOP:
-        figures |= resamples.of_confusion(top, np.stack(on_top, axis=1))
+        # Of classes with equal logits, the first class counts as the likelier one, as it does for the predicted class.
+        before = np.arange(num_classes) < known.numbers[:, None]
+        num_likelier = (known.logits > of_class).sum(1) + ((known.logits == of_class) & before).sum(1)
+        # K×2: for each class, how many of its trials have the class among the three likeliest, and how many do not.
+        counts = pair_counts(known.numbers, num_likelier >= _TOP, num_classes, 2)
+        top = Rule(lambda counts: counts[:, 0].sum() / counts.sum(), num_trials)
+        figures |= resamples.of_confusion({f"top_{_TOP}": top}, counts)
     figures["nll"] = Figure(float(-log_posteriors.mean()))
     if "one_against_rest_eer" in named:
-        eer = metrics.one_against_rest_eer(class_posteriors(trials.logits), trials.true)
-        figures["one_against_rest_eer"] = Figure(eer)
+        figures["one_against_rest_eer"] = Figure(
+            metrics.one_against_rest_eer(class_posteriors(known.logits), known.numbers)
+        )
     return figures
 
 
-def open_figures(trials: ClassTrials, kind: str, resamples: Resamples) -> dict[str, Figure]:
-    """Compute how well the score of being known ``kind`` tells known from unknown trials.
+def _scores_by_generator(trials: ClassTrials, kind: str) -> list[NDArray]:
+    """Divide the scores of being known ``kind`` of the trials of unknown classes by class."""
+    scores = trials.unknown.known_scores[kind]
+    return [scores[trials.unknown.numbers == number] for number in range(len(trials.unknown.names))]
+
+
+def _open_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
+    """Compute for each score of being known how well it tells known from unknown trials; no rows without unknown trials.
 
     Some figures rest on all unknown trials together; others are means over the unknown classes.
     """
-    known, unknown = trials.known_scores[kind]
-    groups = [unknown[trials.generators == number] for number in range(len(trials.generator_names))]
-    return resamples.of_scores(known, groups)
+    if trials.unknown.names:
+        for kind in trials.kinds:
+            groups = _scores_by_generator(trials, kind)
+            yield Row({"score": kind}, resamples.of_scores(trials.known.known_scores[kind], groups))
 
 
-def threshold_figures(trials: ClassTrials, threshold: KnownThreshold, resamples: Resamples) -> dict[str, Figure]:
-    """Compute the figures of all trials; a trial whose score of being known is below ``threshold`` is called unknown.
+def _threshold_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[Row]:
+    """Compute the figures of all trials if each trial whose score lies below the threshold is called unknown.
 
-    The figures come from a confusion matrix with ``unknown`` as the last class.
+    The figures come from a confusion matrix with ``unknown`` as the last class. There is no row
+    without a threshold, or without trials of unknown classes.
     """
-    known, unknown = trials.known_scores[threshold.kind]
-    num_classes = len(trials.names)
-    called = np.where(known < threshold.threshold, num_classes, trials.predicted)
-    known_rows = metrics.confusion_matrix(trials.true, called, num_classes + 1)[:num_classes]
-    is_unknown = unknown < threshold.threshold
-    called_of_unknown = np.where(is_unknown, num_classes, trials.unknown_logits.argmax(1))
-    unknown_rows = pair_counts(trials.generators, called_of_unknown, len(trials.generator_names), num_classes + 1)
-    num_known = len(trials.true)
-    num_unknown = len(trials.generators)
+    threshold = trials.threshold
+    if threshold is None or not trials.unknown.names:
+        return
+    num_classes = len(trials.known.names)
+    rows = []
+    for group in (trials.known, trials.unknown):
+        is_unknown = group.known_scores[threshold.kind] < threshold.threshold
+        called = np.where(is_unknown, num_classes, group.predicted)
+        rows.append(pair_counts(group.numbers, called, len(group.names), num_classes + 1))
+    num_known = len(trials.known.numbers)
+    num_unknown = len(trials.unknown.numbers)
     rules = {
         "macro_f1": Rule(functools.partial(metrics.macro_f1, over="all"), num_known + num_unknown),
         "accuracy": Rule(metrics.accuracy, num_known + num_unknown),
         "unknown_found": Rule(lambda counts: counts[-1, -1] / counts[-1].sum(), num_unknown),
         "known_rejected": Rule(lambda counts: counts[:-1, -1].sum() / counts[:-1].sum(), num_known),
     }
-    return resamples.of_confusion(rules, known_rows, unknown_rows)
+    yield Row({}, resamples.of_confusion(rules, *rows))
 
 
-def _generator_rows(trials: ClassTrials, kind: str) -> Iterator[Row]:
+def _generator_rows(trials: ClassTrials, kind: str) -> list[Row]:
     """Compute a row for each unknown class: its AUROC and FPR95 against the trials of known classes.
 
     The row also names the known class for which trials of the unknown class are most often taken.
+    The classes that are most often taken for known come first.
 
     Args:
         kind: the score of being known.
     """
-    known, unknown = trials.known_scores[kind]
-    for number, name in enumerate(trials.generator_names):
-        scores = unknown[trials.generators == number]
-        nearest = trials.names[int(trials.unknown_confusion[number].argmax())]
-        figures = {
-            "auroc": Figure(metrics.auroc(known, scores)),
-            "fpr95": Figure(metrics.fpr95(known, scores)[0]),
-            "num_trials": Figure(scores.size),
+    rows = []
+    nearest = trials.unknown.confusion.argmax(1)
+    for number, scores in enumerate(_scores_by_generator(trials, kind)):
+        labels = {
+            "unknown class": trials.unknown.names[number],
+            "most often taken for": trials.known.names[nearest[number]],
         }
-        yield Row({"system": trials.system, "unknown class": name, "most often taken for": nearest}, figures)
+        figures = {"num_trials": Figure(scores.size)}
+        for name in ("auroc", "fpr95"):
+            figures[name] = Figure(RATES_OF_SCORES[name](trials.known.known_scores[kind], scores))
+        rows.append(Row(labels, figures))
+    return sorted(rows, key=lambda row: -row.value("fpr95"))
 
 
-def _class_rows(trials: ClassTrials) -> Iterator[Row]:
+def _class_rows(known: ClassGroup) -> Iterator[Row]:
     """Compute a row for each known class: precision, recall and F1."""
-    rates = class_rates(trials.confusion)
-    sizes = trials.confusion.sum(1)
-    for number, name in enumerate(trials.names):
-        figures = {measure: Figure(float(values[number])) for measure, values in rates._asdict().items()}
-        yield Row({"system": trials.system, "class": name}, {**figures, "num_trials": Figure(int(sizes[number]))})
+    columns = {**class_rates(known.confusion)._asdict(), "num_trials": known.confusion.sum(1)}
+    for number, name in enumerate(known.names):
+        yield Row({"class": name}, {measure: Figure(values[number].item()) for measure, values in columns.items()})
 
 
-def _breakdown_rows(trials: ClassTrials, resamples: Resamples) -> Iterator[tuple[str, Row]]:
-    """Compute the closed-set figures for each value of each field that groups the trials of known classes.
+def _fields_of_breakdowns(trials: ClassTrials) -> list[str]:
+    """List the fields that group the trials of known classes, except the field of the classes.
 
-    The field that names the classes has no breakdown, and neither has a field with more than 50
-    values. Values with fewer than 20 trials have no row.
-
-    Yields:
-        The name of the field, and the row of one of its values.
+    A field with more than 50 values is left out, too.
     """
+    fields = grouping_fields(trials.known.trials)
+    return [name for name, size in fields.items() if name != trials.field and size <= _MOST_VALUES]
+
+
+def _breakdown_rows(trials: ClassTrials, name: str, resamples: Resamples) -> Iterator[Row]:
+    """Compute the closed-set figures for each value of the field ``name`` with at least 20 trials of known classes."""
     few_resamples = Resamples(min(resamples.num_resamples, ROW_RESAMPLES), resamples.seed)
-    for name, num_values in grouping_fields(trials.trials).items():
-        if name == trials.field or num_values > _MOST_VALUES:
-            continue
-        column = trials.trials.column(name)
-        for number in np.unique(column.numbers[column.numbers >= 0]).tolist():
-            group = trials.where(column.numbers == number)
-            if len(group.true) >= FEWEST:
-                figures = {**closed_figures(group, few_resamples), "num_trials": Figure(len(group.true))}
-                yield name, Row({"system": trials.system, label_of(name): column.values[number]}, figures)
+    numbers, values = trials.known.trials.column(name)
+    for number in np.unique(numbers[numbers >= 0]).tolist():
+        group = trials.known.where(numbers == number)
+        if len(group.numbers) >= FEWEST:
+            figures = {**closed_figures(group, few_resamples), "num_trials": Figure(len(group.numbers))}
+            yield Row({label_of(name): values[number]}, figures)
 
 
-def _confusion_rows(trials: ClassTrials) -> Iterator[Row]:
-    """Yield a row for each of the ten most frequent confusions of two known classes.
-
-    A row has the number of confused trials, and their share of the trials of the true class.
-    """
-    wrong = trials.confusion * (1 - np.eye(len(trials.names), dtype=np.int64))
+def _confusion_rows(known: ClassGroup) -> Iterator[Row]:
+    """Yield a row for each of the ten most frequent confusions of two known classes: its number and share of trials."""
+    wrong = known.confusion * (1 - np.eye(len(known.names), dtype=np.int64))
     largest = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]
-    for number in largest.tolist():
-        true, predicted = divmod(number, len(trials.names))
+    for true, predicted in zip(*np.unravel_index(largest, wrong.shape)):
         size = int(wrong[true, predicted])
         if size:
-            labels = {"system": trials.system, "class": trials.names[true], "taken for": trials.names[predicted]}
-            yield Row(labels, {"num_trials": Figure(size), "share": Figure(size / int(trials.confusion[true].sum()))})
+            labels = {"class": known.names[true], "taken for": known.names[predicted]}
+            yield Row(labels, {"num_trials": Figure(size), "share": Figure(size / int(known.confusion[true].sum()))})
 
 
 def _plots(systems: Sequence[ClassTrials], kind: str) -> Mapping[str, Sequence[Plot]]:
     """Draw all plots; :class:`Result` calls this only for the page."""
     from nes2net.evaluation.tracing_plots import confusion_plot, known_plot  # quick start-up: text needs no Matplotlib
 
-    with_unknown = [trials for trials in systems if trials.generator_names]
+    with_unknown = [trials for trials in systems if trials.unknown.names]
     return {
         CONFUSION_SECTION: [confusion_plot(trials) for trials in systems],
         KNOWN_SECTION: [known_plot(trials, kind) for trials in with_unknown],
@@ -395,10 +397,34 @@ def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
     return {
         "confusion": {
             trials.system: {
-                "classes": list(trials.names),
-                "known": trials.confusion.tolist(),
-                "unknown": dict(zip(trials.generator_names, trials.unknown_confusion.tolist())),
+                "classes": list(trials.known.names),
+                "known": trials.known.confusion.tolist(),
+                "unknown": dict(zip(trials.unknown.names, trials.unknown.confusion.tolist())),
             }
             for trials in systems
         }
     }
+
+
+def _large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
+    """Write the confusion matrices as CSV if a system has more than 30 classes, whose numbers no picture can show.
+
+    Returns:
+        The ending of the file → a row for each system and true class, in the order of the picture.
+        The mapping is empty if all systems have fewer classes.
+    """
+    from nes2net.evaluation.tracing_plots import (  # quick start-up: needs SciPy
+        CONFUSION_FILE,
+        MOST_READABLE,
+        ordered_confusion,
+    )
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    large = [trials for trials in systems if len(trials.known.names) > MOST_READABLE]
+    for trials in large:
+        confusion = ordered_confusion(trials)
+        writer.writerow(["system", "class", "known", *map(as_cell, confusion.columns)])
+        for number, (name, counts) in enumerate(zip(confusion.rows, confusion.counts.tolist())):
+            writer.writerow([as_cell(trials.system), as_cell(name), number < confusion.num_known, *counts])
+    return {CONFUSION_FILE: text.getvalue()} if large else {}

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 
 from nes2net.evaluation.class_trials import ClassTrials
-from nes2net.evaluation.plots import BONAFIDE_COLOUR, GRID, INK, SPOOF_COLOUR, figure_of, num_bins, score_range, svg_of
+from nes2net.evaluation.plots import (
+    BONAFIDE_COLOUR,
+    GRID,
+    INK,
+    draw_histograms,
+    figure_of,
+    num_bins,
+    score_range,
+    svg_of,
+)
 from nes2net.evaluation.result import Plot
+from nes2net.evaluation.tables import words
 from nes2net.lib.pictures import Rectangle
 
 _MOST_NUMBERED = 12  # with more classes, the cells have colours but no numbers
 _LEAST_SHARE = 0.005  # a cell with a smaller share of its row stays empty
 _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
-    "Classes that are taken for each other stand together.{}"
+    "Classes that are taken for each other stand together.{}{}"
 )
+#: With more classes than this, the counts also stand in a file beside the page, whose name ends in :data:`CONFUSION_FILE`.
+MOST_READABLE = 30
+CONFUSION_FILE = ".confusion.csv"
+_COUNTS_BESIDE = f" The counts are in the file beside this page whose name ends in {CONFUSION_FILE}."
 _UNKNOWN_ROWS = " Below the line are unknown classes: what they are taken for."
 _KNOWN_CAPTION = Markup(
     '<b>{}</b>: scores of being known ({}) of <span class="key"><span class="box bonafide"></span>known</span> and <span '
-    'class="key"><span class="box spoof"></span>unknown</span> classes, as shares of their trials.{}'
+    'class="key"><span class="box spoof"></span>unknown</span> classes, as shares of their trials; dashed is the '
+    "threshold, if there is one."
 )
 
 
@@ -42,22 +59,47 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
     return leaves_list(linkage(distances, "average", optimal_ordering=True))
 
 
+class OrderedConfusion(NamedTuple):
+    """A confusion matrix in the order of the plot: classes that are taken for each other stand together."""
+
+    counts: NDArray
+    """Counts (rows, K): a row for each known class that has trials, then a row for each unknown class."""
+    rows: list[str]
+    """Names of the true classes."""
+    columns: list[str]
+    """Names of the K known classes."""
+    num_known: int
+    """Number of rows of known classes."""
+
+
+def ordered_confusion(trials: ClassTrials) -> OrderedConfusion:
+    """Sort the confusion of known and of unknown classes.
+
+    Unknown classes that are taken for the same known class stand together. A known class without
+    trials has a column but no row.
+    """
+    known = trials.known
+    unknown = trials.unknown
+    order = order_of_lookalikes(known.confusion)
+    with_trials = [number for number in order if known.confusion[number].any()]
+    by_nearest = np.argsort(unknown.confusion[:, order].argmax(1), kind="stable")
+    return OrderedConfusion(
+        np.vstack([known.confusion[with_trials], unknown.confusion[by_nearest]])[:, order],
+        [known.names[number] for number in with_trials] + [unknown.names[number] for number in by_nearest],
+        [known.names[number] for number in order],
+        len(with_trials),
+    )
+
+
 def confusion_plot(trials: ClassTrials) -> Plot:
     """Draw the confusion matrix of known classes, and below it a row for each unknown class.
 
     The row of an unknown class shows for which known classes its trials are taken. A known class
     without trials has a column but no row.
     """
-    order = order_of_lookalikes(trials.confusion)
-    known_rows = [number for number in order if trials.confusion[number].any()]
-    rows = _shares(trials.confusion[known_rows])[:, order]
-    names = [trials.names[number] for number in known_rows]
-    if len(trials.generator_names):
-        unknown_rows = _shares(trials.unknown_confusion)[:, order]
-        # Unknown classes that are taken for the same known class stand together.
-        by_nearest = np.argsort(unknown_rows.argmax(1), kind="stable")
-        rows = np.vstack([rows, unknown_rows[by_nearest]])
-        names += [trials.generator_names[number] for number in by_nearest]
+    confusion = ordered_confusion(trials)
+    rows = _shares(confusion.counts)
+    names = confusion.rows
     num_rows, num_columns = rows.shape
     is_wide = num_columns > _MOST_NUMBERED
     width = 2.0 + 0.32 * min(num_columns, 40) if is_wide else 4.6  # inches; 4.6 is the width of the other plots
@@ -67,22 +109,22 @@ def confusion_plot(trials: ClassTrials) -> Plot:
         axes.add_patch(Rectangle((column, row), 1, 1, color=BONAFIDE_COLOUR, alpha=0.9 * share**0.7, linewidth=0))
         if not is_wide:
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", color=INK, fontsize=8)
-    if len(trials.generator_names):
-        axes.axhline(len(known_rows), color=INK, linewidth=1.2)
+    if trials.unknown.names:
+        axes.axhline(confusion.num_known, color=INK, linewidth=1.2)
     axes.set(xlim=(0, num_columns), ylim=(num_rows, 0), xlabel="taken for", ylabel="class")
     size = 8.5 if num_rows <= 40 else 6.5
-    axes.set_xticks(
-        np.arange(num_columns) + 0.5, [trials.names[number] for number in order], rotation=90, fontsize=size
-    )
+    axes.set_xticks(np.arange(num_columns) + 0.5, confusion.columns, rotation=90, fontsize=size)
     axes.set_yticks(np.arange(num_rows) + 0.5, names, fontsize=size)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_color(GRID)
-    recalls = np.diag(_shares(trials.confusion))[known_rows]
+    recalls = [rows[number, confusion.columns.index(names[number])] for number in range(confusion.num_known)]
     description = "; ".join(f"{name}: {100 * recall:.0f} % right" for name, recall in zip(names, recalls))
     svg = svg_of(figure, f"confusion-{trials.system}", f"Confusion of {trials.system}", f"{description}.")
-    caption = _CONFUSION_CAPTION.format(trials.system, _UNKNOWN_ROWS if trials.generator_names else "")
+    below = _UNKNOWN_ROWS if trials.unknown.names else ""
+    counts = _COUNTS_BESIDE if num_columns > MOST_READABLE else ""
+    caption = _CONFUSION_CAPTION.format(trials.system, below, counts)
     return Plot(svg, caption, "wide" if is_wide else "")
 
 
@@ -92,24 +134,22 @@ def known_plot(trials: ClassTrials, kind: str) -> Plot:
     A dashed line is at the threshold of the system, if it has a threshold for this score.
 
     Args:
-        kind: name of the score, a key of ``trials.known_scores``, such as ``log_odds``.
+        kind: name of the score, such as ``log_odds``.
     """
-    known, unknown = trials.known_scores[kind]
-    low, high = score_range([known, unknown])
-    edges = np.linspace(low, high, num_bins([known, unknown], low, high) + 1)
-    figure, axes = figure_of(4.6, 3.0)
-    for scores, colour in ((unknown, SPOOF_COLOUR), (known, BONAFIDE_COLOUR)):
-        shares = 100 * np.histogram(np.clip(scores, low, high), edges)[0] / scores.size
-        axes.stairs(shares, edges, fill=True, color=colour, alpha=0.35)
-        axes.stairs(shares, edges, color=colour, linewidth=1.4)
-    axes.set(xlim=(low, high), xlabel=kind.replace("_", " "), ylabel="trials, %")
-    threshold = ""
+    classes = {"known": trials.known.known_scores[kind], "unknown": trials.unknown.known_scores[kind]}
+    scores = list(classes.values())
+    ends = score_range(scores)
+    threshold = None
     if trials.threshold is not None and trials.threshold.kind == kind:
-        axes.axvline(trials.threshold.threshold, color=INK, linewidth=1, linestyle="--")
-        threshold = f" Dashed is the threshold, {trials.threshold.threshold:.4g}, of its development trials."
-    description = f"Medians: known {np.median(known):.4g}, unknown {np.median(unknown):.4g}."
-    svg = svg_of(figure, f"known-{trials.system}", f"Scores of being known of {trials.system}", description)
-    return Plot(svg, _KNOWN_CAPTION.format(trials.system, kind, threshold))
+        threshold = trials.threshold.threshold
+    figure, axes = figure_of(4.6, 3.0)
+    edges = np.linspace(*ends, num_bins(scores, *ends) + 1)
+    facts = draw_histograms(axes, classes, edges, threshold, "threshold of its development trials")
+    axes.set(xlabel=words(kind), ylabel="trials, %")
+    medians = (f"median of {name} classes: {np.median(values):.4g}" for name, values in classes.items())
+    title = f"Scores of being known of {trials.system}"
+    svg = svg_of(figure, f"known-{trials.system}", title, "; ".join([*medians, *facts]) + ".")
+    return Plot(svg, _KNOWN_CAPTION.format(trials.system, kind))
 
 
 def _shares(counts: NDArray) -> NDArray:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.data.corpora.protocol import canonical_phase
-from nes2net.data.corpora.trial import BONAFIDE
-from nes2net.evaluation.class_reference import Examples, embeddings_of
+from nes2net.data.corpora.trial import BONAFIDE, ENROLMENT_MODELS
+from nes2net.evaluation.class_reference import embeddings_of, examples_of
 from nes2net.evaluation.class_trials import class_labels_of, classes_of
 from nes2net.evaluation.judgements import EvaluationSettings
 from nes2net.evaluation.key import Key, Labels, not_official, score_input
-from nes2net.evaluation.result import Result, versions
+from nes2net.evaluation.result import Result
 from nes2net.evaluation.tables import Figure, Measure, Row, Table
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import sha256_of
@@ -33,14 +33,14 @@ _MEASURES = (
 
 
 class _Pairs(NamedTuple):
-    """The comparisons of N trials with M enrolled classes."""
+    """The comparisons of N trials with M enrolled models."""
 
     scores: NDArray
     """Cosines, N×M."""
     is_target: NDArray
-    """Whether a trial is of the enrolled class, N×M."""
+    """Whether a trial is of the class of the model, N×M."""
     models: list[str]
-    """Names of the enrolled classes."""
+    """Names of the models."""
     num_left_out: int
     """Number of spoofed trials without an embedding."""
 
@@ -49,7 +49,7 @@ class ComparedEmbeddings(Embeddings):
     """Embeddings of recordings, which are evaluated by comparison with those of enrolled trials."""
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
-        """Compare each spoofed trial with the mean embedding of each enrolled class, by the cosine.
+        """Compare each spoofed trial with the mean embedding of each enrolled model, by the cosine.
 
         Args:
             settings: ``reference`` has, for each file of ``paths``, the file of the embeddings of
@@ -72,54 +72,41 @@ class ComparedEmbeddings(Embeddings):
         warnings = [not_official(key)]
         for path, enrolled, system in zip(paths, settings.reference, settings.names_of(paths)):
             pairs = self._pairs(path, enrolled, key, settings.allow_partial)
-            is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1
-            is_other = ~pairs.is_target
-            chosen = {
-                "all": is_other,
-                "of enrolled classes": is_other & is_enrolled,
-                "of other classes": is_other & ~is_enrolled,
-            }
-            for name, nontargets in chosen.items():
-                figures = _figures(pairs.scores, pairs.is_target, nontargets, settings)
+            is_enrolled = pairs.is_target.any(1, keepdims=True)  # N×1: whether the class of the trial has a model
+            groups: dict[str, Any] = {"all": True, "of enrolled classes": is_enrolled, "of other classes": ~is_enrolled}
+            for name, is_counted in groups.items():
+                figures = _figures(pairs.scores, pairs.is_target, ~pairs.is_target & is_counted, settings)
                 rows.append(Row({"system": system, "trials of other pairs": name}, figures))
-            for number, model in enumerate(pairs.models):
-                is_target = pairs.is_target[:, number]
-                figures = _figures(pairs.scores[:, number], is_target, ~is_target, settings)
-                rows_of_models.append(Row({"system": system, "enrolled class": model}, figures))
+            for model, scores, is_target in zip(pairs.models, pairs.scores.T, pairs.is_target.T):
+                figures = _figures(scores, is_target, ~is_target, settings)
+                rows_of_models.append(Row({"system": system, "enrolled model": model}, figures))
             if pairs.num_left_out:
                 warnings.append(f"PARTIAL: {system}: {counted(pairs.num_left_out, 'trial')} without an embedding")
-            inputs += [score_input(path, sha256_of(path), "embeddings")]
-            inputs += [score_input(enrolled, sha256_of(enrolled), "enrolled embeddings")]
+            inputs.append(score_input(path, sha256_of(path), "embeddings"))
+            inputs.append(score_input(enrolled, sha256_of(enrolled), "enrolled embeddings"))
         hidden = () if len(paths) > 1 else ("system",)
-        title = f"{key.definition.title}, {canonical_phase(key.phase)}"
+        title = f"{key.title}: same class or not"
         extent = (
-            f"{key.corpus}, phase {canonical_phase(key.phase)}: {counted(len(pairs.scores), 'spoofed trial')} against "
-            f"{counted(len(pairs.models), 'enrolled class', 'enrolled classes')}; 95 % intervals: bootstrap of trials, "
+            f"{labels.corpus}, phase {canonical_phase(key.phase)}: {counted(len(pairs.scores), 'spoofed trial')} against "
+            f"{counted(len(pairs.models), 'enrolled model')}; 95 % intervals: bootstrap of trials, "
             f"{settings.num_resamples} draws"
         )
         notes = [
-            "The score is the cosine to the mean embedding of an enrolled class. Each row has all pairs of the same class. EER "
+            "The score is the cosine to the mean embedding of an enrolled model. Each row has all pairs of the same class. EER "
             "by the rule of ASVspoof."
         ]
-        return Result(
-            f"{title}: same class or not",
-            {
-                "corpus": key.corpus,
-                "phase": canonical_phase(key.phase),
-                "num_resamples": settings.num_resamples,
-                "inputs": [*inputs, key.input()],
-                "versions": versions(),
-            },
-            [extent],
-            [
-                Table("verification", f"{title}: same class or not.", _MEASURES, rows, notes=notes, hidden=hidden),
-                Table("by_model", "Enrolled classes one by one.", _MEASURES, rows_of_models, "Classes", hidden=hidden),
-            ],
-            list(filter(None, warnings)),
-        )
+        tables = [
+            Table("verification", f"{title}.", _MEASURES, rows, notes=notes, hidden=hidden),
+            Table("by_model", "Enrolled models one by one.", _MEASURES, rows_of_models, "Models", hidden=hidden),
+        ]
+        header = key.header(inputs, settings.num_resamples)
+        return Result(title, header, [extent], tables, list(filter(None, warnings)))
 
     def _pairs(self, path: Path, enrolled: Path, key: Key, allow_partial: bool) -> _Pairs:
-        """Compare the spoofed trials of the evaluated phase with the classes of the trials in ``enrolled``.
+        """Compare the spoofed trials of the evaluated phase with the models of the trials in ``enrolled``.
+
+        The field ``enrolment_models`` of an enrolled trial names the models to which the trial
+        belongs. Without this field, the trial belongs to the only model of its class.
 
         Args:
             path: the embeddings of the evaluated trials.
@@ -128,9 +115,10 @@ class ComparedEmbeddings(Embeddings):
 
         Raises:
             InputError: if a file cannot be read, a trial has no embedding or no class, or no trials
-                or no classes are left to compare.
+                or no models are left to compare.
         """
-        field, aliases = class_labels_of(record_of(path))
+        # The evaluated trials.
+        field, aliases, _ = class_labels_of(record_of(path))
         rows = dict(self.read(path))
         spoofed_trials = [trial for trial in key.evaluated_trials if trial.label != BONAFIDE]
         trials = spoofed_trials
@@ -138,18 +126,22 @@ class ComparedEmbeddings(Embeddings):
             trials = [trial for trial in trials if trial.id in rows]
         if not trials:
             raise InputError(f"{path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase")
-        examples = Examples.of(dict(self.read(enrolled)), enrolled, key, field, aliases)
-        names = np.array(examples.names)
-        models = sorted(set(examples.names) - {BONAFIDE})
+        # The enrolled models: the embeddings of the examples of each model, and its class.
+        examples: dict[str, list[NDArray]] = {}
+        class_of_model = {}
+        for example in examples_of(dict(self.read(enrolled)), enrolled, key, field, aliases):
+            if example.name != BONAFIDE:
+                for model in (example.trial.get(ENROLMENT_MODELS) or "").split() or [example.name]:
+                    examples.setdefault(model, []).append(example.embedding)
+                    class_of_model[model] = example.name
+        models = sorted(examples)
         if not models:
             raise InputError(
                 f"{enrolled}: all its trials are bona fide: give embeddings of trials of the classes to find"
             )
-        scores = verification_scores(
-            embeddings_of(rows, trials), [examples.embeddings[names == model] for model in models]
-        )
+        scores = verification_scores(embeddings_of(rows, trials), [np.stack(examples[model]) for model in models])
         classes = np.array(classes_of(trials, field, aliases, path))
-        is_target = classes[:, None] == np.array(models)
+        is_target = classes[:, None] == np.array([class_of_model[model] for model in models])
         return _Pairs(scores, is_target, models, len(spoofed_trials) - len(trials))
 
 
@@ -161,7 +153,7 @@ def _figures(
     If a kind has no pairs, there is no EER. The bootstrap of the interval draws trials.
 
     Args:
-        scores: N×M, or (N,) for one enrolled class.
+        scores: N×M, or (N,) for one enrolled model.
         is_target: whether a pair is of the same class, in the shape of ``scores``.
         is_nontarget: whether a pair of different classes counts, in the shape of ``scores``.
     """

@@ -40,6 +40,8 @@ def recorded_digests() -> Iterator[dict[Path, str]]:
         yield digests
     finally:
         _digests.reset(token)
+        if (outer_digests := _digests.get()) is not None:
+            outer_digests.update(digests)
 
 
 def read_text(path: Path) -> str:

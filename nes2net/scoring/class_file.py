@@ -1,7 +1,8 @@
 """Files of class logits: tables separated by tabs, with a row for each utterance.
 
 The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A
-file of another program may hold posteriors in place of logits.
+file of another program may hold posteriors in place of logits. The files of judgements of other
+packages have the same form, with other columns in place of the classes.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
     """Read a file of logits.
 
     Args:
-        expected: the names that the classes must have; empty for any names.
+        expected: the names that the classes must have; empty for any names of at least two classes.
 
     Raises:
         InputError: if the file cannot be read, has no rows or not the expected classes, or if a
@@ -72,7 +73,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
             ids += [line.split("\t", 1)[0] for line in lines]
             blocks_of_logits.append(_parsed_logits(path, number, lines, len(names)))
     if not ids:
-        raise InputError(f"{path}: has no rows of logits")
+        raise InputError(f"{path}: has no rows")
     return ClassTable(names, ids, np.concatenate(blocks_of_logits), digests[path])
 
 
@@ -84,14 +85,14 @@ def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str,
             differ from it.
     """
     first, *names = header.split("\t")
-    if first != _ID or len(set(names)) != len(names) or len(names) < 2:
+    if not expected and (first != _ID or len(set(names)) != len(names) or len(names) < 2):
         raise InputError(
             f"{path}, line 1: expected '{_ID}' and the names of at least two classes, each once, with tabs between "
             f"them, found {shown(header)}"
         )
-    if expected and names != list(expected):
+    if expected and [first, *names] != [_ID, *expected]:
         raise InputError(
-            f"{path}: has the classes {listed(names)}, and its record {listed(expected)}: give the file that was scored, "
+            f"{path}: has the columns {listed(names)}, and its record {listed(expected)}: give the file that was scored, "
             "unchanged"
         )
     return tuple(names)
@@ -115,5 +116,5 @@ def _parsed_logits(path: Path, first_number: int, lines: Sequence[str], num_clas
                 f"{shown(line)}"
             )
         for cell in cells:
-            checked_float(cell, path, line_number, "logit")
+            checked_float(cell, path, line_number, "value")
     raise InputError(f"{path}, line {first_number} and below: numbers cannot be read; write them as 1.5 or 1e-3")

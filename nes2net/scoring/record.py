@@ -18,6 +18,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import sha256_of
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.this_process import processor_name
+from nes2net.models.provenance import Provenance
 from nes2net.version import __version__
 
 if TYPE_CHECKING:
@@ -124,6 +125,12 @@ class WholeRecord(Record):
     judgement: dict[str, Any] | None = None
     """Name and options of the judgement in the file, for
     :func:`nes2net.scoring.judgement.judgement_of`."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """The origin of the detector that made the scores; empty if the record does not state the origin."""
+        checkpoint = (self.model_extra or {}).get("checkpoint")
+        return Provenance.read(checkpoint if isinstance(checkpoint, dict) else {})
 
 
 def read_whole_record(path: Path) -> WholeRecord:

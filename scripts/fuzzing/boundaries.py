@@ -48,7 +48,7 @@ from nes2net.models.checkpoints.folder import write_tensors
 from nes2net.models.checkpoints.state_dict import save_state_dict
 from nes2net.scoring.class_file import read_class_table
 from nes2net.scoring.decisions import calibration
-from nes2net.scoring.decisions.known import KnownFile, known_scores, read_known
+from nes2net.scoring.decisions.known import KnownThreshold, known_scores, read_known
 from nes2net.scoring.decisions.population import Population, Traits
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.segment_file import read_segment_scores
@@ -263,7 +263,7 @@ def _make_classes(folder: Path) -> None:
     """Write logits of classes, and scores of known trials."""
     rows = "".join(f"u{n}\t{n / 7:.3f}\t{-n / 3:.3f}\t0.5\n" for n in range(20))
     _new_path(folder, "logits/a.tsv").write_text(f"utterance\tvits\ttacotron 2\tbark\n{rows}")
-    known_file = KnownFile(classes=("vits", "bark"), kind="energy", scores=(0.5, 1.0, 2.0))
+    known_file = KnownThreshold(classes=("vits", "bark"), kind="energy", scores=(0.5, 1.0, 2.0))
     _new_path(folder, "known/a.json").write_text(known_file.model_dump_json())
 
 

@@ -297,7 +297,9 @@ CORPORA = {
     "stopa": Miniature(
         {
             "enrolled": _part(
-                "wav/", _spoof("AA01/dev/e_1.wav", attack="AA01"), _spoof("AA03/dev/e_2.wav", attack="AA03")
+                "wav/",
+                _spoof("AA01/dev/e_1.wav", attack="AA01", extra=(("enrolment_models", "AA01-co-1 AA01-nc-10"),)),
+                _spoof("AA03/dev/e_2.wav", attack="AA03", extra=(("enrolment_models", "AA03-co-1"),)),
             ),
             "eval": _part(
                 "wav/", _spoof("AA01/eval/x_1.wav", attack="AA01"), _spoof("AA02/eval/x_1.wav", attack="AA02")
@@ -305,6 +307,8 @@ CORPORA = {
         },
         {
             "protocols_fingerprint_extraction/AA01-co-1.txt": "x FileName y ATK\nx e_1.wav y AA01\n",
+            "protocols_fingerprint_extraction/AA01-nc-10.txt": "x FileName y ATK\nx e_1.wav y AA01\n",
+            "protocols_fingerprint_extraction/AA02-co-1.txt": "x FileName y ATK\nx e_3.wav y AA02\n",  # is not enrolled
             "protocols_fingerprint_extraction/AA03-co-1.txt": "x FileName y ATK\nx e_2.wav y AA03\nx e_2.wav y AA03\n",
             "protocols_trials_extended/AA01-co-100_trials.txt": (
                 "AbstractModel FileName IsTargetATK IsTargetAcousticModel ATK\n"

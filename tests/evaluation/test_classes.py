@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -159,7 +160,7 @@ def test_bona_fide_may_be_the_last_class_and_has_a_score(tones, tmp_path):
 @pytest.mark.parametrize(
     "task, message",
     [
-        ({"field": "codec"}, "36 spoofed trials of train have no codec: train_300_0"),
+        ({"field": "codec"}, "36 spoofed trials of train without codec, which names the class: train_300_0"),
         ({"min_trials": 13}, "at least two classes with 13 training trials each, and the field vocoder has none"),
         ({"aliases": {"B, middle": "A lower", "C=higher": "A lower"}}, "the field vocoder has A lower"),
         ({"min_trials": 0}, "min_trials"),
@@ -257,31 +258,68 @@ def test_scores_of_being_known_by_training_trials(scored, checkpoint, tones, tmp
         evaluate(labels, [scored], replace(settings, reference=(files["eval"],)))
 
 
-def test_a_key_without_the_training_set_and_embeddings_beside_the_logits(scored, checkpoint, tones, tmp_path):
-    """The record beside the embeddings names the corpus of the training trials; NSD takes their logits."""
-    only_eval = tmp_path / "key.csv"
+@pytest.fixture(scope="module")
+def embedded(scored, checkpoint, tones, tmp_path_factory):
+    """Logits and embeddings of training and of evaluation, and a key without the training set."""
+    folder = tmp_path_factory.mktemp("embedded")
     lines = tones.read_text().splitlines()
-    only_eval.write_text("\n".join([lines[0], *(line for line in lines if line.startswith("eval"))]) + "\n")
-    logits = tmp_path / "classes.tsv"
-    logits.write_text(scored.read_text())
-    logits.with_name("classes.tsv.json").write_text(scored.with_name("classes.tsv.json").read_text())
+    (folder / "key.csv").write_text("\n".join([lines[0], *(line for line in lines if line.startswith("eval"))]) + "\n")
+    for name in ("classes.tsv", "classes.tsv.json"):
+        (folder / name).write_text(scored.with_name(name).read_text())
     embed = ["embed", "generic", str(tones), "--model", str(checkpoint), "--of", "backend"]
-    assert not main([*embed, "--split", "train", "--out", str(tmp_path / "train.npy")])
-    assert not main([*embed, "--out", str(tmp_path / "classes.npy")])
+    assert not main([*embed, "--split", "train", "--out", str(folder / "train.npy")])
+    assert not main([*embed, "--out", str(folder / "eval.npy")])
     score = ["score", "generic", str(tones), "--model", str(checkpoint), "--judgement", "classes", "--split", "train"]
-    assert not main([*score, "--out", str(tmp_path / "train.tsv")])
-    settings = EvaluationSettings(reference=(tmp_path / "train.npy", tmp_path / "train.tsv"), num_resamples=20)
-    result = evaluate(Labels("generic", only_eval, "eval"), [logits], settings)
-    assert [row.labels["score"] for row in result.rows("open")][-3:] == ["knn", "mahalanobis", "nsd"]
+    assert not main([*score, "--out", str(folder / "train.tsv")])
+    return folder
+
+
+def compared(folder, logits="classes.tsv", reference=("train.npy", "train.tsv", "eval.npy")):
+    """The rows of the scores of being known, with embeddings and logits of training."""
+    settings = EvaluationSettings(reference=tuple(folder / name for name in reference), num_resamples=20)
+    rows = evaluate(Labels("generic", folder / "key.csv", "eval"), [folder / logits], settings).rows("open")
+    return {row.labels["score"]: row.figures for row in rows}
+
+
+def test_a_key_without_the_training_set_and_embeddings_beside_the_logits(embedded, tmp_path):
+    """The record beside the embeddings names the corpus of the training trials; NSD takes their logits."""
+    shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.glob("eval.npy*"):
+        path.rename(path.with_name(path.name.replace("eval", "classes")))
+    reference = ("train.npy", "train.tsv")
+    assert list(compared(tmp_path, reference=reference))[-3:] == ["knn", "mahalanobis", "nsd"]
     other = json.loads((tmp_path / "train.tsv.json").read_text())
     other["run"]["model"] = "another"
     (tmp_path / "train.tsv.json").write_text(json.dumps(other))
     with pytest.raises(InputError, match="train.tsv: its detector is not that of"):
-        evaluate(Labels("generic", only_eval, "eval"), [logits], settings)
+        compared(tmp_path, reference=reference)
     (tmp_path / "train.tsv.json").unlink()
     (tmp_path / "train.npy.json").unlink()
     with pytest.raises(InputError, match="train.npy: neither the key nor the corpus in the record"):
-        evaluate(Labels("generic", only_eval, "eval"), [logits], settings)
+        compared(tmp_path, reference=reference)
+
+
+def test_a_file_of_embeddings_that_is_named_wins_over_a_stale_one_beside_the_logits(embedded, tmp_path):
+    expected = compared(embedded)
+    shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
+    shutil.copy(tmp_path / "eval.npy.csv", tmp_path / "classes.npy.csv")
+    np.save(tmp_path / "classes.npy", np.ones_like(np.load(tmp_path / "eval.npy")))
+    assert compared(tmp_path) == expected
+    assert compared(tmp_path, reference=("train.npy", "train.tsv"))["knn"] != expected["knn"]
+
+
+def test_posteriors_have_no_nsd(embedded, tmp_path):
+    """NSD needs the sum of exponentials of the logits, which posteriors do not tell, although training has logits."""
+    shutil.copytree(embedded, tmp_path, dirs_exist_ok=True)
+    table = judgement_of(tmp_path / "classes.tsv").table(tmp_path / "classes.tsv")
+    rows = [["utterance", *table.names]]
+    for id, posteriors in zip(table.ids, np.exp(table.logits) / np.exp(table.logits).sum(1, keepdims=True)):
+        rows.append([id, *map(repr, posteriors.tolist())])
+    (tmp_path / "classes.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    record = json.loads((tmp_path / "classes.tsv.json").read_text())
+    record.pop("sha256", None)
+    (tmp_path / "classes.tsv.json").write_text(json.dumps(record))
+    assert list(compared(tmp_path)) == ["log_odds", "sme", "knn", "mahalanobis"]
 
 
 def test_bona_fide_counts_as_unknown_if_asked_for(scored, tones):
@@ -328,12 +366,38 @@ def test_verification_by_embeddings(checkpoint, tones, tmp_path):
     scores = decisions.verification_scores(list(spoofed.values()), [np.stack(rows) for rows in enrolled])
     is_target = np.array([[id.split("_")[1] == name for name in frequencies] for id in spoofed])
     assert result["eer"].value == metrics.compute_eer(scores[is_target], scores[~is_target])[0]
-    assert [row.labels["enrolled class"] for row in result.rows("by_model")] == list(TONES)[:3]
+    assert [row.labels["enrolled model"] for row in result.rows("by_model")] == list(TONES)[:3]
     with pytest.raises(InputError, match="compared with those of enrolled trials: give `reference`"):
         evaluate(labels, [files["eval"]])
     partial = EvaluationSettings(reference=(files["eval"],), allow_partial=True)
     with pytest.raises(InputError, match="train.npy: has no embedding of a spoofed trial of the phase"):
         evaluate(labels, [files["train"]], partial)
+
+
+def test_models_of_several_sizes_are_pooled(checkpoint, tones, tmp_path):
+    """A trial may enrol in several models of a class, as in STOPA: all pairs of trials and models are pooled."""
+    key = tones.with_name("models.csv")
+    header, *lines = tones.read_text().splitlines()
+    models = {"train_300_0": "one all", "train_300_1": "all", "train_900_0": "other"}
+    columns = [models.get(line.partition(".wav")[0], "") for line in lines]
+    rows = [f"{line},{column}" for line, column in zip(lines, columns) if column or line.startswith("eval")]
+    key.write_text("\n".join([f"{header},enrolment_models", *rows]) + "\n")
+    files = {split: tmp_path / f"{split}.npy" for split in ("train", "eval")}
+    for split, file in files.items():
+        command = ["embed", "generic", str(key), "--split", split, "--model", str(checkpoint), "--of", "backend"]
+        assert not main([*command, "--out", str(file)])
+    result = evaluate(Labels("generic", key, "eval"), [files["eval"]], EvaluationSettings(reference=(files["train"],)))
+    assert [row.labels["enrolled model"] for row in result.rows("by_model")] == ["all", "one", "other"]
+    (pooled, _, _) = result.rows("verification")
+    assert (pooled.value("num_targets"), pooled.value("num_nontargets")) == (12 * 2 + 12, 48 * 3 - 36)
+    training = dict(Embeddings().read(files["train"]))
+    enrolled = [["train_300_0", "train_300_1"], ["train_300_0"], ["train_900_0"]]
+    spoofed = {id: row for id, row in Embeddings().read(files["eval"]) if "_0_" not in id}
+    scores = decisions.verification_scores(
+        list(spoofed.values()), [np.stack([training[id] for id in ids]) for ids in enrolled]
+    )
+    is_target = np.array([[name in id for name in ("_300_", "_300_", "_900_")] for id in spoofed])
+    assert pooled.value("eer") == metrics.compute_eer(scores[is_target], scores[~is_target])[0]
 
 
 def test_text_json_and_page(result, tmp_path):
@@ -345,6 +409,37 @@ def test_text_json_and_page(result, tmp_path):
     assert facts["confusion"]["classes"]["known"] == [[12, 0, 0], [0, 12, 0], [0, 0, 12]]
     page = (tmp_path / "page.html").read_text()
     assert "Below the line are unknown classes" in page and "scores of being known" in page
+
+
+@pytest.mark.parametrize("num_classes", [30, 31])
+def test_the_counts_of_many_classes_stand_beside_the_page(num_classes, tmp_path):
+    """No picture has room for the numbers of more than 30 classes; names are quoted, and none becomes a formula."""
+    names = [f"a, {number}" for number in range(num_classes - 1)] + ["=1+1"]
+    lines = [["utterance", *names]]
+    key = ["path,label,attack,split"]
+    for number, name in enumerate([*names, "new"]):
+        for trial in range(2):
+            logits = np.zeros(num_classes)
+            logits[(number + trial) % num_classes] = 1 + number  # every second trial is taken for the next class
+            lines.append([f"{number}_{trial}", *map(str, logits)])
+            key.append(f'{number}_{trial}.wav,spoof,"{name}",eval')
+    (tmp_path / "key.csv").write_text("\n".join(key) + "\n")
+    (tmp_path / "c.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
+    labels = Labels("generic", tmp_path / "key.csv", "eval")
+    result = evaluate(labels, [tmp_path / "c.tsv"], EvaluationSettings(num_resamples=5))
+    written = Pages(html=tmp_path / "page.html").write(result)
+    page = (tmp_path / "page.html").read_text()
+    assert "Confusion of c" in page and ("ends in .confusion.csv" in page) == bool(written)
+    if num_classes == 30:
+        assert not written
+        return
+    assert written == [f"{tmp_path / 'page.html'}.confusion.csv"]
+    with open(written[0], newline="") as file:
+        rows = list(csv.DictReader(file))
+    counts = {row["class"]: {name: int(row[name]) for name in [*names[:-1], "'=1+1"]} for row in rows}
+    assert [row["known"] for row in rows] == ["True"] * 31 + ["False"] and rows[-1]["class"] == "new"
+    assert {name for name, count in counts["a, 3"].items() if count == 1} == {"a, 3", "a, 4"}
+    assert sum(counts["'=1+1"].values()) == 2 and counts["new"]["a, 0"] == counts["new"]["a, 1"] == 1
 
 
 def test_predict_names_the_likeliest_or_none_of_the_known(checkpoint, tones, capsys):
@@ -376,7 +471,7 @@ def test_an_average_knows_its_classes_by_a_file_of_calibrate(run, tones, tmp_pat
     detector = Detector.from_pretrained(average, device="cpu")
     assert as_judgement("classes").fitted(detector).threshold is None
     fitted = as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
-    assert fitted.threshold == expected and fitted.options() == {"classes": list(TONES)[:3]}
+    assert fitted.threshold.scores == expected.scores and fitted.options() == {"classes": list(TONES)[:3]}
     known.write_text(known.read_text().replace("A lower", "A"))
     with pytest.raises(InputError, match="this one knows A lower, B, middle, C=higher"):
         as_judgement({"name": "classes", "known": str(known)}).fitted(detector)
@@ -405,11 +500,11 @@ def test_posteriors_of_another_program_have_no_energy(scored, tones, tmp_path):
     "text, message",
     [
         ("utterance\ta\tb\nx\t1\n", "line 2: expected an utterance and 2 numbers"),
-        ("utterance\ta\tb\nx\t1\tgood\n", "line 2: expected a number as logit, found 'good'"),
+        ("utterance\ta\tb\nx\t1\tgood\n", "line 2: expected a number as value, found 'good'"),
         ("utterance\ta\ta\nx\t1\t2\n", "names of at least two classes, each once"),
         ("utterance\ta\tb\n", "has no rows"),
         ("utterance\ta\n", "names of at least two classes"),
-        ("utterance\ta\tb\nx\t1\t\n", "line 2: expected a number as logit, found ''"),
+        ("utterance\ta\tb\nx\t1\t\n", "line 2: expected a number as value, found ''"),
     ],
 )
 def test_malformed_files_are_named(tmp_path, text, message):
@@ -463,7 +558,7 @@ def test_a_corpus_without_the_field_is_refused(scored, tones, tmp_path):
 def test_a_file_with_other_classes_than_its_record_is_refused(scored, tmp_path):
     file = tmp_path / "classes.tsv"
     file.write_text(scored.read_text().replace("A lower", "Z", 1))
-    with pytest.raises(InputError, match="has the classes Z, B, middle, C=higher, and its record A lower"):
+    with pytest.raises(InputError, match="has the columns Z, B, middle, C=higher, and its record A lower"):
         Classes(tuple(TONES)[:3]).table(file)
 
 

@@ -114,5 +114,5 @@ def test_what_is_no_judgement_or_has_no_score_is_refused(spectral_detector, tria
         scores_of(embeddings)
     damaged = write(tmp_path / "d.tsv", "utterance\tfirst\tsecond\na\t1\n")
     write(tmp_path / "d.tsv.json", json.dumps({"run": {}, "failures": {}, "judgement": {"name": "halves"}}))
-    with pytest.raises(InputError, match="line 2: expected the 3 columns utterance, first, second"):
+    with pytest.raises(InputError, match="line 2: expected an utterance and 2 numbers"):
         scores_of(damaged)

@@ -8,8 +8,10 @@ Layout: the list ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, an
 file in its second field and the system in its fifth, separated by white space. All lists of trials
 name the same recordings, so only this list is read. The lists ``AA*.txt`` in the folder
 ``protocols_fingerprint_extraction`` name the recordings of the part ``enrolled``, with the file in
-the second field and the system in the fourth; their audio is in ``ATTACK/dev/FILE``. The database's
-own programs read the lists in this way; we have not seen the lists. All trials are spoofed, and
+the second field and the system in the fourth; their audio is in ``ATTACK/dev/FILE``. Each of these
+lists is a model of a system, from all recordings of the list; only the lists of AA01, AA03, AA05, AA07
+and AA10 are read. The field ``enrolment_models`` of a trial names the lists that hold its recording.
+The database's own programs read the lists in this way; we have not seen the lists. All trials are spoofed, and
 ``attack`` is the system, AA01 to AA13. We have not seen the training list, which names recordings
 of ASVspoof 2019. To use it, write a list of your own (corpus ``generic``).
 """
@@ -17,15 +19,17 @@ of ASVspoof 2019. To use it, write a list of your own (corpus ``generic``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from nes2net.data.corpora import protocol as files
 from nes2net.data.corpora.layout import Files, ListedCorpus
-from nes2net.data.corpora.trial import SPOOF, Trial
+from nes2net.data.corpora.trial import ENROLMENT_MODELS, SPOOF, Trial
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.text_files import read_text
 
 _REMEDY = "give `root` the folder that holds wav, or AA01"
+_ENROLLED = ("AA01", "AA03", "AA05", "AA07", "AA10")
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
@@ -38,11 +42,12 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     folder = "eval"
     system_field = 4  # counted from 0
     if path.is_dir():
-        lists = sorted(path.glob("AA*.txt"))
+        lists = [file for file in sorted(path.glob("AA*.txt")) if file.name.startswith(_ENROLLED)]
         folder = "dev"
         system_field = 3
     # Read the lines behind the header of each list.
-    ids: set[str] = set()
+    trials: dict[str, Trial] = {}
+    models: dict[str, list[str]] = {}
     for file in lists:
         for line, text in enumerate(read_text(file).split("\n")[1:], start=2):
             row = text.split()
@@ -55,13 +60,15 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
                 )
             name = files.checked_path(f"{row[system_field]}/{folder}/{row[1]}", file, line)
             id = files.id_of(name)
-            if id in ids:
-                continue
-            ids.add(id)
             recording = None
             if audio is not None:
                 recording = audio / name
-            yield Trial(id, recording, SPOOF, attack=row[system_field], phase=phase)
+            trials[id] = Trial(id, recording, SPOOF, attack=row[system_field], phase=phase)
+            models.setdefault(id, []).append(file.stem)
+    for id, trial in trials.items():
+        if path.is_dir():
+            trial = replace(trial, extra=((ENROLMENT_MODELS, " ".join(dict.fromkeys(models[id]))),))
+        yield trial
 
 
 CORPUS = ListedCorpus(

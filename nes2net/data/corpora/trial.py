@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, counted, listed
 
 BONAFIDE = "bonafide"
 SPOOF = "spoof"
+#: A field of ``extra``: names of the models that the trial enrols in verification, with spaces between them.
+ENROLMENT_MODELS = "enrolment_models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +217,23 @@ def class_name(trial: Trial, field: str, aliases: Mapping[str, str]) -> str | No
         return BONAFIDE
     name = (trial.get(field) or "").strip()
     return aliases.get(name, name) or None
+
+
+def class_names(trials: Sequence[Trial], field: str, aliases: Mapping[str, str], source: str, remedy: str) -> list[str]:
+    """Find the class of each of ``trials`` by :func:`class_name`.
+
+    Args:
+        source: where the trials come from, for the message.
+        remedy: what to do if a trial has no class, for the message.
+
+    Raises:
+        InputError: if a spoofed trial has no class; the message names up to ten.
+    """
+    names = [class_name(trial, field, aliases) or "" for trial in trials]
+    unnamed = [trial.id for trial, name in zip(trials, names) if not name]
+    if unnamed:
+        raise InputError(
+            f"{counted(len(unnamed), 'spoofed trial')} of {source} without {field}, which names the class: "
+            f"{listed(unnamed)}; {remedy}"
+        )
+    return names

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, Strict, ValidationError
 
 from nes2net.lib.errors import InputError, check_known, counted, listed
 from nes2net.lib.plain_data import read_json_as
@@ -283,25 +283,32 @@ def _unit_rows(x: NDArray) -> NDArray:
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
-@dataclass(frozen=True)
-class KnownThreshold:
+class KnownThreshold(BaseModel):
     """A threshold for scores of being known, learned from development trials of known classes.
 
-    Args:
-        kind: name of the score, one of :data:`LOGIT_SCORES`.
-        scores: scores of trials of known classes, ascending, at least one.
+    A checkpoint holds such a threshold, and so does a file of `nes2net calibrate classes`.
     """
 
+    model_config = ConfigDict(frozen=True)
+
+    classes: tuple[str, ...] = ()
+    """Names of the classes of the detector; empty in a checkpoint, which states them elsewhere."""
     kind: LogitScore
-    scores: tuple[float, ...]
+    """Name of the score of being known."""
+    scores: Annotated[
+        tuple[Annotated[FiniteFloat, Strict()], ...],
+        Field(min_length=1, max_length=MOST_SCORES),
+        AfterValidator(lambda scores: tuple(sorted(scores))),
+    ]
+    """Scores of development trials of known classes, ascending."""
 
     @classmethod
-    def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds") -> KnownThreshold:
+    def of_logits(cls, logits: ArrayLike, kind: LogitScore = "log_odds", classes: Sequence[str] = ()) -> KnownThreshold:
         """Learn from the ``logits`` N×K of trials of known classes; at most 1,000 quantiles are kept."""
         scores = np.sort(known_scores(logits, kind))
         if len(scores) > MOST_SCORES:
             scores = scores[np.linspace(0, len(scores) - 1, MOST_SCORES).round().astype(int)]
-        return cls(kind, tuple(scores.tolist()))
+        return cls(classes=tuple(classes), kind=kind, scores=tuple(scores.tolist()))
 
     @property
     def threshold(self) -> float:
@@ -317,51 +324,29 @@ class KnownThreshold:
         return (1 + int(np.searchsorted(self.scores, score, side="right"))) / (len(self.scores) + 1)
 
     def to_dict(self) -> dict[str, object]:
-        """Write plain data from which :meth:`read` builds the threshold again."""
-        return {"kind": self.kind, "scores": list(self.scores)}
+        """Write plain data for a checkpoint, from which :meth:`read` builds the threshold again."""
+        return self.model_dump(mode="json", exclude={"classes"})
 
     @classmethod
     def read(cls, facts: object) -> KnownThreshold | None:
-        """Build the threshold from the ``facts`` of a checkpoint; None if they did not come from :meth:`to_dict`."""
-        if not isinstance(facts, dict) or facts.get("kind") not in LOGIT_SCORES:
+        """Build the threshold from the ``facts`` of :meth:`to_dict` in a checkpoint; None if it holds no such facts."""
+        try:
+            return cls.model_validate(facts)
+        except ValidationError:
             return None
-        scores = facts.get("scores")
-        if not isinstance(scores, Sequence) or isinstance(scores, str) or not 1 <= len(scores) <= MOST_SCORES:
-            return None
-        if not all(isinstance(score, float) and np.isfinite(score) for score in scores):
-            return None
-        return cls(facts["kind"], tuple(sorted(scores)))
-
-
-class KnownFile(BaseModel):
-    """A file that `nes2net calibrate classes` writes: the scores of development trials of known classes."""
-
-    model_config = ConfigDict(frozen=True)
-
-    classes: tuple[str, ...]
-    """Names of the classes of the detector."""
-    kind: LogitScore
-    """Name of the score of being known."""
-    scores: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=MOST_SCORES)]
-    """Scores of development trials of known classes."""
-
-    @property
-    def threshold(self) -> KnownThreshold:
-        """The threshold learned from these scores; the class of a trial with a lower score is called unknown."""
-        return KnownThreshold(self.kind, tuple(sorted(self.scores)))
 
 
 def read_known(path: str | Path, classes: Sequence[str]) -> KnownThreshold:
-    """Read a :class:`KnownFile` of a detector with these ``classes``, and compute the threshold from its scores.
+    """Read a file of `nes2net calibrate classes` for a detector with these ``classes``.
 
     Raises:
         InputError: if the file cannot be read, is not a file of known classes, or its classes are
             not ``classes``.
     """
     remedy = "give a file of `nes2net calibrate classes`"
-    known = read_json_as(KnownFile, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
+    known = read_json_as(KnownThreshold, Path(path), _LARGEST_KNOWN, "a file of known classes", remedy)
     if known.classes != tuple(classes):
         raise InputError(
             f"{path}: is of a detector of {listed(known.classes, 5)}, and this one knows {listed(classes, 5)}: {remedy} for it"
         )
-    return known.threshold
+    return known

@@ -141,7 +141,8 @@ class ClassWeighted(Criterion):
         weights = [1.0] * num_classes if class_weights is None else class_weights
         if len(weights) != num_classes:
             raise InputError(
-                f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights"
+                f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights: give as many, "
+                "or null for the default"
             )
         self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # weight_of gets targets on the CPU
 

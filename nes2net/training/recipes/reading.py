@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from os.path import isfile
 from pathlib import Path
 from typing import Any
@@ -131,13 +131,23 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
 
+    If an override gives a part another name, the part loses the options that ``values`` had for the
+    old part. Options in other overrides apply to the new part.
+
+    >>> apply_overrides({"train": {"loss": {"name": "oc_softmax", "scale": 15}}}, ["train.loss.name=am_softmax"])
+    {'train': {'loss': {'name': 'am_softmax'}}}
+
     A corpus of ``data.corpora`` is named by its alias or, without an alias, by its name. A wrong
     override raises :class:`InputError`.
 
     >>> apply_overrides({"data": {"corpora": [{"name": "for"}]}}, ["data.corpora.for.root=DB"])
     {'data': {'corpora': [{'name': 'for', 'root': 'DB'}]}}
     """
+    overrides = list(overrides)
     values = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    for override in overrides:
+        key, _, name = override.partition("=")
+        values = _without_options_of_old_part(values, key.split("."), name.strip())
     for override in overrides:
         keys, equals, text = override.partition("=")
         if not equals or not keys:
@@ -161,3 +171,22 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
             continue
         set_value(values, [*parents, last], text, Recipe, title)
     return values
+
+
+def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: str) -> dict[str, Any]:
+    """Return ``values``, but a part that gets another name loses its options.
+
+    Args:
+        keys: the keys of an override, such as ``train``, ``loss`` and ``name``. The values are not
+            changed if the last key is not ``name`` or if the keys name no part in ``values``.
+        name: the value of the override, which is the new name of the part.
+    """
+    section, *further_keys = keys
+    child = values.get(section)
+    if not further_keys or not isinstance(child, dict):
+        return values
+    if further_keys == ["name"]:
+        if child.get("name") == name:
+            return values
+        return {**values, section: {}}
+    return {**values, section: _without_options_of_old_part(child, further_keys, name)}

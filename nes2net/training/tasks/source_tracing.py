@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nes2net import metrics
-from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, class_name
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, class_name, class_names
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.terminal import print_note
@@ -120,17 +120,12 @@ class SourceTracing(Task):
             InputError: if a trial has no value of the field, or if no trials are left.
         """
         trials = super().trials(part)
-        names = [self.name_of_class(trial) for trial in trials]
-        unnamed = [trial.id for trial, name in zip(trials, names) if name is None]
-        if unnamed:
-            raise InputError(
-                f"{counted(len(unnamed), 'spoofed trial')} of {part} {'has' if len(unnamed) == 1 else 'have'} no "
-                f"{self.field}: {listed(unnamed)}; name another `train.task.field`, or fill it in"
-            )
+        remedy = "name another `train.task.field`, or fill it in"
+        names = class_names(trials, self.field, self.aliases, part, remedy)
         sizes = Counter(names)
         if part == "train":
             self._choose_classes(sizes)
-        other_names = {str(name): size for name, size in sizes.items() if name not in self.numbers}
+        other_names = {name: size for name, size in sizes.items() if name not in self.numbers}
         if other_names:
             reason = f"has fewer than {self.min_trials} trials" if part == "train" else "is not one of training"
             described = [f"{name} ({size})" for name, size in sorted(other_names.items())]
@@ -145,7 +140,7 @@ class SourceTracing(Task):
             )
         return kept_trials
 
-    def _choose_classes(self, sizes: Mapping[str | None, int]) -> None:
+    def _choose_classes(self, sizes: Mapping[str, int]) -> None:
         """Set the classes: all names with at least ``min_trials`` training trials, bona fide last.
 
         Args:
@@ -154,7 +149,7 @@ class SourceTracing(Task):
         Raises:
             InputError: if fewer than two classes remain.
         """
-        names = sorted(name for name, size in sizes.items() if name and size >= self.min_trials and name != BONAFIDE)
+        names = sorted(name for name, size in sizes.items() if size >= self.min_trials and name != BONAFIDE)
         if sizes.get(BONAFIDE, 0) >= self.min_trials:
             names.append(BONAFIDE)
         if len(names) < 2:
@@ -166,13 +161,9 @@ class SourceTracing(Task):
         self.classes = tuple(names)
         self.numbers = {name: number for number, name in enumerate(names)}
 
-    def name_of_class(self, trial: Trial) -> str | None:
-        """Find the name of the class of ``trial``, which need not occur in training; None if its field is empty."""
-        return class_name(trial, self.field, self.aliases)
-
     def target(self, trial: Trial) -> int | None:
         """Find the number of the class of ``trial``; None if training does not have this class."""
-        return self.numbers.get(self.name_of_class(trial) or "")
+        return self.numbers.get(class_name(trial, self.field, self.aliases) or "")
 
     def objective(self, detector: Detector) -> Objective:
         """Make the objective, and store field and aliases in ``detector``, because evaluation needs them."""

@@ -127,6 +127,33 @@ def test_a_wrong_override_is_refused_in_a_short_message(path, override, message)
     assert len(str(error.value)) < 500
 
 
+@pytest.mark.parametrize(
+    "overrides, loss",
+    [
+        (["train.loss.name=aam_softmax"], {"name": "aam_softmax"}),
+        (["train.loss.margin=0.3", "train.loss.name=aam_softmax"], {"name": "aam_softmax", "margin": 0.3}),
+        (["train.loss.name=aam_softmax", "train.loss.scale=20"], {"name": "aam_softmax", "scale": 20}),
+        (["train.loss.name=am_softmax"], {"name": "am_softmax", "scale": 15, "margin": 0.9}),
+        (["train.loss.margin=0.3"], {"name": "am_softmax", "scale": 15, "margin": 0.3}),
+    ],
+)
+def test_a_part_that_an_override_gives_another_name_has_no_options_of_the_old_part(path, overrides, loss):
+    path.write_text("train: {loss: {name: am_softmax, scale: 15, margin: 0.9}}\n")
+    assert load_recipe(path, overrides).train.loss == loss
+
+
+def test_a_part_within_a_part_loses_its_options_alone(path):
+    """A name in a list, of a corpus, and the name of the run are no names of parts with options."""
+    path.write_text(
+        "name: a\nmodel: {frontend: lps, backend: {name: aasist, feature_dim: 64, head: {name: prototypes, x: 1}}}\n"
+        "data: {corpora: [{name: for, root: DB}]}\n"
+    )
+    overrides = ["model.backend.head.name=linear", "name=b", "data.corpora.for.name=generic"]
+    recipe = load_recipe(path, overrides)
+    assert recipe.model["backend"] == {"name": "aasist", "feature_dim": 64, "head": {"name": "linear"}}
+    assert recipe.name == "b" and (recipe.data.corpora[0].name, recipe.data.corpora[0].root) == ("generic", "DB")
+
+
 @pytest.mark.parametrize("text", ["0520", "1.10", "12:30:45", "2026-02-30", "1e-6", "yes", "1_0", "0x10", "\udcff"])
 def test_text_stays_as_it_is_written(path, text):
     """In a file, on the command line, and after the recipe is saved and read again; a path need not be Unicode."""
