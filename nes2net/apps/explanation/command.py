@@ -99,7 +99,7 @@ def explain(
     for path in paths:
         title = f"explaining {printable_name(path.name)}"
         try:
-            with ProgressDisplay[None](title=title, unit="version", announces=True, delay=1) as display:
+            with ProgressDisplay[None](title=title, unit="version", advice=_ADVICE, delay=1) as display:
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
                     """Show that ``count`` more of ``total`` versions of the recording were scored."""
@@ -193,4 +193,6 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     return lines
 
 
+# How to make an explanation shorter.
+_ADVICE = "a larger `bin_seconds` or fewer `draws` take less"
 _ABSENCE = {"floor": "noise of the recording's floor", "silence": "silence"}
