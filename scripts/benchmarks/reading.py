@@ -1,10 +1,10 @@
 """Goal: reading with all checks, and scoring with a tiny detector, are at least 0.95 times as fast as with soundfile alone.
 
 Files are FLAC of 2 to 6 s in the page cache. "read" compares load_audio with soundfile.read, file
-by file in turn, in processor time; the lines below say the price of each check. "score" compares a run of scoring with a DataLoader of as many
-workers and the same batches and detector. The DataLoader reads whole files with soundfile, as the
-published code does with librosa, crops and scores. This is wall time, A B A B, from the first file
-to the last line.
+by file in turn, in processor time; the lines below "read" are the price of each check. "score"
+compares a run of scoring with a DataLoader of as many workers and the same batches and detector.
+The DataLoader reads whole files with soundfile, as the published code does with librosa, crops and
+scores. This is wall time, A B A B, from the first file to the last line.
 """
 
 from __future__ import annotations
