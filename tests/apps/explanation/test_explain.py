@@ -84,8 +84,8 @@ def test_the_progress_counts_all_versions(method):
     assert len(set(totals)) == 1 + (method == "occlusion")
 
 
-def test_the_coarse_pass_is_shown_before_small_parts_are_removed():
-    """It says roughly where the cue is, and small parts far from the cue are not removed."""
+def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
+    """It has the relevance of time and bands, and small blocks far from the cue are not removed."""
     shown, counts = [], []
     options = {
         "progress": lambda *count: counts.append(count),
@@ -93,11 +93,12 @@ def test_the_coarse_pass_is_shown_before_small_parts_are_removed():
     }
     found = explained(hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99), start=0.2, batch_size=1, **options)
     ((coarse, num_scored),) = shown
-    # 1 score, 16 bands, 2 windows of 0.4 s, 4 × 4 blocks; then 7 windows, 64 small blocks, and 42 versions of the checks
-    assert num_scored == 1 + 16 + 2 + 16 and len(counts) < num_scored + 7 + 64 + 42
-    start, end, _ = coarse.stretches()[0]
-    assert start == pytest.approx(0.2) and end == pytest.approx(0.6)
-    assert coarse.cells.shape == found.relevance.cells.shape == (16, 8)
+    # 1 score, 7 windows, 16 bands, 4 × 4 large blocks; then less than 64 small blocks, and 42 versions of the checks
+    assert num_scored == 1 + 7 + 16 + 16 and len(counts) < num_scored + 64 + 42
+    assert coarse.stretches() == found.relevance.stretches() and coarse.stretches()[0].start == pytest.approx(0.4)
+    assert coarse.strongest_bands() == found.relevance.strongest_bands()
+    band, time = np.unravel_index(np.argmin(coarse.cells), (16, 8))  # of 2 kHz × 0.2 s, the lowest
+    assert (band, time) == (4, 2)
 
 
 def test_what_remains_is_as_it_was():
