@@ -554,7 +554,7 @@ class _Scoring:
             duration: duration of the recording in seconds.
             window, hop: length and distance of the windows in seconds.
         """
-        with _progress_in_seconds(source, duration) as progress:
+        with _progress_in_seconds(source, duration, f"a `hop` above {hop:.3g} s takes less") as progress:
             return score_track(
                 self.asking.detector,
                 source,
@@ -683,9 +683,16 @@ def _failed_prediction(source: AnyRecording, error: InputError) -> Prediction:
 
 
 @contextmanager
-def _progress_in_seconds(source: AnyRecording, duration: float) -> Iterator[Callable[[float], object]]:
-    """Show the progress of scoring ``source``; yield a function, to be called with the seconds scored so far."""
+def _progress_in_seconds(
+    source: AnyRecording, duration: float, advice: str = ""
+) -> Iterator[Callable[[float], object]]:
+    """Show the progress of scoring ``source``; yield a function, to be called with the seconds scored so far.
+
+    Args:
+        duration: length of the recording in seconds.
+        advice: how to make the work shorter, said beside the time that it takes; empty for none.
+    """
     with ProgressDisplay[None](
-        title=_display_name(source), unit="second", total=round(duration), announces=True, delay=1
+        title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1
     ) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)

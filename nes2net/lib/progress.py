@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
-from nes2net.lib.errors import InputError, counted
+from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.errors import shown as quoted
 from nes2net.lib.this_process import is_first
 from nes2net.lib.times import readable_duration
@@ -52,8 +52,9 @@ class ProgressDisplay(Generic[T]):
         start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
-        announces: whether a line says after the first update how long all steps will take, if that
-            is more than ten seconds.
+        advice: how to make the work shorter, or "". A line after the first update then says how
+            long all steps will take, if that is more than ten seconds, and gives this advice. None
+            for no such line.
         delay: seconds before the bar appears.
         clock: function that returns the time in seconds.
     """
@@ -68,7 +69,7 @@ class ProgressDisplay(Generic[T]):
         start: int = 0,
         shown: bool = True,
         leave: bool = False,
-        announces: bool = False,
+        advice: str | None = None,
         delay: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,7 +95,7 @@ class ProgressDisplay(Generic[T]):
         if not self._seconds >= 0:
             raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {quoted(stated)}")
         self._begun = clock()
-        self._announces = announces
+        self._advice = advice
         self._due = self._begun + min(self._seconds, _FIRST)
         # With disable=None, tqdm disables the bar if standard error is not a terminal.
         self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
@@ -118,12 +119,11 @@ class ProgressDisplay(Generic[T]):
         self.done += steps
         if self._first is None:
             self._first = now, self.done
-            if self._announces and self._seconds and self.total and steps:
+            if self._advice is not None and self._seconds and self.total and steps:
                 expected = (now - self._begun) / steps * self.total
                 if expected > _FIRST:
-                    self._write(
-                        f"{self.title}: about {readable_duration(expected)} for {counted(self.total, self.unit)}"
-                    )
+                    work = f"{self.title}: about {readable_duration(expected)} for {counted(self.total, self.unit)}"
+                    self._write("; ".join(filter(None, [work, worded(self._advice)])))
         self.bar.update(steps)
         if self._seconds and now >= self._due:
             self._due = now + self._seconds

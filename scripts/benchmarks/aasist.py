@@ -97,7 +97,7 @@ def print_use(waveform: Tensor, rounds: int) -> None:
     """
     detector = Detector.from_config({"frontend": "waveform", "backend": "raw_aasist"}).eval()
     embeds = {"published": PublishedAasist(detector.backend).embed, "float32": detector.backend.embed}
-    totals: set[int] = set()  # the number of versions of an explanation
+    counts: dict[str, list[int]] = {}  # name of a row → numbers of versions in the batches of its last explanation
 
     def run_explanation(name: str) -> Callable[[], None]:
         """Make a function that explains the score by the encoder of the row ``name``."""
@@ -106,7 +106,8 @@ def print_use(waveform: Tensor, rounds: int) -> None:
             """Explain the score once."""
             detector.backend.embed = embeds[name]
             how = How(bin_seconds=1.0, num_bands=4, draws=3)
-            explain(detector, waveform.numpy(), SAMPLE_RATE, how, progress=lambda _, total: totals.add(total))
+            counts[name] = []
+            explain(detector, waveform.numpy(), SAMPLE_RATE, how, progress=lambda count, _: counts[name].append(count))
 
         return run
 
@@ -116,10 +117,9 @@ def print_use(waveform: Tensor, rounds: int) -> None:
         detector.score(waveform.numpy(), SAMPLE_RATE)
 
     seconds = seconds_by_turns({"score": run_score, **{name: run_explanation(name) for name in embeds}}, rounds)
-    (versions,) = totals
     print(f"a score: {seconds['score']:.3f} s")
     for name in embeds:
-        per_version = seconds[name] / versions
+        per_version = seconds[name] / sum(counts[name])
         print(f"explanation, {name}: {per_version:.3f} s a version, {per_version / seconds['score']:.2f} × a score")
     window = ASVSPOOF_SAMPLES / SAMPLE_RATE
     call = 0.1 * torch.randn(CALL_SECONDS * SAMPLE_RATE, generator=torch.Generator().manual_seed(0))

@@ -19,6 +19,7 @@ from builders.voices import voice
 
 from nes2net import Detector
 from nes2net.data.audio.packed import ChannelOf
+from nes2net.lib import progress
 from nes2net.scoring.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, Traits, fit, load
 from nes2net.scoring.track_plot import BONAFIDE
 
@@ -368,6 +369,14 @@ def test_an_hour_takes_no_more_memory_than_minutes(place, flags, shown):
     assert done.returncode == 0 and shown in done.stdout, done.stderr[-2000:]
     usual, peak = (int(line) for line in done.stdout.splitlines() if line.isdecimal())
     assert peak - usual < 100e6 and peak < 1.5e9  # bytes; fifty minutes in float32 are 192 MB
+
+
+def test_the_time_of_long_work_is_told_with_the_hop_that_takes_less(predict, monkeypatch):
+    """The default hop follows the length of the recording; the advice names it."""
+    monkeypatch.setenv(progress.SECONDS, "1e9")
+    monkeypatch.setattr(progress, "_FIRST", 0.0)  # seconds of work that are announced
+    advice = re.compile(r"about \S+ \S+ for 2 seconds; a --hop above 2.02 s takes less")
+    assert advice.search(predict(FILES[0], "--track")[2])
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from nes2net.lib.errors import InputError
+from nes2net.lib.errors import InputError, settings_called
 from nes2net.lib.progress import LOGGER, SECONDS, ProgressDisplay
 
 
@@ -74,14 +74,21 @@ def test_time_left_of_the_run_and_of_the_epoch():
 
 
 def test_long_work_is_announced_after_its_first_step(capsys, monkeypatch):
-    """Work of at most ten seconds is not announced."""
+    """The advice names flags of the program; work of at most ten seconds is not announced."""
     monkeypatch.setenv(SECONDS, "1e9")
-    for seconds, lines in ((0.3, ["explaining a.wav: about 1 min for 252 versions"]), (0.01, [])):
+    announced = "explaining a.wav: about 1 min for 252 versions"
+    for seconds, advice, lines in (
+        (0.3, "fewer `draws` take less", [f"{announced}; fewer --draws take less"]),
+        (0.3, "", [announced]),
+        (0.3, None, []),
+        (0.01, "", []),
+    ):
         clock = Clock()
-        display = ProgressDisplay(title="explaining a.wav", unit="version", announces=True, clock=clock)
-        display.total = 252
-        for _ in range(3):
-            clock.now += seconds
-            display.update()
+        with settings_called({"draws": "--draws"}):
+            display = ProgressDisplay(title="explaining a.wav", unit="version", advice=advice, clock=clock)
+            display.total = 252
+            for _ in range(3):
+                clock.now += seconds
+                display.update()
         written = capsys.readouterr().err.splitlines()
         assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in written] == lines

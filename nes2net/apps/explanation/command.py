@@ -20,6 +20,7 @@ from nes2net.lib.terminal import print_note, printable_name, say_written
 
 if TYPE_CHECKING:
     from nes2net.apps.explanation.explain import Explanation
+    from nes2net.apps.explanation.relevance import Relevance
 
 
 @dataclass(frozen=True)
@@ -99,12 +100,16 @@ def explain(
     for path in paths:
         title = f"explaining {printable_name(path.name)}"
         try:
-            with ProgressDisplay[None](title=title, unit="version", announces=True, delay=1) as display:
+            with ProgressDisplay[None](title=title, unit="version", advice=_ADVICE, delay=1) as display:
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
                     """Show that ``count`` more of ``total`` versions of the recording were scored."""
                     display.total = display.bar.total = total
                     display.update(count)
+
+                def show_coarse(coarse: Relevance, display: ProgressDisplay[None] = display) -> None:
+                    """Show the parts that moved the score most in the coarse pass."""
+                    display.facts = [f"{ends} {value:+.4f} so far" for ends, value in _strongest_parts(coarse)]
 
                 explanation = explained(
                     detector,
@@ -113,6 +118,7 @@ def explain(
                     start=start,
                     duration=duration,
                     progress=progress,
+                    show_coarse=show_coarse,
                     how=How(**vars(method), batch_size=batch_size),
                 )
         # A file that cannot be explained does not stop the others.
@@ -162,8 +168,7 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     absence = _ABSENCE[explanation.baseline]
     lines.append(f"  {span} explained by {TITLES[explanation.method]}; absence is {absence}")
     lines.append("  moved most by")
-    strongest = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
-    strongest += [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
+    strongest = _strongest_parts(relevance)
     for ends, value in strongest:
         towards = "bona fide" if value > 0 else "spoof"
         lines.append(f"    {ends:14} {value:+9.4f}  towards {towards}")
@@ -193,4 +198,12 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
     return lines
 
 
+def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
+    """Return the ends of the stretches and bands that move the score most, as text, each with its relevance."""
+    stretches = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
+    return stretches + [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
+
+
+# How to make an explanation shorter.
+_ADVICE = "this is the most; a larger `bin_seconds` or fewer `draws` take less"
 _ABSENCE = {"floor": "noise of the recording's floor", "silence": "silence"}

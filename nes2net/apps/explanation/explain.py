@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nes2net.apps.explanation.faithfulness import Check, check
 from nes2net.apps.explanation.gradients import METHODS, attribute, num_gradients
 from nes2net.apps.explanation.layers import Layers, weigh_layers
-from nes2net.apps.explanation.occlusion import num_occlusions, occlude
+from nes2net.apps.explanation.occlusion import most_occlusions, occlude
 from nes2net.apps.explanation.relevance import Relevance
 from nes2net.apps.explanation.subject import Fill, Removable, Subject
 from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_excerpt
@@ -121,7 +121,8 @@ def explain(
     num_samples: int | Literal["auto"] | None = "auto",
     start: float = 0.0,
     duration: float | None = None,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Callable[[int, int], object] = lambda *_: None,
+    show_coarse: Callable[[Relevance], object] = lambda _: None,
 ) -> Explanation:
     """Explain the score of a recording, or of a part that ``start`` and ``duration`` choose.
 
@@ -134,7 +135,9 @@ def explain(
         start: beginning of the part in seconds.
         duration: duration of the part in seconds; None for all samples from ``start`` on.
         progress: called after each batch of changed versions of the recording, with two numbers:
-            the versions in the batch, and all versions.
+            the versions in the batch, and all versions. The latter is largest until the coarse pass
+            of occlusion has shown how many versions suffice.
+        show_coarse: called with the relevance by the coarse pass of occlusion.
 
     Raises:
         InputError: as for :meth:`nes2net.Detector.score`; if the part is empty or longer than 30 s;
@@ -157,14 +160,20 @@ def explain(
     waveform = _read_part(audio, sample_rate, start, duration, samples)
     subject = Subject(detector, waveform, samples, how.batch_size)
     grid = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
-    if progress is not None:
-        num_versions = num_occlusions(grid) if method == "occlusion" else num_gradients(method, how.steps)
-        total = 1 + num_versions + 2 * (1 + draws)  # one check removes time bins, the other removes cells
-        subject.progress = lambda count: progress(count, total)
+    num_versions = most_occlusions(grid) if method == "occlusion" else num_gradients(method, how.steps)
+    total = 1 + num_versions + 2 * (1 + draws)  # one check removes time bins, the other removes cells
+    subject.progress = lambda count: progress(count, total)
+
+    def after_coarse_pass(coarse: Relevance, num_skipped: int) -> None:
+        """Count only the versions that are still needed, and pass on the relevance by the coarse pass."""
+        nonlocal total
+        total -= num_skipped
+        show_coarse(replace(coarse, times=coarse.times + start))
+
     score = subject.score()
     difference = None
     if method == "occlusion":
-        relevance = occlude(subject, grid, score)
+        relevance = occlude(subject, grid, score, after_coarse_pass)
     else:
         relevance, difference = attribute(subject, grid, method, how.steps)
     return Explanation(

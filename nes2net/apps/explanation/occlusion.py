@@ -1,63 +1,93 @@
 """Occlusion: a part is relevant if removing it changes the score.
 
 Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014. Occlusion
-needs only scores, so it explains any detector in any precision.
+needs only scores, so it explains any detector in any precision. A coarse pass removes large blocks of
+cells. Small blocks are removed only where a large block was relevant.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.apps.explanation.relevance import Relevance
+from nes2net.apps.explanation.relevance import LEAST_SHARE, Relevance
 from nes2net.apps.explanation.subject import Removable, Subject
 
 #: Number of time bins in a window that is removed. A window begins at every bin. By default a bin lasts 0.1 s.
 WINDOW_BINS = 2
-# Cells are removed in blocks of 2 bands and several time bins. The number of time bins is chosen so
-# that there are at most 128 blocks.
+# Small blocks have 2 bands and several time bins. The number of time bins is chosen so that there are at most 128
+# small blocks.
 _BLOCK_BANDS = 2
 _MOST_BLOCKS = 128
+# A large block has twice the bands and twice the time bins of a small block.
+_LARGER = 2
 
 
-def occlude(subject: Subject, grid: Removable, score: float) -> Relevance:
+def occlude(
+    subject: Subject,
+    grid: Removable,
+    score: float,
+    after_coarse_pass: Callable[[Relevance, int], object] = lambda *_: None,
+) -> Relevance:
     """Compute the relevance of each time bin, band and cell of ``grid`` by removing parts, one at a time.
 
-    The removed parts are windows of time, bands, and blocks of cells. The relevance of a part is
-    the score of the whole recording, ``score``, minus the score without the part. The relevance of
-    a time bin is the mean over the windows that cover the bin. The relevance of a cell is the
-    relevance of its block.
+    The relevance of a part is the score of the whole recording, ``score``, minus the score without
+    the part. The coarse pass removes windows of time, bands, and large blocks of cells. Then the
+    small blocks within relevant large blocks are removed. A large block is relevant if its
+    relevance is at least a quarter of the largest. The relevance of a time bin is the mean over the
+    windows that cover the bin. The relevance of a cell is the relevance of its small block, or, if
+    this was not removed, a quarter of the relevance of its large block.
+
+    Args:
+        after_coarse_pass: called with the relevance by the coarse pass, and the number of small
+            blocks that are not removed.
     """
-    windows, bands, blocks = _masks_to_remove(grid)
+    windows, bands, large_blocks, blocks = _masks_to_remove(grid)
     windows_cover = windows[:, 0].astype(float)
     over_time = subject.changes(grid, windows, score) @ windows_cover / windows_cover.sum(0)
     over_bands = subject.changes(grid, bands, score)
-    cells = np.tensordot(subject.changes(grid, blocks, score), blocks.astype(float), 1)
-    return Relevance(grid.times, grid.bands, over_time, over_bands, cells, additive=False)
+    cells = np.tensordot(subject.changes(grid, large_blocks, score), large_blocks / _LARGER**2, 1)
+    sizes = np.abs(cells)
+    is_relevant = (blocks & (sizes >= LEAST_SHARE * sizes.max())).any((1, 2))  # (K,)
+    coarse = Relevance(grid.times, grid.bands, over_time, over_bands, cells, additive=False)
+    after_coarse_pass(coarse, int((~is_relevant).sum()))
+    relevant_blocks = blocks[is_relevant]
+    refined = np.tensordot(subject.changes(grid, relevant_blocks, score), relevant_blocks.astype(float), 1)
+    return replace(coarse, cells=np.where(relevant_blocks.any(0), refined, cells))
 
 
-def num_occlusions(grid: Removable) -> int:
-    """Return how many versions of the recording :func:`occlude` scores."""
+def most_occlusions(grid: Removable) -> int:
+    """Return how many versions of the recording :func:`occlude` scores if it removes all small blocks."""
     return sum(map(len, _masks_to_remove(grid)))
 
 
-def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray]:
-    """Make the masks of all parts to remove: windows of time, bands, and disjoint blocks of cells.
+def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Make the masks of all parts that may be removed.
 
     Returns:
-        Three arrays of booleans K×F×T, one for each kind; K is the number of parts of the kind.
+        Windows of time (a window begins at every bin), bands, large blocks of cells, and small
+        blocks: arrays of booleans K×F×T. All but windows are disjoint.
     """
     num_bands, num_bins = grid.shape
-    starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None]
+    starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]
     bins = np.arange(num_bins)
-    windows = (bins >= starts) & (bins < starts + WINDOW_BINS)  # windows × T
-    band_blocks = np.arange(num_bands) // _BLOCK_BANDS
-    bins_a_block = -(-num_bins // max(1, _MOST_BLOCKS // (band_blocks[-1] + 1)))
-    time_blocks = bins // bins_a_block
-    block_numbers = band_blocks[:, None] * (time_blocks[-1] + 1) + time_blocks  # F×T
-    blocks = np.arange(block_numbers.max() + 1)[:, None, None] == block_numbers
+    windows = (bins >= starts) & (bins < starts + WINDOW_BINS)  # windows × 1 × T
+    bins_a_block = -(-num_bins // max(1, _MOST_BLOCKS // -(-num_bands // _BLOCK_BANDS)))
     return (
-        np.broadcast_to(windows[:, None], (len(windows), num_bands, num_bins)),
-        np.broadcast_to(np.eye(num_bands, dtype=bool)[:, :, None], (num_bands, num_bands, num_bins)),
-        blocks,
+        np.broadcast_to(windows, (len(windows), num_bands, num_bins)),
+        _disjoint_blocks(grid, 1, num_bins),
+        _disjoint_blocks(grid, _LARGER * _BLOCK_BANDS, _LARGER * bins_a_block),
+        _disjoint_blocks(grid, _BLOCK_BANDS, bins_a_block),
     )
+
+
+def _disjoint_blocks(grid: Removable, bands_a_block: int, bins_a_block: int) -> NDArray:
+    """Divide the cells of ``grid`` into blocks; return their masks K×F×T. The last blocks may be smaller."""
+    num_bands, num_bins = grid.shape
+    time_blocks = np.arange(num_bins) // bins_a_block
+    band_blocks = np.arange(num_bands)[:, None] // bands_a_block
+    block_numbers = band_blocks * (time_blocks[-1] + 1) + time_blocks  # F×T
+    return np.arange(block_numbers.max() + 1)[:, None, None] == block_numbers

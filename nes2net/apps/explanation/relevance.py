@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# A stretch or a band is listed if its relevance is at least this fraction of the largest relevance.
-_LEAST_SHARE = 0.25
+#: A stretch or a band is listed if its relevance is at least this fraction of the largest relevance.
+LEAST_SHARE = 0.25
 
 
 class Part(NamedTuple):
@@ -76,7 +76,7 @@ def _strongest_parts(edges: NDArray, values: NDArray, *, join_neighbours: bool, 
             of the strongest bin.
     """
     sizes = np.abs(values)
-    threshold = _LEAST_SHARE * sizes.max(initial=0.0)
+    threshold = LEAST_SHARE * sizes.max(initial=0.0)
     signs = np.where((sizes >= threshold) & (sizes > 0), np.sign(values), 0).astype(int)
     cuts = np.flatnonzero(np.diff(signs)) + 1 if join_neighbours else np.arange(1, len(values))
     stretches = []

@@ -131,7 +131,7 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
         return recording
     address = shard_of(recording)
     if address is None:
-        return Path(recording)
+        return recording if isinstance(recording, Path) else Path(recording)  # making a path anew takes time
     shard, row_or_member = address
     with _locked_shards(shard, row_or_member) as state:
         content, suffix = state.opened(shard).content(row_or_member)

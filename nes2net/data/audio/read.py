@@ -516,16 +516,20 @@ def _blocks_by_decoder(
         header: the header of a FLAC file; None for other formats.
         verify_md5: whether libsndfile's samples are compared with the MD5 sum in ``header``.
     """
-    has_md5 = header is not None and header.has_md5 and not is_chain(path)
     blocks = libsndfile_blocks(path, header)
-    if header and has_md5 and verify_md5:
+    if verify_md5 and header and _has_md5_of_file(path, header):
         blocks = _with_md5_of(header, blocks)
     yield blocks
     yield ffmpeg_blocks(path)
-    if header and has_md5:
+    if header and _has_md5_of_file(path, header):
         # If other data follow the last frame, FFmpeg may report a wrong CRC. The last attempt ignores CRCs, but the
         # MD5 sum of all samples has to be right.
         yield _with_md5_of(header, ffmpeg_blocks(path, strict=False))
+
+
+def _has_md5_of_file(path: Path | RecordingBytes, header: FlacHeader) -> bool:
+    """Whether ``header`` has the MD5 sum of all samples of a FLAC file; the header of a chain has that of one stream."""
+    return header.has_md5 and not is_chain(path)
 
 
 def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:

@@ -14,9 +14,11 @@ from nes2net.apps.explanation.faithfulness import in_words
 from nes2net.apps.explanation.picture import draw
 from nes2net.apps.explanation.subject import Removable
 
+PLACED = ("num_samples", "start", "duration", "progress", "show_coarse")  # arguments beside those of `How`
+
 
 def explained(detector, samples, **options):
-    place = {name: options.pop(name) for name in ("num_samples", "start", "duration", "progress") if name in options}
+    place = {name: options.pop(name) for name in PLACED if name in options}
     return explain(detector, samples, 16000, How(**options), **place)
 
 
@@ -76,7 +78,27 @@ def test_the_progress_counts_all_versions(method):
     counts = []
     options = {"draws": 2, "steps": 2, "progress": lambda *count: counts.append(count)}
     explained(hears_a_tone.detector(), hears_a_tone.recording(), method=method, **options)
-    assert {total for _, total in counts} == {sum(count for count, _ in counts)}
+    totals = [total for _, total in counts]
+    assert totals[-1] == sum(count for count, _ in counts)
+    assert totals == sorted(totals, reverse=True)  # smaller after the coarse pass of occlusion
+    assert len(set(totals)) == 1 + (method == "occlusion")
+
+
+def test_the_coarse_pass_is_shown_before_small_blocks_are_removed():
+    """It has the relevance of time and bands, and small blocks far from the cue are not removed."""
+    shown, counts = [], []
+    options = {
+        "progress": lambda *count: counts.append(count),
+        "show_coarse": lambda it: shown.append((it, len(counts))),
+    }
+    found = explained(hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99), start=0.2, batch_size=1, **options)
+    ((coarse, num_scored),) = shown
+    # 1 score, 7 windows, 16 bands, 4 × 4 large blocks; then less than 64 small blocks, and 42 versions of the checks
+    assert num_scored == 1 + 7 + 16 + 16 and len(counts) < num_scored + 64 + 42
+    assert coarse.stretches() == found.relevance.stretches() and coarse.stretches()[0].start == pytest.approx(0.4)
+    assert coarse.strongest_bands() == found.relevance.strongest_bands()
+    band, time = np.unravel_index(np.argmin(coarse.cells), (16, 8))  # of 2 kHz × 0.2 s, the lowest
+    assert (band, time) == (4, 2)
 
 
 def test_what_remains_is_as_it_was():

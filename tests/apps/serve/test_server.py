@@ -10,10 +10,12 @@ from contextlib import suppress
 
 import httpx
 import pytest
+import torch
 from builders import PATIENCE, needs_gradio
 from builders.page_requests import send
 
 from nes2net.apps.export.formats import export
+from nes2net.apps.serve import server
 from nes2net.apps.serve.desk import Limits
 from nes2net.cli.main import build_parser, main
 from nes2net.lib.installation import how_to_install
@@ -90,6 +92,30 @@ def test_it_serves_an_exported_detector(started, speech, small, tmp_path):
     assert (info["model"], info["precision"], info["finds_segments"]) == ("small.onnx", "float32", False)
     assert row["score"] == pytest.approx(small.score(speech / "talk.wav"), abs=1e-4)
     assert row["scores"] == pytest.approx(small.score_track(speech / "talk.wav", hop=row["hop"]).scores, abs=1e-4)
+
+
+@needs_gradio
+@POSIX
+def test_each_worker_computes_an_exported_detector_with_its_part_of_the_threads(small, tmp_path, monkeypatch):
+    """Started with four threads for two workers, the session of onnxruntime has two."""
+    pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
+    pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
+    exported = export(small, "onnx", tmp_path / "small.onnx")
+    desks = []
+    monkeypatch.setattr(server._Server, "run", lambda self, **_: desks.append(self.desk))  # stops at once
+    for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # restores them at the end
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        server.serve(exported, limits=Limits(workers=2))
+    finally:
+        torch.set_num_threads(threads)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    (desk,) = desks
+    assert desk.detector.session.get_session_options().intra_op_num_threads == 2
 
 
 @needs_gradio
