@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
@@ -62,11 +62,13 @@ class Draws(TypedDict, total=False):
     spoof_attacks: Sequence | None
     """The attack of each spoofed trial, length S; there must be at least two attacks.
 
-    With attacks, whole attacks are drawn. If there are also groups, a spoofed trial whose speaker
-    was drawn m times and whose attack was drawn n times counts m·n times. A bona fide trial counts
-    as often as its speaker was drawn (Owen, "The pigeonhole bootstrap", Annals of Applied
-    Statistics 1, 2007). Because attacks are few, the figures of the draws vary too little. The
-    distance of each figure from the mean is therefore multiplied by the factor :func:`spread`."""
+    With attacks, whole attacks are drawn. If there are also groups, one draw takes speakers with
+    all attacks, another takes attacks with all speakers and all bona fide trials. The distances
+    of both figures from their means are added to the figure of the sample. The variance of single
+    trials, and of effects of a speaker and an attack together, then counts twice. If both were
+    drawn at once, it would count three times (Owen, "The pigeonhole bootstrap", Annals of Applied
+    Statistics 1, 2007). Because attacks are few, the figures of the draws vary too little. Their
+    distances from the mean are therefore multiplied by the factor :func:`spread`."""
     num_threads: int | None
     """Number of threads for the metrics that :func:`bootstrap_interval` lists; by default
     :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on this
@@ -254,11 +256,7 @@ def compare_systems(
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
     values = _resample([(metric, *system) for system in systems], **draws)
-    num_trials = sum(counts[0])
-    once = np.ones((1, num_trials), dtype=np.int64)  # the sample itself has each trial once
-    first_value, second_value = (
-        float(np.ravel(any_metric(metric, *system, single_trials(num_trials))(once))[0]) for system in systems
-    )
+    first_value, second_value = (float(_of_sample(metric, *system)[0]) for system in systems)
     # Each system has half of the columns; compare the first columns of both systems.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
@@ -322,7 +320,8 @@ def _resample(
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
     Each resample has its own random generator, so that the result does not depend on threads. If
-    attacks are drawn, the values are spread around their mean by the factor of :func:`spread`.
+    attacks are drawn, the values are spread around the figures of the sample by the factors of
+    :func:`spread`.
 
     Args:
         systems: (metric, bona fide scores, spoof scores) of each system.
@@ -333,46 +332,67 @@ def _resample(
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
     _, bonafide, spoof = systems[0]
-    cells, draw, sizes = _drawing(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
+    drawings = _drawings(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
+    values: Iterable[NDArray] = itertools.chain.from_iterable(
+        _figures(systems, drawing, num_resamples, num_threads) for drawing in drawings
+    )
+    if progress:
+        values = progress(values, num_resamples * len(drawings))
+    drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)
+    if spoof_attacks is None:
+        return drawn[0]
+    # Clusters are few: spread the draws around the figures of the sample. Figures within 0 to 1 stay there.
+    sample = np.concatenate([_of_sample(*system) for system in systems])
+    factors = [spread(drawing.num_clusters) for drawing in drawings]
+    distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
+    return np.clip(sample + distances, min(0, drawn.min()), max(1, drawn.max()))
+
+
+def _of_sample(metric: Callable, bonafide: NDArray, spoof: NDArray) -> NDArray:
+    """Compute the figures (columns,) of the sample itself, which has each trial once."""
+    num_trials = bonafide.size + spoof.size
+    return np.ravel(any_metric(metric, bonafide, spoof, single_trials(num_trials))(np.ones((1, num_trials), dtype=int)))
+
+
+def _figures(
+    systems: list[tuple[Callable, NDArray, NDArray]], drawing: _Drawing, num_resamples: int, num_threads: int | None
+) -> Iterator[NDArray]:
+    """Yield the figures (columns,) of all systems on each resample of one kind; see :func:`_resample`."""
+    cells = drawing.cells
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
     num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
 
     def resample(start: int) -> NDArray:
         """Compute all metrics on one group of resamples, which begins with number ``start``: (resamples, columns)."""
-        weights = np.stack([draw(index) for index in range(start, min(start + num_together, num_resamples))])
+        weights = np.stack([drawing.draw(index) for index in range(start, min(start + num_together, num_resamples))])
         return np.hstack([evaluate(weights).reshape(len(weights), -1) for evaluate in evaluators])
 
     with ExitStack() as stack:
         starts = range(0, num_resamples, num_together)
         blocks: Iterable[NDArray] = map(resample, starts)
         # With fewer trials, resamples take less time than the start of a thread.
-        if None not in quick and bonafide.size + spoof.size >= 20_000:
+        if None not in quick and cells.numbers.size >= 20_000:
             blocks = stack.enter_context(ThreadPoolExecutor(num_threads)).map(resample, starts)
-        values: Iterable[NDArray] = itertools.chain.from_iterable(blocks)
-        if progress:
-            values = progress(values, num_resamples)
-        drawn = np.array(list(values))
-    if not sizes:
-        return drawn
-    # Attacks are few: spread the draws around their mean, but not beyond the smallest and the largest draw.
-    mean = drawn.mean(axis=0)
-    return np.clip(mean + spread(sizes) * (drawn - mean), drawn.min(axis=0), drawn.max(axis=0))
+        yield from itertools.chain.from_iterable(blocks)
 
 
-def spread(sizes: Sequence[int]) -> float:
+def spread(num_clusters: int) -> float:
     """Compute the factor that spreads the figures of draws: with few clusters, these figures vary too little.
 
-    Draws of k clusters have only (k − 1)/k of the variance between clusters. The benchmark
-    ``scripts/bench interval_coverage`` shows the coverage with 20 speakers and 8 attacks.
+    Draws of k clusters have a variance of (k − 1)/k of the variance between clusters, and their
+    standard deviation is on average smaller still, √((k − 1.5)/k) of the one between clusters:
+    Brugger, "A note on unbiased estimation of the standard deviation", The American Statistician
+    23, 1969. The benchmark ``scripts/bench interval_coverage`` shows the coverage with 20 speakers
+    and 8 attacks.
 
     Args:
-        sizes: the number of clusters of each kind, such as attacks and speakers, each at least 2.
+        num_clusters: k, the number of attacks or of speakers; 1 for a factor of 1.
 
-    >>> round(spread([8, 20]), 3)
-    1.097
+    >>> round(spread(8), 3), round(spread(20), 3)
+    (1.109, 1.04)
     """
-    return math.sqrt(math.prod(size / (size - 1) for size in sizes))
+    return math.sqrt(num_clusters / (num_clusters - 1.5)) if num_clusters > 1 else 1.0
 
 
 def check_draws(num_resamples: int, seed: int) -> None:
@@ -383,25 +403,23 @@ def check_draws(num_resamples: int, seed: int) -> None:
         raise InputError(f"`seed` must be 0 or more, got {seed}")
 
 
-def _drawing(
+class _Drawing(NamedTuple):
+    """A kind of draws: of single trials, of speakers, or of attacks."""
+
+    cells: Cells
+    draw: Draw
+    num_clusters: int
+
+
+def _drawings(
     seed: int,
     bonafide_groups: Sequence | None,
     spoof_groups: Sequence | None,
     spoof_attacks: Sequence | None,
     num_bonafide: int,
     num_spoof: int,
-) -> tuple[Cells, Draw, list[int]]:
-    """Find the cells of the trials, and make the function that draws a resample.
-
-    Args:
-        seed, bonafide_groups, spoof_groups, spoof_attacks: as in :class:`Draws`.
-        num_bonafide, num_spoof: the numbers of trials, B and S.
-
-    Returns:
-        - The cells.
-        - The function. It draws single trials, or whole groups, attacks, or groups and attacks.
-        - The numbers of attacks and of groups, from which :func:`spread` computes its factor; empty
-          if no attacks are drawn.
+) -> list[_Drawing]:
+    """Say what a bootstrap draws: single trials, groups or attacks, or first groups and then attacks.
 
     Raises:
         InputError: if only one class has groups, if there is not one group for each score, if there
@@ -428,41 +446,41 @@ def _drawing(
                 f"attacks are drawn from at least two, one for each spoof score: {num_spoof} spoof scores, but "
                 f"{counted(len(attacks), 'name')} of {counted(num_attacks, 'attack')}"
             )
-    if groups is None:
-        if attacks is None:
-            return single_trials(num_bonafide + num_spoof), _single_draws(seed, num_bonafide, num_spoof), []
-        # There are two kinds of cells: a single bona fide trial, and all spoofed trials of an attack.
-        cells = Cells(np.concatenate((np.arange(num_bonafide), num_bonafide + attacks)), num_bonafide + num_attacks)
-        return cells, _attack_draws(seed, num_bonafide, num_attacks), [num_attacks]
-    # Each group is a cell.
-    num_groups = int(groups.max()) + 1
-    groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
+    if groups is None and attacks is None:
+        draw = _single_draws(seed, num_bonafide, num_spoof)
+        return [_Drawing(single_trials(num_bonafide + num_spoof), draw, num_bonafide + num_spoof)]
+    drawings = []
+    if groups is not None:
+        # Each group is a cell.
+        num_groups = int(groups.max()) + 1
+        groups_of_classes = np.unique(groups[:num_bonafide]), np.unique(groups[num_bonafide:])
 
-    def draw_groups(source: _Source) -> NDArray:
-        """Count how often each group is drawn; repeat the draw until both classes have a trial."""
-        while True:
-            counts = source.draw_counts(num_groups)
-            if all(counts[of_class].any() for of_class in groups_of_classes):
-                return counts
+        def draw_groups(index: int) -> NDArray:
+            """Draw whole groups; repeat the draw until both classes have a trial."""
+            source = _Source(seed, index)
+            if attacks is not None:
+                source.draw_counts(num_attacks)  # draws of attacks use the same seed
+            while True:
+                counts = source.draw_counts(num_groups)
+                if all(counts[of_class].any() for of_class in groups_of_classes):
+                    return counts
 
-    if attacks is None:
-        return Cells(groups, num_groups), lambda index: draw_groups(_Source(seed, index)), []
-    # There are two kinds of cells: the bona fide trials of a group, and the spoofed trials of a group and an attack.
-    pairs, pair_numbers = np.unique(groups[num_bonafide:] * num_attacks + attacks, return_inverse=True)
-    group_of_pair, attack_of_pair = np.divmod(pairs, num_attacks)
-    cells = Cells(np.concatenate((groups[:num_bonafide], num_groups + pair_numbers)), num_groups + len(pairs))
+        drawings.append(_Drawing(Cells(groups, num_groups), draw_groups, num_groups))
+    if attacks is not None:
+        # All spoofed trials of an attack are a cell. Every bona fide trial is a cell, or all of them if groups are drawn.
+        cells_of_bonafide = np.arange(num_bonafide) if groups is None else np.zeros(num_bonafide, dtype=np.int64)
+        num_cells = int(cells_of_bonafide.max()) + 1
+        cells = Cells(np.concatenate((cells_of_bonafide, num_cells + attacks)), num_cells + num_attacks)
 
-    def draw_crossed(index: int) -> NDArray:
-        """Draw whole attacks and groups for resample ``index``; repeat the draw until it has a spoofed trial."""
-        source = _Source(seed, index)
-        while True:
-            attack_counts = source.draw_counts(num_attacks)
-            group_counts = draw_groups(source)
-            pair_counts = group_counts[group_of_pair] * attack_counts[attack_of_pair]
-            if pair_counts.any():
-                return np.concatenate((group_counts, pair_counts))
+        def draw_attacks(index: int) -> NDArray:
+            """Draw whole attacks, then the bona fide trials, whose counts stand first; with groups, take these once."""
+            source = _Source(seed, index)
+            times = source.draw_counts(num_attacks)
+            counts = source.draw_counts(num_bonafide) if groups is None else np.ones(1, dtype=np.int64)
+            return np.concatenate((counts, times))
 
-    return cells, draw_crossed, [num_attacks, num_groups]
+        drawings.append(_Drawing(cells, draw_attacks, num_attacks))
+    return drawings
 
 
 def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
@@ -472,21 +490,6 @@ def _single_draws(seed: int, num_bonafide: int, num_spoof: int) -> Draw:
         """Draw resample ``index``: first the bona fide trials, then the spoofed trials."""
         rng = np.random.default_rng([seed, index])
         return np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
-
-    return draw
-
-
-def _attack_draws(seed: int, num_bonafide: int, num_attacks: int) -> Draw:
-    """Make the function that draws single bona fide trials and whole attacks."""
-
-    def draw(index: int) -> NDArray:
-        """Draw resample ``index``, first the attacks and then the bona fide trials.
-
-        The result has the counts of the bona fide trials before the counts of the attacks.
-        """
-        rng = np.random.default_rng([seed, index])
-        attack_counts = draw_counts(rng, num_attacks)
-        return np.concatenate((draw_counts(rng, num_bonafide), attack_counts))
 
     return draw
 

@@ -13,6 +13,7 @@ from nes2net.apps.export.space import write_space
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.models.card import evaluated
+from nes2net.models.checkpoints.classification import NAMES_KEY, library_head
 from nes2net.models.checkpoints.fairseq import to_fairseq
 from nes2net.models.checkpoints.folder import HEAD, WEIGHTS, clear, write_tensors
 from nes2net.models.checkpoints.huggingface import library_config
@@ -63,7 +64,10 @@ def export(
     - ``merged``: an adapted detector as a file or folder of this package, with the record of its
       checkpoint.
     - ``hf``: a folder with two files of weights. One has the front-end, which
-      ``AutoModel.from_pretrained`` of transformers reads; the other has the rest of the detector.
+      ``AutoModel.from_pretrained`` of transformers reads; the other has the rest of the detector. If
+      the library has a class for the whole detector, such as ``Wav2Vec2ForSequenceClassification``,
+      the first file has the head, too, and ``AutoModelForAudioClassification`` reads it
+      (:func:`nes2net.models.checkpoints.classification.library_head`).
     - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
       :func:`nes2net.apps.export.onnx.export_onnx`.
     - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given;
@@ -109,16 +113,19 @@ def export(
         if frontend.adapted:
             kind = frontend.config["adapt"]["kind"]
             raise InputError(f"the transformers library's model has no {kind}: export to safetensors")
-        configurations = library_config(frontend.config)
+        head_tensors, head_options = library_head(detector)
+        network, preprocessing = library_config(frontend.config, head_options)
         clear(out)
-        for configuration in configurations:
-            configuration.save_pretrained(out)
+        network.save_pretrained(out)
+        preprocessing.save_pretrained(out)
         library_tensors = frontend.model.state_dict()
-        write_tensors(library_tensors, out / WEIGHTS)
+        prefix = f"{network.model_type}." if head_tensors else ""
+        write_tensors({f"{prefix}{k}": v for k, v in library_tensors.items()} | head_tensors, out / WEIGHTS)
         published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
         head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
         write_tensors(head, out / HEAD)
-        detector.write_description(out, evaluated(detector))
+        record = {NAMES_KEY: head_options["label2id"]} if head_options else None
+        detector.write_description(out, evaluated(detector), record)
     else:
         facts = {}
         if to == "merged":

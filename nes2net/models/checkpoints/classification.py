@@ -1,8 +1,9 @@
-"""Read Hugging Face folders of wav2vec 2.0, HuBERT and WavLM with a classification head, as whole detectors.
+"""Read and write the classification heads of Hugging Face folders of wav2vec 2.0, HuBERT and WavLM.
 
 ``Wav2Vec2ForSequenceClassification`` and its counterparts for HuBERT and WavLM have the same head:
 the back-end ``mean_linear`` with a projection. Both orders of bona fide and spoof are common, so
-the names of the classes must tell which class is bona fide.
+the names of the classes must tell which class is bona fide. ``read_classifier`` reads a folder as a
+whole detector, and ``library_head`` translates a detector back.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -20,6 +21,9 @@ from nes2net.lib.errors import InputError, check_known, listed, shown
 from nes2net.lib.plain_data import read_json
 from nes2net.models.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_configuration, read_weights
 from nes2net.models.registry import create_frontend
+
+if TYPE_CHECKING:
+    from nes2net.models.network import Network
 
 #: Class of the transformers library → front-end.
 ARCHITECTURES = {
@@ -35,8 +39,17 @@ REFUSED = {
 }
 #: A user who writes ``bonafide=NAME`` in place of an architecture states which class is bona fide.
 POLARITY = "bonafide="
-#: Key of the description that :func:`read_classifier` returns, for the names of the classes, bona fide last.
-NAMES_KEY = "class_names"
+#: Key of a description. The value maps the names of the classes to their numbers in the folder, bona fide last.
+NAMES_KEY = "class_numbers"
+_LAYER_WEIGHTS = "layer_weights"
+# The library's name of a tensor → the name in a detector: the weights of the layers, the projection and the last layer.
+_TENSORS = {
+    _LAYER_WEIGHTS: "ssl_model.weight_hidd",
+    "projector.weight": "projector.weight",
+    "projector.bias": "projector.bias",
+    "classifier.weight": "proj_fc.weight",
+    "classifier.bias": "proj_fc.bias",
+}
 _SAMPLE_RATE = 16000
 _BONAFIDE_WORDS = frozenset(("bonafide", "genuine", "real", "human", "authentic", "natural", "original"))
 _SPOOF_WORDS = frozenset(
@@ -73,8 +86,7 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     Returns:
         The state dict under this toolkit's names, and a description. The description has the
         architecture under the key ``"model"``, as :meth:`nes2net.Detector.from_config` takes it.
-        Under the key :data:`NAMES_KEY`, the description has the names of the classes in the folder,
-        bona fide last.
+        Under the key :data:`NAMES_KEY`, the description has the names and numbers of the classes.
 
     Raises:
         InputError: if the folder is damaged, if its head is not supported, or if the names of its
@@ -94,13 +106,14 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     aggregation = "last"
     if config.get("use_weighted_layer_sum", False):
         aggregation = "weighted_sum"
-        state_dict["ssl_model.weight_hidd"] = _required_tensor(weights, "layer_weights", folder)
-    for part in ("weight", "bias"):
-        state_dict[f"projector.{part}"] = _required_tensor(weights, f"projector.{part}", folder)
-        rows = _required_tensor(weights, f"classifier.{part}", folder)
+    for library_name, own_name in _TENSORS.items():
+        if library_name != _LAYER_WEIGHTS or aggregation == "weighted_sum":
+            state_dict[own_name] = _required_tensor(weights, library_name, folder)
+    for own_name in ("proj_fc.weight", "proj_fc.bias"):
+        rows = state_dict[own_name]
         if len(rows) != len(labels):
             raise InputError(f"{folder}: the last layer has {len(rows)} classes, and id2label {len(labels)}")
-        state_dict[f"proj_fc.{part}"] = rows[order]
+        state_dict[own_name] = rows[order]
     # Describe the architecture.
     backend: dict[str, Any] = {
         "name": "mean_linear",
@@ -112,7 +125,56 @@ def read_classifier(folder: Path, bonafide: str | None = None) -> tuple[dict[str
     if len(labels) > 2:
         backend["classes"] = [*(labels[number] for number in order[:-1]), BONAFIDE]
     model = {"frontend": frontend.config, "aggregation": aggregation, "backend": backend}
-    return state_dict, {"model": model, NAMES_KEY: [labels[number] for number in order]}
+    return state_dict, {"model": model, NAMES_KEY: {labels[number]: number for number in order}}
+
+
+def library_head(detector: Network) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Translate the aggregation and the back-end of a detector to the head of the library's classification class.
+
+    Args:
+        detector: its front-end is wav2vec 2.0, HuBERT or WavLM. The classes of the head have the
+            names and the order of the folder that the detector was read from. Without such a
+            folder, they have those of :attr:`~nes2net.models.network.Network.classes`.
+
+    Returns:
+        - The tensors of the head under the library's names.
+        - The options of the head in the library's configuration. ``label2id`` has bona fide last.
+
+        Both are empty if the library computes other logits than the detector: if the front-end
+        repeats frames or has a pre-emphasis, or if the back-end is not ``mean_linear`` with a
+        projection, on the last layer or on a weighted sum of layers. A weighted sum is left out,
+        too, if the network normalises before attention: release 5 of the library then sums the last
+        layer without its final norm.
+    """
+    frontend, aggregation, backend = detector.config.values()
+    state_dict = detector.state_dict()
+    tensors = {name: state_dict[own_name] for name, own_name in _TENSORS.items() if own_name in state_dict}
+    is_weighted = _LAYER_WEIGHTS in tensors
+    network = aggregation["name"], backend["name"], backend.get("pool", "mean")
+    if (
+        network != ("weighted_sum" if is_weighted else "last", "mean_linear", "mean")
+        or len(tensors) != len(_TENSORS) - 1 + is_weighted
+        or len(tensors["classifier.bias"]) != len(detector.classes)
+        or (is_weighted and frontend["layer_norm_first"])
+        or frontend.keys() & {"repeat_last", "pre_emphasis"}
+    ):
+        return {}, {}
+    # The names of the classes in the detector's order, and for each number in the folder the row of the last layer.
+    numbers = detector.provenance.facts.get(NAMES_KEY)
+    rows = list(range(len(detector.classes)))
+    if not isinstance(numbers, dict) or sorted(numbers.values(), key=str) != sorted(rows, key=str):
+        numbers = {name: number for number, name in enumerate(detector.classes)}
+    rows.sort(key=list(numbers.values()).__getitem__)
+    for name in ("classifier.weight", "classifier.bias"):
+        tensors[name] = tensors[name][rows]
+    label2id = {str(name): rows.index(row) for row, name in enumerate(numbers)}
+    options = {
+        "label2id": label2id,
+        "id2label": {number: name for name, number in label2id.items()},
+        "use_weighted_layer_sum": is_weighted,
+        "classifier_proj_size": backend["projection_dim"],
+    }
+    return tensors, options
 
 
 def _frontend_of_class(config: Mapping[str, Any]) -> str | None:

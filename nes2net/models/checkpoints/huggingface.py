@@ -102,11 +102,12 @@ def library_options(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
+def library_config(config: dict[str, Any], head: dict[str, Any]) -> tuple[Any, Any]:
     """Make the transformers library's configurations for the export of a front-end.
 
     Args:
         config: name and options of the front-end.
+        head: options of the classification head; empty to export the front-end alone.
 
     Returns:
         The configuration of the network, and the feature extractor, which normalises waveforms.
@@ -114,7 +115,8 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
     kind = {"wavlm": "WavLM", "hubert": "Hubert"}.get(config["name"], "Wav2Vec2")
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
-    network = config_class(**options, architectures=[f"{kind}Model"])
+    task = "ForSequenceClassification" if head else "Model"
+    network = config_class(**options, **head, architectures=[f"{kind}{task}"])
     normalize = config.get("normalize", False)
     facts = {"do_normalize": bool(normalize), "return_attention_mask": False}
     if normalize not in (False, "huggingface"):

@@ -1,11 +1,13 @@
 """Exported detectors give the same logits, here and in the library of each format."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from builders import small_parts
+from builders.classification_folders import KINDS, folder_of
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.apps.export.formats import export
@@ -65,6 +67,75 @@ def test_transformers_reads_the_front_end(detector, tmp_path):
         expected = detector.frontend(waveform[None])[-1]
         found = model.eval()(inputs.input_values).last_hidden_state
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_weighted"),
+    [(("real", "fake"), False), (("LABEL_0", "LABEL_1"), True), (("human", "ai tts", "vocoded"), False)],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_classification_folder_is_written_back(kind, labels, is_weighted, tmp_path):
+    """For the library with the names and the order of the classes, and for this package with the same scores."""
+    from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+    model = folder_of(kind, tmp_path / "source", labels, use_weighted_layer_sum=is_weighted)
+    bona_fide_last = labels[0] == "LABEL_0"
+    polarity = "bonafide=LABEL_1" if bona_fide_last else None
+    detector = Detector.from_pretrained(tmp_path / "source", device="cpu", config=polarity)
+    again = Detector.from_pretrained(export(detector, "hf", tmp_path / "out"), device="cpu")
+    export(again, "hf", tmp_path / "out")
+    loaded, report = AutoModelForAudioClassification.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(report.values()) and type(loaded) is type(model)
+    assert loaded.config.id2label == model.config.id2label and loaded.config.label2id == model.config.label2id
+    waveform = 0.01 * torch.randn(8000).numpy()
+    extractor = AutoFeatureExtractor.from_pretrained(tmp_path / "out")
+    inputs = extractor(waveform, sampling_rate=16000, return_tensors="pt").input_values
+    with torch.inference_mode():
+        logits = loaded.eval()(inputs).logits[0]
+        torch.testing.assert_close(logits, model(inputs).logits[0], atol=1e-5, rtol=0)
+    bonafide, *spoof = logits.flip(0) if bona_fide_last else logits
+    score = bonafide - torch.stack(spoof).logsumexp(0)
+    assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
+    for name in ("config.yaml", "head.safetensors"):  # the library's files alone are such a folder, too
+        (tmp_path / "out" / name).unlink()
+    again = Detector.from_pretrained(tmp_path / "out", device="cpu", config=polarity)
+    assert again.score(waveform, 16000, num_samples=None) == pytest.approx(score.item(), abs=1e-5)
+
+
+def test_a_saved_classifier_has_the_names_of_its_classes_here(tmp_path):
+    """A file without numbers of classes, or with numbers that anyone wrote, gives those of the detector."""
+    folder_of("Wav2Vec2", tmp_path / "source")
+    detector = Detector.from_pretrained(tmp_path / "source", device="cpu")
+    for record in (
+        {},
+        {"class_numbers": {"a": 0, "b": 2}},
+        {"class_numbers": [0, 1]},
+        {"class_numbers": {"a": [], "b": 0}},
+    ):
+        detector.save(tmp_path / "saved", **record)
+        out = export(Detector.from_pretrained(tmp_path / "saved", device="cpu"), "hf", tmp_path / "out")
+        facts = json.loads((out / "config.json").read_text())
+        assert facts["id2label"] == {"0": "spoof", "1": "bonafide"} and facts["label2id"] == {"spoof": 0, "bonafide": 1}
+
+
+@pytest.mark.parametrize(
+    "part, options",
+    [
+        ("frontend", {"repeat_last": True}),
+        ("frontend", {"pre_emphasis": 0.97}),
+        ("backend", {"pool": None}),
+        ("backend", {"num_logits": 1}),
+        ("backend", {"projection_dim": None}),
+        ("aggregation", {"name": "sea"}),
+        ("aggregation", {"name": "weighted_sum"}),  # of a network with a final norm, which the library leaves out
+    ],
+)
+def test_a_head_that_the_library_computes_otherwise_stays_out_of_its_file(small_model, tmp_path, part, options):
+    small_model |= {"aggregation": {"name": "last"}, "backend": {"name": "mean_linear", "projection_dim": 8}}
+    for changes, model in (({}, "Wav2Vec2ForSequenceClassification"), (options, "Wav2Vec2Model")):
+        small_model[part] |= changes
+        out = export(Detector.from_config(small_model), "hf", tmp_path / "out")
+        assert json.loads((out / "config.json").read_text())["architectures"] == [model]
 
 
 @pytest.mark.parametrize("normalize", [False, True, "batch", "huggingface"])

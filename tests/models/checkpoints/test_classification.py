@@ -5,36 +5,13 @@ import json
 import numpy as np
 import pytest
 import torch
+from builders.classification_folders import KINDS, folder_of
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.models.checkpoints.classification import bonafide_or_spoof
 
 transformers = pytest.importorskip("transformers")
-
-SMALL = {
-    "hidden_size": 32,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "intermediate_size": 48,
-    "conv_dim": (16,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-    "classifier_proj_size": 24,
-}
-KINDS = ("Wav2Vec2", "Hubert", "WavLM")
-
-
-def folder_of(kind, folder, labels=("real", "fake"), do_normalize=True, **options):
-    """A folder that the library saves, and the model with random weights."""
-    torch.manual_seed(0)
-    names = dict(enumerate(labels))
-    numbers = {name: number for number, name in names.items()}
-    config = getattr(transformers, f"{kind}Config")(**SMALL, id2label=names, label2id=numbers, **options)
-    model = getattr(transformers, f"{kind}ForSequenceClassification")(config).eval()
-    model.save_pretrained(folder)
-    transformers.Wav2Vec2FeatureExtractor(do_normalize=do_normalize).save_pretrained(folder)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +39,6 @@ def test_the_score_is_the_difference_of_the_librarys_logits(kind, stable, tmp_pa
 def test_a_weighted_sum_of_layers(tmp_path, waveform):
     """The last layer counts after the final norm, as in release 4 of the library, whose files these are."""
     model = folder_of("WavLM", tmp_path, ("fake", "real"), do_normalize=False, use_weighted_layer_sum=True)
-    with torch.no_grad():
-        model.layer_weights.copy_(torch.randn(4))
-    model.save_pretrained(tmp_path)
     detector = Detector.from_pretrained(tmp_path, device="cpu")
     with torch.no_grad():
         states = model.wavlm(torch.from_numpy(waveform)[None], output_hidden_states=True).hidden_states

@@ -1,0 +1,23 @@
+"""Classes of embedded trials: from the key, and from the corpus that the record beside the embeddings names."""
+
+import json
+
+import numpy as np
+
+from nes2net.evaluation.class_reference import Examples
+from nes2net.evaluation.key import Key
+
+
+def test_labels_of_the_key_win_over_those_of_the_corpus_in_the_record(tmp_path):
+    """The corpus labels only the trials that the key lacks; a trial that neither labels is left out."""
+    corpus = tmp_path / "corpus.csv"
+    corpus.write_text("path,label,vocoder,split\na.wav,spoof,old,train\nb.wav,spoof,other,train\n")
+    labels = tmp_path / "key.csv"
+    labels.write_text("path,label,vocoder,split\na.wav,spoof,new,eval\n")
+    file = tmp_path / "train.npy"
+    part = {"name": "generic", "root": str(corpus), "split": "train"}
+    (tmp_path / "train.npy.json").write_text(json.dumps({"run": {}, "failures": {}, "corpus": part}))
+    rows = {id: np.full(2, number, dtype=np.float32) for number, id in enumerate(("b", "c", "a"))}
+    examples = Examples.of(rows, file, Key.read("generic", labels, "eval"), "vocoder", {})
+    assert (examples.ids, examples.names) == (["b", "a"], ["other", "new"])
+    assert examples.embeddings.tolist() == [[0, 0], [2, 2]]
