@@ -125,14 +125,14 @@ def bootstrap_interval(
     >>> round(low, 2), round(high, 2)
     (0.12, 0.16)
     """
-    values = bootstrap_values([metric], bonafide, spoof, **draws)
+    (result,), values = measure_and_resample([metric], bonafide, spoof, **draws)
     function = metric
     if isinstance(metric, functools.partial):
         function = metric.func
     if function is not compute_eer:
         return percentiles(values[:, 0], confidence)
     num_trials = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
-    return rate_interval(metric(bonafide, spoof)[0], values[:, 0], num_trials, confidence)
+    return rate_interval(result[0], values[:, 0], num_trials, confidence)
 
 
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -201,6 +201,19 @@ def bootstrap_values(
     interval of the difference of two figures, give the difference of their columns to
     :func:`percentiles`. Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
+    return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
+
+
+def measure_and_resample(
+    metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
+) -> tuple[list[Any], NDArray]:
+    """Compute several metrics on all trials and on the same resamples.
+
+    Arguments and errors are the same as for :func:`bootstrap_interval`.
+
+    Returns:
+        What each metric returns for all trials, and the values of :func:`bootstrap_values`.
+    """
     system = checked_classes(bonafide, spoof)
     return _resample([(metric, *system) for metric in metrics], **draws)
 
@@ -249,12 +262,8 @@ def compare_systems(
             f"a paired comparison needs the same trials: {counts[0][0]} bona fide and {counts[0][1]} spoof scores of the "
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
-    values = _resample([(metric, *system) for system in systems], **draws)
-    num_trials = sum(counts[0])
-    once = np.ones((1, num_trials), dtype=np.int64)  # the sample itself has each trial once
-    first_value, second_value = (
-        float(np.ravel(any_metric(metric, *system, single_trials(num_trials))(once))[0]) for system in systems
-    )
+    results, values = _resample([(metric, *system) for system in systems], **draws)
+    first_value, second_value = (float(np.ravel(result)[0]) for result in results)
     # Each system has half of the columns; the first column of each is compared.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
@@ -314,8 +323,8 @@ def _resample(
     spoof_attacks: Sequence | None = None,
     num_threads: int | None = None,
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None = None,
-) -> NDArray:
-    """Compute the metric of each system on each resample, shape (num_resamples, columns).
+) -> tuple[list[Any], NDArray]:
+    """Compute the metric of each system on all its trials and on each resample.
 
     Each resample has its own random generator, so that the result does not depend on threads. If
     attacks are drawn, the values are spread around their mean by the factor of :func:`spread`.
@@ -324,12 +333,17 @@ def _resample(
         systems: (metric, bona fide scores, spoof scores) of each system.
 
     The other arguments are those of :class:`Draws`.
+
+    Returns:
+        What the metric of each system returns for all its trials, and the values of the resamples,
+        shape (num_resamples, columns).
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
     _, bonafide, spoof = systems[0]
     cells, draw, sizes = _drawing(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
+    results = [metric(*scores) for metric, *scores in systems]
     quick = [quick_metric(*system, cells) for system in systems]
     evaluators = [fast or any_metric(*system, cells) for fast, system in zip(quick, systems)]
     num_together = int(np.clip(_MOST_WEIGHTS // cells.size, 1, _MOST_TOGETHER))
@@ -350,10 +364,10 @@ def _resample(
             values = progress(values, num_resamples)
         drawn = np.array(list(values))
     if not sizes:
-        return drawn
+        return results, drawn
     # Attacks are few: spread the draws around their mean, but not beyond the smallest and the largest draw.
     mean = drawn.mean(axis=0)
-    return np.clip(mean + spread(sizes) * (drawn - mean), drawn.min(axis=0), drawn.max(axis=0))
+    return results, np.clip(mean + spread(sizes) * (drawn - mean), drawn.min(axis=0), drawn.max(axis=0))
 
 
 def spread(sizes: Sequence[int]) -> float:
@@ -440,9 +454,14 @@ def _drawing(
     if attacks is None:
         return Cells(groups, num_groups), lambda index: draw_groups(_Source(seed, index)), []
     # The bona fide trials of each group are a cell, and the spoofed trials of each pair of a group and an attack.
-    pairs, pair_numbers = np.unique(groups[num_bonafide:] * num_attacks + attacks, return_inverse=True)
+    pair_of_trial = groups[num_bonafide:] * num_attacks + attacks
+    pairs = np.flatnonzero(np.bincount(pair_of_trial))
+    pair_numbers = np.empty(num_groups * num_attacks, dtype=np.int64)
+    pair_numbers[pairs] = np.arange(len(pairs))
     group_of_pair, attack_of_pair = np.divmod(pairs, num_attacks)
-    cells = Cells(np.concatenate((groups[:num_bonafide], num_groups + pair_numbers)), num_groups + len(pairs))
+    cells = Cells(
+        np.concatenate((groups[:num_bonafide], num_groups + pair_numbers[pair_of_trial])), num_groups + len(pairs)
+    )
 
     def draw_crossed(index: int) -> NDArray:
         """Draw whole attacks and groups; repeat the draw until a spoofed trial is drawn."""
