@@ -135,13 +135,15 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     generator_numbers = {name: number for number, name in enumerate(generator_names)}
     true = np.array([class_numbers.get(name, -1) for name in names])
     generators = np.array([generator_numbers.get(name, -1) for name in names])
-    logits = table.logits[rows]
+    # Memory holds the logits of a million trials only once beside the table.
+    logits = table.logits[rows[true >= 0]]
+    unknown_logits = table.logits[rows[generators >= 0]]
     scores = LOGIT_SCORES
-    unscaled_logits: NDArray | None = logits
     if table.holds_posteriors:  # another program wrote the file; logarithms of posteriors are logits up to a constant
-        unscaled_logits = None
         scores = _OF_POSTERIORS
-        logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
+        for posteriors in (logits, unknown_logits):
+            np.maximum(posteriors, np.finfo(np.float32).tiny, out=posteriors)
+            np.log(posteriors, out=posteriors)
     if not (true >= 0).any():
         raise InputError(
             f"{path}: no trial of the key has one of the classes {listed(table.names)} as {field_name}; the key has "
@@ -155,16 +157,17 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
             files.insert(0, path.with_suffix(".npy"))  # files that were named come later and count
         for file in files:
             _check_one_detector(path, file)
+        unscaled_logits = None if table.holds_posteriors else table.logits[rows]
         all_scores = reference_scores(files, key, trials, unscaled_logits, class_numbers, field_name, aliases)
         compared = {kind: (values[true >= 0], values[generators >= 0]) for kind, values in all_scores.items()}
     return ClassTrials(
         system,
         field_name,
         table.names,
-        logits[true >= 0],
+        logits,
         true[true >= 0],
         trials.take(np.flatnonzero(true >= 0)),
-        logits[generators >= 0],
+        unknown_logits,
         generators[generators >= 0],
         generator_names,
         int(((true < 0) & (generators < 0)).sum()),

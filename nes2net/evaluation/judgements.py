@@ -366,14 +366,14 @@ class Rows(OfRecordings[NDArray]):
                 yield cells[0], np.array([checked_float(cell, out, number) for cell in cells[1:]], np.float32)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the header and ``rows`` to the only file in ``files``.
+        """Write the header and ``rows`` to the only file in ``files``, with nine digits, which identify a float32.
 
         The result is empty, because the record needs no further facts. ``count`` is not used.
         """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.write("\t".join(["utterance", *self.columns]) + "\n")
             for trial, row in rows:
-                file.write("\t".join([trial.id, *map(repr, row.tolist())]) + "\n")
+                file.write("\t".join([trial.id, *(f"{number:.9g}" for number in row.tolist())]) + "\n")
         return {}
 
 
