@@ -311,7 +311,7 @@ def _are_drawable(numbers: NDArray, fewest: int) -> bool:
 
     Every trial needs a group (−1 means no group), and at least ``fewest`` groups must differ.
     """
-    return bool((numbers >= 0).all()) and np.unique(numbers).size >= fewest
+    return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
 
 
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:

@@ -124,14 +124,8 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     names = classes_of(trials, field_name, aliases, path)
     ignored = set() if settings.bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
-    # Compute the scores of being known that need more than logits.
-    logits = table.logits[rows]
-    kinds: Sequence[str] = LOGIT_SCORES
-    unscaled_logits: NDArray | None = logits
-    if table.holds_posteriors:  # another program wrote the file; logarithms of posteriors are logits up to a constant
-        unscaled_logits = None
-        kinds = _OF_POSTERIORS
-        logits = np.log(np.maximum(logits, np.finfo(np.float32).tiny))
+    kinds: Sequence[str] = _OF_POSTERIORS if table.holds_posteriors else LOGIT_SCORES
+    # Compute the scores of being known that compare embeddings.
     compared: dict[str, NDArray] = {}
     if settings.reference:
         files = list(settings.reference)
@@ -139,13 +133,21 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
             files.insert(0, path.with_suffix(".npy"))  # files that were named come later and count
         for file in files:
             _check_one_detector(path, file)
+        unscaled_logits = None if table.holds_posteriors else table.logits[rows]
         compared = reference_scores(files, key, trials, unscaled_logits, table.names, field_name, aliases)
     # Divide the trials into those of known and those of unknown classes; bona fide trials may be in neither group.
+    # Beside the table, memory holds the logits of a million trials only once.
     groups = []
     for names_of_group in (table.names, unknown_names):
         number_of = {name: number for number, name in enumerate(names_of_group)}
         numbers = np.array([number_of.get(name, -1) for name in names])
-        groups.append(ClassGroup(names_of_group, numbers, logits, trials, compared).where(numbers >= 0))
+        chosen = np.flatnonzero(numbers >= 0)
+        logits = table.logits[rows[chosen]]
+        if table.holds_posteriors:  # another program wrote them; their logarithms are logits up to a constant
+            np.maximum(logits, np.finfo(np.float32).tiny, out=logits)
+            np.log(logits, out=logits)
+        scores_of_group = {kind: scores[chosen] for kind, scores in compared.items()}
+        groups.append(ClassGroup(names_of_group, numbers[chosen], logits, trials.take(chosen), scores_of_group))
     known, unknown = groups
     if not len(known.numbers):
         raise InputError(

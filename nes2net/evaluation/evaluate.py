@@ -326,9 +326,7 @@ def _differences(
         InputError: if two systems have no trials of both classes in common.
     """
     for first, second in itertools.combinations(systems, 2):
-        rows, *positions = np.intersect1d(
-            first.matched.table.rows, second.matched.table.rows, assume_unique=True, return_indices=True
-        )
+        rows = np.flatnonzero(first.matched.table.in_key & second.matched.table.in_key)
         common = key.trials.take(rows)
         is_bonafide = common.column("label").where(BONAFIDE)
         if is_bonafide.all() or not is_bonafide.any():
@@ -336,8 +334,10 @@ def _differences(
                 f"{first.name} and {second.name} cannot be compared: they have no trials of both classes in common"
             )
         classes = []
-        for system, positions_of_system in zip((first, second), positions):
-            scores = system.matched.scores[positions_of_system]
+        for system in (first, second):
+            score_of_row = np.empty(len(key.trials))
+            score_of_row[system.matched.table.rows] = system.matched.scores
+            scores = score_of_row[rows]
             classes.append((scores[is_bonafide], scores[~is_bonafide]))
         smallest_p = 2 / (num_resamples + 1)
         compared = metrics.compare_systems(
@@ -359,7 +359,7 @@ def _differences(
 
 def _same_trials(systems: Sequence[SystemFigures]) -> bool:
     """Whether all systems rest on the same trials, so that their figures can be compared."""
-    return all(np.setxor1d(system.matched.table.rows, systems[0].matched.table.rows).size == 0 for system in systems)
+    return all(np.array_equal(system.matched.table.in_key, systems[0].matched.table.in_key) for system in systems)
 
 
 def _tables(

@@ -354,14 +354,14 @@ class Rows(OfRecordings[NDArray]):
         return zip(table.ids, table.logits)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
-        """Write the header and ``rows`` to the only file in ``files``.
+        """Write the header and ``rows`` to the only file in ``files``, with nine digits, which identify a float32.
 
         The result is empty, because the record needs no further facts. ``count`` is not used.
         """
         with open(files[0], "w", encoding="utf-8", newline="\n") as file:
             file.write("\t".join(["utterance", *self.columns]) + "\n")
             for trial, row in rows:
-                file.write("\t".join([trial.id, *map(repr, row.tolist())]) + "\n")
+                file.write("\t".join([trial.id, *(f"{number:.9g}" for number in row.tolist())]) + "\n")
         return {}
 
 

@@ -92,6 +92,7 @@ class Resamples:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and
             ``mean_fpr95`` are the means over the unknown classes.
         """
+        known = np.sort(known)  # the metrics below search and sort sorted scores quickly
         # Draw the counts of known and of unknown trials in bins of scores.
         rng = np.random.default_rng(self.seed)
         edges = _bin_edges(np.concatenate([known, *groups]))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.lib.progress import bootstrap_progress
 from nes2net.lib.this_process import usable_processors
-from nes2net.metrics.intervals import Draws, trials_behind
+from nes2net.metrics.intervals import Draws, measure_and_resample, trials_behind
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -216,16 +216,15 @@ class Measured:
         """Compute all metrics, and their values in each bootstrap resample."""
         self.values: dict[str, float] = {}
         self.thresholds: dict[str, float] = {}
-        for name, rule in rules.items():
-            measured = rule(bonafide, spoof)
+        results, values = measure_and_resample(list(rules.values()), bonafide, spoof, **in_this_process(), **draws)
+        for name, measured in zip(rules, results):
             if isinstance(measured, metrics.Rates):
                 self.values |= measured._asdict()
             elif isinstance(measured, tuple):
                 self.values[name], self.thresholds[name] = measured
             else:
                 self.values[name] = measured
-        columns = metrics.bootstrap_values(list(rules.values()), bonafide, spoof, **in_this_process(), **draws).T
-        self.draws: dict[str, NDArray] = dict(zip(self.values, columns))
+        self.draws: dict[str, NDArray] = dict(zip(self.values, values.T))
         self._trials_behind = trials_behind(bonafide.size, spoof.size)
 
     def figure(self, name: str) -> Figure:

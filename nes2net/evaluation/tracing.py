@@ -29,10 +29,11 @@ from nes2net.evaluation.tables import Figure, Measure, Row, Table, words
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.text_files import as_cell
 from nes2net.metrics.classes import class_rates, pair_counts
-from nes2net.scoring.class_file import MEANING_OF_NAMES, ClassTable
+from nes2net.scoring.class_file import MEANING_OF_NAMES
 from nes2net.scoring.decisions.known import LOGIT_SCORES, class_posteriors, known_scores
 
 if TYPE_CHECKING:
+    from nes2net.evaluation.classes import Classes
     from nes2net.evaluation.judgements import EvaluationSettings
 
 #: The class that is named for a trial whose score of being known lies below the threshold.
@@ -90,13 +91,13 @@ _RATES: dict[str, Callable[[NDArray], float]] = {
 
 
 def evaluate_classes(
-    labels: Labels, paths: Sequence[Path], tables: Sequence[ClassTable], settings: EvaluationSettings
+    labels: Labels, paths: Sequence[Path], judgements: Sequence[Classes], settings: EvaluationSettings
 ) -> Result:
     """Evaluate files of class logits against the true classes in a key.
 
     Args:
         labels: where the key is.
-        paths, tables: the file of each system, and its content.
+        paths, judgements: the file of each system, and the judgement that reads the file.
         settings: the settings for classes, and those for all judgements. Other settings must not be
             given.
 
@@ -109,8 +110,9 @@ def evaluate_classes(
     key = Key.read(labels.corpus, labels.keys, labels.phase)
     systems = []
     inputs = []
-    for path, table, system in zip(paths, tables, settings.names_of(paths)):
-        trials = class_trials(key, path, table, system, settings)
+    for path, judgement, system in zip(paths, judgements, settings.names_of(paths)):
+        # No name refers to the table, so that it leaves the memory when the trials have their logits.
+        trials = class_trials(key, path, judgement.table(path), system, settings)
         if settings.unknown is not None and settings.unknown not in trials.kinds:
             if settings.unknown not in LOGIT_SCORES:
                 raise InputError(

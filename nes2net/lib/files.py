@@ -82,7 +82,7 @@ class Budget:
 
 
 @contextmanager
-def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
+def replacing(path: str | Path, *, durable: bool = False, in_series: bool = False) -> Iterator[Path]:
     """Yield the path of a temporary file to write; at the end of this context, this file replaces ``path``.
 
     The folder of ``path`` is made if it is missing. If the context ends with an exception, nothing
@@ -95,6 +95,9 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
             renamed, and its new name is on the disk before the context ends. The temporary files
             that ended processes left for ``path`` are removed first. Without ``durable``, writing
             is faster, which suits small files that can be made again.
+        in_series: leave two steps of a durable file to the caller, who does them once for all files
+            of a folder: removing old temporary files, and waiting until names are on the disk,
+            which the next durable file in the folder does.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -109,7 +112,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     path = Path(path)
     check_no_device(path)
     make_folder(path.parent)
-    if durable:
+    if durable and not in_series:
         remove_left(path.parent, path.name)
     temporary, lock = _temporary_beside(path)
     try:
@@ -120,7 +123,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
         if durable:
             _sync_to_disk(temporary)
         os.replace(temporary, path)
-        if durable and os.name == "posix":
+        if durable and not in_series and os.name == "posix":
             with suppress(OSError):  # some file systems cannot sync a folder
                 _sync_to_disk(path.parent)
     finally:

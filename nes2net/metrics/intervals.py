@@ -128,14 +128,14 @@ def bootstrap_interval(
     >>> round(low, 2), round(high, 2)
     (0.12, 0.16)
     """
-    values = bootstrap_values([metric], bonafide, spoof, **draws)
+    (result,), values = measure_and_resample([metric], bonafide, spoof, **draws)
     function = metric
     if isinstance(metric, functools.partial):
         function = metric.func
     if function is not compute_eer:
         return percentiles(values[:, 0], confidence)
     num_trials = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
-    return rate_interval(metric(bonafide, spoof)[0], values[:, 0], num_trials, confidence)
+    return rate_interval(result[0], values[:, 0], num_trials, confidence)
 
 
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -207,6 +207,19 @@ def bootstrap_values(
     interval of the difference of two figures, give the difference of their columns to
     :func:`percentiles`. Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
+    return measure_and_resample(metrics, bonafide, spoof, **draws)[1]
+
+
+def measure_and_resample(
+    metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
+) -> tuple[list[Any], NDArray]:
+    """Compute several metrics on all trials and on the same resamples.
+
+    Arguments and errors are the same as for :func:`bootstrap_interval`.
+
+    Returns:
+        What each metric returns for all trials, and the values of :func:`bootstrap_values`.
+    """
     system = checked_classes(bonafide, spoof)
     return _resample([(metric, *system) for metric in metrics], **draws)
 
@@ -255,8 +268,8 @@ def compare_systems(
             f"a paired comparison needs the same trials: {counts[0][0]} bona fide and {counts[0][1]} spoof scores of the "
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
-    values = _resample([(metric, *system) for system in systems], **draws)
-    first_value, second_value = (float(_of_sample(metric, *system)[0]) for system in systems)
+    results, values = _resample([(metric, *system) for system in systems], **draws)
+    first_value, second_value = (float(np.ravel(result)[0]) for result in results)
     # Each system has half of the columns; compare the first columns of both systems.
     differences = values[:, 0] - values[:, values.shape[1] // 2]
     interval = percentiles(differences, confidence)
@@ -316,8 +329,8 @@ def _resample(
     spoof_attacks: Sequence | None = None,
     num_threads: int | None = None,
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None = None,
-) -> NDArray:
-    """Compute the metric of each system on each resample, shape (num_resamples, columns).
+) -> tuple[list[Any], NDArray]:
+    """Compute the metric of each system on all its trials and on each resample.
 
     Each resample has its own random generator, so that the result does not depend on threads. If
     attacks are drawn, the values are spread around the figures of the sample by the factors of
@@ -327,12 +340,17 @@ def _resample(
         systems: (metric, bona fide scores, spoof scores) of each system.
 
     The other arguments are those of :class:`Draws`.
+
+    Returns:
+        What the metric of each system returns for all its trials, and the values of the resamples,
+        shape (num_resamples, columns).
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
     _, bonafide, spoof = systems[0]
     drawings = _drawings(seed, bonafide_groups, spoof_groups, spoof_attacks, bonafide.size, spoof.size)
+    results = [metric(*scores) for metric, *scores in systems]
     values: Iterable[NDArray] = itertools.chain.from_iterable(
         _figures(systems, drawing, num_resamples, num_threads) for drawing in drawings
     )
@@ -340,18 +358,12 @@ def _resample(
         values = progress(values, num_resamples * len(drawings))
     drawn = np.array(list(values)).reshape(len(drawings), num_resamples, -1)
     if spoof_attacks is None:
-        return drawn[0]
+        return results, drawn[0]
     # Clusters are few: spread the draws around the figures of the sample. Figures within 0 to 1 stay there.
-    sample = np.concatenate([_of_sample(*system) for system in systems])
+    sample = np.concatenate([np.ravel(result) for result in results])
     factors = [spread(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
-    return np.clip(sample + distances, min(0, drawn.min()), max(1, drawn.max()))
-
-
-def _of_sample(metric: Callable, bonafide: NDArray, spoof: NDArray) -> NDArray:
-    """Compute the figures (columns,) of the sample itself, which has each trial once."""
-    num_trials = bonafide.size + spoof.size
-    return np.ravel(any_metric(metric, bonafide, spoof, single_trials(num_trials))(np.ones((1, num_trials), dtype=int)))
+    return results, np.clip(sample + distances, min(0, drawn.min()), max(1, drawn.max()))
 
 
 def _figures(

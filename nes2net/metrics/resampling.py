@@ -65,8 +65,7 @@ def single_trials(num_trials: int) -> Cells:
 def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled | None:
     """Make the quick form of ``metric``, a function of counts of cells; None if the metric has no quick form.
 
-    Raises:
-        InputError: if the scores or the options of ``metric`` are wrong.
+    The caller has computed the metric, which checks the scores and the options.
     """
     options: dict[str, Any] = {}
     if isinstance(metric, functools.partial) and not metric.args:
@@ -78,7 +77,6 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
         return None
     settings = inspect.signature(metric).bind(bonafide, spoof, **options)
     settings.apply_defaults()
-    metric(bonafide, spoof, **options)  # raises an error if scores or settings are wrong
     return make(**settings.arguments, cells=cells)
 
 
@@ -132,14 +130,15 @@ class _Blocks:
         wished_ends = np.arange(1, num_blocks + 1) * index.size // num_blocks - 1
         self._bounds = np.append(0, np.unique(ends[np.searchsorted(ends, wished_ends)]) + 1)
         num_blocks = self._bounds.size - 1
-        self._table = None  # C × 2K: for each class, the number of trials of each cell in each block
+        # For each class, the cells with its trials (M,), and the number of trials of each in each block, M×K.
+        self._tables: list[tuple[NDArray, NDArray]] = []
         if cells.size * num_blocks <= min(_LARGEST_TABLE, _TABLE_PER_TRIAL * index.size):
             entries = self._cells * num_blocks + np.repeat(np.arange(num_blocks), np.diff(self._bounds))
-            tables = []
             for of_class in (self.is_bonafide, ~self.is_bonafide):
                 numbers = np.bincount(entries[of_class], minlength=cells.size * num_blocks)
-                tables.append(numbers.reshape(cells.size, num_blocks))
-            self._table = np.concatenate(tables, axis=1).astype(np.float64)
+                table = numbers.reshape(cells.size, num_blocks)
+                occupied = np.flatnonzero(table.any(axis=1))
+                self._tables.append((occupied, table[occupied].astype(np.float64)))
 
     def rejected(self, weights: NDArray) -> NDArray:
         """Count the trials of each class, bona fide first, that come before each block: R×2×(K+1).
@@ -151,10 +150,10 @@ class _Blocks:
         """
         starts = self._bounds[:-1]
         in_blocks = np.empty((len(weights), 2, starts.size))
-        if self._table is not None:
+        for number, (occupied, table) in enumerate(self._tables):
             # Numbers of trials are exact in float64, for which there is a fast product of matrices.
-            in_blocks[:] = (weights.astype(np.float64) @ self._table).reshape(in_blocks.shape)
-        else:
+            in_blocks[:, number] = weights[:, occupied].astype(np.float64) @ table
+        if not self._tables:
             for numbers, weights_of_cells in zip(in_blocks, weights):
                 counts = weights_of_cells[self._cells]
                 numbers[0] = np.add.reduceat(counts * self.is_bonafide, starts)

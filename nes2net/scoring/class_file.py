@@ -62,7 +62,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
     """
     names: tuple[str, ...] = ()
     ids: list[str] = []
-    blocks_of_logits = []
+    logits = np.empty((0, 0), np.float32)
     with recorded_digests() as digests:
         for number, lines in text_blocks(path):
             if not names:
@@ -71,10 +71,12 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
             if not lines:
                 continue
             ids += [line.split("\t", 1)[0] for line in lines]
-            blocks_of_logits.append(_parsed_logits(path, number, lines, len(names)))
+            # A list of blocks would take as much memory again when it is joined; a large array grows in place.
+            logits.resize((len(ids), len(names)), refcheck=False)
+            logits[-len(lines) :] = _parsed_logits(path, number, lines, len(names))
     if not ids:
         raise InputError(f"{path}: has no rows")
-    return ClassTable(names, ids, np.concatenate(blocks_of_logits), digests[path])
+    return ClassTable(names, ids, logits, digests[path])
 
 
 def _class_names(path: Path, header: str, expected: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Goal: evaluating 10⁶ trials of three systems takes at most 60 s of processor time and 2 GB of memory.
 
 The corpus is made in the layout of ASVspoof 2021 DF, whose key has 13 columns, or it is a CSV list
-of your own with 12 columns. Each evaluation is a process of its own, ``nes2net evaluate``, which
+of your own with 12 columns. With ``--classes``, the files hold logits of so many classes for each
+trial (goal: a file of 10⁶ × 100 within a minute and 2 GB). Each evaluation is a process of its own, ``nes2net evaluate``, which
 also writes the JSON. ``--against`` names another source tree, such as a worktree of an old commit:
 its evaluations alternate with those of this tree, and both must write equal figures.
 """
@@ -91,6 +92,34 @@ def make(folder: Path, corpus: str, num_trials: int, num_systems: int, shuffled:
     return keys, score_paths
 
 
+def make_classes(folder: Path, num_trials: int, num_classes: int) -> tuple[Path, list[Path]]:
+    """Write a list of trials of ``num_classes`` known and some unknown generators, and a file of logits.
+
+    Returns:
+        The path of the list, and the path of the file of logits.
+    """
+    rng = np.random.default_rng(0)
+    classes = [f"A{number:03d}" for number in range(num_classes)]
+    unknown_classes = [f"B{number:03d}" for number in range(num_classes // 10)]
+    numbers = rng.integers(num_classes + len(unknown_classes), size=num_trials)
+    ids = [f"e{number}" for number in range(num_trials)]
+    keys = folder / "list.csv"
+    attack = np.array(classes + unknown_classes)[numbers]
+    codec = np.array(CODECS)[rng.integers(len(CODECS), size=num_trials)]
+    columns = [np.char.add(ids, ".flac"), np.full(num_trials, "spoof"), attack, codec]
+    write_lines(keys, columns, ",", "path,label,attack,codec\n")
+    path = folder / "classes.tsv"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("\t".join(["utterance", *classes]) + "\n")
+        for start in range(0, num_trials, 10_000):
+            logits = rng.normal(0, 1, (min(10_000, num_trials - start), num_classes)).astype(np.float32)
+            for row, logits_of_trial in enumerate(logits, start):
+                if numbers[row] < num_classes:
+                    logits_of_trial[numbers[row]] += 3
+                file.write("\t".join([ids[row], *(f"{logit:.9g}" for logit in logits_of_trial.tolist())]) + "\n")
+    return keys, [path]
+
+
 def measure(tree: Path, corpus: str, keys: Path, score_paths: list[Path], draws: int, out: Path) -> tuple[float, float]:
     """Run ``nes2net evaluate`` from the source tree ``tree``; return processor time in s and peak memory in GB."""
     command = [sys.executable, "-m", "nes2net", "evaluate", corpus, *map(str, score_paths), "--keys", str(keys)]
@@ -110,6 +139,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=10**6)
     parser.add_argument("--systems", type=int, default=3)
     parser.add_argument("--corpora", nargs="+", default=["asvspoof2021_df", "generic"])
+    parser.add_argument("--classes", type=int, default=0, help="evaluate logits of so many classes instead of scores")
     parser.add_argument("--draws", type=int, default=1000, help="bootstrap draws")
     parser.add_argument("--shuffled", action="store_true", help="each score file has an order of its own")
     parser.add_argument("--rounds", type=int, default=1)
@@ -118,10 +148,16 @@ def main() -> None:
     trees = {"this tree": Path(__file__).resolve().parents[2]}
     if arguments.against is not None:
         trees["the other"] = arguments.against
+    if arguments.classes:
+        arguments.corpora = ["generic"]
+        arguments.systems = 1
     for corpus in arguments.corpora:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            keys, score_paths = make(folder, corpus, arguments.trials, arguments.systems, arguments.shuffled)
+            if arguments.classes:
+                keys, score_paths = make_classes(folder, arguments.trials, arguments.classes)
+            else:
+                keys, score_paths = make(folder, corpus, arguments.trials, arguments.systems, arguments.shuffled)
             measured: dict[str, list[tuple[float, float]]] = {name: [] for name in trees}
             outputs = []
             for _ in range(arguments.rounds):

@@ -1,8 +1,8 @@
-"""How the cost of `nes2net scale` grows with the number of shards: listing, finding what is left, scheduling.
+"""How the cost of `nes2net scale` grows with the number of shards: listing, writing, finding what is left, scheduling.
 
 A shard is a Parquet file with one recording, of which 1 s is scored. All shards are links to one
 file, and the detector is small, so that little else is measured. For the first figures all shards
-have results already: finding the shards is timed, and a whole call that finds nothing left. For the
+have results already: finding the shards is timed, writing the results, and a whole call that finds nothing left. For the
 last figure one actor scores all shards.
 
     scripts/bench shards --sizes 1000 10000                # two minutes
@@ -52,7 +52,7 @@ def score(source: Path, model: Path, out: Path) -> tuple[Outcome, float]:
 
 
 def resuming(count: int, folder: Path, model: Path) -> str:
-    """Time listing ``count`` shards, and a call that finds results of all of them; return a line of text."""
+    """Time listing ``count`` shards, writing their results, and a call that finds all; return a line of text."""
     write_shards(folder / "first", 1)
     score(folder / "first", model, folder / "out")  # writes the record of the run
     for path in (folder / "out").glob("*.parquet"):
@@ -61,12 +61,15 @@ def resuming(count: int, folder: Path, model: Path) -> str:
     began = time.perf_counter()
     shards = shards_of(folder / "all")
     listed = time.perf_counter() - began
+    began = time.perf_counter()
     row = {"id": "a", "address": "a", "seconds": 1.0, "score": 0.0, "error": None}
     for shard in shards:
         write_results(folder / "out", shard, [row])
+    written = time.perf_counter() - began
     outcome, resumed = score(folder / "all", model, folder / "out")
     assert outcome.kept == count
     words = f"{count} shards: listed in {listed:.2f} s ({1000 * listed / count:.2f} ms each)"
+    words += f", results written in {written:.1f} s ({1000 * written / count:.2f} ms each)"
     return f"{words}, resumed in {resumed:.2f} s ({1000 * resumed / count:.2f} ms each)"
 
 

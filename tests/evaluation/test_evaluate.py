@@ -14,6 +14,7 @@ from nes2net import metrics
 from nes2net.data.corpora import generic
 from nes2net.data.corpora.corpus import OfficialRow
 from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation import tables
 from nes2net.evaluation.breakdown import FEWEST, OverCorpora, breakdown, breakdowns, over_corpora
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.matching import match
@@ -328,13 +329,13 @@ def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
 
 
 def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, monkeypatch):
-    seen, values = [], metrics.bootstrap_values
+    seen, measure = [], tables.measure_and_resample
 
     def draw(*args, num_resamples, **more):
         seen.append(num_resamples)
-        return values(*args, num_resamples=2, **more)
+        return measure(*args, num_resamples=2, **more)
 
-    monkeypatch.setattr(metrics, "bootstrap_values", draw)
+    monkeypatch.setattr(tables, "measure_and_resample", draw)
     for asked, drawn in ((60, 60), (201, 200)):
         seen.clear()
         assert (

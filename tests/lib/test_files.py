@@ -50,7 +50,7 @@ def bound_socket(path):
 def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
     """The bytes come before the name, and the name before the return.
 
-    Files that can be made again do not wait for the disk.
+    Files that can be made again do not wait for the disk. The names of a series wait for the file after it.
     """
     done, replace = [], os.replace
     monkeypatch.setattr(os, "fsync", lambda opened: done.append(os.path.realpath(f"/dev/fd/{opened}")))
@@ -62,6 +62,12 @@ def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
     with replacing(tmp_path / "entry.npy") as temporary:
         temporary.write_bytes(b"1")
     assert done == ["replaced"]
+    done.clear()
+    with replacing(tmp_path / "shard.parquet", durable=True, in_series=True) as temporary:
+        temporary.write_bytes(b"1")
+    assert ".shard.parquet." in done[0] and done[1:] == ["replaced"]
+    write_text(tmp_path / "scale.json", "{}")
+    assert done[-1] == str(tmp_path.resolve())
 
 
 def test_where_a_file_can_be_written_is_known_before(tmp_path):

@@ -14,6 +14,7 @@ from nes2net.actions.calibration import calibrate
 from nes2net.actions.evaluation import evaluate
 from nes2net.actions.prediction import Judged, predict
 from nes2net.data.corpora.asvspoof2019_la import CORPUS
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.judgements import EvaluationSettings, Rows
 from nes2net.evaluation.key import Labels
 from nes2net.scoring.corpus import ScoringSettings, judge_trials
@@ -57,6 +58,16 @@ def judge(detector, trials, out, **options):
         Halves(0.5),
         settings=ScoringSettings(**{"num_samples": 8000, "num_workers": 0, **options}),
     )
+
+
+def test_nine_digits_give_the_float32_exactly(tmp_path):
+    bits = np.random.default_rng(0).integers(0, 1 << 32, 20_000, dtype=np.uint32)
+    numbers = bits.view(np.float32)
+    rows = numbers[np.isfinite(numbers)][:19_000].reshape(-1, 2)
+    trials = [Trial(f"e{number}") for number in range(len(rows))]
+    Halves().write([tmp_path / "h.tsv"], len(rows), zip(trials, rows))
+    _, read = zip(*Halves().read(tmp_path / "h.tsv"))
+    np.testing.assert_array_equal(np.stack(read).view(np.uint32), rows.view(np.uint32))
 
 
 def test_rows_are_filed_evaluated_and_calibrated(spectral_detector, corpus, trials, tmp_path):

@@ -118,6 +118,9 @@ def table_of(
 def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bool = False) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
 
+    The content is on the disk at once, the name of the file with the next record: in a power cut, a
+    shard may be lost as a whole, and is scored again.
+
     Args:
         has_lists: as for :func:`table_of`.
 
@@ -133,7 +136,8 @@ def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bo
     )
     path = result_path(out, shard)
     table = table_of(rows, has_lists=has_lists).replace_schema_metadata({_KEY: done.model_dump_json()})
-    with writing(path, "make room, and the same command resumes"), replacing(path, durable=True) as temporary:
+    written = writing(path, "make room, and the same command resumes")
+    with written, replacing(path, durable=True, in_series=True) as temporary:
         library("pyarrow.parquet").write_table(table, temporary)
     return done
 

@@ -166,7 +166,7 @@ def id_of(path: PurePath) -> str:
     >>> id_of(PurePosixPath("fake/a b.wav"))
     'fake/a%20b'
     """
-    return "%20".join(path.with_suffix("").as_posix().split())
+    return "%20".join(path.as_posix().removesuffix(path.suffix).split())
 
 
 def checked_word(word: str, words: Mapping[str, str] | Sequence[str], column: str, path: Path, line: int) -> str:
