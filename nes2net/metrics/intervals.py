@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError, counted
 from nes2net.metrics.eer import checked_classes, compute_eer
-from nes2net.metrics.resampling import Cells, any_metric, quick_metric, single_trials
+from nes2net.metrics.resampling import Cells, any_metric, figures_of, quick_metric, single_trials
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -360,7 +360,7 @@ def _resample(
     if spoof_attacks is None:
         return results, drawn[0]
     # Clusters are few: spread the draws around the figures of the sample. Figures within 0 to 1 stay there.
-    sample = np.concatenate([np.ravel(result) for result in results])
+    sample = np.concatenate([np.ravel(figures_of(result)) for result in results])
     factors = [spread(drawing.num_clusters) for drawing in drawings]
     distances = np.tensordot(factors, drawn - drawn.mean(axis=1, keepdims=True), axes=1)
     return results, np.clip(sample + distances, min(0, drawn.min()), max(1, drawn.max()))

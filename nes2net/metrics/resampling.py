@@ -83,20 +83,28 @@ def quick_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, 
 def any_metric(metric: Callable[..., Any], bonafide: NDArray, spoof: NDArray, cells: Cells) -> Resampled:
     """Make a function of counts that computes any ``metric``: each score is repeated as often as it was drawn.
 
-    If the metric returns :class:`Rates`, all fields are returned. If it returns any other tuple, as
-    ``compute_eer`` does, only the first number is returned.
+    The function returns :func:`figures_of` what the metric returns.
     """
 
     def evaluate(counts: NDArray) -> Any:
         """Compute ``metric`` of the resample that has each trial of [bonafide, spoof] ``counts`` (B + S,) times."""
-        value = metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
-        if isinstance(value, Rates):
-            return value
-        if isinstance(value, tuple):
-            value = value[0]
-        return float(value)
+        return figures_of(
+            metric(np.repeat(bonafide, counts[: bonafide.size]), np.repeat(spoof, counts[bonafide.size :]))
+        )
 
     return _trial_by_trial(evaluate, cells)
+
+
+def figures_of(value: Any) -> Any:
+    """Choose what is resampled of the ``value`` that a metric returns: all fields of :class:`Rates`, or one number.
+
+    Of any other tuple, such as that of ``compute_eer``, the first number is chosen.
+    """
+    if isinstance(value, Rates):
+        return value
+    if isinstance(value, tuple):
+        value = value[0]
+    return float(value)
 
 
 def _trial_by_trial(evaluate: Callable[[NDArray], Any], cells: Cells) -> Resampled:
