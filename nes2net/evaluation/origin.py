@@ -54,7 +54,7 @@ class Origin:
 def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
     """Read the record beside the score file ``scores``.
 
-    The result is None if there is no file, or if the file is not the record of these scores. An
+    The result is None if there is no record, or if the record belongs to other scores. An
     evaluation does not need the record.
 
     Args:

@@ -319,7 +319,7 @@ def format_p(p_value: float) -> str:
 
 
 def decimal(value: float, digits: int = 2) -> str:
-    """Write a cost, a number of bits or of seconds."""
+    """Write a number with ``digits`` decimals, such as a cost, bits or seconds."""
     return f"{value:.{digits}f}"
 
 

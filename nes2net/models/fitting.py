@@ -101,7 +101,7 @@ def _without_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _compare_with(
     tensors: Mapping[str, Tensor], frontend: Frontend, model: Mapping[str, Any]
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
-    """Build the aggregation and back-end of ``model`` for ``frontend``, and compare ``tensors`` with both parts.
+    """Try whether the ``tensors`` of a checkpoint fit the aggregation and back-end of ``model`` for ``frontend``.
 
     Returns the differences, and name → tensor of the parts that were built, on the meta device. The
     differences are None if ``model`` cannot be built.

@@ -121,7 +121,7 @@ def percent(share: float) -> str:
 
 
 def in_hundred(share: float) -> str:
-    """Write a share in words, as "about k in n"; "none" for 0, "all" for 1.
+    """Write a share in words, as "about k in n"; "none" for 0, "all" for 1, and the smallest as "fewer than 1 in …".
 
     >>> in_hundred(0.107), in_hundred(0.002), in_hundred(0.0), in_hundred(1.0)
     ('about 11 in 100', 'about 2 in 1,000', 'none', 'all')

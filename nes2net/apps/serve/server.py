@@ -233,7 +233,7 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def on_tick(self, counter: int) -> bool:
-        """Stop the server when the last recording is finished; uvicorn calls this ten times a second.
+        """After a first SIGTERM, stop the server once no recording is left; uvicorn calls this ten times a second.
 
         Returns:
             Whether the server stops now.

@@ -108,7 +108,7 @@ def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, 
 
 
 def decode(path: Path) -> Decoded:
-    """Decode a file completely, verify the MD5 sum of FLAC, and return an error instead of raising it."""
+    """Check that a file can be decoded to its end and fits the MD5 sum of FLAC; return its measurements or the error."""
     try:
         sample_rate, channels, length, second_decoder = measure_audio(path)
     except InputError as error:

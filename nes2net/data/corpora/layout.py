@@ -268,9 +268,9 @@ class ListedCorpus(Corpus):
     ) -> list[Trial]:
         """List the trials as ``Corpus.trials`` does; without a list, the recordings may be the trials.
 
-        If the files of the split have a suffix ``unlisted``, a list is not needed. If there is no list,
-        or ``files_are_trials`` is true, all recordings with this suffix are the trials, sorted by
-        name. Only listed trials have labels.
+        If ``Files.unlisted`` of the split gives a suffix, a list is not needed. If there is no list, or
+        ``files_are_trials`` is true, all recordings with this suffix are the trials, sorted by name.
+        Only listed trials have labels.
 
         Raises:
             NotFound: if there is no list, although a list is needed. A list is also needed if
@@ -443,7 +443,10 @@ class ListedCorpus(Corpus):
         return files.checked_trials(chain.from_iterable(trials), path)
 
     def _lists_in(self, folder: Path, phase: str | None) -> list[Path]:
-        """Find the lists in ``folder`` that make up the split ``phase``, or the lists of all splits if it is None."""
+        """Find the lists in ``folder`` that make up the split ``phase``, or all splits if ``phase`` is None or no split.
+
+        Lists that do not exist, and lists of parts that are not read together, are left out.
+        """
         splits: Iterable[str] = self.parts
         if phase is not None and phase in self.parts:
             splits = [phase]

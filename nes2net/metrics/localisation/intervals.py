@@ -237,9 +237,10 @@ class _Resamples:
 
 @lru_cache(maxsize=1)
 def _kept_draws(size: int, number: int, seed: int) -> NDArray:
-    """Count how often each resample contains each utterance, (R, U), without drawing any resample again.
+    """Draw all resamples, and count how often each resample contains each utterance: (R, U).
 
-    All figures of an evaluation use the same draws, so the last result is kept in memory.
+    A resample that lacks a class stays as it is. The last result is cached, because all figures of
+    an evaluation use the same draws.
 
     Args:
         size: U, the number of utterances.

@@ -81,7 +81,7 @@ class LogPowerSpectrum(SpectralFrontend):
         self.window = _WINDOWS[window]
 
     def features(self, x: Tensor) -> Tensor:
-        """Compute the log spectrum B×T×bins of ``x`` B×N after pre-emphasis; T = 1 + (N − n_fft) // hop_length."""
+        """Compute the log spectrum B×T×bins of ``x`` B×N, which has been pre-emphasised; T = 1 + (N − n_fft) // hop_length."""
         window = self.window(self.n_fft, periodic=False, dtype=x.dtype, device=x.device)
         spectrum = torch.stft(x, self.n_fft, self.hop_length, window=window, center=False, return_complex=True)
         # B×all bins×T → B×T×bins

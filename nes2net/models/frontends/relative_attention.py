@@ -65,7 +65,8 @@ class GatedRelativeAttention(nn.Module):
         """Attend over ``hidden_states`` B×T×D.
 
         Args:
-            position_bias: 1×H×T×T, before gating, from the first layer; None in the first layer.
+            position_bias: the bias 1×H×T×T, before gating, that the first layer computed; None if this
+                is the first layer.
 
         Returns:
             The output B×T×D; None in place of the attention weights, as the library's layers

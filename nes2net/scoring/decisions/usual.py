@@ -86,7 +86,7 @@ class Usual:
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
-        """Write a value for people: multiplied by the factor, with few digits, and without the unit."""
+        """Make the text of a value for people: with few digits, and multiplied by the factor if there is a unit."""
         if not self.unit:
             return f"{value:.3g}"
         return f"{self.factor * value:.1f}"

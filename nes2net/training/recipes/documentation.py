@@ -73,10 +73,10 @@ def keys_of(kind: type[Section]) -> list[Key]:
 def all_keys() -> list[Key]:
     """List every key of a recipe: first the keys in no section, then each section with the keys in its lists."""
 
-    return [*keys_of(Recipe), *chain.from_iterable(map(_with_items, SECTIONS.values()))]
+    return [*keys_of(Recipe), *chain.from_iterable(map(_keys_with_items, SECTIONS.values()))]
 
 
-def _with_items(kind: type[Section]) -> list[Key]:
+def _keys_with_items(kind: type[Section]) -> list[Key]:
     """List the keys of the section ``kind``, and the keys of the mappings in its lists, such as ``data.corpora``."""
     keys = keys_of(kind)
     lists = [ITEMS[key.name] for key in keys if key.name in ITEMS]
@@ -118,7 +118,7 @@ def find_keys(name: str | None) -> list[Key]:
     if name is None:
         return all_keys()
     if name in SECTIONS:
-        return _with_items(SECTIONS[name])
+        return _keys_with_items(SECTIONS[name])
     keys = {key.name: key for key in all_keys()}
     if name not in keys:
         meant = did_you_mean(name, [*keys, *SECTIONS], "nes2net info recipe", meant=meant_key(name[:100]))
