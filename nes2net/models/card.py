@@ -83,7 +83,7 @@ class SetFigure(BaseModel):
 
     @property
     def title(self) -> str:
-        """The titles of the corpora. If the trials are not official, the text begins with ``trials in the layout of``."""
+        """The titles of the corpora, after the words ``trials in the layout of`` if the trials are not official."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
@@ -119,7 +119,7 @@ class SetFigure(BaseModel):
 
     def metadata(self) -> dict[str, Any]:
         """The figure as an item of the hub's ``model-index``."""
-        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures on data sets of the same type
+        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of one data type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
@@ -301,7 +301,7 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """Title of corpus and split. If the trials are not official, the title begins with ``trials in the layout of``."""
+        """Title of corpus and split, after the words ``trials in the layout of`` if the trials are not official."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
