@@ -125,7 +125,7 @@ class TeacherStudent(Frontend):
         Args:
             layers: with ``"all"``, the list has the teacher's last state and the student's last
                 state; with ``"last"``, only the student's.
-            final_norm: as for both front-ends.
+            final_norm: passed on to both front-ends.
         """
         halves = HALVES if layers == "all" else HALVES[1:]
         return [self.model[half](waveform, "last", final_norm)[-1] for half in halves]
@@ -232,7 +232,7 @@ class OneClassDistillation(Backend):
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        """Compute the vectors of teacher or student: the mean of ``state`` B×T×D over time, and the back-end's embedding."""
+        """Compute the vectors of teacher or student: the mean of ``state`` B×T×D over time, and the embedding."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -254,7 +254,7 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Split ``embeddings`` B×2E into a pair for each level: the vectors of teacher and student, in at least float32."""
+        """Split ``embeddings`` B×2E, in at least float32: one pair per level, the teacher's and the student's vector."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))

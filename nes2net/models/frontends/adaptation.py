@@ -236,7 +236,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
         InputError: if the rank is larger than the smaller size of a layer, or a layer does not
             exist.
     """
-    from peft import LoraConfig, inject_adapter_in_model  # start-up: takes seconds
+    from peft import LoraConfig, inject_adapter_in_model  # imported late, because the import takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)
     smallest = min(min(layer.weight.shape) for layer in layers.values())
@@ -256,7 +256,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    """List peft's layers in ``frontend``, each with its parent module and its name in the parent: (parent, name, layer)."""
+    """List peft's layers in ``frontend`` as (parent, name, layer); the name is the layer's name in the parent."""
     return [
         (parent, name, child)
         for parent in frontend.modules()

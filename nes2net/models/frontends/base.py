@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class UsedSamples:
-    """A function that counts the samples that a front-end without padding uses, at the beginning of a waveform.
+    """A function that counts the leading samples of a waveform that a front-end without padding reads.
 
     The argument is the number of samples of the waveform. The result is the number of samples up to
     the end of the last complete frame; the front-end never reads later samples. Utterances with the
@@ -108,8 +108,8 @@ class Frontend(nn.Module):
         """Compute the hidden states of ``waveform`` B×N.
 
         Args:
-            layers: which hidden states to return: ``"all"`` L states, or a list with the ``"last"``
-                state alone.
+            layers: the states to return, ``"all"`` for L states or ``"last"`` for a list with one
+                state.
             final_norm: whether the last state is taken after the final layer norm.
         """
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")

@@ -29,7 +29,7 @@ if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capabilit
     _test_matrix = torch.ones(3, 4)
     with suppress(AttributeError, RuntimeError):  # this build of PyTorch may lack the operator
         _operator = torch.ops.mkldnn._linear_pointwise
-        if torch.equal(  # the operator is not public: check that x Wᵀ + b is 4 + 1 here
+        if torch.equal(  # the operator is not public: check that it computes x Wᵀ + b, which is 5 here
             _operator(_test_matrix, _test_matrix, _test_matrix[:, 0], "none", [], ""), torch.full((3, 3), 5.0)
         ):
             _product = _operator
@@ -87,7 +87,7 @@ class OneDNNLinear(nn.Linear):
             or x.numel() == 0
             or torch.is_autocast_enabled("cpu")
             or torch._C._are_functorch_transforms_active()
-            # a tensor with a tangent is in forward-mode differentiation
+            # in forward-mode differentiation, a tensor has a tangent
             or any(t is not None and unpack_dual(t).tangent is not None for t in (x, self.weight, self.bias))
         )
         if cannot_use_onednn:

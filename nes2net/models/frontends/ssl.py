@@ -407,7 +407,7 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return name in fairseq → shape, for the tensors that only pre-training uses. Detectors never train these tensors."""
+    """Return fairseq's name → shape for the tensors that only pre-training uses; detectors never train them."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
