@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from nes2net.models.network import Network
 
 CARD = "README.md"
-#: Name of a file in a run folder. The file states which checkpoint the card describes, and holds the figures of all
-#: checkpoints.
+#: Name of a file in a run folder. The file names the checkpoint that the card describes.
+#: It also holds the figures of all checkpoints.
 CARD_FILE = "card.json"
 _LARGEST = 4 << 20  # largest size of a card file in bytes
 #: Line of a card below which the user may write. The user's text is kept when the card is written again.
@@ -119,7 +119,7 @@ class SetFigure(BaseModel):
 
     def metadata(self) -> dict[str, Any]:
         """The figure as an item of the hub's ``model-index``."""
-        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of one data type
+        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}

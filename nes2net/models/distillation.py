@@ -47,9 +47,9 @@ class TeacherStudent(Frontend):
 
     Args:
         teacher: name and options of the teacher's front-end.
-        student: name and options of the student's front-end. Without a name, the options change
-            options of the teacher's front-end. With null, the student has the teacher's front-end
-            with at most 6 transformer layers; the number 6 is an assumption.
+        student: name and options of the student's front-end. Options without a name change options
+            of the teacher's front-end. With null, the student has the teacher's front-end with at
+            most 6 transformer layers; the number 6 is an assumption.
 
     Raises:
         InputError: if the frames of teacher and student differ in size or times.
@@ -223,8 +223,8 @@ class OneClassDistillation(Backend):
     def embed(self, features: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×2E of the hidden states ``features``: E numbers of the teacher, then E of the student.
 
-        The E numbers begin with the mean of the hidden state over time, D numbers, if
-        ``frontend_level`` is true. The embedding of the back-end follows. No gradients flow to the
+        If ``frontend_level`` is true, the E numbers begin with the mean of the hidden state over
+        time, which has D numbers. The embedding of the back-end follows. No gradients flow to the
         teacher.
         """
         self.check_hidden_states(features)
@@ -242,8 +242,9 @@ class OneClassDistillation(Backend):
 class Similarity(nn.Module):
     """Compare the embeddings of teacher and student, B×2E: compute (−s, s), B×2.
 
-    Each half of an embedding, E numbers, consists of one or two vectors, called levels. The score s
-    is the mean of the cosines between teacher and student, one cosine for each level.
+    An embedding has a half for the teacher and a half for the student, E numbers each. Each half
+    consists of one or two vectors, called levels. The score s is the mean of the cosines between
+    teacher and student, one cosine for each level.
 
     Args:
         first_sizes: sizes of all levels except the last one, which has the remaining numbers.
@@ -254,7 +255,7 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Split ``embeddings`` B×2E, in at least float32: one pair per level, the teacher's and the student's vector."""
+        """Split ``embeddings`` B×2E, in at least float32: a pair for each level, of teacher and student."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))

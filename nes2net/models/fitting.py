@@ -2,9 +2,9 @@
 
 Names and shapes determine most options of a back-end: the number of logits, the pooling, the
 groups, the size of a hidden layer. ``fitted_config`` searches among the declared options of the
-parts, and has no rule for a particular part. Each step changes one option: the change after which
-the fewest tensors differ. The search ends if no tensor differs or no change helps. Options that
-change no shape, such as a dilation, keep their values.
+parts, and has no rule for a particular part. Each step changes one option, so that the number of
+tensors that differ becomes as small as possible. The search ends if no tensor differs or no change
+helps. Options that change no shape, such as a dilation, keep their values.
 """
 
 from __future__ import annotations
@@ -191,8 +191,8 @@ def _suggested_numbers(
     for name in tensors.keys() ^ expected.keys():
         for word in name.split("."):
             if word.isdecimal() and len(word) < 4:
-                # If a name has the index i, there are at least i + 1 modules. The option may be larger than the number
-                # of modules by 1, as the number of groups of Nes2Net is.
+                # If a name has the index i, there are at least i + 1 modules. An option may also be larger by 1 than
+                # the number of modules; the number of groups of Nes2Net is an example.
                 counts |= {int(word), int(word) + 1, int(word) + 2}
     sizes: set[int] = set()
     factors: set[tuple[int, int]] = set()

@@ -226,7 +226,7 @@ class SavedNetwork(Network):
         all tensors of the copy.
         """
         detector = copy.deepcopy(self)
-        detector.provenance = evaluated(self)  # read now, because the copy has another fingerprint
+        detector.provenance = evaluated(self)  # read from self, because the copy has another fingerprint
         merge(detector.frontend)
         detector.base = None
         return detector
@@ -339,9 +339,9 @@ class SavedNetwork(Network):
                 :meth:`from_config`. Options may follow a name, as in
                 ``"Nes2Net-X,backend.dilation=1"``. Options that determine shapes, such as the
                 number of logits, are read from the checkpoint, and a printed note lists these
-                options. With None, the published model whose tensors have the same names and shapes
-                gives the architecture. ``"bonafide=NAME"`` says which class of a Hugging Face
-                classification folder is bona fide, if the names of its classes do not tell.
+                options. With None, the architecture is that of the published model whose tensors
+                have the same names and shapes. ``"bonafide=NAME"`` says which class of a Hugging
+                Face classification folder is bona fide, if the names of its classes do not tell.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
                 ``base.pth`` of a run. With None, the file is the one that the checkpoint names. If

@@ -54,11 +54,11 @@ class OnnxDetector(OnnxFile):
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:
-        """Return no modules. Callers check whether modules are in train mode, and no exported detector can be."""
+        """Return no modules. Callers only ask whether a module is in train mode, and an exported detector never is."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
-        """Do nothing for eval mode; raise :class:`InputError` for train mode, because it does not exist here."""
+        """Do nothing for eval mode; raise :class:`InputError` for train mode, which needs the original checkpoint."""
         if mode:
             raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
         return self

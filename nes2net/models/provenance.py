@@ -175,8 +175,7 @@ class Provenance:
     def ancestors(self) -> Iterator[Provenance]:
         """Yield this provenance, then the provenance of each detector from which the training started.
 
-        Those detectors may have started from others, which follow, too. At most 100 provenances are
-        yielded in total.
+        The ancestors of these detectors follow. At most 100 provenances are yielded.
         """
         waiting = [self]
         for number, provenance in enumerate(waiting):  # ``waiting`` grows during the loop
@@ -218,7 +217,8 @@ class Provenance:
     def without_weights(self) -> Provenance:
         """Return this provenance without the claim that the weights are those of a published model.
 
-        If a published model is stated, the result states this model only for its architecture.
+        If a published model is stated, the result keeps this model only as the origin of the
+        architecture.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}

@@ -156,7 +156,7 @@ _ON_ASVSPOOF5: dict[str, Any] = {
 
 
 def _ctrsvdd(backend: str) -> PublishedModel:
-    """Describe a CtrSVDD system: it has WavLM-Large, the aggregation ``sea``, and one logit. The dilation is 1."""
+    """Describe a CtrSVDD system, with WavLM-Large, the aggregation ``sea``, one logit and dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return PublishedModel(
         {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
@@ -362,8 +362,8 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
     )
 
 
-#: Name → published detector. Names that begin with ``WavLM_`` are CtrSVDD systems; names that begin with ``wavlm_`` are
-#: ASVspoof 5 systems. AASIST and AASIST-L read the waveform itself.
+#: Name → published detector. ``WavLM_…`` names a CtrSVDD system, and ``wavlm_…`` names an ASVspoof 5 system.
+#: AASIST and AASIST-L read the waveform itself.
 PUBLISHED: dict[str, PublishedModel] = {
     "wav2vec2_Nes2Net_X": PublishedModel(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},

@@ -57,7 +57,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
 
 
 def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
-    """Make a row (heading → text) for each system, which says how to measure its figures again, or why nobody can.
+    """Make a row (heading → text) for each system, with the way to measure its figures again, if there is a way.
 
     Equal rows are merged into one.
     """

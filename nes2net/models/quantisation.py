@@ -49,8 +49,8 @@ def quantised_rows(x: Tensor) -> Rows:
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
-    # Read the bits of the numbers as integers; the mask removes the sign. This keeps the order of magnitudes, and
-    # PyTorch finds the largest integer several times as fast as the largest floating-point number.
+    # Read the bits of the numbers as integers; the mask removes the sign. The integers have the same order as the
+    # magnitudes, and PyTorch finds their largest several times as fast.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _LARGEST / largest.clamp_min_(_TINY)
@@ -61,8 +61,8 @@ def quantised_rows(x: Tensor) -> Rows:
 class Int8Linear(nn.Module):
     """One or more linear layers with int8 weights. All layers read the same input, and their outputs are concatenated.
 
-    There are no gradients. The int8 weights are not parameters, so ``state_dict()`` would leave
-    them out. For this reason, it raises an error.
+    There are no gradients. The int8 weights are not parameters. ``state_dict()`` would leave them
+    out, so it raises an error instead.
 
     Args:
         linears: layers with K inputs each, and N outputs together.
@@ -185,12 +185,13 @@ def has_fast_product() -> bool:
 def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
     check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # bool() is False if a check is missing
+    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # for a missing check, take bool(), which is False
 
 
 def has_fast_float16() -> bool:
     """Whether this processor has instructions for products of float16 numbers; True if PyTorch cannot tell."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions lack it
+    # Older versions of PyTorch have no get_capabilities().
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, True) for name in ("avx512_fp16", "amx_fp16"))
 
 

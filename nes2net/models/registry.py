@@ -1,7 +1,7 @@
 """The names of parts, heads, losses, tasks, judgements, corpora, effects and commands. Parts are built by name.
 
-In reading order: ``Registry`` is the class of a table of names. The tables follow, and then the
-functions ``create_…``, which build a part from its name and options.
+In reading order: A ``Registry`` is a table of names. The tables follow, and then the functions
+``create_…``, which build a part from its name and options.
 
 The command line and the recipes use the same names. Each name stands for an object, written as
 ``"module:attribute"``. The module is imported when the object is first needed, so that listing
@@ -385,7 +385,7 @@ def takes_checkpoint(name: str) -> bool:
 
     factory = frontends.get(name)
     while isinstance(factory, partial):
-        if "checkpoint" in factory.keywords:  # a constructor that sets checkpoint=None has no pre-training
+        if "checkpoint" in factory.keywords:  # checkpoint=None is set for front-ends without pre-training
             return False
         factory = factory.func
     if inspect.isclass(factory) and issubclass(factory, Frontend):
@@ -534,8 +534,8 @@ class ConditionSuite(NamedTuple):
 def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     """List every effect at each of its default strengths.
 
-    If an effect needs a source or a library that is missing, the effect is in ``left_out``, with
-    the reason.
+    If an effect needs a source or a library that is missing, ``left_out`` names the effect and the
+    reason.
 
     Raises:
         InputError: if a folder of ``sources`` cannot be used.
@@ -556,7 +556,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
         except InputError as error:
             if not isinstance(error, MissingLibrary) and "speech" not in effect.needs:
                 raise  # the user named a folder that cannot be used
-            suite.left_out[name] = str(error)  # no library, or too few recordings for babble
+            suite.left_out[name] = str(error)  # a missing library, or too few recordings for babble
         else:
             suite.names.extend(texts)
     return suite

@@ -13,7 +13,7 @@ from nes2net.models.aggregations.base import Aggregation
 
 
 class AttentiveMerging(Aggregation):
-    """AttM: a gate per layer and utterance, then one linear map of all gated layers.
+    """AttM multiplies each layer by a gate, one per utterance, and merges all layers by one linear map.
 
     Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
     anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads the layers

@@ -33,7 +33,7 @@ class Expert(nn.Module):
 
 
 class Choice(NamedTuple):
-    """The gate's choice: for each of F frames, k of the n experts."""
+    """Which k of the n experts the gate has chosen, for each of F frames."""
 
     experts: Tensor
     """Numbers of the chosen experts, F×k."""
@@ -201,7 +201,7 @@ class MixtureOfExperts(Aggregation):
             largest = choice.noisy.topk(self.top_k + 1, dim=1).values
             smallest_chosen = largest[:, -2:-1]
             next_largest = largest[:, -1:]
-            # To be chosen, an expert must exceed the k-th largest of the other experts' logits.
+            # To be chosen, an expert needs a logit above the k-th largest logit of the other experts.
             threshold = torch.where(choice.noisy > next_largest, next_largest, smallest_chosen)
             load = torch.special.ndtr((choice.clean - threshold) / choice.deviation).sum(dim=0)
         return _squared_variation(gates.sum(dim=0)) + _squared_variation(load)

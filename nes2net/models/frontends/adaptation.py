@@ -212,8 +212,7 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
     else:
-        # Users may write a layer's name in fairseq or its name in the transformers library: written name → library's
-        # name.
+        # Users may also write the names that layers have in fairseq. User's name → name in the transformers library.
         library_names = {"fc1": "intermediate_dense", "fc2": "output_dense", **{name: name for name in last_names}}
         target_names = tuple(library_names.get(name, name) for name in targets)
         check_known(
@@ -291,8 +290,7 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-# Names of the tensors of a module that replaces a linear layer: pairs of the name in the module and the name in state
-# dicts.
+# Tensors of a module that replaces a linear layer: pairs of a name in the module and a name in state dicts.
 _NAMES = [
     ("base_layer.weight", "weight"),
     ("base_layer.bias", "bias"),

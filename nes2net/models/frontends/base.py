@@ -223,7 +223,7 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # checkpoint_activations() has wrapped the method: compile it inside
+            if isinstance(layer.forward, partial):  # wrapped by checkpoint_activations(): compile the inner method
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

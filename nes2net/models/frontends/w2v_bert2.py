@@ -36,7 +36,7 @@ class W2VBert2Frontend(MelEncoder):
     the last frame is not read but counts in the normalisation, as published. Each layer ends with a
     layer norm, so there is no final layer norm, and ``final_norm`` has no effect.
 
-    The defaults describe the published model, with every dropout 0: 24 layers of 1024.
+    The defaults describe the published model, 24 layers of size 1024, with every dropout set to 0.
 
     Args:
         checkpoint: a Hugging Face folder. Its configuration replaces the options; heads and
@@ -124,7 +124,7 @@ class W2VBert2Frontend(MelEncoder):
             raise InputError(f"conv_kernel must be odd, not {options['conv_kernel']}")
         config_class, model_class = from_transformers("Wav2Vec2BertConfig", "Wav2Vec2BertModel")
         config = {library_name: options[name] for name, library_name in W2V_BERT2.options.items()}
-        # Switch off the library's layer drop, because forward() drops layers itself, and the library's masks.
+        # Switch off the library's masks, and also its layer drop, because forward() drops layers itself.
         unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
         model = model_class(config_class(**{**config, **W2V_BERT2.presumed, **unused}))
         for layer in model.encoder.layers:

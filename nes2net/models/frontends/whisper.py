@@ -36,9 +36,9 @@ class WhisperFrontend(MelEncoder):
     of positions. The attention also reads the padding. Only the T = N // 320 frames of the waveform
     itself are returned. This choice is an assumption, because Whisper itself returns all frames. A
     waveform of 30 s (480,000 samples) has 1500 frames. Of a longer waveform, only the first 30 s
-    are read. Training, the protocol ``4sec`` and ``track`` cut waveforms before.
+    are read. Training, the protocol ``4sec`` and ``track`` cut long waveforms themselves.
 
-    The defaults describe Whisper Base, with every dropout 0: 6 layers of 512.
+    The defaults describe Whisper Base, 6 layers of size 512, with every dropout set to 0.
 
     Args:
         checkpoint: a Hugging Face folder or a file of OpenAI. Only the encoder is read. The
