@@ -166,7 +166,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
     """Yield the tables in the ``content`` of a file.
 
     A result also has the fields of its test, its table and its system. If a field is stated more
-    than once, the value of the result counts, otherwise the system's, otherwise the table's.
+    than once, the result's value takes precedence, then the system's, the table's and the test's.
 
     Args:
         path: name of the file, for messages.

@@ -185,7 +185,8 @@ def has_fast_product() -> bool:
 def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
     check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # for a missing check, take bool(), which is False
+    # If PyTorch lacks a check, bool() is called, which returns False.
+    return any(getattr(torch.cpu, name, bool)() for name in check_names)
 
 
 def has_fast_float16() -> bool:
