@@ -120,7 +120,7 @@ class TeacherStudent(Frontend):
         return self
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute the last hidden states of ``waveform`` B×N, a list of B×T×D.
+        """Compute the last hidden states of ``waveform`` B×N, as a list of tensors B×T×D.
 
         Args:
             layers: with ``"all"``, the list has the teacher's last state and the student's last
@@ -255,7 +255,7 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Split ``embeddings`` B×2E, in at least float32: a pair for each level, of teacher and student."""
+        """Split ``embeddings`` B×2E into pairs (teacher, student), one pair for each level, in at least float32."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))

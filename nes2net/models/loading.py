@@ -425,7 +425,8 @@ class SavedNetwork(Network):
         partial = empty.is_partial(state_dict)
         if base is not None and not partial:
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
-        # Check the tensors before building with memory: a small file could describe a model that fills the memory.
+        # Check the tensors before a detector is built in memory: a small file could describe a model that fills the
+        # memory.
         check_fit(state_dict, empty.expected_tensors(state_dict), str(path_or_name))
         detector = empty
         if not empty._saves_all:  # build on the CPU, because tensors that no file contains need values
@@ -676,7 +677,7 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
         path_note: text that follows ``path`` in the error message.
 
     Raises:
-        InputError: if no published model fits, or several do.
+        InputError: if no published model fits, or several models fit.
     """
     # First try the few models without a pre-trained front-end. Pre-trained front-ends need the transformers library,
     # which takes seconds to import. No file fits models of both kinds.

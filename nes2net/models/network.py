@@ -97,7 +97,7 @@ class Network(nn.Module):
         self.base: dict[str, str] | None = None
         self._chosen_precision = ""  # set by set_precision(): the weights' type does not show tf32 and int8
         self._fingerprint = ""  # fingerprint of the weights before they were quantised
-        self._replayed: Replayed | None = None  # computes the scores of a compiled detector
+        self._replayed: Replayed | None = None  # the function that computes the scores of a compiled detector
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
 

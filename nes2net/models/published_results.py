@@ -101,7 +101,7 @@ class PublishedRow:
         return f"{self.metric} on {self.test} {figures}{self._tdcf_suffix}"
 
     def describe(self) -> str:
-        """One line with system, training data, figures and source."""
+        """Describe the result in one line with system, training data, figures and source."""
         return f"{self.system}, trained on {self.train}: {self.figures} [{self.source}]"
 
     @property

@@ -145,7 +145,7 @@ _onednn_operator.register_fake(
 
 
 def plain_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare the product of :func:`onednn_product` in float32 by PyTorch, for processors of any kind."""
+    """Prepare the same product as :func:`onednn_product`, but by PyTorch in float32, for any processor."""
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
         """Compute the prepared product (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
@@ -165,8 +165,8 @@ def has_fast_product() -> bool:
     """Whether oneDNN multiplies int8 numbers fast and exactly on this processor.
 
     This is so on processors with VNNI or AMX. On other processors, oneDNN sums pairs of products in
-    int16, which overflows. PyTorch for ARM, or built without oneDNN, has no int8 products. The
-    products are computed once to test whether they are exact.
+    int16, which overflows. PyTorch has no int8 products if it was built for ARM or without oneDNN.
+    The products are computed once to test whether they are exact.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False

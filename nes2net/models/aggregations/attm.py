@@ -13,7 +13,7 @@ from nes2net.models.aggregations.base import Aggregation
 
 
 class AttentiveMerging(Aggregation):
-    """AttM multiplies each layer by a gate, one per utterance, and merges all layers by one linear map.
+    """AttM multiplies each layer of an utterance by a gate, and merges the layers by one linear map.
 
     Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
     anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads the layers

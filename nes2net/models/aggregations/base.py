@@ -12,7 +12,7 @@ from nes2net.lib.errors import InputError
 
 
 class Aggregation(nn.Module):
-    """L hidden states B×T×D → one feature map B×T×D.
+    """Merge L hidden states B×T×D into one feature map B×T×D.
 
     An aggregation adds up the layers one by one, and never copies all hidden states into one tensor
     L×B×T×D. State-dict keys are the published keys without ``ssl_model.``.

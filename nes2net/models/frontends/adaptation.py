@@ -54,16 +54,16 @@ class Adaptation:
             Sec. 2.1). ``"prompt"`` puts learned vectors before the frames that the transformer
             layers read (Jia et al., "Visual prompt tuning", arXiv 2203.12119). ``"bitfit"`` trains
             the biases of the transformer layers (Ben Zaken et al., arXiv 2106.10199).
-        rank: for LoRA and DoRA: number of rows of A and of columns of B.
-        alpha: for LoRA and DoRA: the product is multiplied by alpha / rank.
-        targets: for LoRA and DoRA: the linear layers that get a product: ``"attention"`` (queries,
-            keys, values and output), ``"feed_forward"``, ``"all"`` for both, or a list of names of
+        rank: number of rows of A and of columns of B, for LoRA and DoRA.
+        alpha: numerator of the factor alpha / rank, for LoRA and DoRA.
+        targets: linear layers that LoRA and DoRA change, namely ``"attention"`` (queries, keys,
+            values and output), ``"feed_forward"``, ``"all"`` for both, or a list of names of
             layers, such as ``["q_proj", "v_proj"]``.
-        dropout: for LoRA and DoRA: probability of dropout at the input of A, in training.
-        bottleneck: for adapters: size between the two linear layers; the paper has 8, 64 and 256.
-        tokens: for prompts: number of vectors; 10 is an assumption.
-        deep: for prompts: give each transformer layer its own vectors, which replace the previous
-            layer's outputs at these positions (VPT-Deep).
+        dropout: probability of dropout at the input of A in training, for LoRA and DoRA.
+        bottleneck: size between the two linear layers of an adapter; the paper has 8, 64 and 256.
+        tokens: number of vectors of a prompt; 10 is an assumption.
+        deep: whether each transformer layer has its own prompt, which replaces the previous layer's
+            outputs at these positions (VPT-Deep).
     """
 
     kind: Literal["lora", "dora", "adapter", "prompt", "bitfit"]

@@ -63,7 +63,7 @@ def check_hop_length(hop_length: int, min_hop_length: int) -> None:
 
 
 class Frontend(nn.Module):
-    """Waveform B×N (16 kHz, in [−1, 1]) → hidden states B×T×D."""
+    """Compute hidden states B×T×D from a waveform B×N (16 kHz, in [−1, 1])."""
 
     config: dict[str, Any]
     """The name and options that build this front-end again."""

@@ -19,7 +19,7 @@ from nes2net.models.frontends.onednn import with_onednn
 
 
 class MelEncoder(Frontend):
-    """Waveform B×N → hidden states B×T×D of an encoder of log-mel features.
+    """Compute hidden states B×T×D from a waveform B×N by an encoder of log-mel features.
 
     L, the number of hidden states for ``layers="all"``, is the number of layers plus 1 for the
     final output. Tensors have the transformers library's names with the prefix ``model.``. A

@@ -26,7 +26,7 @@ def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
 
 
 class SpectralFrontend(Frontend):
-    """Waveform B×N → features of frames B×T×D, after pre-emphasis.
+    """Compute features of frames, B×T×D, from a waveform B×N after pre-emphasis.
 
     The features are float32 in every precision of the detector, also within autocast, because
     powers of a spectrum exceed the range of float16. The features of a float64 waveform are

@@ -440,7 +440,7 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
-    """Rename tensors from fairseq's names to those of ``module``, in place.
+    """Rename tensors from fairseq's names to the names in ``module``, in place.
 
     PyTorch calls this hook before ``load_state_dict()``.
     """
