@@ -221,7 +221,7 @@ class OneClassDistillation(Backend):
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×2E of the hidden states ``features``: E numbers of the teacher, then E of the student.
+        """Compute embeddings B×2E of ``features``, first E numbers of the teacher, then E numbers of the student.
 
         If ``frontend_level`` is true, the E numbers begin with the mean of the hidden state over
         time, which has D numbers. The embedding of the back-end follows. No gradients flow to the

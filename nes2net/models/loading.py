@@ -109,7 +109,7 @@ class SavedNetwork(Network):
 
     @classmethod
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
-        """Build the architecture on the meta device, without memory, for weights from a file.
+        """Build a detector on the meta device, without memory; its weights are then loaded from a file.
 
         Returns None if a part has tensors that checkpoints do not contain. Its constructor computes
         these tensors, but on the meta device they would have no values.
@@ -436,7 +436,7 @@ class SavedNetwork(Network):
         detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
         detector.provenance = provenance
         detector.source = str(path_or_name)
-        # Move and convert the detector.
+        # Move the detector to its device, and convert it to its precision.
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if dtype == "fastest":
             return detector.to(target_device).set_precision(dtype).eval()
@@ -523,7 +523,8 @@ def named_architecture(name: str) -> dict[str, Any]:
 def split_options(name: str) -> list[str]:
     """Split ``NAME,backend.option=value,…`` into the list of the name and its options.
 
-    Only a comma before the name of a part separates options. A comma within a value does not.
+    Only a comma before the name of a part separates options. A comma within a value does not
+    separate options.
 
     >>> split_options("AASIST,backend.num_logits=1")
     ['AASIST', 'backend.num_logits=1']
@@ -710,7 +711,7 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     Args:
         misfits: the result of :func:`recognise`.
     """
-    # Models that fit as they are.
+    # Return the models that fit without changes, if there are any.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
     # Otherwise, change options of models whose front-end fits. Of these models, take those that share the most names

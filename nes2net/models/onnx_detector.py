@@ -98,7 +98,7 @@ class OnnxDetector(OnnxFile):
                     f"{self.path} fails for {len(batch)} × {samples} samples ({first_line(error)}): export it anew"
                 ) from error
             shape = computed[-1].shape
-            expected_shape = len(batch), *shape[1:2]  # B×n, for any n
+            expected_shape = len(batch), *shape[1:2]  # logits have the shape B×n, for any n
             if output == "scores":
                 expected_shape = (len(batch),)
             if shape != expected_shape:

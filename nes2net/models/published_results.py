@@ -180,7 +180,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
     texts = _mapping_or_empty(content.get("notes"), f"{path}, notes")
 
     def note_texts(names: Any, where: str) -> list[str]:
-        """Look up the texts of the notes called ``names``; ``where`` is their place in the file, for messages."""
+        """Look up the texts of the notes with these ``names``; ``where`` is the place in the file, for messages."""
         if not isinstance(names, list):
             raise InputError(f"{where}: notes is a list of names, not {shown(names)}")
         check_known(map(str, names), texts, f"{where}: no note")

@@ -164,9 +164,9 @@ def fastest_product(weight: Tensor, scale: Tensor) -> Product:
 def has_fast_product() -> bool:
     """Whether oneDNN multiplies int8 numbers fast and exactly on this processor.
 
-    This is so on processors with VNNI or AMX. On other processors, oneDNN sums pairs of products in
-    int16, which overflows. PyTorch has no int8 products if it was built for ARM or without oneDNN.
-    The products are computed once to test whether they are exact.
+    The answer is yes on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
+    products in int16, which overflows. PyTorch has no int8 products if it was built for ARM or
+    without oneDNN. The products are computed once to test whether they are exact.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False

@@ -46,7 +46,7 @@ def _is_deleted(target: str) -> bool:
 
 
 class Registry(Generic[T]):
-    """A table from names to objects in modules, such as factories of parts, or corpora.
+    """A table of names. Each name stands for an object in a module, such as a factory of parts or a corpus.
 
     Args:
         kind: the word for a registered object in messages, such as ``"back-end"``.

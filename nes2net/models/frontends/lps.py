@@ -25,9 +25,9 @@ class LogPowerSpectrum(SpectralFrontend):
 
     The steps for each frame are pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and
     log(|X| + e^−80). The defaults are the full-band options of SR-LA Res2Net (Neural Networks
-    2024). Its authors also wrote MPIF-Res2Net; that MPIF-Res2Net has the same options is an
-    assumption. For the F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, set ``num_bins=45``. SR-LA
-    Res2Net reads the first 80,000 samples (``num_samples=80000``).
+    2024). It is an assumption that MPIF-Res2Net, by the same authors, has the same options. For the
+    F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, set ``num_bins=45``. SR-LA Res2Net reads the first
+    80,000 samples (``num_samples=80000``).
 
     Args:
         n_fft: length of the FFT and of the window in samples.
