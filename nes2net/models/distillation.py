@@ -40,7 +40,7 @@ _STUDENT_LAYERS = 6  # default number of transformer layers of a student; an ass
 
 
 class TeacherStudent(Frontend):
-    """Compute the last hidden states of teacher and student, B×T×D each, from one waveform B×N.
+    """The front-ends of teacher and student on one waveform B×N → their last hidden states, B×T×D each.
 
     The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe names
     the file of the teacher's weights; the student may start from the same weights.
