@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from nes2net.models.network import Network
 
 CARD = "README.md"
-#: A file in a run folder. It names the checkpoint that the card describes, and holds the figures of all checkpoints.
+#: Name of a file in a run folder. The file names the checkpoint that the card describes.
+#: It also holds the figures of all checkpoints.
 CARD_FILE = "card.json"
-_LARGEST = 4 << 20  # the largest size of a card file, in bytes
-#: The user writes below this line of a card. The text below it is kept when the card is written again.
+_LARGEST = 4 << 20  # largest size of a card file in bytes
+#: Line of a card below which the user may write. The user's text is kept when the card is written again.
 _OWN_TEXT = "<!-- nes2net keeps the text below this line. -->"
 _LICENCE = re.compile(r"^license: ([\w.-]+)$", re.MULTILINE)
 #: The hub's name for a licence that is not known.
@@ -40,7 +41,7 @@ _NO_LICENCE = "other"
 _ARXIV = re.compile(r"arXiv (\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})")
 #: Beginning of the title of trials that have the format of a corpus, but are not its official trials.
 _IN_LAYOUT = "trials in the layout of"
-#: Type of a data set, for the hub, if the trials are not the official ones of a corpus.
+#: The hub's type of a data set that does not consist of the official trials of a corpus.
 _OTHER_DATA = "other"
 _TASK = {"type": "audio-classification", "name": "Speech anti-spoofing"}
 
@@ -82,13 +83,13 @@ class SetFigure(BaseModel):
 
     @property
     def title(self) -> str:
-        """The titles of the corpora; ``trials in the layout of`` comes before them if the trials are not official."""
+        """The titles of the corpora, after the words ``trials in the layout of`` if the trials are not official."""
         title = " + ".join(map(_title, self.corpus.split(" + ")))
         return title if self.is_official else f"{_IN_LAYOUT} {title}"
 
     @property
     def used(self) -> str:
-        """The name of the split; ``, development`` follows if it is the development set but is not called ``dev``."""
+        """The name of the split. A development set that is not called ``dev`` has ``, development`` after its name."""
         if self.is_development and self.split != "dev":
             return ", ".join(filter(None, (self.split, "development")))
         return self.split
@@ -108,17 +109,17 @@ class SetFigure(BaseModel):
         return f"{self.measure} %" if self.percent else self.measure
 
     def to_dict(self) -> dict[str, Any]:
-        """The figure as plain data for a record, without fields that have their default values."""
+        """The figure as plain data, for storage; fields with their default values are left out."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
     def replaces(self, other: SetFigure) -> bool:
-        """Whether this figure replaces ``other``, because checkpoint, corpus, split, measure and notes are equal."""
+        """Whether this figure replaces ``other``: both have the same checkpoint, corpus, split, measure and notes."""
         names = ("checkpoint", "corpus", "split", "measure", "notes")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def metadata(self) -> dict[str, Any]:
         """The figure as an item of the hub's ``model-index``."""
-        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of the same type
+        kind = self.corpus if self.is_official else _OTHER_DATA  # leaderboards compare figures of equal type
         dataset = {"type": kind, "name": self.title, "split": self.split or "all"}
         metric = {"type": self.measure.lower(), "name": self.heading, "value": round(self._shown(self.value), 6)}
         return {"task": dict(_TASK), "dataset": dataset, "metrics": [metric]}
@@ -156,7 +157,7 @@ class CardFile(BaseModel):
 
 
 def evaluated(network: Network) -> Provenance:
-    """Return the provenance of ``network``, extended by its figures from the card file beside its checkpoint.
+    """Return the provenance of ``network``, and add the figures in the card file beside the checkpoint.
 
     A figure is added only if it states the file name of the checkpoint and the fingerprint of
     ``network``. If there are no such figures, or no readable card file, the provenance is returned
@@ -195,15 +196,17 @@ def model_card(
     Args:
         config: the architecture.
         provenance: the facts about weights and training.
-        earlier: path of an earlier card. Its licence and the user's text in it are kept. None if
-            there is no earlier card; a path without a readable card counts as None.
+        earlier: path of an earlier card. The new card keeps the licence and the user's text of the
+            earlier card. None if there is no earlier card; a path without a readable card counts as
+            None.
         checkpoint: file name of the checkpoint in a run folder that the card describes; empty if
             the detector has no run folder.
         evaluation_figures: figures that evaluations have measured for checkpoints of the run
-            folder. The text shows all of them, the hub's metadata only those of ``checkpoint``.
+            folder. The text of the card shows all these figures. The hub's metadata contain only
+            the figures of ``checkpoint``.
     """
-    # Take the licence of the earlier card. If the card has no licence, take the licence of published weights, but only
-    # a licence that the hub knows.
+    # Take the licence of the earlier card. If the card has no licence, take the licence of the published weights,
+    # provided that the hub knows this licence.
     licence, own_text = _licence_and_user_text(earlier)
     published = provenance.published
     if licence == _NO_LICENCE and published and published[1].licence.lower() in ("mit", "apache-2.0"):
@@ -248,9 +251,9 @@ def model_card(
 def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | None:
     """Return the arXiv number of the paper that describes a detector's architecture; None if no paper is known.
 
-    If ``provenance`` names the published model whose architecture the detector has, only the paper
-    of this model counts. Otherwise the result is the first arXiv number in the sources of published
-    models with the same front-end and back-end.
+    If ``provenance`` names the published model whose architecture the detector has, the result is
+    the number of this model's paper. Otherwise the result is the first arXiv number in the sources
+    of published models with the same front-end and back-end.
     """
     if provenance.architecture:
         models = [provenance.architecture[1]]
@@ -266,8 +269,8 @@ def arxiv_number(config: Mapping[str, Any], provenance: Provenance) -> str | Non
 def _licence_and_user_text(earlier: Path | None) -> tuple[str, str]:
     """Read the licence and the user's text from an ``earlier`` card.
 
-    The licence is ``other`` if the card states none. The result is ``other`` and "" if there is no
-    readable card.
+    The licence is ``other`` if the card states no licence. Without a readable card, the licence is
+    ``other`` and the text is empty.
     """
     if earlier is None or not earlier.is_file():
         return _NO_LICENCE, ""
@@ -298,7 +301,7 @@ class _Trials:
 
     @property
     def title(self) -> str:
-        """Title of corpus and split; ``trials in the layout of`` comes before it if the trials are not official."""
+        """Title of corpus and split, after the words ``trials in the layout of`` if the trials are not official."""
         title = f"{_title(str(self.described.get('corpus', '')))} {self['split']}"
         return title if self.described.get("official") else f"{_IN_LAYOUT} {title}"
 
@@ -306,8 +309,8 @@ class _Trials:
 def _terms(provenance: Provenance) -> Iterator[str]:
     """Yield ``title: licence`` for each corpus of training and development whose licence is known.
 
-    Trials may be listed in the layout of a corpus without being its official trials. For these, the
-    text says that their licence is not known.
+    A user's own list of trials may have the format of a corpus. For such trials, the text says that
+    the licence is not known.
     """
     terms = {}
     for described in provenance.trials:
@@ -360,12 +363,12 @@ def _training(provenance: Provenance) -> dict[str, str]:
 def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator[str]:
     """Yield sentences about what the detector has never heard, and about what its figures do not show.
 
-    A sentence says which kind of speech the training lacked, or that the lists of the training say
-    nothing about this kind. Nothing is yielded if the trials of the training are unknown.
+    A sentence names speech that was missing in training. If the lists of the training do not tell,
+    the sentence says so. Nothing is yielded if the trials of the training are unknown.
     """
     if not provenance.trials:
         return
-    # Name the generators of the training set. As far as the lists tell, all other generators are new to the detector.
+    # Name the generators of the training set. All other generators are new to the detector.
     attacks = _stated_values(provenance, "train", "attacks")
     if attacks:
         sentence = f"Generators other than {listed(attacks, 20)}"
@@ -385,7 +388,8 @@ def _not_heard(provenance: Provenance, figures: Sequence[SetFigure]) -> Iterator
         yield f"Languages other than {listed(languages, 20)}."
     else:
         yield "Languages: its lists name none, so nobody knows which are new to it."
-    # Mention codecs, noise and partly fake recordings: each is new to the detector if neither lists nor recipe have it.
+    # Name codecs, noise and partly fake recordings, if neither the lists of the training set nor the recipe contain
+    # them.
     settings = provenance.training.get("settings")
     keys = set(settings) if isinstance(settings, dict) else set()
     codecs = _stated_values(provenance, "train", "codecs")

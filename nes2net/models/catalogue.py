@@ -47,7 +47,7 @@ def list_models() -> list[ListedModel]:
     """
     listed = []
     for name, model in PUBLISHED.items():
-        # A model without an address must be fetched by hand, and is not listed.
+        # Models without an address are left out, because users must fetch their files by hand.
         if (file := model.file) is None or (parameters := model.parameters) is None:
             continue
         rows = [row for row in published_rows() if row.model == name]

@@ -5,8 +5,9 @@ J. Lu et al., "One-class knowledge distillation for spoofing speech detection", 
 learns to compute the teacher's embeddings of it. If the embeddings of teacher and student differ,
 the speech is therefore likely spoofed.
 
-``TeacherStudent`` is a front-end that contains both front-ends, and ``OneClassDistillation`` is a
-back-end that contains both back-ends. Together they form an ordinary detector.
+``TeacherStudent`` is a front-end that contains the front-ends of teacher and student.
+``OneClassDistillation`` is a back-end that contains their back-ends. Both together form an ordinary
+detector.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ PartOption = Annotated[
     | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
     Takes("a name, or a mapping of name and options"),
 ]
-#: Names of the two halves, in the order of their hidden states.
+#: The names of the two parts of the detector, in the order of their hidden states.
 HALVES = ("teacher", "student")
-_STUDENT_LAYERS = 6  # transformer layers of a student whose options do not state their number: an assumption
+_STUDENT_LAYERS = 6  # default number of transformer layers of a student; an assumption
 
 
 class TeacherStudent(Frontend):
@@ -46,9 +47,9 @@ class TeacherStudent(Frontend):
 
     Args:
         teacher: name and options of the teacher's front-end.
-        student: options in which the student's front-end differs from the teacher's, or the name
-            and options of another front-end. null for the teacher's front-end with at most 6
-            transformer layers; this number is an assumption.
+        student: name and options of the student's front-end. Options without a name change options
+            of the teacher's front-end. With null, the student has the teacher's front-end with at
+            most 6 transformer layers; the number 6 is an assumption.
 
     Raises:
         InputError: if the frames of teacher and student differ in size or times.
@@ -76,8 +77,8 @@ class TeacherStudent(Frontend):
         name, options = _half_options("teacher", teacher, "checkpoint")
         teacher_frontend = create_frontend(name, **options)
         teacher_config = teacher_frontend.config
-        # Without options, the student is the teacher with fewer layers. Options without a name change the options of
-        # the teacher.
+        # Without options, the student is the teacher with fewer layers. If the student's options have no name, they
+        # change the options of the teacher.
         if student is None:
             student = {}
             if teacher_config.get("encoder_layers", 0) > _STUDENT_LAYERS:
@@ -119,12 +120,12 @@ class TeacherStudent(Frontend):
         return self
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
-        """Compute the last hidden states of ``waveform`` B×N, a list of B×T×D.
+        """Compute the last hidden states of ``waveform`` B×N, as a list of tensors B×T×D.
 
         Args:
-            layers: ``"all"`` for the last state of the teacher and of the student, ``"last"`` for
-                the last state of the student alone.
-            final_norm: passed to both front-ends.
+            layers: with ``"all"``, the list has the teacher's last state and the student's last
+                state; with ``"last"``, only the student's.
+            final_norm: passed on to both front-ends.
         """
         halves = HALVES if layers == "all" else HALVES[1:]
         return [self.model[half](waveform, "last", final_norm)[-1] for half in halves]
@@ -133,7 +134,7 @@ class TeacherStudent(Frontend):
     def transformer_layers(self) -> Sequence[nn.Module]:
         """The student's transformer layers. The teacher's layers are left out, because they are never trained."""
         student = self.model["student"]
-        assert isinstance(student, Frontend)  # for mypy: a ModuleDict only knows modules
+        assert isinstance(student, Frontend)  # tells mypy the type, because a ModuleDict may hold any module
         return student.transformer_layers
 
     @property
@@ -144,13 +145,13 @@ class TeacherStudent(Frontend):
         return student.after_layers
 
     def compile(self, *args: Any, **options: Any) -> None:
-        """Compile both halves in place, with the arguments of ``torch.compile``."""
+        """Compile both front-ends in place, with the arguments of ``torch.compile``."""
         for half in self.model.values():
             half.compile(*args, **options)
 
 
 class OneClassDistillation(Backend):
-    """Hidden states of teacher and student, B×T×``feature_dim`` each → logits (−s, s), B×2.
+    """Compare the hidden states of teacher and student, B×T×``feature_dim`` each: compute logits (−s, s), B×2.
 
     The score s is the mean of two cosines between teacher and student: the cosine between their
     hidden states, averaged over time, and the cosine between the embeddings of their back-ends.
@@ -159,12 +160,12 @@ class OneClassDistillation(Backend):
     ``teacher_student``.
 
     Args:
-        feature_dim: D, the front-end's ``out_dim``.
+        feature_dim: size of a hidden state, D; the front-end's ``out_dim``.
         backend: name and options of the back-end, the same for teacher and student.
         frontend_level: compare the hidden states too. If false, s is the cosine between the
-            embeddings alone. This is for front-ends without weights, such as ``lps``, where the
-            hidden states of teacher and student are equal.
-        num_logits: n, always 2.
+            embeddings alone. Choose false for front-ends without weights, such as ``lps``: teacher
+            and student then have equal hidden states.
+        num_logits: number of logits, always 2.
 
     Raises:
         InputError: if the back-end reads several hidden states, or has no last layer of its own.
@@ -201,7 +202,7 @@ class OneClassDistillation(Backend):
             raise InputError(
                 f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
             )
-        # Remove the last layers, freeze the teacher, and take over the facts about the input.
+        # Remove the last layers, freeze the teacher, and copy the attributes that describe the input of the back-end.
         for half in (self.teacher, self.student):
             half.replace_last_layer(nn.Identity())
         self.teacher.requires_grad_(False)
@@ -220,17 +221,18 @@ class OneClassDistillation(Backend):
         return self
 
     def embed(self, features: Sequence[Tensor]) -> Tensor:
-        """Compute embeddings B×2E of the hidden states ``features``: E numbers of the teacher, then E of the student.
+        """Compute embeddings B×2E of ``features``, first E numbers of the teacher, then E numbers of the student.
 
-        The E numbers are the mean of the hidden state over time (D numbers, only if
-        ``frontend_level``), then the embedding of the back-end. No gradients flow to the teacher.
+        If ``frontend_level`` is true, the E numbers begin with the mean of the hidden state over
+        time, which has D numbers. The embedding of the back-end follows. No gradients flow to the
+        teacher.
         """
         self.check_hidden_states(features)
         levels = [self._levels(half, state) for half, state in zip((self.teacher, self.student), features)]
         return torch.cat([*(level.detach() for level in levels[0]), *levels[1]], dim=1)
 
     def _levels(self, half: Backend, state: Tensor) -> list[Tensor]:
-        """Compute the vectors to compare: the mean of ``state`` B×T×D over time, and its embedding by ``half``."""
+        """Compute the vectors of teacher or student: the mean of ``state`` B×T×D over time, and the embedding."""
         embedding = half.embed(state)
         if not self.frontend_level:
             return [embedding]
@@ -238,11 +240,14 @@ class OneClassDistillation(Backend):
 
 
 class Similarity(nn.Module):
-    """Embeddings of teacher and student B×2E → (−s, s), B×2; s is the mean of the levels' cosines.
+    """Compare the embeddings of teacher and student, B×2E: compute (−s, s), B×2.
+
+    An embedding has a half for the teacher and a half for the student, E numbers each. Each half
+    consists of one or two vectors, called levels. The score s is the mean of the cosines between
+    teacher and student, one cosine for each level.
 
     Args:
-        first_sizes: how many of the E numbers belong to each level except the last. The last level
-            has all remaining numbers.
+        first_sizes: sizes of all levels except the last one, which has the remaining numbers.
     """
 
     def __init__(self, first_sizes: Sequence[int]) -> None:
@@ -250,7 +255,7 @@ class Similarity(nn.Module):
         self.first_sizes = list(first_sizes)
 
     def levels(self, embeddings: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Split ``embeddings`` B×2E: for each level, the vectors of teacher and student, B×D each, at least float32."""
+        """Split ``embeddings`` B×2E into pairs (teacher, student), one pair for each level, in at least float32."""
         size = embeddings.shape[1] // 2
         sizes = [*self.first_sizes, size - sum(self.first_sizes)]
         teacher, student = (half.split(sizes, dim=1) for half in at_least_float32(embeddings).split(size, dim=1))

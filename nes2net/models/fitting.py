@@ -2,9 +2,9 @@
 
 Names and shapes determine most options of a back-end: the number of logits, the pooling, the
 groups, the size of a hidden layer. ``fitted_config`` searches among the declared options of the
-parts, and has no rule for a particular part. Each step changes one option, so that as few tensors
-as possible differ afterwards. The search ends if no tensor differs or no change helps. Options that
-change no shape, such as a dilation, keep their values.
+parts, and has no rule for a particular part. Each step changes one option, so that the number of
+tensors that differ becomes as small as possible. The search ends if no tensor differs or no change
+helps. Options that change no shape, such as a dilation, keep their values.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from nes2net.models.frontends.base import Frontend
 from nes2net.models.network import Network
 from nes2net.models.registry import Registry, aggregations, backends
 
-#: Part of a detector → its registry, and the name to take if a configuration does not name the part.
+#: Part of a detector → its registry, and the default name of the part in a configuration.
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}
 _OF_FRONTEND = ("feature_dim",)  # options of a back-end that the front-end determines
-_MOST_OTHER_NAMES = 0.5  # if a larger share of names differs, the file has other parts, and no options can fit
-_MOST_NUMBERS = 40  # at most this many counts, sizes and factors are tried for an option
-_MOST_TRIES = 400  # each try builds the parts, which takes a few milliseconds
+_MOST_OTHER_NAMES = 0.5  # largest share of different names; beyond it, the file has other parts
+_MOST_NUMBERS = 40  # largest number of counts, of sizes and of factors to try for an option
+_MOST_TRIES = 400  # largest number of tries; each takes a few milliseconds to build the parts
 
 
 def fitted_config(
@@ -63,7 +63,7 @@ def fitted_config(
             if tries > _MOST_TRIES:
                 return None
             new_misfit, new_expected = _compare_with(tensors, frontend, candidate)
-            # A change must leave fewer differences than there were, and fewer than every change before.
+            # Keep a change if it leaves fewer differences than the best change so far.
             if new_misfit is not None and len(new_misfit) < smallest:
                 smallest = len(new_misfit)
                 best = new_misfit, candidate, new_expected
@@ -103,8 +103,8 @@ def _compare_with(
 ) -> tuple[Misfit | None, dict[str, Tensor]]:
     """Try whether the ``tensors`` of a checkpoint fit the aggregation and back-end of ``model`` for ``frontend``.
 
-    Returns the differences, and name → tensor of the parts that were built, on the meta device. The
-    differences are None if ``model`` cannot be built.
+    Returns the differences, and a mapping from name to tensor for both parts, on the meta device.
+    The differences are None if ``model`` cannot be built.
     """
     try:
         with without_memory():
@@ -115,11 +115,11 @@ def _compare_with(
 
 
 def share_of_other_names(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
-    """Compute the share of names that only ``state_dict`` or only ``expected`` has, from 0 (equal names) to 1.
+    """Compute the share of names that are in only one of ``state_dict`` and ``expected``: 0 if all names are equal.
 
     Names of the front-end do not count. Names that differ only in numbers, such as
-    ``layers.0.weight`` and ``layers.1.weight``, count as one name. If neither state dict has other
-    names, the share is 0.
+    ``layers.0.weight`` and ``layers.1.weight``, count as one name. If both state dicts contain only
+    the front-end, the share is 0.
     """
     names = {_without_numbers(name) for name in _without_frontend(state_dict)}
     expected_names = {_without_numbers(name) for name in _without_frontend(expected)}
@@ -135,7 +135,7 @@ def _without_numbers(name: str) -> str:
 def _candidates(
     model: Mapping[str, Any], tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> Iterator[dict[str, Any]]:
-    """Yield copies of ``model``. Each copy has another value for one option of one part.
+    """Yield copies of ``model``, each with a new value for one option of one part.
 
     Args:
         tensors: tensors of aggregation and back-end in the checkpoint.
@@ -158,7 +158,7 @@ def _candidates(
 def _values_to_try(
     value: Any, choices: tuple[str, ...], counts: set[int], sizes: set[int], factors: set[tuple[int, int]]
 ) -> Iterator[Any]:
-    """Yield values to try for an option that now has ``value``; for a list, change one element at a time.
+    """Yield new values for an option that now has ``value``; if this is a list, change one element at a time.
 
     Args:
         choices: the allowed values, if the option declares them; empty if it does not.
@@ -180,19 +180,19 @@ def _values_to_try(
 def _suggested_numbers(
     tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> tuple[set[int], set[int], set[tuple[int, int]]]:
-    """Where ``tensors`` and ``expected`` differ, find numbers from which values of options may be computed.
+    """Find numbers that may be values of options, from the differences between ``tensors`` and ``expected``.
 
     Returns:
-        Three sets of at most 40 elements. The first has counts, which are possible lengths of lists
-        of modules. The second has sizes of dimensions in ``tensors``. The third has factors, which
-        are ratios of sizes in ``tensors`` and ``expected``, as pairs (numerator, denominator).
+        Three sets: counts, sizes and factors, at most 40 each. A count is a possible length of a
+        list of modules. A size is the size of a dimension in ``tensors``. A factor is the ratio of
+        two sizes, one in ``tensors`` and one in ``expected``, as a pair (numerator, denominator).
     """
     counts: set[int] = set()
     for name in tensors.keys() ^ expected.keys():
         for word in name.split("."):
             if word.isdecimal() and len(word) < 4:
-                # Index i means at least i + 1 modules. An option may be larger than the number of modules by one,
-                # such as the number of groups of Nes2Net.
+                # If a name has the index i, there are at least i + 1 modules. An option may also be larger by 1 than
+                # the number of modules; the number of groups of Nes2Net is an example.
                 counts |= {int(word), int(word) + 1, int(word) + 2}
     sizes: set[int] = set()
     factors: set[tuple[int, int]] = set()

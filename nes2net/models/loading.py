@@ -1,7 +1,7 @@
 """Read and write detectors in files: architecture and weights, with or without the frozen tensors.
 
-In reading order: ``SavedNetwork`` builds, saves and loads a detector; ``fetch_published`` and
-``named_architecture`` find a published model by its name; ``recognise`` and ``only_fitting_model``
+In reading order: ``SavedNetwork`` builds, saves and loads a detector. ``fetch_published`` and
+``named_architecture`` find a published model by its name. ``recognise`` and ``only_fitting_model``
 find the published model that fits a checkpoint of other code.
 """
 
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-_MOST_WRAPPERS = 4  # at most this many prefixes of modules around a detector are removed
+_MOST_WRAPPERS = 4  # largest number of prefixes to remove in :func:`without_wrapper`
 
 
 class SavedNetwork(Network):
@@ -80,15 +80,16 @@ class SavedNetwork(Network):
 
     @classmethod
     def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
-        """Build a detector with random weights; a ``checkpoint`` gives the weights of the front-end.
+        """Build a detector with random weights, or with a front-end whose weights are read from ``checkpoint``.
 
         If the front-end is adapted, ``checkpoint`` is recorded as the file of the frozen tensors,
         so that :meth:`save` leaves them out.
 
         Args:
-            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, or the
-                name of a published model, such as ``"wav2vec2_Nes2Net_X"``. A part that is given
-                by its name alone has its default options.
+            config: the architecture, as ``{"frontend": {"name": …, options}, "aggregation": …,
+                "backend": …}`` or as the name of a published model, such as
+                ``"wav2vec2_Nes2Net_X"``. A part that is given by its name alone has its default
+                options.
             checkpoint: the front-end's pre-training file or folder, or the name of a published
                 size, such as ``"xlsr_300m"``, whose file is downloaded once.
 
@@ -108,10 +109,10 @@ class SavedNetwork(Network):
 
     @classmethod
     def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
-        """Build the architecture on the meta device, without memory, for weights from a file.
+        """Build a detector on the meta device, without memory; its weights are then loaded from a file.
 
-        Returns None if the constructor of a part computes tensors that checkpoints do not contain:
-        on the meta device, these tensors would have no values.
+        Returns None if a part has tensors that checkpoints do not contain. Its constructor computes
+        these tensors, but on the meta device they would have no values.
         """
         with without_memory():
             detector = cls.from_config(config)
@@ -161,7 +162,7 @@ class SavedNetwork(Network):
         return names if tensors.keys() - names == state_dict.keys() else set()
 
     def is_partial(self, state_dict: Mapping[str, Tensor]) -> bool:
-        """Whether ``state_dict`` leaves out frozen tensors, see :meth:`names_left_out`."""
+        """Whether ``state_dict`` leaves out frozen tensors (:meth:`names_left_out`)."""
         return bool(self.names_left_out(state_dict))
 
     def expected_tensors(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -179,9 +180,9 @@ class SavedNetwork(Network):
         pre-training file.
 
         Args:
-            record: what the checkpoint states as :attr:`base` of the saved detector.
-            checkpoint: the file or folder of the detector. The file of the frozen tensors may lie
-                beside this file or folder.
+            record: the value of :attr:`base` that the checkpoint states.
+            checkpoint: the file or folder of the detector. The file of the frozen tensors may be in
+                the same folder.
             base: as for :meth:`from_pretrained`.
             remedy: the end of error messages, which says what to do.
 
@@ -225,13 +226,13 @@ class SavedNetwork(Network):
         all tensors of the copy.
         """
         detector = copy.deepcopy(self)
-        detector.provenance = evaluated(self)  # the copy has another fingerprint
+        detector.provenance = evaluated(self)  # read from self, because the copy has another fingerprint
         merge(detector.frontend)
         detector.base = None
         return detector
 
     def whole(self) -> Self:
-        """A detector that needs no base: this one, or its copy :meth:`merged` if the front-end is adapted."""
+        """A detector that needs no base file: this detector, or :meth:`merged` if the front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
     def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
@@ -280,10 +281,10 @@ class SavedNetwork(Network):
             self.write_description(path, provenance, record)
 
     def write_description(self, folder: Path, provenance: Provenance, record: dict[str, Any] | None = None) -> None:
-        """Write the files of a detector's folder other than the weights: architecture, ``record`` and model card.
+        """Write architecture, ``record`` and model card into ``folder``, but not the weights.
 
-        The card shows ``provenance``. If there is a card beside the file that this detector was
-        loaded from, the new card keeps the licence and the user's text of the old card.
+        The card shows ``provenance``. This detector's checkpoint may have a card beside it. The new
+        card then keeps the licence and the user's text of the old card.
         """
         earlier = None
         if self.source:
@@ -301,7 +302,7 @@ class SavedNetwork(Network):
         Args:
             name: ``owner/name`` on the hub.
             private: make the repository private, if it does not exist yet.
-            token: None for the token of ``hf auth login``.
+            token: access token of the hub; None for the token of ``hf auth login``.
 
         Raises:
             InputError: if the hub refuses the upload or cannot be reached.
@@ -331,19 +332,20 @@ class SavedNetwork(Network):
                 takes precedence.
             device: ``"auto"`` for CUDA if there is a GPU, else the CPU.
             dtype: the precision of scores, see :meth:`set_precision`. ``"auto"`` keeps the
-                precision of the checkpoint; if its tensors have several types, it takes the type to
-                which PyTorch promotes them all.
+                precision of the checkpoint. If the tensors have several types, the precision is the
+                type to which PyTorch promotes all of them.
             config: the architecture, for a checkpoint that does not contain its architecture, such
-                as a file of the published code. Give it as for :meth:`from_config`; options may
-                follow a name, as in ``"Nes2Net-X,backend.dilation=1"``. Options that determine
-                shapes, such as the number of logits, are read from the checkpoint, and a note names
-                them. With None, the published model whose tensors have the same names and shapes
-                gives the architecture. ``"bonafide=NAME"`` says which class of a Hugging Face
-                classification folder is bona fide, if the names of its classes do not tell.
+                as a file of the published code. The architecture has the form of
+                :meth:`from_config`. Options may follow a name, as in
+                ``"Nes2Net-X,backend.dilation=1"``. Options that determine shapes, such as the
+                number of logits, are read from the checkpoint, and a printed note lists these
+                options. With None, the architecture is that of the published model whose tensors
+                have the same names and shapes. ``"bonafide=NAME"`` says which class of a Hugging
+                Face classification folder is bona fide, if the names of its classes do not tell.
             base: the file or folder with the frozen tensors that the checkpoint leaves out: a
                 pre-training file, the name of a size (``"xlsr_300m"``), a detector, or the
-                ``base.pth`` of a run. None stands for the file that the checkpoint names or, if
-                there is no such file, for the file of the same name beside the checkpoint.
+                ``base.pth`` of a run. With None, the file is the one that the checkpoint names. If
+                this file does not exist, a file of the same name beside the checkpoint is taken.
 
         Raises:
             InputError: if there is no such checkpoint, if it is damaged or does not fit, or if its
@@ -405,7 +407,8 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
-        # Record the name of the published model: for its weights, or only for its architecture.
+        # Record the published model. If only its architecture is known to be equal, record that the weights are
+        # unknown.
         if architecture is None and fetched_name:  # fetch_published() has checked the digest of the file
             provenance = replace(provenance, published_model=fetched_name)
         elif architecture is None and published_name in PUBLISHED_MODELS:
@@ -413,7 +416,7 @@ class SavedNetwork(Network):
             if not holds_weights_of(published_name, state_dict, path, str(path_or_name)):
                 provenance = provenance.without_weights()
         state_dict = unwrap_frontend(state_dict)
-        assert isinstance(config, dict) or architecture is not None  # for mypy: see the branches above
+        assert isinstance(config, dict) or architecture is not None  # tells mypy what the branches above ensure
         if architecture is None and config is not None:
             architecture = _with_fitting_options(state_dict, config, str(path_or_name), published_name)
         # Build the detector on the meta device, check that the tensors fit, and load them.
@@ -422,17 +425,18 @@ class SavedNetwork(Network):
         partial = empty.is_partial(state_dict)
         if base is not None and not partial:
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
-        # Check the tensors before building with memory: a small file could describe a model that fills the memory.
+        # Check the tensors before a detector is built in memory: a small file could describe a model that fills the
+        # memory.
         check_fit(state_dict, empty.expected_tensors(state_dict), str(path_or_name))
         detector = empty
-        if not empty._saves_all:  # tensors that no file contains need values, so build on the CPU
+        if not empty._saves_all:  # build on the CPU, because tensors that no file contains need values
             detector = cls.from_config(architecture)
         if partial:
             detector.load_base(base_record, path, base)
         detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
         detector.provenance = provenance
         detector.source = str(path_or_name)
-        # Move and convert the detector.
+        # Move the detector to its device, and convert it to its precision.
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if dtype == "fastest":
             return detector.to(target_device).set_precision(dtype).eval()
@@ -458,7 +462,7 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     if is_detector:
         state_dict = read_folder(path)[0]
     elif path.is_file():
-        with suppress(InputError):  # create_frontend() below also reads other kinds of pre-training files
+        with suppress(InputError):  # other kinds of pre-training files are read below, by create_frontend()
             state_dict = load_state_dict(path)
             is_detector = "model" in read_record(state_dict)
     state_dict = unwrap_frontend(state_dict)
@@ -476,8 +480,7 @@ def fetch_published(name: str) -> Path:
     """Return the path of the published model ``name`` on this machine; the first call downloads the file.
 
     Raises:
-        InputError: if no program can download the model, or the digest of the file is not the
-            published one.
+        InputError: if the file must be downloaded by hand, or its digest is not the published one.
         Unfinished: if the connection breaks.
     """
     model = PUBLISHED[name]
@@ -493,7 +496,8 @@ def named_architecture(name: str) -> dict[str, Any]:
     """Return the architecture of a published model, with changed options if ``name`` contains options.
 
     Args:
-        name: the name of a published model, after which options ``,part.option=value`` may follow.
+        name: the name of a published model. Options of the form ``,part.option=value`` may follow
+            the name.
 
     Raises:
         InputError: if there is no such model, or an option is not of the form ``part.option=value``.
@@ -519,7 +523,8 @@ def named_architecture(name: str) -> dict[str, Any]:
 def split_options(name: str) -> list[str]:
     """Split ``NAME,backend.option=value,…`` into the list of the name and its options.
 
-    Only a comma before the name of a part separates options. A comma within a value does not.
+    Only a comma before the name of a part separates options. A comma within a value does not
+    separate options.
 
     >>> split_options("AASIST,backend.num_logits=1")
     ['AASIST', 'backend.num_logits=1']
@@ -543,7 +548,7 @@ def _with_fitting_options(
         check_model(config)
         frontend = _meta_frontend(json.dumps(config["frontend"]))
     fitted = fitted_config(state_dict, frontend, config)
-    if fitted is None:  # the caller then calls check_fit(), whose error names the differences
+    if fitted is None:  # the caller then calls check_fit(), which raises an error with the differences
         return config
     if changes := changed_options(config, fitted):
         example = f"{published_name or 'NAME'},backend.OPTION=VALUE"
@@ -556,9 +561,9 @@ def _with_fitting_options(
 
 @contextmanager
 def build_errors_as_input_errors(path: str) -> Iterator[None]:
-    """Raise errors of the ``with`` block as :class:`InputError`; the block builds a model as ``path`` describes it.
+    """Convert errors in the ``with`` block to :class:`InputError`; the block builds the model described in ``path``.
 
-    :class:`MissingLibrary` is raised as it is, because the file is not at fault.
+    :class:`MissingLibrary` is not converted, because the file is not the cause.
     """
     try:
         yield
@@ -575,16 +580,16 @@ def build_errors_as_input_errors(path: str) -> Iterator[None]:
 def without_wrapper(
     state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
 ) -> Mapping[str, Tensor]:
-    """Remove a prefix that all names share, such as ``net.``: a module around the detector has added it.
+    """Remove a prefix that all names share, such as ``net.``, which a module around the detector has added.
 
-    If there are several such prefixes, one before the other, up to four are removed. A state dict
-    in the layout of another published code stays unchanged.
+    Up to four such prefixes are removed, as in ``module.net.``. A state dict in the layout of
+    another published code stays unchanged.
 
     Args:
         path: name of the checkpoint, for messages.
-        config: architecture of the detector. A prefix that is part of this architecture's own names
-            is kept. None if the architecture is not known. Every shared prefix is then removed,
-            because the names of a published model share no prefix.
+        config: architecture of the detector. A shared prefix is kept if the names of this
+            architecture have the prefix, too. None if the architecture is not known; every shared
+            prefix is then removed, because the names of a published model share no prefix.
     """
     for _ in range(_MOST_WRAPPERS):
         prefix = next(iter(state_dict)).partition(".")[0] + "."
@@ -612,13 +617,13 @@ def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict
 
     Returns:
         Name of the published model → differences; the model with the fewest differences comes
-        first. A model is left out if ``state_dict`` does not have the layout in which the model's
-        published code writes files.
+        first. Each published code writes files in its own layout. Models whose layout is not that
+        of ``state_dict`` are left out.
     """
     layout = layout_of(state_dict)
     state_dict = unwrap_frontend(state_dict)
     code = layout.code if layout else ""
-    has_frontend = bool(select_frontend(state_dict))  # False if the front-end was frozen
+    has_frontend = bool(select_frontend(state_dict))  # False for files that leave out a frozen front-end
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), has_frontend))
         for name, config in PUBLISHED_MODELS.items()
@@ -638,7 +643,7 @@ def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
 
 @cache
 def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
-    """Return name → tensor on the meta device, for the architecture in the JSON text ``config``; cached.
+    """Return name → tensor on the meta device, for the architecture in the JSON text ``config``. The result is cached.
 
     Args:
         frontend: include the tensors of the front-end.
@@ -670,10 +675,10 @@ def only_fitting_model(state_dict: Mapping[str, Tensor], path: str, path_note: s
 
     Args:
         path: name of the checkpoint, for messages.
-        path_note: text after ``path`` in the error message.
+        path_note: text that follows ``path`` in the error message.
 
     Raises:
-        InputError: if no published model fits, or several do.
+        InputError: if no published model fits, or several models fit.
     """
     # First try the few models without a pre-trained front-end. Pre-trained front-ends need the transformers library,
     # which takes seconds to import. No file fits models of both kinds.
@@ -706,10 +711,11 @@ def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfi
     Args:
         misfits: the result of :func:`recognise`.
     """
-    # Models that fit as they are.
+    # Return the models that fit without changes, if there are any.
     if fitting := [name for name, misfit in misfits.items() if not misfit]:
         return {name: PUBLISHED_MODELS[name] for name in fitting}
-    # Other options help only if the front-end fits. Of these models, take the models with the most equal names.
+    # Otherwise, change options of models whose front-end fits. Of these models, take those that share the most names
+    # with the checkpoint.
     state_dict = unwrap_frontend(state_dict)
     has_frontend = bool(select_frontend(state_dict))
     shares = {}  # name of a model that may fit with other options → share of names that do not match

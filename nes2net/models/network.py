@@ -1,7 +1,8 @@
 """The network of a detector: front-end, aggregation and back-end, with the published parameter names.
 
-In reading order of :class:`Network`: its facts; ``forward`` and the steps from waveform to logits;
-``embeddings``, ``scores`` and segments; ``compile`` and ``fingerprint``.
+The methods of :class:`Network` come in this order. The first are properties such as ``device`` and
+``precision``. Then come ``forward`` and the steps from waveform to logits, then ``embeddings``,
+``scores`` and the scores of segments. The last are ``compile`` and ``fingerprint``.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-#: The source of an embedding, see :meth:`Network.embeddings`.
+#: The part of a network that computes an embedding (:meth:`Network.embeddings`).
 EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
 
 
@@ -67,7 +68,7 @@ class Network(nn.Module):
             (:mod:`nes2net.models.frontends.adaptation`): the SHA-256 of the frozen tensors, and the
             file that holds them. :meth:`save` leaves out these tensors. None if no file holds them.
 
-    Printing a network gives a few lines; print a part to see its layers, as in
+    A printed network has only a few lines. To see the layers of a part, print the part, as in
     ``print(detector.backend)``.
 
     >>> from nes2net import Detector
@@ -94,9 +95,9 @@ class Network(nn.Module):
         self.provenance = Provenance()
         self.source = ""
         self.base: dict[str, str] | None = None
-        self._chosen_precision = ""  # set_precision() sets it: the weights' type does not show tf32 and int8
+        self._chosen_precision = ""  # set by set_precision(): the weights' type does not show tf32 and int8
         self._fingerprint = ""  # fingerprint of the weights before they were quantised
-        self._replayed: Replayed | None = None  # computes the scores of a compiled detector
+        self._replayed: Replayed | None = None  # the function that computes the scores of a compiled detector
         self.register_state_dict_post_hook(_write_published_names)
         self.register_load_state_dict_pre_hook(_read_published_names)
 
@@ -110,7 +111,7 @@ class Network(nn.Module):
         name, options = name_and_options(config, "aggregation", "last", reserved=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = name_and_options(config, "backend")
-        if name in backends.names():  # create_backend raises an error for other names
+        if name in backends.names():  # for other names, create_backend raises an error below
             # Number of frames of the usual crop of 64,600 samples, for back-ends with a fixed number of frames.
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
             options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
@@ -136,7 +137,7 @@ class Network(nn.Module):
         for key, value in options.items():
             if isinstance(value, tuple):
                 value = list(value)
-            # The name comes before the options. feature_dim is the front-end's out_dim, which another line shows.
+            # Skip the name, which is shown before the options, and feature_dim, which is shown with the front-end.
             if key not in ("name", "feature_dim"):
                 texts.append(f"{key}={value}")
         # Write a line for each part, and lines for the whole network.
@@ -156,7 +157,7 @@ class Network(nn.Module):
             lines.append(f"from {printable_name(self.source)}")
         return "\n  ".join(lines)
 
-    if TYPE_CHECKING:  # torch.nn.Module does not type its call
+    if TYPE_CHECKING:  # tells mypy the types of a call, which torch.nn.Module does not declare
 
         def __call__(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor: ...
 
@@ -167,7 +168,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes: the device of the weights. Only ONNX detectors may compute on another device."""
+        """Device on which scores are computed: the device of the weights. ONNX detectors may use another device."""
         return self.device
 
     @property
@@ -206,7 +207,7 @@ class Network(nn.Module):
                 raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")
             self.to(PRECISIONS[name])
         elif self.precision != "int8":
-            self._fingerprint = self.fingerprint()  # computed now, because quantisation changes the weights
+            self._fingerprint = self.fingerprint()  # stored before quantisation changes the weights
             merge(self.frontend)
             quantise(self)
         self._chosen_precision = name
@@ -229,7 +230,7 @@ class Network(nn.Module):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes that the detector tells apart, bona fide last; usually ``("spoof", "bonafide")``."""
+        """Names of the detector's classes, usually ``("spoof", "bonafide")``; bona fide is the last class."""
         return self.backend.classes
 
     @property
@@ -245,7 +246,7 @@ class Network(nn.Module):
 
     @property
     def used_samples(self) -> UsedSamples:
-        """A callable: number of samples of a waveform → number of leading samples that its scores depend on."""
+        """A function: number of samples of a waveform → number of leading samples that scores depend on."""
         return self.frontend.used_samples
 
     def forward(self, waveform: Tensor, scores: Tensor | None = None) -> Tensor:
@@ -283,7 +284,8 @@ class Network(nn.Module):
         """Compute the hidden states B×T×D of the front-end for ``waveform`` B×N.
 
         Args:
-            layers: ``"last"`` or ``"all"``; None for the layers that aggregation and back-end need.
+            layers: states to return, ``"last"`` or ``"all"``; None for the states that aggregation
+                and back-end need.
         """
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
@@ -301,7 +303,7 @@ class Network(nn.Module):
 
         If the back-end's ``feature_dim`` is larger than D, zeros are appended to each frame.
         """
-        padding = 0, self.num_zeros  # zeros before and after the D numbers of a frame
+        padding = 0, self.num_zeros  # number of zeros before and after the D numbers of a frame
         if self.backend.wants_layers != "all":
             features = self.aggregation(hidden_states)
             return pad(features, padding) if self.num_zeros else features
@@ -311,7 +313,7 @@ class Network(nn.Module):
 
     @property
     def num_zeros(self) -> int:
-        """Number of zeros that are appended to each frame: by how much ``feature_dim`` is larger than D, or 0."""
+        """Number of zeros to append to each frame: ``feature_dim`` − D, or 0 if the difference is negative."""
         return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
@@ -328,7 +330,7 @@ class Network(nn.Module):
         Raises:
             InputError: if there is no such embedding.
         """
-        # Hidden states of the front-end.
+        # Embed by hidden states of the front-end.
         if of == "frontend":
             states = self.hidden_states(waveform, "last" if layer == "last" else "all")
             if isinstance(layer, int):
@@ -340,7 +342,7 @@ class Network(nn.Module):
             elif layer not in ("last", "all"):
                 raise InputError(f"`layer` is 'last', 'all' or a number, not {layer!r}")
             return torch.cat([at_least_float32(state).mean(1) for state in states], dim=1)
-        # The input of the back-end, or of its last layer.
+        # Embed by the input of the back-end, or of the back-end's last layer.
         if layer != "last":
             raise InputError(f"`layer` names a hidden state of the front-end: leave it out for {of}")
         features = self.features(self.hidden_states(waveform))
@@ -357,7 +359,7 @@ class Network(nn.Module):
         In eval mode, a compiled detector replays a CUDA graph if it can.
 
         Args:
-            system_scores: scores of other systems, the ``scores`` of :meth:`forward`.
+            system_scores: scores of other systems, as the argument ``scores`` of :meth:`forward`.
         """
         if self._replayed is None or self.training or system_scores is not None:
             return self._scores(waveform, system_scores)
@@ -375,7 +377,7 @@ class Network(nn.Module):
             )
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        """Compute :meth:`scores` of the same arguments without a CUDA graph, after :meth:`check_score`."""
+        """Check that the detector has a score, and compute :meth:`scores` without a CUDA graph."""
         self.check_score()
         if system_scores is None:
             return self.backend.scores(self(waveform))
@@ -467,7 +469,7 @@ class Network(nn.Module):
             self._replayed = Replayed(self._scores)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the architecture and the weights. In int8, the weights before quantisation count."""
+        """Return the SHA-256 of the architecture and the weights. In int8, take the weights before quantisation."""
         if self.precision == "int8":
             return self._fingerprint
         architecture = json.dumps(self.config, sort_keys=True).encode()
@@ -500,5 +502,5 @@ def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: o
 
     PyTorch calls this hook before ``load_state_dict()``.
     """
-    network.forget_recordings()  # CUDA graphs would read the old weights
+    network.forget_recordings()  # because CUDA graphs would read the old weights
     read_published_names(state_dict, prefix, network.backend.checkpoint_prefix)

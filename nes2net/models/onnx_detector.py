@@ -36,7 +36,7 @@ class OnnxDetector(OnnxFile):
 
     device = torch.device("cpu")
     num_scores = 0
-    resolutions = ()  # the exported graph scores no segments
+    resolutions = ()  # empty, because the exported graph does not score segments
     trained_on_segments = False
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
@@ -54,17 +54,17 @@ class OnnxDetector(OnnxFile):
         return self._run("scores", waveform)
 
     def modules(self) -> Iterable[nn.Module]:
-        """Return no modules. Callers look for modules in train mode, and an exported detector has none."""
+        """Return no modules. Callers only ask whether a module is in train mode, and an exported detector never is."""
         return ()
 
     def train(self, mode: bool = True) -> OnnxDetector:
-        """Do nothing for eval mode; raise :class:`InputError` for train mode, which an exported detector lacks."""
+        """Do nothing for eval mode; raise :class:`InputError` for train mode, which needs the original checkpoint."""
         if mode:
             raise InputError(f"{self.path} holds a detector in eval mode: train mode needs its checkpoint")
         return self
 
     def compile(self, **_: Any) -> None:
-        """Raise :class:`InputError`: onnxruntime optimises the graph itself."""
+        """Raise :class:`InputError`, because onnxruntime optimises the graph itself."""
         raise InputError(f"{self.path} is an exported detector, which cannot be compiled: leave out `compile=True`")
 
     def _run(self, output: str, waveform: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class OnnxDetector(OnnxFile):
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
         computed: list[np.ndarray] = []
         batches = [array]
-        if self.precision == "int8":  # one waveform at a time: the class explains why
+        if self.precision == "int8":  # one waveform at a time, as the class docstring explains
             batches = np.split(array, len(array))
         for batch in batches:
             try:
@@ -98,7 +98,7 @@ class OnnxDetector(OnnxFile):
                     f"{self.path} fails for {len(batch)} × {samples} samples ({first_line(error)}): export it anew"
                 ) from error
             shape = computed[-1].shape
-            expected_shape = len(batch), *shape[1:2]  # B×n, for any n
+            expected_shape = len(batch), *shape[1:2]  # logits have the shape B×n, for any n
             if output == "scores":
                 expected_shape = (len(batch),)
             if shape != expected_shape:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from nes2net.models.published_models import PUBLISHED, PublishedModel
 
-# Keys of the record in a checkpoint. :meth:`Provenance.read` puts the values into the fields of similar names.
+# Keys of the record in a checkpoint. For each key, :class:`Provenance` has a field with a similar name.
 RECORD_KEY = "published_model"
 ARCHITECTURE_KEY = "architecture_of"
 START_KEY = "started_from"
@@ -20,7 +20,7 @@ FIGURES_KEY = "figures"
 # :meth:`Provenance.start` keeps ``_DATA_KEYS`` of a recipe's section ``data``, and ``_CORPUS_KEYS`` of its corpora.
 _DATA_KEYS = ("num_samples", "crop")
 _CORPUS_KEYS = ("name", "train_split", "dev_split", "dev_phase")
-_MOST_STARTS = 100  # at most this many ancestors are read, because anyone may have written the record
+_MOST_STARTS = 100  # largest number of ancestors to read from a record, which anyone may have written
 
 
 class UsedCorpus(NamedTuple):
@@ -96,7 +96,7 @@ class Provenance:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, from which :meth:`read` restores this provenance."""
+        """Return this provenance as plain data, for :meth:`read`."""
         record = dict(self.facts)
         if self.recipe is not None:
             record["recipe"] = dict(self.recipe)
@@ -175,10 +175,10 @@ class Provenance:
     def ancestors(self) -> Iterator[Provenance]:
         """Yield this provenance, then the provenance of each detector from which the training started.
 
-        Their own ancestors follow. Nearer ancestors come first, and at most 100 are yielded.
+        The ancestors of these detectors follow. At most 100 provenances are yielded.
         """
         waiting = [self]
-        for number, provenance in enumerate(waiting):  # the loop extends ``waiting``
+        for number, provenance in enumerate(waiting):  # ``waiting`` grows during the loop
             if number == _MOST_STARTS:
                 return
             yield provenance
@@ -217,7 +217,8 @@ class Provenance:
     def without_weights(self) -> Provenance:
         """Return this provenance without the claim that the weights are those of a published model.
 
-        If a published model is stated, the result states this model only for its architecture.
+        If a published model is stated, the result keeps this model only as the origin of the
+        architecture.
 
         >>> Provenance("AASIST", facts={"epoch": 3}).without_weights().to_dict()
         {'epoch': 3, 'architecture_of': 'AASIST'}
@@ -237,13 +238,13 @@ def architecture_words(*names: str) -> str:
 
 
 def _mappings(listed: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the mappings in ``listed`` if it is a list, otherwise nothing: a record may contain anything."""
+    """Yield the mappings in ``listed``. If this is not a list, yield nothing, because a record may contain anything."""
     if isinstance(listed, list):
         yield from (item for item in listed if isinstance(item, dict))
 
 
 def _value_if(value: Any, kind: type) -> Any:
-    """Return ``value`` if it has the type ``kind``, otherwise None: a record may contain anything."""
+    """Return ``value`` if it has the type ``kind``, otherwise None, because a record may contain anything."""
     return value if isinstance(value, kind) else None
 
 

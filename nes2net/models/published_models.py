@@ -1,7 +1,7 @@
 """The published detectors: their architectures, how their authors score, their licences and training data.
 
-In reading order: ``PublishedModel`` has the fields; the functions after it build the models of
-families whose members share most facts; ``PUBLISHED`` is the table.
+In reading order: ``PublishedModel`` has the fields. The functions after this class describe
+families of models that share most facts. ``PUBLISHED`` is the table of all models.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from nes2net.models.checkpoints.published_file import PublishedFile
 
-# Numbers of samples that authors score. Those of DF Arena, MultiAPI, Spectra and Spoof-SUPERB score ``_CROP``.
+# Numbers of samples that authors score. DF Arena, MultiAPI, Spectra and Spoof-SUPERB score ``_CROP`` samples.
 _CROP = 64_600
 _MAMBO_CROP = 66_800
 _DEEPFENSE_CROP = 64_000
@@ -71,7 +71,7 @@ class PublishedModel:
 
     @property
     def scored(self) -> str:
-        """How the authors score, in words.
+        """The authors' method of scoring, in words.
 
         >>> PUBLISHED["df_arena_1b"].scored
         'the first 64,600 samples, shorter utterances repeated; probability'
@@ -156,7 +156,7 @@ _ON_ASVSPOOF5: dict[str, Any] = {
 
 
 def _ctrsvdd(backend: str) -> PublishedModel:
-    """Describe a CtrSVDD system: WavLM-Large, the aggregation ``sea``, ``backend`` with one logit and dilation 1."""
+    """Describe a CtrSVDD system, with WavLM-Large, the aggregation ``sea``, one logit and dilation 1."""
     options = {"name": backend, "dilation": 1, "num_logits": 1}
     return PublishedModel(
         {"frontend": {"name": "wavlm_large", "normalize": True}, "aggregation": "sea", "backend": options},
@@ -171,7 +171,7 @@ def _ctrsvdd(backend: str) -> PublishedModel:
 
 
 def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
-    """Describe a detector of AntiDeepfake: ``frontend``, the mean of its last state over time, and a linear layer.
+    """Describe a detector of AntiDeepfake: a linear layer on the mean of the front-end's last state over time.
 
     Args:
         frontend: name of the front-end.
@@ -231,7 +231,7 @@ def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
 
 
 def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) -> PublishedModel:
-    """Describe a detector of DF Arena: the back-end RAPTOR on XLS-R.
+    """Describe a detector of DF Arena, with XLS-R and the back-end RAPTOR.
 
     Args:
         frontend: name of the front-end, which is a size of XLS-R.
@@ -277,7 +277,7 @@ def _spectra(
     size: int | None = None,
     sha256: str = "",
 ) -> PublishedModel:
-    """Describe a detector of Spectra: XLS-R on pre-emphasised recordings, a bridge and a back-end.
+    """Describe a detector of Spectra, with XLS-R on pre-emphasised recordings, a bridge and a back-end.
 
     Args:
         repository: the detector's repository on the hub.
@@ -362,8 +362,8 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
     )
 
 
-#: Name → published detector. The names ``WavLM_…`` are the CtrSVDD systems, and the names ``wavlm_…`` the ASVspoof 5
-#: systems. AASIST and AASIST-L read the waveform itself.
+#: Name → published detector. ``WavLM_…`` names a CtrSVDD system, and ``wavlm_…`` names an ASVspoof 5 system.
+#: AASIST and AASIST-L read the waveform itself.
 PUBLISHED: dict[str, PublishedModel] = {
     "wav2vec2_Nes2Net_X": PublishedModel(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"},
@@ -550,7 +550,7 @@ PUBLISHED: dict[str, PublishedModel] = {
     "spoof_superb_wav2vec2_base": _spoof_superb("wav2vec2_base", "wav2vec2_base_960", normalize=False),
 }
 
-#: Names of the published models → their architectures.
+#: Name of a published model → its architecture.
 PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
 
 #: Name of a published model → :attr:`PublishedModel.code`, for models whose ``code`` is not empty.

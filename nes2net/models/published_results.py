@@ -21,7 +21,7 @@ _PACKAGED = Path(__file__).with_name("published_results.yaml")
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published result, the facts that its source states, and the settings with which it can be measured again.
+    """A published result, with facts from its source and with the settings to measure the result again.
 
     The comment at the top of ``published_results.yaml`` explains the fields. ``best`` and ``mean``
     are EERs in percent; ``min_tdcf`` is normalised. ``notes`` are texts.
@@ -64,7 +64,7 @@ class PublishedRow:
 
     @property
     def ways(self) -> list[str]:
-        """How this toolkit can measure the figure again: ``"recipe"``, ``"checkpoint"`` or both; empty if it cannot.
+        """Ways to measure the figure again here, ``"recipe"``, ``"checkpoint"`` or both; empty if there is no way.
 
         ``"recipe"`` means that a recipe of this package trains the system. ``"checkpoint"`` means
         that the authors' checkpoint is public, and the toolkit can build its model.
@@ -78,7 +78,7 @@ class PublishedRow:
 
     @property
     def cell(self) -> str:
-        """The figures as the text of a table's cell: the best EER and, in brackets, the mean, then the min t-DCF."""
+        """The figures as text for a cell of a table: the best EER, the mean EER in brackets, and the min t-DCF."""
         figures = self.percent(self.best)
         if self.mean is not None:
             figures += f" ({self.percent(self.mean)})"
@@ -101,7 +101,7 @@ class PublishedRow:
         return f"{self.metric} on {self.test} {figures}{self._tdcf_suffix}"
 
     def describe(self) -> str:
-        """One line with system, training data, figures and source."""
+        """Describe the result in one line with system, training data, figures and source."""
         return f"{self.system}, trained on {self.train}: {self.figures} [{self.source}]"
 
     @property
@@ -165,9 +165,8 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
 def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTable]:
     """Yield the tables in the ``content`` of a file.
 
-    A result also has the fields of its test, its table and its system. If several of these state
-    the same field, the first of these values is taken: the value of the result, of its system, of
-    its table, of its test.
+    A result also has the fields of its test, its table and its system. If a field is stated more
+    than once, the result's value takes precedence, then the system's, the table's and the test's.
 
     Args:
         path: name of the file, for messages.
@@ -181,7 +180,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
     texts = _mapping_or_empty(content.get("notes"), f"{path}, notes")
 
     def note_texts(names: Any, where: str) -> list[str]:
-        """Look up the texts of the notes called ``names``; ``where`` is their place in the file, for messages."""
+        """Look up the texts of the notes with these ``names``; ``where`` is the place in the file, for messages."""
         if not isinstance(names, list):
             raise InputError(f"{where}: notes is a list of names, not {shown(names)}")
         check_known(map(str, names), texts, f"{where}: no note")
@@ -191,7 +190,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
         where = f"{path}, table {number}"
         table = dict(_mapping_or_empty(table, where))
         check_known(table, ("title", "about", "columns", "notes", "shared", "systems"), f"{where}: unknown key")
-        # Check the fields of the table itself, and take out the fields that all its results share.
+        # Check the fields of the table itself, apart from the fields that all its results share.
         shared, systems = (_mapping_or_empty(table.pop(key, None), f"{where}, {key}") for key in ("shared", "systems"))
         table["notes"] = note_texts(table.get("notes", []), where)
         if not isinstance(table.get("title"), str):
@@ -218,7 +217,7 @@ def _read_tables(content: Mapping[str, Any], path: Path) -> Iterator[PublishedTa
 
 
 def _mapping_or_empty(value: Any, where: str) -> Mapping[str, Any]:
-    """Return ``value`` if it is a mapping, and an empty mapping for None.
+    """Return ``value``, which must be a mapping, or an empty mapping for None.
 
     Args:
         where: place in the file, for messages.
@@ -257,7 +256,7 @@ def _checked_row(values: Mapping[str, Any], where: str) -> PublishedRow:
 
 
 def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
-    """Return the row among ``rows`` whose name is ``id``.
+    """Return the row of ``rows`` that has this ``id``.
 
     Raises:
         InputError: if no row has this id; the message suggests the most similar id.

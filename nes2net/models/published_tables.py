@@ -28,7 +28,7 @@ def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
 
 
 def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str, str]]:
-    """Make a row (heading → text) for each system: facts that the source states, figures, numbers of notes.
+    """Make a row (heading → text) for each system, with facts that the source states, figures, and numbers of notes.
 
     Args:
         numbers: the result of :func:`numbered_notes`.
@@ -49,7 +49,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
                 "params": num_parameters,
                 "avg.": {None: "–", 1: "N/A"}.get(row.averaged, str(row.averaged)),
                 **cells,
-                "here": " ".join(way[0].upper() for way in row.ways) or "–",  # R and C, see LEGEND
+                "here": " ".join(way[0].upper() for way in row.ways) or "–",  # R or C, which LEGEND explains
                 "notes": ", ".join(map(str, notes)),
             }
         )
@@ -57,7 +57,7 @@ def system_rows(table: PublishedTable, numbers: dict[str, int]) -> list[dict[str
 
 
 def reproduction_rows(tables: Sequence[PublishedTable]) -> list[dict[str, str]]:
-    """Make a row (heading → text) for each system: how its figures can be measured again, or why this is impossible.
+    """Make a row (heading → text) for each system, with the way to measure its figures again, if there is a way.
 
     Equal rows are merged into one.
     """

@@ -5,8 +5,9 @@ of a batch, and no calibration data are needed. The linear layers of transformer
 The other layers compute in bfloat16 if the processor has instructions for bfloat16, otherwise in
 float32.
 
-In reading order: ``quantised_rows`` and ``Int8Linear``; the products by oneDNN and in float32; the
-modules that replace the parts of a transformer layer; ``fastest_precision`` and ``quantise``.
+In reading order: ``quantised_rows`` quantises activations, and ``Int8Linear`` is a linear layer.
+The products by oneDNN and in float32 follow, then the modules that replace parts of a transformer
+layer. ``fastest_precision`` chooses a precision, and ``quantise`` quantises a detector.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from nes2net.lib.devices import check_precision
 from nes2net.lib.errors import InputError
 from nes2net.models.frontends.attention import attend
 
-_OFFSET = 128  # this number is added to int8 activations, because the fast products read unsigned activations
+_OFFSET = 128  # number added to int8 activations, because the fast products read unsigned numbers
 _LARGEST = 126  # largest quantised activation; not 127, because rounding the scale to bfloat16 may add 1
-_TINY = 1e-30  # lower limit of a row's largest magnitude: prevents a division by 0 for a row of zeros
+_TINY = 1e-30  # smallest divisor, so that a row of zeros causes no division by 0
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
-#: Names of linear layers that are quantised one by one. Transformer layers of Whisper and w2v-BERT 2.0 have them.
+#: Names of linear layers in the transformer layers of Whisper and w2v-BERT 2.0, which are quantised one by one.
 _LAYERS_OF_OTHER_ENCODERS = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
 
 
@@ -48,20 +49,20 @@ def quantised_rows(x: Tensor) -> Rows:
     if torch.compiler.is_compiling():  # the compiler fuses these operations into one pass over ``x``
         factor = _LARGEST / x.float().abs().amax(-1, keepdim=True).clamp_min(_TINY)
         return Rows(((x * factor).round() + _OFFSET).to(torch.uint8), (1 / factor).to(x.dtype))
-    # If the bits of magnitudes are read as integers, the larger of two magnitudes is the larger integer. PyTorch finds
-    # the largest integer several times as fast as the largest floating-point number. The mask removes the sign bit.
+    # Read the bits of the numbers as integers; the mask removes the sign. The integers have the same order as the
+    # magnitudes, and PyTorch finds their largest several times as fast.
     integer = torch.int16 if x.element_size() == 2 else torch.int32
     largest = (x.contiguous().view(integer) & torch.iinfo(integer).max).amax(-1, keepdim=True).view(x.dtype)
     factor = _LARGEST / largest.clamp_min_(_TINY)
     values = (x * factor).round_().to(torch.int8).view(torch.uint8)
-    return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))  # XOR flips the top bit: adds 128
+    return Rows(values.bitwise_xor_(_OFFSET), (1 / factor.float()).to(x.dtype))  # XOR flips the top bit, which adds 128
 
 
 class Int8Linear(nn.Module):
-    """One or more linear layers with int8 weights. All read the same input, and their outputs are concatenated.
+    """One or more linear layers with int8 weights. All layers read the same input, and their outputs are concatenated.
 
-    There are no gradients. The weights are not parameters: ``state_dict()`` would silently leave
-    them out, and therefore raises an error.
+    There are no gradients. The int8 weights are not parameters. ``state_dict()`` would leave them
+    out, so it raises an error instead.
 
     Args:
         linears: layers with K inputs each, and N outputs together.
@@ -136,7 +137,7 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-# torch.compile accepts only constant weights for oneDNN's own operator, and calls this operator instead.
+# An operator for compiled detectors. For oneDNN's own operator, torch.compile would accept only constant weights.
 _onednn_operator = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
 _onednn_operator.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
@@ -144,7 +145,7 @@ _onednn_operator.register_fake(
 
 
 def plain_product(weight: Tensor, scale: Tensor) -> Product:
-    """Prepare the product of :func:`onednn_product`, but in float32 by PyTorch, which works on every processor."""
+    """Prepare the same product as :func:`onednn_product`, but by PyTorch in float32, for any processor."""
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
         """Compute the prepared product (``values`` − 128) Wᵀ, …×N, in ``dtype``."""
@@ -163,16 +164,16 @@ def fastest_product(weight: Tensor, scale: Tensor) -> Product:
 def has_fast_product() -> bool:
     """Whether oneDNN multiplies int8 numbers fast and exactly on this processor.
 
-    This is so on processors with VNNI or AMX. On other processors, oneDNN sums pairs of products in
-    int16, which overflows. PyTorch for ARM, or built without oneDNN, has no int8 products. The
-    products are computed once to test whether they are exact.
+    The answer is yes on processors with VNNI or AMX. On other processors, oneDNN sums pairs of
+    products in int16, which overflows. PyTorch has no int8 products if it was built for ARM or
+    without oneDNN. The products are computed once to test whether they are exact.
     """
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
     generator = torch.Generator().manual_seed(0)
     weight = torch.randint(-127, 128, (32, 64), dtype=torch.int8, generator=generator)
     values = torch.randint(1, 256, (8, 64), dtype=torch.uint8, generator=generator)
-    weight[:8] = 127  # the largest numbers give the largest sums, which overflow in int16
+    weight[:8] = 127  # these largest numbers have the largest sums of products, which overflow in int16
     values[:2] = 255
     try:
         computed = onednn_product(weight, torch.ones(32))(values, torch.float32)
@@ -184,19 +185,21 @@ def has_fast_product() -> bool:
 def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
     check_names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in check_names)  # for a missing check, bool() gives False
+    # If PyTorch lacks a check, bool() is called, which returns False.
+    return any(getattr(torch.cpu, name, bool)() for name in check_names)
 
 
 def has_fast_float16() -> bool:
     """Whether this processor has instructions for products of float16 numbers; True if PyTorch cannot tell."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # missing in older versions
+    # Older versions of PyTorch have no get_capabilities().
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return any(capabilities.get(name, True) for name in ("avx512_fp16", "amx_fp16"))
 
 
 def emulation_note(precision: str, device: torch.device) -> str:
     """Return a note for users if the CPU only emulates ``precision``, which is slow; empty if no note is needed."""
     is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
-    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks support only these processors
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # the checks of PyTorch know only these processors
     if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
         return ""
     return (
@@ -209,7 +212,7 @@ def emulation_note(precision: str, device: torch.device) -> str:
 
 
 class Int8Rows(Int8Linear):
-    """A linear layer with int8 weights for input in floating point, …×K → …×N: it quantises its input itself."""
+    """A linear layer with int8 weights that quantises its input itself, …×K → …×N."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Compute x Wᵀ + b, …×N, for ``x`` …×K."""
@@ -255,8 +258,8 @@ class Int8Attention(nn.Module):
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, ...]:
         """Attend over ``hidden_states`` B×T×D.
 
-        Returns the output B×T×D, and None in place of attention weights: the library's layers
-        expect such a pair.
+        Returns the output B×T×D and None. The library's layers expect a pair of output and
+        attention weights.
         """
         return _few_at_a_time(self._attend, hidden_states), None  # type: ignore[return-value]
 
@@ -273,7 +276,7 @@ class Int8RelativeAttention(Int8Attention):
 
     def __init__(self, original: Any) -> None:
         super().__init__(original)
-        for name in _PROJECTIONS:  # int8 copies replace these layers
+        for name in _PROJECTIONS:  # self has int8 copies of these layers
             delattr(original, name)
         self.original = original
 
@@ -288,8 +291,8 @@ class Int8RelativeAttention(Int8Attention):
         other layers get it as ``position_bias``.
 
         Returns:
-            The output B×T×D; None in place of attention weights, as the library's layers expect;
-            and the position bias 1×H×T×T, before gating.
+            Three values, as the library's layers expect: the output B×T×D; None instead of
+            attention weights; and the position bias 1×H×T×T, before gating.
         """
         if position_bias is None:
             position_bias = self.position_bias(hidden_states.shape[1])
@@ -304,8 +307,8 @@ class Int8RelativeAttention(Int8Attention):
 def _few_at_a_time(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply ``compute`` to the batch ``x`` B×T×D, a few utterances at a time, because this is faster.
 
-    The intermediate results of about 256 frames per thread fit into the processor's cache. The
-    intermediate results of a whole batch do not fit.
+    The intermediate results of about 256 frames per thread fit into the processor's cache; those of
+    a whole batch do not.
     """
     if torch.compiler.is_compiling():
         return compute(x)
@@ -378,11 +381,11 @@ def quantise(model: nn.Module) -> nn.Module:
             elif linear_names.issuperset(("intermediate_dense", "output_dense")):
                 setattr(module, name, Int8FeedForward(child))
             elif name in _LAYERS_OF_OTHER_ENCODERS and id(module) in in_layers and isinstance(child, nn.Linear):
-                setattr(module, name, Int8Rows(child))  # in_layers excludes layers of a back-end with the same name
+                setattr(module, name, Int8Rows(child))  # in_layers does not contain layers of a back-end
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                # The positional convolution would compute its weight from a norm and a direction in each call. Compute
-                # the weight once, in a new layer: removing the parametrization would also remove it from copies of
-                # ``child``. The new layer needs no padding, because embed_positions() pads.
+                # The positional convolution computes its weight from a norm and a direction in each call. Put the
+                # computed weight into a new layer. Do not remove the parametrization itself, because copies of
+                # ``child`` would lose it, too. The new layer needs no padding, because embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
                 plain.weight = nn.Parameter(child.weight.detach())

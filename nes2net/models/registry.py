@@ -1,7 +1,7 @@
 """The names of parts, heads, losses, tasks, judgements, corpora, effects and commands. Parts are built by name.
 
-In reading order: ``Registry`` and the tables of names; then the functions ``create_…`` that build a
-part from its name and options.
+In reading order: A ``Registry`` is a table of names. The tables follow, and then the functions
+``create_…``, which build a part from its name and options.
 
 The command line and the recipes use the same names. Each name stands for an object, written as
 ``"module:attribute"``. The module is imported when the object is first needed, so that listing
@@ -36,7 +36,7 @@ Part = TypeVar("Part", "Frontend", "Aggregation", "Backend")
 
 
 def _is_deleted(target: str) -> bool:
-    """Whether ``target`` (``"module:attribute"``) is in a module of this package whose file is missing.
+    """Whether the module of ``target`` (``"module:attribute"``) has no file in this package.
 
     False if this package is not installed as files, for example because it lies in an archive.
     """
@@ -46,7 +46,7 @@ def _is_deleted(target: str) -> bool:
 
 
 class Registry(Generic[T]):
-    """A table: name → object in a module, such as a factory of parts or a corpus.
+    """A table of names. Each name stands for an object in a module, such as a factory of parts or a corpus.
 
     Args:
         kind: the word for a registered object in messages, such as ``"back-end"``.
@@ -62,7 +62,7 @@ class Registry(Generic[T]):
 
     @cached_property
     def _table(self) -> dict[str, str]:
-        """Name → ``"module:attribute"``, of this and of installed packages; this package's names take precedence."""
+        """Name → ``"module:attribute"``, for this package and others; names of this package take precedence."""
         return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._built_in}
 
     def names(self, *, installed: bool = True) -> list[str]:
@@ -97,7 +97,7 @@ class Registry(Generic[T]):
         module, _, attribute = self._table[name].partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except Exception as error:  # importing another package may raise anything
+        except Exception as error:  # the code of another package may raise any error
             if name in self._built_in:
                 raise
             raise InputError(
@@ -112,7 +112,7 @@ class Registry(Generic[T]):
             InputError: if a name or option is unknown (the message suggests the nearest name), or
                 if the value of an option has another type or range than the factory declares.
         """
-        from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
+        from nes2net.lib.options import check_options  # imported late, so that listing names needs no pydantic
 
         factory = self.get(name)
         owner = f"{self.kind} '{name}'"
@@ -129,7 +129,7 @@ class Registry(Generic[T]):
             InputError: as for :meth:`checked_factory`; also if the part has too many weights or
                 modules (:func:`nes2net.lib.module_size.limited_size`).
         """
-        from nes2net.lib.module_size import limited_size  # start-up: names are listed without torch
+        from nes2net.lib.module_size import limited_size  # imported late, so that listing names needs no torch
 
         factory = self.checked_factory(name, options)
         with limited_size(f"{self.kind} '{name}'"):
@@ -143,7 +143,7 @@ class CorpusRegistry(Registry["Corpus"]):
         """Import a corpus as :meth:`Registry.get` does; ``hub:OWNER/NAME`` is downloaded when first needed."""
         if not name.startswith("hub:"):
             return super().get(name)
-        from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
+        from nes2net.data.corpora.hub import hub_corpus  # imported late, so that listing names needs no NumPy
 
         return hub_corpus(name)
 
@@ -217,7 +217,7 @@ backends: Registry[Backend] = Registry(
         "multires_gmlp": "nes2net.models.backends.multires_gmlp:MultiresGmlp",
     },
 )
-heads: Registry[Any] = Registry(  # the linear layer, and subclasses of nes2net.models.backends.heads.Head
+heads: Registry[Any] = Registry(  # all are subclasses of nes2net.models.backends.heads.Head, except linear
     "head",
     "nes2net.heads",
     {
@@ -229,7 +229,7 @@ heads: Registry[Any] = Registry(  # the linear layer, and subclasses of nes2net.
         "prototypes": "nes2net.models.backends.heads:PrototypeHead",
     },
 )
-losses: Registry[Any] = Registry(  # subclasses of nes2net.training.losses.Criterion, which ``models`` must not import
+losses: Registry[Any] = Registry(  # subclasses of nes2net.training.losses.Criterion, which must not be imported here
     "loss",
     "nes2net.losses",
     {
@@ -244,7 +244,7 @@ losses: Registry[Any] = Registry(  # subclasses of nes2net.training.losses.Crite
         "prototypes": "nes2net.training.losses:Prototypes",
     },
 )
-tasks: Registry[Any] = Registry(  # subclasses of nes2net.training.tasks.task.Task, which ``models`` must not import
+tasks: Registry[Any] = Registry(  # subclasses of nes2net.training.tasks.task.Task, which must not be imported here
     "task",
     "nes2net.tasks",
     {
@@ -324,7 +324,7 @@ effects: Registry[type[Effect]] = Registry(
         "rawboost": "nes2net.data.augment.rawboost:RawBoost",
     },
 )
-#: The commands in the groups of the help: group → name → ``"module:attribute"``.
+#: The commands, by their group in the help: group → name → ``"module:attribute"``.
 COMMANDS: dict[str, dict[str, str]] = {
     "prepare": {"data": "nes2net.cli.data:data", "augment": "nes2net.cli.augment:augment"},
     "train": {"train": "nes2net.cli.train:train", "average": "nes2net.cli.average:average"},
@@ -353,7 +353,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "more": {"published": "nes2net.cli.published.command:published"},
 }
 judgements: Registry[Any] = (
-    Registry(  # subclasses of nes2net.scoring.judgement.Judgement, which ``models`` must not import
+    Registry(  # subclasses of nes2net.scoring.judgement.Judgement, which must not be imported here
         "judgement",
         "nes2net.judgements",
         {
@@ -376,16 +376,16 @@ commands: Registry[Callable[..., int | None]] = Registry(
 def takes_checkpoint(name: str) -> bool:
     """Whether the front-end ``name`` can start from a pre-training file.
 
-    A spectral front-end, for example, cannot, because it has no weights.
+    A spectral front-end cannot, because it has no weights.
 
     Raises:
         InputError: if there is no such front-end.
     """
-    from nes2net.models.frontends.base import Frontend  # start-up: names are listed without torch
+    from nes2net.models.frontends.base import Frontend  # imported late, so that listing names needs no torch
 
     factory = frontends.get(name)
     while isinstance(factory, partial):
-        if "checkpoint" in factory.keywords:  # this front-end sets checkpoint=None: it has no pre-training
+        if "checkpoint" in factory.keywords:  # checkpoint=None is set for front-ends without pre-training
             return False
         factory = factory.func
     if inspect.isclass(factory) and issubclass(factory, Frontend):
@@ -408,11 +408,11 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
     Raises:
         InputError: if a name or option is unknown, or the checkpoint cannot be used.
     """
-    from nes2net.models.frontends.base import Frontend  # start-up: names are listed without torch
+    from nes2net.models.frontends.base import Frontend  # imported late, so that listing names needs no torch
 
     adaptation = options.pop("adapt", None)
-    if adaptation is not None:  # check its options before the checkpoint, which takes long to read
-        from nes2net.models.frontends.adaptation import adapt, check_adaptation  # start-up, as above
+    if adaptation is not None:  # check the adaptation first, because the checkpoint takes long to read
+        from nes2net.models.frontends.adaptation import adapt, check_adaptation  # imported late, as above
 
         adaptation = check_adaptation(adaptation, f"front-end '{name}': adapt")
     checkpoint = pretraining_file(checkpoint)
@@ -438,7 +438,7 @@ def create_aggregation(name: str, num_layers: int, feature_dim: int, **options: 
     Raises:
         InputError: if a name or option is unknown.
     """
-    from nes2net.models.aggregations.base import Aggregation  # start-up: names are listed without torch
+    from nes2net.models.aggregations.base import Aggregation  # imported late, so that listing names needs no torch
 
     aggregation = aggregations.create(name, num_layers=num_layers, feature_dim=feature_dim, **options)
     return _check_contract(aggregation, Aggregation, "aggregation", name, options)
@@ -456,20 +456,20 @@ def create_backend(name: str, **options: Any) -> Backend:
     Raises:
         InputError: if a name or option is unknown, or ``classes`` does not fit ``num_logits``.
     """
-    from nes2net.lib.options import check_options, declared  # start-up: names are listed without pydantic
-    from nes2net.models.backends.base import Backend  # start-up: names are listed without torch
-    from nes2net.models.backends.heads import GeneralOptions  # start-up, as above
+    from nes2net.lib.options import check_options, declared  # imported late, so that listing names needs no pydantic
+    from nes2net.models.backends.base import Backend  # imported late, so that listing names needs no torch
+    from nes2net.models.backends.heads import GeneralOptions  # imported late, as above
 
     parameters = inspect.signature(backends.get(name)).parameters
-    # Separate the options that every back-end takes. If the constructor itself has an option of the same name, the
-    # constructor gets this option.
+    # Separate the options that every back-end takes. An option that the constructor itself has is passed to the
+    # constructor.
     general_options = {
         key: options[key] for key in declared(GeneralOptions) if key in options and key not in parameters
     }
     check_options(GeneralOptions, general_options, f"back-end '{name}'")
     backend = backends.create(name, **{key: value for key, value in options.items() if key not in general_options})
     backend = _check_contract(backend, Backend, "back-end", name, options)
-    num_logits = 2  # for a back-end without this option
+    num_logits = 2  # default for back-ends without the option num_logits
     if "num_logits" in parameters:
         num_logits = options.get("num_logits", parameters["num_logits"].default)
     GeneralOptions(**general_options).apply(backend, num_logits, create_head)
@@ -486,8 +486,8 @@ def create_head(head: str | Mapping[str, Any], in_features: int, num_logits: int
         InputError: if the name or an option is unknown, or the head cannot output ``num_logits``
             logits.
     """
-    from nes2net.lib.options import name_and_options  # start-up: names are listed without pydantic
-    from nes2net.models.backends.heads import Head  # start-up: names are listed without torch
+    from nes2net.lib.options import name_and_options  # imported late, so that listing names needs no pydantic
+    from nes2net.models.backends.heads import Head  # imported late, so that listing names needs no torch
 
     name, options = name_and_options({"head": head}, "head", reserved=("in_features", "out_features"))
     head_class = heads.checked_factory(name, options)
@@ -534,13 +534,13 @@ class ConditionSuite(NamedTuple):
 def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     """List every effect at each of its default strengths.
 
-    Effects that ``sources`` or the installed libraries do not allow are listed as left out, with
-    the reason.
+    If an effect needs a source or a library that is missing, ``left_out`` names the effect and the
+    reason.
 
     Raises:
         InputError: if a folder of ``sources`` cannot be used.
     """
-    from nes2net.data.augment import Sources  # start-up: names are listed without NumPy
+    from nes2net.data.augment import Sources  # imported late, so that listing names needs no NumPy
 
     sources = sources or Sources()
     suite = ConditionSuite([], {})
@@ -555,8 +555,8 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
             create_condition(texts[0], sources)
         except InputError as error:
             if not isinstance(error, MissingLibrary) and "speech" not in effect.needs:
-                raise  # the user named a folder, but it cannot be used
-            suite.left_out[name] = str(error)  # a library is missing, or there are too few recordings for babble
+                raise  # the user named a folder that cannot be used
+            suite.left_out[name] = str(error)  # a missing library, or too few recordings for babble
         else:
             suite.names.extend(texts)
     return suite

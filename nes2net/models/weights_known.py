@@ -15,7 +15,7 @@ from nes2net.models.checkpoints.shelf import Shelf
 from nes2net.models.provenance import RECORD_KEY, Provenance
 from nes2net.models.published_models import PUBLISHED
 
-#: Key of the tensors' digest in a record. A record has this key only if it states weights of a published model.
+#: Key of a record for the digest of the tensors. Only a record that states weights of a published model has this key.
 TENSORS_KEY = "tensors_sha256"
 
 
@@ -23,12 +23,12 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, gi
     """Whether ``state_dict`` has the weights of the published model ``name``, not only its names and shapes.
 
     The weights are recognised by the digest of the tensors or of the file, or because they were
-    downloaded from the model's repository. Otherwise the result is False.
+    downloaded from the model's repository. In all other cases the result is False.
 
     Args:
         path: the file or folder of ``state_dict``.
-        given_name: the name or path that the user gave. If this is the model's ``owner/name`` on
-            the hub, and no local file has this name, the weights came from the hub and count as
+        given_name: the name or path that the user gave. The name may be the model's ``owner/name``
+            on the hub. If no local file has this name, the weights came from the hub and count as
             known.
     """
     model = PUBLISHED.get(name)
@@ -48,7 +48,7 @@ def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) 
     """Check what the ``record`` of a file states about published weights; return it without the tensors' digest.
 
     If ``record`` states the weights of a published model, but the tensors in ``state_dict`` do not
-    have the recorded digest, the result states the model only for its architecture.
+    have the recorded digest, the result says that only the architecture is the model's.
     """
     facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):

@@ -1,1 +1,1 @@
-"""Aggregations: join the front-end's hidden states, one per layer, to one feature map."""
+"""Aggregations join the hidden states of a front-end, one for each layer, into one feature map."""

@@ -13,7 +13,7 @@ from nes2net.models.aggregations.base import Aggregation
 
 
 class AttentiveMerging(Aggregation):
-    """AttM: a gate per layer and utterance, then one linear map of all gated layers.
+    """AttM multiplies each layer of an utterance by a gate, and merges the layers by one linear map.
 
     Pan et al., "Attentive merging of hidden embeddings from pre-trained speech model for
     anti-spoofing detection", Interspeech 2024. The published linear map L·D → D reads the layers
@@ -39,8 +39,8 @@ class AttentiveMerging(Aggregation):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute a gate for each utterance and layer, B×L in (0, 1), from the layers' means over time.
 
-        The linear map after the gates weighs the layers again, by a matrix for each layer. The
-        gates do not show this.
+        After the gates, a linear map multiplies each layer by a matrix. This second weighting is
+        not part of the gates.
         """
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L
@@ -49,8 +49,8 @@ class AttentiveMerging(Aggregation):
     def layer_maps(self) -> Tensor:
         """Split the weight of the linear map by layers: L×D×D.
 
-        The result is a contiguous copy, because reading one layer of the interleaved weight would
-        touch the memory of all layers.
+        The result is a contiguous copy. In the interleaved weight, the numbers of one layer are
+        spread over the memory of all layers.
         """
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 

@@ -12,14 +12,14 @@ from nes2net.lib.errors import InputError
 
 
 class Aggregation(nn.Module):
-    """L hidden states B×T×D → one feature map B×T×D.
+    """Merge L hidden states B×T×D into one feature map B×T×D.
 
-    Aggregations add one layer after the other, so that the hidden states are never copied into one
-    L×B×T×D tensor. State-dict keys are the published keys without ``ssl_model.``.
+    An aggregation adds up the layers one by one, and never copies all hidden states into one tensor
+    L×B×T×D. State-dict keys are the published keys without ``ssl_model.``.
 
     Args:
-        num_layers: L, the front-end's ``num_layers``.
-        feature_dim: D, the front-end's ``out_dim``.
+        num_layers: number of hidden states, L; the front-end's ``num_layers``.
+        feature_dim: size of a hidden state, D; the front-end's ``out_dim``.
 
     Raises:
         InputError: if there are fewer than :attr:`min_layers` hidden states.
@@ -44,7 +44,7 @@ class Aggregation(nn.Module):
         self.num_layers = num_layers
         self.feature_dim = feature_dim
 
-    if TYPE_CHECKING:  # torch.nn.Module does not type its call
+    if TYPE_CHECKING:  # tells mypy the types of a call, which torch.nn.Module does not declare
 
         def __call__(self, hidden_states: Sequence[Tensor]) -> Tensor: ...
 
@@ -55,8 +55,8 @@ class Aggregation(nn.Module):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Compute the weights B×L of the L ``hidden_states`` B×T×D; None if the aggregation does not weigh layers.
 
-        The aggregation multiplies each layer by a factor between 0 and 1. The weight of a layer is
-        the mean over time of this factor. In some aggregations the weights of all layers add up to
+        An aggregation may multiply each layer by a factor between 0 and 1. The weight of the layer
+        is this factor, averaged over time. In some aggregations the weights of all layers add up to
         1.
         """
         return None
@@ -83,7 +83,7 @@ def gated_sum(hidden_states: Sequence[Tensor], gates: Iterable[Tensor]) -> Tenso
         gates: one tensor per layer: a single number, or B×1×1 for one number per utterance.
     """
     products = zip(hidden_states, gates)
-    layer, gate = next(products)  # the first product starts the sum, so that no tensor of zeros is needed
+    layer, gate = next(products)  # the sum starts with the first product, not with a tensor of zeros
     total = layer * gate
     for layer, gate in products:
         total = torch.addcmul(total, layer, gate)

@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.options import Size
 from nes2net.models.aggregations.base import Aggregation
 
-_FLOOR = math.log(torch.finfo(torch.float64).eps)  # −36.0437, which the published code uses for log 0
+_FLOOR = math.log(torch.finfo(torch.float64).eps)  # value of log 0 in the published code, −36.0437
 
 
 class Expert(nn.Module):
@@ -33,7 +33,7 @@ class Expert(nn.Module):
 
 
 class Choice(NamedTuple):
-    """The k of n experts that the gate chose for each of F frames."""
+    """Which k of the n experts the gate has chosen, for each of F frames."""
 
     experts: Tensor
     """Numbers of the chosen experts, F×k."""
@@ -48,7 +48,7 @@ class Choice(NamedTuple):
 
 
 class MixtureOfExperts(Aggregation):
-    """log Σ_e gate_e · exp(expert_e(layer of e)) for each frame. The sum is over the experts e that a gate chose.
+    """Compute log Σ_e gate_e · exp(expert_e(layer of e)) for each frame; a gate chooses the experts e of the sum.
 
     Z. Wang et al., "Mixture of experts fusion for fake audio detection using frozen wav2vec 2.0",
     ICASSP 2025, arXiv 2409.11909. Each of the first L − 1 hidden states has ``experts_per_layer``
@@ -64,15 +64,15 @@ class MixtureOfExperts(Aggregation):
         top_k: number of experts that the gate chooses for a frame.
         hidden_dim: hidden size of an expert.
         noise_epsilon: least standard deviation of the noise.
-        underflow: what to return for an element whose sum of exponentials is 0 in float32:
-            ``exact`` for the true value, or ``floor`` for −36.04 without a gradient, as published.
+        underflow: result for an element whose sum of exponentials is 0 in float32. ``exact`` gives
+            the true value; ``floor`` gives −36.04 without a gradient, as published.
         balance_weight: weight of the balancing loss in training, :meth:`balance_loss`.
 
     >>> MixtureOfExperts(25, 16)([torch.randn(2, 5, 16)] * 25).shape
     torch.Size([2, 5, 16])
     """
 
-    min_layers = 2  # the last layer only feeds the gate
+    min_layers = 2  # the last layer is only the input of the gate
     mean: Tensor
     std: Tensor
 
@@ -100,8 +100,8 @@ class MixtureOfExperts(Aggregation):
         # Zeros make all logits equal at first, so that the noise alone chooses experts.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # The noise has this mean and standard deviation before it is scaled. They never change, but published files
-        # contain them.
+        # The noise has this mean and standard deviation before it is scaled. Both never change. They are stored here
+        # because published files contain them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))
@@ -135,8 +135,8 @@ class MixtureOfExperts(Aggregation):
             if noise is not None:
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
-            # A stable sort takes the first of equal logits on every device, but topk() on a GPU may take another. All
-            # logits are equal before training.
+            # Before training, all logits are equal. Of equal logits, a stable sort takes the first on every device;
+            # topk() on a GPU may take another.
             logits, experts = noisy.sort(dim=1, descending=True, stable=True)
             log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
             return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
@@ -166,11 +166,11 @@ class MixtureOfExperts(Aggregation):
         else:  # each expert reads only the frames that chose it
             chosen_experts = choice.experts.flatten()  # F·k: k experts of frame 0, then k experts of frame 1, …
             order = chosen_experts.argsort(stable=True)
-            if chosen_experts.is_meta:  # a meta tensor has no values: any split of the frames will do
+            if chosen_experts.is_meta:  # a meta tensor has no values to count, so split the frames evenly
                 counts = [len(frames) for frames in chosen_experts.tensor_split(self.num_experts)]
             else:
                 counts = F.one_hot(chosen_experts, self.num_experts).sum(dim=0).tolist()
-            frames = (order // self.top_k).split(counts)  # for each expert, the numbers of its frames
+            frames = (order // self.top_k).split(counts)  # indices of the frames of each expert
             expert_outputs = [
                 expert(layers[e // self.experts_per_layer].index_select(0, frames[e]))
                 for e, expert in enumerate(self.experts)
@@ -178,7 +178,7 @@ class MixtureOfExperts(Aggregation):
             outputs = torch.cat(expert_outputs).index_select(0, order.argsort()).unflatten(0, (-1, self.top_k))
         outputs = at_least_float32(outputs)
         merged = torch.logsumexp(outputs + choice.log_gates.unsqueeze(2), dim=1)
-        if self.underflow == "floor":  # as the published code, which sums exponentials in float32
+        if self.underflow == "floor":  # the published code sums exponentials in float32
             plain = (choice.log_gates.float().exp().unsqueeze(2) * outputs.float().exp()).sum(dim=1)
             merged = torch.where(plain == 0, merged.new_tensor(_FLOOR), merged)
         return merged.to(hidden_states[-1].dtype).view_as(hidden_states[-1])
@@ -201,7 +201,7 @@ class MixtureOfExperts(Aggregation):
             largest = choice.noisy.topk(self.top_k + 1, dim=1).values
             smallest_chosen = largest[:, -2:-1]
             next_largest = largest[:, -1:]
-            # To be chosen, an expert must exceed the k-th largest of the other experts' logits.
+            # To be chosen, an expert needs a logit above the k-th largest logit of the other experts.
             threshold = torch.where(choice.noisy > next_largest, next_largest, smallest_chosen)
             load = torch.special.ndtr((choice.clean - threshold) / choice.deviation).sum(dim=0)
         return _squared_variation(gates.sum(dim=0)) + _squared_variation(load)

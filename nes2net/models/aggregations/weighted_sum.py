@@ -11,7 +11,7 @@ from nes2net.models.aggregations.base import Aggregation, gated_sum
 
 
 class WeightedSum(Aggregation):
-    """Σ_l softmax(``weight_hidd``)_l · h_l, with a learned number for each layer; the numbers are equal at first.
+    """Compute Σ_l softmax(``weight_hidd``)_l · h_l; ``weight_hidd`` holds a learned number for each layer.
 
     Yang et al., "SUPERB: speech processing universal performance benchmark", Interspeech 2021.
 

@@ -43,7 +43,7 @@ Targets = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Adaptation:
-    """The tensors that are trained in a front-end instead of its weights.
+    """Options that say which tensors of a front-end are trained instead of its weights.
 
     Args:
         kind: ``"lora"`` adds a product of two small matrices to the weight of linear layers,
@@ -54,16 +54,16 @@ class Adaptation:
             Sec. 2.1). ``"prompt"`` puts learned vectors before the frames that the transformer
             layers read (Jia et al., "Visual prompt tuning", arXiv 2203.12119). ``"bitfit"`` trains
             the biases of the transformer layers (Ben Zaken et al., arXiv 2106.10199).
-        rank: for LoRA and DoRA: number of rows of A and of columns of B.
-        alpha: for LoRA and DoRA: the product is multiplied by alpha / rank.
-        targets: for LoRA and DoRA: the linear layers that get a product: ``"attention"`` (queries,
-            keys, values and output), ``"feed_forward"``, ``"all"`` for both, or a list of names of
+        rank: number of rows of A and of columns of B, for LoRA and DoRA.
+        alpha: numerator of the factor alpha / rank, for LoRA and DoRA.
+        targets: linear layers that LoRA and DoRA change, namely ``"attention"`` (queries, keys,
+            values and output), ``"feed_forward"``, ``"all"`` for both, or a list of names of
             layers, such as ``["q_proj", "v_proj"]``.
-        dropout: for LoRA and DoRA: probability of dropout at the input of A, in training.
-        bottleneck: for adapters: size between the two linear layers; the paper has 8, 64 and 256.
-        tokens: for prompts: number of vectors; 10 is an assumption.
-        deep: for prompts: give each transformer layer its own vectors, which replace the previous
-            layer's outputs at these positions (VPT-Deep).
+        dropout: probability of dropout at the input of A in training, for LoRA and DoRA.
+        bottleneck: size between the two linear layers of an adapter; the paper has 8, 64 and 256.
+        tokens: number of vectors of a prompt; 10 is an assumption.
+        deep: whether each transformer layer has its own prompt, which replaces the previous layer's
+            outputs at these positions (VPT-Deep).
     """
 
     kind: Literal["lora", "dora", "adapter", "prompt", "bitfit"]
@@ -117,14 +117,15 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """Freeze the parameters of ``frontend``, and add the tensors to train; BitFit unfreezes the biases instead.
 
-    ``adaptation`` says which tensors are added. ``frontend`` is changed in place, with its ``base``
-    and ``config``. Before training, only a prompt changes hidden states. Random numbers come from
-    PyTorch's generator, in the order of the layers.
+    ``adaptation`` says which tensors are added. ``frontend`` is changed in place, including its
+    attributes ``base`` and ``config``. Before training, a prompt already changes the hidden states;
+    the other kinds do not. Random numbers come from PyTorch's generator, in the order of the
+    layers.
 
     Raises:
         InputError: if ``frontend`` is adapted already, has no transformer layers or has the engine
-            fairseq; if the kind is a prompt, and ``frontend`` takes none; or if the linear layers
-            to adapt do not exist or are too small for the rank.
+            fairseq; if the kind is ``prompt``, and ``frontend`` cannot take a prompt; or if the
+            linear layers to adapt do not exist or are too small for the rank.
     """
     # Refuse front-ends that cannot be adapted in this way.
     name = frontend.config["name"]
@@ -154,7 +155,8 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         if adaptation.deep:
             layers = len(frontend.transformer_layers)
         prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=weight.device, dtype=weight.dtype)
-        # Prompts start as standard normal numbers, which are as large as a layer norm's output: an assumption.
+        # Prompts start as standard normal numbers, as large as the output of a layer norm. This choice is an
+        # assumption.
         frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
     elif kind == "bitfit":
         for layer in frontend.transformer_layers:
@@ -162,7 +164,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
                 parameter.requires_grad_(_last_word(layer_name) == "bias")
     else:
         _add_lora(frontend, adaptation)
-    # The base has the tensors that existed before and stay frozen.
+    # The base consists of all tensors that were not added and are not trained.
     tensors = frontend.state_dict(keep_vars=True)
     frontend.base = frozenset(name for name in base if not tensors[name].requires_grad)
     frontend.config["adapt"] = adaptation.options
@@ -178,7 +180,7 @@ def merge(frontend: Frontend) -> None:
     if not frontend.adapted:
         return
     for parent, name, layer in _lora_layers(frontend):
-        layer.merge(safe_merge=True)  # merge into a copy, because the weight may be mapped from the file of the base
+        layer.merge(safe_merge=True)  # adds to a copy: the weight itself may be memory-mapped
         setattr(parent, name, layer.get_base_layer())
     frontend.base = frozenset()
     frontend.requires_grad_(True)
@@ -210,7 +212,7 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     if isinstance(targets, str):
         target_names = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(last_names)}[targets]
     else:
-        # A user may name layers as fairseq or as the transformers library does: given name → name in the library.
+        # Users may also write the names that layers have in fairseq. User's name → name in the transformers library.
         library_names = {"fc1": "intermediate_dense", "fc2": "output_dense", **{name: name for name in last_names}}
         target_names = tuple(library_names.get(name, name) for name in targets)
         check_known(
@@ -227,13 +229,13 @@ def _last_word(name: str) -> str:
 
 
 def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Replace linear layers of ``frontend`` by peft's layers for ``adaptation``, and keep the names of tensors.
+    """Replace the linear layers to adapt in ``frontend`` by peft's layers; the tensors keep their state-dict names.
 
     Raises:
         InputError: if the rank is larger than the smaller size of a layer, or a layer does not
             exist.
     """
-    from peft import LoraConfig, inject_adapter_in_model  # start-up: takes seconds
+    from peft import LoraConfig, inject_adapter_in_model  # imported late, because the import takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)
     smallest = min(min(layer.weight.shape) for layer in layers.values())
@@ -253,7 +255,7 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
-    """Find each layer of peft in ``frontend``: its parent module, its name in the parent, and the layer itself."""
+    """List peft's layers in ``frontend`` as (parent, name, layer); the name is the layer's name in the parent."""
     return [
         (parent, name, child)
         for parent in frontend.modules()
@@ -263,7 +265,7 @@ def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
 
 
 class Bottleneck(nn.Module):
-    """A linear layer with output y, and an adapter after it: y + W₂·GELU(W₁·y + b₁) + b₂, …×D' → …×D.
+    """A linear layer D' → D with output y, then an adapter with output y + W₂·GELU(W₁·y + b₁) + b₂.
 
     W₂ and b₂ are 0 before training, so that the adapter changes nothing at first.
 
@@ -288,7 +290,7 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-# A module replaces an adapted linear layer. Pairs: name of a tensor in this module, and its name in state dicts.
+# Tensors of a module that replaces a linear layer: pairs of a name in the module and a name in state dicts.
 _NAMES = [
     ("base_layer.weight", "weight"),
     ("base_layer.bias", "bias"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-_SHORT = 512  # largest T for which a whole T×T matrix of weights is computed: larger ones take much memory
+_SHORT = 512  # largest T for whole T×T matrices of weights; larger matrices take much memory
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None, dropout: float = 0.0) -> Tensor:

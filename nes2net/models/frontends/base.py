@@ -16,11 +16,11 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class UsedSamples:
-    """The number of leading samples that the hidden states depend on, in a front-end without padding.
+    """A function that counts the leading samples of a waveform that a front-end without padding reads.
 
-    Call the object with the number of samples of a waveform. The result is the number of samples up
-    to the end of the last complete frame; later samples are never read. Utterances with the same
-    result can be cut to this length and share a batch: their hidden states do not change. The
+    The argument is the number of samples of the waveform. The result is the number of samples up to
+    the end of the last complete frame; the front-end never reads later samples. Utterances with the
+    same result can be cut to this length and share a batch: their hidden states do not change. The
     default values are for a front-end that reads all samples.
 
     Args:
@@ -63,7 +63,7 @@ def check_hop_length(hop_length: int, min_hop_length: int) -> None:
 
 
 class Frontend(nn.Module):
-    """Waveform B×N (16 kHz, in [−1, 1]) → hidden states B×T×D."""
+    """Compute hidden states B×T×D from a waveform B×N (16 kHz, in [−1, 1])."""
 
     config: dict[str, Any]
     """The name and options that build this front-end again."""
@@ -100,7 +100,7 @@ class Frontend(nn.Module):
     model: Any
     """The network, under the name that it has in published checkpoints."""
 
-    if TYPE_CHECKING:  # torch.nn.Module does not type its call
+    if TYPE_CHECKING:  # tells mypy the types of a call, which torch.nn.Module does not declare
 
         def __call__(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]: ...
 
@@ -108,7 +108,8 @@ class Frontend(nn.Module):
         """Compute the hidden states of ``waveform`` B×N.
 
         Args:
-            layers: ``"all"`` for L hidden states, ``"last"`` for a list with only the last state.
+            layers: the states to return, ``"all"`` for L states or ``"last"`` for a list with one
+                state.
             final_norm: whether the last state is taken after the final layer norm.
         """
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
@@ -123,7 +124,7 @@ class Frontend(nn.Module):
 
     @property
     def adapted(self) -> bool:
-        """Whether :mod:`nes2net.models.frontends.adaptation` has adapted the front-end: few tensors are trained."""
+        """Whether only a few tensors of the front-end are trained (:mod:`nes2net.models.frontends.adaptation`)."""
         return "adapt" in self.config
 
     @property
@@ -140,8 +141,8 @@ class Frontend(nn.Module):
         """Put a prompt of P vectors before the frames of ``x``, the input of transformer layer number ``layer``.
 
         The input of layer 0 is B×T×D, and the result is B×(P+T)×D. The input of a later layer is
-        B×(P+T)×D already. A deep prompt then replaces the P vectors; a prompt that is not deep
-        leaves these vectors unchanged. A front-end without a prompt returns ``x``.
+        B×(P+T)×D already. A deep prompt then puts new vectors in place of the P vectors; any other
+        prompt leaves them unchanged. A front-end without a prompt returns ``x``.
         """
         prompt = getattr(self.model, "prompt", None)  # 1×P×D; a deep prompt is L'×P×D for L' layers
         if prompt is None or layer >= len(prompt):
@@ -222,7 +223,7 @@ class Frontend(nn.Module):
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # by checkpoint_activations(): compile the method in it
+            if isinstance(layer.forward, partial):  # wrapped by checkpoint_activations(): compile the inner method
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

@@ -36,7 +36,7 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     """
     try:
         from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
-    except (ImportError, ValueError, AttributeError) as error:  # fairseq 0.12.2 raises the last two on a new Python
+    except (ImportError, ValueError, AttributeError) as error:  # a new Python makes fairseq 0.12.2 raise the last two
         raise MissingLibrary(
             f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
             f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
@@ -61,10 +61,10 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     Args:
         model: fairseq's ``Wav2Vec2Model``.
         waveform: B×N, normalised already.
-        layers, final_norm: as for that method.
+        layers, final_norm: as for :meth:`SSLFrontend.forward`.
     """
     encoder = model.encoder
-    inputs: dict[Any, Tensor] = {}  # "layer_norm" or number of a layer → input of this module
+    inputs: dict[Any, Tensor] = {}  # index of a layer, or "layer_norm" → input of this module
 
     def store_input(name: Any, _: nn.Module, args: tuple[Tensor]) -> None:
         """Store the input of the module ``name``. PyTorch calls this hook before the module computes."""
@@ -79,7 +79,7 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
     finally:
         for hook in hooks:
             hook.remove()
-    before_norm = out  # the last layer's own output
+    before_norm = out  # output of the last layer, if no norm follows
     if encoder.layer_norm_first:
         before_norm = inputs["layer_norm"]
     states = [out if final_norm else before_norm]

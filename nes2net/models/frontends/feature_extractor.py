@@ -41,10 +41,10 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
         else:
             x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))
-        norm = getattr(layer, "layer_norm", None)  # not every layer has a norm
+        norm = getattr(layer, "layer_norm", None)  # None for a layer without a norm
         if isinstance(norm, nn.LayerNorm):
             x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        elif norm is not None:  # the group norm in the first layer of wav2vec 2.0 Base
+        elif norm is not None:  # a group norm, in the first layer of wav2vec 2.0 Base
             x = norm(x)
         x = layer.activation(x)
     return x.squeeze(2).transpose(1, 2)

@@ -27,13 +27,13 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     Differences are Δc[t] = ``delta_scale``·(c[t+1] − c[t−1]); the first and the last frame are
     repeated at the ends. ΔΔ is computed from Δ in the same way.
 
-    The defaults are the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of 2021 LA has
-    ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
-    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA has ``max_frequency=8000``. Only
-    the MATLAB baseline of 2021 halves the differences. The Python baseline with spafe 0.3.3 has the
-    same options with ``max_frequency=8000, delta_scale=1``, because spafe's filters always go to
-    8000 Hz. The baselines pad the last frame with zeros. Here an incomplete frame is dropped, as in
-    every other front-end.
+    The defaults are those of the LFCC-GMM baseline of ASVspoof 2019. The MATLAB baseline of 2021 LA
+    has ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
+    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA has ``max_frequency=8000``. Only the
+    MATLAB baseline of 2021 halves the differences. The Python baseline of 2021, with spafe 0.3.3,
+    has the options of the MATLAB baseline except ``delta_scale=1`` and ``max_frequency=8000``;
+    spafe's filters always go up to 8000 Hz. The baselines pad the last frame with zeros. This
+    front-end drops an incomplete frame, as all front-ends do.
 
     Args:
         window_length, hop_length, n_fft: in samples; the default window is 20 ms, the hop 10 ms.
@@ -105,7 +105,8 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         frames = x.unfold(1, self.window_length, self.hop_length) * window  # B×T×window
         power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(-1)  # B×T×bins
 
-        # Triangles of height 1, bins×filters, each between the centres of its neighbours.
+        # Triangular filters of height 1, bins×filters. Each filter extends from the centre of the filter below to the
+        # centre of the filter above.
         float64: dict[str, Any] = {"dtype": torch.float64, "device": x.device}
         bins = torch.linspace(0, SAMPLE_RATE / 2, self.n_fft // 2 + 1, **float64).unsqueeze(1)
         edges = torch.linspace(0, self.max_frequency, self.num_filters + 2, **float64)

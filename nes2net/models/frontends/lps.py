@@ -24,10 +24,10 @@ class LogPowerSpectrum(SpectralFrontend):
     """Logarithm of the magnitude spectrum, one frame per ``hop_length`` samples: B×N → B×T×bins.
 
     The steps for each frame are pre-emphasis x[n] − 0.97·x[n−1], a symmetric window, an FFT and
-    log(|X| + e^−80). The defaults are the full-band setting of SR-LA Res2Net (Neural Networks
-    2024), by the authors of MPIF-Res2Net. It is an assumption that MPIF-Res2Net has this setting.
-    The F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, is ``num_bins=45``; the network reads the first
-    80,000 samples (``num_samples``).
+    log(|X| + e^−80). The defaults are the full-band options of SR-LA Res2Net (Neural Networks
+    2024). It is an assumption that MPIF-Res2Net, by the same authors, has the same options. For the
+    F0 sub-band of SR-LA Res2Net, 0 to 416 Hz, set ``num_bins=45``. SR-LA Res2Net reads the first
+    80,000 samples (``num_samples=80000``).
 
     Args:
         n_fft: length of the FFT and of the window in samples.
@@ -36,7 +36,8 @@ class LogPowerSpectrum(SpectralFrontend):
         pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
         num_bins: number of bins to keep, from 0 Hz on; None for all n_fft/2 + 1 bins.
         normalize: subtract the mean of each bin over the utterance, and divide by the standard
-            deviation over all bins and frames. No publication states whether to do so.
+            deviation over all bins and frames. No publication states whether the authors
+            normalised.
         num_samples: number of leading samples of a waveform to read; None for all.
 
     Raises:

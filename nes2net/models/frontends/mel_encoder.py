@@ -19,7 +19,7 @@ from nes2net.models.frontends.onednn import with_onednn
 
 
 class MelEncoder(Frontend):
-    """Waveform B×N → hidden states B×T×D of an encoder of log-mel features.
+    """Compute hidden states B×T×D from a waveform B×N by an encoder of log-mel features.
 
     L, the number of hidden states for ``layers="all"``, is the number of layers plus 1 for the
     final output. Tensors have the transformers library's names with the prefix ``model.``. A
@@ -57,7 +57,8 @@ class MelEncoder(Frontend):
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.out_dim = dim
         self.num_layers = options["encoder_layers"] + 1
-        # With a checkpoint, build on the meta device: the tensors of the file become the parameters.
+        # With a checkpoint, build the network on the meta device, without values: the tensors of the file become its
+        # parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = with_onednn(self.build_model(options))
         if state_dict is not None:
@@ -81,7 +82,7 @@ class MelEncoder(Frontend):
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
         Args:
-            layers: ``"all"`` or ``"last"``.
+            layers: which hidden states to return, ``"all"`` or ``"last"``.
             final_norm: whether the last state is taken after the final layer norm, if there is one.
 
         Returns:

@@ -4,10 +4,10 @@ PyTorch computes float32 products by MKL, which uses only AVX2 on processors tha
 make. On an AMD EPYC with AVX-512, oneDNN takes half the time or less, forward and backward. Lower
 precisions need no change: PyTorch computes them by oneDNN already.
 
-Some modes of PyTorch do not know oneDNN's operator, or have no rule for its derivative or for
-batching. These modes are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast,
-``torch.func`` (vmap, gradients per sample, jvp) and forward-mode differentiation. In these modes,
-PyTorch's own product is used.
+Some modes of PyTorch cannot use oneDNN's operator, or cannot differentiate or batch it. These modes
+are ``torch.compile``, ``torch.export``, ``torch.jit.trace``, autocast, ``torch.func`` (vmap,
+gradients per sample, jvp) and forward-mode differentiation. In these modes, PyTorch's own product
+is used.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-# oneDNN's product, an operator of PyTorch's compiler. None if PyTorch's own product is used instead. Processors without
+# The operator that computes a product by oneDNN; None if PyTorch's own product is used instead. Processors without
 # AVX-512 use PyTorch's own product, because MKL is as fast as oneDNN on them.
 _product: Callable[..., Tensor] | None = None
 if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
     _test_matrix = torch.ones(3, 4)
-    with suppress(AttributeError, RuntimeError):  # this build of PyTorch may have no oneDNN
+    with suppress(AttributeError, RuntimeError):  # this build of PyTorch may lack the operator
         _operator = torch.ops.mkldnn._linear_pointwise
-        if torch.equal(  # the operator is not public: check that it computes x Wᵀ + b; here, this is 4 + 1
+        if torch.equal(  # the operator is not public: check that it computes x Wᵀ + b, which is 5 here
             _operator(_test_matrix, _test_matrix, _test_matrix[:, 0], "none", [], ""), torch.full((3, 3), 5.0)
         ):
             _product = _operator
@@ -41,7 +41,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Compute x Wᵀ + b with the ``weight`` W and the ``bias`` b, …×D → …×D'."""
-        assert _product is not None  # OneDNNLinear.forward() has checked it
+        assert _product is not None  # OneDNNLinear.forward() has checked that oneDNN can be used
         return _product(x, weight, bias, "none", [], "")  # "none": no activation follows the product
 
     @staticmethod
@@ -87,7 +87,7 @@ class OneDNNLinear(nn.Linear):
             or x.numel() == 0
             or torch.is_autocast_enabled("cpu")
             or torch._C._are_functorch_transforms_active()
-            # forward-mode differentiation gives a tensor a tangent
+            # in forward-mode differentiation, a tensor has a tangent
             or any(t is not None and unpack_dual(t).tangent is not None for t in (x, self.weight, self.bias))
         )
         if cannot_use_onednn:
@@ -104,5 +104,5 @@ def with_onednn(model: nn.Module) -> nn.Module:
     return model
 
 
-if _product is not None:  # PyTorch's counter of operations does not know oneDNN's product
+if _product is not None:  # teach PyTorch's counter of operations the cost of oneDNN's product
     register_flop_formula(_product)(lambda x, weight, *_, **__: 2 * math.prod(x) * weight[0])

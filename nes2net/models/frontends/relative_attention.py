@@ -13,7 +13,7 @@ from nes2net.models.frontends.attention import attend
 
 
 class GatedRelativeAttention(nn.Module):
-    """Self-attention with a position bias for each distance; the query gates this bias: B×T×D → B×T×D.
+    """Self-attention with a position bias, which depends on the distance and is gated by the query: B×T×D → B×T×D.
 
     S. Chen et al., "WavLM", arXiv 2110.13900, Sec. III-A.
 
@@ -69,10 +69,10 @@ class GatedRelativeAttention(nn.Module):
                 is the first layer.
 
         Returns:
-            The output B×T×D; None in place of the attention weights, as the library's layers
-            expect; and the position bias 1×H×T×T, before gating.
+            Three values, as the library's layers expect: the output B×T×D; None instead of
+            attention weights; and the position bias 1×H×T×T, before gating.
         """
-        if position_bias is None:  # in the library's own encoder, the first layer computes the bias
+        if position_bias is None:  # the library's own encoder passes no bias to the first layer
             position_bias = self.position_bias(hidden_states.shape[1])
         query, key, value = (self._heads(proj(hidden_states)) for proj in (self.q_proj, self.k_proj, self.v_proj))
         bias = self.gated_bias(hidden_states, position_bias)
@@ -82,7 +82,8 @@ class GatedRelativeAttention(nn.Module):
 
     def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
         """Multiply ``position_bias`` 1×H×T×T by the gates of the queries in ``hidden_states`` B×T×D: B×H×T×T."""
-        # A gate is the sum of four outputs of a linear layer. Adding up the weights of the layer gives the same sum.
+        # A gate is the sum of four outputs of a linear layer. To compute the sum at once, add up the weights of these
+        # outputs.
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
         heads = self._heads(hidden_states)
         update, reset = functional.linear(heads, weight, bias).sigmoid().chunk(2, dim=-1)  # B×H×T×1 each
@@ -94,9 +95,9 @@ class GatedRelativeAttention(nn.Module):
 
 
 def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:
-    """Return the number of the bucket for each ``distance`` (key − query, in frames), as in T5.
+    """Return the index of the bucket of each ``distance`` (key − query, in frames), as in T5.
 
-    The buckets are numbered from 0 to ``num_buckets`` − 1.
+    The indices go from 0 to ``num_buckets`` − 1.
 
     Half of the buckets are for later keys, and half for earlier keys. In each half, the first
     buckets hold one distance each. The other buckets grow logarithmically up to ``max_distance``;
@@ -121,8 +122,8 @@ class RelativeKeyAttention(nn.Module):
 
     This module replaces ``Wav2Vec2BertSelfAttention`` of the transformers library in a layer, and
     keeps the parameters and their names. The library looks up an embedding for each pair of frames,
-    which takes T×T×D/H numbers. There are only few distances, so this module multiplies each query
-    by the embeddings of all distances, and looks up the products. There is no padding mask.
+    which takes T×T×D/H numbers. This module multiplies each query by the embeddings of all
+    distances, which are few, and then looks up the products. There is no padding mask.
 
     Args:
         attention: the library's module.
@@ -147,8 +148,8 @@ class RelativeKeyAttention(nn.Module):
     def forward(self, hidden_states: Tensor, **_: Any) -> tuple[Tensor, None]:
         """Attend over ``hidden_states`` B×T×D.
 
-        Returns the output B×T×D, and None in place of attention weights: the library's layers
-        expect such a pair.
+        Returns the output B×T×D and None. The library's layers expect a pair of output and
+        attention weights.
         """
         projections = (self.linear_q, self.linear_k, self.linear_v)
         query, key, value = (

@@ -3,8 +3,9 @@
 ``create_frontend`` builds a front-end of a published size by its name, and checks that a given file
 has this size. The front-ends in :data:`MODEL_TYPES` read any size.
 
-In reading order: ``PublishedSize`` and the table ``SIZES``; ``check_size`` compares a file with the
-table; ``pretraining_file`` downloads a file; ``obtain`` says where to get a file.
+In reading order: ``PublishedSize`` describes a size, and ``SIZES`` is the table of all sizes.
+``check_size`` compares a file with the table, ``pretraining_file`` downloads a file, and ``obtain``
+says where to get a file.
 
 Names, shapes, counts and options were checked against lists of the tensors in published files, for
 ``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``,
@@ -12,7 +13,8 @@ Names, shapes, counts and options were checked against lists of the tensors in p
 same sizes except ``wavlm_large``.
 
 The addresses of files come from the pages of fairseq, HuBERT and MMS, and from Whisper's code. The
-addresses of Whisper's files contain their digests. Several users of ``xlsr_300m`` state its digest.
+addresses of Whisper's files contain their digests. Several users of ``xlsr_300m`` have published
+the digest of its file.
 
 The following facts were written from memory and not checked: all licences, ``normalize`` and
 ``hub_options``; the options of ``xlsr_53``, which equal the options of ``xlsr_300m``; all facts of
@@ -269,7 +271,8 @@ SIZES: dict[str, PublishedSize] = {
 def __getattr__(name: str) -> Any:
     """Make the constructor of the published size ``name``.
 
-    The registry reads constructors as attributes of this module, so that this function is called.
+    The registry reads the constructor as an attribute of this module, and Python then calls this
+    function.
 
     Raises:
         AttributeError: if ``name`` is not a published size.
@@ -282,7 +285,7 @@ def __getattr__(name: str) -> Any:
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
-    """List the names of the published sizes that have the options of ``config``; there may be several.
+    """List the names of all published sizes that have the options of ``config``.
 
     Args:
         model_type: type of the model, as in :attr:`PublishedSize.model_type`.
@@ -307,7 +310,8 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
-    # Find the published sizes that have the options of the checkpoint, and whose file or folder has its name.
+    # Find the published sizes that have the options of the checkpoint, and whose file or folder has the checkpoint's
+    # name.
     size = SIZES[name]
     differences = _differences(name, config)
     same_named = []
@@ -335,7 +339,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
 def pretraining_file(path_or_name: str | Path | None) -> Path | None:
     """Return the path of a pre-training file or folder, given by its path or by the name of a published size.
 
-    The result for None is None. The file of a published size is downloaded once
+    If the argument is None, the result is None. The file of a published size is downloaded once
     (:class:`nes2net.models.checkpoints.shelf.Shelf`). An existing file or folder with the name of a
     size takes precedence.
 
@@ -347,7 +351,7 @@ def pretraining_file(path_or_name: str | Path | None) -> Path | None:
         return None
     if str(path_or_name) not in SIZES or Path(path_or_name).exists():
         return Path(path_or_name)
-    from nes2net.models.checkpoints.shelf import Shelf  # start-up: names are listed without pydantic
+    from nes2net.models.checkpoints.shelf import Shelf  # imported late, so that listing names needs no pydantic
 
     size = SIZES[str(path_or_name)]
     return Shelf(str(path_or_name), size.published, size.licence).take()
@@ -383,7 +387,7 @@ def check_pretrained(name: str) -> None:
 
 
 def obtain(name: str) -> str:
-    """Say where to get the pre-training file of a published size; empty if ``name`` is not a published size.
+    """Say where to get the pre-training file of the published size ``name``; empty if there is no such size.
 
     >>> obtain("wavlm_large")
     'WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm, or the folder https://huggingface.co/microsoft/wavlm-large'
@@ -398,10 +402,11 @@ def obtain(name: str) -> str:
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:
-    """Write a text for each option in ``config`` that differs from the published size ``name``.
+    """Describe each option in ``config`` that differs from the published size ``name``, in a short text.
 
-    An option does not differ if it has the value of the pre-training file or the value of the
-    model's folder on the hub. Only the options in :data:`SHAPE` are compared.
+    Two values of an option count as equal to the published size: the value of the pre-training
+    file, and the value of the model's folder on the hub. Only the options in :data:`SHAPE` are
+    compared.
     """
     constructor = __getattr__(name)
     defaults = {key: parameter.default for key, parameter in signature(constructor).parameters.items()}

@@ -26,7 +26,7 @@ def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
 
 
 class SpectralFrontend(Frontend):
-    """Waveform B×N → features of frames B×T×D, after pre-emphasis.
+    """Compute features of frames, B×T×D, from a waveform B×N after pre-emphasis.
 
     The features are float32 in every precision of the detector, also within autocast, because
     powers of a spectrum exceed the range of float16. The features of a float64 waveform are
@@ -46,7 +46,7 @@ class SpectralFrontend(Frontend):
         length = options[self.length_option]
         self.hop_length = options["hop_length"]
         num_samples = options["num_samples"]
-        check_hop_length(self.hop_length, length // 64)  # one sample is read by at most 64 frames
+        check_hop_length(self.hop_length, length // 64)  # at most 64 frames overlap at a sample
         if num_samples is not None and num_samples < length:
             raise InputError(
                 f"num_samples must be at least {self.length_option}, {length}, or null for all, not {num_samples}"

@@ -1,6 +1,6 @@
 """Self-supervised front-ends on waveforms: strided convolutions, then a transformer.
 
-wav2vec 2.0, HuBERT and WavLM are one class; checkpoints have fairseq's parameter names. The
+One class implements wav2vec 2.0, HuBERT and WavLM; checkpoints have fairseq's parameter names. The
 attention of WavLM has a gated bias of relative positions. wav2vec 2.0 and HuBERT differ only in the
 tensors that pre-training uses. :mod:`nes2net.models.frontends.sizes` lists the published sizes.
 
@@ -44,17 +44,17 @@ from nes2net.models.frontends.relative_attention import GatedRelativeAttention
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)
-#: Network → the options of this network that are not common to all networks.
+#: Network → the options that this network has, but not every network.
 OWN_OPTIONS = {
     "wav2vec2": {"final_dim", "latent_vars", "latent_groups", "engine"},
     "hubert": {"final_dim", "num_targets"},
     "wavlm": {"num_buckets", "max_distance"},
 }
 _OPTIONS_OF_SOME = set().union(*OWN_OPTIONS.values())
-# Limits, so that a short configuration cannot describe a network that fills the memory.
-_LONGEST_FRAME = 160_000  # a frame may depend on at most this many samples; XLS-R has 400
-_LEAST_HOP = 128  # at least this many samples from one frame to the next; XLS-R has 320
-_MOST_NUMBERS = 1024  # most numbers that a convolution outputs for each sample of the waveform; XLS-R has 103
+# Limits of the convolutions. Without limits, a short configuration could describe a network that fills the memory.
+_LONGEST_FRAME = 160_000  # largest number of samples that a frame depends on; 400 in XLS-R
+_LEAST_HOP = 128  # smallest number of samples from one frame to the next; 320 in XLS-R
+_MOST_NUMBERS = 1024  # largest number of outputs of a convolution per sample of the waveform; 103 in XLS-R
 
 _Number = Annotated[int, Field(ge=1, le=4096)]
 Convolutions = Annotated[
@@ -66,8 +66,8 @@ EncoderLayers = Annotated[int, Field(ge=1, le=128)]
 Heads = Annotated[int, Field(ge=1, le=64)]
 Kernel = Annotated[int, Field(ge=1, le=1024)]
 Normalize = Annotated[bool | Literal["batch", "huggingface"] | None, Takes("true, false, batch, huggingface or null")]
-_NORM_EPS = 1e-5  # PyTorch adds this number to the variance
-_HUGGINGFACE_EPS = 1e-7  # Wav2Vec2FeatureExtractor adds this number to the variance
+_NORM_EPS = 1e-5  # number that PyTorch's layer norm adds to the variance
+_HUGGINGFACE_EPS = 1e-7  # number that Wav2Vec2FeatureExtractor adds to the variance
 
 
 class SSLFrontend(Frontend):
@@ -86,26 +86,26 @@ class SSLFrontend(Frontend):
             batch B×N together, as torchaudio's bundles and the systems that use them do; a score
             then depends on the other utterances of the batch. ``"huggingface"`` adds 1e-7 instead
             of 1e-5 to the variance, as the transformers library's feature extractor does, so that
-            quiet waveforms become as loud as others. With None, the folder's
-            ``preprocessor_config.json`` decides between ``"huggingface"`` and false. Without this
-            file, waveforms are not normalised.
+            quiet waveforms become as loud as others. With None, the file
+            ``preprocessor_config.json`` of a Hugging Face folder decides between ``"huggingface"``
+            and false. Without this file, waveforms are not normalised.
         repeat_last: repeat the last frame until there is a frame for each hop that begins in the
             waveform, as s3prl.nn does: 202 frames for 64,600 samples instead of 201.
         pre_emphasis: coefficient c of the pre-emphasis y[n] = x[n] − c·x[n − 1] of a recording,
-            before it is cut or repeated; 0 for none. Spectra's detectors have 0.97.
+            before it is cut or repeated; 0 for none. The detectors of Spectra have c = 0.97.
         extractor_mode: ``"layer_norm"`` for a layer norm after each convolution; ``"default"`` for
             a group norm after the first convolution.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
         conv_bias: whether these convolutions have a bias.
         layer_norm_first: normalise before attention and feed-forward network, not after them.
         encoder_layers: number of transformer layers, L − 1.
-        encoder_embed_dim: D, size of a hidden state.
+        encoder_embed_dim: size of a hidden state, D.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
         encoder_attention_heads: number of heads of the self-attention.
         conv_pos: kernel size in frames of the convolution that encodes positions.
         conv_pos_groups: groups of the convolution that encodes positions.
         num_buckets: number of buckets of the relative position bias.
-        max_distance: distance in frames beyond which all pairs of frames share a bucket.
+        max_distance: distance in frames; all pairs of frames at larger distances share a bucket.
         dropout: probability of dropout at a layer's output. All probabilities apply in training
             only.
         attention_dropout: probability of dropout of attention weights.
@@ -201,7 +201,7 @@ class SSLFrontend(Frontend):
         options = {key: value for key, value in options.items() if key not in _OPTIONS_OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
-        # If the option ``normalize`` is not stated, the folder decides.
+        # If the option ``normalize`` is None, a Hugging Face folder decides.
         if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
             normalize = normalize_of_folder(Path(checkpoint))
             reason = f"its {PREPROCESSOR_FILE} says so"
@@ -219,7 +219,8 @@ class SSLFrontend(Frontend):
             options = {**options, **checkpoint_options}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_combination(options)
-        # The configuration leaves out values that change nothing, and the engine: both engines have the same outputs.
+        # The configuration leaves out options that are switched off. It also leaves out the engine, because both
+        # engines have the same outputs.
         self.engine = options.pop("engine", "transformers")
         self.config = {"name": name, **options}
         if normalize:
@@ -246,8 +247,8 @@ class SSLFrontend(Frontend):
             self.used_samples = UsedSamples()
         self.set_normalize(normalize or False)
 
-        # With a checkpoint, build on the meta device, without random weights: the memory-mapped tensors of the file
-        # become the parameters.
+        # With a checkpoint, build the network on the meta device, without values: the memory-mapped tensors of the file
+        # become its parameters.
         with nullcontext() if state_dict is None else torch.device("meta"):
             self.model = _build_model(options, self.engine)
             self.unused = nn.Module()  # names of buffers must not have dots: ``__`` replaces them
@@ -255,7 +256,8 @@ class SSLFrontend(Frontend):
                 for key, shape in _unused_shapes(options).items():
                     self.unused.register_buffer(key.replace(".", "__"), torch.zeros(shape))
         self.num_unused = sum(buffer.numel() for buffer in self.unused.buffers())
-        # With True, the library would let the waveform require a gradient in train mode, for gradient checkpointing.
+        # If this were True, the library would compute a gradient of the waveform in train mode, for gradient
+        # checkpointing.
         self.model.feature_extractor._requires_grad = False
         self.register_state_dict_post_hook(_write_fairseq_names)
         self.register_load_state_dict_pre_hook(_read_fairseq_names)
@@ -282,7 +284,7 @@ class SSLFrontend(Frontend):
         No mask and no padding mask are applied.
 
         Args:
-            layers: ``"all"`` or ``"last"``.
+            layers: which hidden states to return, ``"all"`` or ``"last"``.
             final_norm: whether the last state is taken after the final layer norm. If false, the
                 last state is the output of the last layer, as in fairseq's ``layer_results``, which
                 SLS and AttM read.
@@ -316,7 +318,7 @@ class SSLFrontend(Frontend):
         encoder = self.model.encoder
         x = extract_features(self.model.feature_extractor, waveform)  # B×T×channels
         if (scale := self.config["feature_grad_mult"]) != 1:
-            x = x.detach() + scale * (x - x.detach())  # x keeps its values; its gradient is multiplied by ``scale``
+            x = x.detach() + scale * (x - x.detach())  # equals x, but multiplies the gradient by ``scale``
         x = self.model.feature_projection(x)[0]  # B×T×D
         x = x + embed_positions(encoder.pos_conv_embed, x)
         if not self.layer_norm_first:
@@ -326,9 +328,8 @@ class SSLFrontend(Frontend):
     def set_normalize(self, normalize: bool | str) -> None:
         """Change how waveforms are normalised.
 
-        The argument is a value of the option ``normalize``; with false, waveforms are not
-        normalised. With any other value, the hidden states depend on all samples
-        (:attr:`used_samples`).
+        The argument has the values of the option ``normalize``. If waveforms are normalised, the
+        hidden states depend on all samples (:attr:`used_samples`).
         """
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
@@ -338,7 +339,7 @@ class SSLFrontend(Frontend):
         """Apply a layer as :meth:`Frontend.run_layer` does; WavLM's ``shared`` is the position bias 1×H×T×T."""
         if "num_buckets" not in self.config:
             return super().run_layer(layer, x, shared)
-        if shared is None:  # the bias is not computed in the first layer, because layer drop may skip it
+        if shared is None:  # not computed in the first layer, because layer drop may skip this layer
             shared = self.model.encoder.layers[0].attention.position_bias(x.shape[1])
         return layer(x, position_bias=shared)[0], shared
 
@@ -359,14 +360,14 @@ def _check_combination(options: dict[str, Any]) -> None:
     """Check options that depend on each other.
 
     Raises:
-        InputError: if a size is not divisible by another, if the convolutions output too many
-            numbers or have too short a hop, or if a frame depends on too many samples.
+        InputError: if a size is not divisible by another, if the convolutions have too many outputs
+            or too short a hop, or if a frame depends on too many samples.
     """
     dim = options["encoder_embed_dim"]
     for name in ("encoder_attention_heads", "conv_pos_groups"):
         if dim % options[name]:
             raise InputError(f"encoder_embed_dim {dim} is not divisible by {name} {options[name]}")
-    # Limit the numbers that each convolution outputs, the shortest hop, and the longest frame.
+    # Check the limits: the number of outputs of each convolution, the hop, and the length of a frame.
     layers = options["conv_feature_layers"]
     hop = 1
     for channels, _, stride in layers:
@@ -406,7 +407,7 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
 
 
 def _unused_shapes(options: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Return fairseq's name → shape of the tensors that only pre-training uses. Detectors never train these tensors."""
+    """Return fairseq's name → shape for the tensors that only pre-training uses; detectors never train them."""
     channels = options["conv_feature_layers"][-1][0]
     dim = options["encoder_embed_dim"]
     shapes: dict[str, tuple[int, ...]] = {"mask_emb": (dim,)}
@@ -439,7 +440,7 @@ def _write_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, _me
 
 
 def _read_fairseq_names(module: SSLFrontend, state_dict: dict, prefix: str, *_: Any) -> None:
-    """Rename tensors from fairseq's names to those of ``module``, in place.
+    """Rename tensors from fairseq's names to the names in ``module``, in place.
 
     PyTorch calls this hook before ``load_state_dict()``.
     """
@@ -457,7 +458,7 @@ def _network(name: str, description: str, **defaults: Any) -> Preset:
 
     Args:
         description: docstring of the constructor.
-        defaults: option → default, for options that do not have the default of the class.
+        defaults: option → default; all other options have the defaults of the class.
     """
     return Preset(SSLFrontend, name, summary=description, without=_OPTIONS_OF_SOME - OWN_OPTIONS[name], **defaults)
 

@@ -1,8 +1,8 @@
 """w2v-BERT 2.0 front-ends on the transformers library.
 
 Barrault et al., "Seamless: Multilingual expressive and streaming speech translation" (2023, arXiv
-2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. If
-fairseq's ``Wav2Vec2Config`` has an option, too, the option has fairseq's name.
+2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. Options
+that fairseq's ``Wav2Vec2Config`` also has are named as in fairseq.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ class W2VBert2Frontend(MelEncoder):
     the last frame is not read but counts in the normalisation, as published. Each layer ends with a
     layer norm, so there is no final layer norm, and ``final_norm`` has no effect.
 
-    The defaults describe the published model, with every dropout 0: 24 layers of 1024.
+    The defaults describe the published model, 24 layers of size 1024, with every dropout set to 0.
 
     Args:
         checkpoint: a Hugging Face folder. Its configuration replaces the options; heads and
             adapters of fine-tuned models are left out. None for random weights.
         encoder_layers: number of Conformer layers, L − 1.
-        encoder_embed_dim: D, size of a hidden state.
+        encoder_embed_dim: size of a hidden state, D.
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
         encoder_attention_heads: number of heads of the self-attention.
         conv_kernel: kernel size of the causal depthwise convolutions, in frames; odd.
-        left_positions: number of frames before the query with positions of their own; all earlier
-            keys share one position.
-        right_positions: number of frames after the query with positions of their own; all later
-            keys share one position.
+        left_positions: number of relative positions before the query; all keys at larger distances
+            share the farthest position.
+        right_positions: number of relative positions after the query; all keys at larger distances
+            share the farthest position.
         dropout: probability of dropout at the encoder's input and at a feed-forward network's
             output. All probabilities apply in training only.
         attention_dropout: probability of dropout of attention weights and of the attention's
@@ -124,7 +124,7 @@ class W2VBert2Frontend(MelEncoder):
             raise InputError(f"conv_kernel must be odd, not {options['conv_kernel']}")
         config_class, model_class = from_transformers("Wav2Vec2BertConfig", "Wav2Vec2BertModel")
         config = {library_name: options[name] for name, library_name in W2V_BERT2.options.items()}
-        # The front-end's forward() drops layers itself, and nothing is masked.
+        # Switch off the library's masks, and also its layer drop, because forward() drops layers itself.
         unused = {"layerdrop": 0.0, "apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
         model = model_class(config_class(**{**config, **W2V_BERT2.presumed, **unused}))
         for layer in model.encoder.layers:

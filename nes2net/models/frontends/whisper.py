@@ -1,8 +1,8 @@
 """Whisper front-ends on the transformers library: the encoder of Whisper, without the decoder.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
-2212.04356): two convolutions and a transformer over 30 s of log-mel frames. If fairseq's
-``Wav2Vec2Config`` has an option, too, the option has fairseq's name.
+2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options that fairseq's
+``Wav2Vec2Config`` also has are named as in fairseq.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Seconds = Annotated[int, Field(ge=1, le=30)]
 class WhisperFrontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of Whisper's encoder.
 
-    As published, the waveform is padded with zeros to 30 s, the fixed length of the encoder's
-    positions, and the attention also reads the padding. Only the T = N // 320 frames of the
-    waveform itself are returned. This choice is an assumption, because Whisper has no such
-    interface. A waveform of 30 s (480,000 samples) has 1500 frames. Only the first 30 s of a longer
-    waveform are read: cut the waveform, as training, '4sec' protocols and `track` do.
+    As published, the waveform is padded with zeros to 30 s, because the encoder has a fixed number
+    of positions. The attention also reads the padding. Only the T = N // 320 frames of the waveform
+    itself are returned. This choice is an assumption, because Whisper itself returns all frames. A
+    waveform of 30 s (480,000 samples) has 1500 frames. Of a longer waveform, only the first 30 s
+    are read. Training, the protocol ``4sec`` and ``track`` cut long waveforms themselves.
 
-    The defaults describe Whisper Base, with every dropout 0: 6 layers of 512.
+    The defaults describe Whisper Base, 6 layers of size 512, with every dropout set to 0.
 
     Args:
         checkpoint: a Hugging Face folder or a file of OpenAI. Only the encoder is read. The
@@ -46,7 +46,7 @@ class WhisperFrontend(MelEncoder):
         num_mel_bins: number of bins of the log-mel spectrogram: 80, or 128 in large-v3.
         chunk_length: length in seconds to which waveforms are padded.
         encoder_layers: number of transformer layers, L − 1.
-        encoder_embed_dim: D, size of a hidden state; even.
+        encoder_embed_dim: size of a hidden state, D; even.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
         encoder_attention_heads: number of heads of the self-attention.
         dropout: probability of dropout at a layer's output. All probabilities apply in training
@@ -112,7 +112,7 @@ class WhisperFrontend(MelEncoder):
         config_class, models = from_transformers("WhisperConfig", "models")
         config = {library_name: options[name] for name, library_name in WHISPER.options.items()}
         config["max_source_positions"] = options["chunk_length"] * FRAMES_PER_SECOND
-        config["encoder_layerdrop"] = 0.0  # the front-end's forward() drops layers itself
+        config["encoder_layerdrop"] = 0.0  # switched off, because forward() drops layers itself
         return models.whisper.modeling_whisper.WhisperEncoder(
             config_class(**config, **WHISPER.presumed, attn_implementation="sdpa")
         )
