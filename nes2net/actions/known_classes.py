@@ -17,12 +17,15 @@ from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
 def known_classes(
     labels: Labels, logits: str | Path, kind: LogitScore = "log_odds", *, allow_partial: bool = False
 ) -> tuple[KnownThreshold, ClassTrials]:
-    """Learn, from the logits of labelled trials, the score below which a detector of classes names no class.
+    """Learn from the logits of labelled trials when a detector should not name any of its classes.
+
+    The result is a threshold: a recording with a lower score belongs to no known class.
 
     Args:
         labels: labels of the trials.
         logits: file that ``nes2net score --judgement classes`` wrote, of development trials.
-        kind: how the score of being known is computed from the logits.
+        kind: how to compute from the logits the score that says whether a recording belongs to a
+            known class.
         allow_partial: leave out trials without usable logits.
 
     Returns:

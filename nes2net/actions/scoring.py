@@ -81,7 +81,7 @@ def score_corpus(
         calibration: the file of the calibration in ``decider``, for the record.
         about: further plain data for the record.
         say: whether to print notes and warnings. A caller that scores the same trials many times
-            needs them only once.
+            prints them only the first time.
         settings: how utterances are read and computed; the argument ``num_samples`` replaces the
             setting of this name.
 
@@ -143,7 +143,7 @@ def score_corpus(
     protocol = "4sec"
     if num_samples is None:
         protocol = "full"
-    # Score the trials. The first process then decides on them, if there is a calibration.
+    # Score the trials. If there is a calibration, the first process then decides on the scores.
     scores = judge_trials(
         scorer,
         trials,

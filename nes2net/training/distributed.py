@@ -25,8 +25,8 @@ PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 #: Name of a precision in a recipe → name in scoring.
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 #: How long a process waits for the other processes. PyTorch's limit on GPUs, 10 minutes, is too short, because the
-#: other processes wait while the main process saves: 4 GB take over an hour at 1 MB/s. If a process dies, torchrun ends
-#: the others.
+#: other processes wait while the main process saves. On a disk that writes 1 MB/s, saving 4 GB takes over an hour. If a
+#: process dies, torchrun ends the others.
 _PATIENCE = timedelta(hours=2)
 
 
@@ -73,11 +73,11 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates itself
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the training loop itself accumulates gradients
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # not earlier: later runs in this process use the group
+        atexit.register(dist.destroy_process_group)  # keep the group until the process exits, because later runs in this process use it
     return accelerator
 
 
@@ -168,7 +168,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
-        return x.to(input.dtype)  # under autocast, multiplying by float32 weights has changed the type
+        return x.to(input.dtype)  # under autocast, the float32 weights have turned the result into float32
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -202,7 +202,7 @@ class _SumOverProcesses(torch.autograd.Function):
 class StepPlan(NamedTuple):
     """Facts about a step that all processes know before its first forward pass."""
 
-    #: numbers of the parts that have utterances in every process; all processes skip the other parts
+    #: indices of the parts that have utterances in every process; all processes skip the other parts
     used: list[int]
     #: denominator of each term of the loss, summed over the used parts of all processes
     denominators: list[float]

@@ -126,7 +126,8 @@ class Trainer:
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # Only this line of a step waits for the GPU, apart from messages between processes and fp16's GradScaler.
+            # In a step, the CPU waits for the GPU only here, and in messages between processes and in fp16's
+            # GradScaler.
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
             if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because the scaler skips such steps
                 gradient_norm = 0.0
@@ -139,10 +140,10 @@ class Trainer:
         return plan.signal, plan.save
 
     def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
-        """Move part ``number`` of a step to the device, and mix its examples if the recipe says so.
+        """Move one part of a step to the device, and mix its examples if the recipe says so.
 
-        Files of the part that failed are reported. ``number`` counts this process's parts of the
-        step from 0.
+        If a file of the part failed, the failure is reported. ``number`` is the index of the part
+        among this process's parts of the step.
 
         Returns:
             The part, which is empty if none of its files could be used; and the denominator of each
@@ -158,7 +159,7 @@ class Trainer:
         return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
-        """Convert ``step`` of ``epoch`` to the number of the step over all epochs, counted from 0."""
+        """Count the steps before this ``step`` of ``epoch``, over all epochs."""
         return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
