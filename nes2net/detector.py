@@ -217,8 +217,8 @@ class Detector(SavedNetwork):
                 with another prior or operating point.
 
         Raises:
-            InputError: as for :meth:`score`; or if the calibration belongs to another detector.
-                For this check, every call hashes the weights.
+            InputError: as for :meth:`score`; or if the calibration belongs to another detector. To
+                check this, every call hashes the weights.
         """
         return decide(self, audio, calibration, sample_rate)
 

@@ -55,7 +55,7 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """Where the scored recordings are, and how to measure them, so that other recordings can be compared with them."""
+    """Where the scored recordings are, and how to measure them for later comparisons with new recordings."""
 
     root: str | Path
     """Folder of the corpus."""

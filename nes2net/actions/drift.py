@@ -343,7 +343,8 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 def _table_row(comparison: Comparison) -> Row:
     """Make a row of the table ``compared``: the figures of the trait that ``comparison`` is about."""
     number = len(comparison.values)
-    # The smallest share of recordings outside the usual range that counts as drift; None if no share counts as drift.
+    # The share of recordings outside the usual range from which on there is drift; None if even all recordings would be
+    # too few.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

@@ -174,7 +174,7 @@ def score_corpus(
 
 
 def _score_ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
-    """Find the ranges that normalise the other systems' scores: from ``score_range`` or, if empty, from training.
+    """Find the ranges that normalise other systems' scores: in ``score_range``, or else in the detector.
 
     Raises:
         InputError: if neither ``score_range`` nor the detector states the ranges.

@@ -77,8 +77,8 @@ def average_run(
     Raises:
         InputError: if both or neither of ``ids`` and ``last`` are given, if the checkpoints do not
             fit each other, or if ``out`` cannot be written. The error is also raised if a
-            checkpoint is missing, even if the average exists, because only the checkpoints can
-            confirm the average.
+            checkpoint is missing, even if the average exists, because an average can only be
+            checked against its checkpoints.
     """
     # Choose the epochs.
     folder = Path(folder)

@@ -73,11 +73,11 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the training loop itself accumulates gradients
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates gradients
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # keep the group until the process exits, because later runs in this process use it
+        atexit.register(dist.destroy_process_group)  # later runs in this process use the group
     return accelerator
 
 

@@ -129,8 +129,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     }
     if name != "wo_aug":
         return values
-    # Resample speakers if every trial has a speaker and there are enough speakers; otherwise resample trials.
-    # If files failed, resample trials too.
+    # Resample speakers if every trial has a speaker, if there are enough speakers, and if no file failed. Otherwise
+    # resample trials.
     low, high = metrics.bootstrap_interval(
         partial(metrics.compute_eer, method=eer_method),
         genuine,

@@ -130,7 +130,7 @@ class Monitor:
         try:
             self.writer.close()
         except OSError:
-            if kind is None:  # an error that ended the run has been reported; do not add a second one
+            if kind is None:  # the error that ended the run has been reported; do not raise another one
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:

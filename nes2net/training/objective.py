@@ -256,7 +256,7 @@ class Objective(nn.Module):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
             utterance_numerator, *further_numerators = self.numerators(self.compute_outputs(features, part), part)
         aggregation = self.detector.aggregation
-        penalty, aggregation.penalty = aggregation.penalty, None  # reset the penalty, because it holds the graph of its computation in memory
+        penalty, aggregation.penalty = aggregation.penalty, None  # free the penalty's graph
         if penalty is not None:
             utterance_numerator = utterance_numerator + penalty * self.criterion.weight_of(targets).to(
                 utterance_numerator.dtype
@@ -271,7 +271,7 @@ class Objective(nn.Module):
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(self.features(part.inputs), part)
-        self.detector.aggregation.penalty = None  # drop the penalty that the aggregation has stored; validation does not use it
+        self.detector.aggregation.penalty = None  # validation does not use the penalty
         return self.outcome(computed, part)
 
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:

@@ -65,7 +65,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
     The spectrogram of each waveform stands below the waveform. The two waveforms share a scale of
     amplitude, and the two spectrograms share a scale of level.
     """
-    from nes2net.lib.pictures import Figure  # import this late, because training does not draw, and would start more slowly
+    from nes2net.lib.pictures import Figure  # imported late: other programs start faster
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")

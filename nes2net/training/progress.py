@@ -11,7 +11,7 @@ from nes2net.lib.errors import counted
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 
-#: :func:`advice` gives advice if waiting for data takes a larger fraction of a pass than this, and at least 1 s.
+#: Largest fraction of a pass that may be spent waiting for data before :func:`advice` gives advice.
 WAIT_LIMIT = 0.2
 
 T = TypeVar("T")

@@ -144,7 +144,7 @@ class ClassWeighted(Criterion):
                 f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights: give as many, "
                 "or null for the default"
             )
-        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # on the CPU, where the targets of weight_of are
+        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # targets are on the CPU too
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Sum the class weights of all samples."""

@@ -354,7 +354,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        """Take the vectors of ``head``, or of a new head."""
+        """Use the vectors of ``head``; if ``head`` is None, make a new head."""
         super().__init__(feature_dim, scale, head, num_classes)
         self.margin = margin
         self.margin_warmup = margin_warmup
@@ -373,7 +373,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
-        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # the angular margin as a difference
+        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # what the angular margin subtracts
         return additive_margin_losses(cosine, self.scale, cosine_margin)
 
 
@@ -507,5 +507,5 @@ class Prototypes(_MeanOverClasses):
         ``step`` and ``durations`` have no effect.
         """
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # the angular margin as a difference
+        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # what the angular margin subtracts
         return additive_margin_losses(cosine, self.scale, cosine_margin)

@@ -57,7 +57,7 @@ class Key:
 
     @property
     def used_with(self) -> str | None:
-        """Another key and its values that this key needs, such as "train.schedule: step"; None if it is always used."""
+        """The setting without which this key has no effect, such as "train.schedule: step"; None if there is none."""
         used_with = self.schema.get("usedWith")
         if used_with is None:
             return None
@@ -71,7 +71,7 @@ def keys_of(kind: type[Section]) -> list[Key]:
 
 
 def all_keys() -> list[Key]:
-    """List every key of a recipe: first the keys in no section, then each section with the keys in its lists."""
+    """List all keys of a recipe: first the keys outside of sections, then the keys of each section."""
 
     return [*keys_of(Recipe), *chain.from_iterable(map(_with_items, SECTIONS.values()))]
 

@@ -38,7 +38,9 @@ class Start(NamedTuple):
 
 
 class Task:
-    """The task of a run: one score an utterance, of two classes, unless a subclass overrides this.
+    """The task of a run. The base class trains detectors that give each utterance one score, for two classes.
+
+    Other tasks are subclasses.
 
     A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
     resuming call the methods of the task and its objective; no code branches on the name of a task.
@@ -80,7 +82,7 @@ class Task:
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
-        """Find the number of the class of ``trial``, an index into :attr:`classes`; None if the trial has no class."""
+        """Find the class of ``trial``, as an index into :attr:`classes`; None if the trial has no class."""
         return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
@@ -132,7 +134,7 @@ def create_task(recipe: Recipe) -> Task:
         task_options = dict(setting)
     if task_options and not isinstance(task_options.get("name"), str):
         raise InputError("`train.task` needs a `name`, to which the other options belong")
-    # Find the tasks that other settings imply. Together with the named task, there may be only one.
+    # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
     task_names = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
     if task_options:
         task_names.add(task_options.pop("name"))
