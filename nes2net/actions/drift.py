@@ -343,8 +343,7 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 def _table_row(comparison: Comparison) -> Row:
     """Make a row of the table ``compared``: the figures of the trait that ``comparison`` is about."""
     number = len(comparison.values)
-    # The share of recordings outside the usual range from which on there is drift; None if even all recordings would be
-    # too few.
+    # Smallest share of recordings outside the usual range at which there is drift; None if no share is large enough.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

@@ -220,7 +220,7 @@ class Once(Question):
 
 @dataclass(frozen=True)
 class Stretches(Question):
-    """Where is each recording fake? A detector that scores segments answers this with stretches."""
+    """Finds the fake stretches of each recording, with a detector that scores segments."""
 
     resolution_ms: float | None = None
     """Length of a frame in ms. None for the length in the calibration, or else the shortest frames
@@ -379,8 +379,8 @@ COLUMNS = (
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
     """Arrange a row for a table: column → value. Columns without a value in the row are left out.
 
-    A decision by windows along the recording has its own columns. The table shows where a stretch
-    of windows starts and ends only if this stretch differs clearly from the rest.
+    A decision by windows along the recording has its own columns. The start and the end of the
+    deciding stretch are given only if bona fide recordings rarely have such a stretch.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
@@ -690,8 +690,8 @@ def _progress_in_seconds(
 
     Args:
         duration: length of the recording in seconds.
-        advice: hint on how to finish sooner, which is shown beside the time left; empty for no
-            hint.
+        advice: hint on how to finish sooner, which is printed with an estimate of the time; empty
+            for no hint.
     """
     with ProgressDisplay[None](
         title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1

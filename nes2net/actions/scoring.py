@@ -121,7 +121,7 @@ def score_corpus(
     score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, forced_protocol)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
-    # Raise an error before hours of scoring if the calibration belongs to another detector.
+    # If the calibration belongs to another detector, raise the error now, before hours of scoring.
     if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
     # Collect facts for the record, and warnings.

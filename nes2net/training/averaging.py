@@ -138,8 +138,9 @@ def check_target(path: str | Path) -> None:
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
     """Make the record of an average from its provenance and from the record of the first checkpoint.
 
-    Most facts of the first checkpoint, such as model and recipe, also hold for the average. Facts
-    that hold only for the weights of the first checkpoint, such as its epoch, are left out.
+    Facts of the first checkpoint that also hold for the average, such as model and recipe, are
+    copied. Facts that hold only for the weights of the first checkpoint, such as its epoch, are
+    left out.
 
     Args:
         average: state dict of the average, with the metadata of the first checkpoint.

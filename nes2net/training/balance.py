@@ -30,8 +30,8 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. In a group of the last level, all items are drawn once in random order,
-    then all items again in another order, and so on. The numbers of draws of any two of these items
-    therefore differ by at most one. Chance decides the order of the items, but not the shares of
+    then all items again in another order, and so on. No item of the group is therefore drawn more
+    than once more often than another. Chance decides the order of the items, but not the shares of
     the groups.
 
     Args:
@@ -187,8 +187,8 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order.
 
-    How often two numbers are drawn differs by at most one. This holds for all draws together, and
-    also for the draws of each step.
+    No number is drawn more than once more often than another. This holds for all draws together,
+    and also for the draws of each step.
 
     Args:
         steps: the optimisation step of each draw, ascending.

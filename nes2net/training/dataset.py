@@ -256,7 +256,7 @@ class TrainingSet(Dataset):
         return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
-        """Decode the samples of ``excerpt``, or without an excerpt the recording or its head.
+        """Decode the samples of ``excerpt``. Without an excerpt, decode the whole recording or its head.
 
         The decoded audio comes from the cache if there is one.
         """
@@ -292,7 +292,7 @@ def check_readable(path: Path) -> None:
                 pass
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow raises OSError without strerror for damage
+        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's OSError for damage lacks strerror
             raise
         raise LostFile(f"{path} cannot be read at present ({cause.strerror})") from error
 

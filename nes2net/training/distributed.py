@@ -128,7 +128,7 @@ def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Modul
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation of inputs B×C×…; in train mode, statistics are over the batches of all processes.
+    """Batch normalisation of inputs B×C×…; in train mode, it uses statistics over the batches of all processes.
 
     Batches of processes may differ in size. Gradients flow through mean and variance.
 
@@ -148,7 +148,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``; in train mode, by the statistics of all processes, and update the running statistics."""
+        """Normalise ``input``. In train mode, use the statistics of all processes, and update the running ones."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -226,7 +226,7 @@ def plan_step(
     save: bool,
     lost: int = 0,
 ) -> StepPlan:
-    """Agree with the other processes on a step, in one reduction.
+    """Agree with the other processes on what to do in a step. This takes a single reduction.
 
     A signal to one process stops all processes, and if one process wants to save, all save. If a
     process could read no file of a part, all processes skip that part, because
@@ -239,7 +239,7 @@ def plan_step(
         save: whether this process wants to save after the step.
         lost: number of this process's files that cannot be read at present.
     """
-    # Sum flags, and rows with a value for each part, in one reduction.
+    # Sum everything in one reduction: rows with a value for each part, and the flags.
     denominators_of_terms = list(zip(*weights))
     rows = [*denominators_of_terms, counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]

@@ -46,8 +46,8 @@ class Trainer:
         """Prepare model and optimiser for device, precision and processes, and make the learning-rate schedule."""
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
-        self.model = self.accelerator.prepare_model(self.objective)  # adds autocast and DistributedDataParallel
-        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # adds the GradScaler of fp16
+        self.model = self.accelerator.prepare_model(self.objective)  # with autocast and DDP
+        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # with the GradScaler of fp16
 
     def fit(self) -> None:
         """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""
@@ -189,7 +189,9 @@ class Trainer:
         return 0.5 ** plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints.
+        """Add the epoch to the history, save its checkpoint, and report the epoch.
+
+        Only then, checkpoints that are no longer kept are removed.
 
         Args:
             values: training loss, learning rate and, if the epoch was validated, the values of the

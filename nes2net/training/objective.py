@@ -220,7 +220,7 @@ class Objective(nn.Module):
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
         """Make the seed of the random numbers for one part of a step.
 
-        Specmix and latent augmentation have different seeds, because they give different numbers
+        Specmix and latent augmentation have different seeds, because each passes its own
         ``stream``.
         """
         numbers = [number] if number else []  # for part 0, the index of the part is left out of the seed
@@ -284,7 +284,7 @@ class Objective(nn.Module):
         return self.logits(features, part)
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
-        """Compute the logits, here from ``features`` alone; the task fusion also uses tensors of ``part``."""
+        """Compute the logits from ``features``; the task fusion also uses tensors of ``part``."""
         return self.detector.logits(features)
 
     def outputs_from_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
@@ -309,7 +309,7 @@ class Objective(nn.Module):
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, and the outputs that :meth:`figures` needs; here these are ``scores`` (B,).
+        """Compute the loss of a batch, and the outputs that :meth:`figures` needs; by default, ``scores`` (B,).
 
         Args:
             computed: result of :meth:`compute_outputs`.
@@ -320,9 +320,9 @@ class Objective(nn.Module):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute the figures of a pass over the development set: key in the history → value.
 
-        Here these are the figures of :func:`error_rates`; a task may compute others. The keys are
-        the columns of the task's measures (:meth:`nes2net.training.measures.Measure.column`), and a
-        task may add keys.
+        By default, the figures are those of :func:`error_rates`; a task may compute others. The
+        keys are the columns of the task's measures
+        (:meth:`nes2net.training.measures.Measure.column`), and a task may add keys.
 
         Raises:
             InputError: if the pass lacks trials that the figures need, for example if a class has

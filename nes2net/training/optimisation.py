@@ -141,7 +141,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
     steps = max(1, train.epochs * steps_per_epoch)
 
     def cosine(half_turns: float) -> float:
-        """Compute the factor, which falls from 1 to ``floor`` over the first half turn, and rises over the second."""
+        """Compute the factor of a cosine: 1 after 0 half turns, ``floor`` after 1, and 1 again after 2."""
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * half_turns))
 
     if train.schedule == "inverse_sqrt":

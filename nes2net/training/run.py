@@ -243,7 +243,7 @@ class Run:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
-        """Describe in a few lines the detector, and the data that it is trained on."""
+        """Describe the detector and its training data in a few lines."""
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))

@@ -55,8 +55,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process's ``share``: the part with index a·world_size + rank in the step is the part
-    with index a of the process.
+    of this process's ``share``. Of each step, these are the parts with the indices rank, rank +
+    world_size, rank + 2·world_size and so on.
 
     Without ``shuffle``, the items stay in order, and process r takes the batches with the indices
     r, r + world_size and so on.
@@ -105,7 +105,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         lengths: Sequence[int] | None = None,
         balance: Balance | None = None,
     ) -> None:
-        """Check that a batch can be cut into parts, and store the settings; items are drawn by each iteration."""
+        """Check that a batch can be cut into parts, and store the settings; each iteration draws new items."""
         rank, world_size, accumulate = share
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
@@ -179,7 +179,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
 
 def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """Group parts of steps: each ``accumulate`` successive ``batches`` are the parts of a step.
+    """Group ``batches``, which are parts of steps, by step: each step has ``accumulate`` parts.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]

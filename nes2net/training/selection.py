@@ -211,7 +211,7 @@ class Selection:
         return "\n".join([*text_table(rows, "r"), *self._average_commands()])
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus.
+        """Lay out the EERs of the best epoch on each development corpus; None if the history lacks these EERs.
 
         The best epoch has the lowest value of the last measure in :attr:`measures`.
         """

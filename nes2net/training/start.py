@@ -43,7 +43,8 @@ def check_parts(recipe: Recipe) -> None:
     # Check the losses.
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
-    # Check the settings that need transformer layers: build the front-end without memory to see whether it has any.
+    # Check the settings that need transformer layers. Build the front-end without memory for its weights, only to see
+    # whether it has such layers.
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
     stated_keys = [key for key, is_given in train.of_layers().items() if is_given]

@@ -51,7 +51,7 @@ class Criterion(nn.Module):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Choose the options of the head that follow from the ``options`` of the loss; here no options."""
+        """Choose the options of the head that follow from the ``options`` of the loss; by default, none follow."""
         return {}
 
     def forward(

@@ -373,7 +373,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
-        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # what the angular margin subtracts
+        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # what the margin takes off the cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)
 
 
@@ -507,5 +507,5 @@ class Prototypes(_MeanOverClasses):
         ``step`` and ``durations`` have no effect.
         """
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # what the angular margin subtracts
+        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # what the margin takes off the cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)

@@ -35,7 +35,7 @@ def _refuse_boolean(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    """Convert a number to text; keep text, even if it is not valid Unicode, unchanged; otherwise raise ValueError."""
+    """Convert a number to text; return text unchanged, even if it is not valid Unicode; else raise ValueError."""
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):

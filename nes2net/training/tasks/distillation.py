@@ -92,7 +92,7 @@ class DistillationObjective(Objective):
     """The objective with the loss :class:`EmbeddingDistance`, for a detector that has a teacher and a student."""
 
     def __init__(self, detector: Detector, recipe: Recipe, distance: Literal["cosine", "mse"]) -> None:
-        self.distance = distance  # set first, because the base class calls make_criterion
+        self.distance = distance  # the base class calls make_criterion, which needs this
         super().__init__(detector, recipe)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:

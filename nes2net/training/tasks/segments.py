@@ -187,7 +187,10 @@ def _class_shares(labels: Tensor) -> Tensor:
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """Declare an EER of frames for each of ``resolutions`` in ms; ``segment_eer`` names the EER of the shortest."""
+    """Make a measure for each of ``resolutions`` in ms: the EER of frames of this length.
+
+    The EER of the shortest frames also has the name ``segment_eer``.
+    """
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"
