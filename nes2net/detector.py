@@ -323,8 +323,8 @@ class Detector(SavedNetwork):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
-            calibration: a calibration of this detector's frame scores. Its operating point gives
-                the threshold, and the calibration also gives the resolution.
+            calibration: a calibration of this detector's frame scores. The operating point of the
+                calibration gives the threshold, and the calibration also gives the resolution.
 
         Returns:
             The segments labelled ``spoof``, in order; the score of a segment is the mean score of

@@ -30,9 +30,9 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. In a group of the last level, all items are drawn once in random order,
-    then all items again in another order, and so on. No item of the group is therefore drawn more
-    than once more often than another. Chance decides the order of the items, but not the shares of
-    the groups.
+    then all items again in another order, and so on. Two items of the group are therefore drawn
+    equally often, or one of them is drawn once more. Chance decides the order of the items, but not
+    the shares of the groups.
 
     Args:
         length: number of items.
@@ -187,8 +187,8 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order.
 
-    No number is drawn more than once more often than another. This holds for all draws together,
-    and also for the draws of each step.
+    Two numbers are drawn equally often, or one of them is drawn once more. This holds for all draws
+    together, and also for the draws of each step.
 
     Args:
         steps: the optimisation step of each draw, ascending.

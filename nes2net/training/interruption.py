@@ -30,7 +30,8 @@ class StopRequests:
 
     To end several processes together, set ``agree`` to a function. The function takes the signal
     that this process has received, and returns the signal that ends all processes; 0 is no signal.
-    A signal then always waits for the end of a :meth:`deferred` context, where the processes agree.
+    Each signal then waits for the end of a :meth:`deferred` context. There the processes agree on a
+    signal.
 
     >>> import os, signal
     >>> with StopRequests() as stop:

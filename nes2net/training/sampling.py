@@ -14,7 +14,7 @@ from nes2net.training.balance import Balance
 
 T = TypeVar("T")
 
-_CHUNK_STREAM = 0xC4A2  # keeps the random stream of lengths apart from other streams of the same (seed, epoch, step)
+_CHUNK_STREAM = 0xC4A2  # arbitrary number; sets the stream of lengths apart from others of the same step
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 

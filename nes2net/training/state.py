@@ -240,8 +240,8 @@ def fingerprint(
         target: function from a trial to the index of its class.
 
     Returns:
-        A mapping: ``trials`` is the number of trials, and ``digest`` the digest. With a balance,
-        ``draws`` is the number of draws, and ``groups`` the digest of the groups.
+        A mapping: ``trials`` is the number of trials, and ``digest`` is the digest as text. With a
+        balance, ``draws`` is the number of draws, and ``groups`` the digest of the groups.
     """
     frame_labels = {} if labels is None else labels.of_trial
 

@@ -204,7 +204,7 @@ class OneClassSoftmax(_MeanOverClasses):
 
 
 class _CosineLoss(_MeanOverClasses):
-    """A loss of the cosines between an embedding and the vectors of a cosine head, one for each class.
+    """A loss of cosines: between an embedding and the vectors of a cosine head, which has a vector for each class.
 
     Logits, and so scores, are computed without the margin of the loss.
     """
