@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.version import __version__ as __version__
 
-#: Environment variables that stop libraries from reporting to their makers. A library reads its variable when imported.
+#: Environment variables that stop libraries from reporting to their makers. A library reads its variable when it is
+#: imported.
 NO_REPORTS = {
     "ORT_DISABLE_TELEMETRY": "1",
     "GRADIO_ANALYTICS_ENABLED": "False",

@@ -143,8 +143,8 @@ class Detector(SavedNetwork):
             of, layer: as for :meth:`embeddings`.
 
         Raises:
-            InputError: as :meth:`score`; or if the detector has no embedding ``of`` this kind or no
-                such ``layer``.
+            InputError: as :meth:`score`; or if the detector does not have the embedding or the
+                layer that ``of`` and ``layer`` name.
         """
         reader = WaveformReader.of(self, samples_to_score(self.provenance, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
@@ -217,8 +217,8 @@ class Detector(SavedNetwork):
                 with another prior or operating point.
 
         Raises:
-            InputError: as for :meth:`score`; or if the calibration belongs to another detector.
-                For this check, every call hashes the weights.
+            InputError: as for :meth:`score`; or if the calibration belongs to another detector. To
+                check this, every call hashes the weights.
         """
         return decide(self, audio, calibration, sample_rate)
 
@@ -323,8 +323,8 @@ class Detector(SavedNetwork):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
-            calibration: a calibration of this detector's frame scores. Its operating point gives
-                the threshold, and the calibration also gives the resolution.
+            calibration: a calibration of this detector's frame scores. The operating point of the
+                calibration gives the threshold, and the calibration also gives the resolution.
 
         Returns:
             The segments labelled ``spoof``, in order; the score of a segment is the mean score of
@@ -332,8 +332,9 @@ class Detector(SavedNetwork):
 
         Raises:
             InputError: as for :meth:`frame_scores`. The error is also raised if a number is out of
-                its range, if the calibration belongs to other frame scores, or if there is neither
-                a threshold nor a calibration and the detector was trained on whole recordings.
+                its range, or if the calibration belongs to other frame scores. A detector that was
+                trained on whole recordings needs a threshold or a calibration; without either, the
+                error is raised too.
         """
         rule, resolution_ms = stretch_rule(
             self,

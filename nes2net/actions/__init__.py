@@ -1,7 +1,7 @@
-"""Functions that use detectors and corpora, one for each purpose; Python programs and the commands call them.
+"""Functions for Python programs and for the commands, one for each task that needs a detector or a corpus.
 
-In reading order: ``scoring``, ``prediction``, ``embedding``, ``evaluation``, ``calibration``. Then
-``flags`` has the flags that several commands share.
+Read the modules in this order: ``scoring``, ``prediction``, ``embedding``, ``evaluation``,
+``calibration``, and then ``flags``, the flags that several commands share.
 
-Imports all districts except ``apps`` and ``cli``.
+The modules may import all districts except ``apps`` and ``cli``.
 """

@@ -55,7 +55,7 @@ Figures = list[tuple[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Recordings:
-    """Where the scored recordings are, and how to measure them, so that other recordings can be compared with them."""
+    """Where the scored recordings are, and how to measure them for later comparisons with new recordings."""
 
     root: str | Path
     """Folder of the corpus."""
@@ -321,7 +321,7 @@ def _measured_population(
         detector = Detector.from_pretrained(
             recordings.model,
             own_device(recordings.device),
-            scored_by.precision,  # as in the run that computed the scores
+            scored_by.precision,  # the precision in which the scores were computed
             recordings.config,
             recordings.base,
         )
@@ -357,7 +357,7 @@ class Applied:
 
     @property
     def warning(self) -> str:
-        """A warning if Cllr after calibration is higher than the Cllr of the best system before; otherwise empty."""
+        """A warning if calibration has made Cllr worse than that of the best system; otherwise empty."""
         if not self.rows:
             return ""
         name = self.rows[-1][0]

@@ -36,9 +36,10 @@ from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING
 
-#: Length of the periods in which recordings are counted, by the time at which their files were last changed.
+#: Length of the periods in which recordings are counted. A recording belongs to the period in which its file was last
+#: changed.
 By = Literal["day", "week", "none"]
-#: The default of ``alpha``: the largest probability of finding drift although there is none.
+#: Default of ``alpha``, the largest probability of a false alarm: drift is found although there is none.
 ALPHA = 0.01
 
 #: Kind of remark → words that only remarks of this kind contain (:mod:`nes2net.data.audio.remarks`).
@@ -74,7 +75,7 @@ _OVER_TIME = (
 
 @dataclass(frozen=True)
 class NewRecording:
-    """A new recording with its score, decision and traits. The calibration decides which part of it is scored."""
+    """A new recording with its score, decision and traits. The calibration decides how much audio is scored."""
 
     path: Path
     modified: datetime
@@ -262,8 +263,8 @@ def measure_drift(
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        alpha: largest probability that at least one test finds drift although the recordings are
-            like the calibration's.
+        alpha: largest probability of a false alarm: that at least one test finds drift although the
+            new recordings are like the calibration's.
         by: length of the periods in which recordings are counted; ``"none"`` for no periods.
         batch_size, workers: as for :func:`nes2net.scoring.files.judge_files`.
 
@@ -274,7 +275,7 @@ def measure_drift(
     """
     if not 0 < alpha < 1:
         raise InputError(f"`alpha` lies between 0 and 1, not at {alpha:g}")
-    # Choose the part of each recording to score, and find what is usual in the calibration.
+    # Choose how much of each recording to score, and read the usual ranges from the calibration.
     decider = Decider(calibration)
     num_samples = calibrated_samples(decider, detector.provenance).num_samples
     notes = notes_on(detector, decider, num_samples)
@@ -312,7 +313,7 @@ def measure_drift(
 
 
 def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequence[Usual]) -> NewRecording:
-    """Decide on a judged file, and collect the file's value for each of ``all_usual``.
+    """Decide on a judged file, and collect its value of each trait that has a usual range in ``all_usual``.
 
     Raises:
         InputError: if the file could not be scored, or was removed meanwhile.
@@ -320,7 +321,7 @@ def _new_recording(file: JudgedFile[float], decider: Decider, all_usual: Sequenc
     if isinstance(file.result, InputError):
         raise file.result
     path = Path(str(file.path))
-    assert file.traits is not None  # a measurer was given
+    assert file.traits is not None  # the caller asked for traits
     try:
         modified = datetime.fromtimestamp(os.stat(path).st_mtime, timezone.utc)
     except (OSError, OverflowError, ValueError) as error:
@@ -340,9 +341,9 @@ def values_of(recordings: Sequence[NewRecording], name: str) -> NDArray:
 
 
 def _table_row(comparison: Comparison) -> Row:
-    """Make the row of the table ``compared`` for the trait of one ``comparison``."""
+    """Make a row of the table ``compared``: the figures of the trait that ``comparison`` is about."""
     number = len(comparison.values)
-    # The smallest share of recordings outside the usual range that counts as drift; None if no share counts as drift.
+    # Smallest share of recordings outside the usual range at which there is drift; None if no share is large enough.
     limit = None if comparison.fewest > number else comparison.fewest / number
     figures = {
         "outside": Figure(comparison.outside, wilson_interval(comparison.outside, number)),

@@ -22,8 +22,8 @@ def plot_drift(picture: str | Path, drift: Drift) -> None:
     another colour.
 
     Args:
-        picture: file to write, whole or not at all; its suffix, such as ``.png``, states the
-            format.
+        picture: file to write; its suffix, such as ``.png``, states the format. The file is written
+            completely or not at all.
     """
     trait_comparisons = [comparison for comparison in drift.comparisons if comparison.usual.is_measured]
     figure = Figure(figsize=(_WIDTH, 0.6 + _PANEL * len(trait_comparisons)), layout="constrained")

@@ -92,7 +92,7 @@ def frontend_alone(
             f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
             "`ssl_checkpoint`, or a trained detector with `model`"
         )
-    with torch.no_grad():  # with random weights in the back-end, each call would give another fingerprint
+    with torch.no_grad():  # random weights would change the fingerprint with each call
         for parameter in detector.backend.parameters():
             parameter.zero_()
     precision = dtype

@@ -20,8 +20,8 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
     """Evaluate files of judgements against ``labels``; several files are compared on the same trials.
 
     Args:
-        scores: files with a score for each recording, a single file of frame scores, or files of
-            another judgement.
+        scores: files with a score for each recording; or a single file of frame scores; or files
+            with results of another kind, such as class logits.
         settings: how to evaluate; None for the defaults.
 
     Raises:
@@ -29,8 +29,9 @@ def evaluate(labels: Labels, scores: Sequence[str | Path], settings: EvaluationS
             apply.
     """
     paths = list(map(Path, scores))
-    # Files with scores of recordings can be compared with each other. If a file holds another
-    # judgement, the evaluation of that judgement is used. This evaluation refuses files of other kinds.
+    # Files with scores of recordings can be compared with each other. A file with results of another kind, such as
+    # frame scores, determines the kind of the evaluation. The evaluation then refuses all files that are not of this
+    # kind.
     judgements = [judgement_of(path) for path in paths]
     judgement = next((judgement for judgement in judgements if not judgement.of_recordings), judgements[0])
     settings = settings or EvaluationSettings()

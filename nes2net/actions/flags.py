@@ -141,7 +141,7 @@ class Loading(Architecture):
         from nes2net.lib.devices import own_device  # start-up
         from nes2net.models.onnx_detector import OnnxDetector  # start-up
 
-        # The options of a checkpoint do not fit an exported detector.
+        # An exported detector takes no options of a checkpoint.
         if self.config is not None or self.base is not None:
             raise InputError("an exported detector holds its architecture and weights: leave out `config` and `base`")
         detector = OnnxDetector(model, own_device(self.device))
@@ -165,7 +165,9 @@ class Length:
         self.asked()  # a wrong flag raises an error before a large model is read
 
     def asked(self) -> int | Literal["auto", "4sec"] | None:
-        """Read the flag: a number of samples, ``"4sec"``, None for all samples, or ``"auto"`` without the flag.
+        """Read the flag as a number of samples, ``"4sec"``, or None for all samples.
+
+        If the flag is not given, the result is ``"auto"``.
 
         Raises:
             InputError: if the flag is not a number of at least 1, ``4sec`` or ``full``.
@@ -271,8 +273,8 @@ class Deciding:
 def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """Print how many rows were written, and on standard error which recordings failed.
 
-    If an earlier run had completed the file, a line says so. Of several processes, only the first
-    one prints; in the others, the status is 0.
+    If an earlier run had completed the file, a line says so. If there are several processes, only
+    the first one prints. The other processes return the status 0.
 
     Args:
         file: where the number of rows is printed; None for standard output.

@@ -17,12 +17,15 @@ from nes2net.scoring.decisions.known import KnownThreshold, LogitScore
 def known_classes(
     labels: Labels, logits: str | Path, kind: LogitScore = "log_odds", *, allow_partial: bool = False
 ) -> tuple[KnownThreshold, ClassTrials]:
-    """Learn, from the logits of labelled trials, the score below which a detector of classes names no class.
+    """Learn a threshold from the logits of labelled trials.
+
+    A recording whose score is below the threshold belongs to none of the classes that the detector
+    knows.
 
     Args:
         labels: labels of the trials.
         logits: file that ``nes2net score --judgement classes`` wrote, of development trials.
-        kind: how the score of being known is computed from the logits.
+        kind: the formula for the score, which is computed from the logits.
         allow_partial: leave out trials without usable logits.
 
     Returns:

@@ -90,7 +90,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Asking:
-    """The detector that answers a question, with a decider and settings of the computation."""
+    """A detector, a decider and the settings with which a question about recordings is answered."""
 
     detector: Scorer
     decider: Decider | None = None
@@ -107,7 +107,7 @@ class Asking:
 
 
 class Answer(NamedTuple):
-    """The answer to a question: results for :func:`predict`, and facts by which the calibration is checked."""
+    """The answer to a question: results, and facts by which the caller checks the calibration."""
 
     rows: Iterator[Prediction]
     """A result for each recording, in order."""
@@ -220,7 +220,7 @@ class Once(Question):
 
 @dataclass(frozen=True)
 class Stretches(Question):
-    """The fake stretches of each recording, by a detector that scores segments."""
+    """Finds the fake stretches of each recording, with a detector that scores segments."""
 
     resolution_ms: float | None = None
     """Length of a frame in ms. None for the length in the calibration, or else the shortest frames
@@ -260,14 +260,14 @@ class Stretches(Question):
 
 @dataclass(frozen=True)
 class Judged(Question):
-    """Any judgement of each recording; :meth:`~nes2net.scoring.judgement.Judgement.tell` shows its value."""
+    """A judgement of each recording, shown as :meth:`~nes2net.scoring.judgement.Judgement.tell` says."""
 
     judgement: Judgement[Any]
     num_samples: int | Literal["auto"] | None = "auto"
     """As for :class:`Once`, but a long recording is judged in one piece."""
 
     def answer(self, asking: Asking, recordings: list[AnyRecording]) -> Answer:
-        """Judge each recording; see :meth:`Question.answer`. With a calibration, raise :class:`InputError`."""
+        """Judge each recording; see :meth:`Question.answer`. If a calibration is given, raise :class:`InputError`."""
         if asking.decider is not None:
             raise InputError(f"`calibration` decides on scores, not on {self.judgement.name}: leave it out")
         asked_samples = self.num_samples
@@ -377,10 +377,10 @@ COLUMNS = (
 
 
 def as_columns(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrange a row for a table: column → value, only for those :data:`COLUMNS` that have a value in the row.
+    """Arrange a row for a table: column → value. Columns without a value in the row are left out.
 
-    A decision along the recording fills columns of its own. The start and the end of the stretch
-    that decided are given only if this stretch stands out.
+    A decision by windows along the recording has its own columns. The start and the end of the
+    deciding stretch are given only if bona fide recordings rarely have such a stretch.
     """
     along = row.get("along", {})
     columns = {**row, **{name: along.get(name) for name in ("rests_on", "shortest_found")}}
@@ -690,7 +690,8 @@ def _progress_in_seconds(
 
     Args:
         duration: length of the recording in seconds.
-        advice: how to make the work shorter, said beside the time that it takes; empty for none.
+        advice: hint on how to finish sooner, which is printed with an estimate of the time; empty
+            for no hint.
     """
     with ProgressDisplay[None](
         title=_display_name(source), unit="second", total=round(duration), advice=advice, delay=1

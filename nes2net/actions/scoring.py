@@ -81,7 +81,7 @@ def score_corpus(
         calibration: the file of the calibration in ``decider``, for the record.
         about: further plain data for the record.
         say: whether to print notes and warnings. A caller that scores the same trials many times
-            needs them only once.
+            prints them only the first time.
         settings: how utterances are read and computed; the argument ``num_samples`` replaces the
             setting of this name.
 
@@ -121,7 +121,7 @@ def score_corpus(
     score_length = samples_to_score(scorer.provenance, requested_samples, corpus.test_samples, forced_protocol)
     num_samples = score_length.num_samples
     notes = [score_length.words and f"{score_length.words}; `num_samples` chooses another part"]
-    # Raise an error before hours of scoring if the calibration belongs to another detector.
+    # If the calibration belongs to another detector, raise the error now, before hours of scoring.
     if decider is not None:
         notes += notes_on(scorer, decider, num_samples)
     # Collect facts for the record, and warnings.
@@ -143,7 +143,7 @@ def score_corpus(
     protocol = "4sec"
     if num_samples is None:
         protocol = "full"
-    # Score the trials. The first process then decides on them, if there is a calibration.
+    # Score the trials. If there is a calibration, the first process then decides on the scores.
     scores = judge_trials(
         scorer,
         trials,
@@ -174,7 +174,7 @@ def score_corpus(
 
 
 def _score_ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
-    """Find the ranges that normalise the other systems' scores: from ``score_range`` or, if empty, from training.
+    """Find the ranges that normalise other systems' scores: in ``score_range``, or else in the detector.
 
     Raises:
         InputError: if neither ``score_range`` nor the detector states the ranges.

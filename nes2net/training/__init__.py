@@ -6,5 +6,6 @@ and ``dataset`` read the utterances. ``validation`` measures an epoch, ``selecti
 epochs, and ``averaging`` averages their checkpoints. ``state`` and ``resume_file`` let an
 interrupted run resume.
 
-This district may import all districts that docs/architecture.md numbers lower.
+In docs/architecture.md each district has a number. This district may import the districts with
+lower numbers.
 """

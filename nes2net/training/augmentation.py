@@ -40,7 +40,7 @@ def effects_of(
         InputError: if a folder of noise does not exist, if no effect uses a folder that is named,
             or if a condition is unknown or not available on this machine.
     """
-    sources = Sources(augment.musan, augment.rir, speech)  # shared by all conditions, so that folders are listed once
+    sources = Sources(augment.musan, augment.rir, speech)  # all conditions share the sources: list folders once
     conditions = [registry.create_condition(text, sources) for text in augment.conditions]
     needed_folders = set().union(*(condition.needs for condition in conditions))
     for folder in ("musan", "rir"):

@@ -59,10 +59,9 @@ def average_run(
 
     The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. Options are appended to
     this name: ``_legacy`` for legacy mode, ``_weighted`` and the weights if ``weights`` are given,
-    and ``_bn`` for new batch statistics. If neither ``weights`` nor ``batch_norm_batches`` nor
-    ``out`` is given, an existing average is reused, provided that its record holds the SHA-256
-    digests of the checkpoints that are in the folder now. In all other cases the average is
-    computed again.
+    and ``_bn`` for new batch statistics. An existing average is reused if its record holds the
+    SHA-256 digests of the checkpoints that are in the folder now. If ``weights``,
+    ``batch_norm_batches`` or ``out`` is given, the average is always computed again.
 
     Args:
         ids: epochs to average, for example from :func:`nes2net.training.selection.best_epochs`; the
@@ -78,8 +77,8 @@ def average_run(
     Raises:
         InputError: if both or neither of ``ids`` and ``last`` are given, if the checkpoints do not
             fit each other, or if ``out`` cannot be written. The error is also raised if a
-            checkpoint is missing, even if the average exists, because only the checkpoints can
-            confirm the average.
+            checkpoint is missing, even if the average exists, because an average can only be
+            checked against its checkpoints.
     """
     # Choose the epochs.
     folder = Path(folder)
@@ -137,9 +136,11 @@ def check_target(path: str | Path) -> None:
 
 
 def record_of_average(average: Mapping[str, Tensor], provenance: dict[str, Any]) -> dict[str, Any]:
-    """Make the record of an average: ``provenance``, and facts of the first checkpoint, such as model and recipe.
+    """Make the record of an average from its provenance and from the record of the first checkpoint.
 
-    Facts that hold only for the weights of this checkpoint, such as its epoch, are left out.
+    Facts of the first checkpoint that also hold for the average, such as model and recipe, are
+    copied. Facts that hold only for the weights of the first checkpoint, such as its epoch, are
+    left out.
 
     Args:
         average: state dict of the average, with the metadata of the first checkpoint.

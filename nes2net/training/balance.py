@@ -30,9 +30,9 @@ class Balance:
     Each level divides the groups of the level before into subgroups. In each batch, the draws of a
     group are divided among its subgroups; if rounding gives a subgroup too few draws, it gets more
     in the next batches. In a group of the last level, all items are drawn once in random order,
-    then all items again in another order, and so on. The numbers of draws of any two of these items
-    therefore differ by at most one. Chance decides the order of the items, but not the shares of
-    the groups.
+    then all items again in another order, and so on. Two items of the group are therefore drawn
+    equally often, or one of them is drawn once more. Chance decides the order of the items, but not
+    the shares of the groups.
 
     Args:
         length: number of items.
@@ -59,7 +59,7 @@ class Balance:
         most_of_speaker: int | None = None,
         draws: int | None = None,
     ) -> None:
-        """Number the groups of each level, and set the shares and the number of draws."""
+        """Give each group of a level an index, and set the shares and the number of draws."""
         self.length = length
         self._levels = [_number_groups(level.groups) for level in levels]
         self._shares = []
@@ -162,21 +162,20 @@ class _SpeakerCap:
 
 
 def _number_groups(groups: Sequence[Hashable | None]) -> tuple[NDArray, list[Hashable | None]]:
-    """Number the groups in the order of their first items.
+    """Give each group an index from 0, in the order in which the groups first occur.
 
     Args:
         groups: the group of each item.
 
     Returns:
-        An array with the number of each item's group; and the list of groups, where group n has
-        index n.
+        An array with the index of each item's group, and the list of the groups.
     """
     numbers: dict[Hashable | None, int] = {}
     return np.array([numbers.setdefault(group, len(numbers)) for group in groups], dtype=np.int64), list(numbers)
 
 
 def _positions(numbers: NDArray, count: int) -> list[NDArray]:
-    """For each number from 0 to ``count`` − 1, list its positions in ``numbers``, in ascending order.
+    """List where each of the numbers 0 to ``count`` − 1 occurs in ``numbers``, in ascending order.
 
     >>> [positions.tolist() for positions in _positions(np.array([1, 0, 1]), 3)]
     [[1], [0, 2], []]
@@ -186,10 +185,10 @@ def _positions(numbers: NDArray, count: int) -> list[NDArray]:
 
 
 def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Choose a number from 0 to ``count`` − 1 for each draw: all numbers in random order, then again in another order.
+    """Draw numbers from 0 to ``count`` − 1: all numbers in random order, then all again in another order.
 
-    Over all draws, and also within each step, a number is drawn at most once more than any other
-    number.
+    Two numbers are drawn equally often, or one of them is drawn once more. This holds for all draws
+    together, and also for the draws of each step.
 
     Args:
         steps: the optimisation step of each draw, ascending.
@@ -205,7 +204,7 @@ def _draw_in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArr
         waiting = waiting[remainder:]
         if num_missing := remainder - len(drawn_now):
             order = rng.permutation(count)
-            # Numbers already drawn in this step go to the end of the new order.
+            # The new order ends with the numbers that this step has already drawn.
             already_drawn = np.isin(order, drawn_now)
             order = np.concatenate([order[~already_drawn], order[already_drawn]])
             drawn_now = np.concatenate([drawn_now, order[:num_missing]])

@@ -36,14 +36,14 @@ from nes2net.training.run_log import device_name
 from nes2net.training.selection import HISTORY_FILE, Row, Selection, read_history
 from nes2net.version import __version__
 
-# A card names at most so many attacks, so many languages and so many codecs of a set.
+# Largest number of attacks, of languages and of codecs that a card names for a set.
 _MOST_NAMES = 100
-# The headers of at most so many recordings are read, to estimate the hours of a set.
+# Largest number of recordings whose headers are read to estimate the hours of a set.
 _MOST_HEADERS = 200
 # Settings that a card lists even if they have their defaults.
 _ALWAYS = ("train.epochs", "train.batch_size", "train.optimizer", "train.lr", "train.loss", "augment.algo", "seed")
-# Settings that the card does not list: they do not change the weights, they are folders, or the card states them
-# elsewhere.
+# Settings that the card does not list. Those in `_NEVER` do not change the weights, or the card states them elsewhere.
+# Those in `_FOLDERS` name folders, or the run.
 _NEVER = ("data.cache", "data.num_workers", "data.corpora", "train.keep", "train.save_every_minutes", "model")
 _FOLDERS = ("output", "logs", "tracker", "name", "date", "comment")
 
@@ -55,9 +55,9 @@ def described_trials(trials: Sequence[Trial]) -> dict[str, Any]:
         A mapping. ``bonafide`` and ``spoof`` are numbers of trials, and ``speakers`` is the number
         of speakers, 0 if unknown. ``attacks``, ``languages`` and ``codecs`` are lists of at most
         100 names. The attacks are those of spoofed trials; if a trial has no attack, its vocoder is
-        listed. ``drawn`` says what a bootstrap interval resamples, such as 20 speakers.
-        ``hours`` is estimated from the headers of at most 200 recordings; None if no header states
-        a length.
+        listed. ``drawn`` names what the bootstrap draws for confidence intervals, such as "20
+        speakers". ``hours`` is estimated from the headers of at most 200 recordings; None if no
+        header states a length.
     """
     names: dict[str, set[str]] = {"speaker": set(), "language": set(), "codec": set(), "attack": set()}
     for trial in trials:
@@ -106,7 +106,7 @@ def described_training(
 
 
 def of_epoch(provenance: Provenance, selection: Selection) -> Provenance:
-    """Return ``provenance`` with the facts and figures of the last epoch, which ends the history of ``selection``."""
+    """Add to ``provenance`` the facts and figures of the last epoch in the history of ``selection``."""
     row = selection.history[-1]
     training = {
         **provenance.training,
@@ -245,7 +245,7 @@ def _development_figures(provenance: Provenance, selection: Selection, row: Row)
 
 
 def _facts_of_set(sets: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sum up ``sets``, the descriptions of corpora, to the facts of one :class:`~nes2net.models.card.SetFigure`."""
+    """Combine the descriptions of several corpora into the facts of one :class:`~nes2net.models.card.SetFigure`."""
     return {
         "corpus": " + ".join(dict.fromkeys(described["corpus"] for described in sets)),
         "split": " + ".join(dict.fromkeys(described["split"] for described in sets)),
@@ -272,8 +272,8 @@ def _settings(recipe: Recipe) -> Iterator[tuple[str, str]]:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str | None]]:
     """Yield the dotted key of each value in nested mappings, and the value as text.
 
-    If a text has slashes, as a path has, only the last part is kept. The items of a list are
-    joined by commas. None is not converted to text. Each key begins with ``prefix``.
+    If a text has slashes, as a path has, only the last part is kept. The items of a list are joined
+    by commas. A value None stays None. Each key begins with ``prefix``.
     """
     for key, value in values.items():
         if isinstance(value, dict):

@@ -115,7 +115,7 @@ def _plot_losses(axis: Axes, history: list[dict[str, Any]]) -> None:
             axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda loss, _: f"{loss:g}"))
         axis.yaxis.set_minor_formatter(NullFormatter())
-        axis.margins(y=0.15)  # leaves room for the marks below the curves
+        axis.margins(y=0.15)  # make room for the marks below the curves
 
 
 def _plot_measures(axis: Axes, history: list[dict[str, Any]], measures: Sequence[Measure]) -> None:

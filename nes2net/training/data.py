@@ -54,16 +54,18 @@ def read_trials(
     """List the trials of ``part``, ``train`` or ``dev``, corpus by corpus.
 
     If several corpora have this part, the id of a trial begins with the alias of its corpus, such
-    as ``for:LA_T_1``, so that trials of different corpora differ. ``trial.get("corpus")`` is the
-    alias too, except if the only corpus is a list of your own with a column ``corpus``.
+    as ``for:LA_T_1``, so that trials of different corpora differ. ``trial.get("corpus")`` is also
+    the alias. There is one exception: if the only corpus is a list of your own that has a column
+    ``corpus``, the value in this column stays.
 
     Args:
         labels: labels of the trials to list; it is no error if a corpus has no trials of the other
             labels.
 
     Raises:
-        InputError: if the folder of a corpus is not named; if a corpus lacks the split, or does not
-            use a key that is given; if an audio file is missing; or if a label has no trials.
+        InputError: if the folder of a corpus is not named; if a corpus lacks the split; if a key is
+            given that the corpus does not use; if an audio file is missing; or if a label has no
+            trials.
     """
     name = "training" if part == "train" else "development"
     corpus_configs = data.parts(part)

@@ -88,7 +88,7 @@ class Batch(NamedTuple):
 Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
 
 
-#: Function from a trial to the number of its class; None for a trial without a class.
+#: Function from a trial to the index of its class; None for a trial without a class.
 Target: TypeAlias = Callable[[Trial], "int | None"]
 
 
@@ -125,7 +125,7 @@ class TrainingSet(Dataset):
             or ``dynamic``, which is random too.
         cache: cache of decoded audio.
         carries: function from a trial to the tensors that its example carries.
-        target: function from a trial to the number of its class. ``carries`` and ``target`` must be
+        target: function from a trial to the index of its class. ``carries`` and ``target`` must be
             picklable, because the workers get them.
 
     Attributes:
@@ -256,7 +256,10 @@ class TrainingSet(Dataset):
         return self._decode(path, excerpt)  # the file can be read now: decode it, or raise the error if it is damaged
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
-        """Decode the samples of ``excerpt`` or, without an excerpt, the head or all. Use the cache if there is one."""
+        """Decode the samples of ``excerpt``. Without an excerpt, decode the whole recording or its head.
+
+        The decoded audio comes from the cache if there is one.
+        """
         if excerpt is not None:
             start, length = excerpt
             if self.cache is None:
@@ -289,7 +292,7 @@ def check_readable(path: Path) -> None:
                 pass
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow raises OSError without strerror for damage
+        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's OSError for damage lacks strerror
             raise
         raise LostFile(f"{path} cannot be read at present ({cause.strerror})") from error
 

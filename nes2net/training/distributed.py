@@ -25,8 +25,8 @@ PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}
 #: Name of a precision in a recipe → name in scoring.
 IN_SCORING = {"fp32": "float32", "tf32": "tf32", "bf16": "bfloat16", "fp16": "float16"}
 #: How long a process waits for the other processes. PyTorch's limit on GPUs, 10 minutes, is too short, because the
-#: other processes wait while the main process saves: 4 GB take over an hour at 1 MB/s. If a process dies, torchrun ends
-#: the others.
+#: other processes wait while the main process saves. On a disk that writes 1 MB/s, saving 4 GB takes over an hour. If a
+#: process dies, torchrun ends the others.
 _PATIENCE = timedelta(hours=2)
 
 
@@ -73,11 +73,11 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates itself
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),  # the loop accumulates gradients
     )
     check_precision(IN_SCORING[precision], accelerator.device, "`train.precision=fp16` or `train.precision=fp32`")
     if first and dist.is_initialized():
-        atexit.register(dist.destroy_process_group)  # not earlier: later runs in this process use the group
+        atexit.register(dist.destroy_process_group)  # later runs in this process use the group
     return accelerator
 
 
@@ -128,7 +128,7 @@ def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Modul
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation of inputs B×C×…; in train mode, statistics are over the batches of all processes.
+    """Batch normalisation of inputs B×C×…; in train mode, it uses statistics over the batches of all processes.
 
     Batches of processes may differ in size. Gradients flow through mean and variance.
 
@@ -148,7 +148,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             raise ValueError(f"batch normalisation takes at least 2 dimensions, not {input.dim()}")
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``; in train mode, by the statistics of all processes, and update the running statistics."""
+        """Normalise ``input``. In train mode, use the statistics of all processes, and update the running ones."""
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -168,7 +168,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
-        return x.to(input.dtype)  # under autocast, multiplying by float32 weights has changed the type
+        return x.to(input.dtype)  # under autocast, the float32 weights have turned the result into float32
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor) -> None:
@@ -202,7 +202,7 @@ class _SumOverProcesses(torch.autograd.Function):
 class StepPlan(NamedTuple):
     """Facts about a step that all processes know before its first forward pass."""
 
-    #: numbers of the parts that have utterances in every process; all processes skip the other parts
+    #: indices of the parts that have utterances in every process; all processes skip the other parts
     used: list[int]
     #: denominator of each term of the loss, summed over the used parts of all processes
     denominators: list[float]
@@ -226,7 +226,7 @@ def plan_step(
     save: bool,
     lost: int = 0,
 ) -> StepPlan:
-    """Agree with the other processes on a step, in one reduction.
+    """Agree with the other processes on what to do in a step. This takes a single reduction.
 
     A signal to one process stops all processes, and if one process wants to save, all save. If a
     process could read no file of a part, all processes skip that part, because
@@ -239,7 +239,7 @@ def plan_step(
         save: whether this process wants to save after the step.
         lost: number of this process's files that cannot be read at present.
     """
-    # Sum flags, and rows with a value for each part, in one reduction.
+    # Sum everything in one reduction: rows with a value for each part, and the flags.
     denominators_of_terms = list(zip(*weights))
     rows = [*denominators_of_terms, counts, [count == 0 for count in counts]]
     values = [signal == SIGTERM, signal == SIGINT, save, lost, *chain.from_iterable(rows)]

@@ -174,7 +174,7 @@ def pooled_targets(labels: Tensor, factor: int) -> Tensor:
         width = factor
     windows = labels[:, :width].unflatten(1, (-1, factor))
     pooled = windows.amin(2)
-    # In the first window, ignore −1, so that a short utterance keeps a label.
+    # Ignore labels −1 in the first window, so that even a short utterance gets a label that is not −1.
     first = windows[:, 0]
     lowest_label = torch.where(first < 0, 1, first).amin(1)
     pooled[:, 0] = torch.where((first >= 0).any(1), lowest_label.to(pooled.dtype), pooled[:, 0])

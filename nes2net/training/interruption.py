@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 from nes2net.lib.errors import InputError, Unfinished, readable_size
 
-# Error numbers if the file system or quota is full, or if the file is larger than the process may write.
+# Error numbers of a full file system, of a full quota, and of a file that is larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-# Error numbers if a disk or file server fails or has become read-only.
+# Error numbers of a disk or a file server that fails or has become read-only.
 _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, getattr(errno, "ESTALE", errno.EIO)}
 
 
@@ -30,7 +30,8 @@ class StopRequests:
 
     To end several processes together, set ``agree`` to a function. The function takes the signal
     that this process has received, and returns the signal that ends all processes; 0 is no signal.
-    A signal then always waits for the end of a :meth:`deferred` context, where the processes agree.
+    Each signal then waits for the end of a :meth:`deferred` context. There the processes agree on a
+    signal.
 
     >>> import os, signal
     >>> with StopRequests() as stop:

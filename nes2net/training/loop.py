@@ -46,8 +46,8 @@ class Trainer:
         """Prepare model and optimiser for device, precision and processes, and make the learning-rate schedule."""
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate_schedule(self.recipe.train, self.steps_per_epoch)
-        self.model = self.accelerator.prepare_model(self.objective)  # adds autocast and DistributedDataParallel
-        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # adds the GradScaler of fp16
+        self.model = self.accelerator.prepare_model(self.objective)  # with autocast and DDP
+        self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # with the GradScaler of fp16
 
     def fit(self) -> None:
         """Train, validate and save the remaining epochs; SIGTERM and Ctrl-C take effect after a step or a save."""
@@ -126,7 +126,8 @@ class Trainer:
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(step_parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # Only this line of a step waits for the GPU, apart from messages between processes and fp16's GradScaler.
+            # In a step, the CPU waits for the GPU only here, and in messages between processes and in fp16's
+            # GradScaler.
             loss_of_step, gradient_norm = torch.stack([loss, norm.to(loss)]).tolist()
             if accelerator.scaler:  # with a GradScaler, gradients may be infinite, because the scaler skips such steps
                 gradient_norm = 0.0
@@ -139,10 +140,10 @@ class Trainer:
         return plan.signal, plan.save
 
     def prepare_part(self, batch: Batch, epoch: int, step: int, number: int) -> tuple[Part, list[float]]:
-        """Move part ``number`` of a step to the device, and mix its examples if the recipe says so.
+        """Move one part of a step to the device, and mix its examples if the recipe says so.
 
-        Files of the part that failed are reported. ``number`` counts this process's parts of the
-        step from 0.
+        If a file of the part failed, the failure is reported. ``number`` is the index of the part
+        among this process's parts of the step.
 
         Returns:
             The part, which is empty if none of its files could be used; and the denominator of each
@@ -158,7 +159,7 @@ class Trainer:
         return step_part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:
-        """Convert ``step`` of ``epoch`` to the number of the step over all epochs, counted from 0."""
+        """Count the steps before this ``step`` of ``epoch``, over all epochs."""
         return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
@@ -188,7 +189,9 @@ class Trainer:
         return 0.5 ** plateaus((row["val_loss_wo_aug"] for row in history if "val_loss_wo_aug" in row), patience)
 
     def end_epoch(self, epoch: int, values: dict[str, float]) -> None:
-        """Select the epoch, save its checkpoint, and report it; only then remove earlier checkpoints.
+        """Add the epoch to the history, save its checkpoint, and report the epoch.
+
+        Only then, checkpoints that are no longer kept are removed.
 
         Args:
             values: training loss, learning rate and, if the epoch was validated, the values of the

@@ -21,8 +21,8 @@ from nes2net.lib.errors import InputError
 from nes2net.models.registry import corpora
 from nes2net.training.recipes.data import DataConfig
 
-#: Number of bootstrap resamples for the interval of the EER. With 200, the width of the interval is exact to two
-#: digits, and 25,000 trials take 1 s.
+#: Number of bootstrap resamples for the interval of the EER. 200 resamples of 25,000 trials take 1 s, and give two
+#: digits of the interval's width.
 NUM_RESAMPLES = 200
 
 
@@ -74,9 +74,9 @@ class Measure(NamedTuple):
 
 EER = Measure("eer", "EER")
 MIN_DCF = Measure("min_dcf", "minDCF", percent=False, prominent=False)
-#: Key of the history: the score at which the rates of the EER on the development set are equal.
+#: Key of the history for the threshold at which misses and false alarms on the development set are equally frequent.
 THRESHOLD_KEY = "eer_threshold"
-#: The measures of a detector with one score an utterance.
+#: The measures of a detector that gives each utterance one score.
 ERROR_RATES = (EER, MIN_DCF)
 
 
@@ -129,8 +129,8 @@ def error_rates(validated: Validated, bonafide: int, eer_methods: Mapping[str, s
     }
     if name != "wo_aug":
         return values
-    # Resample speakers if every trial has a speaker and there are enough speakers; otherwise resample trials.
-    # If files failed, resample trials too.
+    # Resample speakers if every trial has a speaker, if there are enough speakers, and if no file failed. Otherwise
+    # resample trials.
     low, high = metrics.bootstrap_interval(
         partial(metrics.compute_eer, method=eer_method),
         genuine,
@@ -152,8 +152,7 @@ def split_by_class(scores: NDArray, is_bonafide: NDArray, items: str) -> tuple[N
     """Split ``scores`` (N,) by the mask ``is_bonafide`` (N,) into bona fide scores and spoof scores.
 
     Args:
-        items: word in the plural for what the scores belong to, such as "usable files", for the
-            message.
+        items: what the scores belong to, for the message; a plural, such as "usable files".
 
     Raises:
         InputError: if a class has no scores.
@@ -177,7 +176,7 @@ def _rates_by_corpus(validated: Validated, eer_methods: Mapping[str, str]) -> di
     Raises:
         InputError: if no corpus has usable trials of both classes.
     """
-    # The evaluation takes the trials of a corpus with their scores; here, every trial has a score.
+    # Match scores with trials, as the functions of the evaluation need them. Here every trial has a score.
     corpus = np.array([trial.get("corpus") for trial in validated.trials])
     scored = {}
     for alias in eer_methods:

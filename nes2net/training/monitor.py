@@ -1,8 +1,8 @@
 """Report a run to the user: in lines, progress, a log, TensorBoard, other trackers and a picture.
 
 Only the main process reports. Results go to standard output; remarks and progress go to standard
-error. Results and remarks are also written to ``train.log``. With a :class:`RunReporter`, nothing
-else is on standard output.
+error. Results and remarks are also written to ``train.log``. If there is a :class:`RunReporter`,
+only its lines go to standard output.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ class Monitor:
         self._is_drawn = True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
-        """Open the logs; TensorBoard hides values that were logged before for ``first_epoch`` and later epochs.
+        """Open the logs, and tell TensorBoard to hide old values from ``first_epoch`` on.
+
+        An interrupted run may have logged such values; the resumed run logs these epochs again.
 
         Raises:
             InputError: if TensorBoard's folder cannot be written to, or if the recipe's tracker
@@ -128,7 +130,7 @@ class Monitor:
         try:
             self.writer.close()
         except OSError:
-            if kind is None:  # if an error ended the run, the full disk has been reported already
+            if kind is None:  # the error that ended the run has been reported; do not raise another one
                 raise
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
@@ -146,11 +148,11 @@ class Monitor:
         return meter
 
     def say(self, text: str, *, remark: bool = False) -> None:
-        """Print ``text`` in the main process, and add it to ``train.log``; a ``remark`` goes to standard error."""
+        """Print ``text`` in the main process, and add it to ``train.log``; remarks go to standard error."""
         if self.shown:
             stream = sys.stderr if remark or self.reporter is not None else sys.stdout
             tqdm.write(worded(text), file=stream)
-            stream.flush()  # without this, the text could wait in a buffer for hours
+            stream.flush()  # otherwise the text could stay in a buffer for hours
             self.run_log.write(worded(text))
 
     def report_failed_files(self, errors: Sequence[str]) -> None:

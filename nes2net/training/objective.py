@@ -1,4 +1,4 @@
-"""The objective of training: it may mix a batch by Specmix, and computes the loss of the batch.
+"""The objective of training: it computes the loss of a batch, and may first mix the batch by Specmix.
 
 In reading order: ``Part`` is the input. In training, ``Objective`` mixes a part, and computes the
 detector's outputs and the numerators and denominators of the loss; in validation, it computes an
@@ -113,14 +113,14 @@ class Objective(nn.Module):
         if self.freeze_epochs and not is_trainable:
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
             raise InputError(f"front-end '{frontend.config['name']}' has nothing to train: leave `train.{key}` out")
-        # Specmix needs a spectrogram, as the front-ends without parameters compute it.
+        # Specmix needs a spectrogram. The front-ends without parameters compute spectrograms.
         self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
         if self.specmix is not None and (is_trainable or frontend.out_dim == 1 or backend.wants_layers == "all"):
             raise InputError(
                 f"Specmix mixes bands of a spectrogram, but '{backend.config['name']}' after '{frontend.config['name']}' "
                 "takes none: take the front-end lps or lfcc, or leave `augment.specmix` out"
             )
-        # Latent augmentation needs the embedding before the last layer.
+        # Latent augmentation needs embeddings, which are the input of the last layer.
         self.latent = None if augment.latent is None else LatentAugmentation.of(**augment.latent)
         has_embeddings = backend.last_layer_name and type(backend).embed is not Backend.embed
         if self.latent is not None and not has_embeddings:
@@ -132,7 +132,7 @@ class Objective(nn.Module):
         # front-end without gradients (:meth:`features`).
         if train.freeze_frontend:
             frontend.requires_grad_(False)
-        if train.freeze_layers is not None:  # also freeze everything before the layers
+        if train.freeze_layers is not None:  # also freeze what comes before the lowest layer
             layers = frontend.transformer_layers
             name = frontend.config["name"]
             if not layers:
@@ -173,13 +173,18 @@ class Objective(nn.Module):
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
     def begin_training(self, epoch: int) -> None:
-        """Enter train mode for ``epoch``; a front-end that is frozen in it has the mode ``train.frontend_mode``."""
+        """Enter train mode for ``epoch``.
+
+        A front-end that is frozen in this epoch gets the mode that ``train.frontend_mode`` chooses.
+        """
         self.train()
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """Choose the tensors in ``carried`` that the losses need, and prepare them on the CPU; here, return all.
+        """Choose the tensors in ``carried`` that the losses need, and prepare them on the CPU.
+
+        The base class returns all tensors unchanged.
 
         Training and validation call this method before they make the :class:`Part` of the batch.
 
@@ -213,8 +218,12 @@ class Objective(nn.Module):
         return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
-        """Make the seed for part ``number`` of a step; ``stream`` keeps the seeds of Specmix and latent augmentation apart."""
-        numbers = [number] if number else []  # the seed of part 0 contains no number of the part
+        """Make the seed of the random numbers for one part of a step.
+
+        Specmix and latent augmentation have different seeds, because each passes its own
+        ``stream``.
+        """
+        numbers = [number] if number else []  # for part 0, the index of the part is left out of the seed
         sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
@@ -247,7 +256,7 @@ class Objective(nn.Module):
             features = inputs if inputs.ndim == 3 else self.features(inputs)
             utterance_numerator, *further_numerators = self.numerators(self.compute_outputs(features, part), part)
         aggregation = self.detector.aggregation
-        penalty, aggregation.penalty = aggregation.penalty, None  # keeping the penalty would keep its graph
+        penalty, aggregation.penalty = aggregation.penalty, None  # free the penalty's graph
         if penalty is not None:
             utterance_numerator = utterance_numerator + penalty * self.criterion.weight_of(targets).to(
                 utterance_numerator.dtype
@@ -262,7 +271,7 @@ class Objective(nn.Module):
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _explain_single_utterance("a batch of the development set", remedy):
             computed = self.compute_outputs(self.features(part.inputs), part)
-        self.detector.aggregation.penalty = None  # stored by the aggregation in train mode, but not used in validation
+        self.detector.aggregation.penalty = None  # validation does not use the penalty
         return self.outcome(computed, part)
 
     def compute_outputs(self, features: Tensor | list[Tensor], part: Part) -> Any:
@@ -275,7 +284,7 @@ class Objective(nn.Module):
         return self.logits(features, part)
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
-        """Compute the logits, here from ``features`` alone; the task fusion also uses tensors of ``part``."""
+        """Compute the logits from ``features``; the task fusion also uses tensors of ``part``."""
         return self.detector.logits(features)
 
     def outputs_from_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
@@ -300,7 +309,7 @@ class Objective(nn.Module):
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
-        """Compute the loss of a batch, and the outputs that :meth:`figures` needs; here these are ``scores`` (B,).
+        """Compute the loss of a batch, and the outputs that :meth:`figures` needs; by default, ``scores`` (B,).
 
         Args:
             computed: result of :meth:`compute_outputs`.
@@ -311,12 +320,13 @@ class Objective(nn.Module):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute the figures of a pass over the development set: key in the history → value.
 
-        Here these are the figures of :func:`error_rates`; a task may compute others. The keys are
-        the columns of the task's measures (:meth:`nes2net.training.measures.Measure.column`), and a
-        task may add keys.
+        By default, the figures are those of :func:`error_rates`; a task may compute others. The
+        keys are the columns of the task's measures
+        (:meth:`nes2net.training.measures.Measure.column`), and a task may add keys.
 
         Raises:
-            InputError: if the pass lacks the trials that the figures need, such as a class.
+            InputError: if the pass lacks trials that the figures need, for example if a class has
+                no trials.
         """
         return error_rates(validated, self.bonafide_class, eer_methods(self.data), self.seed)
 
@@ -342,7 +352,7 @@ def _explain_single_utterance(batch: str, remedy: str) -> Iterator[None]:
     """Within this context, turn PyTorch's error about batch statistics of a single utterance into an :class:`InputError`.
 
     Args:
-        batch: what the message calls the batch that is too small, such as "the last batch".
+        batch: name of the batch that is too small, for the message, such as "the last batch".
         remedy: end of the message, which says what to do.
     """
     try:

@@ -24,8 +24,8 @@ def create_optimizer(
 
     With ``adam`` (ASVspoof recipes), weight decay is an L2 term of the gradient; with ``adamw``
     (Loshchilov and Hutter, ICLR 2019; CtrSVDD recipe), weight decay is separate from the gradient.
-    The same ``train.weight_decay`` therefore has another effect with each of the two. On CUDA the
-    whole step of the optimiser runs as a single kernel (``fused``).
+    The same value of ``train.weight_decay`` therefore has a different effect in the two optimisers.
+    On CUDA the whole step of the optimiser runs as a single kernel (``fused``).
 
     >>> create_optimizer([nn.Parameter(torch.zeros(2))], TrainConfig(optimizer="adamw", lr=1e-6)).defaults["weight_decay"]
     0.0001
@@ -41,7 +41,7 @@ def create_optimizer(
         betas=tuple(train.adam_betas),
         eps=train.adam_eps,
         amsgrad=train.amsgrad,
-        fused=all(parameter.is_cuda for parameter in trained) or None,  # None is PyTorch's default
+        fused=all(parameter.is_cuda for parameter in trained) or None,  # None lets PyTorch choose
     )
 
 
@@ -50,13 +50,14 @@ def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, A
 
     With x = ``layer_decay``, the factor of the l-th of L transformer layers is x^(L + 1 − l).
     Parameters before these layers have the factor x^(L + 1). Parameters after these layers, in
-    front-end, aggregation and back-end, have the factor 1. The code of BEiT (Bao et al., arXiv
-    2106.08254) has the same factors. BEiT follows ELECTRA (Clark et al., arXiv 2003.10555);
-    ELECTRA's code multiplies by x once more for everything but the head.
+    front-end, aggregation and back-end, have the factor 1. These are the factors in the code of
+    BEiT (Bao et al., arXiv 2106.08254). The idea comes from ELECTRA (Clark et al., arXiv
+    2003.10555). In ELECTRA's code, only the head for the final task has the factor 1, and all other
+    factors are multiplied by x once more.
 
     Returns:
-        For each factor, from bottom to top, a mapping of ``params`` and ``factor``, as PyTorch's
-        optimisers take it.
+        A list of parameter groups for PyTorch's optimisers, from the lowest layer to the highest.
+        Each group is a mapping with the keys ``params`` and ``factor``.
 
     Raises:
         InputError: if the front-end has no transformer layers.
@@ -140,7 +141,7 @@ def learning_rate_schedule(train: TrainConfig, steps_per_epoch: int) -> Callable
     steps = max(1, train.epochs * steps_per_epoch)
 
     def cosine(half_turns: float) -> float:
-        """Compute the factor, which falls from 1 to ``floor`` over the first half turn, and rises over the second."""
+        """Compute the factor of a cosine: 1 after 0 half turns, ``floor`` after 1, and 1 again after 2."""
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * half_turns))
 
     if train.schedule == "inverse_sqrt":

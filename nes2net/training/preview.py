@@ -42,8 +42,8 @@ def augment(
         crop: which samples to take, if ``num_samples`` is given.
 
     Raises:
-        InputError: if the settings ask for nothing, if a file cannot be read, or if no effect uses
-            a folder that is named.
+        InputError: if the settings ask for no augmentation, if a file cannot be read, or if a
+            folder is named that no effect uses.
     """
     if speech and not Path(speech).is_dir():
         raise InputError(f"`sources.speech`: there is no folder {speech}")
@@ -62,10 +62,10 @@ def augment(
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
     """Draw the waveforms ``before`` and ``after`` an augmentation, (N,) each, to the PNG ``file``.
 
-    The spectrogram of each waveform stands below the waveform. Both waveforms have one scale of amplitude, and
-    both spectrograms one scale of level.
+    The spectrogram of each waveform stands below the waveform. The two waveforms share a scale of
+    amplitude, and the two spectrograms share a scale of level.
     """
-    from nes2net.lib.pictures import Figure  # imported only here for start-up time, because training does not draw this
+    from nes2net.lib.pictures import Figure  # imported late: other programs start faster
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
@@ -100,7 +100,10 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
 
 
 def spectrogram_db(waveform: np.ndarray) -> np.ndarray:
-    """Compute the level of ``waveform`` (N,) in dB of a full-scale sine, (frequencies, frames); Hann windows of 32 ms."""
+    """Compute the spectrogram of ``waveform`` (N,): levels (frequencies, frames) in dB.
+
+    A full-scale sine has 0 dB. The windows are Hann windows of 32 ms.
+    """
     window = np.hanning(_WINDOW + 1)[:-1]
     padded = np.pad(waveform.astype(np.float64), _WINDOW // 2)
     hop = max(_WINDOW // 4, len(waveform) // _SPECTRUM_COLUMNS)

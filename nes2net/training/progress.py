@@ -11,7 +11,7 @@ from nes2net.lib.errors import counted
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 
-#: :func:`advice` gives advice if waiting for data takes a larger fraction of a pass than this, and at least 1 s.
+#: Largest fraction of a pass that may be spent waiting for data before :func:`advice` gives advice.
 WAIT_LIMIT = 0.2
 
 T = TypeVar("T")
@@ -32,8 +32,8 @@ class Meter(Generic[T]):
 
     Attributes:
         waited: seconds spent waiting for batches.
-        display: shows the pass; the time left includes ``later_steps`` and ``later_seconds`` of the
-            display.
+        display: shows the pass. Set its ``later_steps`` and ``later_seconds`` to add what follows
+            the pass to the time left.
 
     Args:
         title: text before the counts.
@@ -134,13 +134,13 @@ def advice(
     if wait_share <= WAIT_LIMIT or waited < 1:
         return None
     most_workers = usable_processors() if most is None else most
-    num_workers = min(num_workers, most_workers)  # the loader starts at most most_workers
+    num_workers = min(num_workers, most_workers)  # the loader never starts more workers than this
     workers = counted(num_workers, "worker")
     waiting = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {workers}"
     if num_workers < most_workers:
-        # With w workers that read all the time, the steps compute during the fraction 1 − wait_share of the time. If
-        # each worker adds the same speed, w/(1 − wait_share) workers read as fast as the steps compute. Without
-        # workers, this process itself reads during the fraction wait_share of the time.
+        # The w workers read all the time, but the steps compute only for the fraction 1 − wait_share of the time. If
+        # each worker adds the same speed, w/(1 − wait_share) workers are as fast as the steps. Without workers, this
+        # process itself reads during the fraction wait_share of the time.
         needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
         return f"{waiting}: try `data.num_workers={min(most_workers, max(num_workers + 1, needed))}`"
     if not cached:

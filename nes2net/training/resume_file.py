@@ -162,7 +162,7 @@ class _Stream(_Part):
 
 
 class _SavedRow(HistoryRow):
-    """A row of the history in ``resume.pt``; if the epoch was validated, further keys hold the values."""
+    """A row of the history in ``resume.pt``; if the epoch was validated, further keys hold the measured values."""
 
     __pydantic_extra__: dict[str, FiniteFloat]
     epoch: Annotated[int, Field(ge=1)]

@@ -91,8 +91,8 @@ def train(
     with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
         train_trials = task.trials("train")
         dev_trials = task.trials("dev")
-        # With pieces or a balance, an epoch may have more examples than trials; training_batches then checks their
-        # number.
+        # Check early that there are enough trials for a batch. With pieces or a balance, an epoch may have more
+        # examples than trials; training_batches later checks the number of examples.
         if recipe.data.crop != "pieces" and not recipe.data.balanced:
             check_fills_a_batch(len(train_trials), recipe.train)
         check_unseen(recipe.data, train_trials, dev_trials)
@@ -175,7 +175,7 @@ class Run:
                 recipe, objective, train_loader, validator, state, accelerator, monitor, self.stop
             )
             checkpoint = recipe.train.init_from if saved_state is None else None
-            if saved_state is not None:  # not earlier, because accelerate first moves the optimiser to the device
+            if saved_state is not None:  # only now, after accelerate has moved the optimiser to the device
                 with enough_memory(lambda: too_large):
                     state.load(saved_state)
             del saved_state
@@ -236,14 +236,14 @@ class Run:
         """
         detector = state.detector
         write_recipe(self.folder, self.recipe)
-        if detector.frontend.adapted and detector.base is None:  # no file has the random base yet
+        if detector.frontend.adapted and detector.base is None:  # the random base is not in a file yet
             detector.save_base(self.folder / BASE_FILE)
         state.remove_files()
         if not state.selection.is_done:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
-        """Describe in a few lines the detector, and the data that it is trained on."""
+        """Describe the detector and its training data in a few lines."""
         detector = trainer.state.detector
         accelerator = self.accelerator
         names = " + ".join(detector.config[kind]["name"] for kind in ("frontend", "aggregation", "backend"))
@@ -317,10 +317,10 @@ def _counts_by_class(trials: Sequence[Trial]) -> str:
 
 
 def batch_too_large(trainer: Trainer) -> str:
-    """Write the message for a lack of memory: which batch was too large, and which settings need less memory.
+    """Write the message for a lack of memory. It says which batch was too large, and which settings save memory.
 
-    A setting that does not change the results can be used to resume this run. A setting that
-    changes the results needs a new run.
+    Some of these settings do not change the results, so that this run can resume with them. The
+    others need a new run.
     """
     recipe = trainer.recipe
     progress = trainer.state.progress
@@ -339,13 +339,13 @@ def batch_too_large(trainer: Trainer) -> str:
         f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {stage}, which computes "
         f"{'a whole utterance' if whole_utterances else batch_shape} at once"
     )
-    # Collect settings that need less memory: some leave the results unchanged, others change them.
+    # Collect settings that save memory. Some leave the results unchanged, and others change them.
     same_results = []
     other_results = []
     keeps_activations = not train.activation_checkpointing and not train.freeze_frontend
     if not validates and keeps_activations and trainer.state.detector.frontend.transformer_layers:
         same_results.append("`train.activation_checkpointing=true`")
-    if not validates and part_size >= 4:  # half of this part must still have two utterances, for batch statistics
+    if not validates and part_size >= 4:  # each half needs two utterances for batch statistics
         other_results.append(f"`train.accumulate={2 * train.accumulate}`")
     if train.precision not in ("bf16", "fp16"):
         other_results.append("`train.precision=bf16`")

@@ -71,8 +71,8 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        # Under a name that training will write, there must be nothing, a regular file, or a link to a file. For the lock,
-        # there must not be a link either.
+        # Training will write files in this folder. If something already has the name of such a file, it must be a
+        # regular file or a link to a file. The lock must not be a link.
         for path in folder.iterdir():
             mode = path.lstat().st_mode
             is_lock = path.name == _LOCK_FILE
@@ -95,15 +95,16 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or a run that cannot be recognised.
 
     If ``recipe.yaml`` is missing, :meth:`nes2net.training.run.Run.resume` later compares the recipe
-    in ``resume.pt``. Checkpoints with neither of the two files cannot be recognised. If a run ended
-    before its first save, for example because memory was too small, any recipe may take its folder.
+    in ``resume.pt``. If the folder has checkpoints but neither of the two files, the run cannot be
+    recognised. If a run ended before its first save, for example because memory was too small, any
+    recipe may take its folder.
     """
     saved_recipe = _saved_recipe(folder)
     if saved_recipe is not None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, saved_recipe)
         else:
-            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # called only for the error if the file is not a recipe
+            _with_defaults(folder / RECIPE_FILE, saved_recipe)  # raises the error if the file is not a recipe
     elif any(folder.glob("*.pth")) and not (folder / RESUME_FILE).is_file():
         raise InputError(
             f"{folder} holds checkpoints but no {RECIPE_FILE}: give this run a `comment` of its own or move the folder away"
@@ -155,8 +156,8 @@ def _with_defaults(file: Path, recipe: dict[str, Any]) -> dict[str, Any]:
 def _values_to_compare(recipe: dict[str, Any], prefix: str = "") -> dict[str, list[Any]]:
     """List the values of ``recipe`` that must not change when a run resumes, by dotted key.
 
-    For the key of a folder that may move, the value is only whether the recipe sets the key. In a
-    list of sections, a key has the values of all sections.
+    Some keys name folders that may move. For such a key, the list only says whether the recipe sets
+    the key. For a key in a list of sections, the list has the values of all sections.
 
     Args:
         prefix: the dotted key of ``recipe``, if it is a section, with a dot at the end.

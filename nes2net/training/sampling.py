@@ -14,7 +14,7 @@ from nes2net.training.balance import Balance
 
 T = TypeVar("T")
 
-_CHUNK_STREAM = 0xC4A2  # keeps the random stream of lengths apart from other streams of the same (seed, epoch, step)
+_CHUNK_STREAM = 0xC4A2  # arbitrary number; sets the stream of lengths apart from others of the same step
 _BLOCK = 4  # number of batches in a block; pieces of similar length are shuffled within a block
 
 
@@ -55,10 +55,11 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process's ``share``. Counted from 0, part a of the process is part a·world_size + rank
-    of the step.
+    of this process's ``share``. Of each step, these are the parts with the indices rank, rank +
+    world_size, rank + 2·world_size and so on.
 
-    Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
+    Without ``shuffle``, the items stay in order, and process r takes the batches with the indices
+    r, r + world_size and so on.
 
     With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
     in all its parts and processes, get the same length. With ``lengths`` and ``shuffle``, the items
@@ -104,7 +105,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         lengths: Sequence[int] | None = None,
         balance: Balance | None = None,
     ) -> None:
-        """Check that a batch can be cut into parts, and store the settings; items are drawn by each iteration."""
+        """Check that a batch can be cut into parts, and store the settings; each iteration draws new items."""
         rank, world_size, accumulate = share
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
@@ -120,7 +121,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         self.chunk_samples = chunk_samples
         self.lengths = None if lengths is None else np.array(lengths)
         self.balance = balance
-        #: items that an epoch draws
+        #: number of items that an epoch draws
         self.draws = length if balance is None else balance.draws
         self.epoch = 1
         self.start = 0
@@ -159,9 +160,10 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 yield [(self.epoch, int(index), *length) for index in indices]
 
     def _common_length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
-        """Choose the length of all items of ``batch``: a tuple of one number, or empty if items keep their own lengths.
+        """Choose the length of all items of ``batch``: a tuple that holds the length.
 
-        The number is drawn from ``chunk_samples``, or is the length of the longest item.
+        The length is drawn from ``chunk_samples``, or is the length of the longest item. If items
+        keep their own lengths, the tuple is empty.
 
         Args:
             batch: indices of the items.
@@ -177,7 +179,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
 
 def by_step(batches: Iterable[T], accumulate: int) -> Iterator[list[T]]:
-    """Group ``batches``, each a part of a step, into lists of the ``accumulate`` parts of a step.
+    """Group ``batches``, which are parts of steps, by step: each step has ``accumulate`` parts.
 
     >>> list(by_step("abcd", 2))
     [['a', 'b'], ['c', 'd']]

@@ -46,8 +46,8 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
     """Seed the global generators for one batch of the development set, because dropout is on in train mode.
 
     Args:
-        batch: number of the batch.
-        number: number of the pass over the development set.
+        batch: index of the batch.
+        number: index of the pass over the development set.
     """
     stream = np.random.SeedSequence(stream_of_epoch(seed, epoch, batch, number, _VALIDATION_STREAM))
     seed_everything(int(stream.generate_state(1, np.uint64)[0]))
@@ -57,8 +57,8 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
 def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     """Switch deterministic algorithms on or off within this context, mainly on CUDA; then restore the settings.
 
-    ``torch.backends.cudnn.benchmark`` is not changed; with this setting, cuDNN times its
-    algorithms.
+    The setting ``torch.backends.cudnn.benchmark``, with which cuDNN times its algorithms, is not
+    changed.
 
     Args:
         deterministic: whether every operation must give the same result bit for bit each time, as

@@ -69,9 +69,9 @@ def read_history(path: Path) -> list[Row]:
 class Selection:
     """Chooses the best epochs of a run, and the epochs to keep, from the rows of its ``history``.
 
-    As published, an epoch is improved if the value of one of the ``measures`` is at most the lowest
-    value of this measure so far.
-    An epoch that lacks these measures, for example because it was not validated, is never improved.
+    As published, an epoch counts as improved if the value of one of the ``measures`` is at most the
+    lowest value of this measure so far. An epoch that lacks these measures, for example because it
+    was not validated, never counts as improved.
 
     Args:
         folder: the run folder, which holds ``history.json`` and ``epoch_{n}.pth``.
@@ -172,8 +172,8 @@ class Selection:
     def described_checkpoint(self) -> str | None:
         """Choose the checkpoint that the model card describes, by its file name; None if no checkpoint is kept.
 
-        This is the checkpoint with the lowest value of the last of :attr:`measures`. If no kept
-        epoch has the measures, it is the last checkpoint.
+        This is the checkpoint with the lowest value of the last measure in :attr:`measures`. If no
+        kept epoch has the measures, it is the last checkpoint.
         """
         kept_epochs = self.kept_epochs()
         rows = [row for row in self._measured_rows() if row["epoch"] in kept_epochs]
@@ -211,13 +211,13 @@ class Selection:
         return "\n".join([*text_table(rows, "r"), *self._average_commands()])
 
     def corpora_table(self) -> str | None:
-        """Lay out the EERs of the development corpora after the best epoch; None without EERs by corpus.
+        """Lay out the EERs of the best epoch on each development corpus; None if the history lacks these EERs.
 
-        The best epoch has the lowest value of the last of :attr:`measures`.
+        The best epoch has the lowest value of the last measure in :attr:`measures`.
         """
         if not (measured := self._measured_rows()):
             return None
-        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # of two losses, the last is without augmentation
+        (best,) = _epochs_with_lowest(measured, 1, self.measures[-1])  # the last measure is without augmentation
         row = next(row for row in measured if row["epoch"] == best)
         eers = _values_by_key(row, _OF_CORPUS)
         groups = _values_by_key(row, _OF_GROUP)
@@ -248,7 +248,7 @@ class Selection:
 
 
 class Choice(NamedTuple):
-    """Epochs that could be averaged: the ``number`` best or the ``number`` last of the saved epochs."""
+    """Saved epochs that could be averaged: either the best epochs or the last epochs."""
 
     which: Literal["best", "last"]
     number: int
@@ -302,17 +302,18 @@ def saved_epochs(folder: Path) -> list[int]:
 
 
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest value ``by``, among the epochs with a checkpoint in ``folder``.
+    """Find the best ``count`` epochs that have a checkpoint in ``folder``.
 
-    The epochs are in ascending order. Of two epochs with equal values, the earlier one is taken.
+    The best epochs have the lowest values of the key ``by``. Of two epochs with equal values, the
+    earlier one is taken. The result is in ascending order.
 
     Args:
         by: a key of the folder's ``history.json``: a value of the development set, such as
             ``val_loss_w_aug``, or the training ``loss``.
 
     Raises:
-        InputError: if the folder has no history, if the history has no value ``by``, or if fewer
-            than ``count`` epochs have both this value and a checkpoint.
+        InputError: if the folder has no history, if no row of the history has the key ``by``, or if
+            fewer than ``count`` epochs have both a value and a checkpoint.
     """
     path = Path(folder) / HISTORY_FILE
     if not path.is_file():
@@ -323,7 +324,7 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
         is_value = key == "loss" or key.startswith("val_")
         is_limit = "/" not in key and key.endswith(
             ("_low", "_high")
-        )  # the limit of an interval, and not the name of a corpus or attack after '/'
+        )  # a limit of an interval; names of corpora and attacks, which follow '/', may have the same ending
         if is_value and not is_limit:
             columns.add(key)
     check_known([by], columns, f"`by` is one of the values of {path}, not")
@@ -345,7 +346,10 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _epochs_with_lowest(rows: Sequence[Row], count: int, by: str) -> list[int]:
-    """Find the ``count`` epochs with the lowest value ``by``, in ascending order; of equal values, take the earlier."""
+    """Find the ``count`` epochs with the lowest values of the key ``by``.
+
+    Of two epochs with equal values, the earlier one is taken. The result is in ascending order.
+    """
     lowest = sorted(rows, key=lambda row: (row[by], row["epoch"]))[:count]
     return sorted(row["epoch"] for row in lowest)
 
@@ -385,7 +389,8 @@ class Column(NamedTuple):
     def cell(self, row: Row) -> str:
         """Write the value of ``row`` in this column, with its interval if there is one; a dash if there is no value.
 
-        The column ``improved`` has this word for an improved epoch, and is empty for others.
+        In the column ``improved``, an improved epoch has the word "improved", and other epochs have
+        nothing.
         """
         if self.key == "improved":
             return "improved" if row[self.key] else ""

@@ -43,7 +43,8 @@ def check_parts(recipe: Recipe) -> None:
     # Check the losses.
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
-    # Check the settings that need transformer layers: build the front-end without memory to see whether it has any.
+    # Check the settings that need transformer layers. Build the front-end without memory for its weights, only to see
+    # whether it has such layers.
     train = recipe.train
     frontend = recipe.model.get("frontend", {})
     stated_keys = [key for key, is_given in train.of_layers().items() if is_given]
@@ -132,7 +133,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
     # A checkpoint of a whole detector also holds the pre-trained weights. If this package wrote the checkpoint, the
-    # checkpoint also holds options.
+    # checkpoint also holds the options of the detector.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:
@@ -146,7 +147,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         starts = [] if start == Provenance() else [start]
     else:
         # A checkpoint of other code may fit several published models. If the checkpoint has the digest of a published
-        # model, it is that model. Otherwise the fitting models that have the front-end of the run take precedence.
+        # model, it is that model. Otherwise, of the models that fit, those with the front-end of the run are preferred.
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         with_same_frontend = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
         path = Path(recipe.train.init_from)
@@ -196,7 +197,7 @@ def _build_from_checkpoint(
             )
         model = with_adaptation(model, adapt)
     detector = Detector.from_config(model)
-    # A checkpoint without the frozen weights of an adapted front-end needs its base.
+    # A checkpoint of an adapted front-end may lack the frozen weights. A further file, the base, then holds them.
     if detector.is_partial(unwrap_frontend(state_dict)):
         detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
         detector.float()

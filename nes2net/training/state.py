@@ -188,7 +188,7 @@ class RunState:
                 raise InputError(
                     f"{self.selection.folder / RESUME_FILE} does not fit this run ({name}; {error}): {REMEDY}"
                 ) from error
-        set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines a group's other values
+        set_learning_rate(self.optimizer, self.progress.lr)  # the recipe determines all other values
 
     def _check_data(self, saved: dict[str, dict[str, int | str]]) -> None:
         """Raise :class:`InputError` if the fingerprints of the sets differ from the ``saved`` fingerprints."""
@@ -217,7 +217,7 @@ class RunState:
 
     @property
     def num_bytes(self) -> int:
-        """Approximate size of ``resume.pt`` in bytes, with all moments of the optimiser: two, or three with amsgrad."""
+        """Approximate size of ``resume.pt`` in bytes, when the optimiser has the moments of all parameters."""
         moments = 3 if self.optimizer.defaults.get("amsgrad") else 2
         groups = self.optimizer.param_groups
         trained = sum(parameter.nbytes for parameter in chain.from_iterable(group["params"] for group in groups))
@@ -233,14 +233,15 @@ def fingerprint(
     """Identify a list of trials by its length, and by a digest of the ids and classes in order.
 
     A run resumes only if the fingerprints of its sets are unchanged. The digest also includes
-    ``labels`` of frames and the scores of other systems, for trials that have them, but no paths of
-    audio. A ``balance`` adds the number of draws, and a digest of its groups.
+    ``labels`` of frames and the scores of other systems, for trials that have them. It does not
+    include paths of audio. A ``balance`` adds the number of draws, and a digest of its groups.
 
     Args:
-        target: function from a trial to the number of its class.
+        target: function from a trial to the index of its class.
 
     Returns:
-        The number of ``trials`` and their ``digest``; with a balance also ``draws`` and ``groups``.
+        A mapping: ``trials`` is the number of trials, and ``digest`` is the digest as text. With a
+        balance, ``draws`` is the number of draws, and ``groups`` the digest of the groups.
     """
     frame_labels = {} if labels is None else labels.of_trial
 

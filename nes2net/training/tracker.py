@@ -143,7 +143,7 @@ def _failure_text(name: str, error: Exception) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Convert nested sections to one mapping. Its keys are dotted as in a recipe, and begin with ``prefix``.
+    """Convert nested sections to one mapping. Its keys are dotted as in a recipe and begin with ``prefix``.
 
     >>> _flat({"train": {"lr": 1e-3}, "seed": 1})
     {'train.lr': 0.001, 'seed': 1}

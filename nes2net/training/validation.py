@@ -33,7 +33,10 @@ _DESCRIBED = {"w_aug": " with RawBoost", "wo_aug": ""}
 
 
 def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, ...]:
-    """Name the passes over the development set: ``w_aug`` with RawBoost, if the recipe asks for it; ``wo_aug`` without.
+    """Name the passes over the development set.
+
+    The pass ``wo_aug`` is without augmentation. If the recipe augments validation with RawBoost,
+    there is also the pass ``w_aug``.
 
     >>> passes(AugmentConfig(algo=4), ValidationConfig())
     ('w_aug', 'wo_aug')
@@ -48,9 +51,10 @@ def passes(augment: AugmentConfig, validation: ValidationConfig) -> tuple[str, .
 def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool:
     """Whether ``epoch``, counted from 1, ends with a validation; the last epoch always does.
 
-    ``around_minima`` is the rule of CtrSVDD, for a cosine with T = ``t_max``, whose minima are the
-    epochs T, 3T, 5T and so on. The rule validates epoch 1. After epoch 2T + 1, the rule also
-    validates each minimum and the epochs directly before and after the minimum.
+    ``around_minima`` is the rule of CtrSVDD. With T = ``t_max``, the learning rate follows a cosine
+    that has its minima in the epochs T, 3T, 5T and so on. The rule validates epoch 1. After epoch
+    2T + 1, the rule also validates each minimum and the epochs directly before and after the
+    minimum.
 
     >>> validation = ValidationConfig(first_epoch=11)
     >>> [epoch for epoch in range(1, 101) if is_due(epoch, TrainConfig(), validation)][:3]
@@ -70,7 +74,7 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 class _BatchResult(NamedTuple):
     """The result of one batch, on the CPU; ``errors`` and ``lost`` as in :class:`nes2net.training.dataset.Batch`."""
 
-    #: number of the batch in the order of the development set, over all processes
+    #: index of the batch in the development set, over all processes
     number: int
     loss: float
     #: the outputs of the objective; empty if no file could be used
@@ -138,8 +142,8 @@ class Validator:
             The values of the epoch, by their keys in the history.
 
         Raises:
-            InputError: if no file can be used, if a loss or output is not finite, or if the figures
-                lack trials that they need.
+            InputError: if no file can be used, if a loss or output is not finite, or if there are
+                no trials for a figure.
             Unfinished: if a file cannot be read at present.
         """
         values: dict[str, float] = {}
@@ -194,7 +198,7 @@ class Validator:
             batch_results.append(
                 _BatchResult(
                     accelerator.process_index + number * accelerator.num_processes,
-                    outcome.loss.item(),  # waits for the device, but only after the last batch
+                    outcome.loss.item(),  # this waits for the device, but only after the last batch
                     {output: rows.double().cpu().numpy() for output, rows in outcome.outputs.items()},
                     targets.numpy(),
                     errors,

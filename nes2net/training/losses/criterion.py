@@ -51,7 +51,7 @@ class Criterion(nn.Module):
 
     @classmethod
     def head_options(cls, num_classes: int, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Choose the options of the head that follow from the ``options`` of the loss; here no options."""
+        """Choose the options of the head that follow from the ``options`` of the loss; by default, none follow."""
         return {}
 
     def forward(
@@ -106,7 +106,7 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials that the loss does not ignore, by their ``targets`` (B,); by default all trials."""
+        """Count the trials that the loss uses; by default all. ``targets`` (B,) are the classes of the trials."""
         return len(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -115,7 +115,7 @@ class Criterion(nn.Module):
 
 
 def number_of(targets: Tensor) -> Tensor:
-    """Count the samples for a loss of logits, which ignores a sample if all shares of the sample are 0.
+    """Count the samples that a loss of logits uses. Such a loss ignores a sample whose shares are all 0.
 
     The count is a tensor, so that the CPU does not wait for the device.
     """
@@ -144,7 +144,7 @@ class ClassWeighted(Criterion):
                 f"class_weights has a weight for each of {num_classes} classes, not {len(weights)} weights: give as many, "
                 "or null for the default"
             )
-        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # weight_of gets targets on the CPU
+        self.weight = torch.tensor(weights, dtype=torch.float64, device="cpu")  # targets are on the CPU too
 
     def weight_of(self, targets: Tensor) -> Tensor:
         """Sum the class weights of all samples."""

@@ -73,7 +73,7 @@ class WeightedCrossEntropy(ClassWeighted):
         if self.label_smoothing:
             log_posteriors = F.log_softmax(outputs, dim=1)
             mean_of_classes = log_posteriors.mean(1, keepdim=True)
-            # Column c of the losses B×K takes class c as the target.
+            # The losses are B×K; column c has the losses that the samples would have if their class were c.
             losses = -((1 - self.label_smoothing) * log_posteriors + self.label_smoothing * mean_of_classes)
             return (weight * shares_of(targets, self.num_classes) * losses).sum()
         if targets.ndim == 1:

@@ -98,7 +98,8 @@ class AngularSoftmax(ClassWeighted):
         margin_share = 1 / (1 + self.lambda_at(step))  # share of ψ in the target's logit
         logits = norm * cosine
         with_margin = logits + margin_share * norm * (self._psi(cosine) - cosine)
-        # Column c of the losses B×n takes class c as the target; row c of the masks selects its logit.
+        # The losses are B×n; column c has the losses that the samples would have if their class were c. Row c of the
+        # masks is True only for class c, whose logit gets the margin.
         margin_masks = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)
         losses = torch.stack(
             [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(margin_masks)],
@@ -119,7 +120,7 @@ class AngularSoftmax(ClassWeighted):
         return max(self.lambda_min, self.lambda_max / (1 + self.lambda_decay * step))
 
     def _psi(self, cosine: Tensor) -> Tensor:
-        """Compute ψ(θ) of the class docstring from ``cosine``, cos θ; ``piece`` is the k of the formula there."""
+        """Compute ψ(θ) from ``cosine``, cos θ. The docstring of the class has the formula; its k is ``piece``."""
         # Chebyshev's recurrence gives cos(0θ), cos(1θ), …, cos(mθ).
         before = torch.ones_like(cosine)
         multiple = cosine
@@ -144,7 +145,7 @@ class _MeanOverClasses(MeanOfSamples):
         return (shares_of(targets, self.num_classes).to(losses.dtype) * losses).sum()
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×K; column c takes class c as the target of every sample.
+        """Compute the losses B×K; column c has the losses that the samples would have if their class were c.
 
         Args:
             embeddings, step, durations: as for :meth:`parts`.
@@ -182,7 +183,7 @@ class OneClassSoftmax(_MeanOverClasses):
         *,
         head: OneClassHead | None = None,
     ) -> None:
-        """Take the vector of ``head``, or of a new head."""
+        """Use the vector of ``head``; if ``head`` is None, make a new head."""
         super().__init__()
         head = head or OneClassHead(feature_dim, 2)
         self.center = head.center
@@ -203,7 +204,7 @@ class OneClassSoftmax(_MeanOverClasses):
 
 
 class _CosineLoss(_MeanOverClasses):
-    """A loss of the cosines between an embedding and the vectors of a cosine head, one for each class.
+    """A loss of cosines: between an embedding and the vectors of a cosine head, which has a vector for each class.
 
     Logits, and so scores, are computed without the margin of the loss.
     """
@@ -252,7 +253,7 @@ class AdditiveMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        """Choose the scale and the margin that are not given, and take the vectors of ``head``, or of a new head."""
+        """Store the settings; the number of classes determines the default scale and margin."""
         usual_scale, usual_margin = _default_scale_and_margin(num_classes)
         super().__init__(feature_dim, scale or usual_scale, head, num_classes)
         if margin is None:
@@ -285,14 +286,16 @@ class AdditiveMarginSoftmax(_CosineLoss):
 
 
 def _default_scale_and_margin(num_classes: int) -> tuple[float, float]:
-    """Choose the default scale and margin of :class:`AdditiveMarginSoftmax`: for two classes, a large margin."""
+    """Choose the default scale and margin of :class:`AdditiveMarginSoftmax`; two classes get a large margin."""
     if num_classes == 2:
         return (20.0, 0.9)
     return (30.0, 0.2)
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:
-    """Compute cross-entropies B×n with an additive margin; column c takes class c as the target of every sample.
+    """Compute cross-entropies B×n with an additive margin, one for each sample and class.
+
+    Column c has the cross-entropies that the samples would have if their class were c.
 
     Args:
         cosine: B×n, cosines of the embeddings to the vector of each class.
@@ -351,7 +354,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
         head: CosineHead | None = None,
         num_classes: int = 2,
     ) -> None:
-        """Take the vectors of ``head``, or of a new head."""
+        """Use the vectors of ``head``; if ``head`` is None, make a new head."""
         super().__init__(feature_dim, scale, head, num_classes)
         self.margin = margin
         self.margin_warmup = margin_warmup
@@ -370,7 +373,7 @@ class AdditiveAngularMarginSoftmax(_CosineLoss):
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         """Compute the losses B×K, with the margin of ``step``."""
         cosine = cosines(embeddings, self.centers)
-        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # the angular margin as a difference
+        cosine_margin = cosine - turned_cosines(cosine, self.margin_at(step))  # what the margin takes off the cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)
 
 
@@ -462,7 +465,7 @@ class Prototypes(_MeanOverClasses):
         *,
         head: PrototypeHead | None = None,
     ) -> None:
-        """Take the prototypes of ``head``, or of a new head."""
+        """Use the prototypes of ``head``; if ``head`` is None, make a new head."""
         super().__init__()
         head = head or PrototypeHead(feature_dim, 2)
         self.bonafide = head.bonafide
@@ -485,7 +488,7 @@ class Prototypes(_MeanOverClasses):
     def penalty(self) -> Tensor:
         """Compute the weighted sum of the two penalties on the prototypes."""
         spoof_pairs = cosines(self.spoof, self.spoof).relu().triu(diagonal=1)  # each pair once
-        num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # at least 1, for a single prototype
+        num_pairs = max(len(self.spoof) * (len(self.spoof) - 1) // 2, 1)  # a single prototype has 0 pairs: divide by 1
         between_classes = cosines(self.spoof, self.bonafide).relu().mean()
         return self.collapse_penalty * spoof_pairs.sum() / num_pairs + self.separation_penalty * between_classes
 
@@ -496,10 +499,13 @@ class Prototypes(_MeanOverClasses):
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
     def _losses_by_class(self, embeddings: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        """Compute the losses B×2 with the angular margin: column 0 as if each sample were spoof, 1 as if bona fide.
+        """Compute the losses B×2 with the angular margin.
+
+        Column 0 has the losses that the samples would have if all were spoof, and column 1 if all
+        were bona fide.
 
         ``step`` and ``durations`` have no effect.
         """
         cosine = nearest_cosines(embeddings, self.spoof, self.bonafide)
-        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # the angular margin as a difference
+        cosine_margin = cosine - turned_cosines(cosine, self.margin)  # what the margin takes off the cosine
         return additive_margin_losses(cosine, self.scale, cosine_margin)

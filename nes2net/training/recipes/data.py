@@ -29,7 +29,7 @@ from nes2net.training.recipes.section import (
     yaml_word,
 )
 
-#: The short form of ``data.corpora``: keys of ``data`` for one corpus, and for another corpus that validates.
+#: The short form of ``data.corpora``: keys of ``data`` for a corpus, and for another corpus for validation.
 _SHORT_FORM = (
     *("corpus", "root", "protocols", "train_split", "dev_split"),
     *("dev_corpus", "dev_root", "dev_protocols", "dev_keys", "dev_phase"),
@@ -92,7 +92,7 @@ class CorpusConfig(Section):
         return self.alias
 
     def split(self, part: Literal["train", "dev"]) -> str:
-        """Return the name of the split that ``part`` reads; the caller has checked that there is one."""
+        """Return the name of the split that ``part`` reads. The caller has checked that the corpus has this part."""
         split = self.train_split if part == "train" else self.dev_split
         assert split is not None
         return split
@@ -260,23 +260,23 @@ class DataConfig(Section):
 
     @property
     def weighted(self) -> bool:
-        """Whether several corpora train, and at least one corpus has a weight."""
+        """Whether the run trains on several corpora, and at least one corpus has a weight."""
         return len(self.parts("train")) > 1 and any(corpus.weight is not None for corpus in self.corpora)
 
     @property
     def balanced(self) -> bool:
-        """Whether an epoch draws by other rules than "each utterance once"."""
+        """Whether an epoch does anything else than draw each utterance once."""
         return bool(self.balance or self.speaker_cap or self.epoch_size or self.weighted)
 
     def parts(self, part: Literal["train", "dev"]) -> list[CorpusConfig]:
-        """List the corpora that train, if ``part`` is ``train``, or the corpora that validate, if it is ``dev``."""
+        """List the corpora for training, if ``part`` is ``train``, or for validation, if ``part`` is ``dev``."""
         return [corpus for corpus in self.corpora if getattr(corpus, f"{part}_split") is not None]
 
     @property
     def short_form(self) -> dict[str, Any] | None:
         """The keys of the short form that mean the same as `corpora`.
 
-        The short form is for one corpus, or for one corpus that trains and another that validates.
+        The short form is for a single corpus, or for one training corpus and one validation corpus.
 
         The result is None if the short form cannot express `corpora`.
         """
@@ -302,8 +302,8 @@ class DataConfig(Section):
     def key_of(self, corpus: CorpusConfig, key: str) -> str:
         """Write the full name of a corpus's ``key`` in this recipe, such as `data.root`.
 
-        In the short form, a key of the corpus that validates may be `data.dev_root`; without the
-        short form, the name is `data.corpora.ALIAS.root`.
+        In the short form, a key of the validation corpus has a name such as `data.dev_root`.
+        Without the short form, the name is `data.corpora.ALIAS.root`.
         """
         if self.short_form is None:
             return f"data.corpora.{corpus.called}.{key}"
@@ -314,7 +314,7 @@ class DataConfig(Section):
 
 
 def _corpora_of_short_form(short_form: Mapping[str, Any]) -> list[CorpusConfig]:
-    """Convert the keys of the short form to a list: one corpus, or one that trains and another that validates."""
+    """Convert the keys of the short form to a list of one corpus, or of a training and a validation corpus."""
     name, root, protocols = (short_form[key] for key in ("corpus", "root", "protocols"))
     dev_name = short_form["dev_corpus"] or name
     dev_protocols = short_form["dev_protocols"]

@@ -19,8 +19,8 @@ from nes2net.training.recipes.section import Section, meant_key
 
 #: File of the JSON schema, beside the packaged recipes. The first line of each recipe names this file.
 SCHEMA = PACKAGED / "recipe.schema.json"
-#: Facts in the JSON schema of a key; an editor does not need them. The last three are our own and unknown to JSON
-#: schema.
+#: Facts in the JSON schema of a key that an editor does not need. The last three do not belong to JSON schema; they are
+#: for nes2net only.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 
@@ -57,7 +57,7 @@ class Key:
 
     @property
     def used_with(self) -> str | None:
-        """Another key and its values that this key needs, such as "train.schedule: step"; None if it is always used."""
+        """The setting without which this key has no effect, such as "train.schedule: step"; None if there is none."""
         used_with = self.schema.get("usedWith")
         if used_with is None:
             return None
@@ -71,7 +71,7 @@ def keys_of(kind: type[Section]) -> list[Key]:
 
 
 def all_keys() -> list[Key]:
-    """List every key of a recipe: first the keys in no section, then each section with the keys in its lists."""
+    """List all keys of a recipe: first the keys outside of sections, then the keys of each section."""
 
     return [*keys_of(Recipe), *chain.from_iterable(map(_keys_with_items, SECTIONS.values()))]
 

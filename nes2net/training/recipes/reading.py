@@ -66,10 +66,10 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], stated_keys: Collection[str]) -> dict[str, Any]:
-    """Return the recipe ``after``; if the parts of its model differ from ``before``, it is named after these parts.
+    """Return the recipe ``after``, with a new name if the parts of its model differ from ``before``.
 
-    A name or comment that is inherited from ``before`` is replaced, so that the run does not have
-    the name of another system.
+    The new name is made of the names of the parts. It replaces only a name or comment that is
+    inherited from ``before``, so that the run does not have the name of another system.
 
     Args:
         stated_keys: the keys that are not inherited from ``before``.
@@ -125,8 +125,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
 
-    The option of a part, here of the loss, applies to the part that the recipe names, or else to
-    the default part.
+    An override may set an option of a part, such as the loss. If the recipe does not name the part,
+    the default part gets the option.
 
     >>> apply_overrides({}, ["train.loss.normalize=false"])
     {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
@@ -174,7 +174,7 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
 
 
 def _without_options_of_old_part(values: dict[str, Any], keys: Sequence[str], name: str) -> dict[str, Any]:
-    """Return ``values``, but a part that gets another name loses its options.
+    """Return ``values``; if an override gives a part another name, the old options of the part are removed.
 
     Args:
         keys: the keys of an override, such as ``train``, ``loss`` and ``name``. The values are not

@@ -177,8 +177,8 @@ class Recipe(Section):
     def tag(self) -> str:
         """The name of the run folder, made of the main settings.
 
-        The name has the published form, but contains the seed also for RawBoost's algorithms 10 and
-        11.
+        The name has the form of the published names, with one exception: it always contains the
+        seed, which published names lack for RawBoost's algorithms 10 and 11.
 
         >>> Recipe(name="wav2vec2_Nes2Net_X", date="0520", seed=12345, augment=AugmentConfig(algo=4)).tag
         '0520_wav2vec2_Nes2Net_X_e100_bz12_lr2.5e-07_algo4_seed12345'

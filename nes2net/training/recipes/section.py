@@ -35,7 +35,7 @@ def _refuse_boolean(value: Any) -> Any:
 
 
 def _as_text(value: Any) -> str:
-    """Convert a number to text; keep text, even if it is not valid Unicode, unchanged; otherwise raise ValueError."""
+    """Convert a number to text; return text unchanged, even if it is not valid Unicode; else raise ValueError."""
     if isinstance(value, str):
         return value
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -194,7 +194,7 @@ class Section(BaseModel):
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
         key = f"`{cls.prefix}{name}`"
         takes = what_it_takes(schema)
-        if re.fullmatch(r"--\S+", worded(key)):  # a command's flag, which a user leaves out instead of giving null
+        if re.fullmatch(r"--\S+", worded(key)):  # a flag of a command, which cannot be null
             takes = takes.removesuffix(", or null")
         return f"{key} is {takes}, not {shown(values[name])}{meant}"
 
@@ -220,7 +220,8 @@ def meant_key(name: str) -> str:
     """Suggest a key for the unknown key ``name``, as the end of a message; empty if no key is similar.
 
     The last part of ``name`` is compared with the names of keys, their names in other programs, and
-    the flags in their sources. Keys of the section that ``name`` begins with take precedence.
+    the flags in their sources. If ``name`` begins with the name of a section, keys of this section
+    are preferred.
     """
     section, _, last = name.rpartition(".")
     words: dict[str, str] = {}

@@ -229,6 +229,6 @@ class TrainConfig(Section):
         return self
 
     def of_layers(self) -> dict[str, bool]:
-        """Find which settings need transformer layers: name of each such setting → whether it is set."""
+        """List the settings that need transformer layers: name of the setting → whether the recipe sets it."""
         names = ("adapt", "freeze_layers", "layer_decay")
         return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}

@@ -1,1 +1,1 @@
-"""Tasks of training: one score an utterance, frames, fusion of scores, distillation, logistic regression."""
+"""Tasks of training, such as scoring frames, fusion with other systems, and distillation."""

@@ -65,7 +65,7 @@ class EmbeddingDistance(Criterion):
         return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        """Count the bona fide utterances, or sum their shares."""
+        """Count the bona fide utterances. A mixed utterance counts by its share of bona fide speech."""
         bonafide_shares = targets if targets.ndim == 1 else targets[:, 1]
         return bonafide_shares.sum(dtype=torch.float64)
 
@@ -92,7 +92,7 @@ class DistillationObjective(Objective):
     """The objective with the loss :class:`EmbeddingDistance`, for a detector that has a teacher and a student."""
 
     def __init__(self, detector: Detector, recipe: Recipe, distance: Literal["cosine", "mse"]) -> None:
-        self.distance = distance  # set first, because the base class calls make_criterion
+        self.distance = distance  # the base class calls make_criterion, which needs this
         super().__init__(detector, recipe)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
@@ -113,8 +113,8 @@ class Distillation(Task):
     the front-end ``teacher_student`` and the back-end ``one_class_distillation``.
 
     Args:
-        teacher: checkpoint of a whole detector with the front-end and back-end of the teacher's
-            half, and the aggregation ``last``.
+        teacher: checkpoint of a whole detector. Its front-end and back-end are those that the
+            recipe sets for the teacher; its aggregation is ``last``.
         student_init: ``teacher`` copies to the student the teacher's weights of the same name and
             shape, which belong to the first layers; ``random`` leaves random weights.
         distance: distance between the embeddings of student and teacher: 1 − cosine, or the mean
@@ -202,7 +202,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     frontend = detector.frontend
     backend = detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
-        return  # DistillationObjective raises the error about this later
+        return  # DistillationObjective later raises an error
     trained = Detector.from_pretrained(path, device="cpu", dtype="float32").whole()
     _check_option(path, "aggregation.name", trained.aggregation.config["name"], "last")
     _check_same(path, "frontend.teacher", trained.frontend.config, frontend.config["teacher"])

@@ -26,7 +26,7 @@ _MOST_ITERATIONS = 10_000  # of L-BFGS
 
 
 class LogisticObjective(Objective):
-    """The loss of the utterance; only the last layer is trained.
+    """The objective with the loss of the utterance, for training the last layer only.
 
     Raises:
         InputError: as :class:`Objective`, or if the last layer is not a linear layer with one or
@@ -157,7 +157,7 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     >>> bool(weight[0] > 0), round(float(weight[0] * 2.5 + bias), 3) == 0
     (True, True)
     """
-    from sklearn.exceptions import ConvergenceWarning  # start-up: this import takes seconds, also for other training
+    from sklearn.exceptions import ConvergenceWarning  # start-up: this takes seconds
     from sklearn.linear_model import LogisticRegression  # start-up, as above
     from sklearn.pipeline import make_pipeline  # start-up, as above
     from sklearn.preprocessing import StandardScaler  # start-up, as above

@@ -28,9 +28,9 @@ _LABEL_MS = 10  # length in ms of the frame to which a label belongs
 class SegmentObjective(Objective):
     """The sum of several losses: the loss of the utterance, and for each resolution a loss of the frames.
 
-    Each loss of frames is averaged over all labelled frames of a batch. As published, logits and
-    labels are cut to the shorter length of both. After :meth:`ready`, the carried tensors are
-    labels B×T, by resolution in ms; a frame without a label has −1.
+    Each loss of frames is averaged over all labelled frames of a batch. As published, the longer of
+    logits and labels is cut to the length of the shorter. After :meth:`ready`, the carried tensors
+    are labels B×T, by resolution in ms; a frame without a label has −1.
 
     Raises:
         InputError: as :class:`Objective`; or if the detector gives no scores for frames of a
@@ -87,7 +87,7 @@ class SegmentObjective(Objective):
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
     def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
-        """Compute the denominator of each loss term: first of the utterance, then of each resolution.
+        """Compute the denominators: first for the loss of the utterance, then for each resolution.
 
         ``carried`` holds the labels that :meth:`ready` returned; without labels, the denominator of
         each resolution is 0.
@@ -108,7 +108,10 @@ class SegmentObjective(Objective):
         return segments, self.outputs_from_embeddings(embeddings, part)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerator of each loss term: first of the utterance, times its weight, then of each resolution."""
+        """Compute the numerators: first for the loss of the utterance, then for each resolution.
+
+        The numerator for the utterance is multiplied by the weight of its loss.
+        """
         segments, outputs = computed
         (utterance_numerator,) = super().numerators(outputs, part)
         if self.utterance_weight:
@@ -184,7 +187,10 @@ def _class_shares(labels: Tensor) -> Tensor:
 
 
 def segment_measures(resolutions: Sequence[int]) -> list[Measure]:
-    """Declare an EER of frames for each of ``resolutions`` in ms; ``segment_eer`` names the EER of the shortest."""
+    """Make a measure for each of ``resolutions`` in ms: the EER of frames of this length.
+
+    The EER of the shortest frames also has the name ``segment_eer``.
+    """
     measures = []
     for ms in resolutions:
         name = f"segment_eer_{ms}"

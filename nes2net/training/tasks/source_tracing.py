@@ -27,8 +27,8 @@ ERROR = Measure("trace_error", "error")
 class SourceTracingObjective(Objective):
     """The objective with a loss over the classes. Validation measures accuracy and macro-F1.
 
-    Validation also computes for each development trial the score for being of a known class, and
-    stores these scores in the detector.
+    Validation also computes a score for each development trial that says whether the trial belongs
+    to a known class. The detector stores these scores.
     """
 
     @property
@@ -47,9 +47,9 @@ class SourceTracingObjective(Objective):
     def figures(self, validated: Validated) -> dict[str, float]:
         """Compute 1 − macro-F1 and 1 − accuracy, and the error rates of the scores if bona fide is a class.
 
-        In the pass without augmentation, each development trial also gets a score for being of a
-        known class. The detector stores these scores, from which the threshold for unknown
-        classes is computed.
+        In the pass without augmentation, each development trial also gets a score that says whether
+        the trial belongs to a known class. The detector stores these scores, from which a threshold
+        is later computed.
         """
         logits = validated.outputs["logits"]
         confusion = metrics.confusion_matrix(validated.targets, logits.argmax(1), logits.shape[1])
@@ -104,7 +104,7 @@ class SourceTracing(Task):
         self.bonafide = bonafide
         self.aliases = dict(aliases or {})
         self.min_trials = min_trials
-        self.numbers: dict[str, int] = {}  # name of a class → its number
+        self.numbers: dict[str, int] = {}  # name of a class → its index
         self.measures = (F1_ERROR, ERROR, *(ERROR_RATES if bonafide else ()))
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
@@ -162,7 +162,7 @@ class SourceTracing(Task):
         self.numbers = {name: number for number, name in enumerate(names)}
 
     def target(self, trial: Trial) -> int | None:
-        """Find the number of the class of ``trial``; None if training does not have this class."""
+        """Find the index of the class of ``trial``; None if training does not have this class."""
         return self.numbers.get(class_name(trial, self.field, self.aliases) or "")
 
     def objective(self, detector: Detector) -> Objective:

@@ -27,20 +27,20 @@ from nes2net.training.recipes.recipe import Recipe
 class Start(NamedTuple):
     """A file whose weights a new run starts from."""
 
-    #: words for the file, such as "trained teacher"
+    #: name of the file in messages, such as "trained teacher"
     what: str
     #: key of the recipe that names the file
     key: str
     #: the file; None if the recipe does not name it yet
     path: str | None
-    #: what to do to get the file, for the reproduction of a published result; {} stands for the name of the recipe
+    #: how a user gets the file to reproduce a published result; {} stands for the name of the recipe
     obtain: str
 
 
 class Task:
-    """The task of a run: one score an utterance, of two classes, unless a subclass overrides this.
+    """The task of a run. The base class trains detectors that give each utterance one score, for two classes.
 
-    A task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
+    Any other task is a subclass in a file of its own (docs/extending.md). Data, loop, validation and
     resuming call the methods of the task and its objective; no code branches on the name of a task.
 
     Args:
@@ -68,11 +68,11 @@ class Task:
 
     @classmethod
     def is_asked_for(cls, recipe: Recipe) -> bool:
-        """Whether settings of ``recipe`` imply this task, even if ``train.task`` does not name it; here False."""
+        """Whether settings of ``recipe`` imply this task, even if ``train.task`` does not name it; by default False."""
         return False
 
     def reads(self, part: Literal["train", "dev"]) -> tuple[str, ...]:
-        """Choose the labels of the trials that ``part`` reads, here both labels; each of them must have trials."""
+        """Choose the labels of the trials that ``part`` reads; by default both. Each label must have trials."""
         return SPOOF, BONAFIDE
 
     def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
@@ -80,7 +80,7 @@ class Task:
         return read_trials(self.recipe.data, part, self.reads(part))
 
     def target(self, trial: Trial) -> int | None:
-        """Find the number of the class of ``trial``, an index into :attr:`classes`; None if the trial has no class."""
+        """Find the class of ``trial``, as an index into :attr:`classes`; None if the trial has no class."""
         return trial.target
 
     def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
@@ -88,7 +88,7 @@ class Task:
         return None
 
     def carries(self, trial: Trial) -> Mapping[str, Tensor]:
-        """Make the tensors that an example carries besides waveform and class, by name; here, no tensors.
+        """Make the tensors that an example carries besides waveform and class, by name; by default, there are none.
 
         A tensor has the same shape for all trials, so that a batch can stack them.
         """
@@ -103,7 +103,7 @@ class Task:
         return Objective(detector, self.recipe)
 
     def begin(self, detector: Detector) -> None:
-        """Load further weights, such as a teacher's, into the ``detector`` of a new run; here, load nothing."""
+        """Load further weights, such as a teacher's, into the ``detector`` of a new run; by default, load nothing."""
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``; called for each set of trials."""
@@ -132,7 +132,7 @@ def create_task(recipe: Recipe) -> Task:
         task_options = dict(setting)
     if task_options and not isinstance(task_options.get("name"), str):
         raise InputError("`train.task` needs a `name`, to which the other options belong")
-    # Find the tasks that other settings imply. Together with the named task, there may be only one.
+    # Find the tasks that other settings imply. The recipe must have a single task, whether named or implied.
     task_names = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
     if task_options:
         task_names.add(task_options.pop("name"))
