@@ -75,7 +75,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 return None
             if kind != b"fLaC":  # each check of a container returns at once for a file of another format
                 _check_container(path, file, kind)
-            # FLAC, or else files of MPEG or ADTS frames
+            # A FLAC file has a header; otherwise the file may consist of MPEG or ADTS frames.
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):
@@ -240,8 +240,8 @@ def _libsndfile_link(
             if len(samples) < length:
                 break
         if file.format in MP3:
-            # Some encoders count their own delay, of up to two frames of 1152 samples, and others do not. A cut
-            # is reported here, because FFmpeg would not notice it.
+            # The stated length may include the encoder's delay, of up to two frames of 1152 samples. A cut is
+            # reported here, because FFmpeg would not notice it.
             if count < file.frames - 2 * 1152:
                 raise cut_off(path, file.frames, count, "samples")
         elif count < file.frames:
@@ -341,7 +341,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # demux() reads all streams
         try:
             for packet in container.demux(*demuxed):
-                # Other streams, such as pictures, are not decoded: their times show how long the recording was.
+                # Other streams, such as pictures, are not decoded. Their times show how much of the recording is there.
                 if packet.stream.index != stream.index:
                     latest = max(latest, float((packet.pts or 0) * packet.time_base))
                     continue
@@ -374,7 +374,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         # Compare the decoded audio with the samples, frames or seconds that the header announces.
         if announced and count != announced:
             raise _incomplete_error(announced, count)
-        if container.format.name == "caf" and count < stream.frames:  # a frame has at least one sample
+        if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
             raise _incomplete_error(stream.frames, count)
         # If a recorder lost packets, samples are missing. The stated duration and the time stamps still include the
         # time of these samples.

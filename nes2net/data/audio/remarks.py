@@ -13,14 +13,14 @@ from nes2net.data.audio.waveform import SAMPLE_RATE
 
 # Full scale, counted in the steps of a file of 16 bits. Samples below one step would be zeros in such a file.
 _STEPS = 32767
-# A recording counts as silent (constant) if at least this share of its samples is silent (constant). The remaining 1 %
-# of the samples may be clicks.
+# Least share of silent samples in a silent recording, and of constant samples in a constant recording. The other
+# 1 % of the samples may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
 # least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
-# next 1 % below the top holds less than 0.3 times as many samples; in a sine, it would hold more. Third, at
-# least a tenth of the samples at the top have a neighbour at the top. A recording whose largest sample is
-# below 1 % of full scale is not judged, because a 16-bit step is then a large part of the compared range.
+# next 1 % below the top holds fewer samples: less than 0.3 times as many as the top. In a sine, it holds more.
+# Third, at least a tenth of the samples at the top have a neighbour at the top. If the largest sample is below
+# 1 % of full scale, the recording is not judged, because a 16-bit step is then a large part of the compared range.
 # In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
 # of each clip were clipped, the rule found 98 % of the clips. When clips were clipped at full scale at
 # 44.1 kHz and then resampled, the rule found 91 %.
@@ -140,7 +140,7 @@ class Channels:
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
     def remark(self) -> str:
-        """Say which channels are silent, counted from 0; empty if no channel is silent or all are."""
+        """Say which channels are silent, counted from 0; empty if no channel or every channel is silent."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
             return ""
@@ -282,8 +282,8 @@ class Listener:
         mode = int(self._amplitude_counts.argmax())  # the most frequent absolute value
         if self._amplitude_counts[0] >= nearly_all:
             return "digital silence"
-        # Constant samples lie within one step of the mode. Samples that jump between ±mode are not constant; their
-        # sum is about 0.
+        # Constant samples lie within one step of the mode. Samples that jump between +mode and −mode are not
+        # constant; they are recognised by their sum, which is about 0.
         has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
         if has_one_sign and self._amplitude_counts[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return "constant: its samples do not change"

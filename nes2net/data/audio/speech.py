@@ -51,7 +51,7 @@ class SpeechFrames:
     """
 
     def __init__(self) -> None:
-        self._first = 0  # number of the first frame that is kept
+        self._first = 0  # index of the first frame that is kept
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._num_samples = 0

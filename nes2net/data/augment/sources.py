@@ -148,7 +148,7 @@ def _existing_folder(root: str | Path, title: str, example: str) -> Path:
 
 def _checked_length(path: Path) -> int:
     """Read the length of a recording in samples at 16 kHz; raise InputError if the recording has no samples."""
-    from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
+    from nes2net.data.audio.read import count_samples  # for a fast start-up: --help imports nes2net.data.augment
 
     num_samples = count_samples(path)
     if num_samples == 0:
