@@ -271,10 +271,10 @@ def _report(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
-    """Write a line with the number of all trials, and for each field a line with the number of trials per value.
+    """Write a line with the number of all trials, then a line for each field: the trials with each value.
 
-    If a field has more than 40 values, its line gives only their number, and the smallest and
-    largest number of trials of one value.
+    If a field has more than 40 values, its line gives only the number of values, and the smallest
+    and the largest number of trials with one value.
 
     Args:
         counts: the numbers of the copy.

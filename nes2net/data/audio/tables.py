@@ -279,8 +279,8 @@ class ArrowTable:
 
         Args:
             budget: not used, because the budget of the constructor counts the batches.
-            groups: indices of the record batches; None for all. If ``groups`` is given, columns of a
-                dictionary type hold indices in place of values.
+            groups: indices of the record batches; None for all. If ``groups`` is given, columns of
+                a dictionary type hold indices in place of values.
         """
         if groups is None:
             return self._messages.stream(columns)

@@ -2,8 +2,8 @@
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
 augmentation", ICASSP 2025 (arXiv 2501.14240), makes spoofing attacks more varied in training. No
-code is published. The kinds of perturbation are written down from memory of the paper, and
-all numbers are assumptions.
+code is published. The kinds of perturbation are written down from memory of the paper, and all
+numbers are assumptions.
 """
 
 from __future__ import annotations

@@ -122,7 +122,8 @@ class Babble(Noise):
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         """Draw recordings, and add up excerpts (N,) of them at equal power.
 
-        If too many candidates are silent or equal ``x``, there are fewer talkers than the number drawn.
+        If too many candidates are silent or equal ``x``, there are fewer talkers than the number
+        drawn.
         """
         from nes2net.data.audio.read import load_audio  # for a fast start-up: --help imports nes2net.data.augment
 

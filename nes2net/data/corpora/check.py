@@ -28,8 +28,9 @@ class SplitCheck:
 
     ``present`` holds the listed recordings that exist, and ``missing`` those that do not exist.
     ``extra`` holds the recordings that no list names. Paths in ``missing`` and ``extra`` begin
-    below the folder ``audio``. ``segments`` describes the labels of segments that exist. ``is_trained_on`` is true
-    if all trials of the part are also training trials. ``notes`` are findings that need no action.
+    below the folder ``audio``. ``segments`` describes the labels of segments that exist.
+    ``is_trained_on`` is true if all trials of the part are also training trials. ``notes`` are
+    findings that need no action.
     """
 
     split: str

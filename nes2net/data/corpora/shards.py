@@ -324,7 +324,7 @@ def _trial_of_row(
             continue
         field = _SAME.get(name, name)
         text = _as_text(value)
-        # Some data sets call bona fide an attack.
+        # In some data sets, the attack of a bona fide trial is called "bonafide".
         if field == "attack" and text == "bonafide":
             fields.setdefault(field, None)
         elif field in FIELDS:
@@ -337,8 +337,9 @@ def _trial_of_row(
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
     """Find the phase of a row; None if neither the shard nor the row states a split.
 
-    If the name of the shard states a split, the phase is this split, or the part of the split that
-    the row states, such as ``progress``. Otherwise the phase is the split that the row states.
+    If the name of the shard states a split, the phase is this split. A row may then state a part of
+    the split, such as ``progress``, which is the phase of the row. If the name of the shard states
+    no split, the phase is the split that the row states.
 
     Raises:
         InputError: if the row states an unknown split.
@@ -507,7 +508,7 @@ class ShardCorpus(UserCorpus):
 
 
 def _read_shard(shard: Shard, root: Path) -> list[Trial]:
-    """Read the trials of a shard, a table or a tar file; raise :class:`InputError` if the shard is damaged."""
+    """Read the trials of a shard, which is a table or a tar file; raise :class:`InputError` if it is damaged."""
     read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
     try:
         return list(read(shard, root))
