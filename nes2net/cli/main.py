@@ -72,8 +72,7 @@ def _installed_command(name: str) -> Callable[..., int | None]:
     """Load the function of a command of another package.
 
     If the command cannot be loaded, or if a parameter has no annotation, the returned function
-    raises an error with the reason when it is called. So one faulty package does not stop all other
-    commands.
+    raises an error when it is called. So one faulty package does not stop all other commands.
     """
     try:
         function = commands.get(name)

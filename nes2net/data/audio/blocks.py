@@ -1,4 +1,4 @@
-"""Process a recording that arrives in blocks: the interface of a stage of processing, and stages that filter.
+"""Process a recording that arrives in blocks. A stage is a step of processing; some stages are filters.
 
 Files are read in blocks, too. :func:`pushed` sends these blocks through the same stages.
 """

@@ -213,7 +213,7 @@ class _Track:
         """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of the table in ``box``; note durations, chunks, and the kind of media of ``hdlr``."""
+        """Count the entries of the table in ``box``, and store its durations, its chunk sizes or its kind of media."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -221,7 +221,7 @@ class _Track:
             return
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
-        # Note the durations of frames, or the largest number of frames in a chunk.
+        # Store the durations of frames, or the largest number of frames in a chunk.
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
@@ -232,7 +232,7 @@ class _Track:
     def count_in_memory(self) -> tuple[int, int]:
         """Return how many entries, and how many blocks of PCM, FFmpeg would keep in memory.
 
-        For PCM, FFmpeg divides chunks into blocks, and the entries of frame sizes are not kept.
+        For PCM, FFmpeg keeps the blocks into which it divides the chunks, but no frame sizes.
         """
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
@@ -253,7 +253,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     bytes can announce a thousand million frames. The result is None for files of other formats.
     """
     size = file.seek(0, 2)
-    tracks = [_Track()]  # the first item counts the tables that lie in no track
+    tracks = [_Track()]  # the first item is for tables outside of tracks
     last = None
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:

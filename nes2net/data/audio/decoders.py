@@ -46,8 +46,8 @@ from nes2net.lib.errors import InputError
 
 #: Environment variable: with the value 1, formats in which a cut cannot be noticed are read, too.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
-# Formats in which a cut is noticed, because a file states its length or consists of pages or frames of
-# stated length. The names in capitals are libsndfile's, the others FFmpeg's.
+# Formats in which a cut is noticed. Their files state the length of the recording, or consist of pages or
+# frames that state their own length. The names in capitals are libsndfile's, the others FFmpeg's.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
     "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
@@ -249,7 +249,7 @@ def _libsndfile_link(
 
 
 def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
-    """Check that libsndfile will read the open ``file`` to its end, and that it was not cut off.
+    """Check that libsndfile will read the open ``file`` to the end, and that the file was not cut off.
 
     Args:
         path: the same recording, to look at its bytes.

@@ -64,7 +64,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """
 
     def raise_unlistable(error: OSError) -> None:
-        """Raise an error unless the folder is missing; :func:`os.walk` calls this if it cannot list a folder."""
+        """Report a folder that :func:`os.walk` could not list; a missing folder is no error."""
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 

@@ -124,7 +124,7 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
 def _frame_length(head: bytes) -> int | None:
     """Compute the length in bytes of the MPEG or ADTS frame that begins with ``head``.
 
-    The result is None if no frame begins like this, or if the frame does not state its length.
+    The result is None if ``head`` cannot begin a frame, or if the frame does not state its length.
     """
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -389,7 +389,7 @@ def parse_stream_info(block: bytes) -> FlacHeader:
 
 
 def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
-    """Whether the file holds more samples than its header announces; libsndfile would not read them.
+    """Whether the file holds more samples than its header announces; libsndfile would skip the rest.
 
     The last frame is searched for from the end of the file. Samples may look like the header of a
     frame, so the result is wrongly true for about one file in a million. The result is false if the

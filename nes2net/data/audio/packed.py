@@ -84,7 +84,7 @@ def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
 
 
 class Status(NamedTuple):
-    """The size of a file, or of the shard that holds a recording, and the time when it was last changed."""
+    """Size and time of the last change, of a file or of the shard that holds a recording."""
 
     size: int
     """Bytes."""
@@ -445,7 +445,7 @@ class _State:
         are dropped.
 
         Args:
-            key: the key of a :class:`_Table` and the number of the group.
+            key: the key of a :class:`_Table` and the index of the group.
         """
         if key not in self.groups:
             self.groups[key] = read()

@@ -510,7 +510,7 @@ def _blocks_by_decoder(
 ) -> Iterator[_Blocks]:
     """Yield, for each decoder in order of preference, an iterator over its decoded blocks of ``path``.
 
-    For a FLAC file with an MD5 sum, FFmpeg comes twice: first with checks of CRCs, then without.
+    For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
 
     Args:
         header: the header of a FLAC file; None for other formats.
@@ -528,7 +528,7 @@ def _blocks_by_decoder(
 
 
 def _has_md5_of_file(path: Path | RecordingBytes, header: FlacHeader) -> bool:
-    """Whether the MD5 sum in ``header`` is that of all samples of a FLAC file; in a chain, it is that of one stream."""
+    """Whether the MD5 sum in ``header`` covers all samples of the file; in a chain, it covers only one stream."""
     return header.has_md5 and not is_chain(path)
 
 

@@ -18,7 +18,7 @@ _STEPS = 32767
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
 # least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
-# next 1 % below the top holds fewer samples: less than 0.3 times as many as the top. In a sine, it holds more.
+# next 1 % below the top holds fewer samples: less than 0.3 times as many as the top. A sine has more there.
 # Third, at least a tenth of the samples at the top have a neighbour at the top. If the largest sample is below
 # 1 % of full scale, the recording is not judged, because a 16-bit step is then a large part of the compared range.
 # In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
@@ -28,7 +28,7 @@ _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
 _FEWEST = 10  # in clipped audio, at least this many samples are at the top
-_RATIO = 0.3  # in clipped audio, the number of samples below the top is less than this fraction of those at the top
+_RATIO = 0.3  # in clipped audio, the ratio of samples below the top to samples at the top is less than this
 _NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
 _QUIET = 0.01  # a recording is judged only if its peak is at least this fraction of full scale
 
@@ -331,7 +331,7 @@ class Listener:
                 remarks.append("telephone band: it has next to no sound above 4.3 kHz")
         if length is None:
             length = self.num_samples
-        # A quarter is an assumption: hardly any training utterance is repeated more than four times to fill a crop.
+        # Assumption: to fill a crop in training, hardly any utterance is repeated more than four times.
         if length < trained_on / 4:
             duration = f"lasts {length / SAMPLE_RATE:.2f} s"
             if repeated_to > length:

@@ -433,7 +433,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Add up the sizes in bytes of the decompressed buffers of a record batch, whose message has ``body``.
+    """Add up the sizes in bytes of a record batch's decompressed buffers; ``body`` is the body of the message.
 
     In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as
     is.

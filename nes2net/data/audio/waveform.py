@@ -168,8 +168,8 @@ def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
     """Apply pre-emphasis: subtract from each sample ``coefficient`` times the sample before it.
 
     The first sample stays as it is. Some detectors are trained on audio with pre-emphasis. For
-    them, the whole recording is filtered before it is cut or repeated. With the coefficient 0, the
-    result is ``waveform`` itself.
+    these detectors, the whole recording is filtered before it is cut or repeated. With the
+    coefficient 0, the result is ``waveform`` itself.
 
     >>> pre_emphasised(np.array([1.0, 2.0, 4.0]), 0.5)
     array([1. , 1.5, 3. ])

@@ -74,8 +74,8 @@ class LatentAugmentation(Settings):
                 sample of a mixed batch.
             rng: all random numbers come from this generator, in an order that depends only on the
                 shape and the settings.
-            bonafide: number of the bona fide class, which is the last class. If all classes are
-                spoofed ones, pass K.
+            bonafide: number of the bona fide class, which is the last class. If there is no bona
+                fide class, pass K.
 
         Returns:
             B×E, of the type of ``embeddings``.

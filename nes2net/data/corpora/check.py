@@ -1,4 +1,4 @@
-"""Check a copy of a corpus: which files exist, which tasks they allow, where to get the others."""
+"""Check a copy of a corpus: which files exist, which tasks they allow, and where to get missing files."""
 
 from __future__ import annotations
 

@@ -276,7 +276,7 @@ class Corpus(ABC):
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:
-        """Find the key. If ``path`` is a folder, find the first of ``key_files`` in it; a file is the key itself."""
+        """Find the key: the file ``path``, or the first of ``key_files`` that exists in the folder ``path``."""
         path = Path(path)
         if path.is_file():
             return path

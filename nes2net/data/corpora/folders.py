@@ -31,7 +31,7 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """A pattern of paths, and the facts that it states about the recordings with such paths."""
+    """A pattern of paths, and what a matching path says about its recording."""
 
     pattern: str
     """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial, and

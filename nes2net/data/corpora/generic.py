@@ -135,7 +135,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a folder with class folders, or of a folder that has such a folder for each split.
+    """Yield the trials of a folder with class folders; there may be class folders for each split.
 
     Ids are paths below ``root``.
     """
@@ -314,7 +314,7 @@ class UserCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """List the trials of ``split``, in the order of the list or of the shards, or else sorted by path.
+        """List the trials of ``split``, in the order of the list or the shards; trials of folders are sorted by path.
 
         The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
         No audio is read.

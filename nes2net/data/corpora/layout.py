@@ -48,7 +48,7 @@ class Columns:
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
-        """Check that each column has the name of a field of a trial, or stands for such a field."""
+        """Check that each column is named after a field of a trial, or is mapped to such a field."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 

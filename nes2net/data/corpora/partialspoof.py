@@ -108,7 +108,8 @@ def segments(
         protocols: the folder of the protocols, if they are not in the folder of the corpus.
         uncovered: the class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
             the published labels of frames. By default, gaps are bona fide if the RTTM lists only
-            spoofed segments. If it lists others, too, a gap of more than a millisecond is an error.
+            spoofed segments. If it also lists bona fide segments, a gap of more than a millisecond
+            is an error.
 
     Raises:
         InputError: if the split is unknown; if a file is malformed; if an utterance of ``reco2dur``

@@ -47,7 +47,7 @@ def first_file(
 
     Args:
         candidates: the possible paths, in order of preference.
-        what, remedy: for the message: what is missing, and what the user can do.
+        what, remedy: what is missing, and what the user can do, for the message.
         exists: tells whether a path exists, as a file by default.
     """
     tried = list(dict.fromkeys(candidates))

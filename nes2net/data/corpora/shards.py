@@ -368,7 +368,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, a mapping in JSON; empty without notes. Raise InputError for other texts."""
+    """Parse the notes of a row, a mapping in JSON; empty if there are no notes. Raise InputError for other texts."""
     if text in (None, ""):
         return {}
     try:

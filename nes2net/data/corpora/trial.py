@@ -157,7 +157,7 @@ class Part(NamedTuple):
     """Commit of a data set of the hub, if it was downloaded."""
 
     def facts(self) -> dict[str, Any]:
-        """Describe the part by plain data, for the record beside scores or a run."""
+        """Describe the part by plain data, for the record that is stored with scores or a run."""
         facts = {"name": self.corpus}
         if self.revision:
             facts["revision"] = self.revision
