@@ -177,7 +177,7 @@ def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
                 length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
                 if length > 0 and not num_odd_bytes and header == _npy_header(dtype, length):
                     break
-            else:  # the cache writes another header for a file of this size
+            else:  # not the header that the cache writes for a file of this size
                 return None
             samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)

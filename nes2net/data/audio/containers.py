@@ -87,7 +87,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
 
 
 def is_placeholder(size: int) -> bool:
-    """Whether a stated ``size`` of 32 bits means that the program did not know the length."""
+    """Whether ``size``, stated in 32 bits, is a placeholder for an unknown length."""
     return any(abs(size - placeholder) <= _HEADERS_BYTES for placeholder in _PLACEHOLDERS)
 
 
@@ -310,7 +310,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
         position += length
 
 
-# Ids of elements of Matroska (RFC 9559, Sec. 5). An element with an id that is not in _KNOWN shows damage.
+# Ids of elements of Matroska (RFC 9559, Sec. 5). An id that is not in _KNOWN is a sign of damage.
 _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
@@ -381,16 +381,15 @@ def states_duration(file: BinaryIO) -> bool:
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
     """Yield (offset, element) for each element, up to ``end`` or the end of the segment.
 
-    A segment or cluster is followed by the elements in it. At bytes that cannot be an element,
-    yield their offset and None, and stop.
+    A segment or cluster is followed by the elements in it. If bytes cannot be an element, yield
+    their offset and None, and stop.
     """
     position = 0
     size_of_file = end
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
-        # The number of bytes of the id is 1 plus the number of zero bits before its first 1. The size is coded like the
-        # id.
+        # The id has 1 + n bytes, where n is the number of zero bits before its first 1. The size is coded like the id.
         id_bytes = 9 - head[0].bit_length() if head else 9
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:

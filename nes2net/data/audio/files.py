@@ -103,7 +103,7 @@ def _note_once(text: str) -> None:
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
-    """List the files with the paths ``names``; a folder stands for all recordings in and below it.
+    """Make a list of the files ``names``; a folder stands for all recordings in and below it.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.

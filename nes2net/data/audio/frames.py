@@ -82,7 +82,7 @@ _RATES = (44100, 48000, 32000)  # rates of version 1 in Hz; the index of a rate 
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Return how many bytes, or a lower bound, are missing from the last MPEG or ADTS frame.
+    """Count the bytes that are missing from the last MPEG or ADTS frame; the result may be too low.
 
     The result is None if the last frame is complete, or if the file has no such frames.
     """
@@ -401,7 +401,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     # Search backwards from the end of the file for the start of a frame.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
-    tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter than the longest header
+    tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # pad it: the last frame may be shorter than a header
     position = len(tail)
     while (position := tail.rfind(first[:2], 0, position)) >= 0:
         data = tail[position : position + _FRAME_HEADER_BYTES]

@@ -236,13 +236,13 @@ def audio_column(schema: Any, shard: Path) -> str:
 
 
 def _is_row(text: str, num_rows: int) -> bool:
-    """Whether ``text`` is the number of a row, from 0 to ``num_rows`` − 1."""
+    """Whether ``text`` is the index of a row, from 0 to ``num_rows`` − 1."""
     # At most 15 digits, because int() refuses thousands of digits.
     return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
 
 def _row_number(text: str, num_rows: int) -> int:
-    """Return ``text`` as the number of a row; raise :class:`InputError` if there is no such row."""
+    """Return ``text`` as the index of a row; raise :class:`InputError` if there is no such row."""
     if not _is_row(text, num_rows):
         raise InputError(f"there is no row {shown(text)}; it has {num_rows:,}, counted from 0")
     return int(text)

@@ -235,7 +235,7 @@ def load_head_and_length(
                 length = _checked_stated_length(all_channels(path))
                 if length is not None:
                     return joined(pieces), length
-                num_searched = 0  # only decoding shows the length: continue
+                num_searched = 0  # continue, because only decoding shows the length
         return joined(pieces), end
 
     return _read_with_fallback(path, read_excerpt)[0]
@@ -426,7 +426,7 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
 def _read_with_fallback(
     path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False
 ) -> tuple[_T, bool]:
-    """Let ``read`` consume the decoded blocks of a recording, from the first decoder that succeeds.
+    """Call ``read`` with the decoded blocks of a recording, which come from the first decoder that succeeds.
 
     If a decoder fails, ``read`` is called again with the blocks of the next decoder. If ``path`` is
     a :class:`ChannelOf`, the blocks hold only this channel.

@@ -62,7 +62,7 @@ _SHORTEST = 1.0  # s
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
 _SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
-_CANCELLED = 0.01  # channels cancel if the energy of their mean is below this share of their mean energy
+_CANCELLED = 0.01  # channels cancel each other if their mean has less than this share of the energy of a channel
 _ALIKE = 0.5  # two channels differ if their correlation is below this
 
 
@@ -121,7 +121,7 @@ class Channels:
 
     @property
     def cancel(self) -> bool:
-        """Whether the channels cancel: the energy of their mean is below 1 % of their mean energy."""
+        """Whether the channels cancel each other: their mean has less than 1 % of the energy of a channel."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
@@ -252,7 +252,7 @@ class Listener:
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
         """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
 
-        Only frames at or above the level ``above`` are counted.
+        Only frames whose level is ``above`` or higher are counted.
         """
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0

@@ -126,7 +126,7 @@ class ParquetTable:
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """Compute the most bytes of a value of a column chunk, from the headers of the chunk's pages; ≥ 1.
+        """Compute how many bytes a value of a column chunk may have, at least 1, from the headers of the pages.
 
         Args:
             num_rows: number of rows of the chunk's row group.

@@ -21,7 +21,7 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, padded
 from nes2net.data.augment.effect import Effect
 from nes2net.lib.options import Settings, Takes, odd_or_zero
 
-_LINE_RATE = 8000  # Hz, of a telephone line
+_LINE_RATE = 8000  # sampling rate of a telephone line in Hz
 _LINE_TAPS = 255  # length of the line's filter, for a transition band of about 100 Hz
 Band = Literal["telephone", "wide"]
 #: Band → lowest and highest cut-off frequency of :class:`LowPass` in Hz.
@@ -77,7 +77,7 @@ class Clip(Effect):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Clip ``x`` at the level that ``strength`` percent of its samples exceed."""
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
-        # A limit of 0, in mostly digital silence, would make all samples 0.
+        # In mostly digital silence, the limit may be 0. Clipping would then make all samples 0.
         return np.clip(x, -limit, limit) if limit else x.copy()
 
 

@@ -119,5 +119,5 @@ class LatentAugmentation(Settings):
 
 
 def _tensor_like(draws: np.ndarray, like: Tensor) -> Tensor:
-    """Turn random numbers into a tensor of the type and on the device of ``like``."""
+    """Turn random numbers into a tensor with the type and the device of ``like``."""
     return torch.from_numpy(draws).to(like, non_blocking=True)

@@ -153,7 +153,7 @@ class CorpusCheck:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether nothing is missing or wrong."""
         return not self.findings
 
     @property

@@ -313,7 +313,8 @@ def fetch_all(
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
     """Estimate the bytes that are still needed on the disk.
 
-    Archives hardly compress recordings, so the unpacked files take about as much as the archive.
+    Archives hardly compress recordings, so the unpacked files take about as much room as the
+    archive.
 
     Args:
         record: the files that are already fetched.

@@ -33,7 +33,7 @@ def column_name(name: str) -> str:
 
 
 def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
-    """Return the index in ``header`` of the first of ``names`` that is there; None if all are missing."""
+    """Find the first of ``names`` that occurs in ``header``, and return its index; None if no name occurs."""
     for name in names:
         if name in header:
             return header.index(name)

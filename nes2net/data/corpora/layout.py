@@ -208,7 +208,7 @@ class Table:
 # Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # at most this many bytes are read to find the first line of a list
-_BELOW = "/**"  # with this suffix, a folder in Files means the folder or any folder below it
+_BELOW = "/**"  # a folder with this suffix, in Files, stands for itself and all folders below it
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
 #: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.

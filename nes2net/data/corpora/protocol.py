@@ -124,7 +124,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
 
 
 def repeated(words: Iterable[str]) -> list[str]:
-    """List each word that occurs more than once; the result names it once.
+    """List the words that occur more than once, without repetition.
 
     >>> repeated(["a", "b", "a"])
     ['a']

@@ -174,7 +174,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         is_number = types.is_integer(column_type) or types.is_floating(column_type) or types.is_boolean(column_type)
         if field.name != audio and (is_word or is_number or types.is_null(column_type)):
             columns.append(field.name)
-    # Refuse columns that share a name, and a label or split of another type.
+    # Refuse columns with the same name, and columns of labels or splits with a wrong type.
     repeated_names = files.repeated(columns)
     if repeated_names:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(repeated_names[0])}")
@@ -399,7 +399,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
         stem, _, suffix = name.partition(".")
-        if not stem:  # a hidden file, such as macOS adds
+        if not stem:  # a hidden file, for example one that macOS added
             continue
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:
