@@ -277,7 +277,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
             raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
-    # MP3 files, and files that announce no samples, need a look at their bytes.
+    # For MP3 files and files that announce no samples, the bytes have to be examined.
     if file.format not in MP3 and file.frames:
         return
     with open_recording(path) as raw:
@@ -335,7 +335,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            # With these flags, a wrong checksum in FLAC is an error. In other codecs, they find no further damage.
+            # With these flags, a wrong checksum in FLAC is an error. In other codecs, the flags find no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # demux() reads all streams

@@ -340,7 +340,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the regular files in the open tar file ``file``, which is called ``name`` in messages.
+    """Yield the regular files in the open tar file ``file``; ``name`` is its name in messages.
 
     Raises the errors of :func:`tar_members`.
     """

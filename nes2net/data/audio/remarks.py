@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-# Full scale, counted in the steps of a file of 16 bits. Samples below one step would be zeros in such a file.
+# Full scale in steps; a step is that of a 16-bit file. In such a file, samples below one step would be zeros.
 _STEPS = 32767
 # Least share of silent samples in a silent recording, and of constant samples in a constant recording. The other
 # 1 % of the samples may be clicks.
@@ -41,7 +41,7 @@ _QUIET = 0.01  # a recording is judged only if its peak is at least this fractio
 _FRAME = 320  # samples at 16 kHz
 _LOUD = 0.95  # this share of the frames is below the loud level
 _LEAST_LEVEL = -60.0  # dB
-_LOWEST = -120  # dB; lower levels are counted as -120 dB
+_LOWEST = -120  # lowest level in dB; levels below it count as -120 dB
 _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
@@ -174,8 +174,8 @@ class Listener:
         self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
         self._speech = SpeechFrames()  # frames are measured until speech is found
-        self._piece_start = 0.0  # s: start of the piece that is searched for speech
-        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # samples with each absolute value, in steps
+        self._piece_start = 0.0  # start, in seconds, of the piece that is searched for speech
+        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples for each absolute value, in steps
         # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
         # smaller sample has this value.
         self._pairs = np.zeros(_STEPS + 1, np.int64)

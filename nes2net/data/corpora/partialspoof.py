@@ -130,7 +130,7 @@ def segments(
     reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations of {title}", remedy=_REMEDY)
     durations = read_reco2dur(reco2dur)
     segments = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
-    # Utterances without segments are bona fide in an RTTM of spoofed segments, and an error in the other RTTM.
+    # In an RTTM of spoofed segments, utterances without segments are bona fide. In the other RTTM, they are an error.
     missing_ids = [utterance for utterance in durations if utterance not in segments]
     if path.name == _SPOOF_ALONE:
         spoofed = segments
