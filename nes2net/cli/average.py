@@ -68,7 +68,7 @@ def average(
             print(f"{path} is there already, made of these checkpoints, and stays; --out names another file")
         else:
             print(f"average written to {path}")
-    # A run folder without a choice of epochs: list the epochs, and suggest choices.
+    # If no epochs of a run folder are chosen, list its epochs and suggest choices.
     elif len(checkpoints) == 1 and Path(checkpoints[0]).is_dir():
         folder = checkpoints[0]
         offered_choices, table = choices(folder, offered=measures_of(folder))

@@ -56,7 +56,7 @@ class EvaluationFlags:
     allow_partial: bool = False
 
 
-@called(names={"protocols": "--keys"})  # for a corpus whose labels are in its protocols
+@called(names={"protocols": "--keys"})  # protocols may hold the labels
 def fit(
     corpus: CorpusName,
     dev_scores: Sequence[str],
@@ -116,7 +116,7 @@ def fit(
     from nes2net.scoring.judgement import judgement_of
     from nes2net.scoring.measuring import forget_traits
 
-    # Check the flags before anything is read.
+    # Check the flags first.
     _check_not_read([*dev_scores, *apply_], out, save)
     if bool(apply_) != bool(out):
         raise InputError("--apply and --out go together: what to calibrate, and where to write it")
@@ -170,8 +170,8 @@ def fit(
         print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
         rows = [*rows, *applied.rows]
         warnings = [*warnings, applied.warning]
-    # Save the calibration. The calibration then holds the traits of its recordings, so the files
-    # kept for resuming are not needed.
+    # Save the calibration. It holds the traits of its recordings, so the files for resuming are no longer
+    # needed.
     if save:
         calibrated.calibration.save(save)
         if recordings:
@@ -250,7 +250,7 @@ def recordings(
     from nes2net.lib.files import check_writable, make_folder
 
     make_folder(Path(save).parent)
-    check_writable(save, stream=True)  # before a large model is read
+    check_writable(save, stream=True)  # fail before a large model is read
     calibrated, scores = calibrate_recordings(
         loading.scorer(model),
         bonafide,
@@ -356,7 +356,7 @@ def drift(
     from nes2net.lib.outputs import check_output_paths
     from nes2net.scoring.decisions.calibration import load
 
-    # Check the files to write before anything is read.
+    # Check first that the files can be written.
     for written in (save, plot):
         _check_not_read([calibration, *files], written)
     if plot:

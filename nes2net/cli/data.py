@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # If a field has more values than this, such as the attacks of ASVspoof 2021 DF, the values are summarised instead of
 # listed.
 _MOST_VALUES = 40
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # bytes of each unit of --shard-size
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}  # unit of --shard-size → bytes
 
 
 def download(
@@ -271,10 +271,10 @@ def _report(check: CorpusCheck) -> str:
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
-    """Write a line with the number of all trials, and for each field a line with the number of trials per value.
+    """Write a line with the number of all trials, then for each field a line with the numbers of trials by value.
 
-    If a field has more than 40 values, its line gives only their number, and the smallest and
-    largest number of trials of one value.
+    If a field has more than 40 values, its line gives only the number of values, and the smallest
+    and the largest number of trials with one value.
 
     Args:
         counts: the numbers of the copy.

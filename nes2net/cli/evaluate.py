@@ -48,7 +48,7 @@ class TransferFlags:
         from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
         from nes2net.scoring.decisions.decision import OperatingPoint
 
-        # Without a threshold from other trials, the flags that need one must not be given.
+        # Some flags need a threshold from other trials, and must not be given without it.
         point = OperatingPoint.parse(self.operating_point)
         if not self.threshold_from and not self.calibration:
             if self.also or self.dev_keys or self.dev_corpus or self.operating_point != "eer":
@@ -65,7 +65,7 @@ class TransferFlags:
                 raise InputError(
                     f"`also` takes CORPUS SCORES KEYS, and PHASE if it is not eval, not '{' '.join(further_set)}'"
                 )
-            corpora.get(further_set[0])  # raises an error if there is no such corpus
+            corpora.get(further_set[0])  # an unknown corpus is an error
         return ThresholdSource(
             dev_scores=self.threshold_from,
             dev_keys=self.dev_keys or ".",
@@ -77,7 +77,7 @@ class TransferFlags:
         )
 
 
-@called(names={"root": "--keys", "protocols": "--keys"})  # for a corpus whose labels are in its protocols
+@called(names={"root": "--keys", "protocols": "--keys"})  # protocols may hold the labels
 def evaluate(
     corpus: CorpusName,
     scores: Sequence[str],
@@ -141,7 +141,7 @@ def evaluate(
     from nes2net.evaluation.judgements import EvaluationSettings
     from nes2net.evaluation.key import Labels
 
-    # Check the files to write before anything is evaluated.
+    # Check first that the files can be written.
     pages = Pages(html, json, latex, markdown)
     further_scores = [further_set[1] for further_set in transfer.also if further_set[1:]]
     pages.check(scores, [*transfer.threshold_from, *further_scores], transfer.calibration)

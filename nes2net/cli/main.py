@@ -58,7 +58,7 @@ def build_parser() -> OneLineParser:
             elif name in own_names:  # the folder of a command may have been deleted
                 add_command(subparsers, commands.get(name), name)
         if added := subparsers._choices_actions[num_before:]:
-            # The help then shows the commands of each task as a group, and not all commands in one list.
+            # This makes the help show a group of commands for each task, instead of one list of all commands.
             parser.add_argument_group(task)._group_actions += added
     groups = []
     for group in parser._action_groups:
@@ -72,8 +72,7 @@ def _installed_command(name: str) -> Callable[..., int | None]:
     """Load the function of a command of another package.
 
     If the command cannot be loaded, or if a parameter has no annotation, the returned function
-    raises an error with the reason when it is called. So one faulty package does not stop all other
-    commands.
+    raises an error when it is called. So one faulty package does not stop all other commands.
     """
     try:
         function = commands.get(name)

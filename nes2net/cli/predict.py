@@ -232,7 +232,7 @@ def _channel(channel: str) -> int | Literal["mix", "each"]:
 
 
 def _channel_suffix(channel: int) -> str:
-    """Write the suffix that the name of a file has in the table if only one channel of the file was judged."""
+    """Write what follows the name of a file in the table if only one channel of the file was judged."""
     return f" [{channel}]"
 
 

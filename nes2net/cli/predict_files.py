@@ -61,7 +61,7 @@ class FilesBeside:
     ) -> None:
         self.model = Path(model).name
         self.threshold = threshold
-        # Pictures, as path of a recording → path of its picture.
+        # Path of a recording → path of its picture.
         self.pictures: dict[Path, Path] = {}
         if plot and is_one_file(Path(plot), (".png", ".svg", ".pdf")):
             if len(files) > 1:
@@ -70,7 +70,7 @@ class FilesBeside:
         elif plot:
             self.pictures = {path: Path(plot) / name for path, name in output_names(files, ".png").items()}
         check_output_paths(self.pictures.values(), "name another with --plot")
-        # RTTM: the name of each recording in RTTM files, and one file for all recordings or a file for each.
+        # RTTM: ``names`` has the name of each recording. One file holds all recordings, or each has its own file.
         self.names = {path: Path(name).stem for path, name in output_names(files, ".rttm").items()}
         self.one_rttm = None
         if rttm and is_one_file(Path(rttm), (".rttm",)):
@@ -80,7 +80,7 @@ class FilesBeside:
             self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
         rttm_files = [self.one_rttm] if self.one_rttm else self.rttms.values()
         check_output_paths(rttm_files, "name another file or folder with --rttm")
-        # Label files, as path of a recording → path of its label file, in the folder `out` or beside the recording.
+        # Path of a recording → path of its label file, which is in the folder ``out`` or beside the recording.
         self.labels: dict[Path, Path] = {}
         if labels and out:
             self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
@@ -100,8 +100,8 @@ class FilesBeside:
         even after an interruption, so that no hours of work are lost.
 
         Args:
-            detector: the detector. Its ``score_rule`` decides how much the score axis spans at
-                least in pictures of fake stretches.
+            detector: the detector. In pictures of fake stretches, its ``score_rule`` decides the
+                smallest range of the score axis.
             decider: the calibration and the threshold for pictures of scores along a recording;
                 None for raw scores.
         """
@@ -141,7 +141,7 @@ class FilesBeside:
         """Write an RTTM file, and print its path.
 
         Args:
-            segments: the segments of each recording, as name of the recording → segments.
+            segments: name of a recording → its segments.
         """
         from nes2net.metrics.localisation.label_files import write_rttm
 
@@ -153,9 +153,9 @@ class FilesBeside:
         """Draw the scores along a recording.
 
         If the recording was searched for fake stretches, the picture shows the stretches and raw
-        scores, even with a calibration. For other recordings, a calibration turns the scores into
-        log-likelihood ratios, and a stretch that stands out is shaded. See :meth:`written` for
-        ``detector`` and ``decider``.
+        scores, even with a calibration. For other recordings, the picture shows scores of windows.
+        With a calibration, these are log-likelihood ratios, and a stretch that stands out is
+        shaded. See :meth:`written` for ``detector`` and ``decider``.
         """
         from nes2net.metrics.localisation.segments import Segment
         from nes2net.scoring.track import least_span
@@ -165,7 +165,7 @@ class FilesBeside:
         track = prediction.track
         picture = self.pictures[prediction.path]
         options: dict[str, Any] = {"threshold": self.threshold}
-        # Show fake stretches with the scores of frames as they are, without the calibration.
+        # Show fake stretches and raw scores of frames, even if there is a calibration.
         if prediction.row["method"] == "segments":
             options = {
                 "threshold": prediction.row["threshold"],

@@ -339,7 +339,7 @@ def _score(args: argparse.Namespace) -> int:
             raise InputError("where is the corpus? name its folder with --database_path")
         corpus_part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
     trials = corpus.trials(corpus_part.root, corpus_part.split, protocols=corpus_part.protocols)
-    # Load the detector, after averaging if the flags ask for it, and print the published lines in their order.
+    # Average checkpoints if the flags ask for it, load the detector, and print the published lines in their order.
     average = _average(args)
     checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
@@ -385,7 +385,8 @@ def _average(args: argparse.Namespace) -> RunAverage | None:
     If a file with the average of other checkpoints was replaced, a note says so.
 
     Raises:
-        InputError: if the flags name no checkpoint, or if they lack the folder or the epochs.
+        InputError: if the flags name no checkpoint; for an average, if the folder or the right
+            number of epochs is missing.
     """
     from nes2net.training.averaging import average_run
 

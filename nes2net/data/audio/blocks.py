@@ -1,6 +1,6 @@
-"""Process a recording that arrives in blocks: the interface of a stage of processing, and stages that filter.
+"""Process a recording that arrives in blocks. A stage is a step of processing; some stages are filters.
 
-Files, too, are read in blocks. :func:`pushed` pushes these blocks through the same stages.
+Files are read in blocks, too. :func:`pushed` sends these blocks through the same stages.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class BlocksAt16k:
 
     Args:
         subject: the beginning of error messages.
-        channels: if given, an object that compares the channels before they are averaged. The
-            constructor makes this object forget earlier samples.
+        channels: if given, an object that compares the channels before they are averaged. A new
+            :class:`BlocksAt16k` makes ``channels`` forget earlier samples.
     """
 
     def __init__(self, subject: str = "audio", channels: Channels | None = None) -> None:

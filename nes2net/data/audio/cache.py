@@ -69,7 +69,7 @@ class AudioCache:
                 full.share_memory_()
             with suppress(OSError):  # another process may remove the same files
                 for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # killed processes leave such files
-                    if time.time() - temporary.stat().st_mtime > 3600:  # no file takes so long to write
+                    if time.time() - temporary.stat().st_mtime > 3600:  # writing takes less than an hour
                         temporary.unlink()
         self._full = full
 
@@ -132,11 +132,11 @@ class AudioCache:
                 file.write(_npy_header(samples.dtype, len(samples)))
                 file.write(samples.data)  # NumPy's own writer does not say why it failed
                 file.write(_checksum(samples))
-        except InputError:  # `replacing` refuses a pipe that has the name of the entry
+        except InputError:  # the entry is a pipe, which `replacing` refuses
             return
         except OSError as error:
-            # If replacing the entry failed, the error has a second file name. Perhaps only this entry cannot be
-            # replaced, because it belongs to somebody else or, on Windows, is in use.
+            # An error with a second file name says that the entry could not be replaced. Perhaps this concerns only
+            # one entry, which belongs to somebody else or, on Windows, is in use.
             concerns_one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             lasting_errors = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
             if concerns_one_entry or error.errno not in lasting_errors:  # try again with the next entry
@@ -177,7 +177,7 @@ def _read_entry(entry: Path, num_samples: int | None) -> np.ndarray | None:
                 length, num_odd_bytes = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
                 if length > 0 and not num_odd_bytes and header == _npy_header(dtype, length):
                     break
-            else:  # the cache does not write such a header for a file of this size
+            else:  # not the header that the cache writes for a file of this size
                 return None
             samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)

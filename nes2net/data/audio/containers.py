@@ -21,7 +21,7 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
 # A program writes one of these sizes if it does not know how long a chunk will be. Some programs subtract the bytes of
-# the headers from this size. Any other size is taken for the true size, because a WAV file may have 4 GiB.
+# the headers from this size. Any other size may be true, even if it is large, because a WAV file may have 4 GiB.
 _PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 _HEADERS_BYTES = 64
 _UNKNOWN_LONG_SIZE = 1 << 62  # placeholders of 64 bits are this large or larger
@@ -49,7 +49,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             present = size_of_file - position - 8
             if head[:4] != b"RIFF" or not size or is_placeholder(size):
                 return None
-            if size > present + 8:  # some programs count the chunk's own header of 8 bytes
+            if size > present + 8:  # some programs add the 8 bytes of the chunk's own header
                 return size, present, "bytes"
             position += 8 + size + size % 2
     # WAV and AIFF: the chunk of samples must end before the end of the file.
@@ -67,8 +67,8 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if size == 0xFFFFFFFF and long_size is not None:
                 size = long_size
                 is_unknown = long_size >= _UNKNOWN_LONG_SIZE
-            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs count the chunk's
-            # header, too, or state the size of the outermost chunk or of the file as the size of this chunk.
+            # libsndfile and FFmpeg read a chunk of unknown size to the end of the file. Some programs state a wrong
+            # size: they add the chunk's header, or write the size of the outermost chunk or of the whole file.
             if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
                 return None
             announced = size // unit_bytes
@@ -76,7 +76,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             if announced <= present:
                 return None
             return announced, present, unit
-        # RF64 and BW64 files state the size of their samples, in 64 bits, in this earlier chunk.
+        # In RF64 and BW64 files, this chunk precedes the samples, and states their size in 64 bits.
         if name == b"ds64" and len(body) >= 16:
             long_size = int.from_bytes(body[8:16], "little")
         # PCM, float, A-law, μ-law, extensible
@@ -87,7 +87,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
 
 
 def is_placeholder(size: int) -> bool:
-    """Whether a stated ``size`` of 32 bits means that the program did not know the length."""
+    """Whether ``size``, stated in 32 bits, is a placeholder for an unknown length."""
     return any(abs(size - placeholder) <= _HEADERS_BYTES for placeholder in _PLACEHOLDERS)
 
 
@@ -103,7 +103,7 @@ def lacks_length(file: BinaryIO) -> bool:
 
 def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
     """Yield (name, size, start of the body) of each chunk; stop at bytes that cannot be a chunk."""
-    position = 12  # behind the header of the file
+    position = 12  # the header of the file ends here
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
         head = file.read(8)
@@ -136,15 +136,15 @@ def missing_bytes(file: BinaryIO) -> int | None:
         properties = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))
         fields = header[properties + 24 : properties + 104]
         if properties < 0 or len(fields) < 68 or fields[64] & 1:
-            return None  # the size is not stated: the recording was not finished
+            return None  # no size is stated, because the recording was not finished
         expected = int.from_bytes(fields[16:24], "little")
     # FLV: each tag states its own size.
     elif start[:4] == b"FLV\1":
-        expected = int.from_bytes(start[5:9], "big")  # the end of the header, and later of each tag
+        expected = int.from_bytes(start[5:9], "big")  # offset where the header ends, and later where a tag ends
         while True:
             file.seek(expected + 4)  # skip the 4 bytes with the size of the previous tag
             head = file.read(11)
-            if not any(head):  # only zeros follow, perhaps very many in a sparse file, or the file ends
+            if not any(head):  # the file ends, or only zeros follow, as in a sparse file
                 return None
             expected += 15
             if len(head) == 11:
@@ -153,7 +153,7 @@ def missing_bytes(file: BinaryIO) -> int | None:
                 break
     # CAF: each chunk states its own size.
     elif start[:4] == b"caff":
-        expected = 8  # the end of the header, and later of each chunk
+        expected = 8  # offset where the header ends, and later where a chunk ends
         for _ in range(_MOST_CHUNKS):
             file.seek(expected)
             head = file.read(12)
@@ -213,7 +213,7 @@ class _Track:
         """The largest number of frames in a chunk."""
 
     def add(self, file: BinaryIO, box: _Box) -> None:
-        """Count the entries of the table in ``box``; note durations, chunks, and the kind of media of ``hdlr``."""
+        """Count the entries of the table in ``box``, and store its durations, its chunk sizes or its kind of media."""
         file.seek(box.body)
         head = file.read(16)
         if box.name == b"hdlr":
@@ -221,7 +221,7 @@ class _Track:
             return
         count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
         self.entries[box.name] += count
-        # Note the durations of frames, or the largest number of frames in a chunk.
+        # Store the durations of frames, or the largest number of frames in a chunk.
         if box.name == b"stts":
             self.steps.add(head[4:8] + head[12:])
         if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
@@ -232,7 +232,7 @@ class _Track:
     def count_in_memory(self) -> tuple[int, int]:
         """Return how many entries, and how many blocks of PCM, FFmpeg would keep in memory.
 
-        For PCM, FFmpeg divides chunks into blocks, and the entries of frame sizes are not kept.
+        For PCM, FFmpeg keeps the blocks into which it divides the chunks, but no frame sizes.
         """
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
@@ -249,16 +249,16 @@ def mp4_fault(file: BinaryIO) -> str | None:
     """Return the fault of an MP4 file, such as "is cut off: …"; None if no fault is found.
 
     Faults are a box that ends behind the end of the file, a fragment without its data, far too many
-    boxes, and tables for which FFmpeg would take hundreds of megabytes: a few bytes can announce a
-    thousand million frames. The result is None for files of other formats.
+    boxes, and too large tables. FFmpeg would take hundreds of megabytes for such tables: a few
+    bytes can announce a thousand million frames. The result is None for files of other formats.
     """
     size = file.seek(0, 2)
-    tracks = [_Track()]  # the first item counts the tables that lie in no track
+    tracks = [_Track()]  # the first item is for tables outside of tracks
     last = None
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
             return None
-        # Even a file with a fragment for each frame of speech has 45 bytes for each box.
+        # Whole files pass: even with a fragment for each frame of speech, there are 45 bytes for each box.
         if number > (1 << 20) + size // 32:
             return f"has more than {number:,} boxes in {size:,} bytes"
         if box.depth == 0:
@@ -310,7 +310,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
         position += length
 
 
-# Ids of elements of Matroska (RFC 9559, Sec. 5). An element with an id that is not in _KNOWN shows damage.
+# Ids of elements of Matroska (RFC 9559, Sec. 5). An id that is not in _KNOWN is a sign of damage.
 _EBML = 0x1A45DFA3
 _SEGMENT = 0x18538067
 _CLUSTER = 0x1F43B675
@@ -381,16 +381,15 @@ def states_duration(file: BinaryIO) -> bool:
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
     """Yield (offset, element) for each element, up to ``end`` or the end of the segment.
 
-    A segment or cluster is followed by the elements in it. At bytes that cannot be an element,
-    yield their offset and None, and stop.
+    A segment or cluster is followed by the elements in it. If bytes cannot be an element, yield
+    their offset and None, and stop.
     """
     position = 0
     size_of_file = end
     while position < end or not position:
         file.seek(position)
         head = file.read(12)  # RFC 8794, Sec. 5 and 6
-        # The number of bytes of the id is 1 plus the number of zero bits before its first 1. The size is coded like the
-        # id.
+        # The id has 1 + n bytes, where n is the number of zero bits before its first 1. The size is coded like the id.
         id_bytes = 9 - head[0].bit_length() if head else 9
         size_bytes = 9
         if id_bytes <= 4 and len(head) > id_bytes:

@@ -46,8 +46,8 @@ from nes2net.lib.errors import InputError
 
 #: Environment variable: with the value 1, formats in which a cut cannot be noticed are read, too.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
-# Formats in which a cut is noticed, because a file states its length or consists of pages or frames of
-# stated length. The names in capitals are libsndfile's, the others FFmpeg's.
+# Formats in which a cut is noticed. Their files state the length of the recording, or consist of pages or
+# frames that state their own length. The names in capitals are libsndfile's, the others FFmpeg's.
 _CHECKED = frozenset(
     "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
     "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
@@ -75,7 +75,7 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 return None
             if kind != b"fLaC":  # each check of a container returns at once for a file of another format
                 _check_container(path, file, kind)
-            # FLAC, or else files of MPEG or ADTS frames
+            # A FLAC file has a header; otherwise the file may consist of MPEG or ADTS frames.
             if header := read_flac_header(file):
                 header = header._replace(exceeded=exceeds_length(file, header))
             elif not states_length(file) and (missing := missing_of_last_frame(file)):
@@ -240,8 +240,8 @@ def _libsndfile_link(
             if len(samples) < length:
                 break
         if file.format in MP3:
-            # Some encoders count their own delay, of up to two frames of 1152 samples, and others do not. A cut
-            # is reported here, because FFmpeg would not notice it.
+            # The stated length may include the encoder's delay, of up to two frames of 1152 samples. A cut is
+            # reported here, because FFmpeg would not notice it.
             if count < file.frames - 2 * 1152:
                 raise cut_off(path, file.frames, count, "samples")
         elif count < file.frames:
@@ -249,7 +249,7 @@ def _libsndfile_link(
 
 
 def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
-    """Check that libsndfile will read the open ``file`` to its end, and that it was not cut off.
+    """Check that libsndfile will read the open ``file`` to the end, and that the file was not cut off.
 
     Args:
         path: the same recording, to look at its bytes.
@@ -277,7 +277,7 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
             raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
-    # MP3 files, and files that announce no samples, need a look at their bytes.
+    # For MP3 files and files that announce no samples, the bytes have to be examined.
     if file.format not in MP3 and file.frames:
         return
     with open_recording(path) as raw:
@@ -335,13 +335,13 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            # With these flags, a wrong checksum in FLAC is an error. In other codecs, they find no further damage.
+            # With these flags, a wrong checksum in FLAC is an error. In other codecs, the flags find no further damage.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         announced = _announced_samples(container, stream)
         demuxed = () if container.format.name in _DURATION_OF_ALL else (stream,)  # demux() reads all streams
         try:
             for packet in container.demux(*demuxed):
-                # Other streams, such as pictures, are not decoded: their times show how long the recording was.
+                # Other streams, such as pictures, are not decoded. Their times show how much of the recording is there.
                 if packet.stream.index != stream.index:
                     latest = max(latest, float((packet.pts or 0) * packet.time_base))
                     continue
@@ -374,7 +374,7 @@ def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[n
         # Compare the decoded audio with the samples, frames or seconds that the header announces.
         if announced and count != announced:
             raise _incomplete_error(announced, count)
-        if container.format.name == "caf" and count < stream.frames:  # a frame has at least one sample
+        if container.format.name == "caf" and count < stream.frames:  # each frame has at least one sample
             raise _incomplete_error(stream.frames, count)
         # If a recorder lost packets, samples are missing. The stated duration and the time stamps still include the
         # time of these samples.

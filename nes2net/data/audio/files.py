@@ -20,7 +20,7 @@ AUDIO_SUFFIXES = frozenset(
     ).split()
 )
 
-# Suffixes of files that often lie beside recordings. The note on files that are passed over does not count them.
+# Suffixes of files that often lie beside recordings. The note about other files does not count files of these suffixes.
 _LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
 
 
@@ -36,8 +36,8 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """List the recordings in and below ``folder``, sorted by the parts of their paths.
 
-    Everything with the name of a recording is listed, even a pipe or a broken link. Reading such a
-    file reports the problem. Links to folders are not followed. A missing folder has no
+    Everything with the name of a recording is listed, even a pipe or a broken link. The problem is
+    reported when the file is read. Links to folders are not followed. A missing folder has no
     recordings.
 
     Raises:
@@ -64,7 +64,7 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     """
 
     def raise_unlistable(error: OSError) -> None:
-        """Raise an error unless the folder is missing; :func:`os.walk` calls this if it cannot list a folder."""
+        """Report a folder that :func:`os.walk` could not list; a missing folder is no error."""
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
@@ -103,14 +103,14 @@ def _note_once(text: str) -> None:
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
-    """List the files with the paths ``names``; a folder stands for all recordings in and below it.
+    """Make a list of the files ``names``; a folder stands for all recordings in and below it.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.
     """
     files: list[Path] = []
     for path in map(Path, names):
-        if not os.path.isdir(path):  # an impossible name counts as a file: reading this file reports the error
+        if not os.path.isdir(path):  # this includes impossible names, which are reported when they are read
             files.append(path)
             continue
         recordings = recordings_listed(path)

@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal, NamedTuple
 import numpy as np
 
 _MOST_TAGS = 16
-# A file may have this many bytes more than its header states: one or two frames, an ID3v1 tag, padding.
+# Largest number of bytes that a file may have beyond its stated size: one or two frames, an ID3v1 tag, padding.
 _SLACK = 4096
 
 
@@ -63,13 +63,13 @@ def states_length(file: BinaryIO) -> bool:
     has_bytes = flags & 2
     if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
         return False
-    # Two more frames are accepted, because only some encoders count the frame of the header itself.
+    # Two more frames are accepted, because some encoders do not count the frame that holds the header.
     return sum(1 for _ in _frame_ends(file)) <= stated_frames + 2
 
 
 _HEADER_BYTES = 6
 _MOST_PADDING = 1 << 16  # at most this many zeros before the first frame are skipped; libmpg123 gives up earlier
-# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s in the order of their codes, which begin at 1.
+# ISO 11172-3 and 13818-3: (version, layer) → bit rates in kbit/s. The first rate has the code 1, the next one 2.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -78,11 +78,11 @@ _BIT_RATES = {
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-_RATES = (44100, 48000, 32000)  # Hz: rates of version 1 in the order of their codes, which begin at 0
+_RATES = (44100, 48000, 32000)  # rates of version 1 in Hz; the index of a rate is its code
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Return how many bytes, at least, the last MPEG or ADTS frame lacks.
+    """Count the bytes that are missing from the last MPEG or ADTS frame; the result may be too low.
 
     The result is None if the last frame is complete, or if the file has no such frames.
     """
@@ -92,10 +92,10 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
         pass
     size_of_file = file.seek(0, 2)
     if end > size_of_file:
-        if count == 1:  # the bytes of one header may occur in any file, so this is no file of frames
+        if count == 1:  # a single header may be a coincidence: the file does not consist of frames
             return None
         return end - size_of_file
-    # The file may also end within the header of another frame.
+    # Behind the last whole frame, there may be a part of the next frame's header.
     file.seek(end)
     head = file.read(_HEADER_BYTES)
     if count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff"):
@@ -124,7 +124,7 @@ def _frame_ends(file: BinaryIO) -> Iterator[int]:
 def _frame_length(head: bytes) -> int | None:
     """Compute the length in bytes of the MPEG or ADTS frame that begins with ``head``.
 
-    The result is None if no frame begins like this, or if the frame does not state its length.
+    The result is None if ``head`` cannot begin a frame, or if the frame does not state its length.
     """
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
@@ -213,7 +213,7 @@ def link_starts(file: BinaryIO) -> list[int]:
         searched = overlap + block
         for match in _FLAC_START.finditer(searched):
             starts.append(position - len(overlap) + match.start())
-        overlap = searched[1 - _FLAC_START_BYTES :]  # a start may lie across two blocks
+        overlap = searched[1 - _FLAC_START_BYTES :]  # the start of a FLAC file may lie across two blocks
         position += len(block)
     return starts
 
@@ -261,7 +261,7 @@ def _ogg_link_starts(file: BinaryIO) -> list[int]:
 _RATES_OF_CODES = dict(
     enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), start=1)
 )
-_RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → number of bytes, and their unit in Hz
+_RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → (bytes that hold the rate, unit in Hz)
 # Sec. 9.1.1: code of the block size → samples. For codes 6 and 7, the end of the header states the size, in
 # 1 or 2 bytes.
 _BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
@@ -389,7 +389,7 @@ def parse_stream_info(block: bytes) -> FlacHeader:
 
 
 def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
-    """Whether the file holds more samples than its header announces; libsndfile would not read them.
+    """Whether the file holds more samples than its header announces; libsndfile would skip the rest.
 
     The last frame is searched for from the end of the file. Samples may look like the header of a
     frame, so the result is wrongly true for about one file in a million. The result is false if the
@@ -401,12 +401,12 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     # Search backwards from the end of the file for the start of a frame.
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
-    tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter than the longest header
+    tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # pad it: the last frame may be shorter than a header
     position = len(tail)
     while (position := tail.rfind(first[:2], 0, position)) >= 0:
         data = tail[position : position + _FRAME_HEADER_BYTES]
         frame = _parse_flac_frame(data)
-        # All frames state the same rate, in the low bits of byte 2, and sample size, in the low bits of byte 3.
+        # All frames have the same rate (low bits of byte 2) and the same sample size (low bits of byte 3).
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
         checksum = 0  # CRC-8 of the frame's header, with the polynomial x⁸ + x² + x + 1

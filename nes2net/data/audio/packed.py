@@ -34,7 +34,7 @@ from nes2net.lib.unpacking import open_tar, tar_headers
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
-# The suffix of a shard within an address, up to the separator before the row or member.
+# Matches the suffix of a shard within an address; a separator and the row or member follow.
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 # Usual names of the column of recordings, the most likely first.
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
@@ -74,7 +74,7 @@ class ChannelOf:
         return f"{self.recording}, channel {self.channel}"
 
 
-#: A recording, as a path or an address in a shard, as the content of a file, or as one channel of any of these.
+#: A recording: a path, an address in a shard, the content of a file, or one channel of any of these.
 AnyRecording: TypeAlias = str | Path | RecordingBytes | ChannelOf
 
 
@@ -84,7 +84,7 @@ def all_channels(recording: AnyRecording) -> str | Path | RecordingBytes:
 
 
 class Status(NamedTuple):
-    """The size of a file, or of the shard that holds a recording, and the time when it was last changed."""
+    """Size and time of the last change, of a file or of the shard that holds a recording."""
 
     size: int
     """Bytes."""
@@ -119,8 +119,8 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
 def fetched(recording: AnyRecording) -> Path | RecordingBytes:
     """Read a recording into memory if it lies in a shard, so that it can be opened many times.
 
-    The path of a file is returned as a :class:`~pathlib.Path`, and a recording in memory as it is.
-    For a :class:`ChannelOf`, the whole recording is returned.
+    The path of a file is returned as a :class:`~pathlib.Path`. A recording in memory is returned
+    unchanged. For a :class:`ChannelOf`, the whole recording is returned.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
@@ -131,7 +131,7 @@ def fetched(recording: AnyRecording) -> Path | RecordingBytes:
         return recording
     address = shard_of(recording)
     if address is None:
-        return recording if isinstance(recording, Path) else Path(recording)  # making a path anew takes time
+        return recording if isinstance(recording, Path) else Path(recording)  # making a copy of a path takes time
     shard, row_or_member = address
     with _locked_shards(shard, row_or_member) as state:
         content, suffix = state.opened(shard).content(row_or_member)
@@ -236,13 +236,13 @@ def audio_column(schema: Any, shard: Path) -> str:
 
 
 def _is_row(text: str, num_rows: int) -> bool:
-    """Whether ``text`` is the number of a row, from 0 to ``num_rows`` − 1."""
+    """Whether ``text`` is the index of a row, from 0 to ``num_rows`` − 1."""
     # At most 15 digits, because int() refuses thousands of digits.
     return text.isascii() and text.isdecimal() and len(text) < 16 and int(text) < num_rows
 
 
 def _row_number(text: str, num_rows: int) -> int:
-    """Return ``text`` as the number of a row; raise :class:`InputError` if there is no such row."""
+    """Return ``text`` as the index of a row; raise :class:`InputError` if there is no such row."""
     if not _is_row(text, num_rows):
         raise InputError(f"there is no row {shown(text)}; it has {num_rows:,}, counted from 0")
     return int(text)
@@ -272,13 +272,13 @@ class _Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.key = object()  # this object stands for the table in the keys of ``_State.groups``
+        self.key = object()  # a key of ``_State.groups`` contains this object, which identifies the table
         self.table = open_table(path, self._budget())
         self.column = audio_column(self.table.schema, path)
-        self.ends = [0, *accumulate(self.table.counts)]  # the first row of each group; then the number of rows
+        self.ends = [0, *accumulate(self.table.counts)]  # index of each group's first row; last, the number of rows
 
     def has(self, row_text: str) -> bool:
-        """Whether the table has the row with the number ``row_text``."""
+        """Whether the table has a row with the index ``row_text``."""
         return _is_row(row_text, self.ends[-1])
 
     def size(self, row_text: str) -> int:
@@ -311,7 +311,7 @@ class _Table:
         )
 
     def _budget(self) -> Budget:
-        """Make the limit for the memory that reading takes, in proportion to the size of the file."""
+        """Make the memory limit for reading the file; it is proportional to the size of the file."""
         return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
 
 
@@ -340,7 +340,7 @@ def tar_members(path: Path) -> list[Member]:
 
 
 def members_of(file: BinaryIO, name: str) -> Iterator[Member]:
-    """Yield the regular files in the open tar file ``file``; messages call this tar file ``name``.
+    """Yield the regular files in the open tar file ``file``; ``name`` is its name in messages.
 
     Raises the errors of :func:`tar_members`.
     """
@@ -445,7 +445,7 @@ class _State:
         are dropped.
 
         Args:
-            key: the key of a :class:`_Table` and the number of the group.
+            key: the key of a :class:`_Table` and the index of the group.
         """
         if key not in self.groups:
             self.groups[key] = read()

@@ -100,7 +100,7 @@ class RawAudio:
         channels: number of interleaved channels.
 
     Raises:
-        InputError: as :class:`PcmDecoder`, or if no recording has this rate.
+        InputError: as :class:`PcmDecoder`, or if ``sample_rate`` is impossible.
     """
 
     source: bytes | str | os.PathLike[str] | BinaryIO | Iterator[bytes]

@@ -133,7 +133,7 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
         # A step is the shortest time that is a whole number of samples at both rates.
         step_at_16k = SAMPLE_RATE // divisor
         step_in_file = file.samplerate // divisor
-        # Begin and end at whole steps, with a margin of samples at 16 kHz that is longer than soxr's filter.
+        # Begin and end at whole steps. The margin, in samples at 16 kHz, is longer than soxr's filter.
         margin = 0 if file.samplerate == SAMPLE_RATE else 1024
         first_step = max(0, start - margin) // step_at_16k
         last_step = -(-(start + num_samples + margin) // step_at_16k)
@@ -235,7 +235,7 @@ def load_head_and_length(
                 length = _checked_stated_length(all_channels(path))
                 if length is not None:
                     return joined(pieces), length
-                num_searched = 0  # only decoding shows the length: continue
+                num_searched = 0  # continue, because only decoding shows the length
         return joined(pieces), end
 
     return _read_with_fallback(path, read_excerpt)[0]
@@ -244,8 +244,8 @@ def load_head_and_length(
 def count_samples(path: AnyRecording) -> int:
     """Return the length of ``load_audio(path)``, to within one sample.
 
-    If the header states a length, this length is returned, even if it is 0. If the header states
-    none, the recording is decoded.
+    If the header states a length, this length is returned, even if it is 0. Otherwise the recording
+    is decoded.
 
     Raises:
         InputError: if the file is missing or cut off, or if no decoder reads the file.
@@ -426,7 +426,7 @@ def joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
 def _read_with_fallback(
     path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool = False
 ) -> tuple[_T, bool]:
-    """Let ``read`` consume the decoded blocks of a recording, from the first decoder that succeeds.
+    """Call ``read`` with the decoded blocks of a recording, which come from the first decoder that succeeds.
 
     If a decoder fails, ``read`` is called again with the blocks of the next decoder. If ``path`` is
     a :class:`ChannelOf`, the blocks hold only this channel.
@@ -510,7 +510,7 @@ def _blocks_by_decoder(
 ) -> Iterator[_Blocks]:
     """Yield, for each decoder in order of preference, an iterator over its decoded blocks of ``path``.
 
-    For a FLAC file with an MD5 sum, FFmpeg comes twice: first with checks of CRCs, then without.
+    For a FLAC file with an MD5 sum, FFmpeg is tried twice: first with checks of CRCs, then without.
 
     Args:
         header: the header of a FLAC file; None for other formats.
@@ -528,7 +528,7 @@ def _blocks_by_decoder(
 
 
 def _has_md5_of_file(path: Path | RecordingBytes, header: FlacHeader) -> bool:
-    """Whether ``header`` has the MD5 sum of all samples of a FLAC file; the header of a chain has that of one stream."""
+    """Whether the MD5 sum in ``header`` covers all samples of the file; in a chain, it covers only one stream."""
     return header.has_md5 and not is_chain(path)
 
 

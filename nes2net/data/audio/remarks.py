@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from nes2net.data.audio.speech import SpeechFrames
 from nes2net.data.audio.waveform import SAMPLE_RATE
 
-# Full scale, counted in the steps of a file of 16 bits. Samples below one step would be zeros in such a file.
+# Full scale in steps; a step is that of a 16-bit file. In such a file, samples below one step would be zeros.
 _STEPS = 32767
-# A recording counts as silent (constant) if at least this share of its samples is silent (constant). The remaining 1 %
-# of the samples may be clicks.
+# Least share of silent samples in a silent recording, and of constant samples in a constant recording. The other
+# 1 % of the samples may be clicks.
 _NEARLY_ALL = 0.99
 # Clipping. The rule is an assumption. A recording counts as clipped under three conditions. First, at
 # least 0.2 % of its samples, and at least 10, are at the top: within 1 % of the largest sample. Second, the
-# next 1 % below the top holds less than 0.3 times as many samples; in a sine, it would hold more. Third, at
-# least a tenth of the samples at the top have a neighbour at the top. A recording whose largest sample is
-# below 1 % of full scale is not judged, because a 16-bit step is then a large part of the compared range.
+# next 1 % below the top holds fewer samples: less than 0.3 times as many as the top. A sine has more there.
+# Third, at least a tenth of the samples at the top have a neighbour at the top. If the largest sample is below
+# 1 % of full scale, the recording is not judged, because a 16-bit step is then a large part of the compared range.
 # In 607 clips of real and synthetic speech, the rule found no clipping. When the loudest 0.3 % of the samples
 # of each clip were clipped, the rule found 98 % of the clips. When clips were clipped at full scale at
 # 44.1 kHz and then resampled, the rule found 91 %.
@@ -28,7 +28,7 @@ _AT_TOP = 0.99  # the top begins at this fraction of the largest sample
 _BELOW_TOP = 0.98  # the range below the top begins at this fraction of the largest sample
 _SHARE = 0.002  # in clipped audio, at least this share of the samples is at the top
 _FEWEST = 10  # in clipped audio, at least this many samples are at the top
-_RATIO = 0.3  # in clipped audio, the number of samples below the top is less than this fraction of those at the top
+_RATIO = 0.3  # in clipped audio, the ratio of samples below the top to samples at the top is less than this
 _NEIGHBOURS = 0.1  # in clipped audio, at least this share of the samples at the top has a neighbour at the top
 _QUIET = 0.01  # a recording is judged only if its peak is at least this fraction of full scale
 
@@ -41,7 +41,7 @@ _QUIET = 0.01  # a recording is judged only if its peak is at least this fractio
 _FRAME = 320  # samples at 16 kHz
 _LOUD = 0.95  # this share of the frames is below the loud level
 _LEAST_LEVEL = -60.0  # dB
-_LOWEST = -120  # dB; lower levels are counted as -120 dB
+_LOWEST = -120  # lowest level in dB; levels below it count as -120 dB
 _LEVELS_PER_DB = 10
 _AUDIBLE = 20  # dB below the loudest frame
 _FEWEST_FRAMES = 25
@@ -62,7 +62,7 @@ _SHORTEST = 1.0  # s
 _FEWEST_AT_ONCE = 8000
 _MOST_AT_ONCE = 64000
 _SILENT = 1e-6  # a channel is silent if it has at most this share of the energy of the loudest channel
-_CANCELLED = 0.01  # channels cancel if the energy of their mean is below this share of their mean energy
+_CANCELLED = 0.01  # channels cancel each other if their mean has less than this share of the energy of a channel
 _ALIKE = 0.5  # two channels differ if their correlation is below this
 
 
@@ -121,7 +121,7 @@ class Channels:
 
     @property
     def cancel(self) -> bool:
-        """Whether the channels cancel: the energy of their mean is below 1 % of their mean energy."""
+        """Whether the channels cancel each other: their mean has less than 1 % of the energy of a channel."""
         energy = float(np.trace(self._products)) / len(self._products)
         return energy > 0 and self._products.mean() < _CANCELLED * energy
 
@@ -140,7 +140,7 @@ class Channels:
         return bool((self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE)
 
     def remark(self) -> str:
-        """Say which channels are silent, counted from 0; empty if no channel is silent or all are."""
+        """Say which channels are silent, counted from 0; empty if no channel or every channel is silent."""
         is_silent = self._is_silent
         if is_silent.all() or not is_silent.any():
             return ""
@@ -174,8 +174,8 @@ class Listener:
         self._band_energies = np.zeros(2)  # energy in the bands of speech, and at high frequencies
         self._has_speech = False
         self._speech = SpeechFrames()  # frames are measured until speech is found
-        self._piece_start = 0.0  # s: start of the piece that is searched for speech
-        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # samples with each absolute value, in steps
+        self._piece_start = 0.0  # start, in seconds, of the piece that is searched for speech
+        self._amplitude_counts = np.zeros(_STEPS + 1, np.int64)  # number of samples for each absolute value, in steps
         # Neighbouring samples with the same sign are a pair. For each absolute value: the number of pairs whose
         # smaller sample has this value.
         self._pairs = np.zeros(_STEPS + 1, np.int64)
@@ -252,7 +252,7 @@ class Listener:
     def _level_percentile(self, share: float, above: float = _LOWEST) -> float:
         """Find the level in dB below which a fraction ``share`` of the frames lies (a percentile).
 
-        Only frames at or above the level ``above`` are counted.
+        Only frames whose level is ``above`` or higher are counted.
         """
         counts = self._frame_levels.copy()
         counts[: max(0, int((above - _LOWEST) * _LEVELS_PER_DB))] = 0
@@ -282,8 +282,8 @@ class Listener:
         mode = int(self._amplitude_counts.argmax())  # the most frequent absolute value
         if self._amplitude_counts[0] >= nearly_all:
             return "digital silence"
-        # Constant samples lie within one step of the mode. Samples that jump between ±mode are not constant; their
-        # sum is about 0.
+        # Constant samples lie within one step of the mode. Samples that jump between +mode and −mode are not
+        # constant; they are recognised by their sum, which is about 0.
         has_one_sign = abs(self._sum) >= _NEARLY_ALL * (mode - 1) * self.num_samples
         if has_one_sign and self._amplitude_counts[max(0, mode - 1) : mode + 2].sum() >= nearly_all:
             return "constant: its samples do not change"
@@ -331,7 +331,7 @@ class Listener:
                 remarks.append("telephone band: it has next to no sound above 4.3 kHz")
         if length is None:
             length = self.num_samples
-        # A quarter is an assumption: hardly any training utterance is repeated more than four times to fill a crop.
+        # Assumption: to fill a crop in training, hardly any utterance is repeated more than four times.
         if length < trained_on / 4:
             duration = f"lasts {length / SAMPLE_RATE:.2f} s"
             if repeated_to > length:

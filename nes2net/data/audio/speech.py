@@ -51,7 +51,7 @@ class SpeechFrames:
     """
 
     def __init__(self) -> None:
-        self._first = 0  # number of the first frame that is kept
+        self._first = 0  # index of the first frame that is kept
         self._levels: NDArray = np.zeros(0, np.float32)
         self._pitches: NDArray = np.zeros(0, np.float32)
         self._num_samples = 0
@@ -91,7 +91,7 @@ class SpeechFrames:
         return ended
 
     def drop(self, before: float) -> None:
-        """Free the frames before the time ``before`` in seconds."""
+        """Free all frames up to the time ``before``, in seconds."""
         dropped = min(len(self._levels), math.floor(before * SAMPLE_RATE / _HOP) - self._first)
         if dropped > 0:
             self._levels = self._levels[dropped:].copy()
@@ -208,7 +208,7 @@ def _movement(levels: NDArray, pitches: NDArray) -> tuple[NDArray, NDArray]:
 
 
 def _long_runs(flags: NDArray, shortest: int) -> NDArray:
-    """Set runs of fewer than ``shortest`` true ``flags`` (T,) to false, in a copy."""
+    """Copy ``flags`` (T,), and set true runs that are shorter than ``shortest`` to false."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
     long_runs = np.zeros_like(flags)
     for start, stop in edges.reshape(-1, 2):

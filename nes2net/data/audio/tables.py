@@ -20,7 +20,7 @@ from nes2net.lib.installation import how_to_install
 _ROWS_AT_ONCE = 128
 _BYTES_AT_ONCE = 1 << 25
 _MOST_COLUMNS = 1000
-_COLUMNS_OF_STEP = 8  # a row counts as one step of the budget, plus one step for each group of this many columns
+_COLUMNS_OF_STEP = 8  # a row costs one step of the budget, and one more step for every 8 columns
 _FOOTER_END = 8  # a Parquet file ends with 8 bytes: the length of the footer and a mark
 _ARROW_FILE = b"ARROW1"
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
@@ -43,7 +43,7 @@ def _flat_schema(schema: Any, attribute: str, budget: Budget) -> Any:
 
     Args:
         attribute: ``"index_type"`` or ``"value_type"``.
-        budget: its name is the subject of the error.
+        budget: the error names the file as ``budget.name``.
 
     Raises:
         InputError: if there are too many columns.
@@ -79,11 +79,11 @@ class ParquetTable:
         self._reader = _ChunkReader(open(source, "rb") if isinstance(source, Path) else source)
         self._size = self._reader.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer_size = int.from_bytes(self._reader.read(4), "little")
-        if footer_size <= self._size:  # for a larger size, pyarrow raises an error below
+        if footer_size <= self._size:  # if the size is larger, pyarrow raises an error later
             # pyarrow takes at most 256 bytes of memory for each byte of the footer.
             budget.take("footer", bytes=256 * footer_size)
-        # pyarrow may use no threads, neither for read-ahead here nor for decoding below: a process forked later would
-        # wait for such threads for ever.
+        # pyarrow must not use threads, neither for reading ahead here nor for decoding below. A process that is forked
+        # later would wait for such threads for ever.
         self._file = parquet.ParquetFile(
             self._reader if self._is_remote else source,
             pre_buffer=False,
@@ -99,7 +99,7 @@ class ParquetTable:
 
         Args:
             budget: counts the memory of the batches, and their rows.
-            groups: numbers of the row groups to read; None for all.
+            groups: indices of the row groups to read; None for all.
 
         Raises:
             InputError: if the rows are too large or too many for ``budget``.
@@ -120,13 +120,13 @@ class ParquetTable:
                 rows_at_once = max(1, min(rows_at_once, _BYTES_AT_ONCE // value_bytes))
             for batch in self._file.iter_batches(rows_at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
-                    if hasattr(column, "dictionary_decode"):  # decode it: the size of a value counts in each row
+                    if hasattr(column, "dictionary_decode"):  # decode it, so that the value of each row is counted
                         batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
     def _value_bytes(self, chunk: Any, num_rows: int, budget: Budget) -> int:
-        """Compute, from the headers of its pages, how many bytes a value of a column chunk takes at most; ≥ 1.
+        """Compute how many bytes a value of a column chunk may have, at least 1, from the headers of the pages.
 
         Args:
             num_rows: number of rows of the chunk's row group.
@@ -154,7 +154,7 @@ class ParquetTable:
             budget.take("pages", bytes=size)
             decompressed += size
             page = header.get(5) or header.get(8) or {}  # field 1 is the number of values
-            # Rows may share a value of a dictionary, or, in encoding 7 (DELTA_BYTE_ARRAY), bytes of the previous value.
+            # Rows may share a value of a dictionary. In encoding 7 (DELTA_BYTE_ARRAY), they may share bytes of a value.
             if header.get(7) or 7 in (page.get(2), page.get(4)):
                 largest_shared = max(largest_shared, size)
             num_values += page.get(1, 0)
@@ -215,12 +215,12 @@ class _ChunkReader:
         return self._position
 
     def close(self) -> None:
-        """Only note that the file is closed; its owner closes it."""
+        """Mark this object as closed; the owner of the file closes the file."""
         self.closed = True
 
 
 def _thrift_struct(file: _ChunkReader) -> dict[int, Any]:
-    """Read a struct in Thrift's compact protocol: number of a field → its value, without texts."""
+    """Read a struct in Thrift's compact protocol, as id of a field → its value; texts are skipped."""
     fields: dict[int, Any] = {}
     number = 0
     while head := file.read(1)[0]:
@@ -279,7 +279,7 @@ class ArrowTable:
 
         Args:
             budget: not used, because the budget of the constructor counts the batches.
-            groups: numbers of the record batches; None for all. If numbers are given, columns of
+            groups: indices of the record batches; None for all. If ``groups`` is given, columns of
                 a dictionary type hold indices in place of values.
         """
         if groups is None:
@@ -313,7 +313,7 @@ class ArrowMessages:
 
     Raises:
         InputError: as :class:`ArrowTable`.
-        pyarrow.ArrowException, ValueError: if it is damaged.
+        pyarrow.ArrowException, ValueError: if the file is damaged.
     """
 
     def __init__(self, source: Any, budget: Budget) -> None:
@@ -325,7 +325,7 @@ class ArrowMessages:
         self._reader = self._ipc.MessageReader.open_stream(source)
         first = self._reader.read_next_message()
         header = _header_of_message(first)
-        if first.type != "schema" or header is None:  # pyarrow would take any message for a schema
+        if first.type != "schema" or header is None:  # pyarrow would read any message as a schema
             raise ValueError("it does not begin with a schema")
         if _field(header, 0, "<h"):
             raise ValueError("its numbers are big-endian")
@@ -343,7 +343,7 @@ class ArrowMessages:
             batch = _header_of_message(message)
             if message.type == "dictionary":
                 batch = _field(batch, 1, None)
-                # Count all dictionaries so far again, because a dictionary may extend a copy of an earlier one.
+                # With each dictionary, count all earlier ones again, because it may extend a copy of an earlier one.
                 dictionaries += _decompressed_bytes(batch, message.body)
                 self._budget.take("dictionaries", bytes=dictionaries)
             elif message.type == "record batch":
@@ -433,7 +433,7 @@ def _field(table: Any, number: int, number_format: str | None) -> Any:
 
 
 def _decompressed_bytes(batch: Any, body: Any) -> int:
-    """Add up the sizes in bytes of the decompressed buffers of a record batch, whose message has ``body``.
+    """Add up the sizes in bytes of a record batch's decompressed buffers; ``body`` is the body of the message.
 
     In a compressed batch, a buffer begins with its decompressed size, or with −1 if it is stored as
     is.

@@ -68,7 +68,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def check_rate(sample_rate: float, subject: str) -> None:
-    """Raise :class:`InputError` about ``subject`` if ``sample_rate``, in Hz, is not a rate of audio."""
+    """Raise :class:`InputError` if ``sample_rate``, in Hz, is impossible; the message begins with ``subject``."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted",
@@ -114,9 +114,9 @@ def check_samples(samples: np.ndarray, sample_rate: float, subject: str, start: 
 # floating point.
 _LOUDEST = 16
 
-#: Length of an utterance in samples in training, development and '4sec' scoring on ASVspoof 2019 and 2021.
+#: Samples of an utterance on ASVspoof 2019 and 2021: in training, in development and in '4sec' scoring.
 ASVSPOOF_SAMPLES = 64600
-#: Length of an utterance in samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
+#: Samples of an utterance in '4sec' scoring on In-the-Wild, and in the single-file demo (deviation 3).
 IN_THE_WILD_SAMPLES = 64000
 #: The most samples to which a short recording is filled up: ten minutes. A model or recipe of unknown
 #: origin may ask for more.
@@ -168,8 +168,8 @@ def pre_emphasised(waveform: np.ndarray, coefficient: float) -> np.ndarray:
     """Apply pre-emphasis: subtract from each sample ``coefficient`` times the sample before it.
 
     The first sample stays as it is. Some detectors are trained on audio with pre-emphasis. For
-    them, the whole recording is filtered before it is cut or repeated. With the coefficient 0, the
-    result is ``waveform`` itself.
+    these detectors, the whole recording is filtered before it is cut or repeated. With the
+    coefficient 0, the result is ``waveform`` itself.
 
     >>> pre_emphasised(np.array([1.0, 2.0, 4.0]), 0.5)
     array([1. , 1.5, 3. ])

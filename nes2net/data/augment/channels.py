@@ -21,8 +21,8 @@ from nes2net.data.audio.waveform import SAMPLE_RATE, padded
 from nes2net.data.augment.effect import Effect
 from nes2net.lib.options import Settings, Takes, odd_or_zero
 
-_LINE_RATE = 8000  # Hz, of a telephone line
-_LINE_TAPS = 255  # length of the line's filter; gives a transition band of about 100 Hz
+_LINE_RATE = 8000  # sampling rate of a telephone line in Hz
+_LINE_TAPS = 255  # length of the line's filter, for a transition band of about 100 Hz
 Band = Literal["telephone", "wide"]
 #: Band → lowest and highest cut-off frequency of :class:`LowPass` in Hz.
 CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide": (6500.0, 7500.0)}
@@ -33,7 +33,7 @@ class Telephone(Effect):
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Resample ``x`` to 8 kHz, filter it by a band-pass, and resample it to 16 kHz."""
-        from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
+        from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
         taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
         line = soxr.resample(x, SAMPLE_RATE, _LINE_RATE)
@@ -77,7 +77,7 @@ class Clip(Effect):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Clip ``x`` at the level that ``strength`` percent of its samples exceed."""
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
-        # A limit of 0, in mostly digital silence, would make all samples 0.
+        # In mostly digital silence, the limit may be 0. Clipping would then make all samples 0.
         return np.clip(x, -limit, limit) if limit else x.copy()
 
 
@@ -113,7 +113,7 @@ class LowPass(Settings, Effect):
 
 def low_pass(x: NDArray[np.float32], cutoff: float, taps: int = 101) -> NDArray[np.float32]:
     """Low-pass filter ``x`` (N,) at ``cutoff`` Hz by ``taps`` coefficients; keep the shape and type of ``x``."""
-    from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
+    from scipy.signal import firwin, oaconvolve  # for a fast start-up: importing scipy.signal takes long
 
     filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")
     return filtered[taps // 2 : taps // 2 + len(x)].astype(x.dtype, copy=False)

@@ -2,8 +2,8 @@
 
 W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
 augmentation", ICASSP 2025 (arXiv 2501.14240), makes spoofing attacks more varied in training. No
-code is published. The kinds are written down from memory of the paper, and all numbers are
-assumptions.
+code is published. The kinds of perturbation are written down from memory of the paper, and all
+numbers are assumptions.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class LatentAugmentation(Settings):
                 sample of a mixed batch.
             rng: all random numbers come from this generator, in an order that depends only on the
                 shape and the settings.
-            bonafide: number of the bona fide class, which is the last class. If all classes are
-                spoofed ones, pass K.
+            bonafide: number of the bona fide class, which is the last class. If there is no bona
+                fide class, pass K.
 
         Returns:
             B×E, of the type of ``embeddings``.
@@ -119,5 +119,5 @@ class LatentAugmentation(Settings):
 
 
 def _tensor_like(draws: np.ndarray, like: Tensor) -> Tensor:
-    """Turn random numbers into a tensor of the type and on the device of ``like``."""
+    """Turn random numbers into a tensor with the type and the device of ``like``."""
     return torch.from_numpy(draws).to(like, non_blocking=True)

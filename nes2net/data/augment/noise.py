@@ -103,7 +103,7 @@ class Pink(Noise):
     """Pink noise: equal power in each octave, from 20 Hz up."""
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        """Draw white noise, and divide its power at each frequency by the frequency, or by 20 Hz below 20 Hz."""
+        """Draw white noise, and divide its power by the frequency; frequencies below 20 Hz count as 20 Hz."""
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
         frequencies = np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)
         return np.fft.irfft(spectrum / np.sqrt(frequencies), len(x))
@@ -122,9 +122,10 @@ class Babble(Noise):
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         """Draw recordings, and add up excerpts (N,) of them at equal power.
 
-        There are fewer talkers than drawn if too many candidates are silent or equal ``x``.
+        If too many candidates are silent or equal ``x``, there are fewer talkers than the number
+        drawn.
         """
-        from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
+        from nes2net.data.audio.read import load_audio  # for a fast start-up: --help imports nes2net.data.augment
 
         files = self.sources.speech
         num_talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
@@ -185,7 +186,7 @@ def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng:
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """Read ``num_samples`` of ``file`` from a random start; a shorter file is repeated."""
-    from nes2net.data.audio.read import load_excerpt  # start-up: `nes2net.data.augment` is imported for --help
+    from nes2net.data.audio.read import load_excerpt  # for a fast start-up: --help imports nes2net.data.augment
 
     last_start = file.num_samples - num_samples
     start = int(rng.integers(last_start + 1)) if last_start > 0 else 0

@@ -45,10 +45,10 @@ Kinds: TypeAlias = tuple[int, ...]
 ALGORITHMS = range(12)
 # Algorithm → the kinds of noise that it applies one after the other.
 _SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
-# Algorithm → the kinds of noise that it applies to the same waveform, to add up the results.
+# Algorithm → the kinds of noise that it applies to the same waveform; the results are added up.
 _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
-_EDGE_MARGIN = 0.001  # Hz, as in the published code: least distance of a band's edge from 0 and from half the rate
+_EDGE_MARGIN = 0.001  # least distance in Hz of a band's edge from 0 and from half the rate, as in the published code
 _GAIN_GRID = 1024  # the published code reads the gain from a spectrum sampled at k·fs/1024, k = 0 … 511
 
 
@@ -99,7 +99,7 @@ class RawBoostParameters:
         for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
                 raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number")
-        # Each item: name of a parameter, whether its value is possible, and the expected values in words.
+        # Each item holds the name of a parameter, whether its value is possible, and the possible values in words.
         required = [
             ("N_f", isinstance(self.N_f, Integral) and self.N_f >= 1, "an integer ≥ 1"),
             ("nBands", isinstance(self.nBands, Integral) and self.nBands >= 1, "an integer ≥ 1"),
@@ -157,7 +157,7 @@ class RawBoost(Effect):
         self.in_turn = stream is not None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        """Apply the RawBoost algorithm of the number ``strength`` to ``x``; a legacy stream draws, if there is one."""
+        """Apply the RawBoost algorithm with the number ``strength``; a legacy stream replaces ``rng``."""
         parameters = vars(self.parameters) if self.parameters else {}
         if self.stream is None:
             y = rawboost(x, int(self.strength), rng, **parameters)
@@ -228,8 +228,8 @@ def rawboost(
     peak = float(_peak(x))
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # The highest power of a sample must not overflow, and its square must not overflow in a norm. A factor of 2²⁰ is
-    # left for the sums of an FFT.
+    # Neither the highest power of a sample nor its square may overflow. A factor of 2²⁰ is left for the sums of an
+    # FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 
@@ -243,7 +243,7 @@ def rawboost(
 
     in_series = _SERIES.get(algo, ())
     in_parallel = _PARALLEL.get(algo, ())
-    gates = rng if gate_rng is None else gate_rng  # decides by chance which kinds of noise occur
+    gates = rng if gate_rng is None else gate_rng  # this generator decides which kinds of noise occur
     if algo == 10:  # the published code compares with ≤ here, and with < in algorithm 11
         ratios: tuple[float, ...] = (p.LnL_ratio, p.ISD_ratio)
         in_parallel = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() <= ratio)
@@ -286,7 +286,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
     count = int(len(x) * (p.P * rng.random() / 100))
     if isinstance(rng, np.random.RandomState):
         positions = rng.permutation(len(x))[:count]
-    else:  # the same distribution in a tenth of the time
+    else:  # a faster draw from the same distribution
         positions = rng.choice(len(x), count, replace=False, shuffle=False)
     factor = (2 * rng.random(count) - 1) * (2 * rng.random(count) - 1)
     y = x.copy()
@@ -304,11 +304,11 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
     snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
 
-    # FFTs in the waveform's precision are exact enough: their error is 2e-7 of the noise, which is the weaker
-    # signal.
+    # FFTs in the waveform's precision are exact enough: the error is 2e-7 of the noise, and the noise is weaker than
+    # the utterance.
     dtype = np.float32 if x.dtype == np.float32 else np.float64
     noise = filter_powers(noise, filters, dtype)
-    # The published code first scales the noise to peak 1, which the scaling below makes superfluous.
+    # The published code first scales the noise to peak 1. This has no effect, because the noise is scaled again.
     norm = np.linalg.norm(noise)
     if norm > 0:
         noise *= np.linalg.norm(x.astype(np.float64)) / norm / 10 ** (snr / 20)
@@ -332,12 +332,12 @@ def design_notch_filters(
         The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their
         linear gains, (K,).
     """
-    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+    from scipy import fft  # for a fast start-up: the published program's --help imports this module
 
     bands = draws[:, :-1].reshape(len(draws), p.nBands, 3)
     centre = _uniform(bands[..., 0], p.minF, p.maxF)
     width = _uniform(bands[..., 1], p.minBW, p.maxBW)
-    half_length = _uniform(bands[..., 2], p.minCoeff, p.maxCoeff).astype(np.int64) // 2  # 2·half + 1: made odd
+    half_length = _uniform(bands[..., 2], p.minCoeff, p.maxCoeff).astype(np.int64) // 2  # the length 2·half + 1 is odd
     low = np.maximum(centre - width / 2, _EDGE_MARGIN)
     high = np.minimum(centre + width / 2, sample_rate / 2 - _EDGE_MARGIN)
     gains = 10 ** (_uniform(draws[:, -1], gain_range[:, 0], gain_range[:, 1]) / 20)
@@ -373,7 +373,7 @@ def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np
 
 def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
     """Compute the real spectra (…, size/2 + 1) of symmetric filters from their right halves (…, M + 1)."""
-    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+    from scipy import fft  # for a fast start-up: the published program's --help imports this module
 
     one_sided = 2 * right_half
     one_sided[..., 0] = right_half[..., 0]
@@ -389,21 +389,21 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     memory for all blocks would take as long as the FFTs.
 
     Args:
-        x: (N,). Its powers are computed in its own type, as in the published code, even if
-            ``dtype`` is wider.
+        x: (N,). The powers of ``x`` are computed in the type of ``x``, as in the published code,
+            even if ``dtype`` is wider.
         right_halves: (K, M + 1), as from :func:`design_notch_filters`.
         dtype: type of the FFTs, float32 or float64.
 
     Returns:
         (N,), float64.
     """
-    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+    from scipy import fft  # for a fast start-up: the published program's --help imports this module
 
     margin = max(right_halves.shape[1] - 1, 1)
     size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
     hop = size - 2 * margin
     blocks = -(-len(x) // hop)
-    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))  # the number of blocks that have 128 KiB together
+    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))  # the number of blocks that fit into 128 KiB
     # A complex spectrum is stored as pairs of real numbers, so each real factor of a response is repeated.
     responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 
@@ -415,7 +415,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
         segment = padded[first * hop : (first + len(rows)) * hop + 2 * margin]
         total = np.zeros((len(rows), size + 2), dtype)
         for response, power in zip(responses, accumulate(repeat(segment), np.multiply)):
-            # Strides of ``hop`` samples make the overlapping blocks (B, size) a view of the contiguous samples.
+            # The overlapping blocks (B, size) are a view of the samples, at distances of ``hop`` samples.
             samples = power.astype(dtype, copy=False)
             strides = (hop * samples.itemsize, samples.itemsize)
             spectrum = fft.rfft(np.ndarray((len(rows), size), dtype, samples, strides=strides)).view(dtype)

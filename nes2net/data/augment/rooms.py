@@ -65,7 +65,7 @@ class MeasuredRoom(Effect):
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Draw a measured impulse response, and convolve ``x`` with it."""
-        from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
+        from nes2net.data.audio.read import load_audio  # for a fast start-up: --help imports nes2net.data.augment
 
         path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]
         return reverberate(x, load_audio(ChannelOf(path, 0)), str(path), aligned=self.aligned)
@@ -76,8 +76,8 @@ def reverberate(
 ) -> np.ndarray:
     """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
 
-    The result is N samples of the convolution, in the type of ``x``: the first ones, or with
-    ``aligned`` those from the direct sound on.
+    The result is N samples of the convolution, in the type of ``x``. They begin at the start of the
+    convolution, or at the direct sound if ``aligned`` is true.
 
     Args:
         name: name of the impulse response for the message of the error.
@@ -88,14 +88,14 @@ def reverberate(
     Raises:
         InputError: if the impulse response is silent.
     """
-    from scipy import fft  # start-up: `nes2net.data.augment` is imported for --help
+    from scipy import fft  # for a fast start-up: --help imports nes2net.data.augment
 
     h = impulse_response.astype(np.float64)
     energy = float(np.sum(h**2))
     if energy == 0:
         raise InputError(f"{name} is silent and cannot be an impulse response; take it out of its folder")
     start = int(np.abs(h).argmax()) if aligned else 0
-    h = h[: start + len(x)] / math.sqrt(energy)  # later samples have no effect on the result
+    h = h[: start + len(x)] / math.sqrt(energy)  # later samples of the response do not change the result
     size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
     y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
     return y[start : start + len(x)].astype(x.dtype, copy=False)

@@ -113,8 +113,8 @@ def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
 def find_impulse_responses(root: str | Path) -> list[Path]:
     """Find the audio files at any depth below ``root``, sorted by their path.
 
-    The folder may be the whole of RIRS_NOISES. The noises of RIRS_NOISES are not listed: the files
-    in ``pointsource_noises``, and files with ``_noise_`` in their name, such as
+    The folder may be the whole of RIRS_NOISES. Noises of RIRS_NOISES are left out. These are the
+    files in ``pointsource_noises``, and files with ``_noise_`` in their name, such as
     ``RVB2014_type1_noise_largeroom1_1.wav``. Effects use only the first channel of a file.
 
     Raises:
@@ -148,7 +148,7 @@ def _existing_folder(root: str | Path, title: str, example: str) -> Path:
 
 def _checked_length(path: Path) -> int:
     """Read the length of a recording in samples at 16 kHz; raise InputError if the recording has no samples."""
-    from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
+    from nes2net.data.audio.read import count_samples  # for a fast start-up: --help imports nes2net.data.augment
 
     num_samples = count_samples(path)
     if num_samples == 0:

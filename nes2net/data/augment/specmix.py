@@ -46,9 +46,9 @@ class Specmix(Settings):
     select".
 
     Each selected sample gets its own mask and its own partner. All other samples of the batch are
-    equally likely partners. The number of bands is drawn from 1 to ``frequency_bands`` or
-    ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` · length of the axis⌋ bins or
-    frames, and its position from all positions where the band fits. All draws are uniform, and
+    equally likely partners. The number of bands on an axis is drawn from 1 to ``frequency_bands``
+    or ``time_bands``. The width of a band is drawn from 1 to ⌊``gamma`` · length of the axis⌋ bins
+    or frames, and its position from all positions where the band fits. All draws are uniform, and
     bands may overlap. These distributions are assumptions for random Specmix, because its abstract
     does not state them.
 

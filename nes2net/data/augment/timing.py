@@ -121,7 +121,7 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     continuation = padding_before - _HOP  # start of the samples that would follow the previous window
     for k in range(num_windows):
         start = padding_before - _HOP + round(k * _HOP * tempo)
-        if k:  # all but the first window: start where the normalised correlation with the continuation is highest
+        if k:  # not the first window: find where the normalised correlation with the continuation is highest
             search_start = start - _SEARCH
             region = samples[search_start : search_start + 2 * (_HOP + _SEARCH)]
             expected = samples[continuation : continuation + 2 * _HOP]

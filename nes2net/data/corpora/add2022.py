@@ -39,7 +39,7 @@ def _training(split: str) -> Files:
 
 
 def _evaluation(split: str, protocol: str, folder: str) -> Files:
-    """Describe where the files of an evaluation part may be: its ``protocol``, and its audio in ``folder``."""
+    """Describe where an evaluation part may be: its list is called ``protocol``, and its audio is in ``folder``."""
     return Files(
         protocols=(protocol,),
         # An archive that is unpacked into a folder of its own name gives track1test/track1test.

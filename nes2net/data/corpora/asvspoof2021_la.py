@@ -22,7 +22,7 @@ from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.lib.errors import InputError
 from nes2net.lib.text_files import checked_float, read_rows
 
-# Word → our phase. The keys say "hidden", and the published scripts "hidden_track".
+# Word for a phase → our name of the phase. The keys say "hidden", and the published scripts "hidden_track".
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
 
 

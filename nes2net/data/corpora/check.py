@@ -1,4 +1,4 @@
-"""Check a copy of a corpus: which files exist, which tasks they allow, where to get the others."""
+"""Check a copy of a corpus: which files exist, which tasks they allow, and where to get missing files."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ from nes2net.metrics.localisation.frames import RESOLUTIONS
 class SplitCheck:
     """The state of one part of a corpus.
 
-    ``present`` are the listed recordings that exist. ``missing`` are listed recordings that do not
-    exist, and ``extra`` are recordings that no list names, both as paths below the folder
-    ``audio``. ``segments`` describes the labels of segments that exist. ``is_trained_on`` is true
-    if all trials of the part are also training trials. ``notes`` are findings that need no action.
+    ``present`` holds the listed recordings that exist, and ``missing`` those that do not exist.
+    ``extra`` holds the recordings that no list names. Paths in ``missing`` and ``extra`` begin
+    below the folder ``audio``. ``segments`` describes the labels of segments that exist.
+    ``is_trained_on`` is true if all trials of the part are also training trials. ``notes`` are
+    findings that need no action.
     """
 
     split: str
@@ -152,7 +153,7 @@ class CorpusCheck:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether nothing is missing or wrong."""
         return not self.findings
 
     @property
@@ -310,14 +311,14 @@ def _listed_paths(corpus: Corpus, root: Path, protocols: str | Path | None) -> s
         roots.append((root.parent, WHOLE))
     paths: set[str] = set()
     for folder, split in roots:
-        with suppress(InputError):  # the part does not exist, or the files are not its lists
+        with suppress(InputError):  # the part does not exist, or its lists are other files
             trials = corpus.trials(folder, split, protocols=protocols)
             paths.update(os.path.abspath(trial.path) for trial in trials if trial.path is not None)
     return paths
 
 
 def _check_asv_scores(check: CorpusCheck, paths: Sequence[Path]) -> bool:
-    """Whether one of ``paths`` leads to the ASV scores that min t-DCF needs; if not, add a finding to ``check``."""
+    """Whether the ASV scores for min t-DCF are at one of ``paths``; if not, add a finding to ``check``."""
     assert check.corpus.asv_scores is not None
     tried: list[Path] = []
     for path in paths:
@@ -394,7 +395,7 @@ def find_split(
 def _check_split(
     check: CorpusCheck, split: str, protocols: str | Path | None, subset: bool
 ) -> tuple[SplitCheck, list[Trial]]:
-    """Find the files of a part, and compare its numbers of trials with the official ones; report in ``check``.
+    """Find the files of a part, and compare the numbers of trials with the official ones; report in ``check``.
 
     Return the state of the part, and its trials. If ``subset`` is true, other numbers are accepted.
     """
@@ -429,9 +430,9 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
     Returns:
         A text for each kind of segment labels that the copy has.
     """
-    # Which labels may there be? The finest resolution comes first.
+    # List the kinds of labels that a copy may have, the finest resolution first.
     corpus = check.corpus
-    resolutions: list[int | None] = []  # None: the segments of the RTTM
+    resolutions: list[int | None] = []  # None stands for the segments in the RTTM
     if corpus.segments is not None:
         resolutions.append(None)
     if corpus.segment_labels is not None and not corpus.user_defined:
@@ -462,9 +463,9 @@ def _check_segments(check: CorpusCheck, split: str, protocols: str | Path | None
 def _has_spoofed_parts(
     check: CorpusCheck, split: str, protocols: str | Path | None, resolution: int | None
 ) -> dict[str, bool]:
-    """Map each utterance to whether any part of it is spoofed, by its frames of ``resolution`` ms.
+    """Find out which utterances have a spoofed part, from labels of frames of ``resolution`` ms.
 
-    If ``resolution`` is None, the segments decide.
+    If ``resolution`` is None, use the segments in the RTTM.
     """
     if resolution is None:
         assert check.corpus.segments is not None
@@ -527,7 +528,7 @@ def _stem(name: str) -> str:
 
 
 def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
-    """Compare a key with the official numbers and the protocols, report differences in ``check``; return its state.
+    """Compare a key with the official numbers and the protocols, report differences, and return the key's state.
 
     Args:
         path: the key, or the folder that holds it.
@@ -543,7 +544,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
     except InputError as error:
         check.report("keys", why_unusable(error))
         return key
-    # Compare its numbers of trials with the official numbers.
+    # Compare the key's numbers of trials with the official numbers.
     for phase in corpus.phases or corpus.splits:
         phase_trials = [trial for trial in trials if trial.phase in (None, phase)]
         if phase_trials:
@@ -554,7 +555,7 @@ def _check_key(check: CorpusCheck, path: Path, ids: dict[str, None], subset: boo
         differences += [f"{phase}: {difference}" for difference in counts.differences(official)]
     if differences and not subset:
         check.report("keys", _not_official(differences))
-    # Compare its ids with the ids in the protocols.
+    # Compare the key's ids with the ids in the protocols.
     labelled = {trial.id for trial in trials}
     unlabelled = [id for id in ids if id not in labelled]
     unlisted = sorted(labelled.difference(ids))

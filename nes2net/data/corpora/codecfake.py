@@ -51,8 +51,8 @@ def _folders(name: str) -> tuple[str, ...]:
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a list; the arguments are those of :data:`~nes2net.data.corpora.layout.Rows`.
 
-    In the evaluation, the name of the list is the condition, which is the ``source`` of a trial and
-    the beginning of its id.
+    In the evaluation, a list is named after its condition. The condition is the ``source`` of each
+    trial, and ids begin with it.
     """
     name = path.stem
     if name in ("train", "dev"):
@@ -63,7 +63,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
 
 
 def _files(lists: Sequence[str], folder: str) -> Files:
-    """Describe where the ``lists`` of a split and their audio may be; messages ask for the ``folder``."""
+    """Describe where the ``lists`` of a split and their audio may be; ``folder`` is named in error messages."""
     audio_folders: list[str] = []
     for name in lists:
         audio_folders += _folders(name)

@@ -1,4 +1,4 @@
-"""Define how a corpus is declared, with its facts and the methods that list its trials; count trials.
+"""Define a corpus: its facts, and the methods that list its trials. Also count trials.
 
 A corpus is a module that declares ``CORPUS``, usually a
 :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is registered by
@@ -276,7 +276,7 @@ class Corpus(ABC):
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:
-        """Find the key: ``path`` itself if it is a file, or else the first of ``key_files`` below it."""
+        """Find the key: the file ``path``, or the first of ``key_files`` that exists in the folder ``path``."""
         path = Path(path)
         if path.is_file():
             return path
@@ -287,7 +287,7 @@ class Corpus(ABC):
         )
 
     def how_to_get(self, kind: str) -> str:
-        """Say where to get a kind of file, which is a key of ``obtain``; empty if not known."""
+        """Say where to get the files that ``obtain`` calls ``kind``; empty if not known."""
         if kind not in self.obtain:
             return ""
         return f"get {self.obtain[kind]}"
@@ -336,11 +336,11 @@ class Corpus(ABC):
         return first
 
     def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
-        """Identify ``trials`` by plain data, for the record of scores: their number and a digest of ids.
+        """Identify ``trials`` for the record of scores, by the number of trials and a digest of the ids.
 
         The entry ``official`` is false if the numbers of trials are known to differ from the
-        official numbers: the numbers of labelled trials of ``phase`` if it is given, and otherwise
-        the numbers of ``split``.
+        official numbers. These are the numbers of labelled trials of ``phase``, or the numbers of
+        ``split`` if ``phase`` is not given.
         """
         counts = count(trials)
         if phase:
@@ -354,8 +354,8 @@ class Corpus(ABC):
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """Describe each difference between the labelled trials ``key`` and the official ones of ``phase``.
 
-        The result is None if this cannot be decided, because the official numbers are not known, or
-        because the numbers differ and the official numbers come only from a paper.
+        The result is None if the official numbers are not known. It is also None if the numbers
+        differ, but the official numbers come only from a paper.
         """
         counts = count(key)
         official = self.labelled_counts(phase)
@@ -376,13 +376,13 @@ class Corpus(ABC):
 
         The error is also raised if the labels name no phases, and their numbers belong to another
         phase. Without this check, a key that names no phases would be accepted as the key of any
-        phase. A user's own list that names no parts has only the phases ``eval`` and ``all``, which
-        are the same.
+        phase. If a user's own list names no parts, its only phases are ``eval`` and ``all``, which
+        mean the same.
 
         Args:
             key: the labelled trials.
         """
-        # Does the corpus have the phase?
+        # Check that the corpus has the phase.
         phase = canonical_phase(phase)
         phases = self.phases or self.splits
         stated_phases = {trial.phase for trial in key if trial.phase}

@@ -21,8 +21,8 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # a process reads this many files before it reports
-# This many chunks for each process are submitted ahead of the result that is awaited. Therefore no process has to wait,
-# and memory does not grow with the corpus.
+# Largest number of chunks for each process that are submitted and not yet collected. With this limit, no
+# process has to wait, and memory does not grow with the corpus.
 _AHEAD = 4
 
 
@@ -156,8 +156,8 @@ def decode_in_parallel(
                     unfinished.append(chunk)
         finally:
             pool.shutdown(cancel_futures=True)
-        # The file that crashed a process is in one of the first unfinished chunks, which the workers had taken or
-        # would have taken next. The files of these chunks are decoded one by one.
+        # The file that crashed a process is in one of the first unfinished chunks: the workers had taken these chunks,
+        # or would have taken them next. Decode the files of these chunks one by one.
         suspects = unfinished[: 2 * workers + 1]
         unsuspected = unfinished[2 * workers + 1 :]
         pending.extendleft(reversed(unsuspected))

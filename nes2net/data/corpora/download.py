@@ -239,12 +239,12 @@ def _matches(name: str, only: Sequence[str]) -> bool:
 
 
 def _stated_digests(download: Download) -> dict[str, str]:
-    """Collect the digests of the file that the corpus states, as algorithm → digest."""
+    """Collect the digests that the corpus states for the file, as algorithm → digest."""
     return {name: getattr(download, name) for name in _DIGESTS if getattr(download, name)}
 
 
 def _checked_name(name: str, page: str) -> str:
-    """Check ``name``, which the server of ``page`` gives to a file, and return it.
+    """Return the file name ``name``, which a server states, if the name is safe.
 
     Raises:
         InputError: if a file of this name would be hidden, or outside the folder of the download.
@@ -313,7 +313,8 @@ def fetch_all(
 def _needed_bytes(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> int:
     """Estimate the bytes that are still needed on the disk.
 
-    Archives hardly compress recordings, so the unpacked files take about as much as the archive.
+    Archives hardly compress recordings, so the unpacked files take about as much room as the
+    archive.
 
     Args:
         record: the files that are already fetched.

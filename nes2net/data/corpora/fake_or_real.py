@@ -8,8 +8,8 @@ loudness and number of channels, and balanced in class and gender. ``for-2second
 seconds. ``for-rerecorded`` was played and recorded again. The folder of one edition is the corpus.
 No file states the system of a recording, or its speaker.
 
-The numbers of trials are those that others report for the editions on the publishers' server. We
-did not count files. The paper reports accuracy; here the EER follows ASVspoof's rule.
+The numbers of trials come from other people's reports about the editions on the publishers' server.
+We did not count files. The paper reports accuracy; here the EER follows ASVspoof's rule.
 """
 
 from nes2net.data.corpora.corpus import Counts, Download

@@ -31,7 +31,7 @@ from nes2net.lib.errors import InputError
 
 @dataclass(frozen=True)
 class Place:
-    """A pattern of paths, and the facts that it states about the recordings with such paths."""
+    """A pattern of paths, and what a matching path says about its recording."""
 
     pattern: str
     """Path from the folder of the corpus. ``{name}`` matches the value of a field of the trial, and
@@ -86,8 +86,9 @@ class FolderCorpus(Corpus):
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """Read the labelled trials of ``phase``, or all if ``phase`` is None, without audio.
 
-        ``path`` is the folder of the corpus, None for its default place (:meth:`place`), or a file
-        with only ids and labels. All trials of such a file are returned, whatever ``phase`` is.
+        ``path`` is the folder of the corpus, or a file with only ids and labels. None stands for
+        the corpus's default folder (:meth:`place`). All trials of a file are returned, whatever
+        ``phase`` is.
         """
         if phase is not None:
             phase = files.known_split(phase, self.splits, self.title)
@@ -160,7 +161,7 @@ class FolderCorpus(Corpus):
             if "phase" in fields:
                 phase = self.split_folders[fields.pop("phase")]
             id = ids[name]
-            if numbers[id] > 1:  # several recordings differ only in their suffix
+            if numbers[id] > 1:  # other recordings have the same path without suffix
                 id = "%20".join(name.split())
             recording = None
             if audio is not None:

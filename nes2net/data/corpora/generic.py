@@ -75,7 +75,7 @@ SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
 _ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
-_SHORT = 3.0  # seconds; if measuring durations takes longer, progress is shown
+_SHORT = 3.0  # seconds after which measuring durations shows its progress
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
 #: Fields of a trial whose columns have the same name.
 FIELDS = tuple(
@@ -84,7 +84,7 @@ FIELDS = tuple(
 
 
 def _list_or_folder(folder: Path, split: str) -> Path | None:
-    """Find the list in ``folder`` that is named after ``split``, or such a folder of classes; None without both."""
+    """Find the list or the folder of classes that is named after ``split``; None if there is neither."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
@@ -135,7 +135,7 @@ def _class_folders(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    """Yield the trials of a folder with class folders, or of a folder that has such a folder for each split.
+    """Yield the trials of a folder with class folders; there may be class folders for each split.
 
     Ids are paths below ``root``.
     """
@@ -144,7 +144,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
         path = _folder_of(folder, split)
         if path is not None:
             split_folders[split] = path
-    # Without folders of splits, the name of the folder itself may state the split.
+    # If there are no folders of splits, the name of ``folder`` may state the split.
     if not split_folders:
         phase = None
         if folder != root:
@@ -197,7 +197,7 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     for number, name in enumerate(header):
         if number != file_column and name and name not in columns:
             extra_columns.append((name, number))
-    # Make a trial of each further row. Equal pairs of a name and a value share their memory.
+    # Make a trial of each further row. Equal pairs of name and value are stored once, to save memory.
     pairs: dict[tuple[str, str], tuple[str, str]] = {}
     for line, row in rows:
         file = row[file_column]
@@ -251,7 +251,7 @@ def segments(
     whole_corpus = CORPUS.trials(root, WHOLE, protocols=protocols)
     trials = CORPUS.trials(root, split, protocols=protocols)
     ids = {trial.id for trial in whole_corpus}
-    ids.update(trial.id for trial in trials)  # without the other splits, unique ids may be shorter
+    ids.update(trial.id for trial in trials)  # ids may differ if only one split is read
     listed_ids = read_rttm(path).keys()
     unknown_ids = [id for id in listed_ids if id not in ids]
     if unknown_ids:
@@ -314,7 +314,7 @@ class UserCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """List the trials of ``split``, in the order of the list or of the shards, or else sorted by path.
+        """List the trials of ``split``, in the order of the list or the shards; trials of folders are sorted by path.
 
         The path of a trial is a file, or an address in a shard (:mod:`nes2net.data.audio.packed`).
         No audio is read.
@@ -372,7 +372,7 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts that this module describes."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """Find the splits with a list or a folder of classes of their own; ``{None}`` if there is no such split."""
+        """Find the splits that have their own list or folder of classes; ``{None}`` if there are no such splits."""
         folder = self.place(root if protocols is None else protocols)
         if not folder.is_dir():
             return {None}
@@ -382,7 +382,8 @@ class GenericCorpus(UserCorpus):
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """Find the list of ``split``, its folder of classes, or the folder with a list for each part.
 
-        If ``protocols`` is given, it replaces ``root``. A file that the user names is the list.
+        If ``protocols`` is given, it replaces ``root``. If this path is a file, the file is the
+        list.
 
         Raises:
             NotFound: if none of these exists.
@@ -391,7 +392,7 @@ class GenericCorpus(UserCorpus):
         if folder.is_file():
             return folder
         if folder.is_dir():
-            # A list or folder of the split; for the whole corpus, the folder with a list for each split.
+            # Find the list or folder of the split. For the whole corpus, take the folder if it has lists of splits.
             lists = sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".tsv"))
             if split in self.splits:
                 list_or_folder = _list_or_folder(folder, split)
@@ -399,13 +400,13 @@ class GenericCorpus(UserCorpus):
                     return list_or_folder
             if split == WHOLE and _has_lists(folder):
                 return folder
-            # One list of all splits.
+            # Or find one list of all splits.
             usual_lists = [path for path in lists if path.name in _LISTS]
             if usual_lists:
                 return usual_lists[0]
             if len(lists) == 1:
                 return lists[0]
-            # Folders of classes.
+            # Or take the folder, if it has folders of classes.
             if _class_folders(folder) or any(_folder_of(folder, name) for name in self.splits):
                 return folder
         raise files.NotFound(
@@ -419,8 +420,8 @@ class GenericCorpus(UserCorpus):
 
         Args:
             split: ``None`` or ``"all"`` for all trials.
-            audio: the folder to which paths in a list are relative, and the root of the ids of a
-                folder; by default the folder of the list, or ``path``.
+            audio: the folder to which paths in a list are relative, by default the folder of the
+                list. For a folder, ids are paths below ``audio``, by default below ``path``.
 
         Raises:
             InputError: if a line is malformed; the message names the file and the line.

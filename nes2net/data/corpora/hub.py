@@ -17,7 +17,7 @@ from nes2net.data.corpora.shards import CORPUS
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.hub_errors import hub_errors
 
-#: Prefix of the names of such corpora.
+#: Prefix of the names of corpora that are data sets of the hub.
 PREFIX = "hub:"
 
 _NAME = re.compile(r"hub:(?P<set>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?", re.ASCII)

@@ -33,7 +33,7 @@ def column_name(name: str) -> str:
 
 
 def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
-    """Find the first of ``names`` that ``header`` has, and return the number of its column; None if all are missing."""
+    """Find the first of ``names`` that occurs in ``header``, and return its index; None if no name occurs."""
     for name in names:
         if name in header:
             return header.index(name)
@@ -41,7 +41,7 @@ def column_of(header: Sequence[str], names: Iterable[str]) -> int | None:
 
 
 def first_line(path: Path) -> str:
-    """Read the first line of ``path`` that is not blank; empty without such a line, or if the file cannot be read."""
+    """Read the first line of ``path`` that is not blank; empty if all are blank, or if the file cannot be read."""
     if not path.is_file():  # opening a pipe would block
         return ""
     try:
@@ -95,7 +95,7 @@ def read_id_table(
         InputError: if no column of ids or of values is found, or if a row has another number of
             fields.
     """
-    # Find the delimiter. White space separates the fields if this makes the last field a value.
+    # Find the delimiter. It is white space if the last word is then a value, or if a word is one of ``names``.
     line = first_line(path)
     words = line.split()
     delimiter = delimiter_of(line)
@@ -201,9 +201,9 @@ def _delimiter_name(delimiter: str | None) -> str:
 
 
 def possible_ids(id: str) -> Iterator[str]:
-    """Yield the ids that ``id`` may mean, without the suffix of audio.
+    """Yield possible readings of ``id``, which may be a path, without the suffix of audio.
 
-    The first id has all folders; then the folders are removed one by one, from the front.
+    The first reading is the whole path. For each further one, the outermost folder is removed.
 
     >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
     ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']

@@ -48,7 +48,7 @@ class Columns:
     """Suffix of the audio files."""
 
     def __post_init__(self) -> None:
-        """Check that each column has the name of a field of a trial, or stands for such a field."""
+        """Check that each column is named after a field of a trial, or is mapped to such a field."""
         columns = [name for name in self.names.split(", ") if name not in self.fields]
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
@@ -58,7 +58,7 @@ class Columns:
         If no column states the phase, all trials belong to ``phase``.
         """
         columns = self.names.split(", ")
-        # Field → number of its column. The columns of the fields in _CHECKED are read one by one below.
+        # Field → index of its column. The columns of the fields in _CHECKED are read one by one below.
         numbers = {self.fields.get(column, column): number for number, column in enumerate(columns)}
         utterance = numbers["utterance"]
         label = numbers.get("label")
@@ -82,7 +82,7 @@ class Columns:
 
 
 class _Meanings(dict[str, "str | None"]):
-    """Maps each word of a list to the value of a field; a word that is not among ``words`` is itself the value.
+    """Maps each word of a list to the value of a field; a word that is not in ``words`` is not changed.
 
     Args:
         words: word → its value, for words whose value is another word or None.
@@ -208,7 +208,7 @@ class Table:
 # Columns that are not simply copied to a field.
 _CHECKED = ("utterance", "label", "phase", "-")
 _SNIFFED = 1 << 16  # at most this many bytes are read to find the first line of a list
-_BELOW = "/**"  # with this end, a folder of Files stands for the folder itself or any folder below it
+_BELOW = "/**"  # a folder with this suffix, in Files, stands for itself and all folders below it
 
 #: ``rows(path, phase, audio)`` yields the trials of the list ``path``. Their recordings are below the folder
 #: ``audio``, or have no path if ``audio`` is None. The trials belong to ``phase`` if the list states no phase.
@@ -399,7 +399,7 @@ class ListedCorpus(Corpus):
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """Find the audio as ``Corpus.find_audio`` does; the folders of ``Files.audio`` are tried in order."""
         split_files, _, title = self._files_of(split)
-        audio_of: dict[Path, Path] = {}  # a subfolder that ``holds`` names → the folder of the audio in which it may be
+        audio_of: dict[Path, Path] = {}  # path of a subfolder in ``holds`` → the folder of the audio around it
         for folder in split_files.audio:
             audio = _first_folder(self.place(root), folder, is_recording)
             for subfolder in split_files.holds:
@@ -427,7 +427,7 @@ class ListedCorpus(Corpus):
         splits.
         """
         phase = None
-        # A trial whose label comes from a key, or whose list only labels files, has no phase of its own.
+        # Trials get no phase if a key has the labels, or if the list only labels files.
         if split is not None and self.key is None and not self.files_are_trials:
             phase = files.canonical_phase(split)
         lists = [path]
@@ -470,10 +470,10 @@ class ListedCorpus(Corpus):
         return self.rows
 
     def _audio_of_list(self, file: Path, audio: Path) -> Path | None:
-        """Find the folder, below ``audio``, of the recordings that the list ``file`` names.
+        """Find the folder below ``audio`` that holds the recordings in the list ``file``.
 
-        The result is the first folder of :attr:`folders_of` that exists, or else the last one; None
-        if :attr:`folders_of` names no folder.
+        The result is the first folder of :attr:`folders_of` that exists, or the last one if none of
+        them exists. It is None if :attr:`folders_of` gives no folder.
         """
         recordings = None
         for folder in self.folders_of(file.stem):
@@ -484,12 +484,12 @@ class ListedCorpus(Corpus):
 
 
 def _first_folder(root: Path, folder: str, is_sought: Callable[[str], bool]) -> Path:
-    """Return ``folder`` below ``root``; resolve a folder ``FOLDER/**``, as in :class:`Files`.
+    """Join ``root`` and ``folder``; for ``FOLDER/**`` (see :class:`Files`), find the wanted folder below.
 
-    If no folder below ``FOLDER`` is the wanted one, the result is a path that does not exist.
+    If there is no wanted folder in or below ``FOLDER``, the result is a path that does not exist.
 
     Args:
-        is_sought: tells whether a folder that holds a file of this name is the wanted one.
+        is_sought: whether a file name shows that the folder of the file is the wanted one.
     """
     if folder.endswith(_BELOW):
         for path, folders, names in walk(root / folder.removesuffix(_BELOW)):
@@ -514,7 +514,7 @@ def _num_fields(path: Path) -> int | None:
         return None  # the program will read the file later, and report the error
     lines = start.splitlines()
     if len(start) == _SNIFFED:
-        del lines[-1:]  # the last line may be cut
+        del lines[-1:]  # the last line may be incomplete
     for line in lines:
         if line.strip():
             return len(line.split())

@@ -67,7 +67,7 @@ def _files(protocol: str) -> Files:
 
 
 def _counts(originals: int) -> Counts:
-    """Compute the numbers of trials of a list that names ``originals`` recordings."""
+    """Compute the numbers of trials that a list gives; ``originals`` is the number of recordings in the list."""
     spoofed = len(_VOCODERS) * originals
     return Counts(originals + spoofed, originals, spoofed, {"attack": dict.fromkeys(_VOCODERS, originals)})
 

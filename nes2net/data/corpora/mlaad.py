@@ -18,10 +18,10 @@ are not given here, and a published figure should name the edition.
 The protocols for source tracing (https://deepfake-total.com/sourcetracing) are ``train.csv``,
 ``dev.csv`` and ``eval.csv`` in the folder that ``protocols`` names, with the columns ``path`` and
 ``model_name`` separated by commas. All trials in these protocols are spoofed. A repeated row counts
-once, and a note says so. If ``fine`` stands beside them, with files such as
-``eval___lang_not_seen___model_seen.csv``, the trials of ``dev`` and ``eval`` have the further fields
-``language_seen`` and ``model_seen``, ``yes`` or ``no``. Evaluation breaks its figures down by these
-fields; they do not decide which model is known.
+once, and a note says so. The folder ``fine`` beside the protocols holds files such as
+``eval___lang_not_seen___model_seen.csv``. If it exists, the trials of ``dev`` and ``eval`` have two
+further fields, ``language_seen`` and ``model_seen``, with the values ``yes`` and ``no``. Evaluation
+breaks its figures down by these fields, but does not use them to decide which models are known.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ _META_TABLE = Table(
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     """Yield the trials of a protocol for source tracing, of one ``meta.csv``, or of the folder ``fake``.
 
-    The folder ``fake`` gives the trials of every ``meta.csv`` below it, and the bona fide trials of
-    the originals. A single list has only spoofed trials. The arguments are those of
+    The folder ``fake`` gives the trials of every ``meta.csv`` below it. It also gives a bona fide
+    trial for each original. A single list has only spoofed trials. The arguments are those of
     :data:`~nes2net.data.corpora.layout.Rows`.
     """
     # A protocol for source tracing.
@@ -70,7 +70,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         bonafide_folders = [path.parent / name for name in _BONAFIDE_FOLDERS if (path.parent / name).is_dir()]
     if not lists:
         raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
-    # The spoofed trials; their originals are noted.
+    # Yield the spoofed trials, and collect their originals.
     originals: dict[str, None] = {}
     for file in lists:
         for line, trial in enumerate(_META_TABLE(file, "eval", audio), start=2):
@@ -78,7 +78,7 @@ def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
                 files.checked_path(trial.speaker, file, line)
                 originals[trial.speaker] = None
             yield replace(trial, label=SPOOF, speaker=None)
-    # The bona fide trials: each original once.
+    # Yield a bona fide trial for each original.
     if bonafide_folders:
         for original in originals:
             levels = PurePosixPath(original).parts  # en_US/by_book/female/SPEAKER/BOOK/wavs/NAME.wav

@@ -85,10 +85,10 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
 # The most bytes of a single value, a number or a short text. A file may refer to a value many times, and
 # each reference makes a copy.
 _LONGEST_SCALAR = 256
-# As arrays, lists of texts may take at most this many times the size of the file.
+# Memory limit for lists of texts that become arrays, as a multiple of the size of the file.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
-_MOST_STEPS = 20_000_000  # most steps of reading the pickle; PartialSpoof's evaluation set takes 11,000,000
+_MOST_STEPS = 20_000_000  # largest number of steps of reading; PartialSpoof's evaluation set takes 11,000,000
 
 
 class _DataType:

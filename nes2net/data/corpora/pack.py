@@ -138,7 +138,7 @@ def _check_plan(title: str, shards: Mapping[Path, Sequence[_Packed]], out: Path)
 
 
 def _plan_line(trial: Trial) -> str:
-    """Write the facts of a trial as a line of the plan; if one fact changes, a written shard is invalid."""
+    """Write a line of the plan: all facts of a trial. If a fact changes, the shard has to be written again."""
     return f"{trial.id} {trial.label} {_notes_json(trial)} {tuple(status_of(trial.audio_path()))}"
 
 

@@ -108,7 +108,8 @@ def segments(
         protocols: the folder of the protocols, if they are not in the folder of the corpus.
         uncovered: the class of time that no segment covers: ``"bonafide"``, or ``"spoof"`` as in
             the published labels of frames. By default, gaps are bona fide if the RTTM lists only
-            spoofed segments. If it lists others, too, a gap of more than a millisecond is an error.
+            spoofed segments. If it also lists bona fide segments, a gap of more than a millisecond
+            is an error.
 
     Raises:
         InputError: if the split is unknown; if a file is malformed; if an utterance of ``reco2dur``
@@ -129,7 +130,7 @@ def segments(
     reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations of {title}", remedy=_REMEDY)
     durations = read_reco2dur(reco2dur)
     segments = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
-    # Utterances without segments are bona fide in an RTTM of spoofed segments, and an error in the other RTTM.
+    # In an RTTM of spoofed segments, utterances without segments are bona fide. In the other RTTM, they are an error.
     missing_ids = [utterance for utterance in durations if utterance not in segments]
     if path.name == _SPOOF_ALONE:
         spoofed = segments

@@ -13,7 +13,7 @@ from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, one_line, shown
 from nes2net.lib.text_files import decoded_text, has_control
 
-#: The name of the whole corpus in place of a part.
+#: Stands for the whole corpus where the name of a part is expected.
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
@@ -47,7 +47,7 @@ def first_file(
 
     Args:
         candidates: the possible paths, in order of preference.
-        what, remedy: for the message: what is missing, and what the user can do.
+        what, remedy: what is missing, and what the user can do, for the message.
         exists: tells whether a path exists, as a file by default.
     """
     tried = list(dict.fromkeys(candidates))
@@ -124,7 +124,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
 
 
 def repeated(words: Iterable[str]) -> list[str]:
-    """List the words that occur more than once, each only once.
+    """List the words that occur more than once, without repetition.
 
     >>> repeated(["a", "b", "a"])
     ['a']
@@ -133,7 +133,7 @@ def repeated(words: Iterable[str]) -> list[str]:
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:
-    """Return the id ``utterance``, if a path made of it stays within the folder of the corpus.
+    """Return ``utterance`` if it can be an id: a path made from the id must stay in the corpus's folder.
 
     Otherwise raise :class:`InputError`, whose message names the ``line`` of the list ``path``.
     """

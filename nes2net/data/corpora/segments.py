@@ -142,7 +142,7 @@ def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dic
     for utterance, utterance_segments in segments.items():
         if not utterance_segments:
             continue
-        # Round the duration as a file rounds the ends of segments: the utterance then ends in the frame of its last segment.
+        # Files round the ends of segments. Round the duration in the same way, so that both ends lie in one frame.
         duration = round(utterance_segments[-1].end, 5)
         labels = frame_labels(utterance_segments, 10, duration, last_frame="round")
         if len(labels):

@@ -174,7 +174,7 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
         is_number = types.is_integer(column_type) or types.is_floating(column_type) or types.is_boolean(column_type)
         if field.name != audio and (is_word or is_number or types.is_null(column_type)):
             columns.append(field.name)
-    # Refuse columns that share a name, and a label or split of another type.
+    # Refuse columns with the same name, and columns of labels or splits with a wrong type.
     repeated_names = files.repeated(columns)
     if repeated_names:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(repeated_names[0])}")
@@ -324,7 +324,7 @@ def _trial_of_row(
             continue
         field = _SAME.get(name, name)
         text = _as_text(value)
-        # Some data sets call bona fide an attack.
+        # In some data sets, the attack of a bona fide trial is called "bonafide".
         if field == "attack" and text == "bonafide":
             fields.setdefault(field, None)
         elif field in FIELDS:
@@ -337,8 +337,9 @@ def _trial_of_row(
 def _phase_of_row(values: Mapping[str, Any], shard: Shard, row_name: str) -> str | None:
     """Find the phase of a row; None if neither the shard nor the row states a split.
 
-    If the name of the shard states a split, the phase is this split, or the part of the split that
-    the row states, such as ``progress``. Otherwise the phase is the split that the row states.
+    If the name of the shard states a split, the phase is this split. A row may then state a part of
+    the split, such as ``progress``, which is the phase of the row. If the name of the shard states
+    no split, the phase is the split that the row states.
 
     Raises:
         InputError: if the row states an unknown split.
@@ -367,7 +368,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parse_notes(text: Any, row_name: str) -> dict[str, Any]:
-    """Parse the notes of a row, a mapping in JSON; empty without notes. Raise InputError for other texts."""
+    """Parse the notes of a row, a mapping in JSON; empty if there are no notes. Raise InputError for other texts."""
     if text in (None, ""):
         return {}
     try:
@@ -398,7 +399,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
         stem, _, suffix = name.partition(".")
-        if not stem:  # a hidden file, such as macOS adds
+        if not stem:  # a hidden file, for example one that macOS added
             continue
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:
@@ -507,7 +508,7 @@ class ShardCorpus(UserCorpus):
 
 
 def _read_shard(shard: Shard, root: Path) -> list[Trial]:
-    """Read the trials of a shard, a table or a tar file; raise :class:`InputError` if the shard is damaged."""
+    """Read the trials of a shard, which is a table or a tar file; raise :class:`InputError` if it is damaged."""
     read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
     try:
         return list(read(shard, root))

@@ -8,12 +8,12 @@ Layout: the list ``<root>/protocols_trials_extended/AA01-co-100_trials.txt``, an
 file in its second field and the system in its fifth, separated by white space. All lists of trials
 name the same recordings, so only this list is read. The lists ``AA*.txt`` in the folder
 ``protocols_fingerprint_extraction`` name the recordings of the part ``enrolled``, with the file in
-the second field and the system in the fourth; their audio is in ``ATTACK/dev/FILE``. Each of these
-lists is a model of a system, from all recordings of the list; only the lists of AA01, AA03, AA05, AA07
-and AA10 are read. The field ``enrolment_models`` of a trial names the lists that hold its recording.
-The database's own programs read the lists in this way; we have not seen the lists. All trials are spoofed, and
-``attack`` is the system, AA01 to AA13. We have not seen the training list, which names recordings
-of ASVspoof 2019. To use it, write a list of your own (corpus ``generic``).
+the second field and the system in the fourth; their audio is in ``ATTACK/dev/FILE``. All recordings
+of such a list together enrol a model of one system. Only the lists of AA01, AA03, AA05, AA07 and
+AA10 are read. The field ``enrolment_models`` of a trial names the lists that hold its recording.
+The database's own programs read the lists in this way; we have not seen the lists. All trials are
+spoofed, and ``attack`` is the system, AA01 to AA13. We have not seen the training list, which names
+recordings of ASVspoof 2019. To use it, write a list of your own (corpus ``generic``).
 """
 
 from __future__ import annotations

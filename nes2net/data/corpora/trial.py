@@ -1,4 +1,4 @@
-"""Define a trial, an utterance with its audio, label and other fields; also parts and subsets."""
+"""Define a trial (an utterance with audio, label and other fields), a part of a corpus, and subsets of trials."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Trial:
 
     def __reduce__(self) -> tuple:
         """Tell pickle how to restore a trial: return a function and its arguments."""
-        # A DataLoader worker gets up to 600,000 trials, and a dataclass's own way to pickle takes twice as long.
+        # A DataLoader worker gets up to 600,000 trials, and the default pickling of a dataclass takes twice as long.
         id, path, *other_fields = _values(self)
         if path is not None:
             path = str(path)
@@ -157,7 +157,7 @@ class Part(NamedTuple):
     """Commit of a data set of the hub, if it was downloaded."""
 
     def facts(self) -> dict[str, Any]:
-        """Describe the part by plain data, for the record beside scores or a run."""
+        """Describe the part by plain data, for the record that is stored with scores or a run."""
         facts = {"name": self.corpus}
         if self.revision:
             facts["revision"] = self.revision
@@ -165,7 +165,7 @@ class Part(NamedTuple):
 
 
 def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> list[Trial]:
-    """Draw ``count`` of ``trials``, and keep their order and the shares of labels and attacks.
+    """Draw some of the trials, ``count`` in all; keep the order, and the shares of labels and attacks.
 
     A stratum is a pair of label and attack. If there are no more than ``count`` trials, all are
     returned. If there are more, one trial is first drawn from each stratum. The remaining trials

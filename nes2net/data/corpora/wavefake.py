@@ -6,9 +6,9 @@ Layout: the spoofed recordings are ``<root>/generated_audio/CORPUS_SYSTEM/*.wav`
 ``ljspeech`` or ``jsut``. The folder
 ``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` holds spoofed recordings of other
 texts. The bona fide recordings are the originals that the vocoders resynthesised. These originals
-come from other publishers, and are in ``<root>/LJSpeech-1.1/wavs`` and
-``<root>/jsut_ver1.1/basic5000/wav``, or these two folders are below ``real_audio``. A trial's
-``source`` is the corpus from which the recording, or its voice, comes.
+come from other publishers. They are in ``<root>/LJSpeech-1.1/wavs`` and
+``<root>/jsut_ver1.1/basic5000/wav``. Both folders may also be below ``<root>/real_audio``. A
+trial's ``source`` is the corpus from which the recording, or its voice, comes.
 
 The corpus has no official parts: each paper has its own split, so all trials are ``eval``. Use a
 list of your own (corpus ``generic``) to divide it. The paper counts 117,985 generated recordings. A
