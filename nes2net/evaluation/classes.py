@@ -52,7 +52,7 @@ class Classes(Rows):
     what = "logits of classes"
 
     def __post_init__(self) -> None:
-        """Turn ``classes`` into a tuple, because a record has a list."""
+        """Turn ``classes`` into a tuple, because a record holds the classes as a list."""
         object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
@@ -64,7 +64,7 @@ class Classes(Rows):
         """Return this judgement with the classes of ``scorer`` and the threshold from the file or the checkpoint.
 
         Raises:
-            InputError: if ``scorer`` has no classes but bona fide and spoof.
+            InputError: if bona fide and spoof are the only classes of ``scorer``.
         """
         classes = tuple(scorer.config.get("backend", {}).get("classes", (SPOOF, BONAFIDE)))
         if classes == (SPOOF, BONAFIDE):

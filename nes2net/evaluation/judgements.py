@@ -391,7 +391,7 @@ class Frames(InLines[NDArray]):
         return segment_file.holds_frames(path)
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement; without a length of frames, take the shortest that ``scorer`` scores.
+        """Return this judgement; if no length of frames was chosen, it is the shortest that ``scorer`` scores.
 
         Raises:
             InputError: if ``scorer`` does not score frames of this length.
@@ -423,7 +423,7 @@ class Frames(InLines[NDArray]):
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
         from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
 
-        # Score waveforms longer than a window in windows.
+        # Waveforms that are longer than a window are scored window by window.
         waveforms = inputs[0]
         resolution_ms = self._resolution
         num_samples = waveforms.shape[1]

@@ -22,9 +22,9 @@ from nes2net.models.registry import corpora
 
 # No evaluation excludes trials by these fields, because most of them identify a single trial.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
-# A message suggests the nearest value only for a field with at most so many values.
+# A message suggests the nearest value only for a field with at most this many values.
 _MOST_VALUES = 150
-# A note names at most so many differences from the official trials.
+# Largest number of differences from the official trials that a note names.
 _MOST_DIFFERENCES = 5
 
 

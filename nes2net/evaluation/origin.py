@@ -154,7 +154,7 @@ _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# The same sentences in a doubtful wording, for the case that the scored trials may not be the used ones. Two lists of
+# The same sentences in a doubtful wording, for scored trials that may or may not be the used trials. Two lists of
 # trials may overlap if only one of them is the official list of the corpus.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
@@ -270,7 +270,7 @@ def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) 
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether the used and the scored trials of a part are the same; True if one of the two lists is not described."""
+    """Whether the used and the scored trials of a part are the same; True if either list is not described."""
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
     digest = used.get("ids_sha256")
@@ -343,7 +343,8 @@ def _part(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
     If the corpus has phases, they divide its only split, so the part is the phase. In a corpus
-    without phases, the part is the split, or the phase if the split is empty or the whole corpus.
+    without phases, the part is the split. If the split is empty or is the whole corpus, the part is
+    the phase.
     """
     has_phases = corpus in corpora.names() and corpora.get(corpus).phases
     part = split

@@ -22,8 +22,8 @@ from nes2net.evaluation.tables import Figure
 from nes2net.metrics.eer import interpolated_crossing
 from nes2net.metrics.intervals import check_draws
 
-_AT_ONCE = 4_000_000  # most counts that are in memory at once
-_MOST_BINS = 512  # most bins of scores
+_AT_ONCE = 4_000_000  # largest number of counts that are in memory at once
+_MOST_BINS = 512  # largest number of bins of scores
 
 
 class Rule(NamedTuple):
@@ -92,7 +92,7 @@ class Resamples:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and
             ``mean_fpr95`` are the means over the unknown classes.
         """
-        known = np.sort(known)  # the metrics below search and sort sorted scores quickly
+        known = np.sort(known)  # the metrics below are faster if the scores are sorted
         # Draw the counts of known and of unknown trials in bins of scores.
         rng = np.random.default_rng(self.seed)
         edges = _bin_edges(np.concatenate([known, *groups]))
@@ -137,8 +137,8 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 
     Args:
         counts: C×K.
-        times: R×C. A draw takes this many times the number of trials of a row; with 0, a draw takes
-            no trials of the row.
+        times: R×C. For n trials in a row of ``counts`` and the factor t in this array, a draw takes
+            t·n trials of the row.
 
     Returns:
         The counts of each draw, R×C×K.
@@ -178,7 +178,8 @@ def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
 
 def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
     """Compute the FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
-    # How many trials are accepted if the threshold is the lowest score of each bin; the highest bin comes first.
+    # Count the trials in each bin and all higher bins, from the highest bin down. These trials are accepted if the
+    # threshold is the lowest score of the bin.
     accepted_known = np.cumsum(known[:, ::-1], axis=1)
     accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)
     needed = -(-95 * known.sum(1, keepdims=True) // 100)  # 95 % of the known trials, rounded up

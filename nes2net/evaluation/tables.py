@@ -269,10 +269,10 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
-    """Find the number of the row whose figure is certainly the lowest; None if that is not certain.
+    """Find the index of the row whose figure is certainly the lowest; None if no figure is.
 
     Args:
-        figures: number of a row → the figure of one measure.
+        figures: index of a row → the figure of one measure.
     """
     ranked = []
     for number, figure in figures.items():

@@ -46,10 +46,10 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
     """Order K classes: classes that are often taken for each other become neighbours.
 
     Args:
-        confusion: counts K×K, rows true.
+        confusion: counts K×K; a row is a true class, and a column is a predicted class.
 
     Returns:
-        The numbers (K,) of the classes, in the order of an average-linkage clustering.
+        The indices (K,) of the classes, in the order of an average-linkage clustering.
     """
     if len(confusion) < 3:
         return np.arange(len(confusion))

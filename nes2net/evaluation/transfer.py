@@ -110,7 +110,7 @@ class ThresholdSource:
 
 @dataclass(frozen=True)
 class JudgedSet:
-    """The figures of a set of both classes at the transferred threshold.
+    """The figures of a set with trials of both classes, judged at the transferred threshold.
 
     - ``is_development`` says whether the threshold was chosen on these trials.
     - ``facts`` says which set it is and what the bootstrap drew. The bootstrap does not vary the
@@ -295,7 +295,8 @@ def judge_sets(
     Args:
         system: name of the system.
         threshold: the calibration and the threshold, and the development set if it was read.
-        tested: the test sets. A set of one class is judged only by its errors at the threshold.
+        tested: the test sets. A set whose trials are all of one class is judged only by its errors
+            at the threshold.
         num_resamples, seed: number and seed of the bootstrap draws.
     """
     decider, development, _ = threshold

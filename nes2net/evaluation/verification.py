@@ -1,4 +1,4 @@
-"""Evaluate embeddings by verification: is a trial of the same class, such as one generator, as enrolled trials?"""
+"""Evaluate embeddings by verification: do a trial and the enrolled trials have the same class, such as a generator?"""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write ids, labels and embeddings of ``size`` numbers as columns, one of the ``chunks`` of rows at a time.
+    """Write the columns of ids, labels and embeddings, a chunk of rows at a time; an embedding has ``size`` numbers.
 
     A byte of an id that is not UTF-8 becomes U+FFFD.
     """

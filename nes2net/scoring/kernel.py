@@ -77,7 +77,7 @@ class Scorer(Protocol):
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that can be scored, the shortest first; empty if none can."""
+        """Lengths in ms of the segments that can be scored, the shortest first; empty if segments cannot be scored."""
 
     @property
     def trained_on_segments(self) -> bool:
@@ -210,7 +210,7 @@ def start_rows(
     is missing.
 
     Args:
-        scorer: the detector with which ``compute`` computes.
+        scorer: the detector that ``compute`` uses.
         message: the reason if a number is not finite, such as ``"score is {}"``; ``{}`` stands for
             the number.
         compute: computes rows B×K of waveforms B×N.
@@ -367,7 +367,7 @@ class _ModeInForce:
             buffer.copy_(before)
 
 
-# Scorer → train mode (True) or eval mode (False) → the mode in force in this process.
+# For each scorer: the mode that threads have put in force, at key True for train mode, at key False for eval mode.
 _in_force: WeakKeyDictionary[Scorer, dict[bool, _ModeInForce]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -429,7 +429,7 @@ def default_batch_size(device: torch.device) -> int:
 
 
 def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
-    """Choose how many waveforms to compute at once: ``requested``, else ``usual``, else the device's default.
+    """Choose how many waveforms to compute at once: the number requested, the usual one, or the device's default.
 
     The number is always 1 if a score depends on other utterances in its batch.
 

@@ -39,7 +39,8 @@ from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import Recording, judged_share
 
-#: The most recordings of a corpus that are measured. With 10,000 recordings, p-values reach down to 1 in 10,000.
+#: Largest number of recordings of a corpus that are measured. With 10,000 recordings, p-values reach down to 1 in
+#: 10,000.
 MOST_MEASURED = 10_000
 _BATCH = 8
 _MOST_WORKERS = 8

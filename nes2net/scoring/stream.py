@@ -188,7 +188,7 @@ class Stream:
         scorer: the detector.
         sample_rate: rate of the pushed samples in Hz.
         window: length of a window in seconds; None for the length of the detector's training crops.
-        hop: distance of windows in seconds.
+        hop: seconds from the start of a window to the start of the next window.
         batch_size: number of windows that are computed at once; a window waits until its batch is
             complete. None for 8 on a CPU and 64 on a GPU.
         channels: the comparison of the recording's channels, if the channels are averaged before
@@ -397,7 +397,7 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     The next window must then begin no later than this part ends.
 
     Returns:
-        The length of a window and the distance of windows, in samples.
+        The length of a window and the hop from window to window, in samples.
 
     Raises:
         InputError: if ``window`` or ``hop`` is not positive, if the window is too short for

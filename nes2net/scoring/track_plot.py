@@ -46,7 +46,7 @@ _ENVELOPE_COLUMNS = 2000  # largest number of columns of the waveform; the pictu
 # Distances of the ticks of the time axis in seconds; the smallest distance with fewer than _MOST_TICKS ticks is taken.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 _MOST_TICKS = 13
-_LONGEST_NAME = 90  # number of characters of a name that is drawn whole
+_LONGEST_NAME = 90  # largest number of characters of a name that is not shortened
 
 
 def plot_track(

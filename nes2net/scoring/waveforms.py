@@ -20,7 +20,7 @@ from nes2net.scoring.kernel import Scorer
 
 #: The part of a longer recording that is taken: the first ``num_samples``, or ``num_samples`` from a random start.
 Crop: TypeAlias = Literal["head", "random"]
-#: Scaling to a largest absolute sample of 1: of nothing, of the whole recording, or of the part that is taken.
+#: What is scaled to a largest absolute sample of 1: nothing, the whole recording, or the part that is taken.
 PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
 _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 

@@ -48,7 +48,7 @@ _LARGEST_LLR = 1e6
 _MOST_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
 # If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
-# Shares of trials then stay exact to a millionth. A file that is read may hold somewhat more ratios.
+# Shares of trials then stay exact to a millionth. A calibration file may hold up to _MOST_READ ratios of a class.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
 
@@ -380,7 +380,7 @@ def fit(
             f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
             "calibrate; scale or shift them, or leave this system out"
         )
-    # Find the weights of the scaled scores, and convert them to weights of the scores as they are.
+    # Find the weights of the scaled scores, and convert them to weights of the unscaled scores.
     parameters, problem = _best_parameters((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
@@ -407,12 +407,12 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
     """
     bonafide_llrs = calibration(bonafide)
     spoof_llrs = calibration(spoof)
-    # The second condition is false only if all ratios are equal.
+    # The second comparison is false if all ratios are equal: then nothing is separated.
     return bool(bonafide_llrs.min() >= spoof_llrs.max() and bonafide_llrs.max() > spoof_llrs.min())
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
-    """Say how certain error rates on so many trials are, and how many trials would make them more certain.
+    """Say how certain error rates are with these numbers of trials, and how many trials would make them more certain.
 
     Only the class with fewer trials is considered.
 
@@ -437,7 +437,7 @@ def _num_trials_needed(rate: float) -> int:
 
 
 def few_trials(num_bonafide: int, num_spoof: int) -> str:
-    """Say how uncertain a calibration on so few trials is; empty if each class has 20 or more.
+    """Say how uncertain a calibration on few trials is; empty if each class has 20 trials or more.
 
     >>> few_trials(2, 400)[:59]
     'there are only 2 bona fide trials: if none of them is wrong'
@@ -475,8 +475,8 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
         prior, l2: as for :func:`fit`.
 
     Returns:
-        The K weights and the offset in one vector (K + 1,); and an empty text, or the reason why
-        the minimum was not found.
+        The K weights and the offset in one vector (K + 1,), and the reason why the minimum was not
+        found; the reason is empty if the minimum was found.
     """
     from scipy.optimize import minimize  # start-up: scoring needs no SciPy
     from scipy.special import expit  # start-up, as above

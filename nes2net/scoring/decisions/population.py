@@ -3,10 +3,10 @@
 A calibration holds for recordings that are like the recordings from which it was learned. For each
 trait of a recording, the distance from the middle of the calibration's recordings is measured. The
 largest of these distances says how unusual the recording is. The distances of duration, level and
-bandwidth are in units of a spread: the spread of the calibration's recordings on the same side of
-the middle. The embedding, which the detector's back-end computes, has a distance as in Lee et al.,
-"A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
-NeurIPS 2018.
+bandwidth are in units of the spread of the calibration's recordings. Each side of the middle has a
+spread of its own. The embedding, which the detector's back-end computes, has a distance as in Lee
+et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
+attacks", NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
 al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
@@ -33,7 +33,7 @@ from nes2net.lib.errors import InputError, counted
 SCALARS = ("duration", "level", "bandwidth")
 #: The level of digital silence in dB.
 SILENCE = -120.0
-#: Fewest recordings of a population.
+#: Smallest number of recordings from which a population can be learned.
 FEWEST = 10
 
 # Level: the 95th percentile of the RMS of frames of 20 ms.
@@ -230,7 +230,7 @@ class Spread(NamedTuple):
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Annotate a field: when Pydantic reads the field from a file, it takes ``schema`` for the type of the field."""
+    """Make an annotation of a field: Pydantic then reads the field from a file as if its type were ``schema``."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
@@ -499,7 +499,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,) of embeddings from the means: 0 up to the middle of ``spread``, 1 at the upper edge."""
+    """Scale distances (N,) of embeddings, so that the middle of ``spread`` or less becomes 0, and its upper edge 1."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )
