@@ -57,7 +57,7 @@ class Classes(Rows):
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The numbers of a row: one logit for each class."""
+        """The names of the numbers in a row, which are the logits of the classes."""
         return self.classes
 
     def fitted(self, scorer: Scorer) -> Self:

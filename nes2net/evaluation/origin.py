@@ -203,7 +203,7 @@ def seen(
             unstated = f"scores of {_name(provenance)} on {corpus} may say nothing: nobody states what "
             lines[unstated] = f"{unstated}{who['trained']} was trained on"
         for use in _uses(ancestor, root):
-            # Does the use concern the scored trials, certainly or possibly? An empty part is the whole corpus.
+            # Does the use concern the scored trials, certainly or possibly? An empty name stands for the whole corpus.
             overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
             is_same_folder = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)

@@ -6,7 +6,8 @@ trials in the cells of a confusion matrix, or in bins of scores, from a multinom
 The counts have the same distribution as if single trials were drawn, but the cost is the same for a
 thousand trials and for a million.
 
-Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
+In shapes, R is the number of draws, and K is the number of classes of the detector. The trials have
+C known and G unknown classes, and their scores fall into B bins.
 """
 
 from __future__ import annotations

@@ -184,7 +184,7 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
     An utterance is never among both the worst and the best.
 
     Args:
-        wrong: the share of each utterance's time that is called wrongly, (U,).
+        wrong: the share of each utterance's time that is classified wrongly, (U,).
     """
     order = np.argsort(-wrong, kind="stable").tolist()  # the most errors first
     mixed = []
@@ -223,7 +223,8 @@ def _figures(
           utterances, and the range-based EER of seconds.
         - A row of figures for each threshold.
         - The number of bona fide and of spoofed seconds.
-        - The share of each utterance's time that is called wrongly at the threshold of the EER, (U,).
+        - The share of each utterance's time that is classified wrongly at the threshold of the EER,
+          (U,).
     """
     # Compute the point-based EER at each resolution that is a multiple or a fraction of the scores' own resolution.
     utterances = labelled.utterances

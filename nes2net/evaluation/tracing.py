@@ -1,8 +1,8 @@
 """Evaluate logits of classes: is each trial given its class, and are unknown classes recognised as unknown?
 
-In reading order: ``evaluate_classes`` makes the result; ``_tables`` makes its tables; then follow the
-figures of the closed set (trials of known classes), of the open set (known against unknown trials),
-and of all trials at a threshold.
+``evaluate_classes`` makes the result, and ``_tables`` makes its tables. The functions below them
+compute the figures of the closed set (trials of known classes), of the open set (known against
+unknown trials), and of all trials at a threshold.
 """
 
 from __future__ import annotations

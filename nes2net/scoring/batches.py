@@ -44,7 +44,7 @@ _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
 _HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
-_NO_FILE = -1  # stands for the length of a trial without a readable file
+_NO_FILE = -1  # takes the place of the length if a trial has no readable file
 _SAMPLES_A_BYTE = 4  # assumed for a compressed file whose header does not state the length
 # The numbers of rows to which batches on a GPU are filled up, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
@@ -58,7 +58,7 @@ class Item(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Utterances of one length."""
+    """The utterances of a batch that have the same length."""
 
     ids: list[str]
     """The id of each utterance's trial."""
@@ -102,8 +102,8 @@ def plan_batches(
         most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
             with more samples is a batch of its own. None for no limit.
         done: ids of trials; a batch is skipped if all its trials are in ``done``.
-        rank, num_processes: yield every ``num_processes``-th batch of each window of trials,
-            starting with the batch number ``rank``.
+        rank, num_processes: yield every ``num_processes``-th batch of each window of trials;
+            ``rank`` is the index of the first of these batches.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -402,7 +402,8 @@ class Compute(Generic[T]):
         system_scores: id of a trial → the scores that other systems gave the trial; None if the
             detector does not fuse such scores.
         ahead: number of further batches that are started before this process waits for the values
-            of a batch. None for 1 on a GPU, so that the GPU is never idle, and for 0 on a CPU.
+            of a batch. If None, the number is 1 on a GPU, so that the GPU is never idle, and 0 on a
+            CPU.
     """
 
     scorer: Scorer

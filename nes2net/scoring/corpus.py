@@ -144,7 +144,7 @@ def judge_trials(
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
     )
-    # Collect the identity of the run: all that changes a value.
+    # Collect the identity of the run: everything that may change a value.
     run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
     if batch_matters:
         run["batch_size"] = batch_size

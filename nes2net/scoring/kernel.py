@@ -155,7 +155,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score ``waveforms`` (N,) like :func:`score_or_raise`; waveforms of equal length share a batch."""
     alone = depends_on_batch(scorer)
-    groups: dict[int, list[int]] = {}  # length → indices of the waveforms; if alone, each waveform is a group
+    groups: dict[int, list[int]] = {}  # length → indices of the waveforms (index → itself if batches matter)
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if alone else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)

@@ -308,8 +308,8 @@ class _Chance(NamedTuple):
         if llrs is None:
             return None
         largest = decider.calibration.largest_llr
-        # Add to each class a trial with the ratio that speaks most for the other class. Without this trial, a sum
-        # could look rarer than the number of trials can show.
+        # Add to each class a trial with the ratio that speaks most for the other class. Without this trial, a sum could
+        # look rarer than so few trials can prove.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
         count = min(num_windows, _MOST_WINDOWS)

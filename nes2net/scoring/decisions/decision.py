@@ -43,7 +43,7 @@ class OperatingPoint:
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
-        """Read an operating point from a text, such as the flag of the command line.
+        """Read an operating point from a text, such as the value of a flag on the command line.
 
         Raises:
             InputError: if the text does not have this form, or if a number is out of its range.

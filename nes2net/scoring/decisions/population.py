@@ -53,7 +53,7 @@ _CHUNK = 64 * 2560
 _USUAL = (0.025, 0.975)
 # Smallest distance from the middle to an edge: 10 % of the duration, 1 dB of the level, 250 Hz of the bandwidth.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
-#: Factor and unit in which a trait is shown to people.
+#: For each trait: the factor by which a value is multiplied for people to read, and the unit of the product.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _FOLDS = 5
 _SEED = 0
@@ -459,7 +459,7 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def edges(self) -> dict[str, Spread]:
-        """Compute the usual range of each trait: trait → the values at distance 1 below, at and above the middle.
+        """Compute the usual range of each trait: trait → its lower edge, its middle and its upper edge.
 
         Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
         is the distance of an embedding from the means of the model.
