@@ -163,7 +163,7 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Make a row label from the name of a field of the key, without a clash with the labels of every result."""
+    """Make a row label from the name of a field of the key; it differs from the labels that every result may have."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
@@ -309,7 +309,8 @@ class _Drawn(NamedTuple):
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
     """Whether the bootstrap can draw the groups in ``numbers`` (N,), the number of each trial's speaker or attack.
 
-    Every trial needs a group (−1 means no group), and at least ``fewest`` groups must differ.
+    Every trial needs a group (−1 means no group), and there must be at least ``fewest`` different
+    groups.
     """
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
 
@@ -421,7 +422,7 @@ class OverCorpora:
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
-        """List the name and the EER of each corpus; then follow the mean, the worst group and the pooled trials.
+        """List the name and the EER of each corpus, and after them of the mean, the worst group and the pooled trials.
 
         The last three items have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
         whose EER is None is left out.
@@ -478,7 +479,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
         trials += corpus.trials
         scores.append(corpus.scores)
         num_expected += corpus.num_expected
-        # The trials of a corpus of one class count only in the pooled EER.
+        # If all trials of a corpus are of one class, they count only in the pooled EER.
         if not (len(corpus.bonafide) and len(corpus.spoof)):
             continue
         eers[name] = _eer_of(corpus, methods[name])

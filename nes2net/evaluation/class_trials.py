@@ -61,7 +61,7 @@ class ClassGroup:
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """The number of the known class with the largest logit for each trial, (N,); the first one if several are equal."""
+        """For each trial, the index (N,) of the known class with the largest logit; the first class wins a tie."""
         return self.logits.argmax(1)
 
     @functools.cached_property
@@ -125,7 +125,7 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     ignored = set() if settings.bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
     kinds: Sequence[str] = _OF_POSTERIORS if table.holds_posteriors else LOGIT_SCORES
-    # Compute the scores of being known that compare embeddings.
+    # Compute the scores of being known that result from comparing embeddings.
     compared: dict[str, NDArray] = {}
     if settings.reference:
         files = list(settings.reference)
@@ -184,7 +184,7 @@ def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str],
 
     Returns:
         - The field that names the class of a trial; ``attack`` if no record states the field.
-        - The aliases: value of the field → name of the class as which it counts.
+        - The aliases: value of the field → name of the class that this value stands for.
         - The threshold for unknown classes; None if no record states a threshold.
     """
     labels = record.provenance.class_labels if record is not None else {}
@@ -211,7 +211,7 @@ def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) ->
     Returns:
         The indices (N,) of the rows that have a trial, these N trials, and the mismatch in words.
     """
-    # match() treats the row number as the score: a row with a logit that is not finite has no score.
+    # Pass the index of each row to match() in place of a score, and NaN for a row with a logit that is not finite.
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     try:
         matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)

@@ -276,7 +276,7 @@ class Scores(OfRecordings[float]):
 
 
 class Rows(OfRecordings[NDArray]):
-    """A row of numbers for each recording: the base of judgements of other packages.
+    """A row of numbers for each recording; other packages derive their judgements from this class.
 
     A file is a table with tabs: a header with ``utterance`` and the names of the columns, then a line
     for each recording. Reading a file gives exactly the float32 numbers that were written. A
@@ -481,7 +481,7 @@ class Frames(InLines[NDArray]):
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> LabelledScores:
-        """Read the scores and labels of the frames in one file, as K = 1 system.
+        """Read the scores and labels of the frames in one file; the result has a single system, K = 1.
 
         Raises:
             InputError: if there are several files, or as :func:`~nes2net.evaluation.segments.evaluate_segments`.

@@ -265,7 +265,7 @@ def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use
 
 
 def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two paths lead to the same folder; False if one is empty."""
+    """Whether two paths lead to the same folder; False if one of them is empty."""
     return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
 
 
@@ -278,7 +278,7 @@ def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) 
 
 
 def _words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Name the used ``part`` of a corpus; if its trials are not the official ones, the words say so.
+    """Name the used ``part`` of a corpus; the name says so if its trials are not the official ones.
 
     Args:
         trials: the used trials, as ``Corpus.describe_trials`` describes them; None if not

@@ -261,7 +261,8 @@ def draw_histograms(
         threshold_name: what the threshold is, for the text above the line.
 
     Returns:
-        What the line and the texts say, for the description of the plot.
+        Text for the description of the plot, which says the same as the line and the texts in the
+        plot.
     """
     low = float(edges[0])
     high = float(edges[-1])

@@ -129,7 +129,7 @@ def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
 
 
 def _resample_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
-    """Draw G of G groups with replacement, R times, and return how often each draw has each group, R×G."""
+    """Draw G times from G groups, with replacement, in each of R draws; count how often each group was drawn, R×G."""
     return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_draws)
 
 

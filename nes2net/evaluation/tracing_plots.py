@@ -73,7 +73,7 @@ class OrderedConfusion(NamedTuple):
 
 
 def ordered_confusion(trials: ClassTrials) -> OrderedConfusion:
-    """Sort the confusion of known and of unknown classes.
+    """Sort the rows and the columns of the confusion matrix for the plot.
 
     Unknown classes that are taken for the same known class stand together. A known class without
     trials has a column but no row.

@@ -113,8 +113,8 @@ class JudgedSet:
     """The figures of a set with trials of both classes, judged at the transferred threshold.
 
     - ``is_development`` says whether the threshold was chosen on these trials.
-    - ``facts`` says which set it is and what the bootstrap drew. The bootstrap does not vary the
-      calibration and the threshold.
+    - ``facts`` says which set was judged and what the bootstrap drew. The bootstrap does not vary
+      the calibration and the threshold.
     - ``row`` holds the figures of the measures :data:`~nes2net.evaluation.transfer_tables.RATES` and
       :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of
       ``min_cllr`` is too low and the interval of ``calibration_loss`` too high, because the best

@@ -126,7 +126,7 @@ class ComparedEmbeddings(Embeddings):
             trials = [trial for trial in trials if trial.id in rows]
         if not trials:
             raise InputError(f"{path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase")
-        # The enrolled models: the embeddings of the examples of each model, and its class.
+        # Collect for each enrolled model the embeddings of its examples, and its class.
         examples: dict[str, list[NDArray]] = {}
         class_of_model = {}
         for example in examples_of(dict(self.read(enrolled)), enrolled, key, field, aliases):

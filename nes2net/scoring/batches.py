@@ -45,7 +45,7 @@ _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
 _HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
 _NO_FILE = -1  # takes the place of the length if a trial has no readable file
-_SAMPLES_A_BYTE = 4  # assumed for a compressed file whose header does not state the length
+_SAMPLES_A_BYTE = 4  # samples that are assumed for each byte of a file whose header states no length
 # The numbers of rows to which batches on a GPU are filled up, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
 
@@ -235,7 +235,7 @@ class Plan:
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """Make the ``length_of`` for :func:`plan_batches` that reads the length from the header of a file.
+    """Make a function ``length_of`` for :func:`plan_batches`; it reads the length from the header of a file.
 
     If a header does not state the length, the result is −2 minus the number of bytes. Without a
     readable file, the result is −1. A wrong length does no harm, because :func:`collate` splits a

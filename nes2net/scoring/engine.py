@@ -114,7 +114,7 @@ class Finished:
 
     @property
     def record_path(self) -> Path:
-        """The path of the record, a JSON file beside the file."""
+        """The path of the record, which is a JSON file beside the file of rows."""
         return record_path(self.path)
 
 

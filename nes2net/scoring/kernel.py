@@ -81,7 +81,7 @@ class Scorer(Protocol):
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the scores of segments were trained."""
+        """Whether the detector was trained to score segments."""
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute the scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
@@ -91,7 +91,7 @@ class Scorer(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """Compute the SHA-256 of the architecture and weights, or of the files."""
+        """Compute the SHA-256 of the architecture and weights, or of the files that hold both."""
 
     def modules(self) -> Iterable[nn.Module]:
         """List the modules that have a train and an eval mode; empty for a detector without train mode."""
@@ -155,7 +155,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score ``waveforms`` (N,) like :func:`score_or_raise`; waveforms of equal length share a batch."""
     alone = depends_on_batch(scorer)
-    groups: dict[int, list[int]] = {}  # length → indices of the waveforms (index → itself if batches matter)
+    groups: dict[int, list[int]] = {}  # indices of waveforms that share a batch; the key is a length or an index
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if alone else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)
@@ -367,7 +367,7 @@ class _ModeInForce:
             buffer.copy_(before)
 
 
-# For each scorer: the mode that threads have put in force, at key True for train mode, at key False for eval mode.
+# For each scorer, the modes that are in force in this process: train mode at key True, eval mode at key False.
 _in_force: WeakKeyDictionary[Scorer, dict[bool, _ModeInForce]] = WeakKeyDictionary()
 _lock = threading.Lock()
 

@@ -83,7 +83,7 @@ def samples_to_score(
             samples = None  # training used all pieces of each recording
         elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
             samples = "corpus"  # the length in the recipe is damaged or usual, so it does not decide
-    # The usual number needs no reason.
+    # If the usual number is scored, no reason is given.
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return ScoreLength(usual)
     return ScoreLength(samples, why)

@@ -54,7 +54,7 @@ class HeldSamples:
             self._blocks = [np.concatenate(self._blocks)]
 
     def cut(self, start: int, length: int) -> np.ndarray:
-        """Give the samples (``length``,) from number ``start`` on, as a view of the held samples."""
+        """Return the ``length`` samples that begin at sample number ``start``, as a view of the held samples."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
         return self._blocks[0][start - self.first : start - self.first + length]
@@ -98,7 +98,7 @@ class SlidingWindows:
             window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
-        # The last window needs the last ``length`` samples of the recording, which may begin before the next window.
+        # The last window has the last ``length`` samples of the recording; it may begin before the next window would.
         if is_complete or samples.end - samples.first >= 2 * self._length:
             samples.drop(min(self._start, samples.end - self._length))
 

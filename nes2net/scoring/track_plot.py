@@ -36,8 +36,8 @@ INK = "#1f2933"
 _SCORE = "#1d4ed8"
 _WAVEFORM = "#6b7785"
 
-# A line through more scores than this would fill the picture, which is about 1,280 pixels wide. More scores
-# are drawn as bands over columns.
+# A line through more scores than this would fill the picture, which is about 1,280 pixels wide. If there are more
+# scores, bands over columns are drawn instead.
 _MOST_POINTS = 640
 _COLUMNS = 160  # largest number of columns
 _SCORES_PER_COLUMN = 6  # smallest number of scores in a column

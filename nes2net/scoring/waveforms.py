@@ -206,7 +206,7 @@ class WaveformReader:
 
 
 def judged_share(length: int, *limits: int | None) -> float:
-    """Compute the share of a recording of ``length`` samples that a detector gets.
+    """Compute which share of a recording a detector gets; the recording has ``length`` samples.
 
     Each of ``limits`` is a largest number of samples, or None for no limit; the smallest limit
     decides.

@@ -56,7 +56,7 @@ class Stretch:
 
     @property
     def stands_out(self) -> bool:
-        """Whether bona fide recordings seldom have a stretch with as much evidence."""
+        """Whether few bona fide recordings have a stretch with as much evidence as this stretch."""
         return self.p_value <= _STANDS_OUT
 
     @property
@@ -172,7 +172,7 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
        lies;
     2. "spoof" if the mean ratio is below the decider's threshold, or if a stretch stands out;
     3. "cannot tell" if there are more low windows than chance explains, or if the detector would
-       miss a fake half of such a recording more often than find it;
+       miss a fake part as long as half the recording in most cases;
     4. else "bonafide".
 
     Args:
@@ -256,7 +256,7 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
-    """Count the windows with lower ratios than 97.5 % of the calibration's bona fide trials.
+    """Count the low windows: 97.5 % of the calibration's bona fide trials have higher ratios than such a window.
 
     Let r be the k-th lowest ratio of N trials. The share of windows with a ratio below r has a Beta
     distribution, whatever the distribution of ratios. Among n windows side by side, the number of

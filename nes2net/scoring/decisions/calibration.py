@@ -394,7 +394,7 @@ def fit(
     # Keep the sorted ratios of the trials, or a million of them.
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
-        if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, with the first and the last ratio
+        if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, including the first and the last
             llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
 
@@ -407,7 +407,7 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
     """
     bonafide_llrs = calibration(bonafide)
     spoof_llrs = calibration(spoof)
-    # The second comparison is false if all ratios are equal: then nothing is separated.
+    # The second comparison is false if all ratios are equal, because equal ratios separate nothing.
     return bool(bonafide_llrs.min() >= spoof_llrs.max() and bonafide_llrs.max() > spoof_llrs.min())
 
 

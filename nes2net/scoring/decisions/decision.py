@@ -110,8 +110,8 @@ class OperatingPoint:
             if nearest == 0:
                 return float(steps[nearest])
             return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
-        # The rate limits the errors on one class. Sort the ratios of this class, and skip as many as errors are
-        # allowed.
+        # The rate limits the errors on one class. Sort the ratios of this class, and skip the errors that the rate
+        # allows.
         if self.kind == "fa":
             class_llrs = llrs.spoof
             class_name = "spoofed"
@@ -243,8 +243,8 @@ class Decider:
     def threshold(self) -> float | None:
         """The lowest score that is accepted as bona fide, exact to the last bit.
 
-        None if no finite score is the lowest accepted score. Also None if the weight of the
-        calibration is not positive, because higher scores then do not mean higher ratios.
+        None if this score is not finite. Also None if the weight of the calibration is not
+        positive, because higher scores then do not mean higher ratios.
         """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
@@ -362,7 +362,7 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """A note that says why the decider will never call a recording "cannot tell" for being unusual.
+        """A note that says why no recording can get "cannot tell" for being unusual.
 
         None if this decision is possible, or if ``abstain`` is 0, because the user then wants no
         such decision.

@@ -1,11 +1,11 @@
 """Measure the traits of a calibration's recordings, and decide whether another recording is like these recordings.
 
-A calibration holds for recordings that are like the recordings from which it was learned. For each
-trait of a recording, the distance from the middle of the calibration's recordings is measured. The
-largest of these distances says how unusual the recording is. The distances of duration, level and
-bandwidth are in units of the spread of the calibration's recordings. Each side of the middle has a
-spread of its own. The embedding, which the detector's back-end computes, has a distance as in Lee
-et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
+A calibration is valid for recordings that are like the recordings from which it was learned. For
+each trait of a recording, the distance from the middle of the calibration's recordings is measured.
+The largest of these distances says how unusual the recording is. The distances of duration, level
+and bandwidth are in units of the spread of the calibration's recordings. Each side of the middle
+has a spread of its own. The embedding, which the detector's back-end computes, has a distance as in
+Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
 attacks", NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
@@ -42,7 +42,7 @@ _LOUD = 95  # percentile
 # Bandwidth, see :func:`measure`.
 _SPECTRUM_FRAME = 512  # samples, 32 ms
 _SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
-_FLOOR = 5  # percentile of the smoothed spectrum
+_FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
 _ABOVE_FLOOR = 6.0  # dB
 _NEARLY_ALL = 0.99  # this share of the area lies below the bandwidth
 _DEEPEST = 80.0  # dB; largest distance of the floor from the maximum
@@ -499,7 +499,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,) of embeddings, so that the middle of ``spread`` or less becomes 0, and its upper edge 1."""
+    """Scale distances (N,) of embeddings: up to the middle of ``spread`` they become 0, and at its upper edge 1."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )

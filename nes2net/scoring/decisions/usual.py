@@ -83,7 +83,7 @@ class Usual:
 
     @property
     def expected(self) -> float:
-        """Share of recordings like the calibration's that is expected to lie outside of the ranges."""
+        """Expected share outside of the ranges, for recordings that are like the calibration's."""
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
@@ -332,7 +332,7 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
-    # For each trait, compute the p-value of each possible number k of recordings outside; element k is for k
+    # For each trait, compute the p-value of each possible number k of recordings outside; element k belongs to k
     # recordings.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = []
