@@ -2,9 +2,9 @@
 
 The scores of several systems form a matrix, one column for each file and one row for each trial.
 
-In reading order: ``match`` applies the rules, and ``Mismatch`` and ``Matched`` hold its result;
-``match_file`` reads a score file and matches it; ``labelled_trials`` and ``unlabelled_scores`` read
-the score files of several systems.
+In reading order: ``Mismatch`` and ``Matched`` hold the result of ``match``, and ``match`` applies
+the rules; ``match_file`` reads a score file and matches it; ``labelled_trials`` and
+``unlabelled_scores`` read the score files of several systems.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]

@@ -411,7 +411,7 @@ def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
 
 
 def _large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
-    """Write the confusion matrices as CSV if a system has more than 30 classes, whose numbers no picture can show.
+    """Write the confusion matrices as CSV if a system has more than 30 classes, too many for numbers in a picture.
 
     Returns:
         The ending of the file → a row for each system and true class, in the order of the picture.
