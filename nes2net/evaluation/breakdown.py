@@ -163,7 +163,7 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Make a row label from the name of a field of the key; it differs from the labels that every result may have."""
+    """Make a row label from the name of a field of the key; the label differs from ``_OWN_LABELS``."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 

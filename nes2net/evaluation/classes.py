@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
-_MOST_TOLD = 3  # how many of the likeliest classes a line of `predict` names
+_MOST_TOLD = 3  # number of the likeliest classes that a line of `predict` names
 
 
 @dataclass(frozen=True)

@@ -100,9 +100,10 @@ def evaluate_systems(
             trials as the published figures of the corpus.
         num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
             draws.
-        threshold_source: The source of thresholds that were chosen on other trials, one for each
-            system. Each system is also judged at its threshold. If all trials are of one class, the
-            system is judged only at this threshold. None for no such thresholds.
+        threshold_source: The source of the thresholds that were chosen on other trials, one
+            threshold for each system. Each system is also judged at its threshold. If all trials
+            are of one class, the system is judged only at this threshold. None for no such
+            thresholds.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there

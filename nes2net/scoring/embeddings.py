@@ -26,7 +26,7 @@ from nes2net.scoring.kernel import Scorer, start_rows
 #: Kinds of files that hold embeddings.
 SUFFIXES = (".npy", ".parquet")
 _FLOAT = np.dtype("<f4")
-_ROWS_AT_ONCE = 8192  # rows that are in memory at once while the finished file is written
+_ROWS_AT_ONCE = 8192  # number of rows in memory at once while the finished file is written
 
 
 @dataclass(frozen=True)

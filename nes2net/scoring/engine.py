@@ -36,7 +36,7 @@ from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_j
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
-_ROWS_AT_ONCE = 1024  # rows of a finished file that are in memory at once while they are copied
+_ROWS_AT_ONCE = 1024  # number of rows of a finished file that are in memory at once while they are copied
 
 T = TypeVar("T")
 B = TypeVar("B")

@@ -26,7 +26,7 @@ _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
 
 class Transform(Protocol):
-    """A change of whole recordings before they are cut. Transforms are pickled and sent to the workers."""
+    """A change that is made to whole recordings before they are cut. Transforms are pickled and sent to the workers."""
 
     @property
     def identity(self) -> str:

@@ -35,14 +35,14 @@ from nes2net.scoring.decisions.population import Population, as_saved
 
 _FEWEST = 20  # with fewer trials of a class, weights and figures are worth little
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
-_FLAT = 1e-6  # a solver that stopped early because of rounding counts as successful up to this slope
+_FLAT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
 _MOST_STEPS = 500
 # The standard deviation of a system's scores must exceed _NARROWEST times their mean, and also _SMALLEST. With less
 # spread, rounding leaves too few digits.
 _NARROWEST = 1e-13
 _SMALLEST = 1e-25
-# Limits of weights and offsets, and of log-likelihood ratios, because a file of unknown origin may hold
-# any number.
+# Largest absolute values of weights and offsets, and of log-likelihood ratios. A file of unknown origin may hold any
+# number.
 _LARGEST_WEIGHT = 1e30
 _LARGEST_LLR = 1e6
 _MOST_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
@@ -279,7 +279,7 @@ def _json_lines(value: Any, indent: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Saved(LinearCalibration):
-    """A calibration as its file holds it, with the name of the format."""
+    """The fields in the file of a calibration, and the name of the format."""
 
     format: Literal["nes2net linear calibration"]
 

@@ -61,7 +61,7 @@ _MOST_DIRECTIONS = 32
 _LEAST_SPREAD = 0.1  # smallest spread of the distances of embeddings, as a multiple of the median distance
 _MOST_RECORDINGS = 1_000_000
 _WIDEST = 1 << 16  # largest size of an embedding
-_LARGEST = 1e12  # limit of the absolute value of a number in an embedding
+_LARGEST = 1e12  # largest absolute value of a number in an embedding
 
 
 class Traits(NamedTuple):

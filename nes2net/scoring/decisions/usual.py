@@ -29,7 +29,7 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.population import FEWEST, SCALARS, SHOWN, Population, Traits
 
-# Share of recordings outside of a usual range; the ranges of a population have the same share.
+# Expected share of recordings outside of a usual range. The ranges of a population use the same share.
 _OUTSIDE = 0.05
 # The search for the smallest number of recordings that can show drift stops at this number. With a calibration of 10
 # recordings, 5 new recordings suffice.
