@@ -215,7 +215,7 @@ def breakdown(
         The EER is None if no bona fide trial belongs to the row. A row without an interval has
         ``is_shown`` False if a class has fewer than 20 trials.
     """
-    # Divide the fields into those of recordings, in `shared_names`, and those of the spoofing.
+    # Find the fields that describe recordings, `shared_names`; the other fields describe only the spoofing.
     table = matched_trials.table
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide)
     shared_names = []

@@ -253,7 +253,7 @@ def _tables(
 
 
 def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
-    """Compute the figures of the closed set: trials of known classes, each of which is given a class.
+    """Compute the figures of the closed set: the detector gives one of its classes to each trial of a known class.
 
     The one-against-rest EER is computed only if it is among the ``named`` figures. With three
     classes or fewer, ``top_3`` is left out, because every class is then among the three likeliest.

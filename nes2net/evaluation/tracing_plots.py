@@ -30,7 +30,8 @@ _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
     "Classes that are taken for each other stand together.{}{}"
 )
-#: With more classes than this, the counts also stand in a file beside the page, whose name ends in :data:`CONFUSION_FILE`.
+#: With more classes than this, the counts also stand in a file beside the page; the name of this file ends in
+#: :data:`CONFUSION_FILE`.
 MOST_READABLE = 30
 CONFUSION_FILE = ".confusion.csv"
 _COUNTS_BESIDE = f" The counts are in the file beside this page whose name ends in {CONFUSION_FILE}."

@@ -265,8 +265,8 @@ def read_set(
 
     Args:
         kind: what the list of files calls this set, such as ``"development"``.
-        excluded: Field of a trial → values whose trials are left out; None to leave out the same
-            trials as the published figures of the corpus.
+        excluded: Field of a trial → values; trials with these values are left out. None to leave
+            out the same trials as the published figures of the corpus.
         allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:

@@ -46,7 +46,7 @@ class _Pairs(NamedTuple):
 
 
 class ComparedEmbeddings(Embeddings):
-    """Embeddings of recordings, which are evaluated by comparison with those of enrolled trials."""
+    """Embeddings of recordings; they are evaluated by comparison with the embeddings of enrolled trials."""
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
         """Compare each spoofed trial with the mean embedding of each enrolled model, by the cosine.
