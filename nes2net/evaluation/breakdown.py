@@ -57,8 +57,8 @@ CROSSED = (
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
 # A field with more values than this, such as a seed or a segment number, does not group the trials.
 _MOST_VALUES = 400
-# At most so many rows get an interval, because intervals take most of the time. The breakdowns of
-# every published corpus have fewer rows.
+# Largest number of rows that get an interval; intervals take most of the time. The breakdowns of every published corpus
+# have fewer rows.
 _MOST_INTERVALS = 500
 # With fewer speakers or attacks, a bootstrap interval over them is too narrow (Cameron, Gelbach and Miller, 2008). Five
 # attacks are enough, because corpora seldom have more than a few attacks, and the interval is widened if there are few
@@ -70,10 +70,10 @@ _FEWEST_ATTACKS = 5
 Unit = Literal["auto", "trials", "speakers", "attacks", "both"]
 
 
-#: The EER of a group counts only if each class has at least so many trials (an assumption). One trial
-#: then changes the miss or false-alarm rate by at most 5 %.
+#: The EER of a group counts only if each class has at least this many trials (an assumption). One trial then changes
+#: the miss or false-alarm rate by at most 5 %.
 FEWEST = 20
-# Row labels that results use themselves. A field of a key may have the same name.
+# Row labels that every result may have. A field of a key may have the same name.
 _OWN_LABELS = ("system", "set")
 
 
@@ -163,7 +163,7 @@ def breakdown_tables(
 
 
 def label_of(field_name: str) -> str:
-    """Turn the name of a key's field into a row label that differs from the labels that results use themselves."""
+    """Make a row label from the name of a field of the key; the label differs from ``_OWN_LABELS``."""
     return f"{field_name} of the key" if field_name in _OWN_LABELS else field_name
 
 
@@ -201,9 +201,9 @@ def breakdown(
 
     A field either describes recordings of both classes, such as ``codec``, or only the spoofing.
     Fields of the spoofing are ``attack``, ``vocoder`` and every field that no bona fide trial has.
-    As in the published tables, the spoofed trials of a row have the values of the row in all
-    fields. The bona fide trials of a row have the values of the row in the fields that describe
-    recordings.
+    A row stands for one value of each field. As in the published tables, its spoofed trials have
+    these values in all fields. Its bona fide trials need these values only in the fields that
+    describe recordings.
 
     Args:
         method: the rule of the EER, as for :func:`nes2net.metrics.compute_eer`.
@@ -215,7 +215,7 @@ def breakdown(
         The EER is None if no bona fide trial belongs to the row. A row without an interval has
         ``is_shown`` False if a class has fewer than 20 trials.
     """
-    # Divide the fields into those of recordings, in `shared_names`, and those of the spoofing.
+    # Find the fields that describe recordings, `shared_names`; the other fields describe only the spoofing.
     table = matched_trials.table
     bonafide_positions = np.flatnonzero(matched_trials.is_bonafide)
     shared_names = []
@@ -309,7 +309,8 @@ class _Drawn(NamedTuple):
 def _are_drawable(numbers: NDArray, fewest: int) -> bool:
     """Whether the bootstrap can draw the groups in ``numbers`` (N,), the number of each trial's speaker or attack.
 
-    Every trial needs a group (−1 means no group), and at least ``fewest`` groups must differ.
+    Every trial needs a group (−1 means no group), and there must be at least ``fewest`` different
+    groups.
     """
     return bool((numbers >= 0).all()) and bool(np.count_nonzero(np.bincount(numbers)) >= fewest)
 
@@ -329,7 +330,8 @@ def groups_of(trials: Sequence[Trial], unit: Unit) -> dict[str, Any]:
     Speakers and attacks are numbers. Speakers cannot be drawn if :func:`speaker_groups` is empty.
     Attacks cannot be drawn if a spoofed trial has no attack, or there are fewer than five attacks.
     If the groups that ``unit`` names cannot be drawn, the bootstrap draws trials, and the result is
-    empty. With ``both``, the bootstrap draws speakers alone if only attacks cannot be drawn.
+    empty. With ``both``, if speakers can be drawn and attacks cannot, the bootstrap draws speakers
+    alone.
 
     Args:
         unit: what the bootstrap draws; ``auto`` means ``speakers``.
@@ -381,7 +383,7 @@ def resolved_unit(unit: Unit, trials: Sequence[Trial], num_systems: int) -> Unit
 
 # Over several corpora
 
-# The attacks of a corpus count as groups only if there are at least two and at most so many.
+# The attacks of a corpus count as groups if there are at least two attacks and at most this many.
 _MOST_GROUPS = 100
 
 
@@ -420,7 +422,7 @@ class OverCorpora:
         return _highest_item(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
-        """List the name and the EER of each corpus; then follow the mean, the worst group and the pooled trials.
+        """List the name and the EER of each corpus, and after them of the mean, the worst group and the pooled trials.
 
         The last three items have the names ``mean``, ``worst group (NAME)`` and ``pooled``. An item
         whose EER is None is left out.
@@ -477,7 +479,7 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
         trials += corpus.trials
         scores.append(corpus.scores)
         num_expected += corpus.num_expected
-        # The trials of a corpus of one class count only in the pooled EER.
+        # If all trials of a corpus are of one class, they count only in the pooled EER.
         if not (len(corpus.bonafide) and len(corpus.spoof)):
             continue
         eers[name] = _eer_of(corpus, methods[name])

@@ -40,8 +40,8 @@ def examples_of(
 ) -> list[Example]:
     """Find the classes of the trials in a file of embeddings; trials without a class are left out.
 
-    If the key lacks a trial, the label of the trial comes from the corpus that the record beside
-    the file names.
+    If the key lacks a trial, its label comes from a corpus; the record beside the file names this
+    corpus.
 
     Args:
         rows: the content of ``file``: id of a trial → its embedding.

@@ -41,7 +41,7 @@ class ClassGroup:
     """The trials of the known classes, or those of the unknown classes: N trials of C classes.
 
     - ``names`` holds the names of the C classes.
-    - ``numbers`` (N,) holds the positions of the classes of the trials in ``names``.
+    - ``numbers`` (N,) holds the class of each trial, as an index of ``names``.
     - ``logits`` (N×K) holds the logits of the trials for the K known classes.
     - ``compared`` holds the scores of being known that result from comparison with training trials:
       name → the scores (N,).
@@ -54,14 +54,14 @@ class ClassGroup:
     compared: Mapping[str, NDArray]
 
     def where(self, chosen: NDArray) -> ClassGroup:
-        """The group with only the trials that the mask ``chosen`` (N,) selects; all classes stay."""
+        """Keep only the trials that the mask ``chosen`` (N,) selects; the names of all classes are kept."""
         compared = {kind: scores[chosen] for kind, scores in self.compared.items()}
         trials = self.trials.take(np.flatnonzero(chosen))
         return ClassGroup(self.names, self.numbers[chosen], self.logits[chosen], trials, compared)
 
     @functools.cached_property
     def predicted(self) -> NDArray:
-        """The number of the known class with the largest logit for each trial, (N,); the first one if several are equal."""
+        """For each trial, the index (N,) of the known class with the largest logit; the first class wins a tie."""
         return self.logits.argmax(1)
 
     @functools.cached_property
@@ -125,25 +125,25 @@ def class_trials(key: Key, path: Path, table: ClassTable, system: str, settings:
     ignored = set() if settings.bonafide_unknown else {BONAFIDE}
     unknown_names = sorted(set(names) - set(table.names) - ignored)
     kinds: Sequence[str] = _OF_POSTERIORS if table.holds_posteriors else LOGIT_SCORES
-    # Compute the scores of being known that compare embeddings.
+    # Compute the scores of being known that result from comparing embeddings.
     compared: dict[str, NDArray] = {}
     if settings.reference:
         files = list(settings.reference)
         if path.with_suffix(".npy").is_file():
-            files.insert(0, path.with_suffix(".npy"))  # files that were named come later and count
+            files.insert(0, path.with_suffix(".npy"))  # the user's files come later, and the last file counts
         for file in files:
             _check_one_detector(path, file)
         unscaled_logits = None if table.holds_posteriors else table.logits[rows]
         compared = reference_scores(files, key, trials, unscaled_logits, table.names, field_name, aliases)
-    # Divide the trials into those of known and those of unknown classes; bona fide trials may be in neither group.
-    # Beside the table, memory holds the logits of a million trials only once.
+    # Divide the trials into those of known and those of unknown classes; bona fide trials may be in neither group. Each
+    # logit is copied only once from the table, because there may be a million trials.
     groups = []
     for names_of_group in (table.names, unknown_names):
         number_of = {name: number for number, name in enumerate(names_of_group)}
         numbers = np.array([number_of.get(name, -1) for name in names])
         chosen = np.flatnonzero(numbers >= 0)
         logits = table.logits[rows[chosen]]
-        if table.holds_posteriors:  # another program wrote them; their logarithms are logits up to a constant
+        if table.holds_posteriors:  # the logarithms of posteriors are logits up to a constant
             np.maximum(logits, np.finfo(np.float32).tiny, out=logits)
             np.log(logits, out=logits)
         scores_of_group = {kind: scores[chosen] for kind, scores in compared.items()}
@@ -184,7 +184,7 @@ def class_labels_of(record: WholeRecord | None) -> tuple[str, Mapping[str, str],
 
     Returns:
         - The field that names the class of a trial; ``attack`` if no record states the field.
-        - The aliases: value of the field → name of the class as which it counts.
+        - The aliases: value of the field → name of the class that this value stands for.
         - The threshold for unknown classes; None if no record states a threshold.
     """
     labels = record.provenance.class_labels if record is not None else {}
@@ -209,9 +209,9 @@ def _match_rows(key: Key, path: Path, table: ClassTable, allow_partial: bool) ->
     ``allow_partial`` is the same as for :func:`~nes2net.evaluation.matching.match`.
 
     Returns:
-        The numbers (N,) of the rows that have a trial, these N trials, and the mismatch in words.
+        The indices (N,) of the rows that have a trial, these N trials, and the mismatch in words.
     """
-    # match() treats the row number as the score: a row with a logit that is not finite has no score.
+    # Pass the index of each row to match() in place of a score, and NaN for a row with a logit that is not finite.
     row_numbers = np.where(np.isfinite(table.logits).all(1), np.arange(len(table.ids)), np.nan)
     try:
         matched = match(key.trials, table.ids, row_numbers, key.phase, allow_partial=allow_partial)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nes2net.evaluation.result import Result
     from nes2net.scoring.kernel import Scorer
 
-_MOST_TOLD = 3  # how many of the likeliest classes a line of `predict` names
+_MOST_TOLD = 3  # number of the likeliest classes that a line of `predict` names
 
 
 @dataclass(frozen=True)
@@ -52,19 +52,19 @@ class Classes(Rows):
     what = "logits of classes"
 
     def __post_init__(self) -> None:
-        """Turn ``classes`` into a tuple, because a record has a list."""
+        """Turn ``classes`` into a tuple, because a record holds the classes as a list."""
         object.__setattr__(self, "classes", tuple(self.classes))
 
     @property
     def columns(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The numbers of a row: one logit for each class."""
+        """The names of the numbers in a row, which are the logits of the classes."""
         return self.classes
 
     def fitted(self, scorer: Scorer) -> Self:
         """Return this judgement with the classes of ``scorer`` and the threshold from the file or the checkpoint.
 
         Raises:
-            InputError: if ``scorer`` has no classes but bona fide and spoof.
+            InputError: if bona fide and spoof are the only classes of ``scorer``.
         """
         classes = tuple(scorer.config.get("backend", {}).get("classes", (SPOOF, BONAFIDE)))
         if classes == (SPOOF, BONAFIDE):

@@ -45,7 +45,7 @@ def det_range(curves: Sequence[tuple[NDArray, NDArray]], eers: Sequence[float]) 
     """Choose the lowest and the highest rate on the axes of DET curves.
 
     The highest rate lies well above every EER, so that no mark of an EER is in a corner. The plot
-    shows the points of the curves whose rates are both at most the highest rate. The lowest rate is
+    shows a point of a curve if both of its rates are at most the highest rate. The lowest rate is
     at most the smallest positive rate of these points, and at most 5 %, but never below 0.01 %.
 
     Args:

@@ -95,14 +95,15 @@ def evaluate_systems(
         phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; your own
             corpus has ``"all"`` as well.
         allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
-        exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values whose trials are left out
-            of the result; these trials still need scores. If None, the result leaves out the same
-            trials as the published figures of the corpus.
+        exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values. Trials with these
+            values are left out of the result, but still need scores. If None, the result leaves out
+            the same trials as the published figures of the corpus.
         num_resamples, seed: Draws and seed of the bootstrap. The rows of a breakdown get at most 200
             draws.
-        threshold_source: The source of thresholds that were chosen on other trials, one for each
-            system. Each system is also judged at its threshold. If all trials are of one class, the
-            system is judged only at this threshold. None for no such thresholds.
+        threshold_source: The source of the thresholds that were chosen on other trials, one
+            threshold for each system. Each system is also judged at its threshold. If all trials
+            are of one class, the system is judged only at this threshold. None for no such
+            thresholds.
         names: Names of the systems. If None, each system has the name of its file without suffix, or
             the whole path if two files share a name.
         draw: What the bootstrap draws. ``"auto"`` draws speakers if every trial has a speaker and there
@@ -201,7 +202,7 @@ class _Files:
         sources: name of a system → facts of the record beside its file; empty without a record.
         warnings: reasons to doubt the figures, from the records beside the files.
         asv_files: files of speaker-verification scores that min t-DCF used → their SHA-256.
-        excluded: field → values whose trials were left out.
+        excluded: field → values of the trials that were left out.
     """
 
     def __init__(self, key: Key, allow_partial: bool, draws: dict[str, Any]) -> None:
@@ -375,7 +376,7 @@ def _tables(
     systems have different trials, no figure is marked, and a note says so.
 
     Args:
-        excluded: field → values whose trials were left out, for the caption.
+        excluded: field → values of the trials that were left out, for the caption.
         asv_system: from :func:`_asv_system`.
         differences: from :func:`_differences`; empty for no table of differences.
     """

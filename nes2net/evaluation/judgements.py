@@ -276,7 +276,7 @@ class Scores(OfRecordings[float]):
 
 
 class Rows(OfRecordings[NDArray]):
-    """A row of numbers for each recording: the base of judgements of other packages.
+    """A row of numbers for each recording; other packages derive their judgements from this class.
 
     A file is a table with tabs: a header with ``utterance`` and the names of the columns, then a line
     for each recording. Reading a file gives exactly the float32 numbers that were written. A
@@ -391,7 +391,7 @@ class Frames(InLines[NDArray]):
         return segment_file.holds_frames(path)
 
     def fitted(self, scorer: Scorer) -> Self:
-        """Return this judgement; without a length of frames, take the shortest that ``scorer`` scores.
+        """Return this judgement; if no length of frames was chosen, it is the shortest that ``scorer`` scores.
 
         Raises:
             InputError: if ``scorer`` does not score frames of this length.
@@ -423,7 +423,7 @@ class Frames(InLines[NDArray]):
         from nes2net.scoring.kernel import start_rows  # quick start-up: reading files needs no torch
         from nes2net.scoring.track import Grid, frame_scores  # quick start-up: reading files needs no torch
 
-        # Score waveforms longer than a window in windows.
+        # Waveforms that are longer than a window are scored window by window.
         waveforms = inputs[0]
         resolution_ms = self._resolution
         num_samples = waveforms.shape[1]
@@ -481,7 +481,7 @@ class Frames(InLines[NDArray]):
     def labelled(
         self, labels: Labels, paths: Sequence[Path], *, allow_partial: bool = False, resolution_ms: float | None = None
     ) -> LabelledScores:
-        """Read the scores and labels of the frames in one file, as K = 1 system.
+        """Read the scores and labels of the frames in one file; the result has a single system, K = 1.
 
         Raises:
             InputError: if there are several files, or as :func:`~nes2net.evaluation.segments.evaluate_segments`.

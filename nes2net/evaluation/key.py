@@ -22,9 +22,9 @@ from nes2net.models.registry import corpora
 
 # No evaluation excludes trials by these fields, because most of them identify a single trial.
 _NOT_EXCLUDED_BY = ("id", "path", "phase", "extra", "system_scores")
-# A message suggests the nearest value only for a field with at most so many values.
+# A message suggests the nearest value only for a field with at most this many values.
 _MOST_VALUES = 150
-# A note names at most so many differences from the official trials.
+# Largest number of differences from the official trials that a note names.
 _MOST_DIFFERENCES = 5
 
 
@@ -44,7 +44,8 @@ class Key:
 
     - ``path`` is the file or folder of the labels, as the user gave it.
     - ``phase`` is the evaluated part of the corpus; ``trials`` holds the trials of all parts.
-    - ``excluded`` maps a field to values whose trials are left out; these trials still need scores.
+    - ``excluded`` maps a field to values. Trials with these values are left out, but still need
+      scores.
     - ``digests`` maps each file that was read to its SHA-256.
     """
 
@@ -62,8 +63,8 @@ class Key:
         """Read the labels of a corpus.
 
         Args:
-            excluded: Field → values whose trials are left out; None to leave out the same trials as
-                the published figures of the corpus.
+            excluded: Field → values; trials with these values are left out. None to leave out the
+                same trials as the published figures of the corpus.
 
         Raises:
             InputError: if a file is missing or malformed, the phase is unknown, or a field or value
@@ -222,7 +223,7 @@ def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]
 
 
 def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
-    """Name in words the fields and values whose trials are left out.
+    """Say in words by which fields and values trials are left out.
 
     >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
     'attack A14, source acesinger'

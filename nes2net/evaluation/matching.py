@@ -2,9 +2,9 @@
 
 The scores of several systems form a matrix, one column for each file and one row for each trial.
 
-In reading order: ``Mismatch`` and ``Matched`` hold the result of ``match``, which has the rules;
-``match_file`` reads a score file and matches it; ``labelled_trials`` and ``unlabelled_scores`` read
-the score files of several systems.
+In reading order: ``Mismatch`` and ``Matched`` hold the result of ``match``, and ``match`` applies
+the rules; ``match_file`` reads a score file and matches it; ``labelled_trials`` and
+``unlabelled_scores`` read the score files of several systems.
 
 >>> from nes2net.data.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
@@ -173,7 +173,8 @@ def match(
     positions = _positions(key, ids)  # (rows,); −1 for an unknown id
     is_known = positions >= 0
     is_finite = np.isfinite(values)
-    # Take the first score of each trial. Further scores of the trial are equal or different.
+    # Take the first score of each trial. Further scores of the trial may be equal to the first score, or differ from
+    # it.
     usable = np.flatnonzero(is_known & is_finite)
     scored, first = np.unique(positions[usable], return_index=True)
     score_of_trial = np.full(len(key), np.nan)
@@ -248,7 +249,8 @@ def _why_nothing_fits(expected: Trial, ids: Sequence[str], mismatch: Mismatch, *
     Args:
         expected: the first of these trials.
         ids: all ids of the score file.
-        has_scores: whether any trial of the key has a score; such trials are all of other phases.
+        has_scores: whether any trial of the key has a score; if so, all such trials are of other
+            phases.
     """
     if not ids:
         return "the file of scores is empty: give the file that the detector wrote"

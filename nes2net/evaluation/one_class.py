@@ -40,7 +40,7 @@ class Errors(NamedTuple):
         return self.wrong / self.number
 
     def figures(self, name: str) -> dict[str, Figure]:
-        """Make the figures of a row: the error rate, called ``name``, with Wilson's 95 % interval, and both counts.
+        """Make the figures of a row: the error rate ``name`` with Wilson's 95 % interval, the errors and the trials.
 
         Wilson's interval assumes independent trials.
         """

@@ -154,7 +154,7 @@ _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
-# The same sentences in a doubtful wording, for the case that the scored trials may not be the used ones. Two lists of
+# The same sentences in a doubtful wording, for scored trials that may or may not be the used trials. Two lists of
 # trials may overlap if only one of them is the official list of the corpus.
 _DOUBTS = {
     "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
@@ -203,7 +203,7 @@ def seen(
             unstated = f"scores of {_name(provenance)} on {corpus} may say nothing: nobody states what "
             lines[unstated] = f"{unstated}{who['trained']} was trained on"
         for use in _uses(ancestor, root):
-            # Does the use concern the scored trials, certainly or possibly? An empty part is the whole corpus.
+            # Does the use concern the scored trials, certainly or possibly? An empty name stands for the whole corpus.
             overlaps = not use.part or not scored_part or canonical_phase(use.part) == scored_part
             is_same_folder = use.folder is None or _same_folder(use.folder, root)
             sure = use.in_folder or _are_same(use.trials, trials)
@@ -265,12 +265,12 @@ def _uses(provenance: Provenance, root: str | os.PathLike[str]) -> Iterator[_Use
 
 
 def _same_folder(folder: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two paths lead to the same folder; False if one is empty."""
+    """Whether two paths lead to the same folder; False if one of them is empty."""
     return bool(folder and other) and os.path.realpath(folder) == os.path.realpath(other)
 
 
 def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
-    """Whether the used and the scored trials of a part are the same; True if one of the two lists is not described."""
+    """Whether the used and the scored trials of a part are the same; True if either list is not described."""
     if used is None or scored is None or (used.get("official") and scored.get("official")):
         return True
     digest = used.get("ids_sha256")
@@ -278,7 +278,7 @@ def _are_same(used: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) 
 
 
 def _words(part: str, trials: Mapping[str, Any] | None) -> str:
-    """Name the used ``part`` of a corpus; if its trials are not the official ones, the words say so.
+    """Name the used ``part`` of a corpus; the name says so if its trials are not the official ones.
 
     Args:
         trials: the used trials, as ``Corpus.describe_trials`` describes them; None if not
@@ -343,7 +343,8 @@ def _part(corpus: str, split: str, phase: str | None) -> str:
     """Name the part of a corpus that a split and a phase choose; empty for the whole corpus.
 
     If the corpus has phases, they divide its only split, so the part is the phase. In a corpus
-    without phases, the part is the split, or the phase if the split is empty or the whole corpus.
+    without phases, the part is the split. If the split is empty or is the whole corpus, the part is
+    the phase.
     """
     has_phases = corpus in corpora.names() and corpora.get(corpus).phases
     part = split

@@ -43,7 +43,7 @@ def write_result(
             in LaTeX and in Markdown; None to leave a file out.
 
     Returns:
-        The files beside the page.
+        The paths of the tables that were written beside the page.
 
     Raises:
         InputError: if one of the files cannot be written.

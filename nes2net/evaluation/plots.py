@@ -65,9 +65,8 @@ SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.item
 _FEWEST_BINS = 5
 _MOST_BINS = 100
 _HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # height of a histogram in inches, by the number of histograms
-_STEPS = 400  # points of a curve against the threshold
-# The axis of a histogram leaves out the first or the second of these shares of the scores at each end; see
-# `score_range`.
+_STEPS = 400  # number of thresholds at which a curve is drawn
+# Shares of the scores that may lie beyond each end of the axis of a histogram; `score_range` chooses one of the two.
 _TAILS = np.array([0.001, 0.01])
 
 
@@ -262,7 +261,8 @@ def draw_histograms(
         threshold_name: what the threshold is, for the text above the line.
 
     Returns:
-        What the line and the texts say, for the description of the plot.
+        Text for the description of the plot, which says the same as the line and the texts in the
+        plot.
     """
     low = float(edges[0])
     high = float(edges[-1])
@@ -476,7 +476,7 @@ def svg_of(figure: Figure, name: str, title: str, description: str) -> Markup:
 # Width and height of a strip in units of its viewBox.
 _STRIP_WIDTH = 1000
 _STRIP_HEIGHT = 100
-_MOST_POINTS = 500  # points of a line; with more frames, each point is the lowest score of several neighbouring frames
+_MOST_POINTS = 500  # largest number of steps of a line; a step may be the lowest score of several frames
 _STRIP_CAPTION = Markup(
     "{}: <b>{}</b>, {:.2f} s, {:.1f} % of it called wrongly. Truth above, scores below; dashed is the threshold. All "
     "strips have the same scale of scores."
@@ -526,7 +526,7 @@ def strip_svg(
         width = round((end - start) * scale, 1)
         segments += f'<rect class="{kind}" x="{x}" y="0" width="{width}" height="16"/>'
     scores = np.asarray(utterance.scores, np.float64)
-    factor = -(-len(scores) // _MOST_POINTS)  # frames of a step
+    factor = -(-len(scores) // _MOST_POINTS)  # number of frames that share a step of the line
     lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
     heights = _STRIP_HEIGHT * (1 - (lowest - low) / (high - low))
     edges = np.minimum(np.arange(len(lowest) + 1) * factor * resolution_ms / 1000 * scale, _STRIP_WIDTH)

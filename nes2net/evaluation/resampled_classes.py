@@ -6,7 +6,8 @@ trials in the cells of a confusion matrix, or in bins of scores, from a multinom
 The counts have the same distribution as if single trials were drawn, but the cost is the same for a
 thousand trials and for a million.
 
-Shapes: R draws, K classes of the detector, C known and G unknown classes of the trials, B bins of scores.
+In shapes, R is the number of draws, and K is the number of classes of the detector. The trials have
+C known and G unknown classes, and their scores fall into B bins.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from nes2net.evaluation.tables import Figure
 from nes2net.metrics.eer import interpolated_crossing
 from nes2net.metrics.intervals import check_draws
 
-_AT_ONCE = 4_000_000  # most counts that are in memory at once
-_MOST_BINS = 512  # most bins of scores
+_AT_ONCE = 4_000_000  # largest number of counts that are in memory at once
+_MOST_BINS = 512  # largest number of bins of scores
 
 
 class Rule(NamedTuple):
@@ -92,7 +93,7 @@ class Resamples:
             ``auroc``, ``fpr95`` and ``eer`` of all unknown trials together; ``mean_auroc`` and
             ``mean_fpr95`` are the means over the unknown classes.
         """
-        known = np.sort(known)  # the metrics below search and sort sorted scores quickly
+        known = np.sort(known)  # the metrics below are faster if the scores are sorted
         # Draw the counts of known and of unknown trials in bins of scores.
         rng = np.random.default_rng(self.seed)
         edges = _bin_edges(np.concatenate([known, *groups]))
@@ -128,7 +129,7 @@ def _figure(value: float, draws: NDArray, num_trials: int) -> Figure:
 
 
 def _resample_groups(rng: np.random.Generator, num_draws: int, num_groups: int) -> NDArray:
-    """Draw G of G groups with replacement, R times, and return how often each draw has each group, R×G."""
+    """Draw G times from G groups, with replacement, in each of R draws; count how often each group was drawn, R×G."""
     return rng.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size=num_draws)
 
 
@@ -137,8 +138,8 @@ def _resample(rng: np.random.Generator, counts: NDArray, times: NDArray) -> NDAr
 
     Args:
         counts: C×K.
-        times: R×C. A draw takes this many times the number of trials of a row; with 0, a draw takes
-            no trials of the row.
+        times: R×C. For n trials in a row of ``counts`` and the factor t in this array, a draw takes
+            t·n trials of the row.
 
     Returns:
         The counts of each draw, R×C×K.
@@ -178,7 +179,8 @@ def _auroc(known: NDArray, unknown: NDArray) -> NDArray:
 
 def _fpr95(known: NDArray, unknown: NDArray) -> NDArray:
     """Compute the FPR95 (R,) from counts R×B of known and of unknown trials in bins of rising score."""
-    # How many trials are accepted if the threshold is the lowest score of each bin; the highest bin comes first.
+    # Count the trials in each bin and all higher bins, from the highest bin down. These trials are accepted if the
+    # threshold is the lowest score of the bin.
     accepted_known = np.cumsum(known[:, ::-1], axis=1)
     accepted_unknown = np.cumsum(unknown[:, ::-1], axis=1)
     needed = -(-95 * known.sum(1, keepdims=True) // 100)  # 95 % of the known trials, rounded up

@@ -44,7 +44,7 @@ from nes2net.metrics.localisation.metrics import (
 from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.models.registry import corpora
 
-#: A true boundary counts as found if the system puts a boundary at most so many seconds away.
+#: A true boundary counts as found if the system puts a boundary at most this many seconds away.
 TOLERANCE = 0.04
 #: The label ``scores`` of the rows that use the scores unchanged, at their own resolution.
 OWN = "own"
@@ -92,7 +92,7 @@ def evaluate_segments(
         resolution_ms: length of a frame in ms; None for the length in the record beside the file.
         threshold: frames with this score or a lower score are called spoof when F1, intersection
             over union and boundary error are computed. These figures are always computed at the
-            threshold of the EER too; None to compute them at no other threshold.
+            threshold of the EER, too. None to compute them only there.
         allow_partial: leave out utterances whose scores or labels are missing or do not fit.
         num_resamples, seed: draws of utterances, and their seed.
 
@@ -184,7 +184,7 @@ def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> list[Exa
     An utterance is never among both the worst and the best.
 
     Args:
-        wrong: the share of each utterance's time that is called wrongly, (U,).
+        wrong: the share of each utterance's time that is classified wrongly, (U,).
     """
     order = np.argsort(-wrong, kind="stable").tolist()  # the most errors first
     mixed = []
@@ -223,7 +223,8 @@ def _figures(
           utterances, and the range-based EER of seconds.
         - A row of figures for each threshold.
         - The number of bona fide and of spoofed seconds.
-        - The share of each utterance's time that is called wrongly at the threshold of the EER, (U,).
+        - The share of each utterance's time that is classified wrongly at the threshold of the EER,
+          (U,).
     """
     # Compute the point-based EER at each resolution that is a multiple or a fraction of the scores' own resolution.
     utterances = labelled.utterances
@@ -237,8 +238,8 @@ def _figures(
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             derived = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            # If the corpus lists its segments, these segments label frames that are shorter than the frames of the
-            # scores, as in the published tables.
+            # Frames at a finer resolution than the scores get their labels from the list of segments, if the corpus has
+            # such a list. The published tables do the same.
             by_segments = labelled.truth == RTTM
             frames = sorted_frames(
                 joined_measured_frames(

@@ -19,8 +19,9 @@ from nes2net.evaluation.tables import Figure, Measured, Row
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.metrics.intervals import Draws
 
-#: Most bootstrap draws for a row of a breakdown, because there are many rows. With 200 draws, an end of the interval of
-#: a rate varies between seeds by 3 % of the interval's width. An end that is a percentile of 1,000 draws varies by 4 %.
+#: Largest number of bootstrap draws for a row of a breakdown; the number is small, because there are many rows. With
+#: 200 draws, an end of the interval of a rate varies between seeds by 3 % of the interval's width. An end that is a
+#: percentile of 1,000 draws varies by 4 %.
 ROW_RESAMPLES = 200
 _OF_OFFICIAL_ROWS = ("eer", "min_dcf", "num_bonafide", "num_spoof")
 #: Note about an EER above 50 %.
@@ -162,7 +163,7 @@ def _doubt_notes(scores_path: Path, matched_trials: Matched, eer: float) -> Iter
 def _official_rows(key: Key, judged: Judged, name: str) -> Iterator[Row]:
     """Compute the rows of the official table for the system ``name``; no rows if the corpus has no such table.
 
-    Excluded trials count here.
+    The official table includes the excluded trials.
     """
     if key.definition.official_table is None:
         return

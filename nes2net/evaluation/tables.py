@@ -96,7 +96,7 @@ class Measure:
 class Row:
     """The figures of one system, one attack, one recording or the like.
 
-    - ``labels`` says what the figures are of, such as ``{"system": "lfcc", "attack": "A07"}``.
+    - ``labels`` says to what the figures belong, such as ``{"system": "lfcc", "attack": "A07"}``.
     - ``figures`` maps the name of a measure to its figure.
     - ``is_shown`` is False for a row with too few trials, which only the JSON holds.
     - ``link`` is the relative URL of a page about the row.
@@ -167,7 +167,7 @@ class Table:
 
     @property
     def labels(self) -> list[str]:
-        """The names of the labels that are shown to readers, which are all but the hidden ones."""
+        """The names of all labels that are not hidden from readers."""
         names = self.rows[0].labels if self.rows else ()
         return [name for name in names if name not in self.hidden]
 
@@ -269,10 +269,10 @@ def with_best(rows: Sequence[Row], label: str) -> list[Row]:
 
 
 def _certain_best(figures: Mapping[int, Figure]) -> int | None:
-    """Find the number of the row whose figure is certainly the lowest; None if that is not certain.
+    """Find the index of the row whose figure is certainly the lowest; None if there is no such row.
 
     Args:
-        figures: number of a row → the figure of one measure.
+        figures: index of a row → the figure of one measure.
     """
     ranked = []
     for number, figure in figures.items():

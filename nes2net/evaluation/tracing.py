@@ -1,8 +1,8 @@
 """Evaluate logits of classes: is each trial given its class, and are unknown classes recognised as unknown?
 
-In reading order: ``evaluate_classes`` makes the result; ``_tables`` makes its tables; then follow the
-figures of the closed set (trials of known classes), of the open set (known against unknown trials),
-and of all trials at a threshold.
+``evaluate_classes`` makes the result, and ``_tables`` makes its tables. The functions below them
+compute the figures of the closed set (trials of known classes), of the open set (known against
+unknown trials), and of all trials at a threshold.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from nes2net.evaluation.classes import Classes
     from nes2net.evaluation.judgements import EvaluationSettings
 
-#: The class that is named for a trial whose score of being known lies below the threshold.
+#: The name of the class that a trial gets if its score of being known lies below the threshold.
 UNKNOWN = "unknown"
 #: Headings of sections of the page.
 CONFUSION_SECTION = "Confusion"
 KNOWN_SECTION = "Known or unknown"
 _TOP = 3  # `top_3` is the share of trials whose class is among the three likeliest
-_MOST_CONFUSIONS = 10  # most rows of a system in the table of confusions
+_MOST_CONFUSIONS = 10  # largest number of rows of a system in the table of confusions
 _MOST_PRINTED = 30  # a table with more rows than this is not printed on a terminal
 _MOST_VALUES = 50  # a field with more values has no breakdown
 
@@ -111,7 +111,7 @@ def evaluate_classes(
     systems = []
     inputs = []
     for path, judgement, system in zip(paths, judgements, settings.names_of(paths)):
-        # No name refers to the table, so that it leaves the memory when the trials have their logits.
+        # No variable holds the table, so that its memory is free as soon as the trials have copies of their logits.
         trials = class_trials(key, path, judgement.table(path), system, settings)
         if settings.unknown is not None and settings.unknown not in trials.kinds:
             if settings.unknown not in LOGIT_SCORES:
@@ -183,7 +183,8 @@ def _tables(
 
     Args:
         kind: the score of being known for the table of unknown classes.
-        named: names of figures that are computed only if they are named.
+        named: names of the figures that the user asks for; some figures are computed only if they
+            are among these.
     """
     hidden = () if len(systems) > 1 else ("system",)
 
@@ -225,7 +226,7 @@ def _tables(
             "gives each the same weight."
         ],
     )
-    # Make the table of all trials at the threshold for unknown classes.
+    # Make the table of all trials; trials below the threshold for unknown classes are called unknown.
     yield table(
         "with_unknown",
         f"At the threshold that accepts 95 % of the known development trials: below it a trial is called {UNKNOWN}.",
@@ -252,7 +253,7 @@ def _tables(
 
 
 def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[str] = ()) -> dict[str, Figure]:
-    """Compute the figures of the closed set: trials of known classes, each of which is given a class.
+    """Compute the figures of the closed set: the detector gives one of its classes to each trial of a known class.
 
     The one-against-rest EER is computed only if it is among the ``named`` figures. With three
     classes or fewer, ``top_3`` is left out, because every class is then among the three likeliest.
@@ -264,7 +265,8 @@ def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[st
     rules = {name: Rule(rate, num_trials) for name, rate in _RATES.items()}
     figures = resamples.of_confusion(rules, known.confusion)
     if num_classes > _TOP:
-        # Of classes with equal logits, the first class counts as the likelier one, as it does for the predicted class.
+        # If two classes have equal logits, the first class counts as likelier. The predicted class follows the same
+        # rule.
         before = np.arange(num_classes) < known.numbers[:, None]
         num_likelier = (known.logits > of_class).sum(1) + ((known.logits == of_class) & before).sum(1)
         # K×2: for each class, how many of its trials have the class among the three likeliest, and how many do not.
@@ -280,7 +282,7 @@ def closed_figures(known: ClassGroup, resamples: Resamples, named: Collection[st
 
 
 def _scores_by_generator(trials: ClassTrials, kind: str) -> list[NDArray]:
-    """Divide the scores of being known ``kind`` of the trials of unknown classes by class."""
+    """For each unknown class, collect the scores of being known that its trials have; ``kind`` names the score."""
     scores = trials.unknown.known_scores[kind]
     return [scores[trials.unknown.numbers == number] for number in range(len(trials.unknown.names))]
 
@@ -409,7 +411,7 @@ def _curves(systems: Sequence[ClassTrials]) -> dict[str, Any]:
 
 
 def _large_confusions(systems: Sequence[ClassTrials]) -> dict[str, str]:
-    """Write the confusion matrices as CSV if a system has more than 30 classes, whose numbers no picture can show.
+    """Write the confusion matrices as CSV if a system has more than 30 classes, too many for numbers in a picture.
 
     Returns:
         The ending of the file → a row for each system and true class, in the order of the picture.

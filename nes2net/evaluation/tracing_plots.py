@@ -30,7 +30,8 @@ _CONFUSION_CAPTION = Markup(
     "<b>{}</b>: of the trials of each true class (rows), the share that is given each class (columns), darker for more. "
     "Classes that are taken for each other stand together.{}{}"
 )
-#: With more classes than this, the counts also stand in a file beside the page, whose name ends in :data:`CONFUSION_FILE`.
+#: With more classes than this, the counts also stand in a file beside the page; the name of this file ends in
+#: :data:`CONFUSION_FILE`.
 MOST_READABLE = 30
 CONFUSION_FILE = ".confusion.csv"
 _COUNTS_BESIDE = f" The counts are in the file beside this page whose name ends in {CONFUSION_FILE}."
@@ -46,10 +47,10 @@ def order_of_lookalikes(confusion: NDArray) -> NDArray:
     """Order K classes: classes that are often taken for each other become neighbours.
 
     Args:
-        confusion: counts K×K, rows true.
+        confusion: counts K×K; a row is a true class, and a column is a predicted class.
 
     Returns:
-        The numbers (K,) of the classes, in the order of an average-linkage clustering.
+        The indices (K,) of the classes, in the order of an average-linkage clustering.
     """
     if len(confusion) < 3:
         return np.arange(len(confusion))
@@ -73,7 +74,7 @@ class OrderedConfusion(NamedTuple):
 
 
 def ordered_confusion(trials: ClassTrials) -> OrderedConfusion:
-    """Sort the confusion of known and of unknown classes.
+    """Sort the rows and the columns of the confusion matrix for the plot.
 
     Unknown classes that are taken for the same known class stand together. A known class without
     trials has a column but no row.

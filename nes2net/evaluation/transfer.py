@@ -110,11 +110,11 @@ class ThresholdSource:
 
 @dataclass(frozen=True)
 class JudgedSet:
-    """The figures of a set of both classes at the transferred threshold.
+    """The figures of a set with trials of both classes, judged at the transferred threshold.
 
     - ``is_development`` says whether the threshold was chosen on these trials.
-    - ``facts`` says which set it is and what the bootstrap drew. The bootstrap does not vary the
-      calibration and the threshold.
+    - ``facts`` says which set was judged and what the bootstrap drew. The bootstrap does not vary
+      the calibration and the threshold.
     - ``row`` holds the figures of the measures :data:`~nes2net.evaluation.transfer_tables.RATES` and
       :data:`~nes2net.evaluation.transfer_tables.COSTS`. With few trials the interval of
       ``min_cllr`` is too low and the interval of ``calibration_loss`` too high, because the best
@@ -265,8 +265,8 @@ def read_set(
 
     Args:
         kind: what the list of files calls this set, such as ``"development"``.
-        excluded: Field of a trial → values whose trials are left out; None to leave out the same
-            trials as the published figures of the corpus.
+        excluded: Field of a trial → values; trials with these values are left out. None to leave
+            out the same trials as the published figures of the corpus.
         allow_partial: as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
@@ -295,7 +295,8 @@ def judge_sets(
     Args:
         system: name of the system.
         threshold: the calibration and the threshold, and the development set if it was read.
-        tested: the test sets. A set of one class is judged only by its errors at the threshold.
+        tested: the test sets. A set whose trials are all of one class is judged only by its errors
+            at the threshold.
         num_resamples, seed: number and seed of the bootstrap draws.
     """
     decider, development, _ = threshold

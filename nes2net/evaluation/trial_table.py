@@ -52,7 +52,7 @@ class TrialTable(list[Trial]):
 
     @classmethod
     def of(cls, trials: Sequence[Trial]) -> TrialTable:
-        """Return ``trials`` if they are a table, or else a table of them."""
+        """Make a table of ``trials``; if they are a table already, return this table."""
         return trials if isinstance(trials, TrialTable) else cls(trials)
 
     def take(self, positions: NDArray) -> TrialTable:
@@ -61,7 +61,7 @@ class TrialTable(list[Trial]):
 
     @property
     def in_key(self) -> NDArray:
-        """Whether this table holds each trial of the key, (trials of the key,)."""
+        """For each trial of the key, whether this table holds the trial; one element per trial of the key."""
         is_in_table = np.zeros(len(self.key), dtype=bool)
         is_in_table[self.rows] = True
         return is_in_table
@@ -92,7 +92,7 @@ class TrialTable(list[Trial]):
         values = sorted({value for value in set(fields) if value is not None})
         number_of: dict[str | None, int] = {value: number for number, value in enumerate(values)}
         number_of[None] = -1
-        # Small numbers are sorted quickly.
+        # Take the smallest type of integers, because it is sorted fastest.
         dtype = np.min_scalar_type(-1 - len(values))
         return Column(np.fromiter(map(number_of.__getitem__, fields), dtype, len(fields)), values)
 

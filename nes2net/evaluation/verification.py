@@ -1,4 +1,4 @@
-"""Evaluate embeddings by verification: is a trial of the same class, such as one generator, as enrolled trials?"""
+"""Evaluate embeddings by verification: do a trial and the enrolled trials have the same class, such as a generator?"""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Pairs(NamedTuple):
 
 
 class ComparedEmbeddings(Embeddings):
-    """Embeddings of recordings, which are evaluated by comparison with those of enrolled trials."""
+    """Embeddings of recordings; they are evaluated by comparison with the embeddings of enrolled trials."""
 
     def evaluate(self, labels: Labels, paths: Sequence[Path], settings: EvaluationSettings) -> Result:
         """Compare each spoofed trial with the mean embedding of each enrolled model, by the cosine.
@@ -126,7 +126,7 @@ class ComparedEmbeddings(Embeddings):
             trials = [trial for trial in trials if trial.id in rows]
         if not trials:
             raise InputError(f"{path}: has no embedding of a spoofed trial of the phase: give embeddings of this phase")
-        # The enrolled models: the embeddings of the examples of each model, and its class.
+        # Collect for each enrolled model the embeddings of its examples, and its class.
         examples: dict[str, list[NDArray]] = {}
         class_of_model = {}
         for example in examples_of(dict(self.read(enrolled)), enrolled, key, field, aliases):

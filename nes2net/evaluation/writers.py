@@ -99,7 +99,7 @@ def _crossed_grid(table: Table, measures: Sequence[Measure]) -> Grid:
     for row in table.shown:
         group = groups.setdefault(tuple(row.labels[name] for name in names), {})
         group[row.labels[table.across]] = row
-    # Divide the further measures into those whose figures are the same within each group, and the others.
+    # Separate the further measures: some have the same figures within each group, and the others do not.
     main = measures[0]
     common = []
     differing = []

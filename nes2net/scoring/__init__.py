@@ -6,5 +6,5 @@ many files, ``track`` scores along a recording, and ``corpus`` scores a corpus w
 files. ``decisions`` turns scores into decisions, and ``calibrated`` decides on the scores of a
 detector.
 
-Imports every district below.
+This district may import all districts below it.
 """

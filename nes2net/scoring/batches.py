@@ -1,4 +1,4 @@
-"""Plan, read and compute a corpus in batches of utterances of equal lengths.
+"""Divide a corpus into batches of utterances of equal length, read the batches, and compute them.
 
 Equal lengths need no padding, so the score of an utterance does not depend on its batch.
 """
@@ -44,8 +44,8 @@ _WINDOW_TRIALS = 65536
 _FIRST_WINDOW_BATCHES = 16
 _GROWTH = 4
 _HEADERS_AT_ONCE = 64  # number of headers that a thread reads in one task
-_NO_FILE = -1  # stands for the length of a trial without a readable file
-_SAMPLES_A_BYTE = 4  # assumed for a compressed file whose header does not state the length
+_NO_FILE = -1  # takes the place of the length if a trial has no readable file
+_SAMPLES_A_BYTE = 4  # samples that are assumed for each byte of a file whose header states no length
 # The numbers of rows to which batches on a GPU are filled up, see :func:`filled_rows`.
 _ROWS = (8, 16, 32)
 
@@ -58,7 +58,7 @@ class Item(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Utterances of one length."""
+    """The utterances of a batch that have the same length."""
 
     ids: list[str]
     """The id of each utterance's trial."""
@@ -89,20 +89,21 @@ def plan_batches(
 ) -> Iterator[list[Item]]:
     """Plan batches of at most ``batch_size`` trials; the utterances of a batch have one length.
 
-    The last bit of a score depends on its batch. The division of the trials into batches therefore
-    depends only on the full list of trials and their lengths, and not on ``done``, ``rank`` or
-    ``num_processes``. An interrupted run and a run in several processes thus give the same scores
-    as an uninterrupted run in one process.
+    The last bit of a score may depend on the other utterances of the batch. The division of the
+    trials into batches therefore depends only on the full list of trials and their lengths, and not
+    on ``done``, ``rank`` or ``num_processes``. An interrupted run and a run in several processes
+    thus give the same scores as an uninterrupted run in one process.
 
     Args:
-        length_of: gives the number of samples of a trial's utterance, or another number that the
-            utterances of a batch must share. This function is called in threads, ahead of the
-            batches. With None, trials are batched in their order, whatever their lengths are.
+        length_of: function that gives a number for a trial; only trials with the same number share
+            a batch. Usually the number is the length of the utterance in samples. This function is
+            called in threads, ahead of the batches. None to batch the trials in their order,
+            without regard to lengths.
         most_samples: largest number of samples in a batch, by the lengths of ``length_of``. A trial
             with more samples is a batch of its own. None for no limit.
         done: ids of trials; a batch is skipped if all its trials are in ``done``.
-        rank, num_processes: yield every ``num_processes``-th batch of each window of trials,
-            starting with the batch number ``rank``.
+        rank, num_processes: yield every ``num_processes``-th batch of each window of trials;
+            ``rank`` is the index of the first of these batches.
 
     >>> trials = [Trial(name, name) for name in "abcde"]
     >>> batches = plan_batches(trials, 2, lambda trial: 5 if trial.id in "ace" else 7)
@@ -234,7 +235,7 @@ class Plan:
 
 
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
-    """Make the ``length_of`` for :func:`plan_batches` that reads the length from the header of a file.
+    """Make a function ``length_of`` for :func:`plan_batches`; it reads the length from the header of a file.
 
     If a header does not state the length, the result is −2 minus the number of bytes. Without a
     readable file, the result is −1. A wrong length does no harm, because :func:`collate` splits a
@@ -319,7 +320,8 @@ def read_batches(
 ) -> Generator[ReadBatch, None, None]:
     """Decode ``batches`` in ``num_workers`` processes, some batches ahead; with 0 workers, this process decodes.
 
-    ``reader`` makes the waveforms. With ``pin_memory``, batches lie in memory from which a GPU copies quickly.
+    ``reader`` makes the waveforms. With ``pin_memory``, batches are in pinned memory, from which a
+    GPU copies faster.
 
     A worker gets an item only shortly before it reads the file, so neither trials nor batches pile
     up in memory.
@@ -372,7 +374,7 @@ def default_workers(device: torch.device) -> int:
 
 
 def filled_rows(device: torch.device, count: int, most_rows: int) -> int:
-    """Choose how many rows to compute for ``count`` waveforms: ``count`` on a CPU, one of a few numbers on a GPU.
+    """Choose how many rows to compute for ``count`` waveforms; on a GPU, the batch is filled up to one of a few sizes.
 
     For each new number of rows, a GPU plans its convolutions again. Planning takes longer than
     computing some superfluous rows. The result exceeds ``most_rows`` only if ``count`` exceeds
@@ -396,10 +398,12 @@ class Compute(Generic[T]):
     Args:
         plan: decides the number of rows that are computed for a group.
         random_streams: whether the random numbers for a group depend only on the first id of the
-            group. A detector in train mode needs this.
-        system_scores: id of a trial → its scores of other systems; None if the detector fuses none.
+            group. This must be true for a detector in train mode.
+        system_scores: id of a trial → the scores that other systems gave the trial; None if the
+            detector does not fuse such scores.
         ahead: number of further batches that are started before this process waits for the values
-            of a batch. None for 1 on a GPU, so that the GPU is never idle, and for 0 on a CPU.
+            of a batch. If None, the number is 1 on a GPU, so that the GPU is never idle, and 0 on a
+            CPU.
     """
 
     scorer: Scorer

@@ -45,7 +45,7 @@ from nes2net.scoring.waveforms import WaveformReader
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
-    """Make a decider at the default operating point; a ``calibration`` that is a decider is returned unchanged."""
+    """Make a decider at the default operating point, unless ``calibration`` is a decider already."""
     return calibration if isinstance(calibration, Decider) else Decider(calibration)
 
 
@@ -208,8 +208,8 @@ def stretch_rule(
     Args:
         calibration: a calibration of frame scores of this detector; its operating point becomes the
             threshold.
-        resolution_ms: length of a frame in ms; None for the length in the calibration, or without a
-            calibration for the shortest frames of ``scorer``.
+        resolution_ms: length of a frame in ms. If None, the calibration states the length. If there
+            is no calibration either, the frames are the shortest that ``scorer`` scores.
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:

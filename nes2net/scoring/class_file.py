@@ -1,8 +1,9 @@
 """Files of class logits: tables separated by tabs, with a row for each utterance.
 
 The header is ``utterance`` and the names of the classes, which may contain spaces and commas. A
-file of another program may hold posteriors in place of logits. The files of judgements of other
-packages have the same form, with other columns in place of the classes.
+file of another program may hold posteriors in place of logits. Other packages may define judgements
+of their own. The files of these judgements have the same form, with other columns in place of the
+classes.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class ClassTable(NamedTuple):
 
 
 def holds_classes(path: Path) -> bool:
-    """Whether the first line of a file is a header of class logits, with at least two classes."""
+    """Whether the first line of a file is the header of class logits, and names at least two classes."""
     cells = first_line(path).rstrip("\r\n").split("\t")
     return cells[0] == _ID and len(cells) > 2
 
@@ -57,8 +58,8 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
         expected: the names that the classes must have; empty for any names of at least two classes.
 
     Raises:
-        InputError: if the file cannot be read, has no rows or not the expected classes, or if a
-            line is malformed.
+        InputError: if the file cannot be read or has no rows, if its classes are not the expected
+            classes, or if a line is malformed.
     """
     names: tuple[str, ...] = ()
     ids: list[str] = []
@@ -71,7 +72,7 @@ def read_class_table(path: Path, expected: Sequence[str] = ()) -> ClassTable:
             if not lines:
                 continue
             ids += [line.split("\t", 1)[0] for line in lines]
-            # A list of blocks would take as much memory again when it is joined; a large array grows in place.
+            # Let one array grow in place: joining a list of blocks would need twice the memory.
             logits.resize((len(ids), len(names)), refcheck=False)
             logits[-len(lines) :] = _parsed_logits(path, number, lines, len(names))
     if not ids:

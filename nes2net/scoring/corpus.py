@@ -25,7 +25,7 @@ from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformRe
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringSettings(RunSettings):
-    """The settings with which a corpus is judged: those of any run, and settings of reading and scoring."""
+    """The settings with which a corpus is judged: how to run, how to read utterances, and how to score them."""
 
     num_samples: int | None = None
     """Number of leading samples of each utterance to take ('4sec'); a shorter utterance is
@@ -144,7 +144,7 @@ def judge_trials(
         filled=not (legacy or batch_matters),
         compiled=settings.compile,
     )
-    # Collect the identity of the run: all that changes a value.
+    # Collect the identity of the run: everything that may change a value.
     run = run_identity(scorer, trials, num_samples, legacy, settings.compile)
     if batch_matters:
         run["batch_size"] = batch_size
@@ -158,8 +158,8 @@ def judge_trials(
     def begin(batches: Iterator[ReadBatch]) -> Generator[BatchResult[Any], None, None]:
         """Judge ``batches``; before the first batch, print the note on ``normalize: batch`` and compile the scorer.
 
-        Both are done only if they apply. This function is not called if ``out`` is complete
-        already.
+        The note is printed only if a score depends on its batch, and the scorer is compiled only if
+        the settings ask for it. This function is not called if ``out`` is complete already.
         """
         if batch_matters and is_first():
             tqdm.write(

@@ -26,7 +26,7 @@ from nes2net.scoring.kernel import Scorer, start_rows
 #: Kinds of files that hold embeddings.
 SUFFIXES = (".npy", ".parquet")
 _FLOAT = np.dtype("<f4")
-_ROWS_AT_ONCE = 8192  # rows that are in memory at once while the finished file is written
+_ROWS_AT_ONCE = 8192  # number of rows in memory at once while the finished file is written
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _list_beside(out: Path) -> Path:
 
 
 def _write_parquet(path: Path, size: int, chunks: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write ids, labels and embeddings of ``size`` numbers as columns, one of the ``chunks`` of rows at a time.
+    """Write the columns of ids, labels and embeddings, a chunk of rows at a time; an embedding has ``size`` numbers.
 
     A byte of an id that is not UTF-8 becomes U+FFFD.
     """

@@ -36,12 +36,12 @@ from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_j
 from nes2net.scoring.output import Output
 from nes2net.scoring.record import audio_digest, plain, read_record, record_path
 
-_ROWS_AT_ONCE = 1024  # rows of a finished file that are in memory at once while they are copied
+_ROWS_AT_ONCE = 1024  # number of rows of a finished file that are in memory at once while they are copied
 
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: The rule for a file that exists. True replaces the file. False and ``"others"`` resume from a file of the same
+#: What to do if the file exists already. True replaces the file. False and ``"others"`` resume from a file of the same
 #: run. If the file is of another run, False is an error, and ``"others"`` replaces the file.
 Overwrite: TypeAlias = bool | Literal["others"]
 
@@ -114,7 +114,7 @@ class Finished:
 
     @property
     def record_path(self) -> Path:
-        """The path of the record, a JSON file beside the file."""
+        """The path of the record, which is a JSON file beside the file of rows."""
         return record_path(self.path)
 
 
@@ -146,7 +146,7 @@ def run_over(
     about: Mapping[str, Any],
     settings: RunSettings | None = None,
 ) -> Finished:
-    """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and write the rows in order.
+    """Read the batches of ``trials``, compute a row for each trial, and write the rows in order to the file ``out``.
 
     Under ``torchrun`` each process computes a part, and the first process writes the file. The file
     is the same to the last bit for any number of processes and interruptions.
@@ -237,7 +237,7 @@ def run_over(
                 )
         results_of_processes = processes.gather(process_result)
         if processes.rank == 0:
-            # Measure the speed of this run alone, without earlier runs from which this run resumed.
+            # Measure the speed of this run alone; rows from earlier runs do not count.
             seconds = time.monotonic() - began
             audio_seconds = sum(process_result.num_samples for process_result in results_of_processes) / SAMPLE_RATE
             speed = {
@@ -321,8 +321,8 @@ def _find_earlier_work(
     # Read the rows in journals.
     with open_journals(out, run, output.from_json) as journalled:
         pass
-    # The file is complete, so journals of this run are not needed. A journal of another run stays, because that run was
-    # to overwrite this file.
+    # The file is complete, so journals of this run are not needed. A journal of another run is kept, because that run
+    # was started to overwrite this file.
     if result.already_complete:
         return nothing._replace(begin_anew=journalled is not None)
     finished = None if stamps is None else out
@@ -371,7 +371,7 @@ def _keep_results(
     """Write the rows of all batches to the journal, and show the progress.
 
     Args:
-        already: ids of the trials that the display counted from the start.
+        already: ids of the trials that the progress display counts as done from the start.
         on_error: as in :class:`RunSettings`.
         report_failures: whether to print failures.
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 _AHEAD = 6
 _LOOKED_AT = 4
 # Limits for long recordings.
-_AHEAD_BYTES = 1 << 29  # largest number of bytes of samples that are held
+_AHEAD_BYTES = 1 << 29  # largest number of bytes of samples in memory
 _EXPANSION = 16  # bytes of samples that are assumed for each byte of a file that was not read yet
 
 

@@ -23,7 +23,8 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked
 from nes2net.lib.plain_data import parsed_json
 
-# Most bytes of a line; a longer line counts as damaged. The scores of an hour in 20-ms frames take 4 million bytes.
+# Largest number of bytes of a line; a longer line counts as damaged. The scores of an hour in 20-ms frames take 4
+# million bytes.
 _LONGEST_LINE = 1 << 26
 
 T = TypeVar("T")
@@ -68,8 +69,8 @@ class Journal(Generic[T]):
         self.to_json = to_json
         try:
             make_folder(path.parent)
-            # Without a buffer: closing a file with a buffer would try again to write a line for which the disk has no
-            # room.
+            # The file has no buffer. If a line does not fit on the disk, closing a file with a buffer would try to
+            # write it again.
             self._file = open(path, "ab", buffering=0, opener=never_linked)
             with open(path, "rb") as file:  # an incomplete last line is cut off
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))

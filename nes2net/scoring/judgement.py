@@ -105,7 +105,7 @@ class Judgement(Output[T]):
         """
 
     def in_words(self, told: Mapping[str, Any]) -> str:
-        """Put the facts ``told`` by :meth:`tell`, without the remark, into words for ``nes2net predict``."""
+        """Put the facts of :meth:`tell`, without the remark, into words for ``nes2net predict``."""
         words = []
         for name, fact in told.items():
             if name == "remark":
@@ -142,7 +142,8 @@ class Judgement(Output[T]):
 
         Raises:
             InputError: if files or labels cannot be read or do not fit each other, if settings do
-                not apply, or, as in this base class, if the judgement cannot be evaluated.
+                not apply, or if the judgement cannot be evaluated, as is the case in this base
+                class.
         """
         raise InputError(f"{paths[0]}: holds {self.what}, which are not evaluated: give scores")
 

@@ -77,11 +77,11 @@ class Scorer(Protocol):
 
     @property
     def resolutions(self) -> tuple[float, ...]:
-        """Lengths in ms of the segments that can be scored, the shortest first; empty if none can."""
+        """Lengths in ms of the segments that can be scored, the shortest first; empty if segments cannot be scored."""
 
     @property
     def trained_on_segments(self) -> bool:
-        """Whether the scores of segments were trained."""
+        """Whether the detector was trained to score segments."""
 
     def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
         """Compute the scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
@@ -91,7 +91,7 @@ class Scorer(Protocol):
         """
 
     def fingerprint(self) -> str:
-        """Compute the SHA-256 of the architecture and weights, or of the files."""
+        """Compute the SHA-256 of the architecture and weights, or of the files that hold both."""
 
     def modules(self) -> Iterable[nn.Module]:
         """List the modules that have a train and an eval mode; empty for a detector without train mode."""
@@ -155,7 +155,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
     """Score ``waveforms`` (N,) like :func:`score_or_raise`; waveforms of equal length share a batch."""
     alone = depends_on_batch(scorer)
-    groups: dict[int, list[int]] = {}  # length → indices of the waveforms; if alone, each waveform is a group
+    groups: dict[int, list[int]] = {}  # indices of waveforms that share a batch; the key is a length or an index
     for number, waveform in enumerate(waveforms):
         groups.setdefault(number if alone else len(waveform), []).append(number)
     scores = [0.0] * len(waveforms)
@@ -210,7 +210,7 @@ def start_rows(
     is missing.
 
     Args:
-        scorer: the detector with which ``compute`` computes.
+        scorer: the detector that ``compute`` uses.
         message: the reason if a number is not finite, such as ``"score is {}"``; ``{}`` stands for
             the number.
         compute: computes rows B×K of waveforms B×N.
@@ -367,7 +367,7 @@ class _ModeInForce:
             buffer.copy_(before)
 
 
-# Scorer → train mode (True) or eval mode (False) → the mode in force in this process.
+# For each scorer, the modes that are in force in this process: train mode at key True, eval mode at key False.
 _in_force: WeakKeyDictionary[Scorer, dict[bool, _ModeInForce]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
@@ -429,7 +429,7 @@ def default_batch_size(device: torch.device) -> int:
 
 
 def chosen_batch_size(scorer: Scorer, requested: int | None, usual: int | None = None) -> int:
-    """Choose how many waveforms to compute at once: ``requested``, else ``usual``, else the device's default.
+    """Choose how many waveforms to compute at once: the number requested, the usual one, or the device's default.
 
     The number is always 1 if a score depends on other utterances in its batch.
 

@@ -39,7 +39,8 @@ from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.track import Track
 from nes2net.scoring.waveforms import Recording, judged_share
 
-#: The most recordings of a corpus that are measured. With 10,000 recordings, p-values reach down to 1 in 10,000.
+#: Largest number of recordings of a corpus that are measured. With 10,000 recordings, p-values reach down to 1 in
+#: 10,000.
 MOST_MEASURED = 10_000
 _BATCH = 8
 _MOST_WORKERS = 8
@@ -47,7 +48,7 @@ _SEED = 0
 
 
 def measure_file(path: AnyRecording, num_samples: int | None, longest: int | None = None) -> Traits:
-    """Measure the part of the recording in a file that a detector scores.
+    """Measure the recording in a file, or only the part of it that a detector scores.
 
     Args:
         num_samples: number of leading samples that are scored; None for the whole recording, of any
@@ -209,7 +210,7 @@ def measure_trials(
 
 
 def forget_traits(beside: str | Path) -> None:
-    """Remove the files that :func:`measure_trials` left for this ``beside``."""
+    """Remove the files that a call of :func:`measure_trials` with the same ``beside`` has left."""
     for out in _files_beside(beside):
         for suffix in ("", ".csv", ".json"):
             out.with_name(f"{out.name}{suffix}").unlink(missing_ok=True)

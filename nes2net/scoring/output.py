@@ -1,4 +1,4 @@
-"""The output of a run over a corpus: the interface of its values and of the finished file."""
+"""The interface of the output of a run over a corpus: a value for each trial, and the finished file."""
 
 from __future__ import annotations
 

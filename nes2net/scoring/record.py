@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
 
 _LARGEST_ABOUT = 16 << 20  # bytes
-_LARGEST_WHOLE = 64 << 20  # bytes; a record is large if it holds a reason for each of many missing scores
+_LARGEST_WHOLE = 64 << 20  # largest size in bytes; a record may hold a reason for each of many missing scores
 
 
 def computing(scorer: Scorer, num_samples: int | None) -> dict[str, Any]:

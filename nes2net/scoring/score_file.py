@@ -67,7 +67,7 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
         lines.append(line)
         ids.append(row[id_column])
         numbers.append(row[score_column])
-    # Check all ids and all numbers at once. Only if something is wrong, look for the first line.
+    # Check all ids and all numbers at once. Only if something is wrong, look for the first wrong line.
     if not has_control("".join(ids)) and are_floats(numbers):
         return ids, np.array(list(map(float, numbers)))
     scores = []

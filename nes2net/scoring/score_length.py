@@ -82,8 +82,8 @@ def samples_to_score(
         if "num_samples" in data and data.get("crop") == "pieces":
             samples = None  # training used all pieces of each recording
         elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
-            samples = "corpus"  # the recipe's length does not decide
-    # The usual number needs no reason.
+            samples = "corpus"  # the length in the recipe is damaged or usual, so it does not decide
+    # If the usual number is scored, no reason is given.
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return ScoreLength(usual)
     return ScoreLength(samples, why)

@@ -54,7 +54,7 @@ class HeldSamples:
             self._blocks = [np.concatenate(self._blocks)]
 
     def cut(self, start: int, length: int) -> np.ndarray:
-        """Give the samples (``length``,) from number ``start`` on, as a view of the held samples."""
+        """Return the ``length`` samples that begin at sample number ``start``, as a view of the held samples."""
         if len(self._blocks) > 1:
             self._blocks = [np.concatenate(self._blocks)]
         return self._blocks[0][start - self.first : start - self.first + length]
@@ -98,7 +98,7 @@ class SlidingWindows:
             window = Window(self._start, samples.cut(self._start, self._length), False)
             self._start += self._hop
             yield window
-        # The last window needs the last ``length`` samples of the recording, which may begin before the next window.
+        # The last window has the last ``length`` samples of the recording; it may begin before the next window would.
         if is_complete or samples.end - samples.first >= 2 * self._length:
             samples.drop(min(self._start, samples.end - self._length))
 
@@ -188,7 +188,7 @@ class Stream:
         scorer: the detector.
         sample_rate: rate of the pushed samples in Hz.
         window: length of a window in seconds; None for the length of the detector's training crops.
-        hop: distance of windows in seconds.
+        hop: seconds from the start of a window to the start of the next window.
         batch_size: number of windows that are computed at once; a window waits until its batch is
             complete. None for 8 on a CPU and 64 on a GPU.
         channels: the comparison of the recording's channels, if the channels are averaged before
@@ -397,7 +397,7 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
     The next window must then begin no later than this part ends.
 
     Returns:
-        The length of a window and the distance of windows, in samples.
+        The length of a window and the hop from window to window, in samples.
 
     Raises:
         InputError: if ``window`` or ``hop`` is not positive, if the window is too short for

@@ -133,7 +133,8 @@ def least_span(score_rule: str) -> float:
 #: Length in seconds up to which the frames of a recording are scored in one piece. Published networks score whole
 #: utterances, and the utterances of PartialSpoof are shorter than this.
 LONGEST_PIECE = 30.0
-#: Approximate distance in seconds of the windows of a longer recording; a window is twice as long.
+#: Approximate time in seconds from the start of a window to the start of the next, along a longer recording; a window
+#: is twice as long.
 WINDOW_STEP = 10.0
 
 
@@ -201,7 +202,7 @@ def frame_scores(
     assert scores_segments(scorer)
     # Choose the windows, and how many of them are computed at once.
     grid = Grid.of(scorer)
-    # The number of windows that have as many samples as a batch of utterances of 4 s.
+    # By default, the windows of a batch have together as many samples as a usual batch of utterances of 4 s.
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
     batch_size = chosen_batch_size(scorer, batch_size, usual)
     frame = round(resolution_ms * SAMPLE_RATE / 1000)  # in samples
@@ -242,7 +243,7 @@ def frame_scores(
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
-    """Choose the length of a frame in ms: ``resolution_ms``, or if None the shortest length that ``scorer`` scores.
+    """Choose the length of a frame in ms; if ``resolution_ms`` is None, this is the shortest that ``scorer`` scores.
 
     Raises:
         InputError: if ``scorer`` does not score frames, or does not score frames of this length.
@@ -321,7 +322,7 @@ class Grid(NamedTuple):
             longest_frames = (most_frames - 1) * hop
         limits = [scorer.used_samples.most, longest_frames]
         most_samples = min((limit for limit in limits if limit is not None), default=None)
-        # The factor 2 makes half a step a whole number of frames.
+        # With the factor 2, half a step is a whole number of frames.
         unit = 2 * math.lcm(*scorer.backend.resolutions) * hop
         step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
         longest = round(LONGEST_PIECE * SAMPLE_RATE)

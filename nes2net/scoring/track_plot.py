@@ -36,8 +36,8 @@ INK = "#1f2933"
 _SCORE = "#1d4ed8"
 _WAVEFORM = "#6b7785"
 
-# A line through more scores than this would fill the picture, which is about 1,280 pixels wide. More scores
-# are drawn as bands over columns.
+# A line through more scores than this would fill the picture, which is about 1,280 pixels wide. If there are more
+# scores, bands over columns are drawn instead.
 _MOST_POINTS = 640
 _COLUMNS = 160  # largest number of columns
 _SCORES_PER_COLUMN = 6  # smallest number of scores in a column
@@ -46,7 +46,7 @@ _ENVELOPE_COLUMNS = 2000  # largest number of columns of the waveform; the pictu
 # Distances of the ticks of the time axis in seconds; the smallest distance with fewer than _MOST_TICKS ticks is taken.
 _STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800)
 _MOST_TICKS = 13
-_LONGEST_NAME = 90  # number of characters of a name that is drawn whole
+_LONGEST_NAME = 90  # largest number of characters of a name that is not shortened
 
 
 def plot_track(

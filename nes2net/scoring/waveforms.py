@@ -20,13 +20,13 @@ from nes2net.scoring.kernel import Scorer
 
 #: The part of a longer recording that is taken: the first ``num_samples``, or ``num_samples`` from a random start.
 Crop: TypeAlias = Literal["head", "random"]
-#: Scaling to a largest absolute sample of 1: of nothing, of the whole recording, or of the part that is taken.
+#: What is scaled to a largest absolute sample of 1: nothing, the whole recording, or the part that is taken.
 PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
 _CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
 
 class Transform(Protocol):
-    """A change of whole recordings before they are cut. Transforms are pickled and sent to the workers."""
+    """A change that is made to whole recordings before they are cut. Transforms are pickled and sent to the workers."""
 
     @property
     def identity(self) -> str:
@@ -206,7 +206,7 @@ class WaveformReader:
 
 
 def judged_share(length: int, *limits: int | None) -> float:
-    """Compute the share of a recording of ``length`` samples that a detector gets.
+    """Compute which share of a recording a detector gets; the recording has ``length`` samples.
 
     Each of ``limits`` is a largest number of samples, or None for no limit; the smallest limit
     decides.

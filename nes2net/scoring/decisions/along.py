@@ -26,18 +26,18 @@ from nes2net.scoring.decisions.population import Traits
 if TYPE_CHECKING:
     from nes2net.scoring.track import Track
 
-# The following numbers are assumptions. A stretch stands out if at most this share of bona fide recordings has as much
-# evidence in some stretch.
+# The following numbers are assumptions. A stretch stands out if at most this share of bona fide recordings has a
+# stretch with as much evidence.
 _STANDS_OUT = 0.01
 #: The score of a window counts only if at least this share of the window is speech.
 LEAST_SPEECH = 0.25
 # A fake part is called found if it stands out in at least this share of simulated recordings.
 _FOUND = 0.5
 _SIMULATIONS = 2000
-# Most windows of a simulated recording. A longer recording counts as several recordings of this length.
+# Largest number of windows of a simulated recording. A longer recording counts as several recordings of this length.
 _MOST_WINDOWS = 1000
-_BELOW = 0.025  # this share of the calibration's bona fide trials lies below the usual range
-_MOST_LENGTHS = 16  # fake parts are simulated with at most so many different lengths
+_BELOW = 0.025  # share of the calibration's bona fide trials that lies below the usual range
+_MOST_LENGTHS = 16  # largest number of different lengths of simulated fake parts
 _SEED = 0
 
 
@@ -56,7 +56,7 @@ class Stretch:
 
     @property
     def stands_out(self) -> bool:
-        """Whether so much evidence is rare in bona fide recordings."""
+        """Whether few bona fide recordings have a stretch with as much evidence as this stretch."""
         return self.p_value <= _STANDS_OUT
 
     @property
@@ -154,7 +154,7 @@ class DecisionAlong(Decision):
 
 
 def suitable_hop(duration: float, window: float) -> float:
-    """Choose the distance of windows: half a ``window`` if the recording lasts up to two minutes, else a ``window``.
+    """Choose the hop from window to window: half a ``window`` for up to two minutes of recording, else a ``window``.
 
     All times are in seconds.
     """
@@ -168,10 +168,11 @@ def decide_along(decider: Decider, score: float, track: Track, traits: Traits | 
     applies decides:
 
     1. "cannot tell" if the recording is unfit or has no speech, or is unlike the calibration's
-       recordings, or if it is clipped so much that the side of the threshold is uncertain;
+       recordings, or if clipping makes it uncertain on which side of the threshold the recording
+       lies;
     2. "spoof" if the mean ratio is below the decider's threshold, or if a stretch stands out;
     3. "cannot tell" if there are more low windows than chance explains, or if the detector would
-       miss a fake half of such a recording more often than find it;
+       miss a fake part as long as half the recording in most cases;
     4. else "bonafide".
 
     Args:
@@ -255,12 +256,12 @@ def _find_stretch(running: list[Running], starts: NDArray, chance: _Chance) -> S
 
 
 def _count_low_windows(decider: Decider, llrs: list[float], num_independent: int) -> LowWindows:
-    """Count the windows with lower ratios than 97.5 % of the calibration's bona fide trials.
+    """Count the low windows: 97.5 % of the calibration's bona fide trials have higher ratios than such a window.
 
-    The share of windows with a lower ratio than the k-th lowest of N trials has a Beta
-    distribution, however ratios are distributed. Among n windows side by side, the number of
-    windows with a lower ratio is therefore beta-binomial (Wilks, "Determination of sample sizes for
-    setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
+    Let r be the k-th lowest ratio of N trials. The share of windows with a ratio below r has a Beta
+    distribution, whatever the distribution of ratios. Among n windows side by side, the number of
+    windows with a ratio below r is therefore beta-binomial (Wilks, "Determination of sample sizes
+    for setting tolerance limits", Annals of Mathematical Statistics 12, 1941).
 
     Args:
         llrs: the ratio of each window with speech; windows may overlap.
@@ -307,8 +308,8 @@ class _Chance(NamedTuple):
         if llrs is None:
             return None
         largest = decider.calibration.largest_llr
-        # Add to each class a trial with the ratio that speaks most for the other class. Without this trial, a sum
-        # could look rarer than the number of trials can show.
+        # Add to each class a trial with the ratio that speaks most for the other class. Without this trial, a sum could
+        # look rarer than so few trials can prove.
         bonafide = np.append(np.clip(llrs.bonafide, -largest, largest), -largest)
         spoof = np.append(np.clip(llrs.spoof, -largest, largest), largest)
         count = min(num_windows, _MOST_WINDOWS)

@@ -35,20 +35,20 @@ from nes2net.scoring.decisions.population import Population, as_saved
 
 _FEWEST = 20  # with fewer trials of a class, weights and figures are worth little
 _STEEPEST = 1e-12  # the solver stops at this slope of the loss
-_FLAT = 1e-6  # a solver that stopped early because of rounding counts as successful up to this slope
+_FLAT = 1e-6  # if rounding stops the solver early, a slope of at most this counts as the minimum
 _MOST_STEPS = 500
 # The standard deviation of a system's scores must exceed _NARROWEST times their mean, and also _SMALLEST. With less
 # spread, rounding leaves too few digits.
 _NARROWEST = 1e-13
 _SMALLEST = 1e-25
-# Limits of weights and offsets, and of log-likelihood ratios, because a file of unknown origin may hold
-# any number.
+# Largest absolute values of weights and offsets, and of log-likelihood ratios. A file of unknown origin may hold any
+# number.
 _LARGEST_WEIGHT = 1e30
 _LARGEST_LLR = 1e6
 _MOST_BYTES = 64 << 20  # largest size of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
 # If a class has more than a million trials, a million of its ratios are kept, evenly spaced among the sorted ratios.
-# Shares of trials then stay exact to a millionth. A file that is read may hold somewhat more ratios.
+# Shares of trials then stay exact to a millionth. A calibration file may hold up to _MOST_READ ratios of a class.
 _MOST_KEPT = 1_000_000
 _MOST_READ = 2_500_000
 
@@ -279,7 +279,7 @@ def _json_lines(value: Any, indent: str = "") -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Saved(LinearCalibration):
-    """A calibration as its file holds it, with the name of the format."""
+    """The fields in the file of a calibration, and the name of the format."""
 
     format: Literal["nes2net linear calibration"]
 
@@ -380,7 +380,7 @@ def fit(
             f"{', '.join(itertools.compress(names, ~usable))}: the scores are too large or too close together to "
             "calibrate; scale or shift them, or leave this system out"
         )
-    # Find the weights of the scaled scores, and convert them to weights of the scores as they are.
+    # Find the weights of the scaled scores, and convert them to weights of the unscaled scores.
     parameters, problem = _best_parameters((scores - centre) / scale, len(bonafide), prior, l2)
     weights = parameters[:-1] / scale
     calibration = LinearCalibration(tuple(weights.tolist()), float(parameters[-1] - weights @ centre), prior, l2, names)
@@ -394,7 +394,7 @@ def fit(
     # Keep the sorted ratios of the trials, or a million of them.
     llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
     for number, ordered in enumerate(llrs):
-        if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, with the first and the last ratio
+        if len(ordered) > _MOST_KEPT:  # keep evenly spaced ratios, including the first and the last
             llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
     return replace(calibration, llrs=Llrs(*llrs))
 
@@ -407,12 +407,12 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
     """
     bonafide_llrs = calibration(bonafide)
     spoof_llrs = calibration(spoof)
-    # The second condition is false only if all ratios are equal.
+    # The second comparison is false if all ratios are equal, because equal ratios separate nothing.
     return bool(bonafide_llrs.min() >= spoof_llrs.max() and bonafide_llrs.max() > spoof_llrs.min())
 
 
 def how_sure(num_bonafide: int, num_spoof: int) -> str:
-    """Say how certain error rates on so many trials are, and how many trials would make them more certain.
+    """Say how certain error rates are with these numbers of trials, and how many trials would make them more certain.
 
     Only the class with fewer trials is considered.
 
@@ -437,7 +437,7 @@ def _num_trials_needed(rate: float) -> int:
 
 
 def few_trials(num_bonafide: int, num_spoof: int) -> str:
-    """Say how uncertain a calibration on so few trials is; empty if each class has 20 or more.
+    """Say how uncertain a calibration on few trials is; empty if each class has 20 trials or more.
 
     >>> few_trials(2, 400)[:59]
     'there are only 2 bona fide trials: if none of them is wrong'
@@ -475,8 +475,8 @@ def _best_parameters(standardised: NDArray, num_bonafide: int, prior: float, l2:
         prior, l2: as for :func:`fit`.
 
     Returns:
-        The K weights and the offset in one vector (K + 1,); and an empty text, or the reason why
-        the minimum was not found.
+        The K weights and the offset in one vector (K + 1,), and the reason why the minimum was not
+        found; the reason is empty if the minimum was found.
     """
     from scipy.optimize import minimize  # start-up: scoring needs no SciPy
     from scipy.special import expit  # start-up, as above

@@ -43,7 +43,7 @@ class OperatingPoint:
 
     @classmethod
     def parse(cls, text: str) -> OperatingPoint:
-        """Read an operating point from a text, such as the flag of the command line.
+        """Read an operating point from a text, such as the value of a flag on the command line.
 
         Raises:
             InputError: if the text does not have this form, or if a number is out of its range.
@@ -110,7 +110,8 @@ class OperatingPoint:
             if nearest == 0:
                 return float(steps[nearest])
             return float(steps[nearest - 1] / 2 + steps[nearest] / 2)
-        # The rate limits the errors on one class, which is sorted; find the ratio after the allowed errors.
+        # The rate limits the errors on one class. Sort the ratios of this class, and skip the errors that the rate
+        # allows.
         if self.kind == "fa":
             class_llrs = llrs.spoof
             class_name = "spoofed"
@@ -126,7 +127,7 @@ class OperatingPoint:
         allowed = int(num_trials * self.rate * (1 + 1e-12))  # number of allowed errors; the factor corrects rounding
         ordered = np.sort(class_llrs)
         if self.kind == "miss":
-            return float(ordered[allowed])  # ``allowed`` ratios lie below this ratio
+            return float(ordered[allowed])  # the ratios before this one are the allowed misses
         highest_rejected = ordered[num_trials - allowed - 1]
         return float(np.nextafter(highest_rejected, math.inf))
 
@@ -196,9 +197,9 @@ class Decider:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
         abstain: the decision on a recording is "cannot tell" if at most this share of the
-            calibration's recordings is at least as unusual. With 0, no recording is "cannot tell"
-            for this reason. The decision on an unfit recording, such as silence, is always "cannot
-            tell".
+            calibration's recordings is at least as unusual as this recording. With 0, no recording
+            is "cannot tell" for this reason. The decision on an unfit recording, such as silence,
+            is always "cannot tell".
         unbounded: do not bound log-likelihood ratios by the largest ratio that the calibration's
             trials support (:attr:`LinearCalibration.largest_llr`). The probabilities, which are
             computed from the ratios, are then not bounded either. Decisions stay the same, because
@@ -242,8 +243,8 @@ class Decider:
     def threshold(self) -> float | None:
         """The lowest score that is accepted as bona fide, exact to the last bit.
 
-        None if no finite score is the lowest accepted one, or if the weight of the calibration is
-        not positive: higher scores then do not mean higher ratios.
+        None if this score is not finite. Also None if the weight of the calibration is not
+        positive, because higher scores then do not mean higher ratios.
         """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
@@ -270,7 +271,7 @@ class Decider:
 
     @property
     def usual_scores(self) -> tuple[float, float] | None:
-        """The range of 95 % of the calibration's bona fide scores; None if no trials are known, or the weight is 0."""
+        """Range that holds 95 % of the calibration's bona fide scores; None without trials, or if the weight is 0."""
         llrs = self.calibration.llrs
         (weight,) = self.calibration.weights
         if llrs is None or weight == 0:
@@ -308,8 +309,8 @@ class Decider:
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:
         """Decide on a recording.
 
-        The decision is "cannot tell" if the recording is unfit, if it is clipped so much that the
-        side of the threshold is uncertain, if its score is unlike the scores of the calibration's
+        The decision is "cannot tell" if the recording is unfit, if clipping makes it uncertain on
+        which side of the threshold it lies, if its score is unlike the scores of the calibration's
         trials, or if its traits are too unusual (see ``abstain``).
 
         Args:
@@ -361,7 +362,7 @@ class Decider:
 
     @property
     def note(self) -> str | None:
-        """A note that says why the decider will never call a recording "cannot tell" for being unusual.
+        """A note that says why no recording can get "cannot tell" for being unusual.
 
         None if this decision is possible, or if ``abstain`` is 0, because the user then wants no
         such decision.

@@ -116,7 +116,8 @@ class Evidence:
 
         Args:
             state: the plain data of :meth:`state`.
-            decider, window, settings: the arguments of the evidence that gave the state.
+            decider, window, settings: the arguments with which the earlier :class:`Evidence` was
+                made.
 
         Raises:
             InputError: if ``state`` is not such data.
@@ -151,7 +152,7 @@ class Evidence:
         if not math.isfinite(end) or (state.end is not None and end < state.end):
             raise InputError(f"windows are added in their order: one ends at {end} s, the one before at {state.end} s")
         llr = float(self.decider.llrs([score])[0])
-        passed = self.window  # before the first window, there are no weights that fade
+        passed = self.window  # the value for the first window, before which no weights fade
         if state.end is not None:
             passed = end - state.end
         fading = 2 ** (-passed / self.half_life)

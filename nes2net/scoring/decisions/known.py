@@ -31,7 +31,7 @@ _ROWS_AT_ONCE = 1024  # number of trials that are compared at once with all trai
 _LOGITS_AT_ONCE = 1 << 16  # number of trials whose logits are converted to float64 at once
 #: Largest number of scores that a :class:`KnownThreshold` keeps.
 MOST_SCORES = 1000
-_LARGEST_KNOWN = 1 << 20  # bytes of a file of known classes
+_LARGEST_KNOWN = 1 << 20  # largest size in bytes of a file of known classes
 
 
 def known_scores(logits: ArrayLike, kind: LogitScore = "log_odds", temperature: float = 1.0) -> NDArray:
@@ -121,7 +121,7 @@ class Reference:
 
     Args:
         embeddings: R×E, the inputs of the back-end's last layer.
-        classes: (R,), the number of each trial's class.
+        classes: (R,), the index of each trial's class.
         logits: R×K; needed for the score ``"nsd"``.
 
     Raises:
@@ -190,7 +190,7 @@ class Reference:
             embeddings: N×E, of the recordings.
 
         Returns:
-            (N,), the number of the class of each recording.
+            (N,), the index of the class of each recording.
         """
         _, neighbours = self._nearest_embeddings(self._checked_for_reference(embeddings), k)
         predicted = []

@@ -1,12 +1,12 @@
 """Measure the traits of a calibration's recordings, and decide whether another recording is like these recordings.
 
-A calibration holds for recordings that are like the recordings from which it was learned. For each
-trait of a recording, the distance from the middle of the calibration's recordings is measured. The
-largest of these distances says how unusual the recording is. The distances of duration, level and
-bandwidth are in units of a spread: the spread of the calibration's recordings on the same side of
-the middle. The embedding, which the detector's back-end computes, has a distance as in Lee et al.,
-"A simple unified framework for detecting out-of-distribution samples and adversarial attacks",
-NeurIPS 2018.
+A calibration is valid for recordings that are like the recordings from which it was learned. For
+each trait of a recording, the distance from the middle of the calibration's recordings is measured.
+The largest of these distances says how unusual the recording is. The distances of duration, level
+and bandwidth are in units of the spread of the calibration's recordings. Each side of the middle
+has a spread of its own. The embedding, which the detector's back-end computes, has a distance as in
+Lee et al., "A simple unified framework for detecting out-of-distribution samples and adversarial
+attacks", NeurIPS 2018.
 
 The largest distance becomes a p-value by comparison with the calibration's own recordings: Bates et
 al., "Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For
@@ -33,7 +33,7 @@ from nes2net.lib.errors import InputError, counted
 SCALARS = ("duration", "level", "bandwidth")
 #: The level of digital silence in dB.
 SILENCE = -120.0
-#: Fewest recordings of a population.
+#: Smallest number of recordings from which a population can be learned.
 FEWEST = 10
 
 # Level: the 95th percentile of the RMS of frames of 20 ms.
@@ -42,7 +42,7 @@ _LOUD = 95  # percentile
 # Bandwidth, see :func:`measure`.
 _SPECTRUM_FRAME = 512  # samples, 32 ms
 _SMOOTHED = 9  # number of bands of 31.25 Hz; together, they cover some 280 Hz
-_FLOOR = 5  # percentile of the smoothed spectrum
+_FLOOR = 5  # percentile of the smoothed spectrum that is taken as its floor
 _ABOVE_FLOOR = 6.0  # dB
 _NEARLY_ALL = 0.99  # this share of the area lies below the bandwidth
 _DEEPEST = 80.0  # dB; largest distance of the floor from the maximum
@@ -53,7 +53,7 @@ _CHUNK = 64 * 2560
 _USUAL = (0.025, 0.975)
 # Smallest distance from the middle to an edge: 10 % of the duration, 1 dB of the level, 250 Hz of the bandwidth.
 _LEAST = {"duration": math.log(1.1), "level": 1.0, "bandwidth": 250.0}
-#: Factor and unit in which a trait is shown to people.
+#: For each trait: the factor by which a value is multiplied for people to read, and the unit of the product.
 SHOWN = {"duration": (1, "s"), "level": (1, "dB of full scale"), "bandwidth": (0.001, "kHz")}
 _FOLDS = 5
 _SEED = 0
@@ -61,7 +61,7 @@ _MOST_DIRECTIONS = 32
 _LEAST_SPREAD = 0.1  # smallest spread of the distances of embeddings, as a multiple of the median distance
 _MOST_RECORDINGS = 1_000_000
 _WIDEST = 1 << 16  # largest size of an embedding
-_LARGEST = 1e12  # limit of the absolute value of a number in an embedding
+_LARGEST = 1e12  # largest absolute value of a number in an embedding
 
 
 class Traits(NamedTuple):
@@ -230,7 +230,7 @@ class Spread(NamedTuple):
 
 
 def as_saved(schema: Any) -> GetPydanticSchema:
-    """Annotate a field: when Pydantic reads the field from a file, it takes ``schema`` for the type of the field."""
+    """Make an annotation of a field: Pydantic then reads the field from a file as if its type were ``schema``."""
     return GetPydanticSchema(lambda _, handler: handler(schema))
 
 
@@ -459,7 +459,7 @@ class Population:
         return Typicality((1 + at_least) / (1 + len(distances)), trait, reason)
 
     def edges(self) -> dict[str, Spread]:
-        """Compute the usual range of each trait: trait → the values at distance 1 below, at and above the middle.
+        """Compute the usual range of each trait: trait → its lower edge, its middle and its upper edge.
 
         Values are in the units of :class:`Traits`. If there are embeddings, the trait ``embedding``
         is the distance of an embedding from the means of the model.
@@ -499,7 +499,7 @@ def _scalar_distances(usual: dict[str, Spread], values: dict[str, NDArray]) -> N
 
 
 def _embedding_distance(spread: Spread, from_mean: NDArray) -> NDArray:
-    """Scale distances (N,) of embeddings from the means: 0 up to the middle of ``spread``, 1 at the upper edge."""
+    """Scale distances (N,) of embeddings: up to the middle of ``spread`` they become 0, and at its upper edge 1."""
     return np.maximum(0, from_mean - spread.middle) / max(
         _LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12
     )

@@ -6,12 +6,12 @@ In reading order: ``usual_of`` makes a ``Usual`` for each trait of a calibration
 
 New recordings have no labels, so the tests count how many new recordings lie outside of the ranges
 that hold 95 % of the calibration's recordings. These ranges are themselves estimated, from N
-recordings. The share outside of a range between two order statistics has a Beta distribution,
-however the trait is distributed: Wilks, "Determination of sample sizes for setting tolerance
-limits", Annals of Mathematical Statistics 12, 1941. The number of recordings outside, among n new
-recordings, is therefore beta-binomial. A binomial test against 5 % would ignore that N is finite.
-With 100 recordings of the calibration and 500 new recordings like them, such a test would give p ≤
-0.01 in a third of all cases.
+recordings. If two order statistics are the ends of a range, the share outside of the range has a
+Beta distribution, whatever the distribution of the trait: Wilks, "Determination of sample sizes for
+setting tolerance limits", Annals of Mathematical Statistics 12, 1941. The number of recordings
+outside, among n new recordings, is therefore beta-binomial. A binomial test against 5 % would
+ignore that N is finite. With 100 recordings of the calibration and 500 new recordings like them,
+such a test would give p ≤ 0.01 in a third of all cases.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nes2net.lib.errors import InputError
 from nes2net.scoring.decisions.calibration import LinearCalibration
 from nes2net.scoring.decisions.population import FEWEST, SCALARS, SHOWN, Population, Traits
 
-# Share of recordings outside of a usual range, as in the ranges of a population.
+# Expected share of recordings outside of a usual range. The ranges of a population use the same share.
 _OUTSIDE = 0.05
 # The search for the smallest number of recordings that can show drift stops at this number. With a calibration of 10
 # recordings, 5 new recordings suffice.
@@ -76,13 +76,14 @@ class Usual:
     def is_measured(self) -> bool:
         """Whether the values are measured in a unit, with a median.
 
-        P-values and the verdict "unfit" are not; their usual values are given in ``words``.
+        P-values and the verdict "unfit" have neither a unit nor a median; ``words`` describes their
+        usual values.
         """
         return not self.words
 
     @property
     def expected(self) -> float:
-        """Expected share of recordings outside, for recordings like the calibration's."""
+        """Expected share outside of the ranges, for recordings that are like the calibration's."""
         return max(outside / (outside + inside) for outside, inside in self.chance)
 
     def shown(self, value: float) -> str:
@@ -331,7 +332,8 @@ def compare(all_usual: Sequence[Usual], values: Mapping[str, NDArray], alpha: fl
     """
     # Compare only the traits that new recordings have.
     compared = [usual for usual in all_usual if len(values.get(usual.name, ()))]
-    # Compute the p-values of each trait for all numbers of recordings outside: element k for k recordings.
+    # For each trait, compute the p-value of each possible number k of recordings outside; element k belongs to k
+    # recordings.
     all_p_values = [usual.p_values(len(values[usual.name])) for usual in compared]
     p_values = []
     for usual, by_number in zip(compared, all_p_values):
