@@ -19,8 +19,8 @@ from nes2net.lib.files import Budget, json_text
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
-_LONGEST_LABEL = 60  # characters; a longer name of a grid point is cut in names of folders
-_MOST_TRAININGS = 1000  # a limit, because planning a training takes 8 ms
+_LONGEST_LABEL = 60  # largest number of characters of a grid point in the name of a folder
+_MOST_TRAININGS = 1000  # largest number of trainings; planning one takes 8 ms
 _MOST_EVALUATIONS = 10_000
 
 
@@ -168,7 +168,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
     Returns:
         A mapping: alias of a left-out corpus → names of its evaluation sets. Without
-        `leave_one_out`, the only key is None, with the names of all sets.
+        `leave_one_out`, the mapping has a single entry: None → names of all sets.
 
     Raises:
         InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set
@@ -218,7 +218,7 @@ def _value_text(value: Any) -> str:
 
 
 def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """Name a grid point and a left-out corpus for folder names; a long or unusual name is cut and gets a checksum."""
+    """Name a folder for a grid point and a left-out corpus; shorten a long or unusual name, and add a checksum."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

@@ -90,7 +90,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
-    # The checkpoint, or what its training needs.
+    # Look for the checkpoint, or for the inputs of its training.
     path = paths.recipe_of(row)
     missing = list[Finding]()
     if paths.checkpoint is not None:
@@ -178,7 +178,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
             published_config = Detector.from_config(published_architecture(row)).config
         if differences := _architecture_differences(config, published_config):
             conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
-    # The speaker-verification scores, if a min t-DCF is compared.
+    # A min t-DCF also depends on the speaker-verification scores: compare these.
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
@@ -352,7 +352,7 @@ def reproduce(
             checkpoint = folder / f"epoch_{epochs[0]}.pth"
     # Score and evaluate.
     scores = paths.out / "scores.txt"
-    config = None if row.model is None else published_architecture(row)  # used if the checkpoint states none
+    config = None if row.model is None else published_architecture(row)  # used if the checkpoint has no configuration
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(

@@ -13,9 +13,9 @@ from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLoca
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
 
 _BAR = "#6b7785"
-_WINDOW = 400  # samples of a spectrum: 25 ms
-_RANGE = 70.0  # dB from white to black
-_MOST_COLUMNS = 1200  # columns of the spectrogram; the picture has hardly more pixels
+_WINDOW = 400  # number of samples in each spectrum: 25 ms
+_RANGE = 70.0  # level difference between white and black in dB
+_MOST_COLUMNS = 1200  # largest number of columns of the spectrogram: about the width of the picture in pixels
 #: Names of the methods in titles.
 TITLES = {
     "occlusion": "occlusion",
@@ -78,7 +78,7 @@ def draw(
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     scale = corner.inset_axes((0, 0.5, 1, 0.15))
-    # The colour bar has open ends, because a few cells are stronger than the value of its strongest tint.
+    # Give the colour bar pointed ends, because the relevance of a few cells lies beyond its range.
     figure.colorbar(tint, scale, orientation="horizontal", extend="both", ticks=MaxNLocator(3, steps=[1, 2, 5, 10]))
     scale.set_xlabel("relevance of a cell", fontsize=9, color=INK)
     scale.tick_params(colors=INK, labelsize=9)

@@ -90,8 +90,8 @@ class ArenaModel:
         """Load the detector.
 
         Raises:
-            InputError: as :meth:`nes2net.Detector.from_pretrained`, or if the detector needs scores
-                of other systems.
+            InputError: for the same reasons as in :meth:`nes2net.Detector.from_pretrained`, or if
+                the detector needs scores of other systems.
         """
         detector = Detector.from_pretrained(self.checkpoint, self.device, self.precision)
         check_takes_audio_alone(detector)
@@ -100,8 +100,8 @@ class ArenaModel:
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
         """Score recordings, in their order; higher is more bona fide.
 
-        Only recordings of equal length share a batch. Other recordings change a score by at most
-        1e-6.
+        Only recordings of equal length share a batch. The score of a recording depends on the rest
+        of its batch by at most 1e-6.
 
         Args:
             audios: recordings of any lengths, each floating-point samples (N,) in [−1, 1]. The
