@@ -156,7 +156,7 @@ def do_in_processes(
 
 
 def _last_log_line(log: Path) -> str:
-    """Return the last line of a log that is not blank, or "it printed nothing"; it often states why a process failed."""
+    """Return the last line of a log, which often says why a process failed; "it printed nothing" if all is blank."""
     lines = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if line.strip():

@@ -70,7 +70,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     module.eval()
     trained = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in trained:  # for trained parameters the counter would hook into autograd
+        for parameter in trained:  # otherwise the counter would use hooks of autograd
             parameter.requires_grad_(False)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             module(*inputs)
@@ -99,7 +99,7 @@ def peak_bytes(module: nn.Module, *inputs: Any) -> int:
 
 
 class _ResultMemory(TorchDispatchMode):
-    """Counts the bytes of tensors that operations return, until the tensors are freed.
+    """Counts the bytes of all tensors that operations have returned and that are not yet freed.
 
     ``storages`` has the ids of storages that are not counted. ``current`` is the number of bytes
     now, and ``peak`` is the largest number so far.
@@ -295,7 +295,7 @@ def _num_trained(module: nn.Module) -> int:
 
 
 def describe_config(config: dict[str, Any]) -> list[PartInfo]:
-    """Describe the parts of the detector with this ``config``, which may have a front-end alone."""
+    """Describe the parts of the detector with this ``config``; a ``config`` may also describe only a front-end."""
     with torch.device("meta"):
         if "backend" in config:
             return _describe_detector(Detector.from_config(config))

@@ -49,7 +49,7 @@ REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, back
 
 @dataclass(frozen=True)
 class Result:
-    """A published result, in words."""
+    """A published result, written as texts."""
 
     id: str
     figure: str
@@ -94,7 +94,7 @@ class _Kind(NamedTuple):
         return PLURALS.get(self.name, f"{self.name}s")
 
     def table(self) -> list[dict[str, str]]:
-        """Return a row for each name with its line, or with an error if the thing cannot be imported."""
+        """Return a row for each name: a line about the thing, or the error if the thing cannot be imported."""
         rows = []
         for name in self.names:
             try:
@@ -174,7 +174,7 @@ def _model_line(name: str) -> str:
 
 
 def _part_line(registry: Registry, name: str) -> str:
-    """Describe a part in the overview by its title, without the shapes that may end the title.
+    """Describe a part in the overview by its title, without shapes such as ``B×T×D → B×2``.
 
     If the registry builds the part from blocks, the names of the blocks come first.
     """
@@ -510,7 +510,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         trains_on.append(text)
     if len(trains_on) > 1:
         checked = "CORPUS"
-    from nes2net.training.tasks.task import create_task  # here for start-up time: most names need no training
+    from nes2net.training.tasks.task import create_task  # import only here, because most names need no training
 
     # Collect the facts about the model and the start of training.
     start = create_task(recipe).start

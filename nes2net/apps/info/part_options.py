@@ -17,7 +17,7 @@ from nes2net.apps.info.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
 from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, judgements, losses, tasks
 
-#: Parameters of constructors that are not options, because the detector sets them; by kind of part.
+#: Kind of part → parameters of its constructors that are not options, because the detector sets them.
 _NOT_OPTIONS = {
     frontends.kind: ("checkpoint",),
     aggregations.kind: ("num_layers", "feature_dim"),
@@ -27,8 +27,8 @@ _NOT_OPTIONS = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: For each key of a recipe whose value is a mapping, the class that declares the keys of the
-#: mapping. The classes are given by name, because some of their modules load torch.
+#: Some keys of a recipe hold a mapping. Here: such a key → the class that declares the keys below it.
+#: The classes are given by name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
@@ -56,7 +56,7 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
     if registry.kind != backends.kind:
         return []
-    from nes2net.models.backends.heads import GeneralOptions  # here for start-up time: it imports torch
+    from nes2net.models.backends.heads import GeneralOptions  # import only here, because this module imports torch
 
     return rows_of(GeneralOptions, tuple(declared(registry.get(name))))
 

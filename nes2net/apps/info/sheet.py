@@ -47,7 +47,7 @@ class Sheet:
     """Whether tables are brief, see :func:`table`."""
 
     def text(self) -> str:
-        """Write the description for a terminal, at most 100 columns wide; only a longer word makes it wider."""
+        """Write the description for a terminal. Lines have at most 100 columns, unless a single word is longer."""
         facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)

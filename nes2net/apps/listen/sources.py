@@ -155,7 +155,7 @@ def _recording(path: str, num_channels: int) -> Iterator[np.ndarray]:
 
 
 def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
-    """Yield 16 kHz audio in blocks of a tenth of a second, each when its last sample has just been spoken.
+    """Yield 16 kHz audio in blocks of a tenth of a second, at the pace of live audio times ``speed``.
 
     Args:
         blocks: arrays (channels, N).

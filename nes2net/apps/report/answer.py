@@ -13,8 +13,8 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# Low windows are a reason for doubt if their number is more than this many times the number expected by chance. This
-# factor is an assumption.
+# Some windows have low scores by chance. More low windows than this many times the number expected by chance are a
+# reason for doubt. The factor is an assumption.
 _MANY_TIMES = 3
 
 
@@ -107,7 +107,7 @@ def decided_windows(prediction: Prediction) -> NDArray:
 
 
 def percent(share: float) -> str:
-    """Write a share in percent, with more digits near 0 and 100 %, and a space at which no line breaks.
+    """Write a share in percent, with a no-break space; shares near 0 and 100 % get more digits.
 
     >>> [percent(share).replace("\N{NO-BREAK SPACE}", " ") for share in (0.7253, 0.9884, 1.0, 0.0004)]
     ['73 %', '98.8 %', '100 %', '0.04 %']
@@ -199,7 +199,7 @@ def _stretch_words(stretch: Stretch) -> str:
 
 
 def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> str:
-    """Say how many windows are low, and how many windows of bona fide speech would be low by chance."""
+    """Say how many windows have low scores, and how many would have low scores by chance in bona fide speech."""
     expected = round(low["expected"])
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (

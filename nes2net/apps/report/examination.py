@@ -63,7 +63,7 @@ class AudioFile(NamedTuple):
                 subject=f"audio file {path}",
             )
         if measured.second_decoder:
-            # FFmpeg gets an open file and may use no network protocols, as when audio is decoded.
+            # For safety, FFmpeg gets an open file, and may not use network protocols.
             with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
                 coding = f"{container.format.long_name}, {container.streams.audio[0].codec_context.codec.long_name}"
         else:
@@ -209,7 +209,7 @@ def _detector_facts(detector: Detector) -> Facts:
         published_model = None
     else:
         _, published_model = provenance.published
-    if published_model is None or not published_model.until:  # otherwise the first fact states the year
+    if published_model is None or not published_model.until:  # otherwise an earlier fact states the year
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published_model is not None:
         facts += [("Note", note) for note in published_model.notes]

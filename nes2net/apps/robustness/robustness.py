@@ -182,7 +182,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts about the origin of the clean scores and the threshold, without facts that a repeated run changes."""
+    """Collect facts about the origin of the clean scores and of the threshold, except facts such as the date."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -287,7 +287,7 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
     """Draw the plots of the report, as heading → plots; the result calls this if a page is written."""
-    from nes2net.apps.robustness.plots import condition_plots  # here for start-up time: only a page needs Matplotlib
+    from nes2net.apps.robustness.plots import condition_plots  # import only here, because only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}
 
@@ -300,8 +300,8 @@ def _read_scores(
     A condition fails if it lacks scores for more than a tenth of the clean trials.
 
     Returns:
-        The scores of the conditions that did not fail, by condition and id of the trial; and the
-        reason for each failed condition.
+        Two mappings: condition → id of a trial → score, for the conditions that did not fail; and
+        failed condition → reason.
     """
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}

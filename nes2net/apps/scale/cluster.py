@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_LOCAL_STORE = 4 << 30  # bytes; most shared memory for Ray's objects if Ray is started on this machine
+_LOCAL_STORE = 4 << 30  # largest number of bytes of shared memory for the objects of a Ray that this process starts
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def score_collection(
     check_no_device(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
-    RunSettings(batch_size=batch_size)  # checks the batch size
+    RunSettings(batch_size=batch_size)  # raises an error for a wrong batch size
     chosen_judgement = as_judgement(judgement)
     if not chosen_judgement.of_recordings:
         raise InputError(
@@ -299,7 +299,7 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
     incomplete = {shard.address: shard for shard in shards}
     pieces_by_shard: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # Because of -1, Ray continues if a process dies; the pieces of this process are missing then.
+    # The value -1 lets Ray continue if a process dies. The pieces of that process are then missing.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
     recordings = 0

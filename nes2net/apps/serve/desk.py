@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 UPLOADS = "uploads"
 #: The error message for a client that sends a recording while the server is being stopped.
 STOPPING = "the server is being stopped"
-_MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads and one for each worker
+_MOST_WAITING = 30  # largest number of waiting recordings; each occupies one of the 40 threads for waiting
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
-_COLUMNS = 1200  # columns of a picture; the page shows it hardly wider, in pixels
-_FFT = 512  # samples of a spectrum
-_FFT_HOP = 160  # samples from one spectrum to the next
-_MOST_FRAMES = 24  # most spectra that are averaged for a column; they do not cover all samples of a long column
-_RANGE = 70.0  # dB from white to black
-_LOUD = -10.0  # dB; lower levels are never drawn black, so that silence stays white; a full-scale sine has 42 dB
+_COLUMNS = 1200  # number of columns of a picture: about its width on the page in pixels
+_FFT = 512  # number of samples in each spectrum
+_FFT_HOP = 160  # number of samples from one spectrum to the next
+_MOST_FRAMES = 24  # largest number of spectra that are averaged for a column; a long column is only sampled
+_RANGE = 70.0  # level difference between white and black in dB
+_LOUD = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine has 42 dB
 #: Function that shows progress. The function gets the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
@@ -234,14 +234,14 @@ class Desk:
         self, detector: Scorer, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
         window = usual_window(detector, decider)
-        window_samples(detector, window, window)  # raises an error for wrong lengths
+        window_samples(detector, window, window)  # raises an error if the detector needs longer windows
         self.detector = detector
         self.folder = folder
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user. They say which part of a recording is scored, unless it is the usual part, and what makes
-        #: decisions uncertain.
+        #: Notes for the user. They say what makes decisions uncertain, and which part of a recording is scored if it is
+        #: not the usual part.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
@@ -259,7 +259,7 @@ class Desk:
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
         #: Files for the player, by token. A file is there until a browser has fetched it or its time is over.
         self.player_files: dict[str, Path] = {}
-        self._offered_until: dict[str, float] = {}  # end of the time of each offered file, by token
+        self._offered_until: dict[str, float] = {}  # token → time at which the offered file is removed
 
     def close(self) -> None:
         """End the scoring of all recordings, each at its next step."""
@@ -328,7 +328,7 @@ class Desk:
             def show_scoring(seconds: float) -> None:
                 """Show progress; called whenever the scores of the first ``seconds`` of the recording are known."""
                 end_check.check()
-                share = seconds / duration / (2 if finds_segments else 1)  # the second half is the search for fakes
+                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes takes the second half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.
@@ -430,8 +430,8 @@ class Desk:
         """Wait until a worker is free, and occupy the worker in this context; ``times`` gets the time of the beginning.
 
         Raises:
-            Busy: at once, if too many recordings wait.
-            Closed: at once, if the server is being stopped.
+            Busy: immediately, without waiting, if too many recordings wait.
+            Closed: immediately, without waiting, if the server is being stopped.
         """
         with self._count_lock:
             if self.is_finishing:

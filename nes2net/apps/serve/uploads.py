@@ -16,7 +16,7 @@ from nes2net.apps.serve.guard import PATIENCE
 from nes2net.lib.errors import readable_size
 from nes2net.lib.http_server import Refused
 
-_FORGOTTEN_AFTER = 300.0  # seconds until a file outside of all drops is removed
+_FORGOTTEN_AFTER = 300.0  # seconds until a file that belongs to no drop is removed
 _DROP = "drop-"  # prefix of the folders that hold the recordings of one drop
 
 
@@ -34,7 +34,7 @@ class Uploads:
         #: Function that returns the path of each file in waiting and running drops, once for each
         #: drop that has the file.
         self.queued_paths: Callable[[], Iterable[str]] = tuple
-        self._promised = 0  # bytes that running requests may still send
+        self._promised = 0  # number of bytes that running requests may still send
         self._running = 0  # number of requests that are sending files
         # Number of running drops that have taken a file, by the path of its upload.
         self._taken_paths: Counter[str] = Counter()
