@@ -116,7 +116,8 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 class Search:
     """Remembers the results of searches, because a search for a large corpus takes long.
 
-    ``part`` is :func:`missing_part` with a cache, and ``keys`` is :func:`missing_keys` with a cache.
+    ``part`` is :func:`missing_part` with a cache, and ``keys`` is :func:`missing_keys` with a
+    cache.
     """
 
     def __init__(self) -> None:

@@ -134,9 +134,10 @@ def explain(
         how: settings of the explanation.
         start: beginning of the part in seconds.
         duration: duration of the part in seconds; None for all samples from ``start`` on.
-        progress: called after each batch of changed versions of the recording, with two numbers: the
-            size of the batch, and the number of versions to score in all. The second number becomes
-            smaller after the coarse pass of occlusion, if not all small blocks have to be removed.
+        progress: called after each batch of changed versions of the recording, with two numbers:
+            the size of the batch, and the number of versions to score in all. The second number
+            becomes smaller after the coarse pass of occlusion, if not all small blocks have to be
+            removed.
         show_coarse: called with the relevance by the coarse pass of occlusion.
 
     Raises:

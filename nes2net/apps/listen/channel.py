@@ -32,9 +32,9 @@ _MOST_TIMES = 1000  # number of latest windows whose times are kept
 class Channel:
     """Judges the audio of one speaker.
 
-    Two threads may use a channel: one calls :meth:`take`, the other calls :meth:`lines`,
-    which computes the scores. Both threads use :attr:`queue`. The threads have to hold a lock while they call
-    :meth:`take` or remove an item from the queue.
+    Two threads may use a channel: one calls :meth:`take`, the other calls :meth:`lines`, which
+    computes the scores. Both threads use :attr:`queue`. The threads have to hold a lock while they
+    call :meth:`take` or remove an item from the queue.
 
     Args:
         name: name of the channel, in its lines.
@@ -79,7 +79,8 @@ class Channel:
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
-            start_time: time of the first sample; see ``time`` in :meth:`nes2net.scoring.stream.Stream.push`.
+            start_time: time of the first sample; see ``time`` in
+                :meth:`nes2net.scoring.stream.Stream.push`.
             most_waiting: number of windows that may wait. If more windows wait, all but the newest
                 are skipped. If ``most_waiting`` is None, no window is skipped.
 

@@ -53,8 +53,8 @@ class Judge:
         hop: seconds from one window to the next.
         latch: whether an alarm lasts until the end of the stream.
         keep: what happens if computing is too slow; None for the default of the source.
-        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more audio
-            waits, all windows but the newest are skipped.
+        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more audio waits,
+            all windows but the newest are skipped.
         vad: the rule for windows with little speech.
     """
 
@@ -81,8 +81,8 @@ class Judge:
             keep: default of the source for :attr:`keep`.
 
         Raises:
-            InputError: for the reasons in :meth:`nes2net.Detector.stream`, or if a number is out of its
-                range.
+            InputError: for the reasons in :meth:`nes2net.Detector.stream`, or if a number is out of
+                its range.
         """
         if not 0 < self.max_behind < math.inf:
             raise InputError(f"`max_behind` is a number above 0, not {self.max_behind}")

@@ -225,8 +225,8 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
 
     Returns:
         The piece; in its rows, ``seconds`` and ``waveform`` replace ``content`` and ``suffix``.
-        ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16
-        kHz, or a text that says why the recording cannot be read.
+        ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16 kHz,
+        or a text that says why the recording cannot be read.
     """
     rows = []
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:

@@ -103,9 +103,9 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         """Score the files of a drop, which Gradio passes.
 
         Yields:
-            A pair after each file. The first value is the results so far as HTML. The second value is
-            for the input component, and changes nothing; only the last one is None, which empties
-            the input.
+            A pair after each file. The first value is the results so far as HTML. The second value
+            is for the input component, and changes nothing; only the last one is None, which
+            empties the input.
         """
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []
