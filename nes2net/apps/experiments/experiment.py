@@ -39,7 +39,7 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     """Describe the state of an experiment as lines for a terminal.
 
-    The lines show how many seeds of each system are measured, how much work is to do, and all jobs
+    The lines show how many seeds of each system are measured, how much work is left, and all jobs
     with their estimated times.
 
     Args:
@@ -124,10 +124,10 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 
 
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
-    """Return a key by which earlier runs are sorted: a smaller key means a more similar run.
+    """Return a sort key that tells how far ``other_run`` differs from ``run``.
 
-    The key is smallest for the same run. The key is larger if only the seed differs, still larger
-    if the left-out corpus differs, and largest if the grid point differs.
+    The key is smallest if both are the same run. It is larger if only the seed differs, still
+    larger if the left-out corpus differs, and largest if the grid point differs.
     """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 

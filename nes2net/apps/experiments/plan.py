@@ -123,8 +123,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 
     Raises:
         InputError: if the experiment is too large; if a recipe or a value of the grid is wrong; if
-            two runs would share a folder; or if `leave_one_out` is given and a corpus is not
-            trained on or not evaluated.
+            two runs would share a folder; or if, with `leave_one_out`, a corpus is missing in the
+            training data or has no evaluation set.
     """
     out = Path(out)
     # Refuse an experiment that is too large.
@@ -163,8 +163,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus has the set whose name is the alias of the corpus. If no set has this name,
-    all sets of this corpus are used.
+    A left-out corpus is evaluated on the set that has the same name as the alias of the corpus. If
+    no set has this name, all sets of this corpus are used.
 
     Returns:
         A mapping: alias of a left-out corpus → names of its evaluation sets. Without

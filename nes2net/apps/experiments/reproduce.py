@@ -84,8 +84,8 @@ class Paths:
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     """List the missing inputs of a reproduction of ``row``.
 
-    Without a checkpoint, the missing inputs of its training are listed. If there are any, a
-    checkpoint is listed as the alternative.
+    Without a checkpoint, the missing inputs of the training are listed. If any of these is missing,
+    the list also says where to get a checkpoint instead.
     """
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
@@ -122,7 +122,7 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
 
 
 def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
-    """Load the recipe ``path`` that trains ``row``, and set the folders of ``paths`` in it."""
+    """Load the recipe at ``path`` for training the detector of ``row``, and enter the folders of ``paths``."""
     recipe = load_recipe(path, row.overrides)
     training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
     for corpus in recipe.data.corpora:

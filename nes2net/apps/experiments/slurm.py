@@ -138,7 +138,7 @@ def submit(
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
-        # The trainings, then the tasks that need them.
+        # Submit the trainings first, then the tasks that need a training.
         submit_array([task.name for task in tasks if task.needs is None], None, [])
         for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
             names = [task.name for task in tasks if task.needs == needed]

@@ -204,6 +204,6 @@ def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
     return stretches + [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
 
 
-# How to make an explanation shorter.
+# Advice to a user who waits for an explanation.
 _ADVICE = "this is the most; a larger `bin_seconds` or fewer `draws` take less"
 _ABSENCE = {"floor": "noise of the recording's floor", "silence": "silence"}

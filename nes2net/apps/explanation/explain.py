@@ -141,9 +141,9 @@ def explain(
         show_coarse: called with the relevance by the coarse pass of occlusion.
 
     Raises:
-        InputError: as for :meth:`nes2net.Detector.score`; if the part is empty or longer than 30 s;
-            if a setting is out of range; or if the method needs gradients and the detector has
-            none.
+        InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
+            longer than 30 s; if a setting is out of range; or if the method needs gradients and the
+            detector has none.
         MissingLibrary: if the method needs captum, which is not installed.
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})

@@ -33,7 +33,8 @@ def draw(
         picture: file to write.
         name: name of the recording, for the title.
         model: name of the detector, for the title.
-        file_format: ``png``, ``svg``, ``pdf``, …; None for the suffix of ``picture``.
+        file_format: ``png``, ``svg``, ``pdf``, …; None to choose the format by the suffix of
+            ``picture``.
     """
     relevance = explanation.relevance
     layers = explanation.layers

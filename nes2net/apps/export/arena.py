@@ -202,11 +202,11 @@ def write_arena(
 
     Args:
         metadata: facts that the submitter states.
-        num_samples: as :attr:`ArenaModel.num_samples`.
+        num_samples: see :attr:`ArenaModel.num_samples`.
         hub_name: name of the detector on the Hugging Face hub; the adapter then loads the detector
             from there. If ``hub_name`` is None, the detector is written to the folder.
-        precision: as :attr:`ArenaModel.precision`.
-        batch_size: as :attr:`ArenaModel.batch_size`.
+        precision: see :attr:`ArenaModel.precision`.
+        batch_size: see :attr:`ArenaModel.batch_size`.
 
     Returns:
         The section ``system`` of :data:`META`. Values that still have to be filled in are None, see
@@ -299,7 +299,7 @@ def lacking(system: dict[str, Any]) -> list[str]:
 
 
 def _validate_meta(content: Any, source: str) -> None:
-    """Raise :class:`InputError` if ``content`` is no valid ``meta.yaml``; ``source`` says where it comes from."""
+    """Raise :class:`InputError` if ``content`` is no valid ``meta.yaml``; the message begins with ``source``."""
     try:
         _Meta.model_validate(content)
     except ValidationError as error:

@@ -93,9 +93,9 @@ def export_onnx(
     Args:
         path: a name that ends in ``.onnx``.
         num_samples: the only length that the file accepts; None leaves the length free. If the
-            back-end reads only one number of frames (SLS), the length is always fixed. The length
-            is 64,600 samples, as in the published recipes, if 64,600 samples give this number of
-            frames; otherwise it is the shortest length that gives this number.
+            back-end reads only one number of frames (SLS), the length is always fixed. If 64,600
+            samples, the length in published recipes, give this number of frames, the length is
+            64,600 samples. Otherwise it is the shortest length that gives this number.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
             Weights become whole numbers from −64 to 64, with a scale per output. Activations are
             quantised during the computation, to 8 bits with one range per layer and waveform.
@@ -151,7 +151,7 @@ def export_onnx(
         "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
-    # Write the file under a temporary name, check and perhaps quantise it, and give it its name.
+    # Write the file under a temporary name, check it, quantise it if required, and rename it.
     with scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
         linear_layers = _write_float32(detector, description, unchecked)
@@ -259,7 +259,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
             assert program is not None  # torch.onnx.export returns None only if it writes the file itself
             fold_constants(program.model)  # onnxruntime lacks some float64 operators that constants need
             remove_unused_nodes(program.model)  # onnxruntime warns of each constant that is not used after folding
-    except Exception as error:  # the errors are of many types, and the back-end may be foreign code
+    except Exception as error:  # torch.onnx and plug-in back-ends raise errors of many types
         reason = first_line(error.__cause__ or error)
         raise InputError(
             f"{path.name} was not written: torch.onnx cannot translate this detector ({reason})"

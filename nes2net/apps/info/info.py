@@ -81,7 +81,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
-    """Compute the most memory, in bytes, that results of operations take during a forward pass without gradients.
+    """Compute the peak memory, in bytes, of the results of operations in a forward pass without gradients.
 
     Parameters and inputs are not counted. On the meta device, the forward pass itself takes no
     memory.

@@ -129,7 +129,7 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
 
 
 def _cell_text(column: str, value: Any) -> str:
-    """Write ``value`` for a table; columns with values of a recipe show them as JSON."""
+    """Write ``value`` for a table; values of a recipe are written as JSON."""
     if column in _AS_WRITTEN and not isinstance(value, str):
         return printable_name(json.dumps(value, ensure_ascii=False, default=str))
     return printable_name(shown(value))

@@ -85,7 +85,7 @@ class Channel:
                 are skipped. If ``most_waiting`` is None, no window is skipped.
 
         Raises:
-            InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
+            InputError: for the reasons in :meth:`nes2net.scoring.stream.Stream.push`.
         """
         before = self.stream.now
         self.stream.take(samples, start_time)

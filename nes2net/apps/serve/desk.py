@@ -326,7 +326,7 @@ class Desk:
             finds_segments = self.detector.trained_on_segments
 
             def show_scoring(seconds: float) -> None:
-                """Show progress; called whenever the scores of the first ``seconds`` of the recording are known."""
+                """Show that the recording is scored from its beginning to ``seconds``."""
                 end_check.check()
                 share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes takes the second half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
@@ -380,7 +380,7 @@ class Desk:
         """Find the fake stretches of a recording, as `nes2net predict --segments` does."""
 
         def show_progress(seconds: float) -> None:
-            """Show progress; called whenever the frames of the first ``seconds`` of the recording are scored."""
+            """Show that the recording is searched for fakes from its beginning to ``seconds``."""
             end_check.check()
             # Scoring took the first half of the progress bar.
             progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
@@ -427,7 +427,7 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, and occupy the worker in this context; ``times`` gets the time of the beginning.
+        """Wait until a worker is free, occupy the worker in this context, and note the beginning in ``times``.
 
         Raises:
             Busy: immediately, without waiting, if too many recordings wait.
@@ -503,7 +503,7 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     high = []
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
-    # Keep the last samples before a column. Together with the shortest column, these samples fill one window.
+    # Samples before the column, so that even the shortest column fills a window.
     before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))

@@ -80,7 +80,7 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
     """
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload; Gradio calls this with what a request gives as a file."""
+        """Return the path of an upload; Gradio calls this for each file that a request names."""
         if url_or_file_path is not None:
             url_or_file_path = str(Path(url_or_file_path).resolve())
             # Gradio stores an upload as FOLDER/HASH/NAME.
