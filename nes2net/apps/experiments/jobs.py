@@ -147,7 +147,7 @@ class TrainJob(Job):
 
 @dataclass(frozen=True, eq=False)
 class ScoreJob(Job):
-    """Score an evaluation set, and write the file ``scores``.
+    """Scores an evaluation set, and writes the file ``scores``.
 
     The detector is the best checkpoint of a run, or the average of its best checkpoints.
     """
@@ -235,7 +235,7 @@ class ScoreJob(Job):
         return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
     def _is_of_other_scoring(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether the scores of ``record`` are of another checkpoint, other trials or other settings than this job's.
+        """Whether the checkpoint, the trials or the settings in ``record`` differ from those of this job.
 
         Args:
             detector: the loaded detector, whose weights must be those in the record; None to skip
@@ -296,7 +296,7 @@ class ReportFile(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class EvaluateJob(Job):
-    """Evaluate a score file: write the report ``page``, and the figures to a ``.json`` file beside the page.
+    """Evaluates a score file: writes the report ``page``, and the figures to a ``.json`` file beside the page.
 
     ``needs`` is the job that scores. Several evaluations may share the scores of one job. For this
     reason, the evaluation set ``needs.tested`` may differ from ``tested`` in its labels and in its

@@ -96,7 +96,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
     """Report the keys (labels) of a phase of a corpus as missing if they cannot be read.
 
-    The list is empty if they can be read, or if the corpus is unknown.
+    The list is empty if the keys can be read, or if the corpus is unknown.
 
     Args:
         name: name of the corpus.

@@ -163,7 +163,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus is evaluated on the set that has the same name as the alias of the corpus. If
+    The evaluation set of a left-out corpus is the set whose name equals the alias of the corpus. If
     no set has this name, all sets of this corpus are used.
 
     Returns:
@@ -204,7 +204,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    """Return the last part of a key; empty for the key "recipe", because the recipe's name says enough."""
+    """Return the last part of a key; return "" for the key "recipe", because the name of a recipe says enough."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]
@@ -218,7 +218,7 @@ def _value_text(value: Any) -> str:
 
 
 def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """Name a folder for a grid point and a left-out corpus; shorten a long or unusual name, and add a checksum."""
+    """Make a folder name from a grid point and a left-out corpus; a long or unusual name is cut and gets a checksum."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

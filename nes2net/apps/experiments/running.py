@@ -20,7 +20,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_LOG_TAIL = 4096  # largest number of bytes at the end of a log that are searched for the reason of a failure
+_LOG_TAIL = 4096  # number of bytes to read at the end of a log, to find the reason of a failure
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def do_in_processes(
 
 
 def _last_log_line(log: Path) -> str:
-    """Return the last line of a log, which often says why a process failed; "it printed nothing" if all is blank."""
+    """Return the last line of a log, which often says why a process failed; "it printed nothing" for a blank log."""
     lines = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if line.strip():

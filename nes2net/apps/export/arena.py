@@ -100,8 +100,8 @@ class ArenaModel:
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
         """Score recordings, in their order; higher is more bona fide.
 
-        Only recordings of equal length share a batch. The score of a recording depends on the rest
-        of its batch by at most 1e-6.
+        Only recordings of equal length share a batch. The other recordings of a batch change a
+        score by at most 1e-6.
 
         Args:
             audios: recordings of any lengths, each floating-point samples (N,) in [−1, 1]. The

@@ -58,7 +58,7 @@ _FEWEST_FEATURES = 64
 LARGEST_FILE = 2**31 - 2**26
 
 
-#: Formulas of the output `scores` of an ONNX file, by score rule.
+#: Score rule → formula by which an ONNX file computes `scores`.
 _SCORE_FORMULAS: dict[ScoreRule, str] = {
     "logit": "logits[:, -1]",
     "difference": "logits[:, -1] - logsumexp(logits[:, :-1])",

@@ -36,7 +36,7 @@ from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
-# Headings of the values in a history, by name of the value.
+# Name of a value in a history → its heading in tables.
 _HEADINGS = {
     "loss": "loss",
     "val_loss_wo_aug": "dev loss",
@@ -348,7 +348,7 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
-    """Collect facts from the record of a score file, in words."""
+    """Write the facts in the record of a score file as texts."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}

@@ -304,7 +304,7 @@ def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any
 
 
 def _numbers_by_type(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
-    """Count the elements of each type, as type → number; the most frequent type comes first."""
+    """Count the elements of each type; return type → count, with the most frequent type first."""
     numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()

@@ -37,7 +37,7 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Operations per second that estimates of time assume, by precision. For bfloat16, this is a fifth
+#: Precision → operations per second that estimates of time assume. For bfloat16, this is a fifth
 #: of the dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
@@ -181,7 +181,7 @@ def estimates(name: str) -> dict[str, str]:
     included.
 
     Returns:
-        ``weights``, ``memory`` and ``time`` in words; empty if the front-end has no weights.
+        Texts for ``weights``, ``memory`` and ``time``; {} if the front-end has no weights.
     """
     waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device="meta")
     with torch.device("meta"):

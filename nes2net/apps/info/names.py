@@ -43,7 +43,7 @@ from nes2net.models.registry import (
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
-#: Registries of parts, by the role of the part in a configuration.
+#: Role of a part in a configuration → registry of the parts with this role.
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 
 
@@ -421,7 +421,7 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_facts(name: str) -> dict[str, Any]:
-    """Collect source, licences, scoring and training data of a published model, in words; empty for another name."""
+    """Collect facts about a published model: source, licences, scoring and training data; none for another name."""
     model = PUBLISHED.get(name)
     if model is None:
         return {}
@@ -553,7 +553,7 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value_comments(recipe: str) -> dict[str, str]:
-    """Read the comments beside the values of a packaged recipe and of its base recipe, as key → comment."""
+    """Read the comments beside the values of a packaged recipe and of its base recipe; return key → comment."""
     comments: dict[str, str] = {}
     section = ""
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():

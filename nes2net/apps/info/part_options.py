@@ -121,7 +121,7 @@ def source(registry: Registry, name: str) -> str:
 
 
 def variant(registry: Registry, name: str) -> str:
-    """Return the arguments that the registry binds to the part's class, in words; empty if it binds none."""
+    """List the arguments that the registry binds to the class of a part, as text; return "" if there are none."""
     factory = registry.get(name)
     arguments = []
     while isinstance(factory, partial) and not isinstance(factory, Preset):

@@ -13,8 +13,8 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# Some windows have low scores by chance. More low windows than this many times the number expected by chance are a
-# reason for doubt. The factor is an assumption.
+# Some windows have low scores by chance. A recording is doubtful if it has more such windows than this factor times the
+# number expected by chance. The factor is an assumption.
 _MANY_TIMES = 3
 
 
@@ -92,7 +92,7 @@ def stretch_of(row: dict[str, Any]) -> Stretch | None:
 
 
 def is_fake_in_part(row: dict[str, Any]) -> bool:
-    """Whether a stretch alone leads to the decision "spoof", while the recording as a whole is like bona fide."""
+    """Whether the recording as a whole is like bona fide, but is called "spoof" because of one stretch."""
     return bool(row.get("along", {}).get("in_part"))
 
 

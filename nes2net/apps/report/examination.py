@@ -126,7 +126,7 @@ class Examination:
 
     @property
     def recording(self) -> Facts:
-        """The facts about the recording in words."""
+        """The facts about the recording, written as texts."""
         file = self.file
         level = f"{self.traits.level:.1f} dB of full scale, in its loud parts".replace("-", "−")
         facts = [
@@ -202,7 +202,7 @@ def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
 
 
 def _detector_facts(detector: Detector) -> Facts:
-    """Collect the facts about a detector in words."""
+    """Write the facts about a detector as texts."""
     provenance = detector.provenance
     facts = [("What it learned from", card(provenance) or "its file does not say")]
     if provenance.published is None:

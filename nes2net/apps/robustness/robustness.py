@@ -182,7 +182,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts about the origin of the clean scores and of the threshold, except facts such as the date."""
+    """Collect facts about the origin of the clean scores and of the threshold, but leave out dates and paths."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -234,7 +234,7 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
-    # Name the conditions that change the EER.
+    # List the conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
@@ -247,7 +247,7 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
         lines = ["No condition raises the EER for certain."]
     else:
         lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
-    # Name the condition with the most errors at the threshold, and count the conditions that change the EER.
+    # Say which condition has the most errors at the threshold, and how many conditions change the EER.
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
         rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}
@@ -286,7 +286,7 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
-    """Draw the plots of the report, as heading → plots; the result calls this if a page is written."""
+    """Draw the plots of the report, and return heading → plots; only called if a page is written."""
     from nes2net.apps.robustness.plots import condition_plots  # import only here, because only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}
@@ -323,7 +323,7 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Find the trials that lack scores, as id of a trial → the conditions under which it has no score."""
+    """Find the trials that lack scores; return id of a trial → conditions under which the trial has no score."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]

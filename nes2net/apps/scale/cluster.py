@@ -55,7 +55,7 @@ class Resources:
             device: device of the detector, such as ``"auto"`` or ``"cpu"``.
 
         Raises:
-            InputError: if the cluster does not have the GPUs.
+            InputError: if the cluster lacks the GPUs that are asked for.
         """
         gpus = available.get("GPU", 0.0)
         gpus_per_actor = 0.0 if device == "cpu" else self.gpus_per_actor

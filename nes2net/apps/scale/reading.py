@@ -39,7 +39,7 @@ _MOST_TEXT = 1 << 20  # largest number of bytes of a description in a tar file; 
 # A tar file may describe a recording in other files. Here: suffix of such a file → column for its content.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
-#: Facts about a recording, by the names of columns.
+#: A row: name of a column → its value for one recording.
 Row: TypeAlias = dict[str, Any]
 
 

@@ -79,7 +79,7 @@ def result_path(out: Path, shard: Shard) -> Path:
 
 
 def finished(out: Path) -> dict[Path, ShardScores]:
-    """Find the finished shards in ``out``, as path of the results → facts; damaged files are ignored."""
+    """Find the finished shards in ``out``; return path of the results → facts, without damaged files."""
     files: dict[Path, ShardScores] = {}
     for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
         with suppress(OSError, ValueError, KeyError):

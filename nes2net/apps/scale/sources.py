@@ -174,7 +174,7 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _has_shard_suffix(address: str) -> bool:
-    """Whether the file at a path or URL is a shard, by the suffix of its name."""
+    """Whether the suffix of a path or URL is a suffix of shards."""
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 

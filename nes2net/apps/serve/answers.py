@@ -157,7 +157,7 @@ class ScoredRecording(TypedDict):
     """Scores of the windows; left out with `track=0`."""
 
 
-#: Reasons for answers with an error, by status.
+#: Status of an answer with an error → reason for the answer.
 REASONS = {
     403: "the request comes from a page of another site",
     408: "the request did not come as a whole within ten minutes",

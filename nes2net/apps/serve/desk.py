@@ -257,7 +257,7 @@ class Desk:
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
-        #: Files for the player, by token. A file is there until a browser has fetched it or its time is over.
+        #: Token → file for the player. A file is there until a browser has fetched it or its time is over.
         self.player_files: dict[str, Path] = {}
         self._offered_until: dict[str, float] = {}  # token → time at which the offered file is removed
 

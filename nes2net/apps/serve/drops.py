@@ -26,7 +26,7 @@ JOIN = "/gradio_api/queue/join"
 DATA = "/gradio_api/queue/data"
 #: Beginning of the path for the heartbeats of an open page; the name of the page's session follows.
 HEARTBEAT = "/gradio_api/heartbeat/"
-#: Keys of the JSON that a request has, by the path of the request.
+#: Path of a request → keys of the JSON in the request.
 KEYS_OF_PATH = {
     JOIN: ("fn_index", "session_hash", "data"),
     "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),

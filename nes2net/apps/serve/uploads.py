@@ -36,7 +36,7 @@ class Uploads:
         self.queued_paths: Callable[[], Iterable[str]] = tuple
         self._promised = 0  # number of bytes that running requests may still send
         self._running = 0  # number of requests that are sending files
-        # Number of running drops that have taken a file, by the path of its upload.
+        # Path of an uploaded file → number of running drops that have taken the file.
         self._taken_paths: Counter[str] = Counter()
         self._lock = threading.Lock()
 
