@@ -83,7 +83,7 @@ def run(
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
     if task:  # this process was started by another one, to do a single task
         return _do_task(task, plan, machine)
-    # Say what is missing and what is to do.
+    # Say what is missing and what is left to do.
     unfinished_jobs = unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)
     lines = ["nothing is missing"]

@@ -229,11 +229,12 @@ def load_experiment(
 ) -> Experiment:
     """Read the experiment in a YAML file, or a packaged one by name.
 
-    ``${NAME}`` in the file is replaced by a value. The value comes from the first of three places
-    that has it: ``assignments``, the environment variable ``NAME``, and the section ``places`` of
-    the file. The section ``places`` must list every name that has no assignment. Otherwise a file
-    of unknown origin could copy any environment variable. ``~`` at the beginning of a text stands
-    for the home folder. The recipe may be named relative to the folder of the file.
+    ``${NAME}`` in the file is replaced by a value. The function looks for the value in three
+    places, in this order: ``assignments``, the environment variable ``NAME``, and the section
+    ``places`` of the file. The section ``places`` must list every name that has no assignment.
+    Otherwise a file of unknown origin could copy any environment variable. ``~`` at the beginning
+    of a text stands for the home folder. The recipe may be named relative to the folder of the
+    file.
 
     Args:
         name: path of the file, or name of a packaged experiment.

@@ -244,7 +244,7 @@ class ScoreJob(Job):
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
             return True
-        # The name of the run folder identifies the settings. Its parent folders may differ, because it may be a copy.
+        # The name of the run folder identifies the settings. A copy of a run folder may have other parent folders.
         if Path(str(checkpoint.get("path"))).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
             return True
         expected: dict[str, Any] = {

@@ -42,7 +42,7 @@ class Task:
     """Jobs that one process does one after another.
 
     They train a run, or they score and evaluate one average of a run. ``needs`` is the name of the
-    task that must be done before; None if there is none.
+    task that must be done first, or None.
     """
 
     name: str
@@ -90,14 +90,14 @@ class Plan:
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs, in an order in which each job follows the job that it needs."""
+        """All jobs in order: a job comes after the job that it needs."""
         jobs: list[Job] = []
         for task in self.tasks:
             jobs += task.jobs
         return jobs
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
-        """Return the evaluation sets of ``run``: all, or the sets of the corpus that its training leaves out."""
+        """Return the evaluation sets of ``run``: all sets, or the sets of the corpus that the training leaves out."""
         return [tested for tested in self.experiment.evaluate if tested.title in run.sets]
 
     @property
@@ -204,7 +204,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    """Return the last part of a key; return "" for the key "recipe", because the name of a recipe says enough."""
+    """Return the last part of a key; return "" for the key "recipe", because a recipe has a clear name."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]

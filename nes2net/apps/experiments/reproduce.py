@@ -116,13 +116,13 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):
-        if finding.problem not in problems:  # a missing file may be both protocol and labels
+        if finding.problem not in problems:  # list a file once, even if it has both protocol and labels
             missing.append(finding)
     return missing
 
 
 def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
-    """Load the recipe at ``path`` for training the detector of ``row``, and enter the folders of ``paths``."""
+    """Load the recipe at ``path``, which trains the detector of ``row``; take its data folders from ``paths``."""
     recipe = load_recipe(path, row.overrides)
     training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
     for corpus in recipe.data.corpora:
@@ -136,7 +136,7 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """The comparison of the conditions of a measurement with the published conditions, as texts.
+    """Texts that compare the conditions of a measurement with the published conditions.
 
     ``differences`` lists the conditions that differ; if there are any, there is no verdict.
     ``unchecked`` lists the conditions that could not be compared, so they may differ.
@@ -241,7 +241,7 @@ def recipe_path(recipe: str) -> Path:
 
 
 def _relevant_options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the name and the options of each part by role; options that change no score are left out.
+    """Return role → name and options of a part, without options that change no score.
 
     Values have the types of JSON.
     """

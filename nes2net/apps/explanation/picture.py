@@ -49,7 +49,7 @@ def draw(
     time = figure.add_subplot(grid[1, 0], sharex=cells)
     bands = figure.add_subplot(grid[0, 1], sharey=cells)
     tint = _draw_cells(cells, explanation)
-    # Relevance over time, below the cells.
+    # Draw the relevance over time, below the cells.
     time.stairs(relevance.over_time, relevance.times, color=INK, linewidth=1)
     for sign, colour in ((1, BONAFIDE), (-1, SPOOF)):
         relevance_of_sign = np.maximum(sign * relevance.over_time, 0) * sign
@@ -57,7 +57,7 @@ def draw(
     time.axhline(0, color=INK, linewidth=0.8)
     time.set_xlabel("time, s")
     time.set_ylabel("relevance")
-    # Relevance of the bands, beside the cells.
+    # Draw the relevance of the bands, beside the cells.
     edges = relevance.bands / 1000
     colours = [BONAFIDE if value > 0 else SPOOF for value in relevance.over_bands]
     bands.barh(edges[:-1], relevance.over_bands, np.diff(edges), align="edge", color=colours, alpha=0.7)

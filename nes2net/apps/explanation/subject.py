@@ -25,9 +25,9 @@ from nes2net.scoring.waveforms import WaveformReader
 #: Replacement of removed parts: noise at the level of the recording's noise floor, or silence.
 Fill = Literal["floor", "silence"]
 
-#: Samples of the transform's window, 32 ms, with bins of 31.25 Hz.
+#: Number of samples in a window of the transform: 32 ms, which gives bins of 31.25 Hz.
 WINDOW = 512
-#: Samples from one window to the next, 8 ms.
+#: Number of samples from one window to the next, 8 ms.
 HOP = 128
 # The noise floor of a frequency is this quantile of its magnitudes over time: about the level while nobody speaks.
 _FLOOR_QUANTILE = 0.1

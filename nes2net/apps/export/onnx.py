@@ -274,7 +274,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
             weight: Any = node.inputs[1]
             if weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES:
                 linear_layers.append(str(node.name))
-        node.metadata_props.clear()  # remove source paths of this machine
+        node.metadata_props.clear()  # remove file paths of this machine
         node.doc_string = None
     program.model.metadata_props[METADATA] = json.dumps(description)
     program.save(path, external_data=description["external_data"] is not None)

@@ -44,7 +44,7 @@ _HEADINGS = {
     "val_eer_wo_aug": "dev EER",
     "val_min_dcf_wo_aug": "dev minDCF",
 }
-# Keys of a record that the loop over all other facts skips.
+# Keys of a record that get a heading of their own, or that are not shown.
 _SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 

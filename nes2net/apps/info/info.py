@@ -134,7 +134,8 @@ class _ResultMemory(TorchDispatchMode):
 def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
     """Describe the costs of a published model's parts, or of a front-end, aggregation or back-end.
 
-    Front-ends are counted on 64,600 samples, back-ends and aggregations on the resulting frames.
+    The costs of front-ends are counted on 64,600 samples, back-ends and aggregations on the
+    resulting frames.
 
     Args:
         name: name of a published model or of a part.

@@ -141,7 +141,7 @@ def _documented(factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _option_meanings(docstring: str) -> dict[str, str]:
-    """Parse the section ``Args`` of a docstring, and return it as option → text.
+    """Parse the section ``Args`` of a docstring; return option → text.
 
     >>> _option_meanings("A part.\\n\\nArgs:\\n    a, b: of the\\n        first layer.\\n    c: no.\\n\\nRaises:\\n    d: e")
     {'a': 'of the first layer.', 'b': 'of the first layer.', 'c': 'no.'}

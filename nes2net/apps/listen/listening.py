@@ -193,7 +193,7 @@ class Listening:
             yield from self._judge_waiting()
         except Gone:
             raise
-        except Exception as error:  # raised below, after the summaries
+        except Exception as error:  # the error is raised below, after the summaries
             failure = error
         finally:
             self.stop()

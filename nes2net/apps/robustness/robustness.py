@@ -1,4 +1,4 @@
-"""Evaluate the robustness of a detector: its error rates on the same trials, clean and under conditions.
+"""Evaluate the robustness of a detector: its error rates on clean trials, and on the same trials under conditions.
 
 A condition is a change of all recordings, such as a codec or noise. The threshold is chosen on the
 clean trials, or by a calibration. The threshold is the same under all conditions, because in use
@@ -63,7 +63,7 @@ def evaluate_robustness(
     failed: Mapping[str, str] | None = None,
     num_available: int | None = None,
 ) -> Result:
-    """Compute error rates from score files of the same ``trials``, clean and under conditions.
+    """Compute error rates from the score files of clean trials, and of the same trials under conditions.
 
     Args:
         corpus: name of the corpus.

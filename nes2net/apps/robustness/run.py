@@ -39,7 +39,7 @@ _RUN_FILE = "run.json"
 
 @dataclass(frozen=True)
 class UnderCondition:
-    """A condition as the transform of utterances (:class:`nes2net.scoring.waveforms.Transform`).
+    """A condition in the form of a transform of utterances (:class:`nes2net.scoring.waveforms.Transform`).
 
     Random numbers depend only on the seed, the name of the condition and the id of the utterance.
     """

@@ -46,7 +46,7 @@ class Resources:
                 raise InputError(f"`{name}` is a number of at least 0, not {value}")
 
     def resolved(self, available: dict[str, float], device: str) -> Resources:
-        """Return a copy in which a number that suits the cluster replaces each None.
+        """Return a copy in which each None is replaced by a number that suits the cluster.
 
         An actor with a GPU gets no processors.
 

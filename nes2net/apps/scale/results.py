@@ -33,7 +33,7 @@ RECORD = "scale.json"
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
 _LARGEST_RECORD = 256 << 20  # largest number of bytes; a record has a reason for each unread shard
-# The record of a score file has at most this many reasons for missing scores. The files of the shards have all reasons.
+# The record of a score file has at most this many reasons for missing scores. The Parquet files have all reasons.
 _MOST_FAILURES = 10_000
 
 

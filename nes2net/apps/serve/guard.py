@@ -157,8 +157,8 @@ class _Body:
     async def receive_message(self) -> Any:
         """Receive the next message.
 
-        After the complete body, the next message says that the connection has ended. It may come at
-        any time.
+        After the complete body, the next message says that the connection has ended. This message
+        may come at any time.
         """
         if not self.is_incomplete:
             return await self.receive()
@@ -203,7 +203,7 @@ class _Form:
             return refusal
         return None
 
-    # The parser calls the following methods. Their names are the names of its events.
+    # The parser calls the following methods, which are named like the parser's events.
 
     def part_begin(self) -> None:
         """Begin a field of the form."""

@@ -104,8 +104,8 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
 
         Yields:
             A pair after each file. The first value is the results so far as HTML. The second value
-            is for the input component, and changes nothing; only the last one is None, which
-            empties the input.
+            is for the input component. It changes nothing, except at the end: then it is None, and
+            empties the component.
         """
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []

@@ -228,7 +228,7 @@ class _Server(uvicorn.Server):
             self.desk.finish()  # `on_tick` stops the server
             return
         self.desk.close()
-        # The answers to open pages never end. Cutting them off is not an error.
+        # Answers to open pages never end, so cutting off such an answer is not an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 
