@@ -94,7 +94,7 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
     """
     num_epochs: dict[str, int] = {}  # name of a run → number of its finished epochs
     epochs: list[tuple[Run, float]] = []  # a run, and the median duration of its epochs in seconds
-    rates: list[tuple[ScoreJob, int, float]] = []  # a job, the number of its trials, trials per second
+    rates: list[tuple[ScoreJob, int, float]] = []  # a job, its number of trials, and its trials per second
     for job in jobs:
         with suppress(InputError):  # ignore damaged files: the job itself will report them
             if isinstance(job, TrainJob):

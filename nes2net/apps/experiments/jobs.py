@@ -137,7 +137,7 @@ class TrainJob(Job):
 
     def do(self, machine: Machine) -> None:
         """Train the run."""
-        _load_detector.cache_clear()  # free the memory of the detector that scored last
+        _load_detector.cache_clear()  # forget the detector of the last scoring, to free its memory
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Finding]:

@@ -41,8 +41,8 @@ class System:
 class Task:
     """Jobs that one process does one after another.
 
-    They train a run, or they score and evaluate one average of a run. ``needs`` is the name of the
-    task that must be done first, or None.
+    The jobs train a run, or they score and evaluate one average of a run. ``needs`` is the name of
+    the task that must be done first, or None.
     """
 
     name: str

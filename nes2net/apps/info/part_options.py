@@ -36,7 +36,7 @@ _DECLARED_BY = {
     "augment.specmix": "nes2net.data.augment.specmix:Specmix",
     "train.adapt": "nes2net.models.frontends.adaptation:Adaptation",
 }
-#: Irregular plurals of kinds of parts.
+#: Kind of part → its irregular plural.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
 # Matches a text up to the end of the last sentence with a year. A point after a single capital letter does not end a

@@ -194,7 +194,7 @@ def score_collection(
 
 
 def _stamps_of_model(model: Path) -> str:
-    """Return text that changes if a file of ``model`` changes; empty for a name on the hub.
+    """Return a text that changes if a file of ``model`` changes; return "" if ``model`` is a name on the hub.
 
     A change of a model on the hub would not be noticed.
     """

@@ -90,7 +90,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
-        """Tell the counts of recordings and requests, and the use of memory and processor, for Prometheus."""
+        """Report to Prometheus how many recordings and requests there were, and the use of memory and processor."""
         return PlainTextResponse(desk.observer.metrics(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/api/info", responses=errors(403, 421))

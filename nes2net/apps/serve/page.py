@@ -195,7 +195,7 @@ def _score_upload(
     progress: gradio.Progress,
     check: Callable[[], object],
 ) -> Scored | dict[str, str]:
-    """Score one file of a drop, and return the result, or the name and the error of the file.
+    """Score one file of a drop. Return the result; if scoring failed, return the name of the file and the error.
 
     Args:
         path: path under which the file was uploaded; its last part is shown.
