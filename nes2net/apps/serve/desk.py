@@ -245,7 +245,7 @@ class Desk:
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
-        self._workers = threading.BoundedSemaphore(self.limits.workers)  # a worker holds one slot while it scores a recording
+        self._workers = threading.BoundedSemaphore(self.limits.workers)  # one slot for each recording being scored
         self._count_lock = threading.Lock()
         self._closed = threading.Event()
         #: Number of recordings that wait or are being scored.
