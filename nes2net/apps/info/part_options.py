@@ -89,7 +89,7 @@ def mapping_rows(key: str | None) -> list[dict[str, Any]]:
 def title(registry: Registry, name: str) -> str:
     """Return the title of a part, which is the first line of a docstring.
 
-    For an aggregation or a back-end, this is the docstring of its module. For the other kinds, it
+    For an aggregation or a back-end, this is the docstring of its module. For the other kinds, this
     is the docstring of the class.
     """
     factory = _documented(registry.get(name))

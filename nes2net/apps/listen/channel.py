@@ -197,7 +197,7 @@ class Channel:
 
         Args:
             weight: the weight of the window, usually its share of speech. If the weight is 0, the
-                window does not change the evidence, and its line has None for ``llr`` and
+                window changes neither the mean nor the sum, and its line has None for ``llr`` and
                 ``probability``.
             samples: (N,), the window.
 

@@ -13,8 +13,8 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# Some windows have low scores by chance. A recording is doubtful if it has more than this many times the expected number
-# of windows with low scores. The factor is an assumption.
+# Some windows have low scores by chance. A recording is doubtful if it has more than this many times the expected
+# number of windows with low scores. The factor is an assumption.
 _MANY_TIMES = 3
 
 

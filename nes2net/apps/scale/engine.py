@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 #: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Number of processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding
-# task, Ray would join the two, and one process would decode a whole shard.
+# Number of processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a
+# decoding task, Ray would join the two, and one process would decode a whole shard.
 _READING_CPUS = 0.5
 _FETCHED_AT_ONCE = 16  # number of URLs that a process fetches at once; an object store needs about 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.

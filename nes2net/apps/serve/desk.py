@@ -483,7 +483,7 @@ def safe_suffix(name: str) -> str:
 
 
 def display_name(name: str | None) -> str:
-    """Return the file name ``name`` of a request without folders, to show it; ``"recording"`` if it has none.
+    """Remove the folders from the file name in a request, to show the name; ``"recording"`` if nothing is left.
 
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')
