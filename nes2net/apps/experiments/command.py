@@ -83,7 +83,7 @@ def run(
     machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
     if task:  # this process was started by another one, to do a single task
         return _do_task(task, plan, machine)
-    # Say what is missing and what is to do.
+    # Say what is missing and what is left to do.
     unfinished_jobs = unfinished(plan.jobs)
     missing = missing_for(unfinished_jobs)
     lines = ["nothing is missing"]
@@ -229,7 +229,7 @@ def experiment() -> None:
 
 
 def _machine_flags(machine: Machine) -> list[str]:
-    """Return the command-line flags of ``machine``, for the command of a task."""
+    """Write the settings ``machine`` as command-line flags, which the command of a task gets."""
     flags = ["--device", machine.device]
     if machine.batch_size is not None:
         flags += ["--batch-size", str(machine.batch_size)]
@@ -244,7 +244,7 @@ def _task_command(words: Sequence[str], task: str) -> list[str]:
     """Return the command line of a process that does one task of the experiment.
 
     Args:
-        words: the arguments of `nes2net` that run the whole experiment.
+        words: the arguments with which `nes2net` runs the whole experiment.
         task: name of the task.
     """
     from nes2net.lib.search_path import python_command
@@ -257,8 +257,8 @@ def _gpu_ids(gpus: str | None, device: str) -> list[str]:
     """Return the ids of the GPUs to use: the ids in ``gpus``, or else all GPUs that ``device`` allows.
 
     Args:
-        gpus: ids separated by commas. If None, the ids are all visible GPUs for the device
-            ``"auto"`` or ``"cuda"``, and none for any other device.
+        gpus: ids separated by commas. If None, all visible GPUs are used if the device is
+            ``"auto"`` or ``"cuda"``, and no GPU otherwise.
     """
     if not gpus and device in ("auto", "cuda"):
         import torch

@@ -46,7 +46,7 @@ class _Section(BaseModel):
 
 
 class Average(_Section):
-    """The choice of the checkpoint that is scored: a single one of a run, or the average of several."""
+    """Which checkpoint of a run is scored: the best checkpoint, or the average of the best checkpoints."""
 
     best: PositiveInteger
     """How many checkpoints with the lowest `by` are averaged; 1 is the single best one."""
@@ -109,7 +109,7 @@ class EvaluationSet(_Section):
 
     @model_validator(mode="after")
     def _check_values(self) -> EvaluationSet:
-        """Raise ValueError if values do not fit each other; pydantic calls this."""
+        """Raise ValueError if values contradict each other; pydantic calls this method."""
         definition = corpora.get(self.corpus)
         check_known([self.split], definition.accepted_splits, f"{definition.title} has no split")
         if self.protocol == "full" and self.samples is not None:
@@ -154,7 +154,7 @@ class SlurmSettings(_Section):
 
 
 def _with_mappings(values: Any) -> Any:
-    """Return the averages ``values`` in their long form: a number N becomes the mapping ``best: N``."""
+    """Write all averages as mappings: replace a number N by the mapping ``best: N``."""
     if not isinstance(values, list):
         return values
     averages = []
@@ -199,8 +199,8 @@ class Experiment(_Section):
 
     @model_validator(mode="after")
     def _check_values(self) -> Experiment:
-        """Raise ValueError if values do not fit each other; pydantic calls this."""
-        # The names of things, by kind. The names of one kind must differ.
+        """Raise ValueError if values contradict each other; pydantic calls this method."""
+        # For example, no two averages may have the same name.
         names_by_kind: dict[str, Sequence[Any]] = {
             "seed": self.seeds,
             "average": [average.name for average in self.averages],
@@ -229,11 +229,12 @@ def load_experiment(
 ) -> Experiment:
     """Read the experiment in a YAML file, or a packaged one by name.
 
-    ``${NAME}`` in the file is replaced by a value. The value comes from the first of three places
-    that has it: ``assignments``, the environment variable ``NAME``, and the section ``places`` of
-    the file. A name without an assignment must be in this section. Otherwise
-    a file of unknown origin could copy any environment variable. ``~`` at the beginning of a text
-    stands for the home folder. The recipe may be named relative to the folder of the file.
+    ``${NAME}`` in the file is replaced by a value. The function looks for the value in three
+    places, in this order: ``assignments``, the environment variable ``NAME``, and the section
+    ``places`` of the file. The section ``places`` must list every name that has no assignment.
+    Otherwise a file of unknown origin could copy any environment variable. ``~`` at the beginning
+    of a text stands for the home folder. The recipe may be named relative to the folder of the
+    file.
 
     Args:
         name: path of the file, or name of a packaged experiment.
@@ -252,12 +253,12 @@ def load_experiment(
             near = did_you_mean(path.stem, packaged)
             raise InputError(f"experiment {name} is neither a YAML file nor a packaged one{near}")
         path = PACKAGED / f"{name}.yaml"
-    # Read the file, and replace the places in its texts.
+    # Read the file, and replace each ${NAME} by its value.
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
     declared = values.get("places")
-    defaults = declared if isinstance(declared, dict) else {}  # if it is no mapping, model_validate raises an error
+    defaults = declared if isinstance(declared, dict) else {}  # model_validate rejects anything but a mapping
     variables = set(_VARIABLE.findall(str([value for key, value in values.items() if key != "places"])))
     assigned = _split_assignments(assignments, "a place")
     check_known(assigned, variables, f"experiment {path} has no place")
@@ -279,7 +280,7 @@ def load_experiment(
         settings = {}
         for key, text in _split_assignments(texts, "an override").items():
             settings[key] = read_value(text, hint_of(hints, key), f"override {key}: the value")
-        if settings and isinstance(values.get(section) or {}, dict):  # if it is no mapping, model_validate raises
+        if settings and isinstance(values.get(section) or {}, dict):  # otherwise model_validate raises
             values[section] = {**(values.get(section) or {}), **settings}
     try:
         experiment = Experiment.model_validate(values)
@@ -297,7 +298,7 @@ def packaged_experiments() -> list[str]:
 
 
 def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
-    """Split texts ``NAME=VALUE``, and return them as name → value; ``subject`` is the word for a text in messages."""
+    """Split texts ``NAME=VALUE`` into a mapping name → value; error messages call a text ``subject``."""
     pairs = {}
     for text in texts:
         name, equals, value = text.partition("=")
@@ -308,7 +309,7 @@ def _split_assignments(texts: Iterable[str], subject: str) -> dict[str, str]:
 
 
 def _fill_places(value: Any, value_of: Mapping[str, str]) -> Any:
-    """Return ``value`` with its texts completed: ``${NAME}`` becomes ``value_of[NAME]``, and ``~`` the home folder."""
+    """Replace ``${NAME}`` by ``value_of[NAME]``, and a leading ``~`` by the home folder, in all texts of ``value``."""
     if isinstance(value, str):
         text = _VARIABLE.sub(lambda match: value_of[match[1]], value)
         return os.path.expanduser(text) if text.startswith("~") else text

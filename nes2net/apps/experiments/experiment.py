@@ -32,14 +32,14 @@ def missing_for(jobs: Sequence[Job]) -> list[Finding]:
     search = Search()
     for job in jobs:
         for finding in job.missing(search):
-            findings.setdefault(finding.problem, finding)  # list it once, even if a file is both protocol and labels
+            findings.setdefault(finding.problem, finding)  # two jobs may miss the same file: list the file once
     return list(findings.values())
 
 
 def work_table(plan: Plan, unfinished_jobs: Sequence[Job]) -> list[str]:
     """Describe the state of an experiment as lines for a terminal.
 
-    The lines show how many seeds of each system are measured, how much work is to do, and all jobs
+    The lines show how many seeds of each system are measured, how much work is left, and all jobs
     with their estimated times.
 
     Args:
@@ -89,14 +89,14 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
     """Estimate the time of each unfinished training or scoring.
 
     Returns:
-        For each job, its seconds (None if nothing is known), and words that name the earlier job on
-        which the estimate is based.
+        A mapping from each job to its estimated seconds and a text. The text names the earlier job
+        on which the estimate is based. The seconds are None if no estimate is possible.
     """
-    num_epochs: dict[str, int] = {}  # number of finished epochs, by name of the run
-    epochs: list[tuple[Run, float]] = []  # run, and median seconds of its epochs
-    rates: list[tuple[ScoreJob, int, float]] = []  # scoring, number of its trials, and trials per second
+    num_epochs: dict[str, int] = {}  # name of a run → number of its finished epochs
+    epochs: list[tuple[Run, float]] = []  # a run, and the median duration of its epochs in seconds
+    rates: list[tuple[ScoreJob, int, float]] = []  # a job, its number of trials, and its trials per second
     for job in jobs:
-        with suppress(InputError):  # ignore a job with damaged files here: doing the job reports them
+        with suppress(InputError):  # ignore damaged files: the job itself will report them
             if isinstance(job, TrainJob):
                 history = job.run.history()
                 num_epochs[job.run.name] = len(history)
@@ -115,7 +115,7 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
                 estimates[job] = count * epoch_seconds, basis
         elif isinstance(job, ScoreJob):
             estimates[job] = None, ""
-            for scoring, total, speed in rates:  # take the speed of another detector on the same set
+            for scoring, total, speed in rates:  # use the speed of another detector on this set
                 if scoring.tested == job.tested:
                     basis = f"{counted(total, 'trial')}, {speed:.3g} a second, as in {scoring.run.name}"
                     estimates[job] = total / speed, basis
@@ -124,18 +124,18 @@ def _estimate_times(jobs: Sequence[Job], unfinished_jobs: Sequence[Job]) -> dict
 
 
 def _dissimilarity(run: Run, other_run: Run) -> tuple[bool, bool, bool]:
-    """Return a key by which earlier runs are sorted: a smaller key means a more similar run.
+    """Return a sort key that tells how far ``other_run`` differs from ``run``.
 
-    The key is smallest for the same run. The key is larger if only the seed differs, still larger
-    if the left-out corpus differs, and largest if the grid point differs.
+    The key is smallest if both are the same run. It is larger if only the seed differs, still
+    larger if the left-out corpus differs, and largest if the grid point differs.
     """
     return run.name != other_run.name, run.point != other_run.point, run.sets != other_run.sets
 
 
 def _scoring_rate(scoring: ScoreJob) -> tuple[int, float] | None:
-    """Return how many trials ``scoring`` has, and how many it scored per second.
+    """Return the number of trials of ``scoring``, and the number of trials that were scored per second.
 
-    The result is None if the record does not say, or if the last run scored no trial.
+    The result is None if the record lacks these numbers, or if the last run scored no trial.
     """
     record = scoring.record()
     if record is None:

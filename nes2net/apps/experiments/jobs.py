@@ -1,4 +1,4 @@
-"""The jobs of an experiment, which train, score and evaluate, and know whether they are done.
+"""The jobs of an experiment. A job trains, scores or evaluates, and can tell whether it is done.
 
 Records, timestamps and checksums of small files tell whether a job is done. No detector is loaded
 for this, and no recording is decoded. A job that is not done calls the same functions as the
@@ -64,8 +64,8 @@ class Machine:
 class Run:
     """A training run of the experiment.
 
-    ``point`` names the grid point: the values of the grid in words, as tables show them;
-    empty without a grid. ``sets`` has the names of the evaluation sets on which detectors of the
+    ``point`` is the name of the grid point in tables. This name lists the values of the grid, and
+    is empty without a grid. ``sets`` has the names of the evaluation sets on which detectors of the
     run are scored.
     """
 
@@ -109,7 +109,7 @@ class Job(ABC):
 
     @abstractmethod
     def do(self, machine: Machine) -> None:
-        """Do the job, or what an interrupted earlier call left to do."""
+        """Do the job; resume it if an earlier call was interrupted."""
 
     @abstractmethod
     def missing(self, search: Search) -> list[Finding]:
@@ -137,7 +137,7 @@ class TrainJob(Job):
 
     def do(self, machine: Machine) -> None:
         """Train the run."""
-        _load_detector.cache_clear()  # free the memory of the detector that scored last
+        _load_detector.cache_clear()  # forget the detector of the last scoring, to free its memory
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Finding]:
@@ -147,7 +147,7 @@ class TrainJob(Job):
 
 @dataclass(frozen=True, eq=False)
 class ScoreJob(Job):
-    """Score an evaluation set, and write the file ``scores``.
+    """Scores an evaluation set, and writes the file ``scores``.
 
     The detector is the best checkpoint of a run, or the average of its best checkpoints.
     """
@@ -224,7 +224,7 @@ class ScoreJob(Job):
                 f"{len(result.failures):,} of {counted(result.total, 'recording')} of {tested.title} failed, see "
                 f"{result.record_path}; bring or repair them and run the same command to resume, or set `allow_partial: true` for it"
             )
-        self.scores.touch()  # make it newer than the checkpoints, even if nothing had to be scored
+        self.scores.touch()  # the scores must be newer than the checkpoints, even if nothing had to be scored
 
     def _num_samples(self) -> int | None:
         """Return the number of leading samples to score; None for whole utterances."""
@@ -235,16 +235,16 @@ class ScoreJob(Job):
         return samples_to_score(provenance, num_samples, usual, tested.protocol).num_samples
 
     def _is_of_other_scoring(self, record: WholeRecord, detector: Detector | None = None) -> bool:
-        """Whether the scores of ``record`` are of another checkpoint, other trials or other settings than this job's.
+        """Whether the checkpoint, the trials or the settings in ``record`` differ from those of this job.
 
         Args:
-            detector: the detector, if it is loaded already; if it is given, its weights must be
-                those in the record.
+            detector: the loaded detector, whose weights must be those in the record; None to skip
+                this comparison of weights.
         """
         checkpoint = (record.model_extra or {}).get("checkpoint")
         if not isinstance(checkpoint, dict):
             return True
-        # The name of the run folder identifies the settings. Its parent folders may differ, because it may be a copy.
+        # The name of the run folder identifies the settings. A copy of a run folder may have other parent folders.
         if Path(str(checkpoint.get("path"))).parts[-2:] != self.checkpoints()[-1].parts[-2:]:
             return True
         expected: dict[str, Any] = {
@@ -270,7 +270,7 @@ def _load_detector(checkpoint: Path, _changed: int, device: str) -> Detector:
     """Load a detector, or return the detector of the last call if all arguments are the same.
 
     Args:
-        _changed: time of the last change of the file; only a key of the cache.
+        _changed: time of the last change of the file. Only the cache uses this argument.
     """
     return Detector.from_pretrained(checkpoint, device)
 
@@ -296,10 +296,11 @@ class ReportFile(BaseModel):
 
 @dataclass(frozen=True, eq=False)
 class EvaluateJob(Job):
-    """Evaluate a score file: write the report ``page``, and the figures to a ``.json`` file beside the page.
+    """Evaluates a score file: writes the report ``page``, and the figures to a ``.json`` file beside the page.
 
-    ``needs`` is the job that scores. Several evaluations may share its scores, so the evaluation
-    set of ``needs`` may have other labels and other excluded trials than ``tested``.
+    ``needs`` is the job that scores. Several evaluations may share the scores of one job. For this
+    reason, the evaluation set ``needs.tested`` may differ from ``tested`` in its labels and in its
+    excluded trials.
     """
 
     needs: ScoreJob
@@ -332,7 +333,7 @@ class EvaluateJob(Job):
     def is_done(self) -> bool:
         """Whether the report has these settings, and its input files have not changed since.
 
-        An input file that was removed does not count as changed, except the scores.
+        The scores must still exist. Any other input file may have been removed since.
         """
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():
@@ -389,7 +390,7 @@ class EvaluateJob(Job):
         write_result(replace(result, header=header), self.page, self.page.with_suffix(".json"))
 
     def missing(self, search: Search) -> list[Finding]:
-        """Return the finding that the labels are missing; an empty list if they can be read."""
+        """Report missing labels: return one finding, or an empty list if the labels can be read."""
         return search.keys(self.tested.corpus, self.tested.key_path, self.tested.key_phase)
 
 
@@ -399,7 +400,7 @@ def unfinished(jobs: Iterable[Job]) -> list[Job]:
     A job counts as not done if checking it raises an error. Doing the job raises the same error.
 
     Args:
-        jobs: jobs in an order in which each job follows the job that it needs.
+        jobs: the jobs in order, such that a job comes after the job that it needs.
     """
     unfinished_jobs: list[Job] = []
     for job in jobs:

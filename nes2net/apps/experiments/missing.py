@@ -37,7 +37,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
 
     Args:
         name: file name of the recipe, for commands in remedies.
-        search: remembers earlier searches; None for a new one.
+        search: object that remembers the results of earlier searches; None for a new object.
     """
     search = search or Search()
     missing = []
@@ -46,7 +46,7 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     ssl = recipe.ssl_checkpoint
     frontend = recipe.model["frontend"]
     frontend_name = frontend["name"]
-    is_downloaded = ssl in SIZES  # training downloads a published file that is given by name
+    is_downloaded = ssl in SIZES  # a name such as xlsr_300m, not a path: training downloads the file
     if ssl is not None and not is_downloaded and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         remedy = f"get {obtain(frontend_name) or 'it from its authors'}"
@@ -96,7 +96,7 @@ def missing_part(corpus_part: Part) -> list[Finding]:
 def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
     """Report the keys (labels) of a phase of a corpus as missing if they cannot be read.
 
-    The list is empty if they can be read, or if the corpus is unknown.
+    The list is empty if the keys can be read, or if the corpus is unknown.
 
     Args:
         name: name of the corpus.
@@ -116,7 +116,8 @@ def missing_keys(name: str, keys: Path, phase: str) -> list[Finding]:
 class Search:
     """Remembers the results of searches, because a search for a large corpus takes long.
 
-    ``part`` and ``keys`` are :func:`missing_part` and :func:`missing_keys` with a memory.
+    ``part`` is :func:`missing_part` with a cache, and ``keys`` is :func:`missing_keys` with a
+    cache.
     """
 
     def __init__(self) -> None:

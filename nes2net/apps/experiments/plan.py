@@ -19,8 +19,8 @@ from nes2net.lib.files import Budget, json_text
 from nes2net.training.recipes.reading import load_recipe
 from nes2net.training.recipes.recipe import Recipe, recipe_from_dict
 
-_LONGEST_LABEL = 60  # characters; a longer name of a grid point is cut in names of folders
-_MOST_TRAININGS = 1000  # a limit, because planning a training takes 8 ms
+_LONGEST_LABEL = 60  # largest number of characters of a grid point in the name of a folder
+_MOST_TRAININGS = 1000  # largest number of trainings; planning one takes 8 ms
 _MOST_EVALUATIONS = 10_000
 
 
@@ -41,8 +41,8 @@ class System:
 class Task:
     """Jobs that one process does one after another.
 
-    They train a run, or they score and evaluate one average of a run. ``needs`` is the name of the
-    task that must be done before; None if there is none.
+    The jobs train a run, or they score and evaluate one average of a run. ``needs`` is the name of
+    the task that must be done first, or None.
     """
 
     name: str
@@ -90,14 +90,14 @@ class Plan:
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs, in an order in which each job follows the job that it needs."""
+        """All jobs in order: a job comes after the job that it needs."""
         jobs: list[Job] = []
         for task in self.tasks:
             jobs += task.jobs
         return jobs
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
-        """Return the evaluation sets of ``run``: all, or the sets of the corpus that its training leaves out."""
+        """Return the evaluation sets of ``run``: all sets, or the sets of the corpus that the training leaves out."""
         return [tested for tested in self.experiment.evaluate if tested.title in run.sets]
 
     @property
@@ -123,8 +123,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 
     Raises:
         InputError: if the experiment is too large; if a recipe or a value of the grid is wrong; if
-            two runs would share a folder; or if `leave_one_out` is given and a corpus is not
-            trained on or not evaluated.
+            two runs would share a folder; or if, with `leave_one_out`, a corpus is missing in the
+            training data or has no evaluation set.
     """
     out = Path(out)
     # Refuse an experiment that is too large.
@@ -163,12 +163,12 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:
     """Assign evaluation sets to the corpora that training leaves out in turn.
 
-    A left-out corpus has the set whose name is the alias of the corpus. If no set has this name,
-    all sets of this corpus are used.
+    The evaluation set of a left-out corpus is the set whose name equals the alias of the corpus. If
+    no set has this name, all sets of this corpus are used.
 
     Returns:
         A mapping: alias of a left-out corpus → names of its evaluation sets. Without
-        `leave_one_out`, the only key is None, with the names of all sets.
+        `leave_one_out`, the mapping has a single entry: None → names of all sets.
 
     Raises:
         InputError: if fewer than two corpora train, if a left-out corpus has no set, or if a set
@@ -204,7 +204,7 @@ def _sets_by_left_out_corpus(experiment: Experiment, recipe: Recipe) -> dict[str
 
 
 def _short_key(key: str) -> str:
-    """Return the last part of a key; empty for the key "recipe", because the recipe's name says enough."""
+    """Return the last part of a key; return "" for the key "recipe", because a recipe has a clear name."""
     if key == "recipe":
         return ""
     return key.rpartition(".")[2]
@@ -218,7 +218,7 @@ def _value_text(value: Any) -> str:
 
 
 def _folder_label(settings: Mapping[str, Any], left_out: str | None) -> str:
-    """Name a grid point and a left-out corpus for folder names; a long or unusual name is cut and gets a checksum."""
+    """Make a folder name from a grid point and a left-out corpus; a long or unusual name is cut and gets a checksum."""
     words = [f"{_short_key(key)}{_value_text(value)}" for key, value in settings.items()]
     if left_out:
         words.append(f"without-{left_out}")

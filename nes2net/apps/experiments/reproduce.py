@@ -84,13 +84,13 @@ class Paths:
 def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     """List the missing inputs of a reproduction of ``row``.
 
-    Without a checkpoint, the missing inputs of its training are listed. If there are any, a
-    checkpoint is listed as the alternative.
+    Without a checkpoint, the missing inputs of the training are listed. If any of these is missing,
+    the list also says where to get a checkpoint instead.
     """
     released = f"get {row.checkpoint}" if row.checkpoint else "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
-    # The checkpoint, or what its training needs.
+    # Look for the checkpoint, or for the inputs of its training.
     path = paths.recipe_of(row)
     missing = list[Finding]()
     if paths.checkpoint is not None:
@@ -116,13 +116,13 @@ def find_missing(row: PublishedRow, paths: Paths) -> list[Finding]:
     missing += missing_part(Part(row.corpus, paths.root(row.corpus), row.split, paths.protocols))
     problems = [finding.problem for finding in missing]
     for finding in missing_keys(row.corpus, paths.key(row), row.phase):
-        if finding.problem not in problems:  # a missing file may be both protocol and labels
+        if finding.problem not in problems:  # list a file once, even if it has both protocol and labels
             missing.append(finding)
     return missing
 
 
 def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
-    """Load the recipe ``path`` that trains ``row``, and set the folders of ``paths`` in it."""
+    """Load the recipe at ``path``, which trains the detector of ``row``; take its data folders from ``paths``."""
     recipe = load_recipe(path, row.overrides)
     training_corpora = [corpus.name for corpus in recipe.data.parts("train")]
     for corpus in recipe.data.corpora:
@@ -136,7 +136,7 @@ def _recipe_with_folders(path: Path, row: PublishedRow, paths: Paths) -> Recipe:
 
 @dataclass
 class Conditions:
-    """The comparison of the conditions of a measurement with the published conditions, as texts.
+    """Texts that compare the conditions of a measurement with the published conditions.
 
     ``differences`` lists the conditions that differ; if there are any, there is no verdict.
     ``unchecked`` lists the conditions that could not be compared, so they may differ.
@@ -178,7 +178,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Re
             published_config = Detector.from_config(published_architecture(row)).config
         if differences := _architecture_differences(config, published_config):
             conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
-    # The speaker-verification scores, if a min t-DCF is compared.
+    # A min t-DCF also depends on the speaker-verification scores: compare these.
     if row.min_tdcf is None or evaluation.rows("systems")[0]["min_tdcf"].value is None:
         return conditions
     official = corpus.asv_counts.get(phase)
@@ -241,7 +241,7 @@ def recipe_path(recipe: str) -> Path:
 
 
 def _relevant_options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the name and the options of each part by role; options that change no score are left out.
+    """Return role → name and options of a part, without options that change no score.
 
     Values have the types of JSON.
     """
@@ -352,7 +352,7 @@ def reproduce(
             checkpoint = folder / f"epoch_{epochs[0]}.pth"
     # Score and evaluate.
     scores = paths.out / "scores.txt"
-    config = None if row.model is None else published_architecture(row)  # used if the checkpoint states none
+    config = None if row.model is None else published_architecture(row)  # used if the checkpoint has no configuration
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
     score_corpus(

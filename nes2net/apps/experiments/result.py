@@ -59,7 +59,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class SystemOnSet:
-    """The figures of a system on an evaluation set, one entry for each seed; ``num_expected`` seeds are planned."""
+    """The figures of a system on an evaluation set: ``measured`` has one entry per seed.
+
+    ``num_expected`` is the number of planned seeds.
+    """
 
     system: str
     set: str
@@ -118,12 +121,13 @@ def experiment_result(
     """Make the result of an experiment.
 
     Args:
-        measurements: every system on every set, sorted by system.
+        measurements: figures of every system on every set, sorted by system.
         metrics: names of :data:`METRICS`.
         seeds: seeds of the experiment.
         num_resamples: number of draws of the bootstrap that gave the intervals.
-        left_out_in_turn: whether the detectors on each set were trained without its corpus. If so,
-            the tables also have the mean and the worst value over the sets.
+        left_out_in_turn: whether each set was scored by detectors whose training left out the
+            corpus of the set. If so, the tables also have the mean and the worst value over the
+            sets.
         notes: remarks about missing or incomparable figures.
 
     Returns:

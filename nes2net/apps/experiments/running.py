@@ -20,7 +20,7 @@ from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_LOG_TAIL = 4096  # bytes at the end of a log that are searched for the reason of a failure
+_LOG_TAIL = 4096  # number of bytes to read at the end of a log, to find the reason of a failure
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ def do_in_processes(
     with StopRequests() as stop, display:
         try:
             while waiting_tasks or running:
-                # Begin tasks while slots are free, but only tasks that need no other task, or whose
-                # needed task is done.
+                # Begin tasks while slots are free. If a task needs another task, the other task must be
+                # done first.
                 for task in list(waiting_tasks):
                     if task.needs in failures:
                         waiting_tasks.remove(task)
@@ -124,7 +124,7 @@ def do_in_processes(
                         environment.setdefault("OMP_NUM_THREADS", str(num_threads))
                         if gpus:
                             environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-                        with stop.deferred():  # a signal waits until the new process is in `running`
+                        with stop.deferred():  # handle signals only after the process is listed
                             running[task.name] = (
                                 _start_process(command(task), logs / f"{task.name}.log", environment),
                                 slot,
@@ -156,7 +156,7 @@ def do_in_processes(
 
 
 def _last_log_line(log: Path) -> str:
-    """Return the last line with text in a log, usually the reason of a failure; "it printed nothing" without text."""
+    """Return the last line of a log, which often says why a process failed; "it printed nothing" for a blank log."""
     lines = log.read_bytes()[-_LOG_TAIL:].decode("utf-8", "replace").splitlines()
     for line in reversed(lines):
         if line.strip():

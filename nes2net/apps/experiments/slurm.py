@@ -25,7 +25,7 @@ from nes2net.lib.plain_data import read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"
-_SAVE_WITHIN = 80  # seconds; submitit's signal to save comes 90 s before the end of a job
+_SAVE_WITHIN = 80  # seconds that a process has for saving; submitit's signal comes 90 s before a job ends
 
 
 class TaskCommand:
@@ -109,8 +109,8 @@ def submit(
 
         Args:
             after: dependency in the syntax of Slurm; None for no dependency.
-            wait_for: the jobs that ``after`` names; on the cluster ``local``, this function waits
-                for them itself.
+            wait_for: the jobs that ``after`` names. The cluster ``local`` ignores ``after``; there,
+                this function waits for the jobs.
         """
         names = [task for task in names if task not in active]
         if not names:
@@ -138,7 +138,7 @@ def submit(
         write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
-        # The trainings, then the tasks that need them.
+        # Submit the trainings first, then the tasks that need a training.
         submit_array([task.name for task in tasks if task.needs is None], None, [])
         for needed in dict.fromkeys(task.needs for task in tasks if task.needs is not None):
             names = [task.name for task in tasks if task.needs == needed]

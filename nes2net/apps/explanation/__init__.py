@@ -1,6 +1,7 @@
 """Explain a score: which parts of a recording, in time and in frequency, move the score, and which layers count.
 
-In reading order: ``explain`` is the entry. ``subject`` removes parts of a recording and scores the
-rest. The methods ``occlusion`` and ``gradients`` compute a ``relevance``, which ``faithfulness``
-checks. ``layers`` has the weights of the layers, and ``picture`` draws an explanation.
+In reading order: ``explain`` is the entry point. ``subject`` removes parts of a recording and
+scores the rest. The methods ``occlusion`` and ``gradients`` compute a ``relevance``, which
+``faithfulness`` checks. ``layers`` has the weights of the layers, and ``picture`` draws an
+explanation.
 """

@@ -103,7 +103,7 @@ def explain(
             with ProgressDisplay[None](title=title, unit="version", advice=_ADVICE, delay=1) as display:
 
                 def progress(count: int, total: int, display: ProgressDisplay[None] = display) -> None:
-                    """Show that ``count`` more of ``total`` versions of the recording were scored."""
+                    """Show progress: ``count`` further versions of the recording were scored, out of ``total``."""
                     display.total = display.bar.total = total
                     display.update(count)
 
@@ -199,11 +199,11 @@ def _explanation_lines(path: Path, explanation: Explanation) -> list[str]:
 
 
 def _strongest_parts(relevance: Relevance) -> list[tuple[str, float]]:
-    """Return the ends of the stretches and bands that move the score most, as text, each with its relevance."""
+    """Return the stretches and bands that move the score most, as pairs of a text and a relevance."""
     stretches = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in relevance.stretches()]
     return stretches + [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in relevance.strongest_bands()]
 
 
-# How to make an explanation shorter.
+# Advice to a user who waits for an explanation.
 _ADVICE = "this is the most; a larger `bin_seconds` or fewer `draws` take less"
 _ABSENCE = {"floor": "noise of the recording's floor", "silence": "silence"}

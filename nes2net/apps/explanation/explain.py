@@ -135,14 +135,15 @@ def explain(
         start: beginning of the part in seconds.
         duration: duration of the part in seconds; None for all samples from ``start`` on.
         progress: called after each batch of changed versions of the recording, with two numbers:
-            the versions in the batch, and all versions. The latter is largest until the coarse pass
-            of occlusion has shown how many versions suffice.
+            the size of the batch, and the number of versions to score in all. The second number
+            becomes smaller after the coarse pass of occlusion, if not all small blocks have to be
+            removed.
         show_coarse: called with the relevance by the coarse pass of occlusion.
 
     Raises:
-        InputError: as for :meth:`nes2net.Detector.score`; if the part is empty or longer than 30 s;
-            if a setting is out of range; or if the method needs gradients and the detector has
-            none.
+        InputError: for the reasons in :meth:`nes2net.Detector.score`; if the part is empty or
+            longer than 30 s; if a setting is out of range; or if the method needs gradients and the
+            detector has none.
         MissingLibrary: if the method needs captum, which is not installed.
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
@@ -165,7 +166,7 @@ def explain(
     subject.progress = lambda count: progress(count, total)
 
     def after_coarse_pass(coarse: Relevance, num_skipped: int) -> None:
-        """Count only the versions that are still needed, and pass on the relevance by the coarse pass."""
+        """Subtract the versions that need no scoring from ``total``, and show the relevance so far."""
         nonlocal total
         total -= num_skipped
         show_coarse(replace(coarse, times=coarse.times + start))
@@ -197,7 +198,7 @@ def _read_part(
     """Read the part of a recording that is explained, (N,) at 16 kHz.
 
     Args:
-        samples: largest number of samples to read; None to read up to the longest part.
+        samples: largest number of samples to read; None for as many as the longest part has.
 
     Raises:
         InputError: if ``start`` or ``duration`` is out of range, or if the part is empty or longer

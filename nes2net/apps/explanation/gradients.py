@@ -10,7 +10,7 @@ the magnitudes of the recording. The path is a straight line in log magnitudes, 
 the recording. A straight line between complex cells would pass near 0, where the logarithm of a
 spectrum has no gradient.
 
-By both methods, the relevance of a time bin or a band is the sum over its cells.
+With both methods, the relevance of a time bin or a band is the sum over its cells.
 
 Shrikumar et al., "Not just a black box", arXiv 1605.01713 (gradient × input); Sundararajan et al.,
 "Axiomatic attribution for deep networks", ICML 2017 (integrated gradients; their sum is the

@@ -1,4 +1,4 @@
-"""Find the weights that a detector gives to the layers of its front-end for a recording."""
+"""Find out how strongly a detector weighs each layer of its front-end, for one recording."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Layers:
     """(L,), share of each state in the weighted sum: its weight times its root mean square, scaled to add up to 1."""
 
     def strongest(self, number: int = 3) -> list[int]:
-        """Return the numbers of the states with the largest shares, largest first."""
+        """Return the indices of the states with the largest shares, largest share first."""
         return np.argsort(-self.shares, kind="stable")[:number].tolist()
 
     def to_dict(self) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def weigh_layers(subject: Subject) -> Layers | None:
     """Return the weights that the aggregation, or a back-end that reads all layers, gives to the hidden states.
 
     The result is None if the detector does not weigh layers, or if there is only one hidden state.
-    The sizes of the states differ by a factor of 100, so a weight alone says little; this is why
-    shares are computed.
+    The magnitudes of the states differ by a factor of 100, so a weight alone says little. The
+    shares take the magnitudes into account.
     """
     detector: Detector = subject.detector
     if detector.frontend.num_layers < 2:

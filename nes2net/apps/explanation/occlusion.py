@@ -38,12 +38,12 @@ def occlude(
     the part. The coarse pass removes windows of time, bands, and large blocks of cells. Then the
     small blocks within relevant large blocks are removed. A large block is relevant if its
     relevance is at least a quarter of the largest. The relevance of a time bin is the mean over the
-    windows that cover the bin. The relevance of a cell is the relevance of its small block, or, if
-    this was not removed, a quarter of the relevance of its large block.
+    windows that cover the bin. The relevance of a cell is the relevance of its small block. If the
+    small block was not removed, it is a quarter of the relevance of the large block.
 
     Args:
-        after_coarse_pass: called with the relevance by the coarse pass, and the number of small
-            blocks that are not removed.
+        after_coarse_pass: called after the coarse pass with two arguments: the relevance so far,
+            and the number of small blocks that need not be removed.
     """
     windows, bands, large_blocks, blocks = _masks_to_remove(grid)
     windows_cover = windows[:, 0].astype(float)
@@ -69,7 +69,7 @@ def _masks_to_remove(grid: Removable) -> tuple[NDArray, NDArray, NDArray, NDArra
 
     Returns:
         Windows of time (a window begins at every bin), bands, large blocks of cells, and small
-        blocks: arrays of booleans K×F×T. All but windows are disjoint.
+        blocks: arrays of booleans K×F×T. Only windows overlap each other.
     """
     num_bands, num_bins = grid.shape
     starts = np.arange(max(1, num_bins - WINDOW_BINS + 1))[:, None, None]

@@ -13,9 +13,9 @@ from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLoca
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
 
 _BAR = "#6b7785"
-_WINDOW = 400  # samples of a spectrum: 25 ms
-_RANGE = 70.0  # dB from white to black
-_MOST_COLUMNS = 1200  # columns of the spectrogram; the picture has hardly more pixels
+_WINDOW = 400  # number of samples in each spectrum: 25 ms
+_RANGE = 70.0  # level difference between white and black in dB
+_MOST_COLUMNS = 1200  # largest number of columns of the spectrogram: about the width of the picture in pixels
 #: Names of the methods in titles.
 TITLES = {
     "occlusion": "occlusion",
@@ -33,7 +33,8 @@ def draw(
         picture: file to write.
         name: name of the recording, for the title.
         model: name of the detector, for the title.
-        file_format: ``png``, ``svg``, ``pdf``, …; None for the suffix of ``picture``.
+        file_format: ``png``, ``svg``, ``pdf``, …; None to choose the format by the suffix of
+            ``picture``.
     """
     relevance = explanation.relevance
     layers = explanation.layers
@@ -48,7 +49,7 @@ def draw(
     time = figure.add_subplot(grid[1, 0], sharex=cells)
     bands = figure.add_subplot(grid[0, 1], sharey=cells)
     tint = _draw_cells(cells, explanation)
-    # Relevance over time, below the cells.
+    # Draw the relevance over time, below the cells.
     time.stairs(relevance.over_time, relevance.times, color=INK, linewidth=1)
     for sign, colour in ((1, BONAFIDE), (-1, SPOOF)):
         relevance_of_sign = np.maximum(sign * relevance.over_time, 0) * sign
@@ -56,7 +57,7 @@ def draw(
     time.axhline(0, color=INK, linewidth=0.8)
     time.set_xlabel("time, s")
     time.set_ylabel("relevance")
-    # Relevance of the bands, beside the cells.
+    # Draw the relevance of the bands, beside the cells.
     edges = relevance.bands / 1000
     colours = [BONAFIDE if value > 0 else SPOOF for value in relevance.over_bands]
     bands.barh(edges[:-1], relevance.over_bands, np.diff(edges), align="edge", color=colours, alpha=0.7)
@@ -78,7 +79,7 @@ def draw(
     corner = figure.add_subplot(grid[1, 1])
     corner.axis("off")
     scale = corner.inset_axes((0, 0.5, 1, 0.15))
-    # The colour bar has open ends, because a few cells are stronger than the value of its strongest tint.
+    # Give the colour bar pointed ends, because the relevance of a few cells lies beyond its range.
     figure.colorbar(tint, scale, orientation="horizontal", extend="both", ticks=MaxNLocator(3, steps=[1, 2, 5, 10]))
     scale.set_xlabel("relevance of a cell", fontsize=9, color=INK)
     scale.tick_params(colors=INK, labelsize=9)

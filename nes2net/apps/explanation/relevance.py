@@ -1,4 +1,4 @@
-"""Hold the relevance: how much each part of a recording, in time and in frequency, moves the score."""
+"""The relevance of parts of a recording: how much each stretch of time and each band moves the score."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ from nes2net.scoring.waveforms import WaveformReader
 #: Replacement of removed parts: noise at the level of the recording's noise floor, or silence.
 Fill = Literal["floor", "silence"]
 
-#: Samples of the transform's window, 32 ms, with bins of 31.25 Hz.
+#: Number of samples in a window of the transform: 32 ms, which gives bins of 31.25 Hz.
 WINDOW = 512
-#: Samples from one window to the next, 8 ms.
+#: Number of samples from one window to the next, 8 ms.
 HOP = 128
 # The noise floor of a frequency is this quantile of its magnitudes over time: about the level while nobody speaks.
 _FLOOR_QUANTILE = 0.1
@@ -123,7 +123,7 @@ class Removable:
 class Subject:
     """A detector and a recording; changed versions of the recording are scored like the recording itself.
 
-    If the recording is too short for the detector, it is first changed and then repeated.
+    A recording that is too short for the detector is repeated, after parts have been removed.
 
     Args:
         waveform: (N,) float32, 16 kHz; samples that the detector does not use are cut off.
@@ -134,7 +134,7 @@ class Subject:
         progress: called after each batch with the number of waveforms in the batch.
 
     Raises:
-        InputError: if the detector takes more than audio, or if a number is out of range.
+        InputError: if the detector needs other inputs beside audio, or if a number is out of range.
     """
 
     def __init__(

@@ -90,8 +90,8 @@ class ArenaModel:
         """Load the detector.
 
         Raises:
-            InputError: as :meth:`nes2net.Detector.from_pretrained`, or if the detector needs scores
-                of other systems.
+            InputError: for the same reasons as in :meth:`nes2net.Detector.from_pretrained`, or if
+                the detector needs scores of other systems.
         """
         detector = Detector.from_pretrained(self.checkpoint, self.device, self.precision)
         check_takes_audio_alone(detector)
@@ -100,8 +100,8 @@ class ArenaModel:
     def score_batch(self, audios: Sequence[np.ndarray], srs: Sequence[int]) -> list[float]:
         """Score recordings, in their order; higher is more bona fide.
 
-        Only recordings of equal length share a batch. Other recordings change a score by at most
-        1e-6.
+        Only recordings of equal length share a batch. The other recordings of a batch change a
+        score by at most 1e-6.
 
         Args:
             audios: recordings of any lengths, each floating-point samples (N,) in [−1, 1]. The
@@ -202,11 +202,11 @@ def write_arena(
 
     Args:
         metadata: facts that the submitter states.
-        num_samples: as :attr:`ArenaModel.num_samples`.
+        num_samples: see :attr:`ArenaModel.num_samples`.
         hub_name: name of the detector on the Hugging Face hub; the adapter then loads the detector
             from there. If ``hub_name`` is None, the detector is written to the folder.
-        precision: as :attr:`ArenaModel.precision`.
-        batch_size: as :attr:`ArenaModel.batch_size`.
+        precision: see :attr:`ArenaModel.precision`.
+        batch_size: see :attr:`ArenaModel.batch_size`.
 
     Returns:
         The section ``system`` of :data:`META`. Values that still have to be filled in are None, see
@@ -299,7 +299,7 @@ def lacking(system: dict[str, Any]) -> list[str]:
 
 
 def _validate_meta(content: Any, source: str) -> None:
-    """Raise :class:`InputError` if ``content`` is no valid ``meta.yaml``; ``source`` says where it comes from."""
+    """Raise :class:`InputError` if ``content`` is no valid ``meta.yaml``; the message begins with ``source``."""
     try:
         _Meta.model_validate(content)
     except ValidationError as error:

@@ -135,7 +135,7 @@ def export(
     elif to and out:
         written = exported(detector, to, out, quantize=quantize, calibration=calibration)
         say_written(written)
-        if (weights := written.with_name(f"{written.name}.data")).exists():  # beside an ONNX file of over 2 GB
+        if (weights := written.with_name(f"{written.name}.data")).exists():  # weights of a large ONNX file
             say_written(weights)
     if push:
         print(f"pushed to {detector.push_to_hub(push, private=private)}")

@@ -91,7 +91,7 @@ def export(
         raise InputError(
             "this detector holds all its tensors: there is nothing to merge; take `to=pth` or `to=safetensors`"
         )
-    # Write one format or another.
+    # Write the format.
     detector = detector.whole()
     if to == "onnx":
         from nes2net.apps.export.onnx import export_onnx  # optional: the extra onnx

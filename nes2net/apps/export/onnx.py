@@ -53,12 +53,12 @@ INT8_TOLERANCE = 0.1
 #: A linear layer is quantised if it has at least this many inputs and outputs; int8 would not make a
 #: smaller layer faster.
 _FEWEST_FEATURES = 64
-#: Weights of more bytes than this are written beside the ONNX file: protobuf's limit for a file is
-#: 2 GiB, and the graph needs a part of these bytes.
+#: Largest number of bytes of weights inside the ONNX file; larger weights are written beside it.
+#: Protobuf limits a file to 2 GiB, and the graph itself needs some bytes.
 LARGEST_FILE = 2**31 - 2**26
 
 
-#: Formulas of the output `scores` of an ONNX file, by score rule.
+#: Score rule → formula by which an ONNX file computes `scores`.
 _SCORE_FORMULAS: dict[ScoreRule, str] = {
     "logit": "logits[:, -1]",
     "difference": "logits[:, -1] - logsumexp(logits[:, :-1])",
@@ -93,9 +93,9 @@ def export_onnx(
     Args:
         path: a name that ends in ``.onnx``.
         num_samples: the only length that the file accepts; None leaves the length free. If the
-            back-end reads only one number of frames (SLS), the length is always fixed. The length
-            is 64,600 samples, as in the published recipes, if 64,600 samples give this number of
-            frames; otherwise it is the shortest length that gives this number.
+            back-end reads only one number of frames (SLS), the length is always fixed. If 64,600
+            samples, the length in published recipes, give this number of frames, the length is
+            64,600 samples. Otherwise it is the shortest length that gives this number.
         quantize: ``"int8"`` quantises the linear layers of the front-end by onnxruntime's own tool.
             Weights become whole numbers from −64 to 64, with a scale per output. Activations are
             quantised during the computation, to 8 bits with one range per layer and waveform.
@@ -151,7 +151,7 @@ def export_onnx(
         "training": _training_facts(detector.provenance),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
-    # Write the file under a temporary name, check and perhaps quantise it, and give it its name.
+    # Write the file under a temporary name, check it, quantise it if required, and rename it.
     with scoring_mode(detector), temporary_folder(path) as folder:
         unchecked = folder / path.name
         linear_layers = _write_float32(detector, description, unchecked)
@@ -161,7 +161,7 @@ def export_onnx(
                 raise _nothing_to_quantise_error(detector)
             _quantise_weights(unchecked, linear_layers, {**description, "quantize": quantize})
             difference, largest = _compare_with_torch(detector, unchecked, path)
-        for file in sorted(folder.iterdir(), reverse=True):  # weights first, then the graph that names them
+        for file in sorted(folder.iterdir(), reverse=True):  # move the weights before the graph that refers to them
             target = path.parent / file.name
             with writing(target), replacing(target, durable=True) as temporary:
                 os.replace(file, temporary)
@@ -259,7 +259,7 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
             assert program is not None  # torch.onnx.export returns None only if it writes the file itself
             fold_constants(program.model)  # onnxruntime lacks some float64 operators that constants need
             remove_unused_nodes(program.model)  # onnxruntime warns of each constant that is not used after folding
-    except Exception as error:  # the errors are of many types, and the back-end may be foreign code
+    except Exception as error:  # torch.onnx and plug-in back-ends raise errors of many types
         reason = first_line(error.__cause__ or error)
         raise InputError(
             f"{path.name} was not written: torch.onnx cannot translate this detector ({reason})"
@@ -268,13 +268,13 @@ def _write_float32(detector: Detector, description: dict[str, Any], path: Path) 
     for node in program.model.graph.all_nodes():
         # Only products of large linear layers of the front-end are quantised. Products with constants, such as the
         # Fourier matrix of a spectrum, stay in float32.
-        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # outer modules first, the operator last
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # from the outermost module to the operator
         of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
         if node.op_type == "MatMul" and of_layer:
             weight: Any = node.inputs[1]
             if weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES:
                 linear_layers.append(str(node.name))
-        node.metadata_props.clear()  # remove source paths of this machine
+        node.metadata_props.clear()  # remove file paths of this machine
         node.doc_string = None
     program.model.metadata_props[METADATA] = json.dumps(description)
     program.save(path, external_data=description["external_data"] is not None)
@@ -377,7 +377,7 @@ def _compare_with_torch(detector: Detector, unchecked: Path, path: Path) -> tupl
             (4, 2 * traced + 1, TOLERANCE),
         ]
     remedy = "try another version of torch, onnxscript or onnxruntime"
-    if exported.precision == "int8":  # without the shortest waveform, which magnifies rounding
+    if exported.precision == "int8":  # skip the shortest waveform, because it magnifies rounding errors
         sizes = [(batch, samples, INT8_TOLERANCE) for batch, samples, _ in sizes[-2:]]
         remedy = "this detector needs float32, so leave out `quantize`"
     largest_difference = 0.0
@@ -408,8 +408,8 @@ def _test_noise(batch: int, samples: int) -> Tensor:
 def _training_facts(provenance: Provenance) -> dict[str, Any]:
     """Collect the facts about the training of a detector for the metadata.
 
-    If the detector is a published model, this model is named only as the start of the training. The
-    ONNX file does not claim to be the model itself, because its weights cannot be verified.
+    For a published model, the metadata say that the training started from this model. They do not
+    say that the ONNX file is the model itself, because the weights in the file cannot be verified.
     """
     training = provenance.start(places=False)
     if training.published_model:

@@ -15,7 +15,7 @@ from nes2net.scoring.decisions import calibration as calibrations
 from nes2net.scoring.decisions.decision import Decider
 from nes2net.version import __version__
 
-_GRADIO = "6.0.0"  # the oldest version that works with the page; named if Gradio is not installed here
+_GRADIO = "6.0.0"  # oldest version that works; the Space uses it if Gradio is not installed here
 _APP_TEXT = '''\
 """The page of `nes2net serve` for the detector in this folder; locally: python app.py."""
 

@@ -37,7 +37,7 @@ from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
 
-# Number of rows of two square matrices, by kind of device; the speed of their product is measured for comparison.
+# Kind of device → number of rows of two square matrices. The speed of their product is measured for comparison.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 
 
@@ -192,7 +192,7 @@ def environment(detector: Detector) -> list[str]:
     names = " + ".join(detector.config[role]["name"] for role in ("frontend", "aggregation", "backend"))
     size = sum(p.numel() for p in detector.parameters())
     lines.append(f"{names}, {size:,} parameters, {detector.precision} on {detector.device}")
-    peak = peak_bytes()  # None or 0 if the system does not measure it
+    peak = peak_bytes()  # None or 0 if the operating system does not report peak memory
     memory = [f"peak memory {peak / 2**30:.2f} GiB"] if peak else []
     if detector.device.type == "cuda":
         memory.append(f"on the GPU {torch.cuda.max_memory_allocated(detector.device) / 2**30:.2f} GiB")

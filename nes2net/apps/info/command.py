@@ -27,7 +27,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         key: after recipe: one key or section of a recipe, e.g. train.lr
         json_: print it as JSON
     """
-    # Lists of names are stored, so nothing else has to be imported.
+    # Read a stored list of names, because computing the list would import every part.
     if key is None and (model is None or not exists(model)):
         from nes2net.apps.info.overview import stored_overview
 

@@ -36,7 +36,7 @@ from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
-# Headings of the values in a history, by name of the value.
+# Name of a value in a history → its heading in tables.
 _HEADINGS = {
     "loss": "loss",
     "val_loss_wo_aug": "dev loss",
@@ -44,7 +44,7 @@ _HEADINGS = {
     "val_eer_wo_aug": "dev EER",
     "val_min_dcf_wo_aug": "dev minDCF",
 }
-# Values of a record that have a heading of their own, or are not shown.
+# Keys of a record that get a heading of their own, or that are not shown.
 _SHOWN_ELSEWHERE = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
 
 
@@ -89,11 +89,10 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     # A text file is a score file; any other file holds weights.
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
-        with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints reports the error below
+        with suppress(OSError), open(path, "rb") as file:  # `identify` will report this error
             start = file.read(4096)
-    if start and not any(
-        byte < 9 or 13 < byte < 32 for byte in start
-    ):  # no control characters: text, not an archive or a pickle
+    # A file without control characters is text.
+    if start and not any(byte < 9 or 13 < byte < 32 for byte in start):
         return _scores_sheet(path)
     return _detector_sheet(identify(path), results)
 
@@ -117,7 +116,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
                     built = Detector.from_config(published_config)
                 if built.config == config:
                     published.append(name)
-    # Count the tensors, and say whether they fit.
+    # Count the numbers by type, and say whether the tensors fit the architecture.
     weights = path / WEIGHTS if path.is_dir() else path
     tensors = ""
     numbers = ""
@@ -165,7 +164,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         "notes": [*identity.notes, *notes],
         "published": [result.line for result in results if result.about.intersection(published)],
     }
-    # Tables, and commands that use the detector.
+    # Make the tables, and list commands that use the detector.
     tables: dict[str, list[dict[str, Any]]] = {}
     if config and not identity.misfit:
         with build_errors_as_input_errors(str(path)):
@@ -205,7 +204,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if recipe is not None:
         facts["recipe"] = recipe.name
-        if "seed" in (provenance.recipe or {}):  # a copy of a detector keeps only the recipe's data
+        if "seed" in (provenance.recipe or {}):  # missing in a copy of a detector, which keeps only part of the recipe
             facts["recipe"] += f", seed {recipe.seed}, run {recipe.tag}"
         corpora_in_words = []
         for corpus in recipe.data.parts("train"):
@@ -231,7 +230,7 @@ def _training_facts(provenance: Provenance) -> dict[str, Any]:
             facts["epoch"] += f" of {recipe.train.epochs}"
     if isinstance(progress := record.get("progress"), dict):
         facts["progress"] = f"{progress.get('step')} steps into epoch {progress.get('epoch')}"
-    # Measured values, and all other plain facts.
+    # Add the measured values, then all other facts that are no lists or mappings.
     facts |= {heading: _history_value(name, record[name]) for name, heading in _HEADINGS.items() if name in record}
     for key, value in record.items():
         if key not in _SHOWN_ELSEWHERE and not isinstance(value, (dict, list)):
@@ -250,7 +249,7 @@ def _start_in_words(start: Provenance) -> str:
 
 
 def _history_value(name: str, value: Any) -> Any:
-    """Write the value ``name`` of a history; EERs are written in percent."""
+    """Write a value of a history as text; an EER is written in percent."""
     if not isinstance(value, float):
         return value
     if "eer" in name and math.isfinite(value):
@@ -349,7 +348,7 @@ def _calibration_sheet(path: Path) -> Sheet:
 
 
 def _record_facts(path: Path) -> dict[str, Any]:
-    """Collect facts from the record of a score file, in words."""
+    """Write the facts in the record of a score file as texts."""
     record = read_whole_record(path)
     extra: dict[str, Any] = record.model_extra or {}
     mappings = {key: value for key, value in extra.items() if isinstance(value, dict)}

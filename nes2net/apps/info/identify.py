@@ -81,7 +81,7 @@ class Identity:
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The :attr:`config`; if this is empty and a single published model fits, the configuration of this model."""
+        """The :attr:`config` if it is known, or else the configuration of the only published model that fits."""
         if not self.config and len(self.models) == 1:
             return PUBLISHED_MODELS.get(self.models[0], {})
         return self.config
@@ -156,7 +156,7 @@ def identify(path: str | Path) -> Identity:
             if len(encoder) < len(state_dict_of(content, path)):
                 identity.notes.append("of the whole model, only the encoder is read")
             read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
-            if not frontend.config["pretraining_heads"]:  # heads that the front-end ignores are not a misfit
+            if not frontend.config["pretraining_heads"]:  # ignore pre-training heads
                 encoder = {k: v for k, v in encoder.items() if k in read or not is_pretraining_head(k)}
             identity.misfit = compare(encoder, read)
     else:
@@ -185,7 +185,7 @@ def _identify_folder(folder: Path) -> Identity:
         return Identity(
             folder, kind, [], config, _numbers_by_type(state_dict), misfit, provenance=Provenance.read(facts)
         )
-    # Identify weights in the layout of Hugging Face that do not come with one of this package's front-ends.
+    # Identify any other weights in the layout of Hugging Face.
     has_configuration = (folder / CONFIG_FILE).is_file()
     is_classifier = holds_classifier(folder)
     if holds_other_model(folder):
@@ -304,7 +304,7 @@ def _compare_with_config(state_dict: Mapping[str, Tensor], config: dict[str, Any
 
 
 def _numbers_by_type(state_dict: Mapping[str, Tensor]) -> dict[str, int]:
-    """Count the elements of each type, as type → number; the most frequent type comes first."""
+    """Count the elements of each type; return type → count, with the most frequent type first."""
     numbers: Counter[str] = Counter()
     for tensor in state_dict.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()

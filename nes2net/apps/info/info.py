@@ -37,7 +37,7 @@ PAPER_FRAMES = 200
 _FEATURE_DIM = 1024
 _NUM_STATES = 25
 
-#: Operations per second that estimates of time assume, by precision. For bfloat16, this is a fifth
+#: Precision → operations per second that estimates of time assume. For bfloat16, this is a fifth
 #: of the dense peak of an H100 or H200 (989·10¹²); for float32, two fifths of their peak (67·10¹²).
 SPEED = {"bf16": 200e12, "fp32": 27e12}
 #: Bytes per second that estimates of time assume: the memory bandwidth of an H100, 3.35·10¹².
@@ -70,7 +70,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
     module.eval()
     trained = [p for p in module.parameters() if p.requires_grad]
     try:
-        for parameter in trained:  # for trained parameters the counter would hook into autograd
+        for parameter in trained:  # otherwise the counter would use hooks of autograd
             parameter.requires_grad_(False)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             module(*inputs)
@@ -81,7 +81,7 @@ def count_flops(module: nn.Module, *inputs: Any) -> int:
 
 
 def peak_bytes(module: nn.Module, *inputs: Any) -> int:
-    """Compute the most memory, in bytes, that results of operations take during a forward pass without gradients.
+    """Compute the peak memory, in bytes, of the results of operations in a forward pass without gradients.
 
     Parameters and inputs are not counted. On the meta device, the forward pass itself takes no
     memory.
@@ -99,7 +99,7 @@ def peak_bytes(module: nn.Module, *inputs: Any) -> int:
 
 
 class _ResultMemory(TorchDispatchMode):
-    """Counts the bytes of tensors that operations return, until the tensors are freed.
+    """Counts the bytes of all tensors that operations have returned and that are not yet freed.
 
     ``storages`` has the ids of storages that are not counted. ``current`` is the number of bytes
     now, and ``peak`` is the largest number so far.
@@ -134,7 +134,8 @@ class _ResultMemory(TorchDispatchMode):
 def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
     """Describe the costs of a published model's parts, or of a front-end, aggregation or back-end.
 
-    Front-ends are counted on 64,600 samples, back-ends and aggregations on the resulting frames.
+    The costs of front-ends are counted on 64,600 samples, back-ends and aggregations on the
+    resulting frames.
 
     Args:
         name: name of a published model or of a part.
@@ -181,7 +182,7 @@ def estimates(name: str) -> dict[str, str]:
     included.
 
     Returns:
-        ``weights``, ``memory`` and ``time`` in words; empty if the front-end has no weights.
+        Texts for ``weights``, ``memory`` and ``time``; {} if the front-end has no weights.
     """
     waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device="meta")
     with torch.device("meta"):
@@ -295,7 +296,7 @@ def _num_trained(module: nn.Module) -> int:
 
 
 def describe_config(config: dict[str, Any]) -> list[PartInfo]:
-    """Describe the parts of the detector with this ``config``, which may have a front-end alone."""
+    """Describe the parts of the detector with this ``config``; a ``config`` may also describe only a front-end."""
     with torch.device("meta"):
         if "backend" in config:
             return _describe_detector(Detector.from_config(config))

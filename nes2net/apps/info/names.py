@@ -43,13 +43,13 @@ from nes2net.models.registry import (
 from nes2net.training.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.training.recipes.recipe import SECTIONS, Recipe
 
-#: Registries of parts, by the role of the part in a configuration.
+#: Role of a part in a configuration → registry of the parts with this role.
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 
 
 @dataclass(frozen=True)
 class Result:
-    """A published result, in words."""
+    """A published result, written as texts."""
 
     id: str
     figure: str
@@ -94,7 +94,7 @@ class _Kind(NamedTuple):
         return PLURALS.get(self.name, f"{self.name}s")
 
     def table(self) -> list[dict[str, str]]:
-        """Return a row for each name with its line, or with an error if the thing cannot be imported."""
+        """Return a row for each name: a line about the thing, or the error if the thing cannot be imported."""
         rows = []
         for name in self.names:
             try:
@@ -174,7 +174,7 @@ def _model_line(name: str) -> str:
 
 
 def _part_line(registry: Registry, name: str) -> str:
-    """Describe a part in the overview by its title, without the shapes that may end the title.
+    """Describe a part in the overview by its title, without shapes such as ``B×T×D → B×2``.
 
     If the registry builds the part from blocks, the names of the blocks come first.
     """
@@ -421,7 +421,7 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
 
 
 def published_facts(name: str) -> dict[str, Any]:
-    """Collect source, licences, scoring and training data of a published model, in words; empty for another name."""
+    """Collect facts about a published model: source, licences, scoring and training data; none for another name."""
     model = PUBLISHED.get(name)
     if model is None:
         return {}
@@ -510,7 +510,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         trains_on.append(text)
     if len(trains_on) > 1:
         checked = "CORPUS"
-    from nes2net.training.tasks.task import create_task  # here for start-up time: most names need no training
+    from nes2net.training.tasks.task import create_task  # import only here, because most names need no training
 
     # Collect the facts about the model and the start of training.
     start = create_task(recipe).start
@@ -553,7 +553,7 @@ def _values_by_key(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _value_comments(recipe: str) -> dict[str, str]:
-    """Read the comments beside the values of a packaged recipe and of its base recipe, as key → comment."""
+    """Read the comments beside the values of a packaged recipe and of its base recipe; return key → comment."""
     comments: dict[str, str] = {}
     section = ""
     for line in (PACKAGED / f"{recipe}.yaml").read_text(encoding="utf-8").splitlines():

@@ -17,7 +17,7 @@ from nes2net.apps.info.sheet import plain, shown
 from nes2net.lib.options import Preset, declared
 from nes2net.models.registry import Registry, aggregations, backends, frontends, heads, judgements, losses, tasks
 
-#: Parameters of constructors that are not options, because the detector sets them; by kind of part.
+#: Kind of part → parameters of its constructors that are not options, because the detector sets them.
 _NOT_OPTIONS = {
     frontends.kind: ("checkpoint",),
     aggregations.kind: ("num_layers", "feature_dim"),
@@ -27,8 +27,8 @@ _NOT_OPTIONS = {
     tasks.kind: ("recipe",),
     judgements.kind: (),
 }
-#: For each key of a recipe whose value is a mapping, the class that declares the keys of the
-#: mapping. The classes are given by name, because some of their modules load torch.
+#: Some keys of a recipe hold a mapping. Here: such a key → the class that declares the keys below it.
+#: The classes are given by name, because some of their modules load torch.
 _DECLARED_BY = {
     "augment.fir": "nes2net.data.augment.channels:LowPass",
     "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
@@ -36,7 +36,7 @@ _DECLARED_BY = {
     "augment.specmix": "nes2net.data.augment.specmix:Specmix",
     "train.adapt": "nes2net.models.frontends.adaptation:Adaptation",
 }
-#: Irregular plurals of kinds of parts.
+#: Kind of part → its irregular plural.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
 # Matches a text up to the end of the last sentence with a year. A point after a single capital letter does not end a
@@ -56,7 +56,7 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
         return [{"option": "adapt", "takes": "a mapping of keys, or null", "default": None, "meaning": meaning}]
     if registry.kind != backends.kind:
         return []
-    from nes2net.models.backends.heads import GeneralOptions  # here for start-up time: it imports torch
+    from nes2net.models.backends.heads import GeneralOptions  # import only here, because this module imports torch
 
     return rows_of(GeneralOptions, tuple(declared(registry.get(name))))
 
@@ -89,7 +89,7 @@ def mapping_rows(key: str | None) -> list[dict[str, Any]]:
 def title(registry: Registry, name: str) -> str:
     """Return the title of a part, which is the first line of a docstring.
 
-    For an aggregation or a back-end, this is the docstring of its module. For the other kinds, it
+    For an aggregation or a back-end, this is the docstring of its module. For the other kinds, this
     is the docstring of the class.
     """
     factory = _documented(registry.get(name))
@@ -121,7 +121,7 @@ def source(registry: Registry, name: str) -> str:
 
 
 def variant(registry: Registry, name: str) -> str:
-    """Return the arguments that the registry binds to the part's class, in words; empty if it binds none."""
+    """List the arguments that the registry binds to the class of a part, as text; return "" if there are none."""
     factory = registry.get(name)
     arguments = []
     while isinstance(factory, partial) and not isinstance(factory, Preset):
@@ -141,7 +141,7 @@ def _documented(factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _option_meanings(docstring: str) -> dict[str, str]:
-    """Parse the section ``Args`` of a docstring, and return it as option → text.
+    """Parse the section ``Args`` of a docstring; return option → text.
 
     >>> _option_meanings("A part.\\n\\nArgs:\\n    a, b: of the\\n        first layer.\\n    c: no.\\n\\nRaises:\\n    d: e")
     {'a': 'of the first layer.', 'b': 'of the first layer.', 'c': 'no.'}

@@ -47,7 +47,7 @@ class Sheet:
     """Whether tables are brief, see :func:`table`."""
 
     def text(self) -> str:
-        """Write the description for a terminal, at most 100 columns wide; only a longer word makes it wider."""
+        """Write the description for a terminal. Lines have at most 100 columns, unless a single word is longer."""
         facts = {heading: value for heading, value in self.facts.items() if value not in ("", None, [])}
         width = max(map(len, facts), default=0)
         lines = wrapped(printable_name(self.title), "", "  ", WIDTH)
@@ -129,7 +129,7 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
 
 
 def _cell_text(column: str, value: Any) -> str:
-    """Write ``value`` for a table; columns with values of a recipe show them as JSON."""
+    """Write ``value`` for a table; values of a recipe are written as JSON."""
     if column in _AS_WRITTEN and not isinstance(value, str):
         return printable_name(json.dumps(value, ensure_ascii=False, default=str))
     return printable_name(shown(value))

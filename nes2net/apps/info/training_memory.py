@@ -91,7 +91,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         trained = sum(parameter.numel() for parameter in parameters)
         if train.optimizer == "logistic":  # logistic regression has no steps and no gradients
             return TrainingMemory(trained, weights, 0, 0)
-        num_copies = 4 if train.amsgrad else 3  # the gradient, and Adam's two or three averages
+        num_copies = 4 if train.amsgrad else 3  # copies of the weights: the gradient, and Adam's two or three averages
         batch_size = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(batch_size, recipe.data.num_samples or ASVSPOOF_SAMPLES)
         trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
@@ -122,7 +122,7 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
     """
     counted_storages = {parameter.untyped_storage()._cdata for parameter in module.parameters()}
     storages = []
-    sizes = [0]  # first the bytes kept outside of the layers, then the bytes that each layer keeps
+    sizes = [0]  # sizes[0]: bytes kept outside of the layers; sizes[i]: bytes kept by layer i
 
     def keep(tensor: Tensor) -> Tensor:
         """Count a tensor; autograd calls this for each tensor that it saves."""
@@ -138,13 +138,13 @@ def _activation_bytes(module: nn.Module, recomputed: Sequence[nn.Module], forwar
     hooks = []
 
     def enter(_: nn.Module, arguments: tuple) -> None:
-        """Let further tensors count for the next layer; PyTorch calls this before a layer computes."""
+        """Start to count the tensors of the next layer; PyTorch calls this before a layer computes."""
         inputs.append(arguments[0].nbytes)
         sizes.append(0)
         current_layer[0] = len(sizes) - 1
 
     def leave(*_: object) -> None:
-        """Let further tensors count as outside of the layers; PyTorch calls this after a layer has computed."""
+        """Stop counting the tensors of a layer; PyTorch calls this after the layer has computed."""
         current_layer[0] = 0
 
     for layer in recomputed:

@@ -22,19 +22,19 @@ from nes2net.scoring.stream import Scored, Stream, WaitingBatch
 #: A message about a channel, such as the score of a window; it can be written as a line of JSON.
 Line: TypeAlias = dict[str, Any]
 #: The rule for windows with little speech (voice activity detection). ``"weigh"``: the weight of a window is its share
-#: of speech, and 0 if the share is below a quarter. ``"skip"``: windows below a quarter are not scored, either.
+#: of speech, and 0 if the share is below a quarter. ``"skip"``: in addition, such windows are not scored.
 #: ``"none"``: speech is not measured, and every window has the weight 1.
 Vad: TypeAlias = Literal["weigh", "skip", "none"]
-_MOST_FAILED = 10  # listening ends if this many windows in a row cannot be scored
-_MOST_TIMES = 1000  # times are kept for at most this many windows, the latest ones
+_MOST_FAILED = 10  # number of windows in a row that cannot be scored, after which listening ends
+_MOST_TIMES = 1000  # number of latest windows whose times are kept
 
 
 class Channel:
     """Judges the audio of one speaker.
 
     Two threads may use a channel: one calls :meth:`take`, the other calls :meth:`lines`, which
-    computes. Both threads use :attr:`queue`. The threads have to hold a lock while they call
-    :meth:`take` or remove an item from the queue.
+    computes the scores. Both threads use :attr:`queue`. The threads have to hold a lock while they
+    call :meth:`take` or remove an item from the queue.
 
     Args:
         name: name of the channel, in its lines.
@@ -58,17 +58,17 @@ class Channel:
         self._evidence = evidence
         self._is_live = is_live
         self._vad = vad
-        self._began: float | None = None  # monotonic clock at 0 s of the stream
+        self._began: float | None = None  # reading of the monotonic clock when the stream began
         self._lowest: Scored | None = None
         self._num_scored = 0
         self._num_skipped = 0
         self._num_failed = 0
         self._failed_in_row = 0
         self._is_silent = False  # whether the last window had too little speech
-        self._num_weighed = 0  # windows that were added to the evidence
+        self._num_weighed = 0  # number of windows that were added to the evidence
         self._num_speaking = 0
         self._num_alarms = 0
-        self._last: Line = {}  # what the last line says about the evidence
+        self._last: Line = {}  # facts about the evidence in the latest line
         self._computing: deque[float] = deque(maxlen=_MOST_TIMES)
         self._lags: deque[float] = deque(maxlen=_MOST_TIMES)
 
@@ -79,12 +79,13 @@ class Channel:
 
         Args:
             samples: (N,) or (channels, N), at the rate of the stream.
-            start_time: time of the first sample, as ``time`` of :meth:`nes2net.scoring.stream.Stream.push`.
+            start_time: time of the first sample; see ``time`` in
+                :meth:`nes2net.scoring.stream.Stream.push`.
             most_waiting: number of windows that may wait. If more windows wait, all but the newest
                 are skipped. If ``most_waiting`` is None, no window is skipped.
 
         Raises:
-            InputError: as :meth:`nes2net.scoring.stream.Stream.push`.
+            InputError: for the reasons in :meth:`nes2net.scoring.stream.Stream.push`.
         """
         before = self.stream.now
         self.stream.take(samples, start_time)
@@ -99,7 +100,7 @@ class Channel:
             self._skip(most_waiting)
 
     def _queue_windows(self, until: float = float("inf")) -> None:
-        """Move waiting windows from the stream to the queue, if their piece of audio begins before ``until`` s."""
+        """Move the waiting windows whose audio begins before ``until`` seconds from the stream to the queue."""
         waiting = self.stream.waiting
         while waiting and waiting[0].piece_start < until:
             self.queue.append(waiting.popleft())
@@ -192,11 +193,12 @@ class Channel:
         return True
 
     def _add_evidence(self, evidence: Evidence, line: Line, weight: float, samples: np.ndarray) -> list[Line]:
-        """Add a window to ``evidence``, and the new state of the evidence to the window's ``line``.
+        """Add a window to ``evidence``, and write the new state of the evidence into the window's ``line``.
 
         Args:
-            weight: the weight of the window, its share of speech. With the weight 0, the window
-                changes neither mean nor sum, and in its line ``llr`` and ``probability`` are None.
+            weight: the weight of the window, usually its share of speech. If the weight is 0, the
+                window changes neither the mean nor the sum, and its line has None for ``llr`` and
+                ``probability``.
             samples: (N,), the window.
 
         Returns:

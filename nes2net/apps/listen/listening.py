@@ -20,11 +20,11 @@ from nes2net.scoring.decisions.evidence import Evidence
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.stream import Stream
 
-#: The rule if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
+#: What happens if computing is slower than the audio. ``"all"``: every window is scored, and the source waits.
 #: ``"latest"``: old windows are skipped.
 Keep: TypeAlias = Literal["all", "latest"]
 _LOOK = 0.1  # seconds from one check for a stop to the next
-_FEW = 2  # the source has to wait if this many windows of a channel wait to be scored
+_FEW = 2  # number of unscored windows of a channel at which the source has to wait
 
 
 class Block(NamedTuple):
@@ -52,9 +52,9 @@ class Judge:
         window: length of a window in seconds; None for the length in training.
         hop: seconds from one window to the next.
         latch: whether an alarm lasts until the end of the stream.
-        keep: what happens if computing is too slow; None for what suits the source.
-        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more waits, all
-            windows but the newest are skipped.
+        keep: what happens if computing is too slow; None for the default of the source.
+        max_behind: seconds of audio that may wait if ``keep`` is ``"latest"``. If more audio waits,
+            all windows but the newest are skipped.
         vad: the rule for windows with little speech.
     """
 
@@ -78,10 +78,11 @@ class Judge:
             names: names of the channels that are judged; a single name if the mean of all channels
                 is judged.
             is_live: whether the audio arrives as it is spoken.
-            keep: what suits the source; used if :attr:`keep` is None.
+            keep: default of the source for :attr:`keep`.
 
         Raises:
-            InputError: as :meth:`nes2net.Detector.stream`, or if a number is out of its range.
+            InputError: for the reasons in :meth:`nes2net.Detector.stream`, or if a number is out of
+                its range.
         """
         if not 0 < self.max_behind < math.inf:
             raise InputError(f"`max_behind` is a number above 0, not {self.max_behind}")
@@ -109,7 +110,7 @@ class Judge:
 
 @dataclass
 class Session:
-    """The channels and settings of a source, which are kept so that the source can resume after a lost connection."""
+    """The channels and settings of a source; with them, the source can resume after a lost connection."""
 
     channels: list[Channel]
     ready: Line
@@ -192,7 +193,7 @@ class Listening:
             yield from self._judge_waiting()
         except Gone:
             raise
-        except Exception as error:  # raised below, after the summaries
+        except Exception as error:  # the error is raised below, after the summaries
             failure = error
         finally:
             self.stop()
@@ -244,12 +245,12 @@ class Listening:
     def _take(self, samples: NDArray, time: float | None) -> bool:
         """Give the channels the next samples; return False if listening was stopped.
 
-        Unless old windows may be skipped, first wait until every channel has few waiting windows.
+        If no window may be skipped, first wait until every channel has few unscored windows.
 
         Args:
             samples: (channels, N). A single :class:`Channel` gets the samples of all
                 channels of the source, and judges their mean.
-            time: as :attr:`Block.time`.
+            time: time of the first sample, see :attr:`Block.time`.
         """
         most_waiting = self._most_waiting if self._latest else None
         with self._changed:

@@ -31,12 +31,12 @@ PATIENCE = 30.0
 #: Seconds within which a client may resume its session after the connection was lost.
 MEMORY = 30.0
 _HANDSHAKE = 10.0  # seconds within which a handshake must be complete
-_MOST_BYTES = 1 << 20  # most bytes of a message
-_MOST_TEXT = 1 << 16  # most characters of a text message
+_MOST_BYTES = 1 << 20  # largest number of bytes in a message
+_MOST_TEXT = 1 << 16  # largest number of characters in a text message
 _MOST_CHANNELS = 8
-_QUEUED = 4  # this many received frames may wait to be read; then the client has to wait before it sends more
-_LOOK = 0.1  # seconds between two checks whether something has ended
-# Close codes of RFC 6455
+_QUEUED = 4  # largest number of received but unread frames; a client that sends more has to wait
+_LOOK = 0.1  # seconds between two checks of whether a thread or session has ended
+# Close codes of WebSockets, from RFC 6455
 _OK = 1000
 _GOING_AWAY = 1001
 _REFUSED = 1008
@@ -93,7 +93,7 @@ class Server:
         self._slots = threading.BoundedSemaphore(most_clients)
         self._names = {name.lower().rstrip(".") for name in names}
         self._lock = threading.Lock()
-        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # by the token of the session
+        self._running: dict[str, tuple[Listening, ServerConnection]] = {}  # token of a session → the session
         self._parked: dict[str, _Parked] = {}
         self._is_stopped = False
 
@@ -132,7 +132,7 @@ class Server:
         The WebSocket server calls this for each handshake.
 
         Returns:
-            The refusal; None to accept.
+            The response that refuses the handshake, or None to accept the handshake.
         """
         headers: dict[str, str] = {}
         for name, value in request.headers.raw_items():
@@ -241,7 +241,7 @@ def _blocks(connection: ServerConnection, start: _Start, session: Session, parke
         start: the first message, which has encoding and number of channels.
         session: the session, whose stream says how much audio it has.
         parked: the kept session if the client resumes one; None for a new session. The time without
-            a connection is a gap in the stream, and so is a gap that the client states.
+            a connection becomes a gap in the stream. Gaps that the client reports are added to it.
 
     Raises:
         Gone: if the connection is lost.

@@ -97,7 +97,7 @@ def opened(
         return Source(blocks, rate, "f32le", channel_names(names, channels), True, "latest")
     if source != STANDARD_INPUT and not os.path.exists(source):
         raise InputError(f"{source} does not exist: name a recording, a named pipe, - or microphone")
-    # Raw samples from a pipe or a file.
+    # Read raw samples from a pipe or a file.
     is_pipe = source == STANDARD_INPUT or _is_pipe(source)
     if is_pipe or rate is not None or encoding is not None:
         if rate is None:
@@ -155,7 +155,7 @@ def _recording(path: str, num_channels: int) -> Iterator[np.ndarray]:
 
 
 def _at_speed(blocks: Iterator[np.ndarray], speed: float) -> Iterator[Block]:
-    """Yield 16 kHz audio in blocks of a tenth of a second, each when its last sample has just been spoken.
+    """Yield 16 kHz audio in blocks of a tenth of a second, ``speed`` times as fast as live audio.
 
     Args:
         blocks: arrays (channels, N).

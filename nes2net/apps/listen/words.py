@@ -7,7 +7,7 @@ from nes2net.lib.errors import counted
 from nes2net.lib.terminal import printable_name, table_line
 from nes2net.lib.times import clock
 
-_WIDTHS = (8, 8, 10, 8, 11, 0)  # characters of the columns; the last column has no fixed width
+_WIDTHS = (8, 8, 10, 8, 11, 0)  # widths of the columns in characters; 0 for a column of any width
 
 
 def heading(line: Line) -> list[str]:

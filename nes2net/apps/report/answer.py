@@ -1,4 +1,4 @@
-"""Say the answer about a recording in plain words; docs/plain.md uses the same words."""
+"""Give the answer about a recording in plain words; docs/plain.md uses the same words."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from nes2net.lib.times import clock, readable_duration
 from nes2net.scoring.decisions.along import LEAST_SPEECH, Stretch
 from nes2net.scoring.decisions.decision import CANNOT_TELL, Decider
 
-# Low windows are a reason for doubt if their number is more than this many times the number expected by chance. This
-# factor is an assumption.
+# Some windows have low scores by chance. A recording is doubtful if it has more than this many times the expected
+# number of windows with low scores. The factor is an assumption.
 _MANY_TIMES = 3
 
 
@@ -92,7 +92,7 @@ def stretch_of(row: dict[str, Any]) -> Stretch | None:
 
 
 def is_fake_in_part(row: dict[str, Any]) -> bool:
-    """Whether a stretch alone leads to the decision "spoof", while the recording as a whole is like bona fide."""
+    """Whether the recording as a whole is like bona fide, but is called "spoof" because of one stretch."""
     return bool(row.get("along", {}).get("in_part"))
 
 
@@ -107,7 +107,7 @@ def decided_windows(prediction: Prediction) -> NDArray:
 
 
 def percent(share: float) -> str:
-    """Write a share in percent, with more digits near 0 and 100 %, and a space at which no line breaks.
+    """Write a share in percent, with a no-break space; shares near 0 and 100 % get more digits.
 
     >>> [percent(share).replace("\N{NO-BREAK SPACE}", " ") for share in (0.7253, 0.9884, 1.0, 0.0004)]
     ['73 %', '98.8 %', '100 %', '0.04 %']
@@ -199,7 +199,7 @@ def _stretch_words(stretch: Stretch) -> str:
 
 
 def _low_window_words(low: dict[str, Any], num_windows: int, decision: str) -> str:
-    """Say how many windows are low, and how many windows of bona fide speech would be low by chance."""
+    """Say how many windows have low scores, and how many would have low scores by chance in bona fide speech."""
     expected = round(low["expected"])
     by_chance = f"about {expected:,}" if expected else "hardly any"
     words = (

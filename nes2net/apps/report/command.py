@@ -91,7 +91,7 @@ def report(
 
 
 def _changed_flags(settings: Any) -> Iterator[str]:
-    """Yield the flag, and its value if it takes one, for each of the ``settings`` that differs from its default."""
+    """Yield command-line flags, with their values, for those ``settings`` that differ from their defaults."""
     for field in fields(settings):
         value = getattr(settings, field.name)
         if value == field.default:

@@ -63,7 +63,7 @@ class AudioFile(NamedTuple):
                 subject=f"audio file {path}",
             )
         if measured.second_decoder:
-            # FFmpeg gets an open file and may use no network protocols, as when audio is decoded.
+            # For safety, FFmpeg gets an open file, and may not use network protocols.
             with open(path, "rb") as file, av.open(file, options={"protocol_whitelist": ""}) as container:
                 coding = f"{container.format.long_name}, {container.streams.audio[0].codec_context.codec.long_name}"
         else:
@@ -126,7 +126,7 @@ class Examination:
 
     @property
     def recording(self) -> Facts:
-        """The facts about the recording in words."""
+        """The facts about the recording, written as texts."""
         file = self.file
         level = f"{self.traits.level:.1f} dB of full scale, in its loud parts".replace("-", "−")
         facts = [
@@ -202,14 +202,14 @@ def _raise_if_failed(prediction: Prediction, path: Path) -> Prediction:
 
 
 def _detector_facts(detector: Detector) -> Facts:
-    """Collect the facts about a detector in words."""
+    """Write the facts about a detector as texts."""
     provenance = detector.provenance
     facts = [("What it learned from", card(provenance) or "its file does not say")]
     if provenance.published is None:
         published_model = None
     else:
         _, published_model = provenance.published
-    if published_model is None or not published_model.until:  # otherwise the first fact states the year
+    if published_model is None or not published_model.until:  # otherwise an earlier fact states the year
         facts.append(("Newest fakes that it learned from", "its file does not say"))
     if published_model is not None:
         facts += [("Note", note) for note in published_model.notes]

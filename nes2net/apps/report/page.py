@@ -29,7 +29,7 @@ from nes2net.lib.times import clock
 
 #: Duration in seconds of the longest recording that the page contains and can play.
 LONGEST_HEARD = 600.0
-_MOST_LISTED = 50  # the page lists at most this many fake stretches
+_MOST_LISTED = 50  # largest number of fake stretches in the list on the page
 _XML_NAMESPACES = re.compile(r' xmlns(:\w+)?="[^"]*"')  # declarations in SVG that HTML does not need
 
 

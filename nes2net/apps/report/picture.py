@@ -21,13 +21,13 @@ from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, envelope, name_time
 
 _WINDOW_COLOUR = "#1d4ed8"
 _GREY = "#6b7785"
-_FFT = 512  # samples of a spectrum
-_FFT_HOP = 256  # samples from one spectrum to the next
-_COLUMNS = 1000  # columns of the spectrogram; a page has hardly more pixels
-_RANGE = 70.0  # dB from white to black
-_QUIET = -10.0  # dB; lower levels are never drawn black, so that silence stays white; a full-scale sine has 42 dB
-_MOST_JOINED = 500  # a line joins at most this many windows; a line through more windows would fill the picture
-_MOST_MARKS = 2000  # the marks of up to this many windows are vector shapes; marks of more windows are pixels
+_FFT = 512  # number of samples in each spectrum
+_FFT_HOP = 256  # number of samples from one spectrum to the next
+_COLUMNS = 1000  # number of columns of the spectrogram: about the width of a page in pixels
+_RANGE = 70.0  # level difference between white and black in dB
+_QUIET = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine has 42 dB
+_MOST_JOINED = 500  # largest number of windows that a line joins; more would fill the picture
+_MOST_MARKS = 2000  # largest number of marks that are drawn as vector shapes; more marks become pixels
 
 
 def draw(examination: Examination) -> Markup:

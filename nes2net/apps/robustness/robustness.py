@@ -1,4 +1,4 @@
-"""Evaluate the robustness of a detector: its error rates on the same trials, clean and under conditions.
+"""Evaluate the robustness of a detector: its error rates on clean trials, and on the same trials under conditions.
 
 A condition is a change of all recordings, such as a codec or noise. The threshold is chosen on the
 clean trials, or by a calibration. The threshold is the same under all conditions, because in use
@@ -63,7 +63,7 @@ def evaluate_robustness(
     failed: Mapping[str, str] | None = None,
     num_available: int | None = None,
 ) -> Result:
-    """Compute error rates from score files of the same ``trials``, clean and under conditions.
+    """Compute error rates from the score files of clean trials, and of the same trials under conditions.
 
     Args:
         corpus: name of the corpus.
@@ -182,7 +182,7 @@ def _condition_rows(
 
 
 def _source_facts(origin: Origin | None, seed: int, calibration: Mapping[str, Any] | None) -> dict[str, dict[str, str]]:
-    """Collect facts about the origin of the clean scores and the threshold, without facts that a repeated run changes."""
+    """Collect facts about the origin of the clean scores and of the threshold, except those that every run changes."""
     facts = origin.facts() if origin else {}
     clean_facts = {name: text for name, text in facts.items() if name not in ("record", "scored_at")}
     sources = {CLEAN: clean_facts | {"seed": str(seed)}}
@@ -234,7 +234,7 @@ def _compare_with_clean(measured: Measured, clean: Measured, changed: float) -> 
 
 def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
     """Summarise the table in sentences; ``rows`` are the rows of the conditions, most damaging first."""
-    # Name the conditions that change the EER.
+    # List the conditions that change the EER.
     certain = [row for row in rows if row.value("p_value") < 0.05]
     worse = [row for row in certain if row.value("difference") > 0]
     better = [row.labels["condition"] for row in certain if row.value("difference") < 0]
@@ -247,7 +247,7 @@ def words_of(clean: Row, rows: Sequence[Row]) -> list[str]:
         lines = ["No condition raises the EER for certain."]
     else:
         lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
-    # Name the condition with the most errors at the threshold, and count the conditions that change the EER.
+    # Say which condition has the most errors at the threshold, and how many conditions change the EER.
     if rows:
         worst_row = max(rows, key=lambda row: (row.value("hter"), row.labels["condition"]))
         rates = {name: percent(worst_row.value(name), 1) for name in ("hter", "miss", "false_alarm")}
@@ -286,8 +286,8 @@ def _notes(left_out: Mapping[str, Sequence[str]], failed: Mapping[str, str]) -> 
 
 
 def _draw_plots(clean: Row, rows: Sequence[Row]) -> Mapping[str, Sequence[Plot]]:
-    """Draw the plots of the report, as heading → plots; the result calls this if a page is written."""
-    from nes2net.apps.robustness.plots import condition_plots  # here for start-up time: only a page needs Matplotlib
+    """Draw the plots of the report, and return heading → plots; only called if a page is written."""
+    from nes2net.apps.robustness.plots import condition_plots  # import only here, because only a page needs Matplotlib
 
     return {"By family": condition_plots(clean, rows)}
 
@@ -300,8 +300,8 @@ def _read_scores(
     A condition fails if it lacks scores for more than a tenth of the clean trials.
 
     Returns:
-        The scores of the conditions that did not fail, by condition and id of the trial; and the
-        reason for each failed condition.
+        Two mappings: condition → id of a trial → score, for the conditions that did not fail; and
+        failed condition → reason.
     """
     scores: dict[str, dict[str, float]] = {}
     failed: dict[str, str] = {}
@@ -323,7 +323,7 @@ def _read_scores(
 
 
 def _incomplete_trials(trials: Sequence[Trial], scores: Mapping[str, Mapping[str, float]]) -> dict[str, list[str]]:
-    """Find the trials that lack scores, as id of a trial → the conditions under which it has no score."""
+    """Find the trials that lack scores; return id of a trial → conditions under which the trial has no score."""
     incomplete = {}
     for trial in trials:
         conditions = [name for name, by_id in scores.items() if trial.id not in by_id]

@@ -39,7 +39,7 @@ _RUN_FILE = "run.json"
 
 @dataclass(frozen=True)
 class UnderCondition:
-    """A condition as the transform of utterances (:class:`nes2net.scoring.waveforms.Transform`).
+    """A condition in the form of a transform of utterances (:class:`nes2net.scoring.waveforms.Transform`).
 
     Random numbers depend only on the seed, the name of the condition and the id of the utterance.
     """
@@ -119,7 +119,7 @@ def plan(
 ) -> Plan:
     """Choose the trials and conditions of a robustness run.
 
-    The same trials are excluded as from the published figures of the corpus. Babble is mixed
+    Trials that the published figures of the corpus exclude are excluded here too. Babble is mixed
     from up to 200 bona fide trials, which are drawn from all trials and not only from the subset.
 
     Args:
@@ -158,7 +158,7 @@ def plan(
         if name in names[:number]:
             raise InputError(f"condition '{name}' is named twice: name each condition once")
     for name in names:
-        create_condition(name, sources)  # raises an error now, not after hours of scoring
+        create_condition(name, sources)  # an impossible condition raises an error here, not after hours of scoring
     return Plan(part, phase, trials, len(labelled), names, sources, {}, seed)
 
 
@@ -245,7 +245,7 @@ def run(
     num_bonafide = sum(trial.label == BONAFIDE for trial in plan.trials)
     if not 0 < num_bonafide < len(plan.trials):
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
-    # Check now that there will be a threshold. This depends only on the numbers of trials, so zeros stand for scores.
+    # Check before scoring that a threshold can be found. Only the numbers of trials matter, so zeros replace scores.
     find_threshold((np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)), rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim_folder(out, scorer, plan, num_samples)
@@ -285,7 +285,7 @@ def run(
                 finished += not was_finished
                 if (
                     num_uncounted := count * finished - display.done
-                ) > 0:  # trials that failed or were scored by an earlier run
+                ) > 0:  # some trials failed, or an earlier run scored them
                     display.update(num_uncounted)
         score_files = {name: path for name, path in paths.items() if name not in failed}
         if len(score_files) == 1:

@@ -16,7 +16,7 @@ from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_LOCAL_STORE = 4 << 30  # bytes; most shared memory for Ray's objects if Ray is started on this machine
+_LOCAL_STORE = 4 << 30  # largest number of bytes of shared memory for the objects of a Ray that this process starts
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Resources:
                 raise InputError(f"`{name}` is a number of at least 0, not {value}")
 
     def resolved(self, available: dict[str, float], device: str) -> Resources:
-        """Return a copy in which a number that suits the cluster replaces each None.
+        """Return a copy in which each None is replaced by a number that suits the cluster.
 
         An actor with a GPU gets no processors.
 
@@ -55,7 +55,7 @@ class Resources:
             device: device of the detector, such as ``"auto"`` or ``"cpu"``.
 
         Raises:
-            InputError: if the cluster does not have the GPUs.
+            InputError: if the cluster lacks the GPUs that are asked for.
         """
         gpus = available.get("GPU", 0.0)
         gpus_per_actor = 0.0 if device == "cpu" else self.gpus_per_actor

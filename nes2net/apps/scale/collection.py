@@ -121,7 +121,7 @@ def score_collection(
     check_no_device(out)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
-    RunSettings(batch_size=batch_size)  # checks the batch size
+    RunSettings(batch_size=batch_size)  # raises an error for a wrong batch size
     chosen_judgement = as_judgement(judgement)
     if not chosen_judgement.of_recordings:
         raise InputError(
@@ -194,7 +194,7 @@ def score_collection(
 
 
 def _stamps_of_model(model: Path) -> str:
-    """Return text that changes if a file of ``model`` changes; empty for a name on the hub.
+    """Return a text that changes if a file of ``model`` changes; return "" if ``model`` is a name on the hub.
 
     A change of a model on the hub would not be noticed.
     """
@@ -208,8 +208,8 @@ def _stamps_of_model(model: Path) -> str:
 def _check_source(out: Path, done: dict[Path, ShardScores], shards: Sequence[Shard], overwrite: bool) -> None:
     """Raise :class:`InputError` if ``out`` has results of shards that the source does not have.
 
-    With ``overwrite``, these results are removed instead. Otherwise the scores would contain
-    recordings that the source does not have.
+    With ``overwrite``, these results are removed instead. If these results stayed, the scores would
+    contain recordings that the source does not have.
     """
     foreign_results = list(done.keys() - {result_path(out, shard) for shard in shards})
     names = listed(sorted(done[path].shard for path in foreign_results))
@@ -299,7 +299,7 @@ def _score_shards(out: Path, shards: list[Shard], facts: Facts, outcome: Outcome
     incomplete = {shard.address: shard for shard in shards}
     pieces_by_shard: dict[str, list[Piece]] = defaultdict(list)
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), facts)
-    # Because of -1, Ray continues if a process dies; the pieces of this process are missing then.
+    # The value -1 lets Ray continue if a process dies. The pieces of that process are then missing.
     dataset.context.max_errored_blocks = -1
     display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
     recordings = 0

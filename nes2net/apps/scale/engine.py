@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 #: Number of batches in a piece. An actor computes the batches of a piece without waiting for the next piece.
 BATCHES_OF_PIECE = 8
-# Processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a decoding
-# task, Ray would join the two, and one process would decode a whole shard.
+# Number of processors of a task that reads a shard. The task mostly waits. If a reading task had the resources of a
+# decoding task, Ray would join the two, and one process would decode a whole shard.
 _READING_CPUS = 0.5
-_FETCHED_AT_ONCE = 16  # a process fetches this many URLs at once, because an object store takes about 50 ms to answer
+_FETCHED_AT_ONCE = 16  # number of URLs that a process fetches at once; an object store needs about 50 ms to answer
 # Names of columns with recordings, in the order in which they are tried.
 _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
@@ -150,7 +150,7 @@ def _load_facts(
         run["batch_size"] = batch_size
     with scoring_mode(scorer):
         record = {"checkpoint": plain(scorer.provenance.to_dict()), **circumstances(scorer, batch_size)}
-    model = replace(model, dtype=scorer.precision)  # a fixed precision; "fastest" may differ between machines
+    model = replace(model, dtype=scorer.precision)  # replace "fastest", which may differ between machines
     return Facts(run, record, reader, batch_size, judgement, score_length, model, resources)
 
 
@@ -183,7 +183,7 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
     """Score a piece that :func:`decoded` made, in the same batches as `nes2net score`.
 
     Returns:
-        The piece with ``score`` and ``error`` in place of ``waveform`` in its rows. ``score`` is the
+        The piece; in its rows, ``score`` and ``error`` replace ``waveform``. ``score`` is the
         result of the judgement as plain data.
     """
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
@@ -204,7 +204,7 @@ def scored(piece: Piece, scorer: Scorer, reader: WaveformReader, batch_size: int
 
 
 def scored_pieces(pieces: Any, facts: Facts) -> Dataset:
-    """Return a dataset with the ``pieces`` decoded and scored; Ray computes the dataset when it is iterated."""
+    """Return a dataset that decodes and scores the ``pieces``; Ray computes the dataset when it is iterated."""
 
     def decode(row: dict[str, Piece]) -> dict[str, Piece]:
         """Decode the piece in ``row``; Ray calls this for each row of its dataset."""
@@ -224,9 +224,9 @@ def decoded(piece: Piece, reader: WaveformReader) -> Piece:
     """Decode the recordings of a piece.
 
     Returns:
-        The piece with ``seconds`` and ``waveform`` in place of ``content`` and ``suffix`` in its
-        rows. ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16
-        kHz, or a text that says why the recording cannot be read.
+        The piece; in its rows, ``seconds`` and ``waveform`` replace ``content`` and ``suffix``.
+        ``seconds`` is the duration of the whole recording. ``waveform`` is (N,) float32 at 16 kHz,
+        or a text that says why the recording cannot be read.
     """
     rows = []
     with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:
@@ -342,7 +342,7 @@ def score(
             no column of recordings.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
-    RunSettings(batch_size=batch_size)  # checks the batch size
+    RunSettings(batch_size=batch_size)  # raises an error for a wrong batch size
     resources = resources or Resources()
     start_ray(resources)
     if isinstance(model, Detector):
@@ -361,7 +361,7 @@ def score(
 
 
 def piece_of_rows(table: Any, audio: str | None = None) -> Piece:
-    """Make a piece of the recordings in a :class:`pyarrow.Table`; further columns of the table become ``beside``.
+    """Make a piece from the recordings in a :class:`pyarrow.Table`; its field ``beside`` gets the further columns.
 
     Args:
         audio: name of the column of the recordings, as for :func:`score`.

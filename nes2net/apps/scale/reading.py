@@ -31,15 +31,15 @@ from nes2net.lib.plain_data import parsed_json
 
 #: Columns that every row of a piece has, whatever the columns of the shard are.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
-#: If a piece has this many bytes of content, it ends as soon as it consists of whole batches.
+#: Number of bytes of content after which a piece ends at the next whole batch.
 _PIECE_BYTES = 64 << 20
-#: If a piece has this many bytes of content, it ends in any case.
+#: Number of bytes of content after which a piece ends, even within a batch.
 _MOST_PIECE_BYTES = 512 << 20
-_MOST_TEXT = 1 << 20  # bytes; a larger description of a recording in a tar file is ignored
-# Columns for the descriptions of recordings in a tar file, as suffix of the description → column.
+_MOST_TEXT = 1 << 20  # largest number of bytes of a description in a tar file; larger ones are ignored
+# A tar file may describe a recording in other files. Here: suffix of such a file → column for its content.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
 
-#: Facts about a recording, by the names of columns.
+#: A row: name of a column → its value for one recording.
 Row: TypeAlias = dict[str, Any]
 
 
@@ -196,8 +196,8 @@ def fetched(address: str) -> RecordingBytes:
 def _row_of_file(shard: Shard, name_in_shard: str, content: bytes | None, suffix: str, described: Row) -> Row:
     """Make the row of a recording in a file.
 
-    The id is taken from ``described`` or the notes in it. Otherwise the id is made of the names of
-    shard and recording.
+    If ``described`` or its ``notes`` have an id, the row gets this id. Otherwise the id consists of
+    the names of the shard and of the recording.
 
     Args:
         described: the further columns of the recording.

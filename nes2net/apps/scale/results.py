@@ -32,8 +32,8 @@ RECORD = "scale.json"
 #: Columns of the results that do not come from the shards.
 RESULT_COLUMNS = ("id", "address", "seconds", "score", "error")
 _KEY = b"nes2net"  # key of the facts about a shard in the metadata of its file
-_LARGEST_RECORD = 256 << 20  # bytes; the limit is high, because a record has a reason for each unread shard
-# The record of a score file has at most this many reasons for missing scores. The files of the shards have all reasons.
+_LARGEST_RECORD = 256 << 20  # largest number of bytes; a record has a reason for each unread shard
+# The record of a score file has at most this many reasons for missing scores. The Parquet files have all reasons.
 _MOST_FAILURES = 10_000
 
 
@@ -79,7 +79,7 @@ def result_path(out: Path, shard: Shard) -> Path:
 
 
 def finished(out: Path) -> dict[Path, ShardScores]:
-    """Find the finished shards in ``out``, as path of the results → facts; damaged files are ignored."""
+    """Find the finished shards in ``out``; return path of the results → facts, without damaged files."""
     files: dict[Path, ShardScores] = {}
     for path in filter(Path.is_file, out.glob("*.parquet")):  # opening a pipe would wait for ever
         with suppress(OSError, ValueError, KeyError):
@@ -97,8 +97,8 @@ def table_of(
         columns: names of columns that the table has in any case. Further columns of the rows follow
             after the second column.
         beside: a table with further columns of the same recordings; these columns come first.
-        has_lists: if no row has a score, the column of scores is for lists of numbers, such as
-            logits of classes, instead of numbers.
+        has_lists: whether a score is a list of numbers, such as logits of classes. This is used
+            only if no row has a score.
     """
     arrow = library("pyarrow")
     kinds = {name: arrow.string() for name in ("id", "address", "suffix", "error")}
@@ -118,8 +118,8 @@ def table_of(
 def write_results(out: Path, shard: Shard, rows: Sequence[Row], *, has_lists: bool = False) -> ShardScores:
     """Write the results of ``shard`` atomically, and return the facts about them.
 
-    The content is on the disk at once, the name of the file with the next record: in a power cut, a
-    shard may be lost as a whole, and is scored again.
+    The content is forced to the disk now. The name of the file is forced to the disk only together
+    with the next record. After a power cut, a whole shard may be missing; it is scored again.
 
     Args:
         has_lists: as for :func:`table_of`.
@@ -152,7 +152,7 @@ def results(out: Path) -> Iterator[tuple[ShardScores, list[Row]]]:
         try:
             size = path.stat().st_size
             budget = Budget.of(str(path), size, "remove it, and score its shard again")
-            budget.most_steps = max(budget.most_steps, size)  # allow as many rows as bytes, because rows are short
+            budget.most_steps = max(budget.most_steps, size)  # a row is a step, and may take only a byte
             batches = ParquetTable(path, budget).batches(["id", "score", "error"], budget)
             yield done, [row for batch in batches for row in batch.to_pylist()]
         except InputError:
@@ -204,7 +204,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Finished:
     # Write the score file, then its record.
     check_no_device(record_path(path))
     with writing(path), replacing(path, durable=True) as temporary:
-        judgement.write([temporary], 0, scored_trials())  # judgements of recordings do not use the number 0
+        judgement.write([temporary], 0, scored_trials())  # 0, because judgements of recordings do not use `count`
         result = Finished(path, len(shard_of), failures, what=judgement.what)
         if not result.done:
             raise InputError(f"{out} has no scores: nothing is written to {path}")

@@ -174,12 +174,12 @@ def _rows_of_list(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _has_shard_suffix(address: str) -> bool:
-    """Whether the file at a path or URL is a shard, by the suffix of its name."""
+    """Whether the suffix of a path or URL is a suffix of shards."""
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
 
 
 def unreachable(address: str, error: Exception) -> InputError:
-    """Make the error for an address at which fsspec raised ``error``; it says if a library is not installed."""
+    """Make the message for an ``error`` of fsspec at an address; it names a library that is not installed."""
     if isinstance(error, ImportError):  # the library of the store, such as s3fs, is not installed
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")

@@ -2,6 +2,6 @@
 
 In reading order: ``server`` loads a detector and serves ``app``, which has the HTTP API and mounts
 ``page``. ``desk`` scores the recordings, which ``decoding`` decodes in a separate process.
-``uploads`` manages the files from the page, and ``drops`` checks the page's requests to score them.
-``guard`` checks every request first, and limits how much it sends.
+``uploads`` limits and removes the files that the page sends. ``drops`` checks the requests of the
+page to score files. Before all this, ``guard`` checks every request, and limits its size.
 """

@@ -1,11 +1,11 @@
-"""The content of the answers of the HTTP interface, for the OpenAPI description of this interface."""
+"""Types of the answers of the HTTP interface, from which its OpenAPI description is made."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 from pydantic import ConfigDict, with_config
-from typing_extensions import NotRequired, TypedDict  # pydantic refuses those of Python before 3.12
+from typing_extensions import NotRequired, TypedDict  # before Python 3.12, pydantic refuses the types of `typing`
 
 # All keys are described, so other keys are forbidden. The text below a key is its description.
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -23,7 +23,7 @@ class Problem(TypedDict):
 
 @with_config(_CONFIG)
 class Health(TypedDict):
-    """Whether recordings are taken."""
+    """Whether the server accepts recordings."""
 
     status: Literal["ready", "loading", "stopping"]
     """`ready` with status 200, the others with status 503."""
@@ -157,7 +157,7 @@ class ScoredRecording(TypedDict):
     """Scores of the windows; left out with `track=0`."""
 
 
-#: Reasons for answers with an error, by status.
+#: Status of an answer with an error → reason for the answer.
 REASONS = {
     403: "the request comes from a page of another site",
     408: "the request did not come as a whole within ten minutes",

@@ -45,7 +45,7 @@ _GET_PATHS = {
     DATA,
 }
 _GET_PREFIXES = ("/assets/", "/static/", "/static-offline-docs/", "/svelte/", "/heard/", HEARTBEAT)
-_LONGEST_PATH = 250  # bytes; the paths of the page's own files are shorter
+_LONGEST_PATH = 250  # largest number of bytes in a path; the page uses shorter paths
 _TIDY_EVERY = 20.0  # seconds from one removal of old files to the next
 
 
@@ -75,14 +75,14 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         version=__version__,
         description="Scores recordings: is the speech bona fide or fake? Higher scores mean bona fide.",
         lifespan=tidy_while_serving,
-        swagger_ui_parameters={"validatorUrl": None},  # the page asks no other server
+        swagger_ui_parameters={"validatorUrl": None},  # otherwise the page would contact another server
     )
 
     # These two functions are async, because they have to answer while recordings occupy all threads.
 
     @app.get("/health", responses={503: {"model": Health, "description": "no recordings are taken now"}})
     async def health(response: Response) -> Health:
-        """Tell whether recordings are taken."""
+        """Tell whether the server accepts recordings."""
         if desk.is_finishing:
             response.status_code = 503
             return Health(status="stopping", model=printable(model))
@@ -90,7 +90,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:
-        """Tell the counts of recordings and requests, and the use of memory and processor, for Prometheus."""
+        """Report to Prometheus how many recordings and requests there were, and the use of memory and processor."""
         return PlainTextResponse(desk.observer.metrics(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/api/info", responses=errors(403, 421))
@@ -172,8 +172,8 @@ def _route_of(path: str) -> str:
 
 
 def _make_admit(desk: Desk, uploads: Uploads) -> Admit:
-    """Return the function with which the guard decides which requests are answered, see :data:`Admit`."""
-    slots = threading.BoundedSemaphore(desk.most_present)  # limits how many requests to the API run at once
+    """Return the function by which the guard admits or refuses a request, see :data:`Admit`."""
+    slots = threading.BoundedSemaphore(desk.most_present)  # one slot for each request to the API that may run at once
 
     @contextmanager
     def admit(method: str, path: str, length: int | None) -> Iterator[int]:
@@ -210,7 +210,7 @@ async def _tidy(desk: Desk, uploads: Uploads) -> None:
     """Remove old files every :data:`_TIDY_EVERY` seconds, without end."""
     while True:
         await asyncio.sleep(_TIDY_EVERY)
-        with suppress(OSError):  # a server that stops removes the folder
+        with suppress(OSError):  # the folder is removed when the server stops
             desk.tidy()
             uploads.tidy()
 

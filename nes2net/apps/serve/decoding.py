@@ -25,7 +25,7 @@ from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.times import readable_duration
 
 _CHECK_EVERY = 0.2  # seconds between two checks while waiting
-_UNREADABLE = "was read by neither"  # beginning of the reader's message about a file of unknown format
+_UNREADABLE = "was read by neither"  # beginning of the error message about a file of unknown format
 
 
 class NotDecoded(InputError):

@@ -47,14 +47,14 @@ if TYPE_CHECKING:
 UPLOADS = "uploads"
 #: The error message for a client that sends a recording while the server is being stopped.
 STOPPING = "the server is being stopped"
-_MOST_WAITING = 30  # each waiting recording occupies a thread, and the server has 40 threads and one for each worker
+_MOST_WAITING = 30  # largest number of waiting recordings; each occupies one of the 40 threads for waiting
 _OFFERED_FOR = 300.0  # seconds during which a browser can fetch a file for its player
-_COLUMNS = 1200  # columns of a picture; the page shows it hardly wider, in pixels
-_FFT = 512  # samples of a spectrum
-_FFT_HOP = 160  # samples from one spectrum to the next
-_MOST_FRAMES = 24  # most spectra that are averaged for a column; they do not cover all samples of a long column
-_RANGE = 70.0  # dB from white to black
-_LOUD = -10.0  # dB; lower levels are never drawn black, so that silence stays white; a full-scale sine has 42 dB
+_COLUMNS = 1200  # number of columns of a picture: about its width on the page in pixels
+_FFT = 512  # number of samples in each spectrum
+_FFT_HOP = 160  # number of samples from one spectrum to the next
+_MOST_FRAMES = 24  # largest number of spectra that are averaged for a column; a long column is only sampled
+_RANGE = 70.0  # level difference between white and black in dB
+_LOUD = -10.0  # lowest level that may be drawn black, in dB; a full-scale sine has 42 dB
 #: Function that shows progress. The function gets the fraction of the work that is done, and the current step in words.
 Progress = Callable[[float, str], object]
 
@@ -234,18 +234,18 @@ class Desk:
         self, detector: Scorer, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
         window = usual_window(detector, decider)
-        window_samples(detector, window, window)  # raises an error for wrong lengths
+        window_samples(detector, window, window)  # raises an error if the detector needs longer windows
         self.detector = detector
         self.folder = folder
         self.decider = decider
         #: Number of leading samples of a recording that are scored; None for all samples.
         self.num_samples, _ = score_length = calibrated_samples(decider, detector.provenance)
-        #: Notes for the user. They say which part of a recording is scored, unless it is the usual part, and what makes
-        #: decisions uncertain.
+        #: Notes for the user. They say what makes decisions uncertain, and which part of a recording is scored if it is
+        #: not the usual part.
         self.notes = [score_length.words] if score_length.words else []
         self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
-        self._workers = threading.BoundedSemaphore(self.limits.workers)  # held while a recording is scored
+        self._workers = threading.BoundedSemaphore(self.limits.workers)  # one slot for each recording being scored
         self._count_lock = threading.Lock()
         self._closed = threading.Event()
         #: Number of recordings that wait or are being scored.
@@ -257,9 +257,9 @@ class Desk:
         states = self.observer.present
         states.labels("running").set_function(lambda: min(self.num_present, self.limits.workers))
         states.labels("waiting").set_function(lambda: max(0, self.num_present - self.limits.workers))
-        #: Files for the player, by token. A file is there until a browser has fetched it or its time is over.
+        #: Token → file for the player. A file is there until a browser has fetched it or its time is over.
         self.player_files: dict[str, Path] = {}
-        self._offered_until: dict[str, float] = {}  # end of the time of each offered file, by token
+        self._offered_until: dict[str, float] = {}  # token → time at which the offered file is removed
 
     def close(self) -> None:
         """End the scoring of all recordings, each at its next step."""
@@ -326,9 +326,9 @@ class Desk:
             finds_segments = self.detector.trained_on_segments
 
             def show_scoring(seconds: float) -> None:
-                """Show progress; called whenever the scores of the first ``seconds`` of the recording are known."""
+                """Show that the recording is scored from its beginning to ``seconds``."""
                 end_check.check()
-                share = seconds / duration / (2 if finds_segments else 1)  # the second half is the search for fakes
+                share = seconds / duration / (2 if finds_segments else 1)  # the search for fakes takes the second half
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             # Score the windows. If the score is not the mean of the windows, score the recording in one piece, too.
@@ -380,7 +380,7 @@ class Desk:
         """Find the fake stretches of a recording, as `nes2net predict --segments` does."""
 
         def show_progress(seconds: float) -> None:
-            """Show progress; called whenever the frames of the first ``seconds`` of the recording are scored."""
+            """Show that the recording is searched for fakes from its beginning to ``seconds``."""
             end_check.check()
             # Scoring took the first half of the progress bar.
             progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
@@ -427,11 +427,11 @@ class Desk:
 
     @contextmanager
     def _wait_for_turn(self, times: RecordingTimes) -> Iterator[None]:
-        """Wait until a worker is free, and occupy the worker in this context; ``times`` gets the time of the beginning.
+        """Wait until a worker is free, occupy the worker in this context, and note the beginning in ``times``.
 
         Raises:
-            Busy: at once, if too many recordings wait.
-            Closed: at once, if the server is being stopped.
+            Busy: immediately, without waiting, if too many recordings wait.
+            Closed: immediately, without waiting, if the server is being stopped.
         """
         with self._count_lock:
             if self.is_finishing:
@@ -483,7 +483,7 @@ def safe_suffix(name: str) -> str:
 
 
 def display_name(name: str | None) -> str:
-    """Return the file name ``name`` of a request without folders, to show it; ``"recording"`` if it has none.
+    """Remove the folders from the file name in a request, to show the name; ``"recording"`` if nothing is left.
 
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')
@@ -503,7 +503,7 @@ def draw(path: Path, check: Callable[[], object]) -> Picture:
     high = []
     spectra = []
     window = np.hanning(_FFT).astype(np.float32)
-    # Keep the last samples before a column. Together with the shortest column, these samples fill one window.
+    # Samples before the column, so that even the shortest column fills a window.
     before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)
     with soundfile.SoundFile(path) as file:
         samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))

@@ -26,7 +26,7 @@ JOIN = "/gradio_api/queue/join"
 DATA = "/gradio_api/queue/data"
 #: Beginning of the path for the heartbeats of an open page; the name of the page's session follows.
 HEARTBEAT = "/gradio_api/heartbeat/"
-#: Keys of the JSON that a request has, by the path of the request.
+#: Path of a request → keys of the JSON in the request.
 KEYS_OF_PATH = {
     JOIN: ("fn_index", "session_hash", "data"),
     "/gradio_api/cancel": ("fn_index", "session_hash", "event_id"),
@@ -129,7 +129,7 @@ class DropsCheck:
 
 
 def _checked_name(key: str, value: Any) -> str:
-    """Return ``value`` if it has the form of Gradio's names, else raise ValueError; ``key`` is for the message."""
+    """Return ``value`` if it looks like a name made by Gradio, else raise ValueError with ``key`` in the message."""
     if not isinstance(value, str) or not _GRADIO_NAME.fullmatch(value):
         raise ValueError(f"{key} is not 1 to 100 letters, digits, _ and -")
     return value

@@ -17,7 +17,7 @@ from nes2net.lib.http_server import Refused, check_site
 
 #: Seconds within which a whole request must arrive.
 PATIENCE = 600.0
-_SLACK = 1 << 20  # most bytes of a request besides the file
+_SLACK = 1 << 20  # largest number of bytes of a request besides the file
 # Largest number of bytes of a refused body that are received and discarded before the answer. If the connection were
 # closed at once, a client that is still sending might not see the answer.
 _MOST_DISCARDED = 64 << 20
@@ -94,7 +94,7 @@ class Guard:
             """Send a part of the answer; the application calls this in place of ``send``."""
             nonlocal started
             if body.refusal and not started:
-                return  # do not send the application's answer to the interrupted body
+                return  # the refusal replaces the answer of the application
             if message["type"] == "http.response.start":
                 started = True
                 headers = [header for header in message["headers"] if not header[0].startswith(b"access-control-")]
@@ -157,8 +157,8 @@ class _Body:
     async def receive_message(self) -> Any:
         """Receive the next message.
 
-        Once the body is complete, the next message is the end of the connection. This message may
-        come at any time.
+        After the complete body, the next message says that the connection has ended. This message
+        may come at any time.
         """
         if not self.is_incomplete:
             return await self.receive()
@@ -203,7 +203,7 @@ class _Form:
             return refusal
         return None
 
-    # The parser calls the following methods. Their names are the names of its events.
+    # The parser calls the following methods, which are named like the parser's events.
 
     def part_begin(self) -> None:
         """Begin a field of the form."""

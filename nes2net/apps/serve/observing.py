@@ -1,4 +1,4 @@
-"""Count and log what the server does, for whoever runs it: ``/metrics``, and a log of JSON lines."""
+"""Count and log what the server does: counts at ``/metrics``, and a log of JSON lines."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class Observer:
     def recording(self) -> Iterator[RecordingTimes]:
         """Count and log the recording that is handled in this context.
 
-        The logged outcome is "scored", or the name of the exception that ends the context. The
-        context has to set the yielded times when they are known.
+        The logged outcome is "scored", or the name of the exception that ends the context. This
+        yields an object, in which the caller stores the times of the recording.
         """
         times = RecordingTimes(time.monotonic())
         facts: dict[str, Any] = {"outcome": "scored"}
@@ -109,7 +109,7 @@ class ObservedRequests:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         begin = time.monotonic()
-        status = 500  # the server's own answer if the application fails
+        status = 500  # if the application fails, the server itself answers with this status
 
         async def send_and_note(message: dict[str, Any]) -> None:
             """Send a part of the answer, and note the status."""
@@ -128,7 +128,7 @@ class ObservedRequests:
 
 
 class JsonLines(logging.Formatter):
-    """Formats each record of a log as a line of JSON, with time, level, event and its facts."""
+    """Formats each record of a log as a line of JSON with time, level, name of the event, and facts."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record; a record without facts, such as a library's, becomes the event ``"message"``."""

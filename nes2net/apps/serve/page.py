@@ -32,10 +32,10 @@ from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Largest number of files that are scored after one drop.
 MOST_FILES = 100
-_MOST_POINTS = 400  # most points of the score line over the picture
-_BOX_STEPS = 1200  # fake stretches closer than this fraction, 1/1200, of the duration are drawn as one box
-_MOST_LISTED = 200  # at most this many fake stretches are listed below the picture
-_BASIS = ("prior", "operating_point", "llr_threshold")  # the table of scores has these facts of the calibration
+_MOST_POINTS = 400  # largest number of points of the score line over the picture
+_BOX_STEPS = 1200  # fake stretches less than 1/1200 of the duration apart are drawn as one box
+_MOST_LISTED = 200  # largest number of fake stretches in the list below the picture
+_BASIS = ("prior", "operating_point", "llr_threshold")  # facts of the calibration in the downloaded table
 _EMPTY = (
     '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
     "which your browser makes.</p>"
@@ -80,7 +80,7 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
     """
 
     async def take_upload(url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload; Gradio calls this with what a request gives as a file."""
+        """Return the path of an upload; Gradio calls this for each file that a request names."""
         if url_or_file_path is not None:
             url_or_file_path = str(Path(url_or_file_path).resolve())
             # Gradio stores an upload as FOLDER/HASH/NAME.
@@ -103,9 +103,9 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
         """Score the files of a drop, which Gradio passes.
 
         Yields:
-            After each file, a value for each of two components: the results so far as HTML, and for
-            the input component a value that changes nothing. At the end the second value is None,
-            which empties the input.
+            A pair after each file. The first value is the results so far as HTML. The second value
+            is for the input component. It changes nothing, except at the end: then it is None, and
+            empties the component.
         """
         paths = [paths] if isinstance(paths, str) else paths or []
         results: list[Scored | dict[str, str]] = []
@@ -132,7 +132,7 @@ def _build_page(desk: Desk, uploads: Uploads, server_facts: Info) -> gradio.Bloc
             if isinstance(error, Closed):
                 raise gradio.Error(str(error), print_exception=False) from None
             raise
-        # Offer the files only now, because their time may be shorter than the scoring of many files.
+        # Offer the player files only now: scoring many files may take longer than a file is offered.
         desk.offer(_player_tokens(results))
         yield shown, None
 
@@ -195,7 +195,7 @@ def _score_upload(
     progress: gradio.Progress,
     check: Callable[[], object],
 ) -> Scored | dict[str, str]:
-    """Score one file of a drop, and return the result, or the name and the error of the file.
+    """Score one file of a drop. Return the result; if scoring failed, return the name of the file and the error.
 
     Args:
         path: path under which the file was uploaded; its last part is shown.
@@ -270,7 +270,7 @@ def _picture_facts(scored: Scored) -> dict[str, Any]:
 
     Times are placed in ‰ of the duration, and scores in % of the height from the top.
     """
-    assert scored.picture is not None  # `_score_upload` lets the desk make a picture
+    assert scored.picture is not None  # the page always asks the desk for a picture
     track = scored.track
     picture = scored.picture
     times, low, middle, high = thinned(track)
@@ -388,7 +388,7 @@ def _time_labels(duration: float) -> list[float]:
     """Return the times in seconds to label on the time axis, at most six."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
     step = next((step for step in steps if duration / step <= 6), 14400)
-    return [float(t) for t in np.arange(0, duration * 0.85, step)]  # at the end, a narrow screen has no room
+    return [float(t) for t in np.arange(0, duration * 0.85, step)]  # no label near the end: a narrow screen lacks room
 
 
 def _download_urls(results: Sequence[Scored | dict[str, str]]) -> dict[str, str]:

@@ -35,8 +35,8 @@ from nes2net.scoring.kernel import check_takes_audio_alone
 
 #: Gradio's usual port.
 PORT = 7860
-_PORTS_TRIED = 20  # number of ports to try, from PORT on, if no port is given
-_CONNECTIONS = 500  # connections at once; more would use up the files that a process may open
+_PORTS_TRIED = 20  # number of ports to try, beginning with PORT, if no port is given
+_CONNECTIONS = 500  # largest number of connections at once; a process may open only so many files
 _HEAD_WITHIN = 20.0  # seconds within which the head of a request must arrive
 _GRACE = 2  # seconds within which answers must end after the server is stopped
 
@@ -97,7 +97,7 @@ def serve(
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         with _answering_while_loading(listener, name, names):
-            # Each worker computes with threads of its own, as many as this setting says.
+            # Divide the threads among the workers, because torch uses this many threads in each worker.
             torch.set_num_threads(max(1, torch.get_num_threads() // limits.workers))
             detector = (loading or Loading()).scorer(str(model))
             check_takes_audio_alone(detector)
@@ -183,7 +183,7 @@ def uvicorn_config(app: Any, **settings: Any) -> uvicorn.Config:
 class _TimedProtocol(H11Protocol):
     """Closes a connection if the head of a request takes too long; uvicorn alone would wait without end."""
 
-    timer: asyncio.TimerHandle | None = None  # closes the connection; None while no head is expected
+    timer: asyncio.TimerHandle | None = None  # timer that closes the connection; None while no request is expected
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the timer for the first request."""
@@ -228,7 +228,7 @@ class _Server(uvicorn.Server):
             self.desk.finish()  # `on_tick` stops the server
             return
         self.desk.close()
-        # The answers to open pages never end. Cutting them off is not an error.
+        # Answers to open pages never end, so cutting off such an answer is not an error.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
 

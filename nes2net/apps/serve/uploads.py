@@ -16,7 +16,7 @@ from nes2net.apps.serve.guard import PATIENCE
 from nes2net.lib.errors import readable_size
 from nes2net.lib.http_server import Refused
 
-_FORGOTTEN_AFTER = 300.0  # seconds until a file outside of all drops is removed
+_FORGOTTEN_AFTER = 300.0  # seconds until a file that belongs to no drop is removed
 _DROP = "drop-"  # prefix of the folders that hold the recordings of one drop
 
 
@@ -34,9 +34,9 @@ class Uploads:
         #: Function that returns the path of each file in waiting and running drops, once for each
         #: drop that has the file.
         self.queued_paths: Callable[[], Iterable[str]] = tuple
-        self._promised = 0  # bytes that running requests may still send
+        self._promised = 0  # number of bytes that running requests may still send
         self._running = 0  # number of requests that are sending files
-        # Number of running drops that have taken a file, by the path of its upload.
+        # Path of an uploaded file → number of running drops that have taken the file.
         self._taken_paths: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -74,8 +74,8 @@ class Uploads:
     def move_to_drop(self, paths: Iterable[str]) -> Iterator[dict[str, Path]]:
         """Move the files of a drop to a folder of its own, which is removed at the end of this context.
 
-        The context's value maps each path to the new path of its file. A path is missing there if
-        it is not an upload, or if its file was moved or removed already.
+        The context's value maps each path to the new path of its file. The mapping lacks a path
+        that is not an upload, or whose file was moved or removed already.
         """
         with self.desk.work_folder(_DROP) as folder:
             moved: dict[str, Path] = {}
