@@ -92,7 +92,9 @@ def compare_reading(paths: list[Path], rounds: int) -> None:
     for name, price in zip(list(steps)[2:], prices):
         print(f"  {name}: {1e6 * price:.0f} µs, {price / plain:.1%} of plain")
     rest = checked - plain - sum(prices)
-    print(f"  the rest, such as a second decoder at hand and reading in blocks: {1e6 * rest:.0f} µs, {rest / plain:.1%}")
+    print(
+        f"  the rest, such as a second decoder at hand and reading in blocks: {1e6 * rest:.0f} µs, {rest / plain:.1%}"
+    )
 
 
 def compare_scoring(paths: list[Path], folder: Path, rounds: int, workers: int) -> None:
