@@ -39,7 +39,7 @@ _LEGACY_PROTOCOL = 1001
 # The tensors of a file may take at most 4 times the bytes of the file. Tensors take more bytes than the file if a
 # tensor repeats its storage (a stride of 0) or shares the storage with other tensors (tied weights).
 _MOST_EXPANSION = 4
-_ALWAYS_FIT = 1 << 28  # tensors may take this many bytes even if the file is small
+_ALWAYS_FIT = 1 << 28  # number of bytes that tensors may take even if the file is small
 # Files that are not checkpoints: offset of the bytes that identify the kind, these bytes, and a name for the kind.
 _OTHER_KINDS = (
     (8, b"WAVE", "a recording (WAV)"),
@@ -62,12 +62,12 @@ _OTHER_KINDS = (
     (257, b"ustar", "a tar archive"),
 )
 _NAME_WEIGHTS = "name the file that holds the weights"
-_MOST_STEPS = 6_000_000  # most instructions of a pickle; the pickle of 1,000 tensors has about 110,000
+_MOST_STEPS = 6_000_000  # largest number of instructions in a pickle; a pickle of 1,000 tensors has about 110,000
 _REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
-    """Read a file of ``torch.save``; return its content, and the names of classes that were read as records.
+    """Read a file of ``torch.save``; return its content, and the names of the classes that were replaced by records.
 
     The tensors of a zip archive are views of the memory-mapped file: do not write to the file while
     the tensors are in use.
@@ -135,11 +135,11 @@ def check_file(path: Path) -> None:
 
 
 def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
-    """Read the zip archive that PyTorch 1.6 and later write: a pickle, and a member of the archive for each storage.
+    """Read the zip archive that PyTorch 1.6 and later write: one member for the pickle, and one for each storage.
 
     Args:
         path: the file, which is memory-mapped and named in messages.
-        file: the same file, opened.
+        file: the open file at ``path``.
         unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
@@ -153,7 +153,7 @@ def _read_zip(path: Path, file: BinaryIO, unpickle: _Unpickle) -> Any:
                 f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
             )
         members: dict[str, zipfile.ZipInfo] = {}  # name below the archive's only folder → member
-        for member in archive.infolist():  # raise for members that torch.save never writes
+        for member in archive.infolist():  # raises an error for a member that torch.save never writes
             folder, _, name = member.filename.partition("/")
             odd = {"..", "."} & set(member.filename.split("/")) or "\\" in member.filename or ":" in folder
             if not folder or not name or odd:
@@ -205,14 +205,14 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
         unpickle: function that reads a pickle, see :data:`_Unpickle`.
 
     Raises:
-        ValueError: if the file does not begin as a checkpoint does, or its storages do not fit.
+        ValueError: if the beginning is not that of a checkpoint, or if its storages do not fit.
         EOFError: if the file ends too early.
     """
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
 
     def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
-        """Make a storage for ``key``, which is filled after all pickles. The unpickler calls this function."""
+        """Make an empty storage for ``key``, to be filled after all pickles. The unpickler calls this function."""
         if key not in storages:
             if num_bytes + sum(len(s) for s in storages.values()) > size:
                 raise ValueError(f"storage {key} claims more bytes than the file has")
@@ -226,14 +226,14 @@ def _read_legacy(path: Path, file: BufferedReader, unpickle: _Unpickle) -> Any:
     # Read the five pickles: magic number, version, facts of the machine, content, and keys of the storages.
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
-    load()  # skip byte order and integer sizes of the machine that wrote the file: all machines today are little-endian
+    load()  # skip the facts of the machine that wrote the file: all machines today are little-endian
     content = load()
     keys = load()
     if keys != sorted(storages):
         raise ValueError("it does not hold the storages that its tensors use")
     # After the pickles come the bytes of each storage.
     for key in keys:
-        file.read(8)  # skip the number of elements, which the pickle has stated
+        file.read(8)  # skip the number of elements, which is known from the pickle
         buffer = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storages[key]).numpy()
         if file.readinto(buffer.data) != len(buffer):
             raise EOFError("it ends too early")
@@ -252,7 +252,7 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _num_bytes_of_tensors(content: Any) -> int:
-    """Count the bytes of all tensors in nested containers and records; a tensor counts as often as it occurs."""
+    """Count the bytes of all tensors in nested containers and records; a tensor is counted each time it occurs."""
     sizes: dict[int, int] = {}  # id of a value → bytes of the tensors in it
     stack = [(content, False)]
     while stack:
@@ -262,7 +262,7 @@ def _num_bytes_of_tensors(content: Any) -> int:
         elif children_are_counted:
             sizes[id(value)] = sum(sizes.get(id(item), 0) for item in _children(value))
         elif id(value) not in sizes and (items := _children(value)):
-            sizes[id(value)] = 0  # ends the search in a cycle: a node of omegaconf contains its parent
+            sizes[id(value)] = 0  # ends the recursion in a cycle: a node of omegaconf contains its parent
             stack.append((value, True))
             stack += [(item, False) for item in items]
     return sizes.get(id(content), 0)
