@@ -20,11 +20,12 @@ from nes2net.lib.times import readable_duration
 
 #: Name of the environment variable that sets the seconds from one line to the next; 0 prints no lines.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
-#: Receives every line, also if a terminal shows a bar; :mod:`nes2net.training.run_log` stores the lines of a run.
+#: Logger that receives every line, even if a terminal shows a bar. :mod:`nes2net.training.run_log`
+#: stores the lines of a run.
 LOGGER = logging.getLogger("nes2net")
 _SECONDS = 60.0  # default of SECONDS
-_FIRST = 10.0  # seconds to the first line, so that a user soon sees progress
-_NARROWEST = 10  # columns of the narrowest bar; if the terminal has less room, only text is shown
+_FIRST = 10.0  # seconds until the first line; a user soon sees progress
+_NARROWEST = 10  # smallest number of columns of a bar; if there is less room, only text is shown
 
 T = TypeVar("T")
 
@@ -52,9 +53,9 @@ class ProgressDisplay(Generic[T]):
         start: number of steps that were done before this display.
         shown: false for a display that only counts.
         leave: whether the bar stays on the terminal at the end.
-        advice: how to make the work shorter, or "". A line after the first update then says how
-            long all steps will take, if that is more than ten seconds, and gives this advice. None
-            for no such line.
+        advice: how to make the work shorter, or "". After the first update, a line says how long
+            all steps will take, if that is more than ten seconds. The line ends with this advice.
+            None for no such line.
         delay: seconds before the bar appears.
         clock: function that returns the time in seconds.
     """
@@ -114,7 +115,7 @@ class ProgressDisplay(Generic[T]):
         self.bar.close()
 
     def update(self, steps: int = 1) -> None:
-        """Count ``steps`` more steps and update the bar; if a line is due, log it, and print it if there is no bar."""
+        """Count ``steps`` more steps, and update the bar. If a line is due, log it; without a bar, also print it."""
         now = self.clock()
         self.done += steps
         if self._first is None:
@@ -150,14 +151,14 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(texts)
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds to the last step, at the speed so far; None if unknown, or without steps left."""
+        """Estimate the seconds to the last step from the speed so far; None if it is unknown, or no steps are left."""
         seconds = self.seconds_per_step()
         if seconds is None or not self.total or self.done >= self.total:
             return None
         return (self.total - self.done) * seconds
 
     def seconds_per_step(self) -> float | None:
-        """Compute the mean seconds of all steps but the first, which includes preparations; None before step 2."""
+        """Compute the mean seconds of a step; the first step, with preparations, is left out. None before step 2."""
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
@@ -169,7 +170,7 @@ def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
 
 
 class _Bar(tqdm):
-    """Shows the bar of a :class:`ProgressDisplay` by tqdm; the text of the bar fits the width of the terminal."""
+    """Shows the bar of a :class:`ProgressDisplay`, a bar of tqdm whose text fits the width of the terminal."""
 
     def __init__(self, display: ProgressDisplay, **options: Any) -> None:
         """Make the bar of ``display``; ``options`` are the further arguments of tqdm."""

@@ -14,7 +14,7 @@ def readable_duration(seconds: float, exact: bool = False) -> str:
     >>> readable_duration(4.0375, exact=True), readable_duration(90, exact=True), readable_duration(7200, exact=True)
     ('4.04 s', '1 min 30 s', '2 h')
     """
-    one_minute = 59.5  # 59.5 s would be rounded to 60 s, so write minutes from there on
+    one_minute = 59.5  # from 59.5 s on, write minutes: 59.5 s would be rounded to 60 s
     if exact:
         one_minute = 60
     if seconds < one_minute:
