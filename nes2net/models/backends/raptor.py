@@ -80,7 +80,7 @@ class Raptor(Backend):
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Compute embeddings B×D, the class tokens, from the ``hidden_states`` B×T×D."""
         self.check_hidden_states(hidden_states)
-        image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: batch norm then has a single mean
+        image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: batch norm then has a single mean and variance
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
     def merge(self, hidden_states: Sequence[Tensor]) -> Tensor:

@@ -118,8 +118,7 @@ def _transitions(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[tup
 
 
 def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = None) -> Iterator[Tensor]:
-    """Start with s = ``state`` or 0; for each (decay, drive) of ``transitions``, replace s by decay·s + drive, and
-    yield s."""
+    """Start with s = ``state`` or 0. For each (decay, drive) of ``transitions``, yield the new s, decay·s + drive."""
     for decay, drive in transitions:
         if state is not None:
             drive = torch.addcmul(drive, decay, state)
